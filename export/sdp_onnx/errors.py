@@ -1,0 +1,62 @@
+"""The exceptions that a user may see. Everything else that escapes is a bug.
+
+    SdpError                    what, where, next step; printed as one message without a traceback
+    ├── UsageError              exit code 2: the command, the recipe or a given file is wrong
+    │   ├── ModelFileError      an ONNX file or exported folder cannot be used
+    │   ├── ProviderError       an execution provider was asked for and is not there
+    │   └── (more in sdp.errors: recipes, data, models, runs)
+    └── FailedError             exit code 1: the work was done or tried, and failed
+        ├── ExportError         torch could not be turned into ONNX
+        └── VerificationError   the exported file does not give torch's answers
+"""
+
+from __future__ import annotations
+
+
+class SdpError(Exception):
+    """A failure with a message for the user.
+
+    Attributes:
+        what: what is wrong, one sentence.
+        where: the file, key or tensor concerned; empty where the message says it.
+        hint: what to do next; empty where nothing helps.
+        exit_code: the exit status of the command line (0 pass, 1 failed, 2 usage, 3 inconclusive).
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        located = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{located}\n  {self.hint}" if self.hint else located
+
+
+class UsageError(SdpError):
+    """The user's input cannot be used as it stands."""
+
+    exit_code = 2
+
+
+class ModelFileError(UsageError):
+    """An ONNX file or an exported folder is missing, damaged or not of the expected form."""
+
+
+class ProviderError(UsageError):
+    """An onnxruntime execution provider was asked for and cannot be had."""
+
+
+class FailedError(SdpError):
+    """A stage was carried out and failed."""
+
+
+class ExportError(FailedError):
+    """The torch model could not be exported."""
+
+
+class VerificationError(FailedError):
+    """The exported file and the torch model disagree beyond the tolerance."""

@@ -1,0 +1,41 @@
+"""sdp's part of the exception tree that starts in `sdp_onnx.errors`.
+
+    UsageError (exit code 2)
+    ├── RecipeError      one or more problems in a recipe, all told at once
+    ├── DataError        a data set or data file cannot be read or does not fit
+    ├── ModelError       pretrained weights cannot be found or must not be loaded
+    └── RunError         a run folder is missing, in use, or belongs to another recipe
+    FailedError (exit code 1)
+    └── StageError       a stage was carried out and failed
+    Interrupted          Ctrl-C or SIGTERM: work is saved, the same command resumes (exit code 130)
+"""
+
+from __future__ import annotations
+
+from sdp_onnx.errors import FailedError, SdpError, UsageError
+
+
+class RecipeError(UsageError):
+    """Everything that is wrong with a recipe, one line for each problem."""
+
+
+class DataError(UsageError):
+    """A data set or data file cannot be used as it stands."""
+
+
+class ModelError(UsageError):
+    """The pretrained model cannot be used as it stands."""
+
+
+class RunError(UsageError):
+    """The run folder cannot be used as it stands."""
+
+
+class StageError(FailedError):
+    """A stage was carried out and failed."""
+
+
+class Interrupted(SdpError):
+    """The user or the system stopped the command; the work done so far is kept."""
+
+    exit_code = 130
