@@ -1,13 +1,14 @@
 """The exceptions that a user may see. Everything else that escapes is a bug.
 
-    SdpError                    what, where, next step; printed as one message without a traceback
-    ├── UsageError              exit code 2: the command, the recipe or a given file is wrong
-    │   ├── ModelFileError      an ONNX file or exported folder cannot be used
-    │   ├── ProviderError       an execution provider was asked for and is not there
-    │   └── (more in sdp.errors: recipes, data, models, runs)
-    └── FailedError             exit code 1: the work was done or tried, and failed
-        ├── ExportError         torch could not be turned into ONNX
-        └── VerificationError   the exported file does not give torch's answers
+SdpError                    what, where, next step; printed as one message without a traceback
+├── UsageError              exit code 2: the command, the recipe or a given file is wrong
+│   ├── ModelFileError      an ONNX file or exported folder cannot be used
+│   ├── ProviderError       an execution provider was asked for and is not there
+│   └── (more in sdp.errors: recipes, data, models, runs)
+└── FailedError             exit code 1: the work was done or tried, and failed
+    ├── ExportError         torch could not be turned into ONNX
+    ├── VerificationError   the exported file does not give torch's answers
+    └── BenchmarkError      a measurement broke off
 """
 
 from __future__ import annotations
@@ -60,3 +61,7 @@ class ExportError(FailedError):
 
 class VerificationError(FailedError):
     """The exported file and the torch model disagree beyond the tolerance."""
+
+
+class BenchmarkError(FailedError):
+    """A benchmark could not be carried to its end."""

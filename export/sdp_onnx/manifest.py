@@ -1,0 +1,59 @@
+"""A manifest lists the files of a folder with their hashes, so that a shipped model can be checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from sdp_onnx.errors import ModelFileError
+
+MANIFEST = "manifest.json"
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file as lower-case hexadecimal, read in chunks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_manifest(folder: Path, content: dict[str, Any]) -> Path:
+    """Write `content` and, under `files`, hash and size of every other file below `folder`, to manifest.json.
+
+    Paths are relative to the folder, with forward slashes. The file is replaced in one step. Returns its path.
+    """
+    target = folder / MANIFEST
+    partial = folder / f"{MANIFEST}.partial"
+    files = {
+        path.relative_to(folder).as_posix(): {"sha256": file_sha256(path), "bytes": path.stat().st_size}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path not in (target, partial)
+    }
+    try:
+        partial.write_text(json.dumps(content | {"files": files}, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read a folder's manifest.json.
+
+    Raises:
+        ModelFileError: there is none, or it is not a JSON object with a `files` table.
+    """
+    path = folder / MANIFEST
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelFileError(
+            "the folder has no manifest.json", where=str(folder), hint="It is not an exported model, or not all of it."
+        ) from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ModelFileError(f"the manifest cannot be read ({error})", where=str(path), hint="Export again.") from error
+    if not isinstance(content, dict) or not isinstance(content.get("files"), dict):
+        raise ModelFileError("the manifest lists no files", where=str(path), hint="Export again.")
+    return content

@@ -1,0 +1,204 @@
+"""Read an ONNX file without trusting it: structure first, then one tensor at a time, whichever way it is stored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+from onnx import ModelProto, SparseTensorProto, TensorProto, numpy_helper
+from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_tensor, uses_external_data
+
+from sdp_onnx.encodings import Encoding, coo_bytes, dense_bytes, dtype_name, from_coo, is_plain, itemsize_of
+from sdp_onnx.errors import ModelFileError
+
+
+@dataclass(frozen=True)
+class TensorRecord:
+    """What an initializer holds and how it is stored.
+
+    Attributes:
+        name: the initializer, which for a weight is the torch parameter that it came from.
+        shape: its shape; a linear layer's weight is stored transposed, [in, out].
+        dtype: numpy's name of its element type.
+        elements: how many elements it has when decoded.
+        zeros: how many of them are zero.
+        encoding: dense or coo.
+        bytes: size of its content in the file, names and shapes not counted.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    elements: int
+    zeros: int
+    encoding: Encoding
+    bytes: int
+
+    @property
+    def sparsity(self) -> float:
+        """Share of zeros, 0 for an empty tensor."""
+        return self.zeros / self.elements if self.elements else 0.0
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """An initializer in an open file; its content is read when asked for."""
+
+    proto: TensorProto | SparseTensorProto
+    folder: str
+
+    @property
+    def values(self) -> TensorProto:
+        """The tensor that bears the name: the dense one, or the nonzero values of a COO one."""
+        return self.proto.values if isinstance(self.proto, SparseTensorProto) else self.proto
+
+    @property
+    def name(self) -> str:
+        """The name that nodes use."""
+        return str(self.values.name)
+
+    @property
+    def data_type(self) -> int:
+        """ONNX element type."""
+        return int(self.values.data_type)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the decoded tensor."""
+        return tuple(self.proto.dims)
+
+    @property
+    def elements(self) -> int:
+        """Number of elements of the decoded tensor."""
+        return math.prod(self.shape)
+
+    @property
+    def encoding(self) -> Encoding:
+        """How the file stores it."""
+        return "coo" if isinstance(self.proto, SparseTensorProto) else "dense"
+
+    def array(self) -> NDArray[Any]:
+        """The decoded tensor, in its shape.
+
+        Raises:
+            ModelFileError: its content is missing, too short, outside the model's folder or inconsistent.
+        """
+        try:
+            if isinstance(self.proto, SparseTensorProto):
+                return from_coo(self.proto, self.folder)
+            return np.asarray(numpy_helper.to_array(self.proto, self.folder))
+        except (ValueError, TypeError, OSError, onnx.checker.ValidationError) as error:
+            raise _damaged(self.name, error) from error
+
+    def inline_message(self) -> TensorProto:
+        """A copy of a dense tensor's message that holds its content.
+
+        Raises:
+            ModelFileError: as `array`.
+        """
+        copy = TensorProto()
+        copy.CopyFrom(self.values)
+        if uses_external_data(copy):
+            try:
+                load_external_data_for_tensor(copy, self.folder)
+            except (ValueError, OSError, onnx.checker.ValidationError) as error:
+                raise _damaged(self.name, error) from error
+        return copy
+
+    def nonzeros(self) -> int:
+        """Number of nonzero elements; a COO tensor is counted without decoding it, since its shape is not trusted.
+
+        Raises:
+            ModelFileError: as `array`.
+        """
+        if self.data_type == TensorProto.STRING:
+            return self.elements
+        stored = StoredTensor(self.values, self.folder) if self.encoding == "coo" else self
+        return int(np.count_nonzero(stored.array()))
+
+    def record(self) -> TensorRecord:
+        """Count its zeros and describe it.
+
+        Raises:
+            ModelFileError: as `array`.
+        """
+        zeros = self.elements - self.nonzeros()
+        if zeros < 0:
+            raise _damaged(self.name, ValueError("more values than its shape has room for"))
+        return TensorRecord(
+            self.name, self.shape, dtype_name(self.data_type), self.elements, zeros, self.encoding, self._bytes()
+        )
+
+    def _bytes(self) -> int:
+        if not is_plain(self.data_type):
+            return int(self.values.ByteSize())
+        if isinstance(self.proto, SparseTensorProto):
+            return coo_bytes(math.prod(self.values.dims), itemsize_of(self.data_type))
+        return dense_bytes(self.elements, itemsize_of(self.data_type))
+
+
+def load_structure(path: Path) -> ModelProto:
+    """Parse a model file without its external data.
+
+    Raises:
+        ModelFileError: the file is missing, cannot be read, or is not an ONNX model.
+    """
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except FileNotFoundError:
+        raise ModelFileError(
+            "there is no such file", where=str(path), hint="Export a model first, or correct the path."
+        ) from None
+    except OSError as error:
+        raise ModelFileError(f"the file cannot be read ({error.strerror})", where=str(path)) from error
+    except DecodeError as error:
+        raise _not_a_model(path) from error
+    # An empty file is a valid protobuf message, and some text files are too.
+    if not model.HasField("graph") or not model.opset_import:
+        raise _not_a_model(path)
+    return model
+
+
+def stored_tensors(model: ModelProto, path: Path) -> Iterator[StoredTensor]:
+    """The initializers of the main graph of `model`, read from `path`: dense ones first, then COO ones."""
+    for proto in (*model.graph.initializer, *model.graph.sparse_initializer):
+        yield StoredTensor(proto, str(path.parent))
+
+
+def file_bytes(path: Path) -> int:
+    """Size of a model on disk: the file and the external files that its initializers name.
+
+    Raises:
+        ModelFileError: the file or one of its external files is missing or damaged.
+    """
+    tensors = [stored.values for stored in stored_tensors(load_structure(path), path)]
+    names = {ExternalDataInfo(tensor).location for tensor in tensors if uses_external_data(tensor)}
+    try:
+        return path.stat().st_size + sum((path.parent / name).stat().st_size for name in names)
+    except OSError as error:
+        raise ModelFileError(
+            "the external data of the model is missing",
+            where=str(error.filename),
+            hint="Copy the .data file along with the .onnx file.",
+        ) from error
+
+
+def _not_a_model(path: Path) -> ModelFileError:
+    return ModelFileError(
+        "this is not an ONNX model, or it is damaged", where=str(path), hint="Export it again, or copy it again."
+    )
+
+
+def _damaged(name: str, error: Exception) -> ModelFileError:
+    return ModelFileError(
+        f"the content of the tensor cannot be read ({error})",
+        where=name,
+        hint="The file or its .data file is damaged or incomplete: export it again, or copy both again.",
+    )

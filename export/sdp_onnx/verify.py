@@ -1,0 +1,109 @@
+"""Does the exported file give torch's answers, and does it hold the zeros that it should?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from sdp_onnx.errors import ModelFileError, VerificationError
+from sdp_onnx.model_file import load_structure, stored_tensors
+from sdp_onnx.session import Provider, create_session
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How closely a file follows the expected logits.
+
+    Attributes:
+        batches: number of batches compared.
+        rows: number of rows in them.
+        relative_error: the largest `relative_error` of any batch.
+        worst_shape: shape [batch, sequence] of the input_ids of that batch (of its first input where there are none).
+        tolerance: the error that was allowed.
+    """
+
+    batches: int
+    rows: int
+    relative_error: float
+    worst_shape: tuple[int, ...]
+    tolerance: float
+
+
+def relative_error(expected: NDArray[Any], actual: NDArray[Any]) -> float:
+    """Largest absolute difference divided by the largest absolute expected value, for arrays of one shape.
+
+    Infinite when the shapes differ, when any value is NaN or infinite, or when zeros are expected and others come.
+    """
+    if expected.shape != actual.shape or not (np.isfinite(expected).all() and np.isfinite(actual).all()):
+        return math.inf
+    difference = float(np.max(np.abs(expected.astype(np.float64) - actual), initial=0.0))
+    scale = float(np.max(np.abs(expected), initial=0.0))
+    if difference == 0.0:
+        return 0.0
+    return difference / scale if scale > 0.0 else math.inf
+
+
+def verify_logits(
+    model: Path,
+    batches: Iterable[tuple[dict[str, NDArray[Any]], NDArray[Any]]],
+    *,
+    tolerance: float,
+    provider: Provider = "cpu",
+) -> Agreement:
+    """Run a file on batches of (inputs by name [batch, sequence], expected logits) and compare its first output.
+
+    Raises:
+        VerificationError: a batch differs by more than `tolerance` (see `relative_error`), or there is no batch.
+        ModelFileError, ProviderError: the session cannot be created.
+    """
+    session = create_session(model, provider=provider)
+    output = session.get_outputs()[0].name
+    errors: list[tuple[float, tuple[int, ...], int]] = []
+    for inputs, expected in batches:
+        leading = inputs.get("input_ids", next(iter(inputs.values())))
+        actual = np.asarray(session.run([output], inputs)[0])
+        errors.append((relative_error(expected, actual), leading.shape, leading.shape[0]))
+    if not errors:
+        raise VerificationError("no batch was compared", where=str(model), hint="Give at least one batch of inputs.")
+    worst, shape, _ = max(errors, key=lambda entry: entry[0])
+    # Written so that NaN would fail too.
+    if not worst <= tolerance:
+        raise VerificationError(
+            f"the logits differ from torch by {worst:.3g} of the largest, and {tolerance:.3g} is allowed; "
+            f"worst is the batch of shape {list(shape)}",
+            where=str(model),
+            hint="The file is not a faithful copy of the model: do not ship it. Export it again from the same weights.",
+        )
+    return Agreement(len(errors), sum(rows for _, _, rows in errors), worst, shape, tolerance)
+
+
+def check_file(path: Path) -> None:
+    """Run the ONNX checker on a file and its external data.
+
+    Raises:
+        ModelFileError: the file is missing, damaged or invalid.
+    """
+    load_structure(path)
+    try:
+        onnx.checker.check_model(str(path))
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError, OSError) as error:
+        raise ModelFileError(
+            f"the ONNX checker refuses the file: {error}", where=str(path), hint="Export it again."
+        ) from error
+
+
+def zeros_by_tensor(path: Path) -> dict[str, tuple[int, int]]:
+    """Zeros and elements of each initializer of a file, dense or COO, counted in what the file holds.
+
+    Raises:
+        ModelFileError: the file is missing or damaged.
+    """
+    records = (stored.record() for stored in stored_tensors(load_structure(path), path))
+    return {record.name: (record.zeros, record.elements) for record in records}
