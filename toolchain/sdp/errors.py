@@ -1,18 +1,32 @@
 """sdp's part of the exception tree that starts in `sdp_onnx.errors`.
 
-    UsageError (exit code 2)
-    ├── RecipeError      one or more problems in a recipe, all told at once
-    ├── DataError        a data set or data file cannot be read or does not fit
-    ├── ModelError       pretrained weights cannot be found or must not be loaded
-    └── RunError         a run folder is missing, in use, or belongs to another recipe
-    FailedError (exit code 1)
-    └── StageError       a stage was carried out and failed
-    Interrupted          Ctrl-C or SIGTERM: work is saved, the same command resumes (exit code 130)
+UsageError (exit code 2)
+├── RecipeError      one or more problems in a recipe, all told at once
+├── DataError        a data set or data file cannot be read or does not fit
+├── ModelError       pretrained weights cannot be found or must not be loaded
+│   └── NotDownloadedError   the model is on the hub and was not to be downloaded now
+└── RunError         a run folder is missing, in use, or belongs to another recipe
+FailedError (exit code 1)
+└── StageError       a stage was carried out and failed
+StoppedError          Ctrl-C or SIGTERM: work is saved, the same command resumes (exit code 130)
 """
 
 from __future__ import annotations
 
 from sdp_onnx.errors import FailedError, SdpError, UsageError
+
+__all__ = [
+    "DataError",
+    "FailedError",
+    "ModelError",
+    "NotDownloadedError",
+    "RecipeError",
+    "RunError",
+    "SdpError",
+    "StageError",
+    "StoppedError",
+    "UsageError",
+]
 
 
 class RecipeError(UsageError):
@@ -27,6 +41,10 @@ class ModelError(UsageError):
     """The pretrained model cannot be used as it stands."""
 
 
+class NotDownloadedError(ModelError):
+    """The model is not on this machine, and downloading was not allowed."""
+
+
 class RunError(UsageError):
     """The run folder cannot be used as it stands."""
 
@@ -35,7 +53,7 @@ class StageError(FailedError):
     """A stage was carried out and failed."""
 
 
-class Interrupted(SdpError):
+class StoppedError(SdpError):
     """The user or the system stopped the command; the work done so far is kept."""
 
     exit_code = 130

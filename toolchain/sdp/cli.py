@@ -1,0 +1,302 @@
+"""The command line. Commands are thin: they find recipe and run folder, call the library, and print."""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sdp.console import Reporter
+from sdp.errors import RunError, SdpError
+
+app = typer.Typer(
+    name="sdp",
+    help="Prune a Transformer encoder against its unpruned self, and ship it as ONNX that is measured and gated.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Target = Annotated[
+    Path | None,
+    typer.Argument(help="A recipe (.toml) or a run folder. Without it, the newest run is taken.", show_default=False),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="A.B=VALUE", help="Override a key of the recipe; VALUE is TOML. May be repeated."),
+]
+RunDir = Annotated[
+    Path | None,
+    typer.Option("--run-dir", help="The run folder; the recipe's name in the runs folder without it."),
+]
+Runs = Annotated[Path, typer.Option("--runs", help="The folder that run folders are made in.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only results and errors.")]
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class Selected:
+    """What a command works on."""
+
+    recipe_file: Path
+    overrides: tuple[str, ...]
+    recipe: Any
+    run: Any
+
+
+def select(target: Path | None, overrides: list[str] | None, run_dir: Path | None, runs: Path) -> Selected:
+    """Find recipe and run folder: from a recipe file, from a run folder, or from the newest run.
+
+    Raises:
+        RunError: there is no run, or the given folder is none.
+        RecipeError: the recipe is wrong.
+    """
+    from sdp.recipe import load_recipe
+    from sdp.run_folder import RUN_FILE, RunFolder, newest_run, read_json
+
+    given = tuple(overrides or ())
+    if target is not None and not target.is_dir():
+        recipe = load_recipe(target, given)
+        return Selected(target, given, recipe, RunFolder(run_dir or runs / recipe.name))
+    folder = target or run_dir or newest_run(runs)
+    owner = read_json(folder / RUN_FILE)
+    if owner is None:
+        raise RunError("no run folder (it has no run.json)", where=str(folder), hint="Give a recipe or a run folder.")
+    file = (folder / owner["file"]).resolve()
+    given = (*owner["overrides"], *given)
+    if not file.is_file():
+        raise RunError("the recipe of this run is gone", where=str(file), hint="Give the recipe's new place.")
+    return Selected(file, given, load_recipe(file, given), RunFolder(folder))
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn errors into one message on stderr and the exit code of their kind; bugs keep their traceback."""
+    try:
+        yield
+    except SdpError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        typer.echo("stopped; finished stages are kept, and the same command goes on from there", err=True)
+        raise typer.Exit(130) from None
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        typer.echo(
+            f"error: no space left on the disk ({error})\n"
+            "  Free some space; finished stages are kept, and the same command goes on from there.",
+            err=True,
+        )
+        raise typer.Exit(1) from None
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an exception, or one that it came from, says that the disk is full (in words only, from safetensors)."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        # torch's zip writer reports a short write without its reason.
+        if "No space left on device" in str(cause) or "PytorchStreamWriter failed writing" in str(cause):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def bring_up_to_date(selected: Selected, until: str, *, as_json: bool, quiet: bool) -> dict[str, Any]:
+    """Run the pipeline up to a stage and print what is known by then; returns the stages' records."""
+    from sdp.pipeline import run_pipeline
+    from sdp.summary import run_results
+
+    run = selected.run
+    with run.locked():
+        run.claim(selected.recipe.name, selected.recipe_file, selected.overrides)
+        records = run_pipeline(selected.recipe, run, until, Reporter(quiet=quiet))
+    if as_json:
+        typer.echo(json.dumps({"run": str(run.path), **run_results(run)}, indent=2))
+    else:
+        print_summary(selected)
+    return records
+
+
+def print_summary(selected: Selected) -> None:
+    """Print the table and the lines below it."""
+    from rich.console import Console
+
+    from sdp.summary import summary_lines, summary_table
+
+    console = Console(highlight=False, soft_wrap=True)
+    width = console.width if console.is_terminal else 160
+    console.print(summary_table(selected.run, selected.recipe.name), width=width)
+    for line in summary_lines(selected.run):
+        console.print(line, markup=False)
+
+
+def exit_with_verdict(selected: Selected) -> None:
+    """End with the exit code of the gate's verdict."""
+    from sdp.run_folder import read_json
+
+    verdict = read_json(selected.run.stage("6-gate") / "verdict.json")
+    if verdict is None:
+        raise RunError("the gate left no verdict", where=str(selected.run.path))
+    raise typer.Exit(int(verdict["exit_code"]))
+
+
+@app.command("run")
+def run_command(
+    target: Target = None,
+    overrides: Overrides = None,
+    run_dir: RunDir = None,
+    runs: Runs = RUNS,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run the whole pipeline: fine-tune, prune, evaluate, export, bench, gate, report.
+
+    Stages that are up to date are skipped; an interrupted stage resumes. Exit code: 0 the gate passes, 1 it or a stage
+    fails, 2 wrong usage or recipe, 3 inconclusive.
+    """
+    with told():
+        selected = select(target, overrides, run_dir, runs)
+        bring_up_to_date(selected, "report", as_json=as_json, quiet=quiet)
+        exit_with_verdict(selected)
+
+
+def _stage_command(stage: str, help_text: str) -> None:
+    def command(
+        target: Target = None,
+        overrides: Overrides = None,
+        run_dir: RunDir = None,
+        runs: Runs = RUNS,
+        as_json: Json = False,
+        quiet: Quiet = False,
+    ) -> None:
+        with told():
+            bring_up_to_date(select(target, overrides, run_dir, runs), stage, as_json=as_json, quiet=quiet)
+
+    app.command(stage, help=help_text)(command)
+
+
+_stage_command("finetune", "Fine-tune the pretrained encoder densely: the baseline and the teacher.")
+_stage_command("prune", "Prune by self-distillation, after bringing fine-tuning up to date.")
+_stage_command("evaluate", "Compare dense and pruned model on the evaluation split, after bringing both up to date.")
+_stage_command("export", "Export sparse ONNX and verify it against torch, after bringing what comes before up to date.")
+_stage_command("bench", "Measure the exported file against the dense one, after bringing what comes before up to date.")
+_stage_command("report", "Write report.html, after bringing everything before it up to date.")
+
+
+@app.command("gate")
+def gate_command(
+    target: Target = None,
+    overrides: Overrides = None,
+    run_dir: RunDir = None,
+    runs: Runs = RUNS,
+    no_update: Annotated[
+        bool, typer.Option("--no-update", help="Judge the numbers that the run folder holds; run no other stage.")
+    ] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Judge the recipe's thresholds, after bringing what comes before up to date.
+
+    Exit code: 0 pass, 1 fail, 2 wrong usage or recipe, 3 inconclusive.
+    """
+    with told():
+        selected = select(target, overrides, run_dir, runs)
+        if no_update:
+            from sdp.pipeline import run_single
+
+            if not selected.run.path.is_dir():
+                raise RunError("there is no such run", where=str(selected.run.path), hint="Run it first: sdp run.")
+            with selected.run.locked():
+                run_single("gate", selected.recipe, selected.run, Reporter(quiet=quiet))
+        else:
+            bring_up_to_date(selected, "gate", as_json=as_json, quiet=quiet)
+        if no_update and as_json:
+            typer.echo((selected.run.stage("6-gate") / "verdict.json").read_text(encoding="utf-8"))
+        exit_with_verdict(selected)
+
+
+@app.command("check")
+def check_command(
+    target: Target = None,
+    overrides: Overrides = None,
+    run_dir: RunDir = None,
+    runs: Runs = RUNS,
+    as_json: Json = False,
+) -> None:
+    """Validate a recipe and print its plan: stages, optimizer steps, parameters and bytes by part. Changes nothing."""
+    with told():
+        from sdp.plan import make_plan
+        from sdp.plan_table import print_plan
+
+        selected = select(target, overrides, run_dir, runs)
+        made = make_plan(selected.recipe, selected.run)
+        if as_json:
+            typer.echo(json.dumps(made.to_json(), indent=2))
+        else:
+            print_plan(made, selected.recipe_file, selected.run.path)
+
+
+@app.command("schema")
+def schema_command() -> None:
+    """Print the JSON Schema of a recipe, for editors."""
+    from sdp.recipe.schema import recipe_schema
+
+    typer.echo(json.dumps(recipe_schema(), indent=2))
+
+
+@app.command("predict")
+def predict_command(
+    run: Annotated[Path, typer.Argument(help="A run folder whose export is done, or an exported folder.")],
+    texts: Annotated[list[str], typer.Argument(help="The text; two for a pair task.")],
+    as_json: Json = False,
+) -> None:
+    """Answer with label and probability, from the exported file alone."""
+    with told():
+        from sdp.predict import Predictor, exported_folder
+
+        answer = Predictor(exported_folder(run))(*texts)
+        if as_json:
+            typer.echo(json.dumps(asdict(answer), ensure_ascii=False))
+        elif answer.score is not None:
+            typer.echo(f"{answer.score:.4f}")
+        else:
+            typer.echo(f"{answer.label} {answer.probability:.4f}")
+
+
+@app.command("inspect")
+def inspect_command(
+    model: Annotated[Path, typer.Argument(help="An ONNX file.")],
+    as_json: Json = False,
+) -> None:
+    """Show what is in an ONNX file: operators, sizes, sparsity and encoding of each tensor."""
+    with told():
+        from sdp_onnx.inspect import inspect_model
+
+        from sdp.inspect_table import print_model
+
+        summary = inspect_model(model)
+        if as_json:
+            typer.echo(json.dumps(summary.to_json(), indent=2))
+        else:
+            print_model(model, summary)
+
+
+def main() -> None:
+    """Entry point of the `sdp` command."""
+    try:
+        app()
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough.
+        sys.stderr.close()
+        sys.exit(0)

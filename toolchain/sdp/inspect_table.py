@@ -1,0 +1,31 @@
+"""An ONNX file's summary as a person reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from sdp_onnx.inspect import ModelSummary
+
+
+def print_model(path: Path, summary: ModelSummary) -> None:
+    """Print operators, inputs, outputs and tensors on stdout, largest tensors first."""
+    console = Console(highlight=False, soft_wrap=True)
+    opset = ", ".join(f"{domain} {version}" for domain, version in summary.opset.items())
+    console.print(f"{path}: {summary.file_bytes / 1e6:,.1f} MB, opset {opset}", markup=False)
+    for title, values in (("input", summary.inputs), ("output", summary.outputs)):
+        for value in values:
+            console.print(f"{title} {value.name} {value.dtype} {list(value.shape)}", markup=False)
+    operators = ", ".join(f"{name} {count}" for name, count in summary.operators.items())
+    console.print(f"operators: {operators}", markup=False)
+    table = Table(title=f"{len(summary.tensors)} tensors", title_justify="left")
+    table.add_column("tensor", overflow="fold")
+    for header in ("shape", "type", "encoding", "sparsity", "kB"):
+        table.add_column(header, justify="right")
+    for tensor in sorted(summary.tensors, key=lambda record: -record.bytes):
+        shape = "x".join(str(size) for size in tensor.shape) or "scalar"
+        table.add_row(
+            tensor.name, shape, tensor.dtype, tensor.encoding, f"{tensor.sparsity:.1%}", f"{tensor.bytes / 1e3:,.1f}"
+        )
+    console.print(table, width=console.width if console.is_terminal else 140)

@@ -1,0 +1,1 @@
+"""Pruning objectives: pure functions on tensors, one module each, combined by `objective`."""

@@ -1,0 +1,1 @@
+"""Pretrained encoders: where they are (`source`), what they weigh (`parts`), and as torch modules (`load`)."""

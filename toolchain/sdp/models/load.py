@@ -1,0 +1,87 @@
+"""Pretrained encoders and fine-tuned classifiers as torch modules, from safetensors only."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from sdp.errors import ModelError
+from sdp.models.source import ModelFolder
+from sdp.recipe.sections import ProblemType
+
+# The tokenizer's threads and the data loader do not mix; sdp tokenizes before training starts.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+transformers_logging.set_verbosity_error()
+transformers_logging.disable_progress_bar()
+
+
+def load_tokenizer(path: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a model folder.
+
+    Raises:
+        ModelError: the files are there but damaged or of an unknown kind.
+    """
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"the tokenizer cannot be loaded: {_first_line(error)}", where=str(path)) from None
+    return tokenizer
+
+
+def load_pretrained(
+    folder: ModelFolder,
+    problem_type: ProblemType,
+    label_names: tuple[str, ...],
+    device: torch.device,
+    *,
+    trust_remote_code: bool = False,
+) -> PreTrainedModel:
+    """Load an encoder with a fresh head for the task, in float32.
+
+    Args:
+        folder: where the weights are.
+        problem_type: classification gives one logit a label, regression a single one.
+        label_names: class names in the order of their ids; empty for regression.
+        device: where the model goes.
+        trust_remote_code: allow code that comes with the model.
+
+    Raises:
+        ModelError: config or weights do not form a model for this task.
+    """
+    labels = label_names or ("score",)
+    head: dict[str, Any] = {
+        "num_labels": len(labels),
+        "id2label": dict(enumerate(labels)),
+        "label2id": {label: index for index, label in enumerate(labels)},
+        "problem_type": "single_label_classification" if problem_type == "classification" else "regression",
+    }
+    try:
+        config = AutoConfig.from_pretrained(folder.path, trust_remote_code=trust_remote_code, **head)
+        options = {"config": config, "trust_remote_code": trust_remote_code, "ignore_mismatched_sizes": True}
+        return _load(folder.path, device, **options)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(f"the model cannot be loaded: {_first_line(error)}", where=str(folder.path)) from None
+
+
+def load_finetuned(path: Path, device: torch.device | None = None) -> PreTrainedModel:
+    """Load what a training stage saved, onto a device (the CPU without one)."""
+    return _load(path, device or torch.device("cpu"))
+
+
+def _load(path: Path, device: torch.device, **options: Any) -> PreTrainedModel:
+    # optimum's TasksManager knows the model class of a task for every architecture.
+    from optimum.exporters.tasks import TasksManager
+
+    model_class = TasksManager.get_model_class_for_task("text-classification")
+    model: PreTrainedModel = model_class.from_pretrained(path, use_safetensors=True, dtype=torch.float32, **options)
+    model.to(device)  # type: ignore[arg-type]  # transformers' wrapper hides the signature
+    return model
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

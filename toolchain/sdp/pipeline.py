@@ -1,0 +1,299 @@
+"""The pipeline: the stages in order, which of them are up to date, and running those that are not.
+
+A stage is a module with one function, `run(recipe, run, target, reporter)`: files in, files out, a short result
+returned. It is up to date when its settings, its inputs (by hash), the code behind it and the libraries it uses are
+those that its folder was made from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from sdp.code_version import code_hash, library_versions
+from sdp.console import Reporter
+from sdp.data.identity import data_identity
+from sdp.models.source import locate_model
+from sdp.recipe.sections import Recipe
+from sdp.run_folder import STAGE_FILE, RunFolder
+
+MODEL_FILES = ("*.safetensors", "config.json", "tokenizer*")
+TRAINING_LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers")
+ONNX_LIBRARIES = ("onnx", "onnxruntime", "onnxruntime-gpu")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row of the pipeline.
+
+    Attributes:
+        name: the stage, and the command that brings it up to date.
+        folder: its place in the run folder.
+        module: where its `run` is.
+        sections: the recipe's sections that change its result.
+        model: whether it reads the pretrained model.
+        data: whether it reads the task's data.
+        reads: earlier stage -> patterns of the files it reads there.
+        libraries: distributions whose version changes its result.
+        publish: files that are also put at the top of the run folder, where a person looks first.
+    """
+
+    name: str
+    folder: str
+    module: str
+    sections: tuple[str, ...]
+    model: bool = False
+    data: bool = False
+    reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    libraries: tuple[str, ...] = ()
+    publish: tuple[str, ...] = ()
+
+
+STAGES = (
+    Stage(
+        name="finetune",
+        folder="1-finetune",
+        module="sdp.stages.finetune",
+        sections=("model", "task", "data", "finetune"),
+        model=True,
+        data=True,
+        libraries=TRAINING_LIBRARIES,
+    ),
+    Stage(
+        name="prune",
+        folder="2-prune",
+        module="sdp.stages.prune",
+        sections=("task", "data", "prune"),
+        data=True,
+        reads={"finetune": MODEL_FILES},
+        libraries=TRAINING_LIBRARIES,
+    ),
+    Stage(
+        name="evaluate",
+        folder="3-evaluate",
+        module="sdp.stages.evaluate",
+        sections=("task", "data", "evaluate"),
+        data=True,
+        reads={"finetune": MODEL_FILES, "prune": MODEL_FILES},
+        libraries=(*TRAINING_LIBRARIES, "scikit-learn", "scipy"),
+    ),
+    Stage(
+        name="export",
+        folder="4-export",
+        module="sdp.stages.export",
+        sections=("task", "data", "evaluate", "export"),
+        data=True,
+        reads={"prune": MODEL_FILES, "evaluate": ("*.safetensors", "metrics.json")},
+        libraries=(*TRAINING_LIBRARIES, *ONNX_LIBRARIES, "onnxscript"),
+    ),
+    Stage(
+        name="bench",
+        folder="5-bench",
+        module="sdp.stages.bench",
+        sections=("data", "evaluate", "bench"),
+        data=True,
+        reads={"finetune": MODEL_FILES, "export": ("model.onnx*", "tokenizer*")},
+        libraries=(*ONNX_LIBRARIES, "torch", "onnxscript"),
+    ),
+    Stage(
+        name="gate",
+        folder="6-gate",
+        module="sdp.stages.gate",
+        sections=("gate",),
+        reads={"evaluate": ("metrics.json",), "export": ("metrics.json",), "bench": ("latency.json",)},
+    ),
+    Stage(
+        name="report",
+        folder="7-report",
+        module="sdp.stages.report",
+        sections=("task", "prune", "gate"),
+        reads={
+            "finetune": ("metrics.json",),
+            "prune": ("metrics.json", "pruning.jsonl"),
+            "evaluate": ("metrics.json", "flips.csv"),
+            "export": ("metrics.json", "manifest.json"),
+            "bench": ("latency.json",),
+            "gate": ("verdict.json",),
+        },
+        libraries=("matplotlib",),
+        publish=("report.html",),
+    ),
+)
+
+
+def find_stage(name: str) -> Stage:
+    """The stage of that name."""
+    return next(stage for stage in STAGES if stage.name == name)
+
+
+@dataclass(frozen=True)
+class Status:
+    """Whether a stage is up to date, and if not, why it will run."""
+
+    stage: Stage
+    up_to_date: bool
+    reason: str
+    ingredients: dict[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything the stage is made from."""
+        return hashlib.sha256(json.dumps(self.ingredients, sort_keys=True).encode()).hexdigest()
+
+
+def input_identities(recipe: Recipe, *, download: bool) -> dict[str, dict[str, str]]:
+    """Hashes of what comes from outside: "model" and "data".
+
+    Args:
+        recipe: the recipe.
+        download: fetch a hub model that is not here yet; otherwise a missing one is an error.
+    """
+    return {"model": locate_model(recipe.model, download=download).identity(), "data": data_identity(recipe)}
+
+
+def stage_status(stage: Stage, recipe: Recipe, run: RunFolder, identities: Mapping[str, dict[str, str]]) -> Status:
+    """Compare what a stage would be made from with what its folder was made from."""
+    settings = {name: getattr(recipe, name).model_dump(mode="json") for name in stage.sections}
+    inputs: dict[str, Any] = {name: identities[name] for name in ("model", "data") if getattr(stage, name)}
+    for upstream, patterns in stage.reads.items():
+        inputs[upstream] = _outputs(run, find_stage(upstream), patterns)
+    ingredients = {
+        "seed": recipe.seed,
+        "settings": settings,
+        "inputs": inputs,
+        "code": code_hash(stage.module),
+        "libraries": library_versions(stage.libraries),
+    }
+    record = run.record(stage.folder)
+    if record is None:
+        reason = "interrupted before, will resume" if run.partial(stage.folder).exists() else "not done yet"
+        return Status(stage, False, reason, ingredients)
+    change = first_difference(record.get("ingredients", {}), ingredients)
+    return Status(stage, change is None, change or "up to date", ingredients)
+
+
+def _outputs(run: RunFolder, stage: Stage, patterns: Iterable[str]) -> dict[str, str] | None:
+    """Hashes of the files that a finished stage made and that match a pattern; None where it is not finished."""
+    record = run.record(stage.folder)
+    if record is None:
+        return None
+    wanted = tuple(patterns)
+    return {
+        name: output["sha256"]
+        for name, output in sorted(record["outputs"].items())
+        if any(fnmatch(name, pattern) for pattern in wanted)
+    }
+
+
+def first_difference(before: Any, now: Any, path: str = "") -> str | None:
+    """Name the first place where two JSON trees differ, in words; None where they are equal."""
+    if before == now:
+        return None
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in [*now, *(key for key in before if key not in now)]:
+            found = first_difference(before.get(key), now.get(key), f"{path}.{key}" if path else str(key))
+            if found:
+                return found
+    name = path.removeprefix("settings.").removeprefix("inputs.")
+    shown = f": {_short(before)} -> {_short(now)}" if path.startswith(("settings", "seed", "libraries")) else ""
+    return f"{name} changed{shown}"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def plan(recipe: Recipe, run: RunFolder, identities: Mapping[str, dict[str, str]]) -> list[Status]:
+    """Say for every stage whether it would run, and why. A stage after one that runs is said to depend on it."""
+    statuses: list[Status] = []
+    stale: set[str] = set()
+    for stage in STAGES:
+        status = stage_status(stage, recipe, run, identities)
+        waiting = [name for name in stage.reads if name in stale]
+        if waiting and status.up_to_date:
+            status = Status(stage, False, f"depends on {', '.join(waiting)}", status.ingredients)
+        if not status.up_to_date:
+            stale.add(stage.name)
+        statuses.append(status)
+    return statuses
+
+
+StageFunction = Callable[[Recipe, RunFolder, Path, Reporter], dict[str, Any]]
+
+
+def run_pipeline(recipe: Recipe, run: RunFolder, until: str, reporter: Reporter) -> dict[str, dict[str, Any]]:
+    """Bring a stage, and all before it, up to date.
+
+    Args:
+        recipe: the recipe.
+        run: its run folder, claimed and locked.
+        until: name of the last stage wanted.
+        reporter: shows what happens.
+
+    Returns:
+        stage name -> its record (stage.json), for every stage up to `until`.
+    """
+    identities = input_identities(recipe, download=True)
+    records: dict[str, dict[str, Any]] = {}
+    for stage in STAGES:
+        status = stage_status(stage, recipe, run, identities)
+        if status.up_to_date:
+            reporter.line(f"{stage.name:9} up to date")
+        else:
+            reporter.heading(f"{stage.name:9} runs ({status.reason})")
+            _run_stage(status, recipe, run, reporter)
+        for name in stage.publish:
+            shutil.copyfile(run.stage(stage.folder) / name, run.path / name)
+        record = run.record(stage.folder)
+        if record is None:
+            raise RuntimeError(f"stage {stage.name} left no record in {run.stage(stage.folder)}")
+        records[stage.name] = record
+        if stage.name == until:
+            break
+    return records
+
+
+def run_single(name: str, recipe: Recipe, run: RunFolder, reporter: Reporter) -> None:
+    """Run one stage that reads neither model nor data on what the run folder holds, up to date or not."""
+    _run_stage(stage_status(find_stage(name), recipe, run, {}), recipe, run, reporter)
+
+
+def _run_stage(status: Status, recipe: Recipe, run: RunFolder, reporter: Reporter) -> None:
+    stage = status.stage
+    target = run.begin(stage.folder, status.fingerprint)
+    started = time.monotonic()
+    function: StageFunction = importlib.import_module(stage.module).run
+    result = function(recipe, run, target, reporter)
+    seconds = round(time.monotonic() - started, 1)
+    outputs = {
+        str(path.relative_to(target)): {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        for path in sorted(target.rglob("*"))
+        if path.is_file() and path.name != STAGE_FILE
+    }
+    record = {
+        "stage": stage.name,
+        "result": result,
+        "seconds": seconds,
+        "fingerprint": status.fingerprint,
+        "ingredients": status.ingredients,
+        "outputs": outputs,
+    }
+    run.finish(stage.folder, record)
+    words = ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in result.items()
+    )
+    reporter.line(f"{'':9} done in {seconds:.0f} s: {words}")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

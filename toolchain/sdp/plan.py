@@ -1,0 +1,120 @@
+"""What `sdp check` tells before any work is done: stages, optimizer steps, parameters and bytes by part. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sdp_onnx.encodings import coo_bytes, dense_bytes
+
+from sdp.data.identity import count_rows
+from sdp.errors import NotDownloadedError
+from sdp.models.parts import ModelParts, count_parts
+from sdp.models.source import locate_model
+from sdp.pipeline import STAGES, Status, input_identities, plan
+from sdp.recipe.sections import Recipe
+from sdp.run_folder import RunFolder
+from sdp.steps import optimizer_steps
+
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class PartPlan:
+    """One part of the model before and after.
+
+    Attributes:
+        name: embeddings, encoder or rest.
+        parameters: before pruning.
+        remaining: parameters that are not zero after pruning.
+        bytes_before: as dense float32.
+        bytes_after: as the recipe's encoding stores it, from counts; the file is measured later.
+    """
+
+    name: str
+    parameters: int
+    remaining: int
+    bytes_before: int
+    bytes_after: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything `sdp check` prints. What cannot be known yet is None, and `unknown` says why."""
+
+    recipe: Recipe
+    stages: list[Status] | None
+    rows: dict[str, int | None]
+    steps: dict[str, int | None]
+    parts: list[PartPlan] | None
+    unknown: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as JSON."""
+        stages = self.stages
+        return {
+            "recipe": self.recipe.name,
+            "stages": [
+                {"stage": stage.name}
+                if stages is None
+                else {"stage": stage.name, "up_to_date": stages[i].up_to_date, "reason": stages[i].reason}
+                for i, stage in enumerate(STAGES)
+            ],
+            "rows": self.rows,
+            "optimizer_steps": self.steps,
+            "parts": [vars(part) for part in self.parts] if self.parts is not None else None,
+            "unknown": self.unknown,
+            "settings": self.recipe.model_dump(mode="json"),
+        }
+
+
+def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
+    """Plan a recipe without downloading or training anything.
+
+    What needs a model or data set that is still on the hub is left out, and the plan says so.
+
+    Raises:
+        UsageError: the model or the data can never work as the recipe names them.
+    """
+    unknown: list[str] = []
+    parts: list[PartPlan] | None = None
+    stages: list[Status] | None = None
+    try:
+        parts = part_plans(count_parts(locate_model(recipe.model, download=False)), recipe)
+        stages = plan(recipe, run, input_identities(recipe, download=False))
+    except NotDownloadedError as error:
+        unknown.append(f"parameters, bytes and what is up to date: {error.where}: {error.what}")
+    rows = count_rows(recipe)
+    train = rows["train"]
+    if train is None:
+        unknown.append("optimizer steps: the data set is not on this machine yet")
+    steps = {
+        "finetune": None if train is None else optimizer_steps(train, recipe.finetune),
+        "prune": None if train is None else optimizer_steps(train, recipe.prune),
+    }
+    return Plan(recipe, stages, rows, steps, parts, unknown)
+
+
+def part_plans(parts: ModelParts, recipe: Recipe) -> list[PartPlan]:
+    """Predict what pruning and encoding do to each part.
+
+    The sparsity is taken as equal in every layer, which is exact for scope = "layer" and right in sum for "global".
+    """
+    remaining = 0
+    after = 0
+    for elements in parts.prunable.values():
+        kept = elements - round(elements * recipe.prune.sparsity)
+        sizes = {"dense": dense_bytes(elements, FLOAT_BYTES), "coo": coo_bytes(kept, FLOAT_BYTES)}
+        remaining += kept
+        after += min(sizes.values()) if recipe.export.encoding == "auto" else sizes[recipe.export.encoding]
+    other = parts.encoder_other
+    encoder = PartPlan("encoder", parts.encoder, remaining + other, parts.encoder * 4, after + other * 4)
+    return [
+        _untouched("embeddings", parts.embeddings),
+        encoder,
+        _untouched("rest", parts.rest),
+    ]
+
+
+def _untouched(name: str, parameters: int) -> PartPlan:
+    return PartPlan(name, parameters, parameters, parameters * FLOAT_BYTES, parameters * FLOAT_BYTES)

@@ -1,0 +1,53 @@
+"""The plan of a recipe as a person reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from sdp.pipeline import STAGES
+from sdp.plan import Plan
+
+
+def print_plan(plan: Plan, recipe_file: Path, run_path: Path) -> None:
+    """Print a plan on stdout."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"{recipe_file} is valid; it runs in {run_path}", markup=False)
+    console.print(_stage_table(plan))
+    if plan.parts is not None:
+        console.print(_part_table(plan))
+    for line in plan.unknown:
+        console.print(f"not known yet: {line}", markup=False)
+
+
+def _stage_table(plan: Plan) -> Table:
+    table = Table(title="stages", title_justify="left")
+    for header in ("stage", "state", "optimizer steps"):
+        table.add_column(header)
+    for index, stage in enumerate(STAGES):
+        steps = plan.steps.get(stage.name)
+        state = "not known yet"
+        if plan.stages is not None:
+            status = plan.stages[index]
+            state = "up to date" if status.up_to_date else f"will run: {status.reason}"
+        table.add_row(stage.name, state, f"{steps:,}" if steps is not None else "")
+    return table
+
+
+def _part_table(plan: Plan) -> Table:
+    prune, export = plan.recipe.prune, plan.recipe.export
+    title = f"parameters and bytes at {prune.sparsity:.0%} encoder sparsity, encoding {export.encoding}"
+    table = Table(title=title, title_justify="left")
+    table.add_column("part")
+    for header in ("parameters", "not zero after", "MB before", "MB after"):
+        table.add_column(header, justify="right")
+    parts = plan.parts or []
+    for part in parts:
+        sizes = [f"{size / 1e6:,.1f}" for size in (part.bytes_before, part.bytes_after)]
+        table.add_row(part.name, f"{part.parameters:,}", f"{part.remaining:,}", *sizes)
+    total_bytes = [f"{sum(getattr(part, key) for part in parts) / 1e6:,.1f}" for key in ("bytes_before", "bytes_after")]
+    counts = [f"{sum(getattr(part, key) for part in parts):,}" for key in ("parameters", "remaining")]
+    table.add_row("all", *counts, *total_bytes, style="bold")
+    return table

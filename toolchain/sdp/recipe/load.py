@@ -1,0 +1,235 @@
+"""Reading a recipe: TOML, `extends`, overrides, paths, and validation that tells every problem at once.
+
+Order of events: read the file and what it extends (the extending file wins, key by key; arrays are replaced whole),
+apply `--set` overrides, make paths absolute against the file that wrote them, validate. Every value remembers the file
+it came from, so that an error can name it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from sdp.errors import RecipeError
+from sdp.recipe.sections import LOSSES, Recipe
+
+Tree = dict[str, Any]
+Key = tuple[str, ...]
+
+DATA_SUFFIXES = (".tsv", ".csv", ".jsonl", ".parquet", ".gz")
+COMMAND_LINE = "--set"
+
+
+@dataclass
+class _Raw:
+    """The merged TOML tree, and the file that each dotted key came from."""
+
+    tree: Tree = field(default_factory=dict)
+    origins: dict[Key, str] = field(default_factory=dict)
+
+    def put(self, key: Key, value: object, origin: str) -> None:
+        """Set one key; tables merge key by key, everything else replaces."""
+        if isinstance(value, dict):
+            self.origins.setdefault(key, origin)
+            for name, inner in value.items():
+                self.put((*key, name), inner, origin)
+            if value:
+                return
+        *parents, last = key
+        table = self.tree
+        for name in parents:
+            table = table.setdefault(name, {})
+            if not isinstance(table, dict):
+                raise RecipeError(f"{name} is a value, not a table", where=f"{origin}: {'.'.join(key)}")
+        if isinstance(value, dict):
+            table.setdefault(last, {})
+            return
+        table[last] = value
+        self.origins[key] = origin
+
+    def get(self, key: Key) -> Any:
+        """The value at a key, or None."""
+        value: Any = self.tree
+        for name in key:
+            value = value.get(name) if isinstance(value, dict) else None
+        return value
+
+    def origin(self, key: Key) -> str | None:
+        """The file that wrote the key, or the nearest table around it."""
+        for length in range(len(key), 0, -1):
+            if key[:length] in self.origins:
+                return self.origins[key[:length]]
+        return None
+
+
+def load_recipe(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
+    """Read, merge and validate a recipe.
+
+    Args:
+        path: the TOML file.
+        overrides: "a.b=VALUE" strings, VALUE in TOML; they win over the file.
+
+    Returns:
+        the frozen recipe, all paths absolute.
+
+    Raises:
+        RecipeError: the file is missing, not TOML, extends itself, or holds invalid keys; all problems in one message.
+    """
+    path = Path(path)
+    raw = _Raw()
+    for file, table in reversed(list(_read_chain(path))):
+        for name, value in table.items():
+            raw.put((name,), value, str(file))
+    for override in overrides:
+        raw.put(*_parse_override(override), COMMAND_LINE)
+    _make_paths_absolute(raw)
+    try:
+        # JSON's strict mode takes arrays for tuples but no string for a number: what TOML's types deserve.
+        return Recipe.model_validate_json(json.dumps(raw.tree, default=str), strict=True)
+    except ValidationError as error:
+        problems = [_describe(detail, raw, path) for detail in error.errors(include_url=False)]
+    raise RecipeError("\n  ".join(_headline(problems, path)))
+
+
+def _headline(problems: list[str], path: Path) -> list[str]:
+    count = f"{len(problems)} problems in {path}" if len(problems) > 1 else f"a problem in {path}"
+    return [count, *problems]
+
+
+def _read_chain(path: Path) -> Iterator[tuple[Path, Tree]]:
+    """Yield the recipe, then what it extends, then what that extends."""
+    seen: list[Path] = []
+    current: Path | None = path
+    while current is not None:
+        if current.resolve() in seen:
+            chain = " -> ".join(str(file) for file in [*seen, current.resolve()])
+            raise RecipeError(f"recipes extend each other in a circle: {chain}", where=f"{path}: extends")
+        seen.append(current.resolve())
+        table = _read_toml(current, seen[-2] if len(seen) > 1 else None)
+        parent = table.pop("extends", None)
+        if parent is not None and not isinstance(parent, str):
+            raise RecipeError("must be one file name, relative to this recipe", where=f"{current}: extends")
+        yield current, table
+        current = current.parent / parent if parent is not None else None
+
+
+def _read_toml(path: Path, extended_by: Path | None) -> Tree:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        where = f"{extended_by}: extends" if extended_by else str(path)
+        what = f"{path} does not exist" if extended_by else "no such recipe"
+        raise RecipeError(what, where=where, hint=_nearest_file(path)) from None
+    except IsADirectoryError:
+        raise RecipeError("is a folder; give a recipe (a .toml file)", where=str(path)) from None
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"not UTF-8 text (byte {error.start})", where=str(path), hint="Save it as UTF-8.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"not valid TOML: {error}", where=str(path)) from None
+    except OSError as error:
+        raise RecipeError(f"cannot be read: {error.strerror}", where=str(path)) from None
+
+
+def _nearest_file(path: Path) -> str:
+    folder = path.parent
+    names = [entry.name for entry in folder.glob("*.toml")] if folder.is_dir() else []
+    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
+    if near:
+        return f"Did you mean {folder / near[0]}?"
+    return f"Recipes in {folder}: {', '.join(sorted(names))}" if names else "Give the path of a .toml file."
+
+
+def _parse_override(text: str) -> tuple[Key, object]:
+    key, equals, value = text.partition("=")
+    where = f"{COMMAND_LINE} {text}"
+    names = tuple(name.strip() for name in key.split("."))
+    if not equals or not all(names):
+        raise RecipeError("an override has the form a.b=VALUE", where=where)
+    try:
+        return names, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        hint = f"VALUE is TOML; text needs quotes: {COMMAND_LINE} '{key}=\"{value}\"'"
+        raise RecipeError("the value is not TOML", where=where, hint=hint) from None
+
+
+def _make_paths_absolute(raw: _Raw) -> None:
+    """Resolve relative paths against the file that wrote them (the working folder for overrides)."""
+
+    def base(key: Key) -> Path:
+        origin = raw.origin(key)
+        return Path.cwd() if origin in (None, COMMAND_LINE) else Path(str(origin)).resolve().parent
+
+    for key in (("model", "name"), ("data", "dataset")):
+        name = raw.get(key)
+        # Anything that is no folder is left as it is: a hub id, "package:...", or a path the loader will miss by name.
+        if isinstance(name, str) and (name.startswith((".", "/", "~")) or (base(key) / name).is_dir()):
+            raw.put(key, str((base(key) / Path(name).expanduser()).resolve()), str(raw.origin(key)))
+    if raw.get(("data", "dataset")) is not None:
+        return
+    for split in ("train", "dev", "test"):
+        key, known_task = ("data", split), raw.get(("task", "name")) is not None
+        name = raw.get(key)
+        if isinstance(name, str) and (not known_task or name.endswith(DATA_SUFFIXES)):
+            raw.put(key, str(base(key) / Path(name).expanduser()), str(raw.origin(key)))
+
+
+def _describe(detail: ErrorDetails, raw: _Raw, path: Path) -> str:
+    """One line for one problem: file, dotted key, what is wrong, the nearest valid key."""
+    location = tuple(part for part in detail["loc"] if not _is_union_tag(part, detail["loc"]))
+    key = tuple(str(part) for part in location)
+    file = raw.origin(key) or str(path)
+    dotted = ".".join(key)
+    return f"{file}: {dotted}: {_message(detail, location)}" if dotted else f"{file}: {_message(detail, location)}"
+
+
+def _is_union_tag(part: object, location: tuple[int | str, ...]) -> bool:
+    """Pydantic puts the chosen member of a union into the location; no user wrote it there."""
+    if not isinstance(part, str):
+        return False
+    return part in ("int", "str") or "[" in part or ("losses" in location and part in LOSSES)
+
+
+def _message(detail: ErrorDetails, location: tuple[int | str, ...]) -> str:
+    kind, message, value = detail["type"], detail["msg"], detail["input"]
+    if kind == "extra_forbidden":
+        near = _nearest_key(detail["loc"])
+        return f'unknown key; did you mean "{near}"?' if near else "unknown key"
+    if kind == "missing":
+        return "missing; every recipe needs it" if len(location) == 1 else "missing"
+    if kind == "value_error":
+        return message.removeprefix("Value error, ")
+    shown = repr(value) if isinstance(value, str | int | float | bool) else type(value).__name__
+    return f"{message[0].lower()}{message[1:]} (got {shown})"
+
+
+def _nearest_key(location: tuple[int | str, ...]) -> str | None:
+    """The valid key at that place nearest to an unknown one; "section.key" where another section has it."""
+    *parents, unknown = [str(part) for part in location]
+    model: type[BaseModel] = Recipe
+    for part in parents:
+        model = LOSSES.get(part) or _inner_section(model, part) or model
+    here = difflib.get_close_matches(unknown, [*model.model_fields, *(["extends"] if model is Recipe else [])], n=1)
+    if here:
+        return here[0]
+    for name in Recipe.model_fields:
+        section = _inner_section(Recipe, name)
+        if section is not None and unknown in section.model_fields:
+            return f"{name}.{unknown}"
+    return None
+
+
+def _inner_section(model: type[BaseModel], key: str) -> type[BaseModel] | None:
+    """The section that a key of a section holds, or None where it holds a value."""
+    annotation = model.model_fields[key].annotation if key in model.model_fields else None
+    for candidate in (annotation, *get_args(annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None

@@ -1,0 +1,20 @@
+"""The JSON Schema of a recipe, for editors (Even Better TOML and its like)."""
+
+from __future__ import annotations
+
+from sdp.recipe.sections import Recipe
+
+
+def recipe_schema() -> dict[str, object]:
+    """Return the JSON Schema of a recipe file: the sections, plus `extends`.
+
+    No key is required, because a file may leave to the one it extends what it does not say itself.
+    """
+    schema = Recipe.model_json_schema()
+    schema.pop("required", None)
+    schema["title"] = "sdp recipe"
+    schema["properties"]["extends"] = {
+        "type": "string",
+        "description": "Another recipe, relative to this file, whose keys hold where this one says nothing.",
+    }
+    return schema

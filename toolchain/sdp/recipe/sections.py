@@ -1,0 +1,329 @@
+"""What a recipe may say: one frozen pydantic model for each section of the TOML file.
+
+The defaults here are the only defaults; stages read attributes and never fall back on their own. Every field has a
+description, which `sdp schema` hands to editors.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from sdp.tasks import TASKS, find_task
+
+ProblemType = Literal["classification", "regression"]
+MetricName = Literal["accuracy", "f1", "macro-f1", "matthews", "pearson", "spearman"]
+
+METRICS_BY_TYPE: dict[ProblemType, tuple[MetricName, ...]] = {
+    "classification": ("accuracy", "f1", "macro-f1", "matthews"),
+    "regression": ("pearson", "spearman"),
+}
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class ModelSection(Section):
+    """The pretrained encoder to start from."""
+
+    name: str = Field(min_length=1)
+    """A hub id, a folder (relative to the recipe), or "package:NAME/FOLDER" for weights inside an installed package."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub model; the hub's main branch without it."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model. Off, because such code can do anything."""
+
+
+class TaskSection(Section):
+    """What is predicted, and how it is scored."""
+
+    name: str | None = None
+    """A benchmark task that sdp knows (columns, metric and data set come with it). Without it, give `type`."""
+    type: ProblemType | None = None
+    """The kind of problem, for a task of one's own."""
+    metric: MetricName | None = None
+    """The score of the task; accuracy for classification and pearson for regression without it."""
+    train_languages: tuple[str, ...] = ("en",)
+    """Languages to train on, where the data's names hold "{language}"."""
+    eval_languages: tuple[str, ...] | Literal["all"] = "all"
+    """Languages to evaluate on, where the data's names hold "{language}"; "all" means all that the task lists."""
+
+    @model_validator(mode="after")
+    def _known_or_described(self) -> TaskSection:
+        if self.name is None and self.type is None:
+            raise ValueError(f'needs either name (one of {", ".join(sorted(TASKS))}) or type = "classification"')
+        if self.name is not None:
+            task = find_task(self.name)
+            if self.type not in (None, task.type):
+                raise ValueError(f'type = "{self.type}" contradicts the task {self.name}, which is {task.type}')
+        if self.metric is not None and self.metric not in METRICS_BY_TYPE[self.problem_type]:
+            allowed = ", ".join(METRICS_BY_TYPE[self.problem_type])
+            raise ValueError(f'metric "{self.metric}" does not fit a {self.problem_type} task; use one of {allowed}')
+        if self.eval_languages == "all" and self.name is None and self.train_languages != ("en",):
+            raise ValueError('eval_languages = "all" needs a task that lists its languages; name them')
+        return self
+
+    @property
+    def problem_type(self) -> ProblemType:
+        """The kind of problem, from the task where it is a known one."""
+        return find_task(self.name).type if self.name is not None else self.type or "classification"
+
+    @property
+    def score(self) -> MetricName:
+        """The metric that counts, with the defaults filled in."""
+        if self.metric is not None:
+            return self.metric
+        if self.name is not None:
+            return find_task(self.name).metric
+        return METRICS_BY_TYPE[self.problem_type][0]
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages to evaluate on, with "all" filled in."""
+        if self.eval_languages == "all":
+            return find_task(self.name).languages if self.name is not None else self.train_languages
+        return self.eval_languages
+
+
+class DocstringsSection(Section):
+    """Text out of installed Python packages: first sentences of docstrings, labelled with the package they are from."""
+
+    packages: tuple[str, ...] = Field(min_length=2)
+    """Import names of installed packages; each is one label. Files are parsed, never imported."""
+    train: int = Field(gt=0)
+    """Number of training rows, balanced over the packages."""
+    dev: int = Field(gt=0)
+    """Number of dev rows, balanced over the packages."""
+    test: int = Field(default=0, ge=0)
+    """Number of test rows, balanced over the packages."""
+
+
+class DataSection(Section):
+    """Where the rows come from: files, a hub data set (or a folder of the same form), or docstrings."""
+
+    dataset: str | None = None
+    """A data set's hub id, or a local folder in hub form, relative to the recipe; train, dev, test then name splits."""
+    config: str | None = None
+    """Configuration of the hub data set; may hold "{language}"."""
+    revision: str | None = None
+    """Branch, tag or commit of the hub data set."""
+    train: str | None = None
+    """Training file, relative to the recipe (tsv, csv, jsonl, parquet, also .gz; may hold "{language}"), or split."""
+    dev: str | None = None
+    """Dev file or split: choices are made on it."""
+    test: str | None = None
+    """Test file or split: read by the evaluate stage only."""
+    text: tuple[str, ...] | None = Field(default=None, min_length=1, max_length=2)
+    """The text column, or the two columns of a pair task."""
+    label: str | None = None
+    """The label column: strings or integers, numbers for regression."""
+    docstrings: DocstringsSection | None = None
+    """Docstrings of installed packages in place of files."""
+    max_length: int = Field(default=128, ge=8, le=8192)
+    """Longest input in tokens; longer ones are cut."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> DataSection:
+        if self.docstrings is not None:
+            given = [
+                key for key in ("dataset", "config", "train", "dev", "test", "text", "label") if getattr(self, key)
+            ]
+            if given:
+                raise ValueError(f"docstrings is a source of its own; remove {', '.join(given)}")
+        if self.config is not None and self.dataset is None and self.docstrings is None:
+            raise ValueError("config belongs to dataset, which is not set")
+        return self
+
+
+class TrainingSection(Section):
+    """Settings shared by the two training stages."""
+
+    epochs: float = Field(default=3.0, gt=0)
+    """Passes over the training rows."""
+    learning_rate: float = Field(default=5e-5, gt=0, lt=1)
+    """Peak of the linear schedule with warm-up."""
+    batch_size: int = Field(default=32, gt=0)
+    """Rows in one optimizer step (on each device)."""
+    weight_decay: float = Field(default=0.01, ge=0, lt=1)
+    """Decoupled weight decay of AdamW."""
+    warmup: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the steps in which the learning rate rises."""
+
+
+class FinetuneSection(TrainingSection):
+    """Dense fine-tuning: its result is the baseline and the teacher."""
+
+
+class NoLoss(Section):
+    """Task loss only: plain pruning without a teacher."""
+
+    name: Literal["none"]
+
+
+class KldLoss(Section):
+    """Soft labels: (1 - weight) * CE + weight * temperature^2 * KL(teacher || student)."""
+
+    name: Literal["kld"]
+    weight: float = Field(default=0.5, ge=0, le=1)
+    """Share of the soft labels against the task loss."""
+    temperature: float = Field(default=2.0, gt=0)
+    """Both softmaxes are flattened by it."""
+
+
+class CrossCorrelationLoss(Section):
+    """Self-distillation: the cross-correlation matrix of student and teacher features is drawn to the identity."""
+
+    name: Literal["cross-correlation"]
+    weight: float = Field(default=1.0, ge=0)
+    """Factor of L_CC / d, added to the task loss."""
+    off_diagonal: float = Field(default=0.005, ge=0)
+    """Weight of the off-diagonal terms (Barlow Twins' lambda, 0.0051 there)."""
+    representation: Literal["mean", "first", "tokens"] = "mean"
+    """Rows of the matrix: masked mean or first token of the last layer for each example, or every real token."""
+
+
+Loss = Annotated[NoLoss | KldLoss | CrossCorrelationLoss, Field(discriminator="name")]
+LOSSES: dict[str, type[Section]] = {"none": NoLoss, "kld": KldLoss, "cross-correlation": CrossCorrelationLoss}
+
+
+class PruneSection(TrainingSection):
+    """Iterative pruning of the encoder's linear weights while distilling from the fine-tuned network."""
+
+    sparsity: float = Field(default=0.9, ge=0, lt=1)
+    """Share of the encoder's linear weights that ends as zeros."""
+    criterion: Literal["magnitude"] = "magnitude"
+    """What is kept: the weights of the largest absolute value."""
+    scope: Literal["layer", "global"] = "layer"
+    """Rank within every weight matrix, or over all of them together."""
+    pattern: Literal["unstructured"] = "unstructured"
+    """Any weight may be pruned by itself."""
+    schedule: Literal["cubic", "uniform"] = "cubic"
+    """cubic: fast first, then slower; uniform: equal steps with retraining between them."""
+    ramp: float = Field(default=0.6, gt=0, le=1)
+    """Share of the steps in which sparsity rises; the rest recovers at the final mask."""
+    mask_updates: int = Field(default=20, gt=0)
+    """How often the mask is recomputed during the ramp, evenly spaced; the last one reaches the final sparsity."""
+    losses: tuple[Loss, ...] = (CrossCorrelationLoss(name="cross-correlation"),)
+    """What the pruned network learns from, besides the labels."""
+
+    @model_validator(mode="after")
+    def _losses_fit(self) -> PruneSection:
+        names = [loss.name for loss in self.losses]
+        if "none" in names and len(names) > 1:
+            raise ValueError('losses: "none" stands alone; remove it or the others')
+        if len(set(names)) < len(names):
+            raise ValueError("losses: each loss may be listed once")
+        return self
+
+
+class EvaluateSection(Section):
+    """How the fine-tuned, pruned and exported models are compared."""
+
+    split: Literal["test", "dev"] | None = None
+    """The split to evaluate on; test where the data has one, dev otherwise."""
+    batch_size: int = Field(default=64, gt=0)
+    """Rows in one forward pass."""
+    resamples: int = Field(default=2000, ge=100)
+    """Bootstrap resamples behind every interval."""
+
+
+class ExportSection(Section):
+    """How the pruned model becomes an ONNX file."""
+
+    encoding: Literal["auto", "dense", "coo"] = "auto"
+    """auto: whatever is smallest for each tensor; coo: onnx sparse_initializer; dense: as exported."""
+    opset: int = Field(default=23, ge=23, le=25)
+    """ONNX operator set; from 23 on attention is one standard operator."""
+    tolerance: float = Field(default=1e-4, gt=0)
+    """Largest allowed difference of logits to torch's, relative to the largest logit."""
+    external_data_mb: int = Field(default=1900, gt=0)
+    """Weights above this size go to model.onnx.data beside the file (a protobuf ends at 2 GiB)."""
+
+
+class BenchSection(Section):
+    """What is measured: the exported file against the dense one, in turns."""
+
+    sequence_lengths: tuple[int | Literal["task"], ...] = Field(default=("task", 128), min_length=1)
+    """Input lengths in tokens, filled with real text; "task" keeps each row's own length."""
+    batch_sizes: tuple[int, ...] = Field(default=(1,), min_length=1)
+    """Rows in one call."""
+    threads: int | tuple[int, ...] = 2
+    """onnxruntime's intra-op threads; a list measures each."""
+    provider: Literal["cpu", "cuda"] = "cpu"
+    """Execution provider. Asked for cuda and not got it is an error."""
+    seconds: float = Field(default=3.0, gt=0)
+    """Time for each cell of the grid, all files together."""
+
+    @model_validator(mode="after")
+    def _positive(self) -> BenchSection:
+        lengths = [length for length in self.sequence_lengths if isinstance(length, int)]
+        if any(length < 4 or length > 8192 for length in lengths):
+            raise ValueError("sequence_lengths must lie between 4 and 8192 tokens")
+        if any(size < 1 for size in self.batch_sizes):
+            raise ValueError("batch_sizes must be 1 or more")
+        if any(count < 1 for count in self.thread_counts):
+            raise ValueError("threads must be 1 or more")
+        return self
+
+    @property
+    def thread_counts(self) -> tuple[int, ...]:
+        """The thread counts to measure, as a tuple also where one is given."""
+        return (self.threads,) if isinstance(self.threads, int) else self.threads
+
+
+class GateSection(Section):
+    """What a model must reach to ship. A threshold that is left out is not checked."""
+
+    min_metric: float | None = None
+    """Lowest metric of the exported file on the evaluation split."""
+    max_metric_drop: float | None = Field(default=None, ge=0)
+    """Largest loss of the metric against the dense model (0.02 = two points of accuracy)."""
+    max_size_ratio: float | None = Field(default=None, gt=0)
+    """Largest size of the exported file, as a share of the dense ONNX file."""
+    min_speedup: float | None = Field(default=None, gt=0)
+    """Smallest speed-up against the dense ONNX file, in every cell of the benchmark grid."""
+
+
+class RuntimeSection(Section):
+    """Where and how the work is done. Nothing here makes a finished stage out of date."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: CUDA with bf16 where there is a GPU, the CPU otherwise. Asked for cuda and not got it is an error."""
+    checkpoint_seconds: float = Field(default=60.0, ge=0)
+    """Training writes a checkpoint this often; a killed run loses at most this much work."""
+
+
+class Recipe(Section):
+    """One model's pipeline, fully resolved: `extends` merged, overrides applied, paths made absolute."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
+    """Name of the recipe and of its run folder."""
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Seed of everything random: classifier weights, order of rows, dropout, bootstrap."""
+    model: ModelSection
+    task: TaskSection
+    data: DataSection = DataSection()
+    finetune: FinetuneSection = FinetuneSection()
+    prune: PruneSection = PruneSection()
+    evaluate: EvaluateSection = EvaluateSection()
+    export: ExportSection = ExportSection()
+    bench: BenchSection = BenchSection()
+    gate: GateSection = GateSection()
+    runtime: RuntimeSection = RuntimeSection()
+
+    @model_validator(mode="after")
+    def _data_complete(self) -> Recipe:
+        data, known = self.data, self.task.name is not None
+        if data.docstrings is not None:
+            if self.task.problem_type != "classification":
+                raise ValueError("data.docstrings is a classification source; task.type does not fit")
+            return self
+        missing = [key for key in ("train", "dev", "text", "label") if not known and getattr(data, key) is None]
+        if missing:
+            keys = ", ".join(f"data.{key}" for key in missing)
+            raise ValueError(f"a task of one's own needs {keys} (or data.docstrings, or a known task.name)")
+        return self

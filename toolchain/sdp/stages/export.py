@@ -1,0 +1,183 @@
+"""Stage 4: the pruned model as an ONNX file that is reopened, compared with torch and scored before it counts.
+
+Writes what is shipped: model.onnx (and model.onnx.data above the size limit), the tokenizer, config.json with the label
+names, manifest.json; beside them metrics.json, the score of this very file run by onnxruntime.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+from sdp_onnx.encode import encode_model
+from sdp_onnx.manifest import write_manifest
+from sdp_onnx.model_file import TensorRecord
+from sdp_onnx.session import create_session
+from sdp_onnx.torch_export import export_torch
+from sdp_onnx.verify import check_file, relative_error, verify_logits, zeros_by_tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+import sdp
+from sdp.code_version import library_versions
+from sdp.console import Reporter
+from sdp.data.batches import Collator, TokenizedSplit
+from sdp.data.load import load_task_data
+from sdp.errors import StageError
+from sdp.evaluation.compare import compare
+from sdp.evaluation.metrics import predictions
+from sdp.evaluation.onnx_predict import model_inputs, predict_logits
+from sdp.models.load import load_finetuned, load_tokenizer
+from sdp.pruning.layers import prunable_weights
+from sdp.recipe.sections import Recipe
+from sdp.run_folder import STAGE_FILE, RunFolder, read_json, write_json
+from sdp.stages.training_inputs import tokenize_split
+
+MODEL_FILE = "model.onnx"
+# Rows in one call while verifying; 1 is what a server sends most.
+VERIFIED_BATCH_SIZES = (1, 2, 7)
+
+
+def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
+    """Export, encode, verify and score the pruned model."""
+    source = run.stage("2-prune")
+    data = load_task_data(recipe)
+    split = data.evaluation(recipe.evaluate.split)
+    tokenizer, model = load_tokenizer(source), load_finetuned(source)
+    rows, collator = tokenize_split(split, tokenizer, recipe), Collator(tokenizer)
+    path = target / MODEL_FILE
+    records = _write_onnx(recipe, model, tokenizer, run, path)
+    tokenizer.save_pretrained(target)
+    model.config.save_pretrained(target)
+    reporter.line("  verifying against torch")
+    check_file(path)
+    layers = _same_zeros(model, path)
+    tolerance = recipe.export.tolerance
+    agreement = verify_logits(path, _torch_batches(model, rows, collator, tokenizer), tolerance=tolerance)
+    reporter.line("  scoring the exported file with onnxruntime")
+    logits = predict_logits(create_session(path), rows, collator, recipe.evaluate.batch_size)
+    said = load_file(run.stage("3-evaluate") / "predictions.safetensors")
+    metric = recipe.task.score
+    record = compare(
+        metric,
+        split,
+        ("dense", said["dense"]),
+        ("exported", logits),
+        resamples=recipe.evaluate.resamples,
+        seed=recipe.seed,
+    )
+    same = float(np.mean(predictions(metric, said["pruned"]) == predictions(metric, logits)))
+    record["torch"] = {
+        "verified_rows": agreement.rows,
+        "max_relative_error": agreement.relative_error,
+        "tolerance": tolerance,
+        "split_relative_error": relative_error(said["pruned"], logits),
+        "same_predictions": same,
+    }
+    write_json(target / "metrics.json", record)
+    file_bytes = sum(file.stat().st_size for file in target.glob(f"{MODEL_FILE}*"))
+    write_manifest(target, _manifest(recipe, run, records, layers, record))
+    return {
+        metric: record["models"]["exported"]["value"],
+        "bytes": file_bytes,
+        "max_relative_error": agreement.relative_error,
+    }
+
+
+def _write_onnx(
+    recipe: Recipe, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, run: RunFolder, path: Path
+) -> list[TensorRecord]:
+    """Export densely into a folder of its own, then encode into `path`."""
+    limit = recipe.export.external_data_mb * 10**6
+    work = path.parent / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    try:
+        export_torch(
+            model,
+            work / MODEL_FILE,
+            input_names=tokenizer.model_input_names,
+            opset=recipe.export.opset,
+            external_data_threshold=limit,
+        )
+        metadata = {
+            "sdp.version": sdp.__version__,
+            "sdp.recipe": json.dumps(recipe.model_dump(mode="json"), sort_keys=True),
+            "sdp.layers": json.dumps((read_json(run.stage("2-prune") / "metrics.json") or {}).get("layers", {})),
+        }
+        return encode_model(
+            work / MODEL_FILE,
+            path,
+            encoding=recipe.export.encoding,
+            metadata=metadata,
+            external_data_threshold=limit,
+        )
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _same_zeros(model: PreTrainedModel, path: Path) -> dict[str, dict[str, int]]:
+    """Count zeros in the reopened file, layer by layer, against torch.
+
+    Raises:
+        StageError: a layer is missing in the file or has other zeros.
+    """
+    found = zeros_by_tensor(path)
+    layers = {}
+    for name, weight in prunable_weights(model).items():
+        expected = (int((weight == 0).sum()), weight.numel())
+        if found.get(name) != expected:
+            raise StageError(
+                f"torch has {expected} (zeros, elements), the file {found.get(name)}", where=f"{path}: {name}"
+            )
+        layers[name] = {"zeros": expected[0], "elements": expected[1]}
+    return layers
+
+
+def _torch_batches(
+    model: PreTrainedModel, rows: TokenizedSplit, collator: Collator, tokenizer: PreTrainedTokenizerBase
+) -> Iterator[tuple[dict[str, NDArray[np.int64]], NDArray[np.float32]]]:
+    """Real batches with torch's logits: shortest, middle and longest rows, at several batch sizes."""
+    import torch
+
+    names = [name for name in tokenizer.model_input_names if name in ("input_ids", "attention_mask", "token_type_ids")]
+    by_length = sorted(range(len(rows)), key=lambda index: len(rows[index]["input_ids"]))
+    model.eval()
+    for size in VERIFIED_BATCH_SIZES:
+        last = max(0, len(by_length) - size)
+        # The mixed batch pads short rows beside long ones.
+        mixed = by_length[:: max(1, len(by_length) // size)][:size]
+        for chosen in (by_length[:size], by_length[last // 2 :][:size], by_length[last:], mixed):
+            inputs = model_inputs(rows, chosen, collator, names)
+            with torch.inference_mode():
+                logits = model(**{name: torch.from_numpy(value) for name, value in inputs.items()}).logits
+            yield inputs, logits.float().numpy()
+
+
+def _manifest(
+    recipe: Recipe,
+    run: RunFolder,
+    records: list[TensorRecord],
+    layers: dict[str, dict[str, int]],
+    metrics: dict[str, Any],
+) -> dict[str, Any]:
+    finetune = read_json(run.stage("1-finetune") / STAGE_FILE) or {}
+    return {
+        "sdp": sdp.__version__,
+        "recipe": recipe.model_dump(mode="json"),
+        "inputs": finetune["ingredients"]["inputs"],
+        "versions": library_versions(("torch", "transformers", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript")),
+        "max_length": recipe.data.max_length,
+        "problem_type": recipe.task.problem_type,
+        "layers": layers,
+        "tensors": [
+            {"name": r.name, "shape": list(r.shape), "encoding": r.encoding, "zeros": r.zeros, "bytes": r.bytes}
+            for r in records
+        ],
+        "metrics": {name: metrics[name] for name in ("split", "metric", "models", "drop", "torch")},
+    }

@@ -1,0 +1,62 @@
+"""Stage 1: fine-tune the pretrained encoder densely. Its result is the baseline and the teacher.
+
+Writes model.safetensors, config.json and the tokenizer (a transformers folder), and metrics.json with the training
+curve.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from transformers import set_seed
+
+from sdp.console import Reporter
+from sdp.data.batches import Collator
+from sdp.data.load import load_task_data
+from sdp.evaluation.metrics import score
+from sdp.losses.objective import Objective
+from sdp.models.load import load_pretrained, load_tokenizer
+from sdp.models.source import locate_model
+from sdp.recipe.sections import Recipe
+from sdp.run_folder import RunFolder, write_json
+from sdp.stages.training_inputs import DevMetric, tokenize_split
+from sdp.training.device import training_device
+from sdp.training.run import CHECKPOINTS, TrainingRun, train
+
+
+def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
+    """Fine-tune the recipe's model on its task; resumes what an interrupted attempt left in `target`."""
+    device = training_device(recipe.runtime)
+    data = load_task_data(recipe)
+    folder = locate_model(recipe.model)
+    remote_code = recipe.model.trust_remote_code
+    tokenizer = load_tokenizer(folder.path, trust_remote_code=remote_code)
+    set_seed(recipe.seed)
+    model = load_pretrained(folder, recipe.task.problem_type, data.label_names, device, trust_remote_code=remote_code)
+    collator = Collator(tokenizer)
+    dev = DevMetric(model, tokenize_split(data.dev, tokenizer, recipe), collator, recipe)
+    log = train(
+        TrainingRun(
+            title="fine-tuning",
+            model=model,
+            train=tokenize_split(data.train, tokenizer, recipe),
+            collator=collator,
+            objective=Objective(recipe.task.problem_type),
+            settings=recipe.finetune,
+            folder=target,
+            device=device,
+            evaluate=dev,
+        ),
+        recipe,
+        reporter,
+    )
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+    shutil.rmtree(target / CHECKPOINTS, ignore_errors=True)
+    metric = recipe.task.score
+    result: dict[str, Any] = {metric: score(metric, data.dev.labels, dev.logits())}
+    sizes = {"train": len(data.train), "dev": len(data.dev), "test": len(data.test) if data.test else 0}
+    write_json(target / "metrics.json", {"metric": metric, "dev": result[metric], "rows": sizes, "log": log})
+    return result

@@ -1,0 +1,139 @@
+"""Stage 2: prune the fine-tuned network while it learns from its own unpruned self.
+
+Writes the pruned model (a transformers folder), masks.safetensors, pruning.jsonl (one line a mask update) and
+metrics.json.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, set_seed
+
+from sdp.console import Reporter
+from sdp.data.batches import Collator, TokenizedSplit
+from sdp.data.load import load_task_data
+from sdp.errors import StageError
+from sdp.evaluation.metrics import score
+from sdp.losses.objective import Objective
+from sdp.models.load import load_finetuned, load_tokenizer
+from sdp.pruning.layers import prunable_weights
+from sdp.pruning.masks import magnitude_scores, select_masks, sparsity_of
+from sdp.pruning.schedule import mask_updates
+from sdp.pruning.store import save_masks
+from sdp.recipe.sections import PruneSection, Recipe
+from sdp.run_folder import STAGE_FILE, RunFolder, read_json, write_json
+from sdp.stages.training_inputs import DevMetric, tokenize_split
+from sdp.steps import optimizer_steps
+from sdp.training.device import training_device
+from sdp.training.run import CHECKPOINTS, TrainingRun, train
+from sdp.training.teacher import LiveTeacher, Teacher, cached_teacher
+from sdp.training.trainer import MaskedWeights
+
+
+def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
+    """Prune the fine-tuned model; resumes what an interrupted attempt left in `target`."""
+    device = training_device(recipe.runtime)
+    data = load_task_data(recipe)
+    source = run.stage("1-finetune")
+    tokenizer = load_tokenizer(source)
+    collator = Collator(tokenizer)
+    rows = tokenize_split(data.train, tokenizer, recipe)
+    objective = Objective(recipe.task.problem_type, recipe.prune.losses)
+    teacher = _teacher(run, objective, rows, collator, device, reporter)
+    set_seed(recipe.seed)
+    model = load_finetuned(source, device)
+    masked = MaskedWeights(prunable_weights(model))
+    dev = DevMetric(model, tokenize_split(data.dev, tokenizer, recipe), collator, recipe)
+    log = train(
+        TrainingRun(
+            title="pruning",
+            model=model,
+            train=rows,
+            collator=collator,
+            objective=objective,
+            settings=recipe.prune,
+            folder=target,
+            device=device,
+            evaluate=dev,
+            teacher=teacher,
+            masked=masked,
+            update_masks=MaskUpdates(recipe.prune, optimizer_steps(len(rows), recipe.prune), masked),
+        ),
+        recipe,
+        reporter,
+    )
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+    save_masks(masked.masks, target)
+    shutil.rmtree(target / CHECKPOINTS, ignore_errors=True)
+    layers = count_zeros(load_finetuned(target), masked)
+    metric = recipe.task.score
+    result = {metric: score(metric, data.dev.labels, dev.logits()), "encoder_sparsity": sparsity_of(masked.masks)}
+    with (target / "pruning.jsonl").open("w", encoding="utf-8") as stream:
+        stream.writelines(json.dumps(record) + "\n" for record in log if "sparsity" in record)
+    content = {"metric": metric, "dev": result[metric], "sparsity": result["encoder_sparsity"]}
+    write_json(target / "metrics.json", {**content, "layers": layers, "log": log})
+    return result
+
+
+class MaskUpdates:
+    """Recomputes the masks at the steps that the schedule names."""
+
+    def __init__(self, settings: PruneSection, steps: int, masked: MaskedWeights) -> None:
+        self._settings = settings
+        self._masked = masked
+        self._plan = mask_updates(steps, settings.ramp, settings.mask_updates, settings.sparsity, settings.schedule)
+
+    def __call__(self, step: int) -> dict[str, float] | None:
+        """Update the masks if `step` is one of the plan; return the sparsity wanted and reached, or None."""
+        wanted = self._plan.get(step)
+        if wanted is None:
+            return None
+        scores = magnitude_scores(self._masked.weights, self._masked.masks)
+        self._masked.set(select_masks(scores, wanted, self._settings.scope))
+        return {"wanted": wanted, "sparsity": sparsity_of(self._masked.masks)}
+
+
+def count_zeros(saved: PreTrainedModel, masked: MaskedWeights) -> dict[str, dict[str, int]]:
+    """Count the zeros of each weight in the saved file, and see that they are those of its mask.
+
+    Returns:
+        parameter name -> {"zeros", "elements"}.
+
+    Raises:
+        StageError: a pruned weight is not zero in the file.
+    """
+    layers = {}
+    for name, weight in prunable_weights(saved).items():
+        pruned = ~masked.masks[name].cpu()
+        if bool(weight[pruned].count_nonzero()):
+            raise StageError("pruned weights are not zero in the saved file", where=name)
+        layers[name] = {"zeros": int((weight == 0).sum()), "elements": weight.numel()}
+    return layers
+
+
+def _teacher(
+    run: RunFolder,
+    objective: Objective,
+    rows: TokenizedSplit,
+    collator: Collator,
+    device: torch.device,
+    reporter: Reporter,
+) -> Teacher | None:
+    if not objective.needs_teacher:
+        return None
+    source = run.stage("1-finetune")
+    model = load_finetuned(source, device)
+    if objective.needs_live_teacher:
+        return LiveTeacher(model)
+    record = read_json(source / STAGE_FILE) or {}
+    kind = objective.cross_correlation.representation if objective.cross_correlation else "logits"
+    path = (
+        run.path / "cache" / f"teacher-{kind}-{str(record['outputs']['model.safetensors']['sha256'])[:16]}.safetensors"
+    )
+    return cached_teacher(model, rows, collator, objective, path, device, reporter)

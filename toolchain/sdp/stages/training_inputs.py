@@ -1,0 +1,36 @@
+"""What both training stages read: tokenized rows and the dev metric."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from sdp.data.batches import Collator, TokenizedSplit, tokenize
+from sdp.data.rows import Split
+from sdp.evaluation.metrics import score
+from sdp.recipe.sections import Recipe
+from sdp.training.predict import predict_logits
+
+
+def tokenize_split(split: Split, tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> TokenizedSplit:
+    """Tokenize a split at the recipe's length limit."""
+    return TokenizedSplit(tokenize(split, tokenizer, recipe.data.max_length), split.labels)
+
+
+class DevMetric:
+    """The task's metric of a model on the dev split, as it stands when called."""
+
+    def __init__(self, model: PreTrainedModel, dev: TokenizedSplit, collator: Collator, recipe: Recipe) -> None:
+        self._model = model
+        self._dev = dev
+        self._collator = collator
+        self._metric = recipe.task.score
+        self._batch_size = recipe.evaluate.batch_size
+
+    def logits(self) -> NDArray[np.float32]:
+        """The model's logits on the dev split, [N, C]."""
+        return predict_logits(self._model, self._dev, self._collator, self._batch_size)
+
+    def __call__(self) -> float:
+        return score(self._metric, np.asarray(self._dev.labels), self.logits())

@@ -1,0 +1,12 @@
+"""Optimizer steps of a training section: arithmetic shared by the plan and the training itself."""
+
+from __future__ import annotations
+
+import math
+
+from sdp.recipe.sections import TrainingSection
+
+
+def optimizer_steps(rows: int, settings: TrainingSection) -> int:
+    """Number of optimizer steps for `rows` training rows on one device; a last, smaller batch counts as one."""
+    return max(1, math.ceil(math.ceil(rows / settings.batch_size) * settings.epochs))

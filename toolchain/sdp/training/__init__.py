@@ -1,0 +1,1 @@
+"""Training: one Trainer for dense fine-tuning and for pruning, the teacher, and prediction."""

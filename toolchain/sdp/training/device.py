@@ -1,0 +1,27 @@
+"""Where training runs: CUDA with bf16 where there is a GPU, the CPU otherwise; never a silent fallback."""
+
+from __future__ import annotations
+
+import torch
+
+from sdp.errors import UsageError
+from sdp.recipe.sections import RuntimeSection
+
+
+def training_device(runtime: RuntimeSection) -> torch.device:
+    """Return the device a recipe asks for.
+
+    Raises:
+        UsageError: CUDA was asked for and is not there; the message names the missing piece.
+    """
+    if runtime.device == "cpu":
+        return torch.device("cpu")
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if runtime.device == "cuda":
+        if torch.version.cuda is None:
+            missing = f"this torch ({torch.__version__}) is built without CUDA"
+        else:
+            missing = "torch finds no usable NVIDIA driver and GPU (check nvidia-smi)"
+        raise UsageError(f"CUDA was asked for, but {missing}", where="runtime.device", hint='Or set it to "auto".')
+    return torch.device("cpu")

@@ -1,0 +1,38 @@
+"""Predictions of a torch classifier over a split."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+from sdp.data.batches import Collator, TokenizedSplit, length_sorted_batches
+
+
+def predict_logits(
+    model: PreTrainedModel, split: TokenizedSplit, collator: Collator, batch_size: int
+) -> NDArray[np.float32]:
+    """Run a classifier over every row of a split, in float32, without dropout.
+
+    Args:
+        model: on any device; its mode is restored.
+        split: N tokenized rows.
+        collator: pads a batch.
+        batch_size: rows in one forward pass.
+
+    Returns:
+        logits in the order of the split, [N, C].
+    """
+    was_training = model.training
+    model.eval()
+    logits = np.zeros((len(split), int(model.config.num_labels or 1)), dtype=np.float32)
+    try:
+        with torch.inference_mode():
+            for indices in length_sorted_batches(split, batch_size):
+                batch = collator([split[index] for index in indices])
+                inputs = {k: v.to(model.device) for k, v in batch.items() if k not in ("labels", "index")}
+                logits[indices] = model(**inputs).logits.float().cpu().numpy()
+    finally:
+        model.train(was_training)
+    return logits

@@ -1,0 +1,126 @@
+"""One training run, resumable: what fine-tuning and pruning have in common."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, TrainingArguments
+
+from sdp.console import Reporter
+from sdp.data.batches import Collator, TokenizedSplit
+from sdp.losses.objective import Objective
+from sdp.recipe.sections import Recipe, TrainingSection
+from sdp.steps import optimizer_steps
+from sdp.training.teacher import Teacher
+from sdp.training.trainer import (
+    MaskedWeights,
+    SdpTrainer,
+    StepCallback,
+    last_complete_checkpoint,
+    stop_on_signal,
+)
+
+# Trainer says where it resumes from through this logger; sdp says it itself.
+logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
+
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """Everything one run needs.
+
+    Attributes:
+        title: what the progress line is called.
+        model: on `device`; trained in place.
+        train: the rows to learn from.
+        collator: pads a batch.
+        objective: the loss.
+        settings: epochs, learning rate, batch size, weight decay, warm-up.
+        folder: checkpoints go into a folder "checkpoints" in it.
+        device: from `training_device`.
+        evaluate: gives the dev metric after each epoch.
+        teacher: the unpruned network, where the objective needs it.
+        masked: the weights being pruned, where any are.
+        update_masks: called with each step; changes the masks where due and returns what to log, or None.
+    """
+
+    title: str
+    model: PreTrainedModel
+    train: TokenizedSplit
+    collator: Collator
+    objective: Objective
+    settings: TrainingSection
+    folder: Path
+    device: torch.device
+    evaluate: Callable[[], float]
+    teacher: Teacher | None = None
+    masked: MaskedWeights | None = None
+    update_masks: Callable[[int], dict[str, float] | None] | None = None
+
+
+def train(run: TrainingRun, recipe: Recipe, reporter: Reporter) -> list[dict[str, Any]]:
+    """Train from the newest whole checkpoint, or from the start.
+
+    Returns:
+        the log, one record an event: "step" and "epoch" with "loss", with "sparsity" or with "dev".
+
+    Raises:
+        StoppedError: a signal came; a checkpoint was saved.
+        StageError: the loss is no longer finite.
+    """
+    steps = optimizer_steps(len(run.train), run.settings)
+    checkpoint = last_complete_checkpoint(run.folder / CHECKPOINTS)
+    if checkpoint is not None:
+        reporter.line(f"  resuming {run.title} from step {checkpoint.name.removeprefix('checkpoint-')} of {steps}")
+    with reporter.task(run.title, steps) as task:
+        callback = StepCallback(
+            task,
+            recipe.runtime.checkpoint_seconds,
+            masked=run.masked,
+            update_masks=run.update_masks,
+            evaluate=run.evaluate,
+        )
+        trainer = SdpTrainer(
+            run.model,
+            _arguments(run, recipe, steps),
+            objective=run.objective,
+            teacher=run.teacher,
+            masked=run.masked,
+            train_dataset=run.train,
+            data_collator=run.collator,
+            callbacks=[callback],
+        )
+        with stop_on_signal(callback):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    return list(trainer.state.log_history)
+
+
+def _arguments(run: TrainingRun, recipe: Recipe, steps: int) -> TrainingArguments:
+    settings = run.settings
+    return TrainingArguments(
+        output_dir=str(run.folder / CHECKPOINTS),
+        max_steps=steps,
+        per_device_train_batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        warmup_steps=round(steps * settings.warmup),
+        lr_scheduler_type="linear",
+        seed=recipe.seed,
+        bf16=run.device.type == "cuda",
+        use_cpu=run.device.type == "cpu",
+        # Checkpoints are asked for by the clock, in StepCallback.
+        save_strategy="no",
+        save_total_limit=2,
+        logging_steps=max(1, steps // 100),
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        label_names=["labels"],
+        dataloader_pin_memory=run.device.type == "cuda",
+    )

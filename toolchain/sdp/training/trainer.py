@@ -1,0 +1,191 @@
+"""transformers' Trainer, subclassed once: our loss, and masks that hold.
+
+Order of events in a step: forward of the student (and of a live teacher), loss, backward, gradients of pruned weights
+set to zero, clipping, optimizer step, pruned weights set to zero again, mask update if one is due, checkpoint if one is
+due. A checkpoint therefore always holds weights and masks that agree.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    PreTrainedModel,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.trainer_utils import get_last_checkpoint
+
+from sdp.console import Task
+from sdp.errors import StageError, StoppedError
+from sdp.losses.objective import NetworkOutput, Objective
+from sdp.pruning.masks import Masks, apply_masks
+from sdp.pruning.store import load_masks, save_masks
+from sdp.training.teacher import Teacher, forward
+
+COMPLETE = "complete.json"
+
+
+class MaskedWeights:
+    """The prunable weights of a model and the masks they are held to."""
+
+    def __init__(self, weights: dict[str, nn.Parameter]) -> None:
+        self.weights = weights
+        self.masks: Masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}
+        for name, weight in weights.items():
+            weight.register_post_accumulate_grad_hook(lambda parameter, name=name: self._mask_gradient(parameter, name))
+
+    def _mask_gradient(self, parameter: Tensor, name: str) -> None:
+        # The loss is a function of W * M, so a pruned weight has no gradient; clipping must not see one either.
+        if parameter.grad is not None:
+            parameter.grad.mul_(self.masks[name])
+
+    def set(self, masks: Masks) -> None:
+        """Replace the masks and zero what they prune."""
+        self.masks = {name: mask.to(self.weights[name].device) for name, mask in masks.items()}
+        self.enforce()
+
+    def enforce(self) -> None:
+        """Zero the pruned weights: momentum and weight decay move them."""
+        apply_masks(self.weights, self.masks)
+
+
+class SdpTrainer(Trainer):
+    """Trainer with a distillation objective and, for pruning, masked weights."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        args: TrainingArguments,
+        *,
+        objective: Objective,
+        teacher: Teacher | None = None,
+        masked: MaskedWeights | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(model, args, **options)
+        self._objective = objective
+        self._teacher = teacher
+        self._masked = masked
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The objective on a batch; the loss is a mean over rows whatever the number of accumulated batches."""
+        index, labels = inputs.pop("index"), inputs.pop("labels")
+        student = forward(model, inputs, hidden=self._objective.needs_hidden)
+        said: NetworkOutput | None = self._teacher.outputs(inputs, index) if self._teacher is not None else None
+        loss, terms = self._objective(student, labels, inputs["attention_mask"], said)
+        if not torch.isfinite(loss):
+            parts = ", ".join(f"{name} {value.item():.3g}" for name, value in terms.items())
+            raise StageError(
+                f"the loss became {loss.item()} at step {self.state.global_step + 1} ({parts})",
+                hint="Lower the learning rate or the weight of the losses.",
+            )
+        return (loss, {"logits": student.logits}) if return_outputs else loss
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        super()._save(output_dir, state_dict)
+        if self._masked is not None:
+            save_masks(self._masked.masks, Path(output_dir or str(self.args.output_dir)))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        if self._masked is not None:
+            self._masked.set(load_masks(Path(resume_from_checkpoint)))
+
+
+class StepCallback(TrainerCallback):
+    """Progress, checkpoints by the clock, mask updates, the training curve, and a clean stop on a signal."""
+
+    def __init__(
+        self,
+        task: Task,
+        checkpoint_seconds: float,
+        *,
+        masked: MaskedWeights | None = None,
+        update_masks: Callable[[int], dict[str, float] | None] | None = None,
+        evaluate: Callable[[], float] | None = None,
+    ) -> None:
+        self._task = task
+        self._checkpoint_seconds = checkpoint_seconds
+        self._masked = masked
+        self._update_masks = update_masks
+        self._evaluate = evaluate
+        self._last_checkpoint = time.monotonic()
+        self._note = ""
+        self.stop_requested = False
+
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Hold the pruned weights at zero."""
+        if self._masked is not None:
+            self._masked.enforce()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> TrainerControl:
+        """Update masks, then ask for a checkpoint where one is due or a signal came."""
+        if self._update_masks is not None and (record := self._update_masks(state.global_step)) is not None:
+            state.log_history.append({"step": state.global_step, "epoch": state.epoch or 0.0, **record})
+            self._note = f"{record['sparsity']:.0%} zeros"
+        self._task.update(state.global_step, self._note)
+        due = time.monotonic() - self._last_checkpoint >= self._checkpoint_seconds
+        if (due and state.global_step < state.max_steps) or self.stop_requested:
+            control.should_save = True
+        if self.stop_requested:
+            control.should_training_stop = True
+        return control
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Mark the checkpoint as whole: a killed process leaves half-written folders behind."""
+        folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+        (folder / COMPLETE).write_text(json.dumps({"step": state.global_step}))
+        self._last_checkpoint = time.monotonic()
+
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Add a point of the dev metric to the curve."""
+        if self._evaluate is not None:
+            state.log_history.append({"step": state.global_step, "epoch": state.epoch or 0.0, "dev": self._evaluate()})
+
+
+def last_complete_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written to its end, or None; half-written ones are removed."""
+    while folder.is_dir() and (found := get_last_checkpoint(str(folder))):
+        if (Path(found) / COMPLETE).exists():
+            return Path(found)
+        shutil.rmtree(found)
+    return None
+
+
+@contextmanager
+def stop_on_signal(callback: StepCallback) -> Iterator[None]:
+    """Turn the first Ctrl-C or SIGTERM into a checkpoint and a clean stop after the current step."""
+
+    def request(number: int, frame: FrameType | None) -> None:
+        if callback.stop_requested:
+            raise KeyboardInterrupt
+        callback.stop_requested = True
+
+    previous = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if callback.stop_requested:
+        raise StoppedError("stopped; a checkpoint was saved", hint="The same command resumes where it stopped.")
