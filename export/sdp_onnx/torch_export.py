@@ -80,7 +80,7 @@ def _accepted_inputs(model: torch.nn.Module, input_names: Sequence[str]) -> list
     names = [name for name in _KNOWN_INPUTS if name in input_names and name in accepted]
     if "input_ids" not in names:
         raise ExportError(
-            f"the model takes no input_ids, or the tokenizer gives none (it gives {', '.join(input_names) or 'nothing'})",
+            f"the model takes no input_ids, or the tokenizer ({', '.join(input_names)}) gives none",
             where=type(model).__name__,
             hint="Only text encoders can be exported.",
         )

@@ -1,0 +1,216 @@
+"""Measure two files against each other, in turns, in one run.
+
+For each number of threads three processes are started: the baseline, the baseline once more, and the candidate. Only
+one of them works at any time. A round gives each process one turn on the same batches; the order of a round's turns
+runs through all permutations, so that drift and whatever one turn leaves behind fall on all of them alike. The
+speed-up is the ratio of the times within a round, over rounds; the ratio of the two baseline processes, which ought to
+be 1, says how far the machine can be believed and widens the interval of the speed-up (see `bench_statistics`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sdp_onnx.bench_cases import Case, save_batches
+from sdp_onnx.bench_process import Worker
+from sdp_onnx.bench_statistics import Latency, Ratio, is_quiet, latency, paired_ratio, widened
+from sdp_onnx.environment import environment_record
+from sdp_onnx.model_file import file_bytes
+from sdp_onnx.session import Provider, require_cuda
+
+__all__ = ["BenchResult", "Case", "CaseResult", "ProcessResult", "benchmark_pair"]
+
+ROLES = ("baseline", "baseline again", "candidate")
+
+# A turn lasts about this long for the baseline; the candidate runs the same batches.
+_TURN_SECONDS = 0.04
+_CALIBRATION_RUNS = 3
+
+# onnxruntime's threads spin for a while after a run, in the hope of the next: the next turn waits until they sleep.
+_PAUSE_SECONDS = 0.005
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """Two files on one case with one number of threads.
+
+    Attributes:
+        case, batch_size, sequence_length: the case measured; None is the task's own lengths.
+        threads: threads of one operator.
+        rounds: how often each process had its turn.
+        runs_per_turn: timed runs in a turn.
+        baseline: times of both baseline processes.
+        candidate: times of the candidate.
+        speedup: baseline time / candidate time, its interval widened by the A/A deviation.
+        same_file: the A/A ratio: first baseline process / second.
+        quiet: whether `same_file` says that the machine was quiet enough.
+    """
+
+    case: str
+    batch_size: int
+    sequence_length: int | None
+    threads: int
+    rounds: int
+    runs_per_turn: int
+    baseline: Latency
+    candidate: Latency
+    speedup: Ratio
+    same_file: Ratio
+    quiet: bool
+
+
+@dataclass(frozen=True)
+class ProcessResult:
+    """One worker process: what it took to load its file, and the most memory it had by the end of the cases."""
+
+    role: str
+    threads: int
+    load_ms: float
+    peak_memory_bytes: int | None
+
+
+@dataclass(frozen=True)
+class BenchResult:
+    """A whole benchmark, with what it takes to judge it.
+
+    Attributes:
+        baseline, candidate: the files.
+        baseline_bytes, candidate_bytes: their sizes with external data.
+        provider: where they ran.
+        cases: one result per number of threads and case.
+        processes: three per number of threads.
+        quiet: whether every case was.
+        environment: see `environment_record`.
+        load_average: the system's load over 1, 5 and 15 minutes before the benchmark; empty where it has none.
+    """
+
+    baseline: str
+    candidate: str
+    baseline_bytes: int
+    candidate_bytes: int
+    provider: Provider
+    cases: tuple[CaseResult, ...]
+    processes: tuple[ProcessResult, ...]
+    quiet: bool
+    environment: dict[str, object]
+    load_average: tuple[float, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """The same as JSON types."""
+        return asdict(self)
+
+
+def benchmark_pair(
+    baseline: Path,
+    candidate: Path,
+    cases: Sequence[Case],
+    *,
+    threads: Sequence[int],
+    provider: Provider = "cpu",
+    seconds_per_case: float = 3.0,
+    min_rounds: int = 10,
+    on_progress: Progress | None = None,
+) -> BenchResult:
+    """Measure `candidate` against `baseline` on every case with every number of threads.
+
+    Args:
+        seconds_per_case: a case ends when all turns together took this long and `min_rounds` rounds are done.
+        min_rounds: at least 2; the intervals rest on rounds.
+        on_progress: told what is measured now, and the share of all cases that is done, from 0 to 1.
+
+    Raises:
+        ModelFileError, ProviderError: a file or the provider cannot be used.
+        BenchmarkError: a worker process died.
+    """
+    if min_rounds < 2 or not cases or not threads or not all(case.batches for case in cases):
+        raise ValueError("a benchmark needs two rounds, a case, a number of threads, and batches in every case")
+    if provider == "cuda":
+        require_cuda()
+    report = on_progress or (lambda _label, _share: None)
+    sizes = file_bytes(baseline), file_bytes(candidate)
+    load_average = os.getloadavg() if hasattr(os, "getloadavg") else ()
+    results: list[CaseResult] = []
+    processes: list[ProcessResult] = []
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = Path(folder, "inputs.npz")
+        save_batches(inputs, cases)
+        for count in threads:
+            with ExitStack() as stack:
+                workers = [
+                    stack.enter_context(Worker(file, inputs, provider=provider, threads=count))
+                    for file in (baseline, baseline, candidate)
+                ]
+                for worker in workers:
+                    worker.load()
+                for index, case in enumerate(cases):
+                    report(f"{case.name}, {count} threads", len(results) / (len(cases) * len(threads)))
+                    results.append(_measure(workers, index, case, count, seconds_per_case, min_rounds))
+                processes += _finish(workers, count)
+    report("done", 1.0)
+    return BenchResult(
+        baseline=str(baseline),
+        candidate=str(candidate),
+        baseline_bytes=sizes[0],
+        candidate_bytes=sizes[1],
+        provider=provider,
+        cases=tuple(results),
+        processes=tuple(processes),
+        quiet=all(result.quiet for result in results),
+        environment=environment_record(),
+        load_average=load_average,
+    )
+
+
+def _measure(
+    workers: Sequence[Worker], index: int, case: Case, threads: int, seconds_per_case: float, min_rounds: int
+) -> CaseResult:
+    calibration = workers[0].turn(index, 0, _CALIBRATION_RUNS)
+    runs = max(1, round(_TURN_SECONDS / statistics.median(calibration)))
+    # times[process][round][run]
+    times: list[list[list[float]]] = [[], [], []]
+    deadline = time.monotonic() + seconds_per_case
+    for number, order in enumerate(itertools.cycle(itertools.permutations(range(len(workers))))):
+        if number >= min_rounds and time.monotonic() >= deadline:
+            break
+        for process in order:
+            time.sleep(_PAUSE_SECONDS)
+            times[process].append(workers[process].turn(index, number * runs, runs))
+    return _summarize(times, case, threads, runs)
+
+
+def _summarize(times: list[list[list[float]]], case: Case, threads: int, runs: int) -> CaseResult:
+    first, second, candidate = ([statistics.median(turn) for turn in turns] for turns in times)
+    both = [math.sqrt(one * other) for one, other in zip(first, second, strict=True)]
+    same_file = paired_ratio(first, second)
+    return CaseResult(
+        case=case.name,
+        batch_size=case.batch_size,
+        sequence_length=case.sequence_length,
+        threads=threads,
+        rounds=len(first),
+        runs_per_turn=runs,
+        baseline=latency(list(itertools.chain(*times[0], *times[1])), case.batch_size),
+        candidate=latency(list(itertools.chain(*times[2])), case.batch_size),
+        speedup=widened(paired_ratio(both, candidate), same_file),
+        same_file=same_file,
+        quiet=is_quiet(same_file),
+    )
+
+
+def _finish(workers: Sequence[Worker], threads: int) -> list[ProcessResult]:
+    results = []
+    for role, worker in zip(ROLES, workers, strict=True):
+        peak, loads = worker.finish()
+        results.append(ProcessResult(role, threads, statistics.median(loads) * 1000, peak))
+    return results

@@ -1,0 +1,95 @@
+"""Statistics of a paired benchmark: percentiles, ratios with confidence intervals, and how quiet the machine was."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_CONFIDENCE = 0.95
+_RESAMPLES = 4000
+_SEED = 0
+
+# An A/A ratio this close to 1 is quiet, however narrow its interval.
+_QUIET_DEVIATION = 0.05
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Times of all runs of one file in one case.
+
+    Attributes:
+        p50_ms, p90_ms, p99_ms: percentiles of the time of one batch, in milliseconds.
+        rows_per_second: rows of all runs divided by their time.
+        runs: number of timed runs.
+    """
+
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    rows_per_second: float
+    runs: int
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """An estimated ratio and its 95 % confidence interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+def latency(seconds: Sequence[float], batch_size: int) -> Latency:
+    """Summarize the seconds of each run of batches of `batch_size` rows."""
+    p50, p90, p99 = (float(value) * 1000 for value in np.percentile(seconds, [50, 90, 99]))
+    return Latency(p50, p90, p99, batch_size * len(seconds) / math.fsum(seconds), len(seconds))
+
+
+def paired_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Ratio:
+    """Ratio of two times measured in the same rounds, [rounds] each, at least two.
+
+    The estimate is the median over rounds of numerator / denominator; its interval is a percentile bootstrap over
+    rounds, which are the independent units here. Medians of ratios and of their logarithms are the same but for even
+    numbers of rounds; the logarithm makes the ratio and its inverse equally wide. The seed is fixed: the same times
+    give the same interval.
+    """
+    from scipy.stats import bootstrap
+
+    logarithms = np.log(np.asarray(numerators, dtype=np.float64) / np.asarray(denominators, dtype=np.float64))
+    with warnings.catch_warnings():
+        # Rounds that are all equal are no degenerate case here: their interval is one point.
+        warnings.simplefilter("ignore")
+        interval = bootstrap(
+            (logarithms,),
+            _median,
+            confidence_level=_CONFIDENCE,
+            n_resamples=_RESAMPLES,
+            method="percentile",
+            rng=np.random.default_rng(_SEED),
+        ).confidence_interval
+    low, estimate, high = interval.low, np.median(logarithms), interval.high
+    return Ratio(math.exp(estimate), math.exp(low), math.exp(high))
+
+
+def widened(speedup: Ratio, same_file: Ratio) -> Ratio:
+    """A speed-up whose interval allows for the error seen between two processes of the same file.
+
+    With d = exp(|log A/A|), the factor by which two equal files seemed to differ, the interval [low, high] becomes
+    [low / d, high * d]: a noisy machine gives a wider interval rather than a wrong one. The estimate stays.
+    """
+    deviation = math.exp(abs(math.log(same_file.estimate)))
+    return Ratio(speedup.estimate, speedup.low / deviation, speedup.high * deviation)
+
+
+def is_quiet(same_file: Ratio) -> bool:
+    """Whether the A/A ratio says that the machine was quiet: its interval includes 1, or it is within 5 % of 1."""
+    return same_file.low <= 1.0 <= same_file.high or abs(same_file.estimate - 1.0) < _QUIET_DEVIATION
+
+
+def _median(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    return np.asarray(np.median(values, axis=axis))

@@ -1,0 +1,114 @@
+"""Where a measurement was made: processor, memory, limits, software. Recorded beside every number; never fails."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+_PACKAGES = ("numpy", "onnx", "onnxruntime", "onnxruntime-gpu")
+
+# Instruction sets that decide which kernels run.
+_INSTRUCTION_SETS = re.compile(r"sse4_2|avx|avx2|fma|f16c|avx512\w*|avx_vnni\w*|amx_\w+|asimd|asimddp|i8mm|bf16|sve2?")
+
+_CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
+_CGROUP_V1 = Path("/sys/fs/cgroup/cpu")
+
+
+def environment_record() -> dict[str, object]:
+    """Describe this machine and its software as JSON types; what cannot be found out is None or empty."""
+    cpuinfo = _read(Path("/proc/cpuinfo"))
+    return {
+        "cpu": cpu_model(cpuinfo) or platform.processor() or platform.machine(),
+        "instruction_sets": instruction_sets(cpuinfo),
+        "logical_cores": os.cpu_count(),
+        "allowed_cores": _allowed_cores(),
+        "cpu_quota": cpu_quota(
+            _read(_CGROUP_V2), _read(_CGROUP_V1 / "cpu.cfs_quota_us"), _read(_CGROUP_V1 / "cpu.cfs_period_us")
+        ),
+        "memory_bytes": _memory_bytes(),
+        "os": platform.platform(),
+        "python": platform.python_version(),
+        "packages": _versions(),
+        "providers": _providers(),
+        "gpus": _gpus(),
+    }
+
+
+def cpu_model(cpuinfo: str) -> str:
+    """The processor's name in the text of /proc/cpuinfo; empty where it has none."""
+    match = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
+    return match.group(1).strip() if match else ""
+
+
+def instruction_sets(cpuinfo: str) -> list[str]:
+    """The instruction sets in the text of /proc/cpuinfo that decide which kernels run, sorted."""
+    match = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
+    flags = match.group(1).split() if match else []
+    return sorted(flag for flag in flags if _INSTRUCTION_SETS.fullmatch(flag))
+
+
+def cpu_quota(cpu_max: str, quota_us: str = "", period_us: str = "") -> float | None:
+    """Cores' worth of time that the container may use, from cgroup v2's cpu.max or v1's two files; None: no limit."""
+    quota, _, period = cpu_max.strip().partition(" ") if cpu_max else (quota_us.strip(), "", period_us.strip())
+    if not quota.isdecimal() or not period.isdecimal() or int(period) == 0:
+        return None
+    return int(quota) / int(period)
+
+
+def _allowed_cores() -> int | None:
+    # Not on macOS and Windows.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+
+
+def _memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _versions() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _providers() -> list[str]:
+    try:
+        import onnxruntime
+    except ImportError:
+        return []
+    return [str(provider) for provider in onnxruntime.get_available_providers()]
+
+
+def _gpus() -> list[str]:
+    command = shutil.which("nvidia-smi")
+    if command is None:
+        return []
+    try:
+        done = subprocess.run(
+            [command, "--query-gpu=name", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()]
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
