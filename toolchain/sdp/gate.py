@@ -76,7 +76,7 @@ def judge(settings: GateSection, exported: dict[str, Any], bench: dict[str, Any]
         bench: 5-bench/latency.json.
 
     Returns:
-        one check for each threshold that is set; for the speed-up one for each cell of the grid.
+        one check for each threshold that is set; for the speed-up one for each case of the benchmark.
     """
     checks = []
     metric, split = exported["metric"], exported["split"]
@@ -89,15 +89,15 @@ def judge(settings: GateSection, exported: dict[str, Any], bench: dict[str, Any]
         subject = f"drop of {metric} on {split}, exported file against dense model"
         checks.append(judge_bound("max_metric_drop", "max", settings.max_metric_drop, exported["drop"], subject))
     if settings.max_size_ratio is not None:
-        ratio = bench["files"]["candidate"]["bytes"] / bench["files"]["baseline"]["bytes"]
+        ratio = bench["candidate_bytes"] / bench["baseline_bytes"]
         exact = {"value": ratio, "low": ratio, "high": ratio}
         checks.append(
             judge_bound("max_size_ratio", "max", settings.max_size_ratio, exact, "size against the dense file")
         )
     if settings.min_speedup is not None:
-        for cell in bench["cells"]:
-            subject = f"speed-up at {cell['name']}, {cell['threads']} threads"
-            checks.append(judge_bound("min_speedup", "min", settings.min_speedup, cell["speedup"], subject))
+        for case in bench["cases"]:
+            subject = f"speed-up at {case['case']}, {case['threads']} threads"
+            checks.append(judge_bound("min_speedup", "min", settings.min_speedup, case["speedup"], subject))
     return checks
 
 

@@ -37,22 +37,20 @@ def summary_table(run: RunFolder, name: str) -> Table:
     metric = f"{evaluate['metric']} on {evaluate['split']} (95 % interval)" if evaluate else "metric"
     for header in (metric, "lost", "encoder zeros", "ONNX file", "peak memory"):
         table.add_column(header, justify="right")
-    cells = bench["cells"] if bench else []
-    for cell in cells:
-        table.add_column(f"p50 ms, {cell['name']}", justify="right")
-    files = bench["files"] if bench else {}
-    for model, key in (("dense", "baseline"), ("pruned", None), ("exported", "candidate")):
+    cases = bench["cases"] if bench else []
+    for case in cases:
+        table.add_column(f"p50 ms, {case['case']}", justify="right")
+    for model, role in (("dense", "baseline"), ("pruned", None), ("exported", "candidate")):
         source = export if model == "exported" else evaluate
         if source is None:
             continue
-        lost = "" if model == "dense" else _lost(source["drop"])
+        lost = "" if model == "dense" else f"{-source['drop']['value']:+.3f}"
         sparsity = f"{results['prune']['sparsity']:.1%}" if model != "dense" and "prune" in results else "0 %"
-        size, memory = "", ""
-        if key in files:
-            size = f"{files[key]['bytes'] / 1e6:.1f} MB"
-            memory = f"{cells[-1][key]['peak_memory_bytes'] / 1e6:.0f} MB"
-        speeds = [_latency(cell, key) for cell in cells]
-        table.add_row(model, _estimate(source["models"][model]), lost, sparsity, size, memory, *speeds)
+        row = [model, _estimate(source["models"][model]), lost, sparsity]
+        if bench and role is not None:
+            row += [f"{bench[f'{role}_bytes'] / 1e6:.1f} MB", _peak_memory(bench, role)]
+            row += [f"{case[role]['p50_ms']:.2f}" for case in cases]
+        table.add_row(*row)
     return table
 
 
@@ -71,11 +69,11 @@ def summary_lines(run: RunFolder) -> list[str]:
             f"{torch['same_predictions']:.1%} of predictions equal"
         )
     if "bench" in results:
-        for cell in results["bench"]["cells"]:
-            speed = cell["speedup"]
+        for case in results["bench"]["cases"]:
+            speed = case["speedup"]
             spread = f"[{speed['low']:.2f}, {speed['high']:.2f}]"
-            noise = "" if cell["quiet"] else " (noisy machine: the A/A check failed)"
-            lines.append(f"speed-up, {cell['name']}, {cell['threads']} threads: {speed['value']:.2f} {spread}{noise}")
+            noise = "" if case["quiet"] else " (noisy machine: the A/A check failed)"
+            lines.append(f"speed-up, {case['case']}, {case['threads']} threads: {speed['value']:.2f} {spread}{noise}")
     if "gate" in results:
         lines.append(f"gate: {results['gate']['verdict']}")
     report = run.path / "report.html"
@@ -88,9 +86,6 @@ def _estimate(value: dict[str, float]) -> str:
     return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
 
 
-def _lost(drop: dict[str, float]) -> str:
-    return f"{drop['value']:+.3f}".replace("+", "-", 1) if drop["value"] > 0 else f"{-drop['value']:+.3f}"
-
-
-def _latency(cell: dict[str, Any], key: str | None) -> str:
-    return f"{cell[key]['p50_ms']:.2f}" if key is not None else ""
+def _peak_memory(bench: dict[str, Any], role: str) -> str:
+    peaks = [process["peak_memory_bytes"] for process in bench["processes"] if process["role"] == role]
+    return f"{max(peaks) / 1e6:.0f} MB" if peaks and None not in peaks else ""

@@ -49,9 +49,7 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
             model, work / "model.onnx", input_names=names, opset=recipe.export.opset, external_data_threshold=limit
         )
         del model
-        cells = len(cases) * len(recipe.bench.thread_counts)
-        with reporter.task("measuring", cells) as task:
-            done = iter(range(1, cells + 1))
+        with reporter.task("measuring", 100) as task:
             result = benchmark_pair(
                 work / "model.onnx",
                 exported,
@@ -59,13 +57,12 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
                 threads=recipe.bench.thread_counts,
                 provider=recipe.bench.provider,
                 seconds_per_case=recipe.bench.seconds,
-                on_cell=lambda name: task.update(next(done, cells), name),
+                on_progress=lambda name, share: task.update(round(100 * share), name),
             )
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    record = result.to_json()
-    write_json(target / "latency.json", record)
-    return {"slowest speed-up": min(cell["speedup"]["value"] for cell in record["cells"])}
+    write_json(target / "latency.json", result.to_json())
+    return {"slowest speed-up": min(case.speedup.value for case in result.cases)}
 
 
 def bench_cases(recipe: Recipe, rows: TokenizedSplit, collator: Collator, names: list[str]) -> list[Case]:
