@@ -1,0 +1,172 @@
+"""The whole pipeline on a tiny model, through the real command line; its files reopened and looked into."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from conftest import sdp, write_project
+from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+STAGES = ["1-finetune", "2-prune", "3-evaluate", "4-export", "5-bench", "6-gate", "7-report"]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, toy_model: Path) -> Path:
+    """A project whose recipe was run once."""
+    folder = tmp_path_factory.mktemp("project")
+    write_project(folder, toy_model)
+    done = sdp("run", "toy.toml", cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "exported" in done.stdout
+    assert "gate: pass" in done.stdout
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(project: Path) -> Path:
+    """Its run folder."""
+    return project / "runs" / "toy"
+
+
+def read(path: Path) -> dict:
+    return json.loads(path.read_text())
+
+
+def test_every_stage_left_its_files_and_nothing_else(run: Path) -> None:
+    assert sorted(entry.name for entry in run.iterdir()) == sorted([*STAGES, ".lock", "cache", "report.html", "run.json"])
+    for stage in STAGES:
+        outputs = read(run / stage / "stage.json")["outputs"]
+        found = {str(path.relative_to(run / stage)) for path in (run / stage).rglob("*") if path.is_file()}
+        assert found == {*outputs, "stage.json"}
+    assert {"model.onnx", "tokenizer.json", "config.json", "manifest.json", "metrics.json"} <= {
+        entry.name for entry in (run / "4-export").iterdir()
+    }
+
+
+def test_the_dense_model_learned_and_the_pruned_one_has_the_wanted_zeros(run: Path) -> None:
+    assert read(run / "1-finetune" / "metrics.json")["dev"] > 0.9
+    masks = load_file(run / "2-prune" / "masks.safetensors")
+    weights = load_file(run / "2-prune" / "model.safetensors")
+    assert len(masks) == 2 * 6
+    for name, mask in masks.items():
+        assert float((mask == 0).float().mean()) == pytest.approx(0.8, abs=1 / mask.numel())
+        assert torch.equal(weights[name] == 0, mask == 0)
+
+
+def test_sparsity_rose_along_the_cubic_schedule(run: Path) -> None:
+    records = [json.loads(line) for line in (run / "2-prune" / "pruning.jsonl").read_text().splitlines()]
+    assert [round(record["wanted"], 6) for record in records] == [
+        round(0.8 * (1 - (1 - k / 5) ** 3), 6) for k in range(1, 6)
+    ]
+    assert [record["step"] for record in records] == [round(24 * k / 5) for k in range(1, 6)]
+    assert all(record["sparsity"] == pytest.approx(record["wanted"], abs=0.001) for record in records)
+
+
+def test_zeros_in_the_file_are_those_of_torch_layer_by_layer(run: Path) -> None:
+    """Counted here with onnx alone, from both ways of storing a tensor."""
+    graph = onnx.load(run / "4-export" / "model.onnx").graph
+    stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    for sparse in graph.sparse_initializer:
+        values, indices = onnx.numpy_helper.to_array(sparse.values), onnx.numpy_helper.to_array(sparse.indices)
+        dense = np.zeros(int(np.prod(sparse.dims)), dtype=values.dtype)
+        dense[indices] = values
+        stored[sparse.values.name] = dense.reshape(sparse.dims)
+    weights = load_file(run / "2-prune" / "model.safetensors")
+    for name in load_file(run / "2-prune" / "masks.safetensors"):
+        expected = weights[name].numpy()
+        assert np.array_equal(stored[name], expected) or np.array_equal(stored[name], expected.T)
+    assert graph.sparse_initializer
+
+
+def test_a_plain_onnxruntime_session_gives_torchs_logits(run: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(run / "4-export")
+    texts = ["the film was good", "a very dull story and a weak plot with some awful music", "good"]
+    batch = tokenizer(texts, padding=True, return_tensors="np")
+    session = onnxruntime.InferenceSession(run / "4-export" / "model.onnx", providers=["CPUExecutionProvider"])
+    inputs = {value.name: batch[value.name].astype(np.int64) for value in session.get_inputs()}
+    logits = session.run(None, inputs)[0]
+    model = AutoModelForSequenceClassification.from_pretrained(run / "2-prune").eval()
+    with torch.no_grad():
+        expected = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits.numpy()
+    assert np.abs(logits - expected).max() <= 1e-4 * np.abs(expected).max()
+    onnx.checker.check_model(run / "4-export" / "model.onnx")
+
+
+def test_the_evaluation_can_be_recomputed_from_its_own_files(run: Path) -> None:
+    metrics = read(run / "3-evaluate" / "metrics.json")
+    logits = load_file(run / "3-evaluate" / "predictions.safetensors")
+    labels = np.arange(60) % 2 == 0  # toy rows alternate pos, neg; "neg" sorts first
+    for model in ("dense", "pruned"):
+        accuracy = float(np.mean(logits[model].numpy().argmax(axis=1) == labels))
+        assert metrics["models"][model]["value"] == pytest.approx(accuracy)
+        assert metrics["models"][model]["low"] <= accuracy <= metrics["models"][model]["high"]
+    changed = int((logits["dense"].argmax(1) != logits["pruned"].argmax(1)).sum())
+    with (run / "3-evaluate" / "flips.csv").open(newline="") as stream:
+        assert len(list(csv.DictReader(stream))) == changed == metrics["flips"]
+
+
+def test_manifest_and_metadata_tell_where_the_file_comes_from(run: Path) -> None:
+    manifest = read(run / "4-export" / "manifest.json")
+    assert manifest["recipe"]["prune"]["sparsity"] == 0.8
+    assert set(manifest["files"]) >= {"model.onnx", "tokenizer.json", "config.json"}
+    assert manifest["inputs"]["data"]
+    assert manifest["versions"]["torch"] == torch.__version__
+    metadata = {entry.key: entry.value for entry in onnx.load(run / "4-export" / "model.onnx").metadata_props}
+    layers = json.loads(metadata["sdp.layers"])
+    assert len(layers) == 12
+    assert json.loads(metadata["sdp.recipe"])["name"] == "toy"
+
+
+def test_again_everything_is_up_to_date_and_torch_is_not_loaded(project: Path) -> None:
+    done = sdp("run", "toy.toml", cwd=project, check=True)
+    assert done.stderr.count("up to date") == len(STAGES)
+    assert "runs (" not in done.stderr
+
+
+def test_predict_answers_from_the_exported_folder_alone(run: Path, project: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "shipped"
+    copy.mkdir()
+    for name in ("model.onnx", "tokenizer.json", "config.json", "manifest.json"):
+        (copy / name).write_bytes((run / "4-export" / name).read_bytes())
+    for place in ("runs/toy", copy):
+        label, probability = sdp("predict", place, "the film was superb", cwd=project, check=True).stdout.split()
+        assert label in ("pos", "neg")
+        assert 0.5 <= float(probability) <= 1
+    answer = json.loads(sdp("predict", copy, "the film was superb", "--json", cwd=project, check=True).stdout)
+    assert sum(answer["probabilities"].values()) == pytest.approx(1)
+    wrong = sdp("predict", copy, "one", "two", cwd=project)
+    assert wrong.returncode == 2
+    assert "takes 1 text" in wrong.stderr
+
+
+def test_inspect_shows_operators_and_sparsity(project: Path) -> None:
+    done = sdp("inspect", "runs/toy/4-export/model.onnx", cwd=project, check=True)
+    assert "Attention 2" in done.stdout
+    assert "coo" in done.stdout
+    content = json.loads(sdp("inspect", "runs/toy/4-export/model.onnx", "--json", cwd=project, check=True).stdout)
+    shares = {t["name"]: t["sparsity"] for t in content["tensors"]}
+    assert shares["bert.encoder.layer.1.output.dense.weight"] == pytest.approx(0.8, abs=0.001)
+
+
+def test_report_is_one_page_without_network(run: Path) -> None:
+    page = (run / "report.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert page.count("<svg") == 3
+    outside = page.replace("http://www.w3.org/", "")
+    assert "http://" not in outside
+    assert "src=" not in outside
+    assert "verdict pass" in page
+
+
+def test_gate_writes_verdict_junit_and_summary(run: Path) -> None:
+    assert read(run / "6-gate" / "verdict.json")["verdict"] == "pass"
+    assert "<testsuite " in (run / "6-gate" / "junit.xml").read_text()
+    assert "max_size_ratio" in (run / "6-gate" / "summary.md").read_text()

@@ -1,0 +1,87 @@
+"""What runs again after a change, and what does not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import sdp, toy_rows, write_project, write_tsv
+
+STAGES = ["finetune", "prune", "evaluate", "export", "bench", "gate", "report"]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, toy_model: Path) -> Path:
+    folder = tmp_path_factory.mktemp("stale")
+    write_project(folder, toy_model)
+    sdp("run", "toy.toml", cwd=folder, check=True)
+    return folder
+
+
+def would_run(project: Path, *arguments: str) -> dict[str, str]:
+    """Stages that `sdp check` says would run, with the reason."""
+    plan = json.loads(sdp("check", "toy.toml", "--json", *arguments, cwd=project, check=True).stdout)
+    return {stage["stage"]: stage["reason"] for stage in plan["stages"] if not stage["up_to_date"]}
+
+
+@pytest.mark.parametrize(
+    ("override", "first", "reason"),
+    [
+        ("finetune.epochs=5", "finetune", "finetune.epochs changed: 4.0 -> 5.0"),
+        ("prune.sparsity=0.9", "prune", "prune.sparsity changed: 0.8 -> 0.9"),
+        ("evaluate.resamples=300", "evaluate", "evaluate.resamples changed: 200 -> 300"),
+        ('export.encoding="dense"', "export", 'export.encoding changed: "auto" -> "dense"'),
+        ("bench.seconds=0.3", "bench", "bench.seconds changed: 0.2 -> 0.3"),
+        ("gate.max_size_ratio=0.9", "gate", "gate.max_size_ratio changed: 1.0 -> 0.9"),
+        ("seed=1", "finetune", "seed changed: 0 -> 1"),
+    ],
+)
+def test_a_setting_makes_its_stage_and_what_follows_run(project: Path, override: str, first: str, reason: str) -> None:
+    stale = would_run(project, "--set", override)
+    assert list(stale)[0] == first
+    assert stale[first] == reason
+    assert set(STAGES[: STAGES.index(first)]).isdisjoint(stale)
+
+
+@pytest.mark.parametrize("override", ["runtime.checkpoint_seconds=1", 'runtime.device="cpu"'])
+def test_how_the_work_is_done_makes_nothing_stale(project: Path, override: str) -> None:
+    assert would_run(project, "--set", override) == {}
+
+
+def test_only_what_depends_on_it_runs_again(project: Path) -> None:
+    before = (project / "runs/toy/1-finetune/stage.json").read_text()
+    done = sdp("run", "toy.toml", "--set", "prune.sparsity=0.9", cwd=project, check=True)
+    assert "finetune  up to date" in done.stderr
+    assert (project / "runs/toy/1-finetune/stage.json").read_text() == before
+    assert json.loads((project / "runs/toy/2-prune/metrics.json").read_text())["sparsity"] == pytest.approx(0.9, abs=1e-3)
+    # The newest run remembers its overrides, so a command without an argument means that run.
+    again = sdp("export", cwd=project, check=True)
+    assert again.stderr.count("up to date") == 4
+    assert "toy" in again.stdout
+
+
+def test_changed_data_or_model_files_are_noticed(project: Path, tmp_path: Path, toy_model: Path) -> None:
+    write_tsv(project / "dev.tsv", toy_rows(62, seed=3))
+    stale = would_run(project, "--set", "prune.sparsity=0.9")
+    assert "dev.tsv" in stale["finetune"]
+    write_tsv(project / "dev.tsv", toy_rows(60, seed=2))
+    assert would_run(project, "--set", "prune.sparsity=0.9") == {}
+    other = tmp_path / "other-model"
+    other.mkdir()
+    for file in toy_model.iterdir():
+        (other / file.name).write_bytes(file.read_bytes())
+    weights = bytearray((other / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (other / "model.safetensors").write_bytes(weights)
+    stale = would_run(project, "--set", f'model.name="{other}"', "--set", "prune.sparsity=0.9")
+    assert list(stale)[0] == "finetune"
+
+
+def test_a_damaged_result_is_made_again(project: Path) -> None:
+    path = project / "runs/toy/2-prune/model.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(content[:-100])
+    assert list(would_run(project, "--set", "prune.sparsity=0.9"))[0] == "prune"
+    path.write_bytes(content)
+    assert would_run(project, "--set", "prune.sparsity=0.9") == {}
