@@ -15,8 +15,8 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -146,13 +146,7 @@ def benchmark_pair(
         inputs = Path(folder, "inputs.npz")
         save_batches(inputs, cases)
         for count in threads:
-            with ExitStack() as stack:
-                workers = [
-                    stack.enter_context(Worker(file, inputs, provider=provider, threads=count))
-                    for file in (baseline, baseline, candidate)
-                ]
-                for worker in workers:
-                    worker.load()
+            with _workers(baseline, candidate, inputs, provider, count) as workers:
                 for index, case in enumerate(cases):
                     report(f"{case.name}, {count} threads", len(results) / (len(cases) * len(threads)))
                     results.append(_measure(workers, index, case, count, seconds_per_case, min_rounds))
@@ -170,6 +164,17 @@ def benchmark_pair(
         environment=environment_record(),
         load_average=load_average,
     )
+
+
+@contextmanager
+def _workers(baseline: Path, candidate: Path, inputs: Path, provider: Provider, threads: int) -> Iterator[list[Worker]]:
+    """Three processes in the order of ROLES, their models loaded; they end with the block."""
+    with ExitStack() as stack:
+        files = (baseline, baseline, candidate)
+        workers = [stack.enter_context(Worker(file, inputs, provider=provider, threads=threads)) for file in files]
+        for worker in workers:
+            worker.load()
+        yield workers
 
 
 def _measure(

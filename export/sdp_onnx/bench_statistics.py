@@ -37,9 +37,9 @@ class Latency:
 
 @dataclass(frozen=True)
 class Ratio:
-    """An estimated ratio and its 95 % confidence interval."""
+    """An estimated ratio, `value`, and its 95 % confidence interval."""
 
-    estimate: float
+    value: float
     low: float
     high: float
 
@@ -53,7 +53,7 @@ def latency(seconds: Sequence[float], batch_size: int) -> Latency:
 def paired_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Ratio:
     """Ratio of two times measured in the same rounds, [rounds] each, at least two.
 
-    The estimate is the median over rounds of numerator / denominator; its interval is a percentile bootstrap over
+    Its value is the median over rounds of numerator / denominator; its interval is a percentile bootstrap over
     rounds, which are the independent units here. Medians of ratios and of their logarithms are the same but for even
     numbers of rounds; the logarithm makes the ratio and its inverse equally wide. The seed is fixed: the same times
     give the same interval.
@@ -80,15 +80,15 @@ def widened(speedup: Ratio, same_file: Ratio) -> Ratio:
     """A speed-up whose interval allows for the error seen between two processes of the same file.
 
     With d = exp(|log A/A|), the factor by which two equal files seemed to differ, the interval [low, high] becomes
-    [low / d, high * d]: a noisy machine gives a wider interval rather than a wrong one. The estimate stays.
+    [low / d, high * d]: a noisy machine gives a wider interval rather than a wrong one. The value stays.
     """
-    deviation = math.exp(abs(math.log(same_file.estimate)))
-    return Ratio(speedup.estimate, speedup.low / deviation, speedup.high * deviation)
+    deviation = math.exp(abs(math.log(same_file.value)))
+    return Ratio(speedup.value, speedup.low / deviation, speedup.high * deviation)
 
 
 def is_quiet(same_file: Ratio) -> bool:
     """Whether the A/A ratio says that the machine was quiet: its interval includes 1, or it is within 5 % of 1."""
-    return same_file.low <= 1.0 <= same_file.high or abs(same_file.estimate - 1.0) < _QUIET_DEVIATION
+    return same_file.low <= 1.0 <= same_file.high or abs(same_file.value - 1.0) < _QUIET_DEVIATION
 
 
 def _median(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:

@@ -10,10 +10,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from sdp_onnx import bench
 from sdp_onnx.bench import Case, benchmark_pair
 from sdp_onnx.bench_cases import load_batches, save_batches
 from sdp_onnx.bench_process import Worker
@@ -65,7 +66,7 @@ def test_a_benchmark_from_end_to_end(bert_file: Path, tmp_path: Path, cases: lis
         assert case.rounds >= 3
         assert case.baseline.runs == 2 * case.rounds * case.runs_per_turn == 2 * case.candidate.runs
         assert case.baseline.p50_ms <= case.baseline.p90_ms <= case.baseline.p99_ms
-        assert case.speedup.low <= case.speedup.estimate <= case.speedup.high
+        assert case.speedup.low <= case.speedup.value <= case.speedup.high
     assert result.baseline_bytes == bert_file.stat().st_size > result.candidate_bytes
     assert [process.role for process in result.processes] == ["baseline", "baseline again", "candidate"] * 2
     assert all(process.load_ms > 0 for process in result.processes)
@@ -81,7 +82,7 @@ def test_a_file_against_itself_is_as_fast_as_itself(bert_file: Path, cases: list
     # Wide enough for any machine that runs the tests: a mix-up of files or units would be off by far more.
     assert case.speedup.low < 1.5
     assert case.speedup.high > 1 / 1.5
-    assert case.same_file.low <= case.same_file.estimate <= case.same_file.high
+    assert case.same_file.low <= case.same_file.value <= case.same_file.high
 
 
 def test_a_turn_runs_its_batches_in_order_after_a_discarded_one(cases: list[Case]) -> None:
@@ -162,3 +163,61 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+class FakeWorker:
+    """Takes a fixed time per run, whatever the machine does; remembers its turns in a list shared by all."""
+
+    speeds: ClassVar[dict[str, float]] = {"dense": 0.03, "sparse": 0.01}
+    turns: ClassVar[list[tuple[int, int, int]]] = []
+    started: ClassVar[list[str]] = []
+
+    def __init__(self, model: Path, _inputs: Path, **_settings: Any) -> None:
+        self.name = model.stem
+        self.number = len(self.started)
+        self.started.append(self.name)
+
+    def __enter__(self) -> FakeWorker:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        pass
+
+    def load(self) -> None:
+        pass
+
+    def turn(self, _case: int, first: int, runs: int) -> list[float]:
+        self.turns.append((self.number, first, runs))
+        # The first baseline process is 10 % slower, as on a machine that is not quiet.
+        factor = 1.1 if self.number == 0 else 1.0
+        return [self.speeds[self.name] * factor] * runs
+
+    def finish(self) -> tuple[int | None, list[float]]:
+        return 100 + self.number, [0.001, 0.002, 0.009]
+
+
+def test_ratios_roles_and_turns_with_known_times(
+    bert_file: Path, tmp_path: Path, cases: list[Case], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("dense", "sparse"):
+        (tmp_path / f"{name}.onnx").write_bytes(bert_file.read_bytes())
+    monkeypatch.setattr(bench, "Worker", FakeWorker)
+    monkeypatch.setattr(FakeWorker, "turns", [])
+    monkeypatch.setattr(FakeWorker, "started", [])
+    result = benchmark_pair(
+        tmp_path / "dense.onnx", tmp_path / "sparse.onnx", cases[:1], threads=[1], seconds_per_case=0, min_rounds=6
+    )
+    (case,) = result.cases
+    assert FakeWorker.started == ["dense", "dense", "sparse"]
+    assert (case.same_file.value, case.quiet, result.quiet) == (pytest.approx(1.1), False, False)
+    estimate = 3 * 1.1**0.5
+    speedup = (case.speedup.low, case.speedup.value, case.speedup.high)
+    assert speedup == pytest.approx((estimate / 1.1, estimate, estimate * 1.1))
+    assert case.candidate.p50_ms == pytest.approx(10)
+    assert case.candidate.rows_per_second == pytest.approx(100)
+    assert [(p.peak_memory_bytes, p.load_ms) for p in result.processes] == [(100, 2), (101, 2), (102, 2)]
+    # After the calibration: in each round every process runs the same batches, each order once in six rounds.
+    turns = FakeWorker.turns[1:]
+    rounds = [turns[start : start + 3] for start in range(0, 18, 3)]
+    assert len({tuple(number for number, _, _ in turn) for turn in rounds}) == 6
+    assert [{(first, runs) for _, first, runs in turn} for turn in rounds] == [{(number, 1)} for number in range(6)]

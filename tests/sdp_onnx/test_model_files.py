@@ -79,13 +79,12 @@ def test_external_data_outside_the_folder_is_refused(read: Callable[[Path], obje
         read(path)
 
 
-@pytest.mark.parametrize("read", READERS)
+# The ONNX checker does not look at the length of external data.
+@pytest.mark.parametrize("read", [inspect_model, create_session, zeros_by_tensor])
 def test_external_data_that_is_too_short_is_refused(read: Callable[[Path], object], tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(product(np.ones((20, 20), dtype=np.float32), location="w.bin").SerializeToString())
     (tmp_path / "w.bin").write_bytes(b"\0" * 100)
-    if read is check_file:
-        pytest.skip("the ONNX checker does not look at the length of external data")
     with pytest.raises(ModelFileError):
         read(path)
 

@@ -118,3 +118,31 @@ def test_varint_decodes_to_its_number(value: int) -> None:
     encoded = _varint(value)
     assert sum((byte & 0x7F) << 7 * index for index, byte in enumerate(encoded)) == value
     assert [byte >> 7 for byte in encoded] == [1] * (len(encoded) - 1) + [0]
+
+
+@pytest.mark.slow
+def test_a_model_above_two_gibibytes_goes_outside_by_default(tmp_path: Path) -> None:
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 16384])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", 16384])
+    nodes = [helper.make_node("MatMul", ["x", f"w{i}"], [f"h{i}"]) for i in range(3)]
+    nodes.append(helper.make_node("Sum", ["h0", "h1", "h2"], ["y"]))
+    graph = helper.make_graph(nodes, "g", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)], ir_version=10)
+    target = tmp_path / "m.onnx"
+    # One GiB each; only row 5 and column i differ from zero.
+    entries = [
+        dense_entry(f"w{i}", TensorProto.FLOAT, (16384, 16384), 2**30, lambda i=i: (one_hot(i),)) for i in range(3)
+    ]
+    write_model(model, entries, target)
+    assert (tmp_path / "m.onnx.data").stat().st_size == 3 * 2**30
+    onnx.checker.check_model(str(target))
+    row = np.zeros((1, 16384), dtype=np.float32)
+    row[0, 5] = 2.0
+    (actual,) = ort.InferenceSession(target).run(None, {"x": row})
+    assert np.flatnonzero(actual).tolist() == [0, 1, 2]
+
+
+def one_hot(column: int) -> NDArray[np.float32]:
+    array = np.zeros((16384, 16384), dtype=np.float32)
+    array[5, column] = 1.0
+    return array
