@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import sdp, write_project
 from safetensors.torch import load_file
+
+from toy import sdp, write_project
 
 # A checkpoint after every step, so that a kill at any moment has one to resume from.
 OPTIONS = ["--set", "runtime.checkpoint_seconds=0", "--set", "prune.epochs=6"]

@@ -11,9 +11,10 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from conftest import sdp, write_project
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from toy import sdp, write_project
 
 STAGES = ["1-finetune", "2-prune", "3-evaluate", "4-export", "5-bench", "6-gate", "7-report"]
 
@@ -41,7 +42,9 @@ def read(path: Path) -> dict:
 
 
 def test_every_stage_left_its_files_and_nothing_else(run: Path) -> None:
-    assert sorted(entry.name for entry in run.iterdir()) == sorted([*STAGES, ".lock", "cache", "report.html", "run.json"])
+    assert sorted(entry.name for entry in run.iterdir()) == sorted(
+        [*STAGES, ".lock", "cache", "report.html", "run.json"]
+    )
     for stage in STAGES:
         outputs = read(run / stage / "stage.json")["outputs"]
         found = {str(path.relative_to(run / stage)) for path in (run / stage).rglob("*") if path.is_file()}

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import sdp, toy_rows, write_project, write_tsv
+
+from toy import sdp, toy_rows, write_project, write_tsv
 
 STAGES = ["finetune", "prune", "evaluate", "export", "bench", "gate", "report"]
 
@@ -28,7 +29,7 @@ def would_run(project: Path, *arguments: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("override", "first", "reason"),
     [
-        ("finetune.epochs=5", "finetune", "finetune.epochs changed: 4.0 -> 5.0"),
+        ("finetune.epochs=5", "finetune", "finetune.epochs changed: 10.0 -> 5.0"),
         ("prune.sparsity=0.9", "prune", "prune.sparsity changed: 0.8 -> 0.9"),
         ("evaluate.resamples=300", "evaluate", "evaluate.resamples changed: 200 -> 300"),
         ('export.encoding="dense"', "export", 'export.encoding changed: "auto" -> "dense"'),
@@ -39,7 +40,7 @@ def would_run(project: Path, *arguments: str) -> dict[str, str]:
 )
 def test_a_setting_makes_its_stage_and_what_follows_run(project: Path, override: str, first: str, reason: str) -> None:
     stale = would_run(project, "--set", override)
-    assert list(stale)[0] == first
+    assert next(iter(stale)) == first
     assert stale[first] == reason
     assert set(STAGES[: STAGES.index(first)]).isdisjoint(stale)
 
@@ -54,7 +55,9 @@ def test_only_what_depends_on_it_runs_again(project: Path) -> None:
     done = sdp("run", "toy.toml", "--set", "prune.sparsity=0.9", cwd=project, check=True)
     assert "finetune  up to date" in done.stderr
     assert (project / "runs/toy/1-finetune/stage.json").read_text() == before
-    assert json.loads((project / "runs/toy/2-prune/metrics.json").read_text())["sparsity"] == pytest.approx(0.9, abs=1e-3)
+    assert json.loads((project / "runs/toy/2-prune/metrics.json").read_text())["sparsity"] == pytest.approx(
+        0.9, abs=1e-3
+    )
     # The newest run remembers its overrides, so a command without an argument means that run.
     again = sdp("export", cwd=project, check=True)
     assert again.stderr.count("up to date") == 4
@@ -75,13 +78,13 @@ def test_changed_data_or_model_files_are_noticed(project: Path, tmp_path: Path, 
     weights[-1] ^= 1
     (other / "model.safetensors").write_bytes(weights)
     stale = would_run(project, "--set", f'model.name="{other}"', "--set", "prune.sparsity=0.9")
-    assert list(stale)[0] == "finetune"
+    assert next(iter(stale)) == "finetune"
 
 
 def test_a_damaged_result_is_made_again(project: Path) -> None:
     path = project / "runs/toy/2-prune/model.safetensors"
     content = path.read_bytes()
     path.write_bytes(content[:-100])
-    assert list(would_run(project, "--set", "prune.sparsity=0.9"))[0] == "prune"
+    assert next(iter(would_run(project, "--set", "prune.sparsity=0.9"))) == "prune"
     path.write_bytes(content)
     assert would_run(project, "--set", "prune.sparsity=0.9") == {}

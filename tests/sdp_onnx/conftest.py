@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from sdp_onnx.torch_export import export_torch
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
     XLMRobertaConfig,
     XLMRobertaForSequenceClassification,
 )
+
+from sdp_onnx.torch_export import export_torch
 
 SIZES = {
     "hidden_size": 32,

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+
 from sdp_onnx import bench
 from sdp_onnx.bench import Case, benchmark_pair
 from sdp_onnx.bench_cases import load_batches, save_batches

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+
 from sdp_onnx.bench_statistics import Ratio, is_quiet, latency, paired_ratio, widened
 
 

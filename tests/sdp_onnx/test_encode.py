@@ -9,6 +9,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+
 from sdp_onnx.encode import encode_model
 from sdp_onnx.encodings import from_coo
 from sdp_onnx.errors import ModelFileError

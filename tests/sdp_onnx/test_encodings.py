@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
+
 from sdp_onnx.encodings import (
     coo_bytes,
     dense_bytes,

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from sdp_onnx import environment
 from sdp_onnx.environment import cpu_model, cpu_quota, environment_record, instruction_sets
 from sdp_onnx.process_memory import parse_vm_hwm, peak_memory_bytes

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 import sdp_onnx
 
 MODULES = sorted(Path(sdp_onnx.__file__).parent.glob("*.py"))

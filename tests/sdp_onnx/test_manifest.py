@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from sdp_onnx.errors import ModelFileError
 from sdp_onnx.manifest import file_sha256, read_manifest, write_manifest
 

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, external_data_helper, helper, numpy_helper
+
 from sdp_onnx.encode import encode_model
 from sdp_onnx.encodings import to_coo
 from sdp_onnx.errors import ModelFileError, UsageError

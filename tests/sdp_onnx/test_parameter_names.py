@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from sdp_onnx.parameter_names import LoadArray, match_parameters
 
 

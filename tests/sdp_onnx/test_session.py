@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import onnxruntime as ort
 import pytest
+
 from sdp_onnx import session
 from sdp_onnx.errors import ProviderError
 from sdp_onnx.session import create_session, require_cuda

@@ -10,17 +10,18 @@ import onnx
 import pytest
 import torch
 from onnx import numpy_helper
-from sdp_onnx.encode import encode_model
-from sdp_onnx.errors import ExportError
-from sdp_onnx.inspect import inspect_model
-from sdp_onnx.torch_export import export_torch
-from sdp_onnx.verify import check_file, verify_logits
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
     DistilBertConfig,
     DistilBertForSequenceClassification,
 )
+
+from sdp_onnx.encode import encode_model
+from sdp_onnx.errors import ExportError
+from sdp_onnx.inspect import inspect_model
+from sdp_onnx.torch_export import export_torch
+from sdp_onnx.verify import check_file, verify_logits
 
 SHAPES = [(rows, tokens) for rows in (1, 3) for tokens in range(1, 41)]
 

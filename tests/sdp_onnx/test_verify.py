@@ -10,6 +10,7 @@ import onnx
 import pytest
 import torch
 from onnx import numpy_helper
+
 from sdp_onnx.errors import VerificationError
 from sdp_onnx.verify import relative_error, verify_logits
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
+
 from sdp_onnx.encodings import split_coo, to_coo
 from sdp_onnx.writer import _varint, coo_entry, dense_entry, inside_bytes, message_entry, write_model
 

@@ -281,9 +281,8 @@ def inspect_command(
 ) -> None:
     """Show what is in an ONNX file: operators, sizes, sparsity and encoding of each tensor."""
     with told():
-        from sdp_onnx.inspect import inspect_model
-
         from sdp.inspect_table import print_model
+        from sdp_onnx.inspect import inspect_model
 
         summary = inspect_model(model)
         if as_json:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+
 from sdp_onnx.inspect import ModelSummary
 
 

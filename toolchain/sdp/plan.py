@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sdp_onnx.encodings import coo_bytes, dense_bytes
-
 from sdp.data.identity import count_rows
 from sdp.errors import NotDownloadedError
 from sdp.models.parts import ModelParts, count_parts
@@ -15,6 +13,7 @@ from sdp.pipeline import STAGES, Status, input_identities, plan
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder
 from sdp.steps import optimizer_steps
+from sdp_onnx.encodings import coo_bytes, dense_bytes
 
 FLOAT_BYTES = 4
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sdp_onnx.session import create_session
 from tokenizers import Tokenizer
 
 from sdp.errors import RunError, UsageError
 from sdp.run_folder import read_json
+from sdp_onnx.session import create_session
 
 
 @dataclass(frozen=True)

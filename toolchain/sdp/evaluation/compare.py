@@ -41,20 +41,18 @@ def compare(
 
     Returns:
         the record that evaluate's and export's metrics.json hold: "models", "drop" (first - second; positive is a
-        loss), "test", "flips", and "languages" where the rows have any.
+        loss), "test", "flips", and "languages", empty where the rows have none.
     """
     names = (first[0], second[0])
     predicted = [predictions(metric, first[1]), predictions(metric, second[1])]
     record = _compare_rows(metric, split.labels, predicted, names, resamples, seed)
-    languages = sorted(set(split.languages) - {""})
-    if languages:
-        of = np.array(split.languages)
-        record["languages"] = {
-            language: _compare_rows(
-                metric, split.labels[of == language], [p[of == language] for p in predicted], names, resamples, seed
-            )
-            for language in languages
-        }
+    of = np.array(split.languages)
+    record["languages"] = {
+        language: _compare_rows(
+            metric, split.labels[of == language], [p[of == language] for p in predicted], names, resamples, seed
+        )
+        for language in sorted(set(split.languages) - {""})
+    }
     return {"split": split.name, "metric": metric, **record}
 
 

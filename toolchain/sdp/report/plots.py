@@ -28,7 +28,13 @@ _STYLE: Any = {
 
 def _svg(figure: Figure) -> str:
     stream = io.StringIO()
-    figure.savefig(stream, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None})
+    figure.savefig(
+        stream,
+        format="svg",
+        transparent=True,
+        bbox_inches="tight",
+        metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")),
+    )
     text = stream.getvalue()
     return text[text.index("<svg") :].replace(_FOREGROUND, "currentColor")
 

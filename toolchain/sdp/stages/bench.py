@@ -11,9 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sdp_onnx.bench import Case, benchmark_pair
-from sdp_onnx.session import create_session
-from sdp_onnx.torch_export import export_torch
 
 from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit
@@ -23,6 +20,9 @@ from sdp.models.load import load_finetuned, load_tokenizer
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder, write_json
 from sdp.stages.training_inputs import tokenize_split
+from sdp_onnx.bench import Case, benchmark_pair
+from sdp_onnx.session import create_session
+from sdp_onnx.torch_export import export_torch
 
 # Different real inputs in one cell of the grid, so that no cache or branch predictor learns a single one.
 BATCHES_IN_A_CELL = 16

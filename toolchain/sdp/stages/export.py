@@ -15,12 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
-from sdp_onnx.encode import encode_model
-from sdp_onnx.manifest import write_manifest
-from sdp_onnx.model_file import TensorRecord
-from sdp_onnx.session import create_session
-from sdp_onnx.torch_export import export_torch
-from sdp_onnx.verify import check_file, relative_error, verify_logits, zeros_by_tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import sdp
@@ -37,6 +31,12 @@ from sdp.pruning.layers import prunable_weights
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import STAGE_FILE, RunFolder, read_json, write_json
 from sdp.stages.training_inputs import tokenize_split
+from sdp_onnx.encode import encode_model
+from sdp_onnx.manifest import write_manifest
+from sdp_onnx.model_file import TensorRecord
+from sdp_onnx.session import create_session
+from sdp_onnx.torch_export import export_torch
+from sdp_onnx.verify import check_file, relative_error, verify_logits, zeros_by_tensor
 
 MODEL_FILE = "model.onnx"
 # Rows in one call while verifying; 1 is what a server sends most.

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Sampler
 from transformers import (
     PreTrainedModel,
     Trainer,
@@ -34,6 +35,7 @@ from sdp.errors import StageError, StoppedError
 from sdp.losses.objective import NetworkOutput, Objective
 from sdp.pruning.masks import Masks, apply_masks
 from sdp.pruning.store import load_masks, save_masks
+from sdp.training.sampler import LengthGroupedSampler
 from sdp.training.teacher import Teacher, forward
 
 COMPLETE = "complete.json"
@@ -96,6 +98,11 @@ class SdpTrainer(Trainer):
                 hint="Lower the learning rate or the weight of the losses.",
             )
         return (loss, {"logits": student.logits}) if return_outputs else loss
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        rows = train_dataset if train_dataset is not None else self.train_dataset
+        lengths = [len(row["input_ids"]) for row in rows.rows]
+        return LengthGroupedSampler(lengths, self._train_batch_size, self.args.seed)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         super()._save(output_dir, state_dict)
