@@ -130,13 +130,11 @@ def bring_up_to_date(selected: Selected, until: str, *, as_json: bool, quiet: bo
 
 def print_summary(selected: Selected) -> None:
     """Print the table and the lines below it."""
-    from rich.console import Console
-
+    from sdp.console import result_console
     from sdp.summary import summary_lines, summary_table
 
-    console = Console(highlight=False, soft_wrap=True)
-    width = console.width if console.is_terminal else 160
-    console.print(summary_table(selected.run, selected.recipe.name), width=width)
+    console = result_console()
+    console.print(summary_table(selected.run, selected.recipe.name))
     for line in summary_lines(selected.run):
         console.print(line, markup=False)
 

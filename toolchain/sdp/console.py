@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 PLAIN_INTERVAL_SECONDS = 15.0
+PLAIN_WIDTH = 150
 
 
 class Task:
@@ -46,6 +47,12 @@ class Task:
             return ""
         left = (now - self._started) / (self._done - self._first) * (self._total - self._done)
         return f", {left:.0f} s left"
+
+
+def result_console() -> Console:
+    """The console for results on stdout; as wide as tables like to be where nobody's terminal says otherwise."""
+    console = Console(highlight=False, soft_wrap=True)
+    return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=PLAIN_WIDTH)
 
 
 class Reporter:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from sdp.console import result_console
 from sdp_onnx.inspect import ModelSummary
 
 
 def print_model(path: Path, summary: ModelSummary) -> None:
     """Print operators, inputs, outputs and tensors on stdout, largest tensors first."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = result_console()
     opset = ", ".join(f"{domain} {version}" for domain, version in summary.opset.items())
     console.print(f"{path}: {summary.file_bytes / 1e6:,.1f} MB, opset {opset}", markup=False)
     for title, values in (("input", summary.inputs), ("output", summary.outputs)):
@@ -29,4 +29,4 @@ def print_model(path: Path, summary: ModelSummary) -> None:
         table.add_row(
             tensor.name, shape, tensor.dtype, tensor.encoding, f"{tensor.sparsity:.1%}", f"{tensor.bytes / 1e3:,.1f}"
         )
-    console.print(table, width=console.width if console.is_terminal else 140)
+    console.print(table)

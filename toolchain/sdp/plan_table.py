@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from sdp.console import result_console
 from sdp.pipeline import STAGES
 from sdp.plan import Plan
 
 
 def print_plan(plan: Plan, recipe_file: Path, run_path: Path) -> None:
     """Print a plan on stdout."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = result_console()
     console.print(f"{recipe_file} is valid; it runs in {run_path}", markup=False)
     console.print(_stage_table(plan))
     if plan.parts is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, TrainingArguments
+from transformers import PreTrainedModel, PrinterCallback, TrainingArguments
 
 from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit
@@ -96,6 +96,8 @@ def train(run: TrainingRun, recipe: Recipe, reporter: Reporter) -> list[dict[str
             data_collator=run.collator,
             callbacks=[callback],
         )
+        # It prints every log record as a dictionary; the reporter shows progress.
+        trainer.remove_callback(PrinterCallback)
         with stop_on_signal(callback):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return list(trainer.state.log_history)

@@ -100,7 +100,7 @@ class SdpTrainer(Trainer):
         return (loss, {"logits": student.logits}) if return_outputs else loss
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
-        rows = train_dataset if train_dataset is not None else self.train_dataset
+        rows: Any = train_dataset if train_dataset is not None else self.train_dataset
         lengths = [len(row["input_ids"]) for row in rows.rows]
         return LengthGroupedSampler(lengths, self._train_batch_size, self.args.seed)
 

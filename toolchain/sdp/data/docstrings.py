@@ -1,0 +1,142 @@
+"""Text that every installation has: first sentences of the docstrings in installed Python packages.
+
+The label is the package a sentence is from. Files are parsed, never imported. A sentence that occurs in two packages is
+dropped, one that occurs twice in a package is kept once, both up to case, digits and punctuation; so no sentence is in
+two splits. Names that give the label away stay in: the task is real, not made hard.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import hashlib
+import importlib.util
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+from sdp.data.rows import SPLITS, RawSplit, SplitName
+from sdp.errors import DataError
+from sdp.recipe.sections import DocstringsSection
+
+MIN_WORDS, MAX_WORDS = 4, 40
+# Reading a package stops when it has given so many candidates for each row that is wanted of it: some are dropped as
+# duplicates later, and the largest packages take seconds to parse to their end.
+CANDIDATES_PER_ROW = 2
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z`*:(\[]|$)")
+_ABBREVIATION = re.compile(r"\b(e\.g|i\.e|etc|cf|vs|approx|resp|Eq|Fig|al)\.$")
+
+
+def read_docstrings(section: DocstringsSection, seed: int) -> dict[SplitName, RawSplit]:
+    """Make balanced train, dev and test splits.
+
+    The choice depends on the seed and the texts alone, not on the file system or on the order of the packages.
+
+    Args:
+        section: packages and sizes.
+        seed: another seed, another choice.
+
+    Returns:
+        the splits that have rows, each with as many rows of every package as divides evenly, the rest going to the
+        first ones.
+
+    Raises:
+        DataError: a package is not installed or has too few sentences.
+    """
+    sizes: dict[SplitName, int] = {"train": section.train, "dev": section.dev, "test": section.test}
+    packages = sorted(section.packages)
+    wanted = sum(-(-size // len(packages)) for size in sizes.values())
+    candidates = {package: _candidates(package, wanted * CANDIDATES_PER_ROW, seed) for package in packages}
+    owners = Counter(key for sentences in candidates.values() for key in sentences)
+    rows: dict[SplitName, list[tuple[str, str]]] = {split: [] for split in SPLITS}
+    for place, package in enumerate(packages):
+        own = [sentence for key, sentence in candidates[package].items() if owners[key] == 1]
+        for split, size in sizes.items():
+            share = size // len(packages) + (place < size % len(packages))
+            if len(own) < share:
+                raise _too_few(package, wanted, wanted - (share - len(own)), sizes)
+            rows[split] += [(sentence, package) for sentence in own[:share]]
+            own = own[share:]
+    splits = {}
+    for split, pairs in rows.items():
+        if pairs:
+            ordered = sorted(pairs, key=lambda pair: _rank(pair[0], seed))
+            texts, labels = tuple((text,) for text, _ in ordered), tuple(label for _, label in ordered)
+            splits[split] = RawSplit(split, "data.docstrings", texts, labels, ("",) * len(texts))
+    return splits
+
+
+def _too_few(package: str, wanted: int, found: int, sizes: dict[SplitName, int]) -> DataError:
+    share = found / wanted
+    fitting = ", ".join(f"{split} = {int(size * share)}" for split, size in sizes.items() if size)
+    return DataError(
+        f"{package} has about {found} usable sentences, and {wanted} are wanted of each package",
+        where="data.docstrings",
+        hint=f"Smaller splits fit ({fitting}), or other packages.",
+    )
+
+
+def _candidates(package: str, enough: int, seed: int) -> dict[str, str]:
+    """Sentences of a package by their normalized form, files visited in an order that only depends on the seed."""
+    root = package_folder(package)
+    files = sorted(root.rglob("*.py"), key=lambda path: _rank(path.relative_to(root).as_posix(), seed))
+    found: dict[str, str] = {}
+    for file in files:
+        for sentence in docstring_sentences(file):
+            found.setdefault(normalized(sentence), sentence)
+        if len(found) >= enough:
+            break
+    return dict(sorted(found.items(), key=lambda item: _rank(item[0], seed)))
+
+
+def package_folder(package: str) -> Path:
+    """Where an installed package's files are, without importing it.
+
+    Raises:
+        DataError: it is not installed, or is a single module.
+    """
+    spec = importlib.util.find_spec(package) if package.isidentifier() else None
+    if spec is None or not spec.submodule_search_locations:
+        near = difflib.get_close_matches(package, packages_distributions(), n=1)
+        hint = f'Did you mean "{near[0]}"?' if near else "Install it, or name another (import name, not pip's name)."
+        raise DataError(f"no installed package {package}", where="data.docstrings.packages", hint=hint)
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def docstring_sentences(file: Path) -> Iterator[str]:
+    """The first sentence of each docstring in a Python file that reads like one; nothing where it does not parse."""
+    try:
+        with warnings.catch_warnings():
+            # Invalid escapes in other people's strings are theirs to mend.
+            warnings.simplefilter("ignore")
+            tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError, RecursionError, OSError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            sentence = first_sentence(ast.get_docstring(node) or "")
+            if MIN_WORDS <= len(sentence.split()) <= MAX_WORDS and len(normalized(sentence)) >= 12:
+                yield sentence
+
+
+def first_sentence(docstring: str) -> str:
+    """The first sentence of a docstring's first paragraph, on one line; common abbreviations do not end it."""
+    paragraph = " ".join(docstring.strip().split("\n\n")[0].split())
+    start = 0
+    for match in _SENTENCE_END.finditer(paragraph):
+        sentence = paragraph[start : match.start()]
+        if not _ABBREVIATION.search(sentence):
+            return sentence
+    return paragraph
+
+
+def normalized(sentence: str) -> str:
+    """What makes two sentences the same: their letters, without case, digits, spaces and punctuation."""
+    return "".join(character for character in sentence.casefold() if character.isalpha())
+
+
+def _rank(text: str, seed: int) -> bytes:
+    return hashlib.sha256(f"{seed}:{text}".encode(errors="surrogatepass")).digest()

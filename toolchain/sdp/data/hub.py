@@ -1,0 +1,49 @@
+"""Rows from the hub, or from a local folder of the same form (parquet, csv or json files, with or without a README)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sdp.data.files import Columns, missing_columns
+from sdp.errors import DataError
+
+
+def read_hub_columns(
+    dataset: str, config: str | None, split: str, revision: str | None, columns: Sequence[str]
+) -> Columns:
+    """Read the named columns of one split of a hub data set; class ids become class names where the set has names.
+
+    Args:
+        dataset: hub id or folder.
+        config: configuration, or None for the only one.
+        split: name of the split.
+        revision: of a hub data set.
+        columns: names of the wanted columns.
+
+    Raises:
+        DataError: the data set, configuration, split or a column is not there, or the hub cannot be reached.
+    """
+    import datasets
+
+    datasets.disable_progress_bars()
+    where = ", ".join(part for part in (dataset, config, split) if part)
+    try:
+        rows: Any = datasets.load_dataset(dataset, config, split=split, revision=revision)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        hint = "Check data.dataset, data.config and the split; offline, give a local folder in hub form or plain files."
+        raise DataError(f"the data set cannot be loaded: {reason}", where=where, hint=hint) from None
+    missing = [name for name in columns if name not in rows.column_names]
+    if missing:
+        raise missing_columns(missing, rows.column_names, where)
+    table: Columns = {}
+    for name in columns:
+        values = list(rows[name])
+        feature = rows.features[name]
+        if isinstance(feature, datasets.ClassLabel):
+            values = [value if value is None or value < 0 else feature.int2str(value) for value in values]
+        table[name] = values
+    if not values:
+        raise DataError("the split has no rows", where=where)
+    return table
