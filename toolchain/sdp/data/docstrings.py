@@ -11,6 +11,7 @@ import ast
 import difflib
 import hashlib
 import importlib.util
+import math
 import re
 import warnings
 from collections import Counter
@@ -25,7 +26,9 @@ from sdp.recipe.sections import DocstringsSection
 MIN_WORDS, MAX_WORDS = 4, 40
 # Reading a package stops when it has given so many candidates for each row that is wanted of it: some are dropped as
 # duplicates later, and the largest packages take seconds to parse to their end.
-CANDIDATES_PER_ROW = 2
+CANDIDATES_PER_ROW = 1.5
+# A line of mathematics or of drawing characters is no sentence.
+MIN_LETTERS = 0.6
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z`*:(\[]|$)")
 _ABBREVIATION = re.compile(r"\b(e\.g|i\.e|etc|cf|vs|approx|resp|Eq|Fig|al)\.$")
 
@@ -49,7 +52,7 @@ def read_docstrings(section: DocstringsSection, seed: int) -> dict[SplitName, Ra
     sizes: dict[SplitName, int] = {"train": section.train, "dev": section.dev, "test": section.test}
     packages = sorted(section.packages)
     wanted = sum(-(-size // len(packages)) for size in sizes.values())
-    candidates = {package: _candidates(package, wanted * CANDIDATES_PER_ROW, seed) for package in packages}
+    candidates = {package: _candidates(package, math.ceil(wanted * CANDIDATES_PER_ROW), seed) for package in packages}
     owners = Counter(key for sentences in candidates.values() for key in sentences)
     rows: dict[SplitName, list[tuple[str, str]]] = {split: [] for split in SPLITS}
     for place, package in enumerate(packages):
@@ -118,8 +121,13 @@ def docstring_sentences(file: Path) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             sentence = first_sentence(ast.get_docstring(node) or "")
-            if MIN_WORDS <= len(sentence.split()) <= MAX_WORDS and len(normalized(sentence)) >= 12:
+            if _reads_like_one(sentence):
                 yield sentence
+
+
+def _reads_like_one(sentence: str) -> bool:
+    letters = len(normalized(sentence))
+    return MIN_WORDS <= len(sentence.split()) <= MAX_WORDS and letters >= max(12, MIN_LETTERS * len(sentence))
 
 
 def first_sentence(docstring: str) -> str:

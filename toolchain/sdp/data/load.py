@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from sdp.data.docstrings import read_docstrings
@@ -15,8 +16,9 @@ from sdp.errors import DataError
 from sdp.recipe.sections import Recipe
 
 
+@lru_cache(maxsize=1)
 def load_task_data(recipe: Recipe) -> TaskData:
-    """Load all splits of a recipe's task.
+    """Load all splits of a recipe's task. The last result is kept: the stages of one run read the same data.
 
     Raises:
         DataError: a file or data set cannot be read or does not fit; the message names file and row.
