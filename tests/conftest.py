@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from toy import save_tiny_model
+from toy import save_tiny_model, sdp, write_project
 
 # No test may reach for the hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -25,3 +25,14 @@ def pytest_report_header() -> str:
 def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny BERT, shared by all tests; copy before changing it."""
     return save_tiny_model(tmp_path_factory.mktemp("toy-model"))
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, toy_model: Path) -> Path:
+    """A project whose recipe was run once, by the real command line; copy before changing it."""
+    folder = tmp_path_factory.mktemp("finished")
+    write_project(folder, toy_model)
+    done = sdp("run", "toy.toml", cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "gate: pass" in done.stdout
+    return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -63,6 +64,9 @@ def save_tiny_model(folder: Path, kind: str = "bert", seed: int = 0) -> Path:
     return folder
 
 
+# Tiny models gain nothing from a second thread, and two tests at once would fight for the cores.
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+
 RECIPE = """
 name = "toy"
 
@@ -119,7 +123,7 @@ def write_project(folder: Path, model: Path, extra: str = "") -> Path:
 def sdp(*arguments: str | Path, cwd: Path, check: bool = False) -> subprocess.CompletedProcess[str]:
     """Run the real command line in a process of its own."""
     command = [sys.executable, "-c", "from sdp.cli import main; main()", *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, cwd=cwd, env=ONE_THREAD, capture_output=True, text=True, timeout=300, check=False)
     if check and done.returncode != 0:
         raise AssertionError(f"sdp {' '.join(map(str, arguments))} -> {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from toy import sdp, write_project
+from toy import ONE_THREAD, sdp
 
 # A checkpoint after every step, so that a kill at any moment has one to resume from.
 OPTIONS = ["--set", "runtime.checkpoint_seconds=0", "--set", "prune.epochs=6"]
@@ -21,7 +22,21 @@ OPTIONS = ["--set", "runtime.checkpoint_seconds=0", "--set", "prune.epochs=6"]
 
 def start(folder: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", "from sdp.cli import main; main()", "prune", "toy.toml", *OPTIONS]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=folder, env=ONE_THREAD, stdout=pipe, stderr=pipe, text=True)
+
+
+@pytest.fixture
+def project(finished: Path, tmp_path: Path) -> Path:
+    """A project that is fine-tuned and not pruned."""
+    return finetuned_copy(finished, tmp_path / "project")
+
+
+def finetuned_copy(finished: Path, folder: Path) -> Path:
+    shutil.copytree(finished, folder, symlinks=True)
+    for stage in folder.glob("runs/toy/[2-7]-*"):
+        shutil.rmtree(stage)
+    return folder
 
 
 def wait_for_checkpoint(process: subprocess.Popen[str], folder: Path, step: int) -> None:
@@ -42,62 +57,56 @@ def results(folder: Path) -> tuple[dict, dict, dict]:
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory, toy_model: Path) -> Path:
-    folder = tmp_path_factory.mktemp("unbroken")
-    write_project(folder, toy_model)
+def unbroken(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> Path:
+    folder = finetuned_copy(finished, tmp_path_factory.mktemp("unbroken") / "project")
     sdp("prune", "toy.toml", *OPTIONS, cwd=folder, check=True)
     return folder
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_run_ends_like_an_unbroken_one(
-    how: signal.Signals, unbroken: Path, tmp_path: Path, toy_model: Path
-) -> None:
-    write_project(tmp_path, toy_model)
-    process = start(tmp_path)
-    wait_for_checkpoint(process, tmp_path, step=20)
+def test_a_stopped_run_ends_like_an_unbroken_one(how: signal.Signals, unbroken: Path, project: Path) -> None:
+    process = start(project)
+    wait_for_checkpoint(process, project, step=20)
     os.kill(process.pid, how)
     _, errors = process.communicate(timeout=120)
     if how != signal.SIGKILL:
         assert process.returncode == 130
         assert "The same command resumes" in errors
         assert "Traceback" not in errors
-    assert not (tmp_path / "runs/toy/2-prune").exists()
-    plan = json.loads(sdp("check", "toy.toml", "--json", *OPTIONS, cwd=tmp_path, check=True).stdout)
+    assert not (project / "runs/toy/2-prune").exists()
+    plan = json.loads(sdp("check", "toy.toml", "--json", *OPTIONS, cwd=project, check=True).stdout)
     assert plan["stages"][1]["reason"] == "interrupted before, will resume"
 
-    done = sdp("prune", "toy.toml", *OPTIONS, cwd=tmp_path, check=True)
+    done = sdp("prune", "toy.toml", *OPTIONS, cwd=project, check=True)
     assert "resuming pruning from step" in done.stderr
-    masks, weights, metrics = results(tmp_path)
+    masks, weights, metrics = results(project)
     expected_masks, expected_weights, expected_metrics = results(unbroken)
     assert all(masks[name].equal(mask) for name, mask in expected_masks.items())
     assert all(weights[name].equal(weight) for name, weight in expected_weights.items())
     assert metrics["dev"] == expected_metrics["dev"]
     assert [r for r in metrics["log"] if "sparsity" in r] == [r for r in expected_metrics["log"] if "sparsity" in r]
-    assert not (tmp_path / "runs/toy/2-prune.partial").exists()
+    assert not (project / "runs/toy/2-prune.partial").exists()
 
 
-def test_a_half_written_checkpoint_is_passed_over(unbroken: Path, tmp_path: Path, toy_model: Path) -> None:
-    write_project(tmp_path, toy_model)
-    process = start(tmp_path)
-    wait_for_checkpoint(process, tmp_path, step=10)
+def test_a_half_written_checkpoint_is_passed_over(unbroken: Path, project: Path) -> None:
+    process = start(project)
+    wait_for_checkpoint(process, project, step=10)
     process.kill()
     process.communicate()
-    checkpoints = tmp_path / "runs/toy/2-prune.partial/checkpoints"
+    checkpoints = project / "runs/toy/2-prune.partial/checkpoints"
     torn = checkpoints / "checkpoint-9999"
     torn.mkdir()
     (torn / "model.safetensors").write_bytes(b"half")
-    sdp("prune", "toy.toml", *OPTIONS, cwd=tmp_path, check=True)
-    masks, expected = results(tmp_path)[0], results(unbroken)[0]
+    sdp("prune", "toy.toml", *OPTIONS, cwd=project, check=True)
+    masks, expected = results(project)[0], results(unbroken)[0]
     assert all(masks[name].equal(mask) for name, mask in expected.items())
 
 
-def test_other_settings_do_not_resume_from_an_interrupted_attempt(tmp_path: Path, toy_model: Path) -> None:
-    write_project(tmp_path, toy_model)
-    process = start(tmp_path)
-    wait_for_checkpoint(process, tmp_path, step=5)
+def test_other_settings_do_not_resume_from_an_interrupted_attempt(project: Path) -> None:
+    process = start(project)
+    wait_for_checkpoint(process, project, step=5)
     process.kill()
     process.communicate()
-    done = sdp("prune", "toy.toml", "--set", "prune.sparsity=0.5", cwd=tmp_path, check=True)
+    done = sdp("prune", "toy.toml", "--set", "prune.sparsity=0.5", cwd=project, check=True)
     assert "resuming pruning" not in done.stderr
-    assert results(tmp_path)[2]["sparsity"] == pytest.approx(0.5, abs=1e-3)
+    assert results(project)[2]["sparsity"] == pytest.approx(0.5, abs=1e-3)

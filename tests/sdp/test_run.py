@@ -14,21 +14,15 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from toy import sdp, write_project
+from toy import sdp
 
 STAGES = ["1-finetune", "2-prune", "3-evaluate", "4-export", "5-bench", "6-gate", "7-report"]
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, toy_model: Path) -> Path:
+def project(finished: Path) -> Path:
     """A project whose recipe was run once."""
-    folder = tmp_path_factory.mktemp("project")
-    write_project(folder, toy_model)
-    done = sdp("run", "toy.toml", cwd=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "exported" in done.stdout
-    assert "gate: pass" in done.stdout
-    return folder
+    return finished
 
 
 @pytest.fixture(scope="module")

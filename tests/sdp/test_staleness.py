@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from toy import sdp, toy_rows, write_project, write_tsv
+from toy import sdp, toy_rows, write_tsv
 
 STAGES = ["finetune", "prune", "evaluate", "export", "bench", "gate", "report"]
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, toy_model: Path) -> Path:
-    folder = tmp_path_factory.mktemp("stale")
-    write_project(folder, toy_model)
-    sdp("run", "toy.toml", cwd=folder, check=True)
+def project(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> Path:
+    """A finished project that was moved: where it lies is no reason to train again."""
+    folder = tmp_path_factory.mktemp("moved") / "project"
+    shutil.copytree(finished, folder, symlinks=True)
     return folder
 
 

@@ -134,7 +134,9 @@ def print_summary(selected: Selected) -> None:
     from sdp.summary import summary_lines, summary_table
 
     console = result_console()
-    console.print(summary_table(selected.run, selected.recipe.name))
+    table = summary_table(selected.run, selected.recipe.name)
+    if table is not None:
+        console.print(table)
     for line in summary_lines(selected.run):
         console.print(line, markup=False)
 

@@ -26,6 +26,8 @@ from sdp.recipe.sections import Recipe
 from sdp.run_folder import STAGE_FILE, RunFolder
 
 MODEL_FILES = ("*.safetensors", "config.json", "tokenizer*")
+# Where inputs are is no ingredient: their hashes are, and a moved project is still up to date.
+LOCATIONS = {"model": {"name", "revision"}, "data": {"dataset", "revision", "train", "dev", "test"}}
 TRAINING_LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers")
 ONNX_LIBRARIES = ("onnx", "onnxruntime", "onnxruntime-gpu")
 
@@ -161,7 +163,9 @@ def input_identities(recipe: Recipe, *, download: bool) -> dict[str, dict[str, s
 
 def stage_status(stage: Stage, recipe: Recipe, run: RunFolder, identities: Mapping[str, dict[str, str]]) -> Status:
     """Compare what a stage would be made from with what its folder was made from."""
-    settings = {name: getattr(recipe, name).model_dump(mode="json") for name in stage.sections}
+    settings = {
+        name: getattr(recipe, name).model_dump(mode="json", exclude=LOCATIONS.get(name)) for name in stage.sections
+    }
     inputs: dict[str, Any] = {name: identities[name] for name in ("model", "data") if getattr(stage, name)}
     for upstream, patterns in stage.reads.items():
         inputs[upstream] = _outputs(run, find_stage(upstream), patterns)

@@ -28,13 +28,15 @@ def run_results(run: RunFolder) -> dict[str, Any]:
     return results
 
 
-def summary_table(run: RunFolder, name: str) -> Table:
-    """One row for each model, one column for each thing that matters."""
+def summary_table(run: RunFolder, name: str) -> Table | None:
+    """One row for each model, one column for each thing that matters; None before there is anything to compare."""
     results = run_results(run)
     evaluate, export, bench = (results.get(stage) for stage in ("evaluate", "export", "bench"))
+    if evaluate is None:
+        return None
     table = Table(title=f"{name}: what pruning cost and gained", title_justify="left")
     table.add_column("model")
-    metric = f"{evaluate['metric']} on {evaluate['split']} (95 % interval)" if evaluate else "metric"
+    metric = f"{evaluate['metric']} on {evaluate['split']} (95 % interval)"
     for header in (metric, "lost", "encoder zeros", "ONNX file", "peak memory"):
         table.add_column(header, justify="right")
     cases = bench["cases"] if bench else []
@@ -57,7 +59,11 @@ def summary_table(run: RunFolder, name: str) -> Table:
 def summary_lines(run: RunFolder) -> list[str]:
     """What the table does not say: the paired test, the file against torch, the verdict, where the report is."""
     results = run_results(run)
-    lines = []
+    lines = [
+        f"{stage}: {results[stage]['metric']} on dev {results[stage]['dev']:.3f}"
+        for stage in ("finetune", "prune")
+        if stage in results
+    ]
     if "evaluate" in results:
         test, flips = results["evaluate"]["test"], results["evaluate"]["flips"]
         changed = f"; {flips} of {results['evaluate']['rows']} predictions changed" if flips is not None else ""

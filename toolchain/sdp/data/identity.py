@@ -7,13 +7,15 @@ from importlib.metadata import PackageNotFoundError, distribution, packages_dist
 from pathlib import Path
 
 from sdp.data.files import count_data_rows, read_columns
-from sdp.data.rows import SPLITS
+from sdp.data.rows import SPLITS, SplitName
 from sdp.data.source import LANGUAGE, SUFFIXES, languages_of, resolve_source
 from sdp.recipe.sections import DocstringsSection, Recipe
 
 
 def data_identity(recipe: Recipe) -> dict[str, str]:
-    """Identify every input: file -> SHA-256, package -> version and hash of its file list, hub set -> id and revision.
+    """Identify every input: split and file name -> SHA-256, package -> version and file list, hub id -> revision.
+
+    Names without folders: a project that is moved keeps its identity.
 
     Raises:
         DataError: a file is missing or has not the columns it should have.
@@ -22,11 +24,12 @@ def data_identity(recipe: Recipe) -> dict[str, str]:
         return _package_identity(recipe.data.docstrings)
     source = resolve_source(recipe)
     if source.dataset is None:
-        files = _files(recipe)
-        for file in files:
+        identity = {}
+        for split, file in _files(recipe):
             # What cannot be read is told now, not after an hour of training.
             read_columns(file, (*source.text, source.label))
-        return {str(file): _sha256(file) for file in files}
+            identity[f"{split}: {file.name}"] = _sha256(file)
+        return identity
     folder = Path(source.dataset)
     if folder.is_dir():
         found = sorted(path for path in folder.rglob("*") if path.is_file() and ".cache" not in path.parts)
@@ -55,10 +58,10 @@ def count_rows(recipe: Recipe) -> dict[str, int | None]:
     return counts
 
 
-def _files(recipe: Recipe) -> list[Path]:
+def _files(recipe: Recipe) -> list[tuple[SplitName, Path]]:
     source = resolve_source(recipe)
     return [
-        Path(place.replace(LANGUAGE, language))
+        (split, Path(place.replace(LANGUAGE, language)))
         for split, place in source.splits.items()
         for language in languages_of(recipe, split, place)
     ]
