@@ -1,0 +1,39 @@
+"""Scores against values worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sdp.evaluation.metrics import predictions, score, score_predictions
+
+LABELS = np.array([1, 1, 1, 0, 0, 0, 0, 0])
+PREDICTED = np.array([1, 1, 0, 1, 0, 0, 0, 0])  # 2 true positives, 1 false positive, 1 false negative, 4 true negatives
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [
+        ("accuracy", 6 / 8),
+        ("f1", 2 * 2 / (2 * 2 + 1 + 1)),
+        ("macro-f1", (4 / 6 + 8 / 10) / 2),
+        ("matthews", (2 * 4 - 1 * 1) / np.sqrt(3 * 3 * 5 * 5)),
+    ],
+)
+def test_classification(metric: str, expected: float) -> None:
+    assert score_predictions(metric, LABELS, PREDICTED) == pytest.approx(expected)
+
+
+def test_correlations() -> None:
+    labels, logits = np.array([1.0, 2.0, 3.0, 4.0]), np.array([[2.0], [1.0], [4.0], [30.0]], dtype=np.float32)
+    assert score("spearman", labels, logits) == pytest.approx(1 - 6 * 2 / (4 * 15))
+    assert score("pearson", labels, logits) == pytest.approx(np.corrcoef(labels, logits[:, 0])[0, 1])
+
+
+def test_a_constant_prediction_has_no_correlation() -> None:
+    assert score("pearson", np.array([1.0, 2.0]), np.array([[3.0], [3.0]], dtype=np.float32)) == 0
+    assert score_predictions("matthews", LABELS, np.zeros(8, dtype=int)) == 0
+
+
+def test_the_largest_logit_is_the_prediction() -> None:
+    assert predictions("accuracy", np.array([[0.1, 0.2, -3], [5, 1, 2]], dtype=np.float32)).tolist() == [1, 0]

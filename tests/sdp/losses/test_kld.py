@@ -1,0 +1,41 @@
+"""Soft-label losses against scipy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import softmax
+from scipy.stats import entropy
+
+from sdp.losses.kld import kld_loss, regression_distillation_loss
+
+
+def logits(seed: int, rows: int = 6, classes: int = 4) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=(rows, classes)).astype(np.float32) * 3)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 10.0])
+def test_against_scipys_relative_entropy(temperature: float) -> None:
+    student, teacher = logits(1), logits(2)
+    p, q = (softmax(z.double().numpy() / temperature, axis=1) for z in (teacher, student))
+    expected = temperature**2 * float(np.mean(entropy(p, q, axis=1)))
+    assert float(kld_loss(student, teacher, temperature)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_equal_logits_cost_nothing_and_a_shift_is_no_difference() -> None:
+    assert float(kld_loss(logits(3), logits(3), 2.0)) == pytest.approx(0, abs=1e-7)
+    assert float(kld_loss(logits(3) + 5, logits(3), 2.0)) == pytest.approx(0, abs=1e-6)
+
+
+def test_only_the_student_gets_a_gradient() -> None:
+    student, teacher = logits(4).requires_grad_(), logits(5).requires_grad_()
+    (kld_loss(student, teacher, 2.0) + regression_distillation_loss(student[:, :1], teacher[:, :1])).backward()
+    assert student.grad.abs().sum() > 0
+    assert teacher.grad is None
+
+
+def test_regression_is_the_mean_squared_difference() -> None:
+    student, teacher = logits(6, classes=1), logits(7, classes=1)
+    expected = float(np.mean((student.numpy() - teacher.numpy()) ** 2))
+    assert float(regression_distillation_loss(student, teacher)) == pytest.approx(expected, rel=1e-6)

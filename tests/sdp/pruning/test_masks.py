@@ -1,0 +1,92 @@
+"""Masks against NumPy's sort, with ties, at every sparsity."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from sdp.pruning.masks import (
+    apply_masks,
+    keep_highest,
+    kept_count,
+    magnitude_scores,
+    select_masks,
+    sparsity_of,
+)
+from sdp.pruning.store import load_masks, save_masks
+
+# Few different values, so that ties are the rule.
+TIED = hnp.arrays(
+    np.float32, hnp.array_shapes(min_dims=1, max_dims=2, max_side=20), elements=st.integers(0, 4).map(float)
+)
+
+
+def naive(scores: np.ndarray, keep: int) -> np.ndarray:
+    """A stable sort, highest first: earlier positions win ties."""
+    mask = np.zeros(scores.size, dtype=bool)
+    mask[np.argsort(-scores.reshape(-1), kind="stable")[:keep]] = True
+    return mask.reshape(scores.shape)
+
+
+@settings(deadline=None)
+@given(TIED, st.floats(0, 1))
+def test_keep_highest_is_exact_whatever_the_ties(scores: np.ndarray, share: float) -> None:
+    keep = round(scores.size * share)
+    mask = keep_highest(torch.from_numpy(scores), keep).numpy()
+    assert mask.sum() == keep
+    assert np.array_equal(mask, naive(scores, keep))
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.1, 0.5, 0.9, 0.999])
+def test_layer_and_global_scope_against_numpy(sparsity: float) -> None:
+    generator = np.random.default_rng(0)
+    arrays = {
+        "a": generator.normal(size=(13, 7)).astype(np.float32),
+        "b": generator.normal(size=(5, 11)).astype(np.float32) * 9,
+    }
+    scores = {name: torch.from_numpy(np.abs(array)) for name, array in arrays.items()}
+    by_layer = select_masks(scores, sparsity, "layer")
+    for name, array in arrays.items():
+        assert np.array_equal(by_layer[name].numpy(), naive(np.abs(array), kept_count(array.size, sparsity)))
+    together = np.concatenate([np.abs(array).reshape(-1) for array in arrays.values()])
+    expected = naive(together, kept_count(together.size, sparsity))
+    chosen = select_masks(scores, sparsity, "global")
+    assert np.array_equal(np.concatenate([chosen[name].numpy().reshape(-1) for name in arrays]), expected)
+    assert sparsity_of(chosen) == pytest.approx(sparsity, abs=1 / together.size)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.floats(0, 0.99), min_size=1, max_size=6).map(sorted),
+    st.sampled_from(["layer", "global"]),
+    st.integers(0, 99),
+)
+def test_masks_only_shrink_while_sparsity_rises(levels: list[float], scope: str, seed: int) -> None:
+    """Even when training makes kept weights smaller than any pruned one was."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = {name: torch.randn(6, 5, generator=generator) for name in "ab"}
+    masks = {name: torch.ones(6, 5, dtype=torch.bool) for name in "ab"}
+    for level in levels:
+        following = select_masks(magnitude_scores(weights, masks), level, scope)
+        assert all(bool((following[name] <= masks[name]).all()) for name in "ab")
+        masks = following
+        apply_masks(weights, masks)
+        weights = {name: weight * torch.rand(6, 5, generator=generator) for name, weight in weights.items()}
+
+
+def test_applied_masks_leave_plain_zeros_whatever_was_there() -> None:
+    weight = torch.tensor([[float("nan"), -1.0, float("inf"), 2.0]])
+    apply_masks({"w": weight}, {"w": torch.tensor([[False, False, False, True]])})
+    assert weight.numpy().tobytes() == np.array([0, 0, 0, 2], dtype=np.float32).tobytes()
+
+
+def test_masks_survive_the_disk(tmp_path) -> None:
+    masks = {"x.weight": torch.rand(5, 3) > 0.5, "y.weight": torch.zeros(2, 2, dtype=torch.bool)}
+    save_masks(masks, tmp_path)
+    again = load_masks(tmp_path)
+    assert set(again) == set(masks)
+    assert all(again[name].dtype == torch.bool and torch.equal(again[name], masks[name]) for name in masks)
