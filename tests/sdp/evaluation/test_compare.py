@@ -55,7 +55,7 @@ def test_flips_are_listed_with_their_texts(tmp_path: Path) -> None:
         rows = list(csv.DictReader(stream))
     assert [row["text1"] for row in rows] == [text for (text,) in TEXTS[1:]]
     assert [row["change"] for row in rows] == ["lost", "lost", "gained"]
-    assert [(row["label"], row["dense"], row["pruned"]) for row in rows][0] == ("yes", "yes", "no")
+    assert (rows[0]["label"], rows[0]["dense"], rows[0]["pruned"]) == ("yes", "yes", "no")
     assert float(rows[0]["dense_probability"]) == pytest.approx(1 / (1 + np.exp(-4)), abs=1e-3)
 
 

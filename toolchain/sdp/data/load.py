@@ -9,6 +9,7 @@ from pathlib import Path
 from sdp.data.docstrings import read_docstrings
 from sdp.data.files import read_columns
 from sdp.data.hub import read_hub_columns
+from sdp.data.identity import data_identity
 from sdp.data.labels import class_ids, class_names, scores
 from sdp.data.rows import SPLITS, RawSplit, Split, SplitName, TaskData
 from sdp.data.source import LANGUAGE, Source, languages_of, resolve_source
@@ -16,13 +17,19 @@ from sdp.errors import DataError
 from sdp.recipe.sections import Recipe
 
 
-@lru_cache(maxsize=1)
 def load_task_data(recipe: Recipe) -> TaskData:
-    """Load all splits of a recipe's task. The last result is kept: the stages of one run read the same data.
+    """Load all splits of a recipe's task.
+
+    The last result is kept while its inputs stay what they are: the stages of one run read the same data.
 
     Raises:
         DataError: a file or data set cannot be read or does not fit; the message names file and row.
     """
+    return _load(recipe, tuple(data_identity(recipe).items()))
+
+
+@lru_cache(maxsize=1)
+def _load(recipe: Recipe, identity: tuple[tuple[str, str], ...]) -> TaskData:
     raw = _raw_splits(recipe)
     if recipe.task.problem_type == "regression":
         names: tuple[str, ...] = ()

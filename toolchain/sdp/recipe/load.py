@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -38,7 +39,8 @@ class _Raw:
     def put(self, key: Key, value: object, origin: str) -> None:
         """Set one key; tables merge key by key, everything else replaces."""
         if isinstance(value, dict):
-            self.origins.setdefault(key, origin)
+            if value or key not in self.origins:
+                self.origins[key] = origin
             for name, inner in value.items():
                 self.put((*key, name), inner, origin)
             if value:
@@ -53,7 +55,9 @@ class _Raw:
             table.setdefault(last, {})
             return
         table[last] = value
-        self.origins[key] = origin
+        # A problem between several keys of a table is laid at the door of the file that wrote to it last.
+        for length in range(1, len(key) + 1):
+            self.origins[key[:length]] = origin
 
     def get(self, key: Key) -> Any:
         """The value at a key, or None."""
@@ -95,8 +99,14 @@ def load_recipe(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
         # JSON's strict mode takes arrays for tuples but no string for a number: what TOML's types deserve.
         return Recipe.model_validate_json(json.dumps(raw.tree, default=str), strict=True)
     except ValidationError as error:
-        problems = [_describe(detail, raw, path) for detail in error.errors(include_url=False)]
-    raise RecipeError("\n  ".join(_headline(problems, path)))
+        details = error.errors(include_url=False)
+    # A value that fits no member of a union is one problem, of which pydantic tells every member's part.
+    problems: dict[str, list[str]] = {}
+    for detail in details:
+        place, message = _describe(detail, raw, path)
+        problems.setdefault(place, []).append(message)
+    lines = [f"{place}: {'; or '.join(messages)}" for place, messages in problems.items()]
+    raise RecipeError("\n  ".join(_headline(lines, path)))
 
 
 def _headline(problems: list[str], path: Path) -> list[str]:
@@ -132,7 +142,7 @@ def _read_toml(path: Path, extended_by: Path | None) -> Tree:
         raise RecipeError("is a folder; give a recipe (a .toml file)", where=str(path)) from None
     except UnicodeDecodeError as error:
         raise RecipeError(f"not UTF-8 text (byte {error.start})", where=str(path), hint="Save it as UTF-8.") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError, or a number that Python has no room for
         raise RecipeError(f"not valid TOML: {error}", where=str(path)) from None
     except OSError as error:
         raise RecipeError(f"cannot be read: {error.strerror}", where=str(path)) from None
@@ -153,41 +163,49 @@ def _parse_override(text: str) -> tuple[Key, object]:
     names = tuple(name.strip() for name in key.split("."))
     if not equals or not all(names):
         raise RecipeError("an override has the form a.b=VALUE", where=where)
+    if names == ("extends",):
+        raise RecipeError("extends stands in a recipe file, and cannot be overridden", where=where)
     try:
-        return names, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+        parsed = tomllib.loads(f"value = {value}")
+    except ValueError:
+        parsed = {}
+    if parsed.keys() != {"value"}:
         hint = f"VALUE is TOML; text needs quotes: {COMMAND_LINE} '{key}=\"{value}\"'"
-        raise RecipeError("the value is not TOML", where=where, hint=hint) from None
+        raise RecipeError("the value is not TOML", where=where, hint=hint)
+    return names, parsed["value"]
 
 
 def _make_paths_absolute(raw: _Raw) -> None:
     """Resolve relative paths against the file that wrote them (the working folder for overrides)."""
 
-    def base(key: Key) -> Path:
+    def absolute(key: Key, name: str) -> Path:
         origin = raw.origin(key)
-        return Path.cwd() if origin in (None, COMMAND_LINE) else Path(str(origin)).resolve().parent
+        folder = Path.cwd() if origin in (None, COMMAND_LINE) else Path(str(origin)).resolve().parent
+        return folder / os.path.expanduser(name)  # Path's raises for an unknown user
 
     for key in (("model", "name"), ("data", "dataset")):
         name = raw.get(key)
         # Anything that is no folder is left as it is: a hub id, "package:...", or a path the loader will miss by name.
-        if isinstance(name, str) and (name.startswith((".", "/", "~")) or (base(key) / name).is_dir()):
-            raw.put(key, str((base(key) / Path(name).expanduser()).resolve()), str(raw.origin(key)))
+        if isinstance(name, str) and name and (name.startswith((".", "/", "~")) or absolute(key, name).is_dir()):
+            raw.get(key[:-1])[key[-1]] = str(absolute(key, name).resolve())
     if raw.get(("data", "dataset")) is not None:
         return
     for split in ("train", "dev", "test"):
         key, known_task = ("data", split), raw.get(("task", "name")) is not None
         name = raw.get(key)
-        if isinstance(name, str) and (not known_task or name.endswith(DATA_SUFFIXES)):
-            raw.put(key, str(base(key) / Path(name).expanduser()), str(raw.origin(key)))
+        if isinstance(name, str) and name and (not known_task or name.endswith(DATA_SUFFIXES)):
+            raw.get(key[:-1])[key[-1]] = str(absolute(key, name))
 
 
-def _describe(detail: ErrorDetails, raw: _Raw, path: Path) -> str:
-    """One line for one problem: file, dotted key, what is wrong, the nearest valid key."""
-    location = tuple(part for part in detail["loc"] if not _is_union_tag(part, detail["loc"]))
+def _describe(detail: ErrorDetails, raw: _Raw, path: Path) -> tuple[str, str]:
+    """Where a problem is (file and dotted key), and what is wrong there, with the nearest valid key."""
+    *parents, last = detail["loc"] or ("",)
+    location = tuple(part for part in parents if not _is_union_tag(part, detail["loc"]))
+    if last != "" and (detail["type"] == "extra_forbidden" or not _is_union_tag(last, detail["loc"])):
+        location = (*location, last)
     key = tuple(str(part) for part in location)
     file = raw.origin(key) or str(path)
-    dotted = ".".join(key)
-    return f"{file}: {dotted}: {_message(detail, location)}" if dotted else f"{file}: {_message(detail, location)}"
+    return f"{file}: {'.'.join(key)}" if key else file, _message(detail, location)
 
 
 def _is_union_tag(part: object, location: tuple[int | str, ...]) -> bool:
@@ -206,6 +224,9 @@ def _message(detail: ErrorDetails, location: tuple[int | str, ...]) -> str:
         return "missing; every recipe needs it" if len(location) == 1 else "missing"
     if kind == "value_error":
         return message.removeprefix("Value error, ")
+    if kind.startswith("union_tag"):
+        name = value.get("name") if isinstance(value, dict) else value
+        return f"needs a name, one of {', '.join(LOSSES)} (got {name!r})"
     shown = repr(value) if isinstance(value, str | int | float | bool) else type(value).__name__
     return f"{message[0].lower()}{message[1:]} (got {shown})"
 

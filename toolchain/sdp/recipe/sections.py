@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from sdp.tasks import TASKS, find_task
 
@@ -51,6 +51,13 @@ class TaskSection(Section):
     """Languages to train on, where the data's names hold "{language}"."""
     eval_languages: tuple[str, ...] | Literal["all"] = "all"
     """Languages to evaluate on, where the data's names hold "{language}"; "all" means all that the task lists."""
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str | None) -> str | None:
+        if name is not None:
+            find_task(name)
+        return name
 
     @model_validator(mode="after")
     def _known_or_described(self) -> TaskSection:
@@ -105,17 +112,17 @@ class DocstringsSection(Section):
 class DataSection(Section):
     """Where the rows come from: files, a hub data set (or a folder of the same form), or docstrings."""
 
-    dataset: str | None = None
+    dataset: str | None = Field(default=None, min_length=1)
     """A data set's hub id, or a local folder in hub form, relative to the recipe; train, dev, test then name splits."""
     config: str | None = None
     """Configuration of the hub data set; may hold "{language}"."""
     revision: str | None = None
     """Branch, tag or commit of the hub data set."""
-    train: str | None = None
+    train: str | None = Field(default=None, min_length=1)
     """Training file, relative to the recipe (tsv, csv, jsonl, parquet, also .gz; may hold "{language}"), or split."""
-    dev: str | None = None
+    dev: str | None = Field(default=None, min_length=1)
     """Dev file or split: choices are made on it."""
-    test: str | None = None
+    test: str | None = Field(default=None, min_length=1)
     """Test file or split: read by the evaluate stage only."""
     text: tuple[str, ...] | None = Field(default=None, min_length=1, max_length=2)
     """The text column, or the two columns of a pair task."""
@@ -210,14 +217,15 @@ class PruneSection(TrainingSection):
     losses: tuple[Loss, ...] = (CrossCorrelationLoss(name="cross-correlation"),)
     """What the pruned network learns from, besides the labels."""
 
-    @model_validator(mode="after")
-    def _losses_fit(self) -> PruneSection:
-        names = [loss.name for loss in self.losses]
-        if "none" in names and len(names) > 1:
-            raise ValueError('losses: "none" stands alone; remove it or the others')
+    @field_validator("losses")
+    @classmethod
+    def _losses_fit(cls, losses: tuple[Loss, ...]) -> tuple[Loss, ...]:
+        names = [loss.name for loss in losses]
         if len(set(names)) < len(names):
-            raise ValueError("losses: each loss may be listed once")
-        return self
+            raise ValueError("each loss may be listed once")
+        if "none" in names and len(names) > 1:
+            raise ValueError('"none" stands alone; remove it or the others')
+        return losses
 
 
 class EvaluateSection(Section):
@@ -258,16 +266,20 @@ class BenchSection(Section):
     seconds: float = Field(default=3.0, gt=0)
     """Time for each cell of the grid, all files together."""
 
-    @model_validator(mode="after")
-    def _positive(self) -> BenchSection:
-        lengths = [length for length in self.sequence_lengths if isinstance(length, int)]
-        if any(length < 4 or length > 8192 for length in lengths):
-            raise ValueError("sequence_lengths must lie between 4 and 8192 tokens")
-        if any(size < 1 for size in self.batch_sizes):
-            raise ValueError("batch_sizes must be 1 or more")
-        if any(count < 1 for count in self.thread_counts):
-            raise ValueError("threads must be 1 or more")
-        return self
+    @field_validator("sequence_lengths")
+    @classmethod
+    def _lengths_fit(cls, lengths: tuple[int | Literal["task"], ...]) -> tuple[int | Literal["task"], ...]:
+        if any(isinstance(length, int) and not 4 <= length <= 8192 for length in lengths):
+            raise ValueError("each length must lie between 4 and 8192 tokens")
+        return lengths
+
+    @field_validator("batch_sizes", "threads")
+    @classmethod
+    def _positive(cls, value: int | tuple[int, ...]) -> int | tuple[int, ...]:
+        counts = (value,) if isinstance(value, int) else value
+        if not counts or any(count < 1 for count in counts):
+            raise ValueError("must be 1 or more")
+        return value
 
     @property
     def thread_counts(self) -> tuple[int, ...]:

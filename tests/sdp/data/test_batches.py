@@ -1,0 +1,55 @@
+"""Padding and batching against the plain definitions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import AutoTokenizer
+
+from sdp.data.batches import Collator, TokenizedSplit, length_sorted_batches, tokenize
+from sdp.data.rows import Split
+
+
+def test_a_batch_is_padded_to_its_longest_row(toy_model: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(toy_model)
+    texts = (("good film",), ("a very dull story and plot",), ("fine",))
+    split = Split("train", texts, np.array([1, 0, 1]), ("", "", ""))
+    rows = tokenize(split, tokenizer, 32)
+    assert [len(row["input_ids"]) for row in rows] == [4, 8, 3]
+    batch = Collator(tokenizer)([TokenizedSplit(rows, split.labels)[i] for i in (2, 1)])
+    for name, padding in (("input_ids", tokenizer.pad_token_id), ("attention_mask", 0), ("token_type_ids", 0)):
+        expected = [rows[2][name] + [padding] * 5, rows[1][name]]
+        assert batch[name].tolist() == expected
+        assert batch[name].dtype == torch.int64
+    assert batch["labels"].tolist() == [1, 0]
+    assert batch["index"].tolist() == [2, 1]
+
+
+def test_the_longer_text_of_a_pair_is_cut(toy_model: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(toy_model)
+    split = Split("train", (("good " * 20, "bad film"),), np.array([0]), ("",))
+    ids = tokenize(split, tokenizer, 12)[0]["input_ids"]
+    assert len(ids) == 12
+    assert tokenizer.convert_ids_to_tokens(ids)[-3:] == ["bad", "film", "[SEP]"]
+
+
+def test_scores_stay_numbers(toy_model: Path) -> None:
+    split = Split("train", (("good",), ("bad",)), np.array([0.5, 2.0], dtype=np.float32), ("", ""))
+    tokenizer = AutoTokenizer.from_pretrained(toy_model)
+    data = TokenizedSplit(tokenize(split, tokenizer, 8), split.labels)
+    batch = Collator(tokenizer)([data[0], data[1]])
+    assert batch["labels"].dtype == torch.float32
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=60), st.integers(1, 16))
+def test_evaluation_batches_cover_every_row_once_in_order_of_length(lengths: list[int], size: int) -> None:
+    rows = TokenizedSplit([{"input_ids": [0] * length} for length in lengths], np.zeros(len(lengths), dtype=np.int64))
+    batches = list(length_sorted_batches(rows, size))
+    order = [index for batch in batches for index in batch]
+    assert sorted(order) == list(range(len(lengths)))
+    assert [lengths[index] for index in order] == sorted(lengths)
+    assert all(len(batch) == size for batch in batches[:-1])

@@ -1,0 +1,192 @@
+"""From recipes to splits: sources, labels, languages, folders in hub form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sdp.data.identity import count_rows, data_identity
+from sdp.data.load import load_task_data
+from sdp.data.source import resolve_source
+from sdp.errors import DataError
+from sdp.recipe import Recipe
+from toy import toy_rows, write_tsv
+
+SHARED = Path(__file__).parents[4] / "shared" / "data"
+
+
+def recipe(data: dict[str, Any], **task: Any) -> Recipe:
+    task = task or {"type": "classification"}
+    return Recipe.model_validate({"name": "x", "model": {"name": "m"}, "task": task, "data": data})
+
+
+def own(folder: Path, **data: Any) -> Recipe:
+    files = {split: str(folder / f"{split}.tsv") for split in ("train", "dev")}
+    return recipe({**files, "text": ("sentence",), "label": "label", **data})
+
+
+def labelled(folder: Path, train: list[str], dev: list[str], **task: Any) -> Recipe:
+    for name, labels in (("train", train), ("dev", dev)):
+        write_tsv(folder / f"{name}.tsv", [(f"text {i}", label) for i, label in enumerate(labels)])
+    made = own(folder)
+    return recipe(made.data.model_dump(exclude_none=True), **task) if task else made
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [(["b", "a", "c"], ("a", "b", "c")), (["10", "9", "-1"], ("-1", "9", "10")), (["1", "0"], ("0", "1"))],
+)
+def test_classes_are_sorted_integers_by_value(labels: list[str], names: tuple[str, ...], tmp_path: Path) -> None:
+    data = load_task_data(labelled(tmp_path, labels, labels))
+    assert data.label_names == names
+    assert [names[i] for i in data.train.labels] == labels
+    assert data.train.labels.dtype == np.int64
+    assert data.test is None
+    assert data.evaluation(None) is data.dev
+    with pytest.raises(DataError, match="no test split"):
+        data.evaluation("test")
+
+
+@pytest.mark.parametrize(
+    ("train", "dev", "message"),
+    [
+        (["a", "b"], ["a", "c"], r'dev.tsv, row 2: the label "c" does not occur in training\n.*a, b'),
+        (["0", "1"], ["-1"], "hidden labels"),
+        (["a", ""], ["a"], r"train.tsv, row 2: the label is missing"),
+        (["a", "a"], ["a"], "same label"),
+    ],
+)
+def test_labels_that_cannot_be(train: list[str], dev: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=message):
+        load_task_data(labelled(tmp_path, train, dev))
+
+
+def test_regression_reads_numbers_and_nothing_else(tmp_path: Path) -> None:
+    data = load_task_data(labelled(tmp_path, ["1", "2.5"], ["-3e-1"], type="regression"))
+    assert data.label_names == ()
+    assert data.train.labels.tolist() == [1, 2.5]
+    assert data.dev.labels.dtype == np.float32
+    for bad in ("high", "nan", "inf", ""):
+        with pytest.raises(DataError, match=r"row 1: the label .* is no finite number"):
+            load_task_data(labelled(tmp_path, ["1", "2"], [bad], type="regression"))
+
+
+def test_texts_must_be_texts(tmp_path: Path) -> None:
+    made = labelled(tmp_path, ["a", "b"], ["a"])
+    (tmp_path / "dev.jsonl").write_text('{"sentence": null, "label": "a"}\n')
+    with pytest.raises(DataError, match=r"dev.jsonl, row 1: .* holds no text"):
+        load_task_data(recipe({**made.data.model_dump(exclude_none=True), "dev": str(tmp_path / "dev.jsonl")}))
+
+
+def test_known_tasks_fill_in_what_the_recipe_leaves_out() -> None:
+    hub = resolve_source(recipe({}, name="xnli"))
+    assert (hub.dataset, hub.config, hub.text) == ("facebook/xnli", "{language}", ("premise", "hypothesis"))
+    assert hub.splits == {"train": "train", "dev": "validation", "test": "test"}
+    files = resolve_source(
+        recipe({"train": "t.{language}.tsv", "dev": "d.{language}.tsv", "text": ("a", "b")}, name="xnli")
+    )
+    assert (files.dataset, files.text, files.label) == (None, ("a", "b"), "label")
+    assert set(files.splits) == {"train", "dev"}
+
+
+def test_languages_are_read_one_after_the_other(tmp_path: Path) -> None:
+    for language in ("en", "de"):
+        for split in ("train", "dev"):
+            write_tsv(tmp_path / f"{split}.{language}.tsv", [(f"{language} {split} {k}", k) for k in "ab"])
+    made = recipe(
+        {s: str(tmp_path / f"{s}.{{language}}.tsv") for s in ("train", "dev")}
+        | {"text": ("sentence",), "label": "label"},
+        type="classification",
+        train_languages=("en",),
+        eval_languages=("en", "de"),
+    )
+    data = load_task_data(made)
+    assert data.train.languages == ("en", "en")
+    assert data.dev.languages == ("en", "en", "de", "de")
+    assert data.dev.texts[2] == ("de dev a",)
+    assert count_rows(made) == {"train": 2, "dev": 4, "test": None}
+
+
+@pytest.fixture
+def hub_folder(tmp_path: Path) -> Path:
+    """A data set as the hub stores one: parquet files and a README that says which split and class names they have."""
+    folder = tmp_path / "toyset"
+    (folder / "data").mkdir(parents=True)
+    for split, seed in (("train", 1), ("validation", 2)):
+        rows = [(text, int(label == "pos")) for text, label in toy_rows(20, seed)]
+        pd.DataFrame(rows, columns=["sentence", "label"]).to_parquet(
+            folder / "data" / f"{split}-00000-of-00001.parquet"
+        )
+    (folder / "README.md").write_text(
+        """---
+dataset_info:
+  features:
+  - name: sentence
+    dtype: string
+  - name: label
+    dtype:
+      class_label:
+        names:
+          '0': negative
+          '1': positive
+configs:
+- config_name: default
+  data_files:
+  - split: train
+    path: data/train-*
+  - split: validation
+    path: data/validation-*
+---
+"""
+    )
+    return folder
+
+
+def test_a_folder_in_hub_form(hub_folder: Path) -> None:
+    columns = {"text": ("sentence",), "label": "label"}
+    made = recipe({"dataset": str(hub_folder), "train": "train", "dev": "validation", **columns})
+    data = load_task_data(made)
+    assert data.label_names == ("negative", "positive")
+    assert [text for (text,) in data.train.texts] == [text for text, _ in toy_rows(20, 1)]
+    assert count_rows(made) == {"train": 20, "dev": 20, "test": None}
+    before = data_identity(made)
+    (hub_folder / "data" / "extra.txt").write_text("x")
+    assert data_identity(made) != before
+    for change, message in (
+        ({"dev": "devel"}, "devel"),
+        ({"text": ("sentense",)}, 'Did you mean "sentence"'),
+        ({"config": "french"}, "french"),
+    ):
+        with pytest.raises(DataError, match=message):
+            load_task_data(
+                recipe({"dataset": str(hub_folder), "train": "train", "dev": "validation", **columns, **change})
+            )
+
+
+def test_a_hub_data_set_that_cannot_be_reached() -> None:
+    with pytest.raises(DataError, match=r"facebook/xnli, en, train: the data set cannot be loaded(.|\n)*local folder"):
+        load_task_data(recipe({}, name="xnli"))
+
+
+def test_identity_follows_the_content_not_the_place(tmp_path: Path) -> None:
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        labelled(tmp_path / place, ["x", "y"], ["x"])
+    assert data_identity(own(tmp_path / "a")) == data_identity(own(tmp_path / "b"))
+    labelled(tmp_path / "b", ["x", "z"], ["x"])
+    assert data_identity(own(tmp_path / "a")) != data_identity(own(tmp_path / "b"))
+
+
+@pytest.mark.skipif(not (SHARED / "sst2").is_dir(), reason="the benchmark data is not here")
+def test_real_benchmark_files() -> None:
+    sst2 = {"train": str(SHARED / "sst2/train_sentences.tsv.gz"), "dev": str(SHARED / "sst2/dev.tsv.gz")}
+    data = load_task_data(recipe({**sst2, "text": ("sentence1",), "label": "label"}))
+    assert (len(data.train), len(data.dev), data.label_names) == (6920, 872, ("0", "1"))
+    xnli = {"train": str(SHARED / "xnli/train.{language}.tsv.gz"), "dev": str(SHARED / "xnli/dev.{language}.tsv.gz")}
+    data = load_task_data(recipe({**xnli, "text": ("sentence1", "sentence2")}, name="xnli"))
+    assert len(data.dev) == 15 * 2490
+    assert data.label_names == ("contradiction", "entailment", "neutral")
