@@ -103,6 +103,12 @@ def load_recipe(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
     # A value that fits no member of a union is one problem, of which pydantic tells every member's part.
     problems: dict[str, list[str]] = {}
     for detail in details:
+        # Wrong items count as missing ones to pydantic; the wrong items are told.
+        inner = [other for other in details if len(other["loc"]) > len(detail["loc"])]
+        if detail["type"] == "too_short" and any(
+            other["loc"][: len(detail["loc"])] == detail["loc"] for other in inner
+        ):
+            continue
         place, message = _describe(detail, raw, path)
         problems.setdefault(place, []).append(message)
     lines = [f"{place}: {'; or '.join(messages)}" for place, messages in problems.items()]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from sdp.recipe.sections import Recipe
+from sdp.recipe.sections import LOSSES, Recipe
 
 
 def recipe_schema() -> dict[str, object]:
     """Return the JSON Schema of a recipe file: the sections, plus `extends`.
 
-    No key is required, because a file may leave to the one it extends what it does not say itself.
+    No key is required, because a file may leave to the one it extends what it does not say itself. Only a loss needs
+    its name: arrays are replaced whole.
     """
     schema = Recipe.model_json_schema()
-    schema.pop("required", None)
+    losses = {section.__name__ for section in LOSSES.values()}
+    for part in (schema, *(section for name, section in schema["$defs"].items() if name not in losses)):
+        part.pop("required", None)
     schema["title"] = "sdp recipe"
     schema["properties"]["extends"] = {
         "type": "string",

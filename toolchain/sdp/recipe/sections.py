@@ -169,12 +169,14 @@ class NoLoss(Section):
     """Task loss only: plain pruning without a teacher."""
 
     name: Literal["none"]
+    """The labels alone."""
 
 
 class KldLoss(Section):
     """Soft labels: (1 - weight) * CE + weight * temperature^2 * KL(teacher || student)."""
 
     name: Literal["kld"]
+    """Soft labels of the fine-tuned network."""
     weight: float = Field(default=0.5, ge=0, le=1)
     """Share of the soft labels against the task loss."""
     temperature: float = Field(default=2.0, gt=0)
@@ -185,6 +187,7 @@ class CrossCorrelationLoss(Section):
     """Self-distillation: the cross-correlation matrix of student and teacher features is drawn to the identity."""
 
     name: Literal["cross-correlation"]
+    """Representations of the fine-tuned network."""
     weight: float = Field(default=1.0, ge=0)
     """Factor of L_CC / d, added to the task loss."""
     off_diagonal: float = Field(default=0.005, ge=0)

@@ -1,0 +1,121 @@
+"""What the sections work out from what a recipe says, and the rules between their keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from sdp.recipe.sections import LOSSES, METRICS_BY_TYPE, DataSection, PruneSection, Recipe, Section, TaskSection
+from sdp.tasks import TASKS, XNLI_LANGUAGES
+
+FILES: dict[str, Any] = {"train": "a.tsv", "dev": "b.tsv", "text": ("t",), "label": "l"}
+DOCSTRINGS = {"packages": ("json", "ast"), "train": 10, "dev": 10}
+
+
+SECTIONS = [field for field in Recipe.model_fields.values() if isinstance(field.annotation, type(Section))]
+
+
+def recipe(**sections: Any) -> Recipe:
+    given = {"name": "x", "model": {"name": "m"}, "task": {"type": "classification"}, "data": FILES}
+    return Recipe.model_validate(given | sections)
+
+
+@pytest.mark.parametrize("name", sorted(TASKS))
+def test_a_known_task_brings_type_metric_and_languages(name: str) -> None:
+    task = TaskSection(name=name)
+    assert (task.problem_type, task.score) == (TASKS[name].type, TASKS[name].metric)
+    assert task.languages == TASKS[name].languages
+    assert recipe(task={"name": name}, data={}).data.train is None
+
+
+def test_languages() -> None:
+    assert len(TaskSection(name="xnli").languages) == len(set(XNLI_LANGUAGES)) == 15
+    assert TaskSection(name="xnli", eval_languages=("de", "sw")).languages == ("de", "sw")
+    assert TaskSection(type="classification").languages == ("en",)
+    own = TaskSection(type="classification", train_languages=("de",), eval_languages=("de", "fr"))
+    assert own.languages == ("de", "fr")
+    with pytest.raises(ValidationError, match="name them"):
+        TaskSection(type="classification", train_languages=("de",))
+
+
+def test_metrics_fit_their_problem() -> None:
+    assert TaskSection(type="classification").score == "accuracy"
+    assert TaskSection(type="regression").score == "pearson"
+    assert TaskSection(name="sst2", metric="matthews").score == "matthews"
+    for kind, metrics in METRICS_BY_TYPE.items():
+        for other, foreign in METRICS_BY_TYPE.items():
+            for metric in foreign:
+                if kind == other:
+                    assert TaskSection(type=kind, metric=metric).score == metric
+                else:
+                    with pytest.raises(ValidationError, match=f"use one of {metrics[0]}"):
+                        TaskSection(type=kind, metric=metric)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({}, "needs either name"),
+        ({"name": "xnly"}, 'did you mean "xnli"'),
+        ({"name": "xnli", "type": "regression"}, "contradicts"),
+    ],
+)
+def test_tasks_that_cannot_be(keys: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        TaskSection(**keys)
+
+
+@pytest.mark.parametrize("key", ["train", "dev", "text", "label"])
+def test_a_task_of_ones_own_needs_its_columns_and_files(key: str) -> None:
+    with pytest.raises(ValidationError, match=f"data.{key}"):
+        recipe(data={name: value for name, value in FILES.items() if name != key})
+
+
+def test_docstrings_stand_alone() -> None:
+    assert recipe(data={"docstrings": DOCSTRINGS}).data.docstrings is not None
+    with pytest.raises(ValidationError, match="remove train, label"):
+        DataSection.model_validate({"docstrings": DOCSTRINGS, "train": "a.tsv", "label": "l"})
+    with pytest.raises(ValidationError, match="classification source"):
+        recipe(task={"type": "regression"}, data={"docstrings": DOCSTRINGS})
+    with pytest.raises(ValidationError, match="at least 2"):
+        recipe(data={"docstrings": DOCSTRINGS | {"packages": ("json",)}})
+
+
+def test_a_configuration_belongs_to_a_data_set() -> None:
+    with pytest.raises(ValidationError, match="belongs to dataset"):
+        DataSection(config="en")
+
+
+def test_losses() -> None:
+    assert [loss.name for loss in PruneSection().losses] == ["cross-correlation"]
+    for name, section in LOSSES.items():
+        (loss,) = PruneSection.model_validate({"losses": ({"name": name},)}).losses
+        assert type(loss) is section
+    with pytest.raises(ValidationError, match="less than or equal"):
+        PruneSection.model_validate({"losses": ({"name": "kld", "weight": 1.5},)})
+
+
+def test_threads_are_one_number_or_several() -> None:
+    assert recipe(bench={"threads": 3}).bench.thread_counts == (3,)
+    assert recipe(bench={"threads": (1, 2)}).bench.thread_counts == (1, 2)
+
+
+@pytest.mark.parametrize("name", ["a", "A.b-c_1", "0"])
+def test_names_that_are_folders(name: str) -> None:
+    assert recipe(name=name).name == name
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "a\\b", "-x", "a b", "a\n", "ä", "x" * 101])
+def test_names_that_are_no_folder(name: str) -> None:
+    with pytest.raises(ValidationError):
+        recipe(name=name)
+
+
+@pytest.mark.parametrize("section", [Recipe, *LOSSES.values(), *(field.annotation for field in SECTIONS)])
+def test_every_section_is_frozen_strict_about_keys_and_described(section: type[Section]) -> None:
+    assert section.model_config.get("frozen") is True
+    assert section.model_config.get("extra") == "forbid"
+    assert section.model_config.get("allow_inf_nan") is False
+    assert section.__doc__
