@@ -19,13 +19,10 @@ def make_package(folder: Path, name: str, count: int, extra: str = "") -> None:
     package.mkdir()
     (package / "__init__.py").write_text('raise RuntimeError("a package must not be imported")\n')
     for part in range(4):
-        functions = [
-            f'def f{i}():
-    """{name.title()} can {WORDS[i % 15]} the {WORDS[i // 15 % 15]} of '
-            f"every {WORDS[i // 225]}.\n\n"
-            f'    More text. And more.\n    """\n'
-            for i in range(part, count, 4)
-        ]
+        functions = []
+        for i in range(part, count, 4):
+            sentence = f"{name.title()} can {WORDS[i % 15]} the {WORDS[i // 15 % 15]} of every {WORDS[i // 225]}."
+            functions.append(f'def f{i}():\n    """{sentence}\n\n    More text. And more.\n    """\n')
         (package / f"part{part}.py").write_text("\n".join(functions) + extra)
     (package / "broken.py").write_text("def (:\n")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
@@ -64,7 +65,7 @@ def load_pretrained(
         config = AutoConfig.from_pretrained(folder.path, trust_remote_code=trust_remote_code, **head)
         options = {"config": config, "trust_remote_code": trust_remote_code, "ignore_mismatched_sizes": True}
         return _load(folder.path, device, **options)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"the model cannot be loaded: {_first_line(error)}", where=str(folder.path)) from None
 
 

@@ -1,0 +1,63 @@
+"""What may import what, and that asking a question loads no torch."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sdp.code_version
+from sdp.code_version import code_hash
+from toy import ONE_THREAD, write_project
+
+REPOSITORY = Path(__file__).parents[2]
+HEAVY = {"torch", "transformers", "datasets", "optimum", "onnxruntime", "sklearn", "matplotlib"}
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add((node.module or "").split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "export" / "sdp_onnx").glob("*.py")), ids=lambda path: path.stem)
+def test_sdp_onnx_knows_neither_sdp_nor_torch(path: Path) -> None:
+    assert "sdp" not in imported(path)
+    assert path.stem == "torch_export" or "torch" not in imported(path)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["schema"], ["check", "toy.toml"]])
+def test_questions_load_no_torch(arguments: list[str], tmp_path: Path, toy_model: Path) -> None:
+    write_project(tmp_path, toy_model)
+    code = (
+        "import sys; from sdp.cli import app\n"
+        "try: app(sys.argv[1:])\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        f"print('loaded:', sorted({HEAVY!r} & sys.modules.keys()))"
+    )
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, cwd=tmp_path, env=ONE_THREAD, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "loaded: []"
+
+
+def test_the_code_hash_follows_imports_and_leaves_out_what_only_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = sdp.code_version._source
+    before = {module: code_hash(module) for module in ("sdp.stages.prune", "sdp.stages.gate")}
+
+    def changed(name: str) -> dict[str, str]:
+        source = lambda module: real(module) + (b"\n# changed" if module == name else b"")  # noqa: E731
+        monkeypatch.setattr(sdp.code_version, "_source", source)
+        return {module: code_hash(module) for module in before}
+
+    loss = changed("sdp.losses.cross_correlation")
+    assert loss["sdp.stages.prune"] != before["sdp.stages.prune"]
+    assert loss["sdp.stages.gate"] == before["sdp.stages.gate"]
+    assert changed("sdp.console") == before
+    assert changed("sdp.report.page") == before
