@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedT
 from transformers.utils import logging as transformers_logging
 
 from sdp.errors import ModelError
+from sdp.models.parts import part_of
 from sdp.models.source import ModelFolder
 from sdp.recipe.sections import ProblemType
 
@@ -64,24 +65,36 @@ def load_pretrained(
     try:
         config = AutoConfig.from_pretrained(folder.path, trust_remote_code=trust_remote_code, **head)
         options = {"config": config, "trust_remote_code": trust_remote_code, "ignore_mismatched_sizes": True}
-        return _load(folder.path, device, **options)
+        model, loaded = _load(folder.path, device, **options)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"the model cannot be loaded: {_first_line(error)}", where=str(folder.path)) from None
+    # A head may be new; an encoder of random numbers is none.
+    random = {*loaded["missing_keys"], *(name for name, *_ in loaded["mismatched_keys"])}
+    lacking = sorted(name for name in random if part_of(name) != "rest")
+    if lacking:
+        what = (
+            f"the weights do not fit config.json: {len(lacking)} are missing or of another shape, such as {lacking[0]}"
+        )
+        raise ModelError(what, where=str(folder.path))
+    return model
 
 
 def load_finetuned(path: Path, device: torch.device | None = None) -> PreTrainedModel:
     """Load what a training stage saved, onto a device (the CPU without one)."""
-    return _load(path, device or torch.device("cpu"))
+    return _load(path, device or torch.device("cpu"))[0]
 
 
-def _load(path: Path, device: torch.device, **options: Any) -> PreTrainedModel:
+def _load(path: Path, device: torch.device, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
     # optimum's TasksManager knows the model class of a task for every architecture.
     from optimum.exporters.tasks import TasksManager
 
     model_class = TasksManager.get_model_class_for_task("text-classification")
-    model: PreTrainedModel = model_class.from_pretrained(path, use_safetensors=True, dtype=torch.float32, **options)
+    model: PreTrainedModel
+    model, loaded = model_class.from_pretrained(
+        path, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **options
+    )
     model.to(device)  # type: ignore[arg-type]  # transformers' wrapper hides the signature
-    return model
+    return model, loaded
 
 
 def _first_line(error: Exception) -> str:

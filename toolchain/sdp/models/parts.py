@@ -14,7 +14,11 @@ from sdp.models.source import ModelFolder
 # Transformer blocks are numbered: "encoder.layer.3.…" (BERT, XLM-R), "layers.3.…", "h.3.…", "transformer.layer.3.…".
 _BLOCK = re.compile(r"(^|\.)(layers?|h|blocks?)\.\d+\.")
 # Heads of pretraining, which a classifier does not load.
-_PRETRAINING_HEADS = ("lm_head.", "cls.", "discriminator_predictions.")
+_PRETRAINING_HEADS = (
+    *("cls.", "lm_head."),
+    *("vocab_transform.", "vocab_layer_norm.", "vocab_projector."),  # DistilBERT
+    *("discriminator_predictions.", "generator_predictions.", "generator_lm_head."),  # ELECTRA
+)
 
 
 @dataclass(frozen=True)

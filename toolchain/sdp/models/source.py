@@ -14,6 +14,8 @@ from sdp.recipe.sections import ModelSection
 PACKAGE_PREFIX = "package:"
 # Weights as safetensors only: pickled weights are not even downloaded.
 HUB_PATTERNS = ["*.json", "*.safetensors", "*.model", "*.txt"]
+CODE_PATTERN = "*.py"
+READ_SUFFIXES = (".json", ".safetensors", ".txt", ".model", ".py")
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "spiece.model")
 
@@ -32,7 +34,7 @@ class ModelFolder:
 
     def identity(self) -> dict[str, str]:
         """SHA-256 of every file that loading reads, by name."""
-        files = [path for path in self.path.iterdir() if path.suffix in (".json", ".safetensors", ".txt", ".model")]
+        files = [path for path in self.path.iterdir() if path.suffix in READ_SUFFIXES and path.is_file()]
         identity = {}
         for path in sorted(files):
             with path.open("rb") as stream:
@@ -59,6 +61,9 @@ def locate_model(section: ModelSection, *, download: bool = True) -> ModelFolder
             raise ModelError("no such model folder", where=str(path), hint="Check model.name in the recipe.")
     else:
         path = _hub_snapshot(section, download)
+        if not download and not any(path.glob("*.safetensors")):
+            # Another program fetched some files of it; the rest can still come.
+            raise NotDownloadedError("the model's weights are not on this machine yet", where=_where(section))
     _check_folder(path)
     return ModelFolder(section.name, path)
 
@@ -88,13 +93,13 @@ def _hub_snapshot(section: ModelSection, download: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    where = f'model.name = "{section.name}"'
+    where = _where(section)
     try:
         return Path(
             snapshot_download(
                 section.name,
                 revision=section.revision,
-                allow_patterns=HUB_PATTERNS,
+                allow_patterns=[*HUB_PATTERNS, CODE_PATTERN] if section.trust_remote_code else HUB_PATTERNS,
                 local_files_only=not download,
             )
         )
@@ -111,6 +116,10 @@ def _hub_snapshot(section: ModelSection, download: bool) -> Path:
         raise ModelError(
             f"cannot be downloaded from the hub: {reason}", where=where, hint=_meant(section.name)
         ) from None
+
+
+def _where(section: ModelSection) -> str:
+    return f'model.name = "{section.name}"'
 
 
 def _meant(name: str) -> str:

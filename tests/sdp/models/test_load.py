@@ -1,0 +1,137 @@
+"""Encoders with a fresh head for the task, as torch modules."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from sdp.errors import ModelError
+from sdp.models.load import load_finetuned, load_pretrained, load_tokenizer
+from sdp.models.source import ModelFolder
+from toy import save_tiny_model
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module", params=["bert", "xlmr", "distilbert"])
+def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp(request.param), request.param)
+
+
+@pytest.fixture
+def copy(toy_model: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(toy_model, tmp_path / "copy"))
+
+
+def logits(model: torch.nn.Module) -> torch.Tensor:
+    ids = torch.arange(5, 13)[None]
+    with torch.no_grad():
+        result: torch.Tensor = model.eval()(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+    return result
+
+
+@pytest.mark.parametrize("labels", [("neg", "pos"), ("c", "a", "b"), ("only", "é", "x y", "0", "1")])
+def test_classification(saved: Path, labels: tuple[str, ...]) -> None:
+    model = load_pretrained(ModelFolder("m", saved), "classification", labels, CPU)
+    assert logits(model).shape == (1, len(labels))
+    assert model.config.problem_type == "single_label_classification"
+    assert model.config.id2label == dict(enumerate(labels))
+    assert model.config.label2id == {label: index for index, label in enumerate(labels)}
+
+
+def test_regression(saved: Path) -> None:
+    model = load_pretrained(ModelFolder("m", saved), "regression", (), CPU)
+    assert logits(model).shape == (1, 1)
+    assert model.config.problem_type == "regression"
+
+
+def test_the_encoder_is_the_saved_one(saved: Path) -> None:
+    model = load_pretrained(ModelFolder("m", saved), "classification", ("a", "b"), CPU)
+    loaded = {name.partition(".")[2]: value for name, value in model.state_dict().items()}
+    stored = {name: value for name, value in load_file(saved / "model.safetensors").items() if "pooler" not in name}
+    assert stored.keys() <= loaded.keys()
+    assert all(torch.equal(loaded[name], value) for name, value in stored.items())
+
+
+def test_bfloat16_weights_become_float32(copy: Path) -> None:
+    tensors = load_file(copy / "model.safetensors")
+    halved = {name: value.to(torch.bfloat16) for name, value in tensors.items()}
+    save_file(halved, copy / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"dtype": "bfloat16", "torch_dtype": "bfloat16"}))
+    model = load_pretrained(ModelFolder("m", copy), "classification", ("a", "b"), CPU)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    name = "encoder.layer.0.output.dense.weight"
+    assert torch.equal(model.get_parameter(f"bert.{name}"), halved[name].float())
+    model.save_pretrained(copy / "again")
+    assert {parameter.dtype for parameter in load_finetuned(copy / "again").parameters()} == {torch.float32}
+
+
+def test_a_head_of_another_size_is_replaced(copy: Path, tmp_path: Path) -> None:
+    load_pretrained(ModelFolder("m", copy), "classification", ("a", "b", "c"), CPU).save_pretrained(tmp_path / "three")
+    model = load_pretrained(ModelFolder("m", tmp_path / "three"), "classification", ("x", "y"), CPU)
+    assert logits(model).shape == (1, 2)
+    assert model.config.id2label == {0: "x", 1: "y"}
+
+
+def test_a_finetuned_model_comes_back(copy: Path, tmp_path: Path) -> None:
+    model = load_pretrained(ModelFolder("m", copy), "classification", ("a", "b"), CPU)
+    model.save_pretrained(tmp_path / "tuned")
+    again = load_finetuned(tmp_path / "tuned")
+    assert torch.equal(logits(again), logits(model))
+    assert again.config.id2label == {0: "a", 1: "b"}
+
+
+def refused(path: Path) -> ModelError:
+    with pytest.raises(ModelError) as caught:
+        load_pretrained(ModelFolder("m", path), "classification", ("a", "b"), CPU)
+    assert caught.value.where == str(path)
+    assert "\n" not in caught.value.what
+    return caught.value
+
+
+@pytest.mark.parametrize("content", ["", "{}", "not json", '{"model_type": "no-such-architecture"}', "[]"])
+def test_a_damaged_config(copy: Path, content: str) -> None:
+    (copy / "config.json").write_text(content)
+    assert "the model cannot be loaded" in refused(copy).what
+
+
+@pytest.mark.parametrize("length", [0, 100, -8])
+def test_damaged_weights(copy: Path, length: int) -> None:
+    path = copy / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:length])
+    assert "the model cannot be loaded" in refused(copy).what
+
+
+def test_an_architecture_that_classifies_nothing(copy: Path) -> None:
+    (copy / "config.json").write_text('{"model_type": "vit"}')
+    refused(copy)
+
+
+def test_weights_that_are_not_of_the_config_are_refused(copy: Path) -> None:
+    """Left alone, transformers would train on from random numbers."""
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"intermediate_size": 48}))
+    assert "do not fit" in refused(copy).what
+
+
+def test_weights_of_another_architecture_are_refused(copy: Path, tmp_path: Path) -> None:
+    other = save_tiny_model(tmp_path / "distilbert", "distilbert")
+    shutil.copy(other / "model.safetensors", copy / "model.safetensors")
+    assert "do not fit" in refused(copy).what
+
+
+def test_tokenizer(saved: Path) -> None:
+    assert load_tokenizer(saved)("good film")["input_ids"]
+
+
+def test_a_damaged_tokenizer(copy: Path) -> None:
+    (copy / "tokenizer.json").write_text('{"version": ')
+    with pytest.raises(ModelError, match="the tokenizer cannot be loaded") as caught:
+        load_tokenizer(copy)
+    assert caught.value.where == str(copy)

@@ -1,0 +1,115 @@
+"""Parameter counts from file headers, against torch's count of the same model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel, DistilBertConfig, DistilBertForMaskedLM, PreTrainedModel
+
+from sdp.errors import ModelError
+from sdp.models.parts import ModelParts, count_parts, is_prunable, part_of
+from sdp.models.source import ModelFolder
+from toy import save_tiny_model
+
+KINDS = ["bert", "xlmr", "distilbert"]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp(request.param), request.param)
+
+
+def count(path: Path) -> ModelParts:
+    return count_parts(ModelFolder("toy", path))
+
+
+def size(module: torch.nn.Module | None) -> int:
+    return sum(parameter.numel() for parameter in module.parameters()) if module is not None else 0
+
+
+def test_counts_are_torchs(saved: Path) -> None:
+    model: PreTrainedModel = AutoModel.from_pretrained(saved)
+    parts = count(saved)
+    encoder = next(module for name, module in model.named_children() if name in ("encoder", "transformer"))
+    linears = {
+        f"{name}.weight": module.weight.numel()
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and name.startswith(("encoder.", "transformer."))
+    }
+    assert parts.embeddings == size(model.embeddings)
+    assert parts.encoder == size(encoder)
+    assert parts.rest == size(getattr(model, "pooler", None))
+    assert parts.prunable == linears
+    assert len(linears) == 12
+    assert parts.total == size(model)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "cls.predictions.transform.dense.weight",
+        "lm_head.decoder.weight",
+        "discriminator_predictions.dense.weight",
+        "generator_predictions.dense.weight",
+        "vocab_projector.weight",
+    ],
+)
+def test_heads_of_pretraining_do_not_count(toy_model: Path, tmp_path: Path, head: str) -> None:
+    tensors = load_file(toy_model / "model.safetensors")
+    save_file({**tensors, head: torch.zeros(7, 5)}, tmp_path / "model.safetensors")
+    assert count(tmp_path) == count(toy_model)
+
+
+def test_a_whole_pretraining_checkpoint(tmp_path: Path) -> None:
+    model = DistilBertForMaskedLM(DistilBertConfig(vocab_size=50, dim=16, hidden_dim=32, n_layers=1, n_heads=2))
+    model.save_pretrained(tmp_path)
+    assert count(tmp_path).total == size(model.distilbert)
+
+
+def test_position_ids_do_not_count(toy_model: Path, tmp_path: Path) -> None:
+    tensors = load_file(toy_model / "model.safetensors")
+    save_file({**tensors, "embeddings.position_ids": torch.arange(64)[None]}, tmp_path / "model.safetensors")
+    assert count(tmp_path) == count(toy_model)
+
+
+def test_shards_add_up(toy_model: Path, tmp_path: Path) -> None:
+    tensors = load_file(toy_model / "model.safetensors")
+    names = sorted(tensors)
+    for index, part in enumerate((names[:9], names[9:])):
+        save_file({name: tensors[name] for name in part}, tmp_path / f"model-{index}.safetensors")
+    assert count(tmp_path) == count(toy_model)
+
+
+@pytest.mark.parametrize("length", [0, 4, 100, -1])
+def test_a_damaged_file(toy_model: Path, tmp_path: Path, length: int) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes((toy_model / "model.safetensors").read_bytes()[:length])
+    with pytest.raises(ModelError, match="not a readable safetensors file") as caught:
+        count(tmp_path)
+    assert caught.value.where == str(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "dimensions", "part", "prunable"),
+    [
+        ("encoder.layer.0.attention.self.query.weight", 2, "encoder", True),
+        ("roberta.encoder.layer.11.output.dense.weight", 2, "encoder", True),
+        ("transformer.layer.3.ffn.lin1.weight", 2, "encoder", True),
+        ("model.layers.3.mlp.Wo.weight", 2, "encoder", True),
+        ("encoder.layer.0.attention.self.query.bias", 1, "encoder", False),
+        ("encoder.layer.0.output.LayerNorm.weight", 1, "encoder", False),
+        ("embeddings.word_embeddings.weight", 2, "embeddings", False),
+        ("embeddings.LayerNorm.weight", 1, "embeddings", False),
+        ("embeddings_project.weight", 2, "embeddings", False),
+        ("encoder.relative_attention_bias.weight", 2, "rest", False),
+        ("pooler.dense.weight", 2, "rest", False),
+        ("classifier.out_proj.weight", 2, "rest", False),
+        ("multilayer.0.weight", 2, "rest", False),
+    ],
+)
+def test_names(name: str, dimensions: int, part: str, prunable: bool) -> None:
+    assert part_of(name) == part
+    assert is_prunable(name, dimensions) is prunable

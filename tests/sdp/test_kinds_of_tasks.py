@@ -1,0 +1,76 @@
+"""The pipeline on other tasks, models and settings than the toy's, through the real command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from safetensors.torch import load_file
+
+from toy import save_tiny_model, sdp, toy_rows, write_project
+
+
+def read(path: Path) -> dict:
+    return json.loads(path.read_text())
+
+
+def test_regression_on_pairs_with_xlmr_global_uniform_and_a_live_teacher(tmp_path: Path) -> None:
+    model = save_tiny_model(tmp_path / "xlmr", "xlmr")
+    write_project(tmp_path, model)
+    for name, seed in (("train", 1), ("dev", 2)):
+        rows = [
+            {"first": text, "second": other, "score": float(label == kind) * 5}
+            for (text, label), (other, kind) in zip(toy_rows(80, seed), toy_rows(80, seed + 10)[::-1], strict=True)
+        ]
+        rows += [{**row, "second": row["first"], "score": 2.5} for row in rows[:20]]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    overrides = {
+        "task.type": '"regression"',
+        "data.train": '"train.jsonl"',
+        "data.dev": '"dev.jsonl"',
+        "data.text": '["first", "second"]',
+        "data.label": '"score"',
+        "prune.scope": '"global"',
+        "prune.schedule": '"uniform"',
+        "prune.losses": '[{name="cross-correlation", representation="tokens"}, {name="kld"}]',
+        "finetune.epochs": "2",
+        "prune.epochs": "2",
+        "gate.max_metric_drop": "2.0",
+    }
+    options = [part for key, value in overrides.items() for part in ("--set", f"{key}={value}")]
+    sdp("run", "toy.toml", *options, cwd=tmp_path, check=True)
+    run = tmp_path / "runs" / "toy"
+    metrics = read(run / "4-export" / "metrics.json")
+    assert metrics["metric"] == "pearson"
+    assert metrics["torch"]["max_relative_error"] < 1e-4
+    masks = load_file(run / "2-prune" / "masks.safetensors")
+    total = sum(mask.numel() for mask in masks.values())
+    assert sum(int((mask == 0).sum()) for mask in masks.values()) == round(0.8 * total)
+    assert len({round(float(mask.float().mean()), 3) for mask in masks.values()}) > 1, "global: layers differ"
+    assert not (run / "cache").exists(), "token rows are not stored"
+    answer = sdp("predict", run, "the film was good", "a dull story", cwd=tmp_path, check=True).stdout
+    float(answer)
+
+
+def test_an_export_beyond_the_tolerance_fails_and_nothing_appears(finished: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(finished, project, symlinks=True)
+    before = (project / "runs/toy/4-export/model.onnx").read_bytes()
+    done = sdp("export", "toy.toml", "--set", "export.tolerance=1e-12", cwd=project)
+    assert done.returncode == 1
+    assert "error: " in done.stderr
+    assert "1e-12" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (project / "runs/toy/4-export/model.onnx").read_bytes() == before
+
+
+def test_the_exit_code_is_the_verdict(finished: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(finished, project, symlinks=True)
+    cases = read(project / "runs/toy/5-bench/latency.json")["cases"]
+    # Inside the interval of the case with the lowest upper end, and above no other's: inconclusive.
+    doubtful = min(case["speedup"]["high"] for case in cases)
+    for setting, code in (("max_size_ratio=0.01", 1), (f"min_speedup={doubtful}", 3), ("max_size_ratio=1.0", 0)):
+        done = sdp("gate", "toy.toml", "--set", f"gate.{setting}", cwd=project)
+        assert done.returncode == code, done.stdout + done.stderr

@@ -1,0 +1,133 @@
+"""Training with masks: pruned weights are exactly zero in every checkpoint, whatever the optimizer remembers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoTokenizer
+
+from sdp.console import Reporter
+from sdp.data.batches import Collator, TokenizedSplit, tokenize
+from sdp.data.rows import Split
+from sdp.errors import StageError
+from sdp.losses.objective import Objective
+from sdp.models.load import load_pretrained
+from sdp.models.source import ModelFolder
+from sdp.pruning.layers import prunable_weights
+from sdp.pruning.masks import magnitude_scores, select_masks
+from sdp.recipe.sections import CrossCorrelationLoss, FinetuneSection, KldLoss, Recipe
+from sdp.training.run import TrainingRun, train
+from sdp.training.teacher import LiveTeacher, cached_teacher
+from sdp.training.trainer import MaskedWeights
+from toy import toy_rows
+
+CPU = torch.device("cpu")
+QUIET = Reporter(quiet=True)
+LOSSES = (
+    CrossCorrelationLoss(name="cross-correlation", weight=1.0, off_diagonal=0.005),
+    KldLoss(name="kld", weight=0.5, temperature=2.0),
+)
+
+
+def recipe(checkpoint_seconds: float) -> Recipe:
+    return Recipe.model_validate(
+        {
+            "name": "x",
+            "model": {"name": "m"},
+            "task": {"type": "classification"},
+            "data": {"train": "t", "dev": "d", "text": ("a",), "label": "l"},
+            "runtime": {"checkpoint_seconds": checkpoint_seconds},
+        }
+    )
+
+
+@pytest.fixture
+def parts(toy_model: Path) -> dict[str, Any]:
+    tokenizer = AutoTokenizer.from_pretrained(toy_model)
+    rows = toy_rows(96, seed=1)
+    split = Split("train", tuple((t,) for t, _ in rows), np.array([int(k == "pos") for _, k in rows]), ("",) * 96)
+    torch.manual_seed(0)
+    return {
+        "model": load_pretrained(ModelFolder("toy", toy_model), "classification", ("neg", "pos"), CPU),
+        "train": TokenizedSplit(tokenize(split, tokenizer, 32), split.labels),
+        "collator": Collator(tokenizer),
+    }
+
+
+def run(parts: dict[str, Any], folder: Path, **options: Any) -> list[dict[str, Any]]:
+    # A high learning rate and decay: what is not held at zero moves.
+    options.setdefault("settings", FinetuneSection(epochs=2, batch_size=16, learning_rate=5e-3, weight_decay=0.5))
+    options.setdefault("objective", Objective("classification"))
+    training = TrainingRun(title="t", folder=folder, device=CPU, evaluate=lambda: 0.0, **parts, **options)
+    return train(training, recipe(checkpoint_seconds=0), QUIET)
+
+
+def test_pruned_weights_are_zero_in_every_checkpoint(
+    parts: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masked = MaskedWeights(prunable_weights(parts["model"]))
+    # Keep all checkpoints, not the newest two.
+    monkeypatch.setattr("transformers.trainer.rotate_checkpoints", lambda *_, **__: None)
+    sparsities = {3: 0.4, 6: 0.7, 9: 0.9}
+
+    def update(step: int) -> dict[str, float] | None:
+        if step not in sparsities:
+            return None
+        masked.set(select_masks(magnitude_scores(masked.weights, masked.masks), sparsities[step], "layer"))
+        return {"sparsity": sparsities[step]}
+
+    log = run(parts, tmp_path, masked=masked, update_masks=update)
+    assert [record["step"] for record in log if "sparsity" in record] == [3, 6, 9]
+    checkpoints = sorted(tmp_path.glob("checkpoints/checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    assert len(checkpoints) == 11  # 12 steps; the last one's result is the stage's own
+    before: dict[str, torch.Tensor] = {}
+    for checkpoint in checkpoints:
+        weights, masks = load_file(checkpoint / "model.safetensors"), load_file(checkpoint / "masks.safetensors")
+        step = int(checkpoint.name.split("-")[1])
+        wanted = max((s for at, s in sparsities.items() if at <= step), default=0.0)
+        for name, mask in masks.items():
+            assert not weights[name][mask == 0].count_nonzero()
+            assert float((mask == 0).float().mean()) == pytest.approx(wanted, abs=1 / mask.numel())
+            kept = mask.bool()
+            assert name not in before or not torch.equal(before[name][kept], weights[name][kept]), "kept weights train"
+        before = weights
+
+
+def test_a_pruned_weight_has_no_gradient(parts: dict[str, Any]) -> None:
+    model = parts["model"]
+    masked = MaskedWeights(prunable_weights(model))
+    masked.set(select_masks(magnitude_scores(masked.weights, masked.masks), 0.5, "global"))
+    batch = parts["collator"]([parts["train"][i] for i in range(8)])
+    model(**{k: v for k, v in batch.items() if k != "index"}).loss.backward()
+    for name, weight in masked.weights.items():
+        assert not weight.grad[~masked.masks[name]].count_nonzero()
+        assert weight.grad[masked.masks[name]].count_nonzero()
+
+
+def test_stored_and_live_teacher_say_the_same(parts: dict[str, Any], tmp_path: Path) -> None:
+    model, objective = parts["model"].eval(), Objective("classification", LOSSES)
+    path = tmp_path / "cache" / "teacher.safetensors"
+    stored = cached_teacher(model, parts["train"], parts["collator"], objective, path, CPU, QUIET)
+    batch = parts["collator"]([parts["train"][i] for i in (5, 40, 7)])
+    index, labels = batch.pop("index"), batch.pop("labels")
+    live = LiveTeacher(model).outputs(batch, index)
+    assert torch.allclose(stored.outputs(batch, index).logits, live.logits, atol=1e-5)
+    losses = [
+        objective(live, labels, batch["attention_mask"], said)[0] for said in (stored.outputs(batch, index), live)
+    ]
+    assert float(losses[0]) == pytest.approx(float(losses[1]), rel=1e-4)
+    # A second time it is read, not computed: the file alone is enough.
+    again = cached_teacher(None, parts["train"], parts["collator"], objective, path, CPU, QUIET)
+    assert torch.equal(again.logits, stored.logits)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(parts: dict[str, Any], tmp_path: Path) -> None:
+    with torch.no_grad():
+        parts["model"].classifier.weight.fill_(float("nan"))
+    with pytest.raises(StageError, match=r"loss became nan at step 1 \(task nan\)"):
+        run(parts, tmp_path)
