@@ -25,7 +25,7 @@ def code_hash(module: str) -> str:
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name in seen or name.startswith(NEUTRAL):
+        if name in seen or f"{name}.".startswith(tuple(f"{neutral}." for neutral in NEUTRAL)):
             continue
         seen.add(name)
         waiting.extend(_imports(name))

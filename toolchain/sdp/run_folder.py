@@ -27,6 +27,7 @@ from sdp.errors import RunError
 RUN_FILE = "run.json"
 STAGE_FILE = "stage.json"
 LOCK_FILE = ".lock"
+TEMPORARY = ".tmp"
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,14 @@ class RunFolder:
     def record(self, folder: str) -> dict[str, Any] | None:
         """The stage.json of a finished stage, or None. A damaged one counts as none."""
         record = read_json(self.stage(folder) / STAGE_FILE)
-        if record is None or not all(self._unchanged(folder, *item) for item in record.get("outputs", {}).items()):
+        outputs = record.get("outputs") if record is not None else None
+        if not isinstance(outputs, dict) or not all(self._unchanged(folder, *item) for item in outputs.items()):
             return None
         return record
 
-    def _unchanged(self, folder: str, name: str, output: dict[str, Any]) -> bool:
+    def _unchanged(self, folder: str, name: str, output: object) -> bool:
         path = self.stage(folder) / name
-        return path.is_file() and path.stat().st_size == output["bytes"]
+        return isinstance(output, dict) and path.is_file() and path.stat().st_size == output.get("bytes")
 
     def claim(self, name: str, recipe_file: Path, overrides: tuple[str, ...]) -> None:
         """Make the folder this recipe's, or see that it is already.
@@ -62,7 +64,9 @@ class RunFolder:
         """
         owner = read_json(self.path / RUN_FILE)
         file = os.path.relpath(recipe_file.resolve(), self.path.resolve())
-        if owner is None and self.path.is_dir() and any(entry.name != LOCK_FILE for entry in self.path.iterdir()):
+        # The half-written file is what a kill during the first claim leaves.
+        ours = {LOCK_FILE, f"{RUN_FILE}{TEMPORARY}"}
+        if owner is None and self.path.is_dir() and {entry.name for entry in self.path.iterdir()} - ours:
             hint = "Name another folder with --run-dir, or empty this one."
             raise RunError("the folder is not empty and is no run folder", where=str(self.path), hint=hint)
         if owner is not None and (owner.get("recipe"), owner.get("file")) != (name, file):
@@ -81,10 +85,13 @@ class RunFolder:
         Raises:
             RunError: another process works here.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / LOCK_FILE)
         try:
+            self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
+        except (FileExistsError, NotADirectoryError, PermissionError) as error:
+            hint = "Name another folder with --run-dir."
+            raise RunError(f"cannot be a run folder: {error.strerror}", where=str(self.path), hint=hint) from None
         except Timeout:
             hint = "Wait for it, stop it, or name another folder with --run-dir."
             raise RunError(
@@ -149,6 +156,6 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 def write_json(path: Path, content: object) -> None:
     """Write JSON so that the file is whole or absent, never half-written."""
-    temporary = path.with_name(f"{path.name}.tmp")
+    temporary = path.with_name(f"{path.name}{TEMPORARY}")
     temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     temporary.replace(path)
