@@ -62,6 +62,17 @@ class RunFolder:
         Raises:
             RunError: it belongs to another recipe, or holds something else.
         """
+        self.check_owner(name, recipe_file)
+        self.path.mkdir(parents=True, exist_ok=True)
+        file = os.path.relpath(recipe_file.resolve(), self.path.resolve())
+        write_json(self.path / RUN_FILE, {"recipe": name, "file": file, "overrides": list(overrides)})
+
+    def check_owner(self, name: str, recipe_file: Path) -> None:
+        """See that the folder is this recipe's or nobody's, without touching it.
+
+        Raises:
+            RunError: it belongs to another recipe, or holds something else.
+        """
         owner = read_json(self.path / RUN_FILE)
         file = os.path.relpath(recipe_file.resolve(), self.path.resolve())
         # The half-written file is what a kill during the first claim leaves.
@@ -75,8 +86,6 @@ class RunFolder:
                 where=str(self.path),
                 hint=f"Name another folder with --run-dir, or another name in {recipe_file}, or delete the folder.",
             )
-        self.path.mkdir(parents=True, exist_ok=True)
-        write_json(self.path / RUN_FILE, {"recipe": name, "file": file, "overrides": list(overrides)})
 
     @contextmanager
     def locked(self) -> Iterator[None]:

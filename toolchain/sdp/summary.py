@@ -46,7 +46,7 @@ def summary_table(run: RunFolder, name: str) -> Table | None:
         source = export if model == "exported" else evaluate
         if source is None:
             continue
-        lost = "" if model == "dense" else f"{-source['drop']['value']:+.3f}"
+        lost = "" if model == "dense" else f"{0.0 - round(source['drop']['value'], 3):+.3f}"
         sparsity = f"{results['prune']['sparsity']:.1%}" if model != "dense" and "prune" in results else "0 %"
         row = [model, _estimate(source["models"][model]), lost, sparsity]
         if bench and role is not None:

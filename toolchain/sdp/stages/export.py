@@ -103,7 +103,8 @@ def _write_onnx(
             work / MODEL_FILE,
             input_names=tokenizer.model_input_names,
             opset=recipe.export.opset,
-            external_data_threshold=limit,
+            # Weights outside the file are read one by one, so that encoding never holds all of them.
+            external_data_threshold=0,
         )
         metadata = {
             "sdp.version": sdp.__version__,
