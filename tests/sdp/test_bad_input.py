@@ -76,6 +76,14 @@ def test_pickled_weights_are_never_loaded(project: Path) -> None:
     contains(message, "pickle", "pytorch_model.bin", "save_pretrained")
 
 
+def test_what_the_system_refuses(project: Path) -> None:
+    message = refused(project, "run", "toy.toml", "--set", f'data.train="{"long" * 100}.tsv"')
+    contains(message, "longlong", "name too long")
+    contains(refused(project, "check", "toy.toml", "--set", f'model.name="{"long" * 1500}"'), "hub id")
+    message = refused(project, "run", "toy.toml", "--run-dir", "l" * 300, code=1)
+    contains(message, "lll: File name too long", "same command")
+
+
 def test_model_that_is_nowhere(project: Path) -> None:
     contains(refused(project, "run", "toy.toml", "--set", 'model.name="nobody/nothing"'), "nobody/nothing", "hub")
     contains(refused(project, "run", "toy.toml", "--set", 'model.name="./nothing"'), "no such model folder")

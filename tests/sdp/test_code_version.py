@@ -22,7 +22,7 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Code]:
         submodule_search_locations = (str(tmp_path),)
 
     def clear() -> None:
-        for cached in (code_version._file, code_version._source, code_version._imports):
+        for cached in (code_version._file, code_version._source, code_version._templates, code_version._imports):
             cached.cache_clear()
 
     def write(**modules: str) -> None:
@@ -72,6 +72,16 @@ def test_what_only_shows_or_checks_does_not(code: Code, neutral: str) -> None:
     before = code_hash("sdp.stage")
     code(**{neutral: "a = 2"})
     assert code_hash("sdp.stage") == before
+
+
+def test_a_template_counts_with_the_module_that_names_it(code: Code, tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("one")
+    code(stage="import sdp.page", page="get('page.html')", other="get('else.html')")
+    before = code_hash("sdp.stage"), code_hash("sdp.other")
+    (tmp_path / "page.html").write_text("two")
+    code()
+    assert code_hash("sdp.stage") != before[0]
+    assert code_hash("sdp.other") == before[1]
 
 
 def test_a_module_whose_name_begins_like_a_neutral_one_counts(code: Code) -> None:

@@ -40,6 +40,8 @@ Runs = Annotated[Path, typer.Option("--runs", help="The folder that run folders 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only results and errors.")]
 RUNS = Path("runs")
+# What the system refuses for reasons that lie outside sdp: permissions, a read-only disk, a name too long.
+REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def select(target: Path | None, overrides: list[str] | None, run_dir: Path | Non
         return Selected(target, given, recipe, RunFolder(run_dir or runs / recipe.name))
     folder = target or run_dir or newest_run(runs)
     owner = read_json(folder / RUN_FILE)
-    if owner is None:
+    if owner is None or not {"file", "overrides"} <= owner.keys():
         raise RunError("no run folder (it has no run.json)", where=str(folder), hint="Give a recipe or a run folder.")
     file = (folder / owner["file"]).resolve()
     given = (*owner["overrides"], *given)
@@ -89,13 +91,13 @@ def told() -> Iterator[None]:
         typer.echo("stopped; finished stages are kept, and the same command goes on from there", err=True)
         raise typer.Exit(130) from None
     except Exception as error:
-        if not is_disk_full(error):
+        if is_disk_full(error):
+            what = f"no space left on the disk ({error})\n  Free some space; finished stages are kept, and"
+        elif isinstance(error, OSError) and error.errno in REFUSALS:
+            what = f"{error.filename}: {error.strerror}\n  Finished stages are kept; once that is changed,"
+        else:
             raise
-        typer.echo(
-            f"error: no space left on the disk ({error})\n"
-            "  Free some space; finished stages are kept, and the same command goes on from there.",
-            err=True,
-        )
+        typer.echo(f"error: {what} the same command goes on from there.", err=True)
         raise typer.Exit(1) from None
 
 

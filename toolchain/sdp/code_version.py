@@ -31,7 +31,7 @@ def code_hash(module: str) -> str:
         waiting.extend(_imports(name))
     digest = hashlib.sha256()
     for name in sorted(seen):
-        digest.update(name.encode() + b"\0" + _source(name) + b"\0")
+        digest.update(name.encode() + b"\0" + _source(name) + b"\0" + _templates(name))
     return digest.hexdigest()
 
 
@@ -65,6 +65,14 @@ def _file(module: str) -> Path | None:
 def _source(module: str) -> bytes:
     path = _file(module)
     return path.read_bytes() if path is not None else b""
+
+
+@cache
+def _templates(module: str) -> bytes:
+    """Files beside a module that it names: a template is as much code as what fills it."""
+    path = _file(module)
+    beside = sorted(path.parent.glob("*.html")) if path is not None else []
+    return b"".join(file.read_bytes() for file in beside if file.name.encode() in _source(module))
 
 
 @cache

@@ -65,6 +65,14 @@ def test_labels_that_cannot_be(train: list[str], dev: list[str], message: str, t
         load_task_data(labelled(tmp_path, train, dev))
 
 
+def test_f1_is_for_two_classes(tmp_path: Path) -> None:
+    two = labelled(tmp_path, ["a", "b"], ["a"], type="classification", metric="f1")
+    assert load_task_data(two).label_names == ("a", "b")
+    three = labelled(tmp_path, ["a", "b", "c"], ["a"], type="classification", metric="f1")
+    with pytest.raises(DataError, match=r"train.tsv: .*3 classes\n.*macro-f1"):
+        load_task_data(three)
+
+
 def test_regression_reads_numbers_and_nothing_else(tmp_path: Path) -> None:
     data = load_task_data(labelled(tmp_path, ["1", "2.5"], ["-3e-1"], type="regression"))
     assert data.label_names == ()

@@ -103,3 +103,10 @@ def test_half_precision_features_are_compared_in_float32() -> None:
     matrix = cross_correlation_matrix(student, teacher)
     assert matrix.dtype == torch.float32
     assert torch.equal(matrix, cross_correlation_matrix(student.float(), teacher.float()))
+
+
+def test_autocast_does_not_reach_the_product() -> None:
+    student, teacher = features(64, 8, 13), features(64, 8, 14)
+    expected = cross_correlation_matrix(student, teacher)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(cross_correlation_matrix(student, teacher), expected)

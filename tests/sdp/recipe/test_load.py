@@ -164,6 +164,11 @@ def test_an_unknown_key_names_the_nearest(tmp_path: Path, extra: str, key: str, 
         ("bench.sequence_lengths=['tasks']", "bench.sequence_lengths.0"),
         ("task.eval_languages=3", "task.eval_languages"),
         ("export.opset=17", "export.opset"),
+        ("prune.losses=[]", "prune.losses"),
+        ("name=2026-11-24", "name"),
+        ("model.name=2026-11-24T10:00:00Z", "model.name"),
+        ("data.text=[10:00:00]", "data.text.0"),
+        ("model=2026-11-24", "model"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused(tmp_path: Path, override: str, key: str) -> None:
@@ -175,6 +180,7 @@ def test_a_value_that_cannot_be_is_refused(tmp_path: Path, override: str, key: s
 
 def test_the_value_is_shown(tmp_path: Path) -> None:
     assert problems(write(tmp_path), "prune.sparsity=1.2")[1].endswith("less than 1 (got 1.2)")
+    assert problems(write(tmp_path), "name=2026-11-24")[1].endswith("(got the date 2026-11-24; text needs quotes)")
 
 
 def test_missing_keys_are_named(tmp_path: Path) -> None:

@@ -36,6 +36,12 @@ def _load(recipe: Recipe, identity: tuple[tuple[str, str], ...]) -> TaskData:
         splits = {name: Split(name, s.texts, scores(s), s.languages) for name, s in raw.items()}
     else:
         names = class_names(raw["train"])
+        if recipe.task.score == "f1" and len(names) != 2:
+            raise DataError(
+                f'metric "f1" is that of the second of two classes, and training has {len(names)} classes',
+                where=raw["train"].where,
+                hint='Use metric = "macro-f1", the mean over classes.',
+            )
         splits = {name: Split(name, s.texts, class_ids(s, names), s.languages) for name, s in raw.items()}
     return TaskData(splits["train"], splits["dev"], splits.get("test"), names)
 

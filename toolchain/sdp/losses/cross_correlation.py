@@ -20,7 +20,9 @@ def cross_correlation_matrix(student: Tensor, teacher: Tensor) -> Tensor:
     Returns:
         C, [d, d], float32 whatever the inputs' precision.
     """
-    return _standardize(student).T @ _standardize(teacher) / student.shape[0]
+    # Under autocast the product alone would fall back to half precision, and 1 - C_ii is a small difference.
+    with torch.autocast(student.device.type, enabled=False):
+        return _standardize(student).T @ _standardize(teacher) / student.shape[0]
 
 
 def cross_correlation_loss(student: Tensor, teacher: Tensor, off_diagonal: float) -> Tensor:

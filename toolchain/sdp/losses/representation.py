@@ -18,11 +18,11 @@ def represent(hidden: Tensor, attention_mask: Tensor, kind: Representation) -> T
         kind: "mean" averages the real tokens, "first" takes the first token, "tokens" keeps every real token.
 
     Returns:
-        [B, d] for "mean" and "first"; [number of real tokens, d] for "tokens".
+        [B, d] for "mean" and "first"; [number of real tokens, d] for "tokens". Means are float32.
     """
     if kind == "first":
         return hidden[:, 0]
     if kind == "tokens":
         return hidden[attention_mask.bool()]
-    weights = attention_mask.unsqueeze(-1).to(hidden.dtype)
-    return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp_min(1)
+    weights = attention_mask.unsqueeze(-1).float()
+    return (hidden.float() * weights).sum(dim=1) / weights.sum(dim=1).clamp_min(1)

@@ -17,7 +17,7 @@ HUB_PATTERNS = ["*.json", "*.safetensors", "*.model", "*.txt"]
 CODE_PATTERN = "*.py"
 READ_SUFFIXES = (".json", ".safetensors", ".txt", ".model", ".py")
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
-TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "spiece.model")
+TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")
 
 
 @dataclass(frozen=True)

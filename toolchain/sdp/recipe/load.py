@@ -27,6 +27,7 @@ Key = tuple[str, ...]
 
 DATA_SUFFIXES = (".tsv", ".csv", ".jsonl", ".parquet", ".gz")
 COMMAND_LINE = "--set"
+DATE = "TOML date"
 
 
 @dataclass
@@ -97,7 +98,7 @@ def load_recipe(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
     _make_paths_absolute(raw)
     try:
         # JSON's strict mode takes arrays for tuples but no string for a number: what TOML's types deserve.
-        return Recipe.model_validate_json(json.dumps(raw.tree, default=str), strict=True)
+        return Recipe.model_validate_json(json.dumps(raw.tree, default=_not_json), strict=True)
     except ValidationError as error:
         details = error.errors(include_url=False)
     # A value that fits no member of a union is one problem, of which pydantic tells every member's part.
@@ -113,6 +114,11 @@ def load_recipe(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
         problems.setdefault(place, []).append(message)
     lines = [f"{place}: {'; or '.join(messages)}" for place, messages in problems.items()]
     raise RecipeError("\n  ".join(_headline(lines, path)))
+
+
+def _not_json(value: object) -> list[list[str]]:
+    """What stands for a TOML date or time: a list of lists, which no key takes."""
+    return [[DATE, str(value)]]
 
 
 def _headline(problems: list[str], path: Path) -> list[str]:
@@ -192,7 +198,7 @@ def _make_paths_absolute(raw: _Raw) -> None:
     for key in (("model", "name"), ("data", "dataset")):
         name = raw.get(key)
         # Anything that is no folder is left as it is: a hub id, "package:...", or a path the loader will miss by name.
-        if isinstance(name, str) and name and (name.startswith((".", "/", "~")) or absolute(key, name).is_dir()):
+        if isinstance(name, str) and name and (name.startswith((".", "/", "~")) or os.path.isdir(absolute(key, name))):
             raw.get(key[:-1])[key[-1]] = str(absolute(key, name).resolve())
     if raw.get(("data", "dataset")) is not None:
         return
@@ -234,6 +240,9 @@ def _message(detail: ErrorDetails, location: tuple[int | str, ...]) -> str:
         name = value.get("name") if isinstance(value, dict) else value
         return f"needs a name, one of {', '.join(LOSSES)} (got {name!r})"
     shown = repr(value) if isinstance(value, str | int | float | bool) else type(value).__name__
+    inner = value[0] if isinstance(value, list) and value else value
+    if isinstance(inner, list) and inner[:1] == [DATE]:
+        shown = f"the date {inner[1]}; text needs quotes"
     return f"{message[0].lower()}{message[1:]} (got {shown})"
 
 

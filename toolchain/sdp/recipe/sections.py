@@ -46,7 +46,7 @@ class TaskSection(Section):
     type: ProblemType | None = None
     """The kind of problem, for a task of one's own."""
     metric: MetricName | None = None
-    """The score of the task; accuracy for classification and pearson for regression without it."""
+    """How it is scored; accuracy or pearson (regression) without it. f1 is that of the second of two classes."""
     train_languages: tuple[str, ...] = ("en",)
     """Languages to train on, where the data's names hold "{language}"."""
     eval_languages: tuple[str, ...] | Literal["all"] = "all"
@@ -217,7 +217,7 @@ class PruneSection(TrainingSection):
     """Share of the steps in which sparsity rises; the rest recovers at the final mask."""
     mask_updates: int = Field(default=20, gt=0)
     """How often the mask is recomputed during the ramp, evenly spaced; the last one reaches the final sparsity."""
-    losses: tuple[Loss, ...] = (CrossCorrelationLoss(name="cross-correlation"),)
+    losses: tuple[Loss, ...] = Field(default=(CrossCorrelationLoss(name="cross-correlation"),), min_length=1)
     """What the pruned network learns from, besides the labels."""
 
     @field_validator("losses")
