@@ -128,6 +128,20 @@ def test_again_everything_is_up_to_date_and_torch_is_not_loaded(project: Path) -
     assert "runs (" not in done.stderr
 
 
+def test_the_table_shows_what_the_files_hold(run: Path, project: Path) -> None:
+    shown = {}
+    for line in sdp("report", cwd=project, check=True).stdout.splitlines():
+        cells = [cell.strip() for cell in line.strip("│┃ ").split("│")]
+        if len(cells) == 4:
+            shown[cells[0]] = cells[1:]
+    export, bench = (json.loads((run / name).read_text()) for name in ("4-export/metrics.json", "5-bench/latency.json"))
+    values = [export["models"][model]["value"] for model in ("dense", "exported")]
+    assert [float(shown["accuracy on dev"][i]) for i in (0, 2)] == pytest.approx(values, abs=5e-4)
+    assert shown["encoder zeros"] == ["0.0%", "80.0%", "80.0%"]
+    assert shown["ONNX file"][0] == f"{bench['baseline_bytes'] / 1e6:.1f} MB"
+    assert sum(name.startswith("p50, batch") for name in shown) == len(bench["cases"])
+
+
 def test_predict_answers_from_the_exported_folder_alone(run: Path, project: Path, tmp_path: Path) -> None:
     copy = tmp_path / "shipped"
     copy.mkdir()

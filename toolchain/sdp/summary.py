@@ -16,6 +16,8 @@ FILES = {
     "bench": "5-bench/latency.json",
     "gate": "6-gate/verdict.json",
 }
+# The models of the table, and the file of the benchmark that each one is (the pruned one is no file).
+MODELS = (("dense", "baseline"), ("pruned", None), ("exported", "candidate"))
 
 
 def run_results(run: RunFolder) -> dict[str, Any]:
@@ -29,31 +31,41 @@ def run_results(run: RunFolder) -> dict[str, Any]:
 
 
 def summary_table(run: RunFolder, name: str) -> Table | None:
-    """One row for each model, one column for each thing that matters; None before there is anything to compare."""
+    """One column for each model, one row for each thing that matters; None before there is anything to compare."""
     results = run_results(run)
-    evaluate, export, bench = (results.get(stage) for stage in ("evaluate", "export", "bench"))
-    if evaluate is None:
+    if "evaluate" not in results:
         return None
     table = Table(title=f"{name}: what pruning cost and gained", title_justify="left")
-    table.add_column("model")
-    metric = f"{evaluate['metric']} on {evaluate['split']} (95 % interval)"
-    for header in (metric, "lost", "encoder zeros", "ONNX file", "peak memory"):
-        table.add_column(header, justify="right")
-    cases = bench["cases"] if bench else []
-    for case in cases:
-        table.add_column(f"p50 ms, {case['case']}", justify="right")
-    for model, role in (("dense", "baseline"), ("pruned", None), ("exported", "candidate")):
-        source = export if model == "exported" else evaluate
-        if source is None:
-            continue
-        lost = "" if model == "dense" else f"{0.0 - round(source['drop']['value'], 3):+.3f}"
-        sparsity = f"{results['prune']['sparsity']:.1%}" if model != "dense" and "prune" in results else "0 %"
-        row = [model, _estimate(source["models"][model]), lost, sparsity]
-        if bench and role is not None:
-            row += [f"{bench[f'{role}_bytes'] / 1e6:.1f} MB", _peak_memory(bench, role)]
-            row += [f"{case[role]['p50_ms']:.2f}" for case in cases]
-        table.add_row(*row)
+    table.add_column()
+    columns = [_model_column(results, *model) for model in MODELS]
+    for model, _ in MODELS:
+        table.add_column(model, justify="right")
+    rows = dict.fromkeys(row for column in columns for row in column)
+    for row in rows:
+        table.add_row(row, *(column.get(row, "") for column in columns))
     return table
+
+
+def _model_column(results: dict[str, Any], model: str, role: str | None) -> dict[str, str]:
+    """What is known of one model, by the name of the row."""
+    source = results.get("export" if model == "exported" else "evaluate")
+    if source is None:
+        return {}
+    evaluate, value = results["evaluate"], source["models"][model]
+    column = {
+        f"{evaluate['metric']} on {evaluate['split']}": f"{value['value']:.3f}",
+        "  95 % interval": f"{value['low']:.3f} to {value['high']:.3f}",
+    }
+    column["  against dense"] = "" if model == "dense" else f"{0.0 - round(source['drop']['value'], 3):+.3f}"
+    if "prune" in results:
+        column["encoder zeros"] = f"{results['prune']['sparsity'] if model != 'dense' else 0:.1%}"
+    bench = results.get("bench")
+    if bench is not None and role is not None:
+        column["ONNX file"] = f"{bench[f'{role}_bytes'] / 1e6:.1f} MB"
+        column["peak memory"] = _peak_memory(bench, role)
+        for case in bench["cases"]:
+            column[f"p50, {case['case']}, {case['threads']} threads"] = f"{case[role]['p50_ms']:.2f} ms"
+    return column
 
 
 def summary_lines(run: RunFolder) -> list[str]:
@@ -86,10 +98,6 @@ def summary_lines(run: RunFolder) -> list[str]:
     if report.is_file():
         lines.append(f"report: {report}")
     return lines
-
-
-def _estimate(value: dict[str, float]) -> str:
-    return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
 
 
 def _peak_memory(bench: dict[str, Any], role: str) -> str:
