@@ -171,7 +171,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.skipif(os.name != "posix", reason="mount")
 def test_full_disk(project: Path, small_disk: Path) -> None:
-    """The error names the disk; after making room the same command goes on."""
+    """The error says that the disk is full; after making room the same command goes on."""
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(540_000))
     run_dir = small_disk / "run"
