@@ -4,6 +4,7 @@ SdpError                    what, where, next step; printed as one message witho
 ├── UsageError              exit code 2: the command, the recipe or a given file is wrong
 │   ├── ModelFileError      an ONNX file or exported folder cannot be used
 │   ├── ProviderError       an execution provider was asked for and is not there
+│   ├── OperatorLibraryError the operator library is missing or cannot be loaded
 │   └── (more in sdp.errors: recipes, data, models, runs)
 └── FailedError             exit code 1: the work was done or tried, and failed
     ├── ExportError         torch could not be turned into ONNX
@@ -49,6 +50,10 @@ class ModelFileError(UsageError):
 
 class ProviderError(UsageError):
     """An onnxruntime execution provider was asked for and cannot be had."""
+
+
+class OperatorLibraryError(UsageError):
+    """The operator library is missing, does not load, or cannot run on this CPU."""
 
 
 class FailedError(SdpError):

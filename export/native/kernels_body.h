@@ -1,0 +1,311 @@
+// The kernels, once for each instruction set: see vector.h. Before this file, the including one defines SDP_ISA,
+// SDP_LANES, SDP_GROUPS (groups of tokens in the registers of a sparse product) and `dot4` of its instruction set.
+#pragma once
+
+#include "kernels.h"
+#include "vector.h"
+
+namespace sdp::SDP_ISA {
+
+SDP_INLINE Floats activate(const Floats& x, Activation activation) {
+  switch (activation) {
+    case Activation::gelu:
+      return gelu(x);
+    case Activation::gelu_tanh:
+      return gelu_tanh(x);
+    case Activation::none:
+      break;
+  }
+  return x;
+}
+
+// The sums of a sparse fp32 product: what an element adds, where a sum starts and how it ends.
+struct F32Sums {
+  using Sum = Floats;
+  const ProductF32& product;
+
+  static SDP_INLINE Sum add(const Sum& sum, const char* value, const char* inputs) {
+    float v;
+    std::memcpy(&v, value, 4);
+    return fma(v, load(reinterpret_cast<const float*>(inputs)), sum);
+  }
+  SDP_INLINE Sum first(int row) const { return all(product.bias[row]); }
+  SDP_INLINE Floats last(const Sum& sum, int, int) const { return sum; }
+  static SDP_INLINE Sum resume(const float* y) { return load(y); }
+  static SDP_INLINE void suspend(float* y, const Sum& sum) { store(y, sum); }
+};
+
+// The same of an int8 product. Sums that are not complete wait in the output's memory as integers.
+struct I8Sums {
+  using Sum = Ints;
+  const ProductI8& product;
+  const float* scale;  // [groups][16]
+
+  static SDP_INLINE Sum add(const Sum& sum, const char* value, const char* inputs) {
+    int32_t v;
+    std::memcpy(&v, value, 4);
+    return dot4(sum, load_ints(inputs), v);
+  }
+  SDP_INLINE Sum first(int row) const { return all_ints(-kZeroPoint * product.row_sum[row]); }
+  SDP_INLINE Floats last(const Sum& sum, int row, int group) const {
+    return fma(to_floats(sum) * product.row_scale[row], load(scale + group * kTokens), all(product.bias[row]));
+  }
+  static SDP_INLINE Sum resume(const float* y) { return load_ints(y); }
+  static SDP_INLINE void suspend(float* y, const Sum& sum) { store_ints(y, sum); }
+};
+
+// Every quad of one (block, slice) times `G` groups. The 4 x G sums stay in registers through a quad.
+template <int G, class Sums>
+SDP_INLINE void sparse_slice(const Sums& sums, const SparseMatrix& m, int block, int slice, const char* x,
+                             size_t x_stride, int first_group, float* y, size_t y_stride, Activation activation) {
+  const int first_row = block * m.block;
+  const int rows = first_row + m.block < m.rows ? m.block : m.rows - first_row;
+  const size_t order = static_cast<size_t>(m.slices()) * first_row + static_cast<size_t>(slice) * rows;
+  const uint8_t* row = m.row + order;
+  const uint16_t* width = m.width + order / 4;
+  const size_t element = m.first_element[static_cast<size_t>(block) * m.slices() + slice];
+  const char* value = static_cast<const char*>(m.values) + element * 4;
+  const uint8_t* column = m.column + element;
+  const bool starts = slice == 0;
+  const bool ends = slice == m.slices() - 1;
+  constexpr size_t kStep = kTokens * 4;  // bytes of one column of a group
+  x += static_cast<size_t>(slice) * m.slice * kStep;
+
+  for (int quad = 0; quad < rows; quad += 4) {
+    typename Sums::Sum sum[4][G];
+    float* out[4];
+    for (int r = 0; r < 4; ++r) {
+      const int local = first_row + row[quad + r];
+      out[r] = y + static_cast<size_t>(local) * kTokens;
+      for (int g = 0; g < G; ++g) sum[r][g] = starts ? sums.first(local) : Sums::resume(out[r] + g * y_stride);
+    }
+    for (int j = *width++; j > 0; --j) {
+#pragma GCC unroll 4
+      for (int r = 0; r < 4; ++r) {
+        const char* inputs = x + column[r] * kStep;
+#pragma GCC unroll 8
+        for (int g = 0; g < G; ++g) sum[r][g] = Sums::add(sum[r][g], value + 4 * r, inputs + g * x_stride);
+      }
+      value += 16;
+      column += 4;
+    }
+    if (!ends) {
+      for (int r = 0; r < 4; ++r)
+        for (int g = 0; g < G; ++g) Sums::suspend(out[r] + g * y_stride, sum[r][g]);
+    } else {
+      for (int r = 0; r < 4; ++r)
+        for (int g = 0; g < G; ++g)
+          store(out[r] + g * y_stride,
+                activate(sums.last(sum[r][g], first_row + row[quad + r], first_group + g), activation));
+    }
+  }
+}
+
+template <int G, class Sums>
+__attribute__((noinline)) void sparse_tile(const Sums& sums, const SparseMatrix& m, int block, const char* x,
+                                           size_t x_stride, int first_group, float* y, size_t y_stride,
+                                           Activation activation) {
+  for (int slice = 0; slice < m.slices(); ++slice)
+    sparse_slice<G>(sums, m, block, slice, x, x_stride, first_group, y, y_stride, activation);
+}
+
+// `groups` groups of tokens, as many at a time as the registers hold.
+template <class Sums>
+void sparse(const Sums& sums, const SparseMatrix& m, int block, const char* x, size_t x_stride, int groups, float* y,
+            size_t y_stride, Activation activation) {
+  for (int g = 0; g < groups;) {
+    const char* from = x + g * x_stride;
+    float* to = y + g * y_stride;
+    const int left = groups - g;
+#define SDP_TILE(n)                                                                       \
+  if constexpr (SDP_GROUPS >= n)                                                          \
+    if (left >= n) {                                                                      \
+      sparse_tile<n>(sums, m, block, from, x_stride, g, to, y_stride, activation);        \
+      g += n;                                                                             \
+      continue;                                                                           \
+    }
+    SDP_TILE(4)
+    SDP_TILE(3)
+    SDP_TILE(2)
+    SDP_TILE(1)
+#undef SDP_TILE
+  }
+}
+
+inline void sparse_f32(const ProductF32& product, int block, const float* x, size_t x_stride, int groups, float* y,
+                       size_t y_stride) {
+  sparse(F32Sums{product}, *product.matrix, block, reinterpret_cast<const char*>(x), x_stride * 4, groups, y, y_stride,
+         product.activation);
+}
+
+inline void sparse_i8(const ProductI8& product, int block, const uint8_t* x, size_t x_stride, const float* scale,
+                      int groups, float* y, size_t y_stride) {
+  sparse(I8Sums{product, scale}, *product.matrix, block, reinterpret_cast<const char*>(x), x_stride, groups, y,
+         y_stride, product.activation);
+}
+
+// sum[r][g] += matrix[k][r] * x[g][k], r < R: the one dense product, of weights and of attention's queries and keys.
+template <int R, int G>
+SDP_INLINE void dense_sums(const float* matrix, int columns, const float* x, size_t x_stride, Floats (&sum)[R][G]) {
+  for (int k = 0; k < columns; ++k) {
+    Floats input[G];
+    for (int g = 0; g < G; ++g) input[g] = load(x + g * x_stride + static_cast<size_t>(k) * kTokens);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
+      for (int g = 0; g < G; ++g) sum[r][g] = fma(matrix[static_cast<size_t>(k) * kTokens + r], input[g], sum[r][g]);
+  }
+}
+
+constexpr int kDenseRows = SDP_LANES == 16 ? 8 : 4;
+
+template <int G>
+void dense_tile(const float* matrix, const float* bias, Activation activation, int first_row, int last_row, int columns,
+                const float* x, size_t x_stride, float* y, size_t y_stride) {
+  for (int row = first_row; row < last_row; row += kDenseRows) {
+    Floats sum[kDenseRows][G];
+    for (int r = 0; r < kDenseRows; ++r)
+      for (int g = 0; g < G; ++g) sum[r][g] = all(bias[row + r]);
+    const size_t group = static_cast<size_t>(row / kTokens) * columns * kTokens;
+    dense_sums(matrix + group + row % kTokens, columns, x, x_stride, sum);
+    for (int r = 0; r < kDenseRows; ++r)
+      for (int g = 0; g < G; ++g)
+        store(y + g * y_stride + static_cast<size_t>(row + r) * kTokens, activate(sum[r][g], activation));
+  }
+}
+
+inline void dense_f32(const float* matrix, const float* bias, Activation activation, int first_row, int last_row,
+                      int columns, const float* x, size_t x_stride, int groups, float* y, size_t y_stride) {
+  int g = 0;
+  if constexpr (SDP_LANES == 16)
+    for (; g + 1 < groups; g += 2)
+      dense_tile<2>(matrix, bias, activation, first_row, last_row, columns, x + g * x_stride, x_stride, y + g * y_stride,
+                    y_stride);
+  for (; g < groups; ++g)
+    dense_tile<1>(matrix, bias, activation, first_row, last_row, columns, x + g * x_stride, x_stride, y + g * y_stride,
+                  y_stride);
+}
+
+inline void quantize(const float* x, int width, uint8_t* q, float* scale) {
+  Floats largest = all(0.0f);
+  for (int k = 0; k < width; ++k) largest = max(largest, abs(load(x + static_cast<size_t>(k) * kTokens)));
+  // A token of zeros has scale zero; its inverse only has to be finite.
+  store(scale, largest * (1.0f / 127));
+  const Floats inverse = all(127.0f) / max(largest, all(1e-30f));
+  for (int block = 0; block < width / 4; ++block) {
+    Ints bytes = all_ints(0);
+    for (int i = 3; i >= 0; --i) {
+      const Floats value = load(x + static_cast<size_t>(4 * block + i) * kTokens);
+      // The sum's low byte is the nearest integer: 1.5 * 2^23 ends in zeros, so 128 adds the zero point.
+      const Ints rounded = bits(fma(value, inverse, all(kRound + 128.0f)));
+      bytes = (bytes << 8) | (rounded & 0xff);
+    }
+    store_ints(q + static_cast<size_t>(block) * kTokens * 4, bytes);
+  }
+}
+
+inline void layer_norm(const float* x, const float* residual, const float* gamma, const float* beta, float epsilon,
+                       int width, float* y) {
+  // Four sums at a time: one alone would wait for the addition before it.
+  Floats sum[4] = {all(0.0f), all(0.0f), all(0.0f), all(0.0f)};
+  for (int k = 0; k < width; ++k) {
+    const size_t at = static_cast<size_t>(k) * kTokens;
+    const Floats value = residual ? load(x + at) + load(residual + at) : load(x + at);
+    store(y + at, value);
+    sum[k % 4] = sum[k % 4] + value;
+  }
+  const float share = 1.0f / static_cast<float>(width);
+  const Floats mean = ((sum[0] + sum[1]) + (sum[2] + sum[3])) * share;
+  for (Floats& s : sum) s = all(0.0f);
+  for (int k = 0; k < width; ++k) {
+    const Floats centred = load(y + static_cast<size_t>(k) * kTokens) - mean;
+    sum[k % 4] = fma(centred, centred, sum[k % 4]);
+  }
+  Floats inverse = fma((sum[0] + sum[1]) + (sum[2] + sum[3]), all(share), all(epsilon));
+  for (int p = 0; p < kParts; ++p)
+    for (int i = 0; i < SDP_LANES; ++i) inverse.part[p][i] = 1.0f / __builtin_sqrtf(inverse.part[p][i]);
+  for (int k = 0; k < width; ++k) {
+    const size_t at = static_cast<size_t>(k) * kTokens;
+    store(y + at, fma((load(y + at) - mean) * inverse, all(gamma[k]), all(beta[k])));
+  }
+}
+
+constexpr int kKeysAtOnce = SDP_LANES == 16 ? 8 : 4;
+
+template <int G>
+void attend(const Attention& a) {
+  constexpr float kLeftOut = -3.0e38f;
+  Floats largest[G], total[G];
+  for (int g = 0; g < G; ++g) largest[g] = all(kLeftOut), total[g] = all(0.0f);
+
+  // scores[key][query], the largest of each query on the way.
+  for (int key = 0; key < a.keys; key += kKeysAtOnce) {
+    Floats sum[kKeysAtOnce][G];
+    for (auto& row : sum)
+      for (Floats& s : row) s = all(0.0f);
+    dense_sums(a.k + key / kTokens * a.stride + key % kTokens, a.head_size, a.q, a.stride, sum);
+    const int here = a.keys - key < kKeysAtOnce ? a.keys - key : kKeysAtOnce;
+    for (int r = 0; r < here; ++r)
+      for (int g = 0; g < G; ++g) {
+        const size_t at = static_cast<size_t>(key + r) * G + g;
+        const Floats bias =
+            a.mask ? load(a.mask + (static_cast<size_t>(g) * a.keys + key + r) * kTokens) : all(a.key_bias[key + r]);
+        const Floats score = fma(sum[r][g], all(a.scale), bias);
+        store(a.scores + at * kTokens, score);
+        largest[g] = max(score, largest[g]);
+      }
+  }
+  for (int key = 0; key < a.keys; ++key)
+    for (int g = 0; g < G; ++g) {
+      float* score = a.scores + (static_cast<size_t>(key) * G + g) * kTokens;
+      const Floats e = exp(load(score) - largest[g]);
+      store(score, e);
+      total[g] = total[g] + e;
+    }
+
+  for (int g = 0; g < G; ++g) total[g] = all(1.0f) / total[g];
+  for (int d = 0; d < a.head_size; d += kKeysAtOnce) {
+    Floats sum[kKeysAtOnce][G];
+    for (auto& row : sum)
+      for (Floats& s : row) s = all(0.0f);
+    for (int key = 0; key < a.keys; key += kTokens) {
+      const float* v = a.v + key / kTokens * a.stride + static_cast<size_t>(d) * kTokens;
+      const int here = a.keys - key < kTokens ? a.keys - key : kTokens;
+      for (int j = 0; j < here; ++j)
+#pragma GCC unroll 8
+        for (int r = 0; r < kKeysAtOnce; ++r)
+#pragma GCC unroll 2
+          for (int g = 0; g < G; ++g)
+            sum[r][g] = fma(v[r * kTokens + j],
+                            load(a.scores + (static_cast<size_t>(key + j) * G + g) * kTokens), sum[r][g]);
+    }
+    for (int r = 0; r < kKeysAtOnce; ++r)
+      for (int g = 0; g < G; ++g)
+        store(a.out + g * a.out_stride + static_cast<size_t>(d + r) * kTokens, sum[r][g] * total[g]);
+  }
+}
+
+inline void attention(const Attention& a, int query_groups) {
+  if (query_groups == 2)
+    attend<2>(a);
+  else
+    attend<1>(a);
+}
+
+inline void pack(const float* x, int tokens, int width, float* y) {
+  for (int k = 0; k < width; ++k)
+    for (int t = 0; t < kTokens; ++t)
+      y[static_cast<size_t>(k) * kTokens + t] = t < tokens ? x[static_cast<size_t>(t) * width + k] : 0.0f;
+}
+
+inline void unpack(const float* x, int tokens, int width, float* y) {
+  for (int t = 0; t < tokens; ++t)
+    for (int k = 0; k < width; ++k) y[static_cast<size_t>(t) * width + k] = x[static_cast<size_t>(k) * kTokens + t];
+}
+
+constexpr Kernels table(const char* name) {
+  return {name,     SDP_GROUPS, sparse_f32, sparse_i8, dense_f32, quantize,
+          layer_norm, attention,  pack,       unpack};
+}
+
+}  // namespace sdp::SDP_ISA

@@ -1,0 +1,128 @@
+// Sixteen floats at once, one per token, on any instruction set.
+//
+// The including file names the instruction set by defining SDP_ISA (a namespace) and SDP_LANES (floats in a register:
+// 4, 8 or 16). Everything here lives in that namespace: the same source is compiled several times, with other flags,
+// and two copies of one inline function under one name would let the linker keep the wrong one.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#define SDP_INLINE inline __attribute__((always_inline))
+
+namespace sdp::SDP_ISA {
+
+constexpr int kTokens = 16;
+constexpr int kParts = kTokens / SDP_LANES;
+
+typedef float F32 __attribute__((vector_size(SDP_LANES * 4)));
+typedef int32_t I32 __attribute__((vector_size(SDP_LANES * 4)));
+typedef float F32Unaligned __attribute__((vector_size(SDP_LANES * 4), aligned(4), may_alias));
+typedef int32_t I32Unaligned __attribute__((vector_size(SDP_LANES * 4), aligned(1), may_alias));
+
+// One value for each of the 16 tokens of a group.
+struct Floats {
+  F32 part[kParts];
+};
+struct Ints {
+  I32 part[kParts];
+};
+
+SDP_INLINE Floats load(const float* from) {
+  Floats out;
+  for (int p = 0; p < kParts; ++p) out.part[p] = *reinterpret_cast<const F32Unaligned*>(from + p * SDP_LANES);
+  return out;
+}
+SDP_INLINE Ints load_ints(const void* from) {
+  Ints out;
+  for (int p = 0; p < kParts; ++p)
+    out.part[p] = *reinterpret_cast<const I32Unaligned*>(static_cast<const char*>(from) + p * SDP_LANES * 4);
+  return out;
+}
+SDP_INLINE void store(float* to, const Floats& value) {
+  for (int p = 0; p < kParts; ++p) *reinterpret_cast<F32Unaligned*>(to + p * SDP_LANES) = value.part[p];
+}
+SDP_INLINE void store_ints(void* to, const Ints& value) {
+  for (int p = 0; p < kParts; ++p)
+    *reinterpret_cast<I32Unaligned*>(static_cast<char*>(to) + p * SDP_LANES * 4) = value.part[p];
+}
+SDP_INLINE Floats all(float value) {
+  Floats out;
+  for (int p = 0; p < kParts; ++p) out.part[p] = F32{} + value;
+  return out;
+}
+SDP_INLINE Ints all_ints(int32_t value) {
+  Ints out;
+  for (int p = 0; p < kParts; ++p) out.part[p] = I32{} + value;
+  return out;
+}
+
+#define SDP_EACH(type, name, first, expression)        \
+  SDP_INLINE type name first {                         \
+    type out;                                          \
+    for (int p = 0; p < kParts; ++p) out.part[p] = expression; \
+    return out;                                        \
+  }
+SDP_EACH(Floats, operator+, (const Floats& a, const Floats& b), a.part[p] + b.part[p])
+SDP_EACH(Floats, operator-, (const Floats& a, const Floats& b), a.part[p] - b.part[p])
+SDP_EACH(Floats, operator*, (const Floats& a, const Floats& b), a.part[p] * b.part[p])
+SDP_EACH(Floats, operator/, (const Floats& a, const Floats& b), a.part[p] / b.part[p])
+SDP_EACH(Floats, operator*, (const Floats& a, float b), a.part[p] * b)
+SDP_EACH(Floats, fma, (const Floats& a, const Floats& b, const Floats& c), a.part[p] * b.part[p] + c.part[p])
+SDP_EACH(Floats, fma, (float a, const Floats& b, const Floats& c), a * b.part[p] + c.part[p])
+// Where `a` is not a number, so is the result: a network's NaN must not turn into a plausible answer.
+SDP_EACH(Floats, max, (const Floats& a, const Floats& b), b.part[p] > a.part[p] ? b.part[p] : a.part[p])
+SDP_EACH(Floats, min, (const Floats& a, const Floats& b), b.part[p] < a.part[p] ? b.part[p] : a.part[p])
+SDP_EACH(Floats, abs, (const Floats& a), reinterpret_cast<F32>(reinterpret_cast<I32>(a.part[p]) & 0x7fffffff))
+SDP_EACH(Floats, to_floats, (const Ints& a), __builtin_convertvector(a.part[p], F32))
+SDP_EACH(Ints, bits, (const Floats& a), reinterpret_cast<I32>(a.part[p]))
+SDP_EACH(Floats, from_bits, (const Ints& a), reinterpret_cast<F32>(a.part[p]))
+SDP_EACH(Ints, operator+, (const Ints& a, const Ints& b), a.part[p] + b.part[p])
+SDP_EACH(Ints, operator-, (const Ints& a, const Ints& b), a.part[p] - b.part[p])
+SDP_EACH(Ints, operator|, (const Ints& a, const Ints& b), a.part[p] | b.part[p])
+SDP_EACH(Ints, operator&, (const Ints& a, int32_t b), a.part[p] & b)
+SDP_EACH(Ints, operator<<, (const Ints& a, int b), a.part[p] << b)
+#undef SDP_EACH
+
+// Adding 1.5 * 2^23 leaves the nearest integer in the low bits of the sum.
+constexpr float kRound = 12582912.0f;
+
+// e^x for x at most 88; below -87 the result is e^-87, which no sum of ours can tell from zero. Cody and Waite's
+// reduction x = n ln 2 + r, then the Taylor polynomial of e^r to r^6; relative error below 2e-7.
+SDP_INLINE Floats exp(Floats x) {
+  x = max(x, all(-87.0f));
+  const Floats shifted = fma(1.44269504f, x, all(kRound));
+  const Floats n = shifted - all(kRound);
+  Floats r = fma(-0.693359375f, n, x);
+  r = fma(2.12194440e-4f, n, r);
+  Floats sum = fma(r, all(1.0f / 720), all(1.0f / 120));
+  sum = fma(sum, r, all(1.0f / 24));
+  sum = fma(sum, r, all(1.0f / 6));
+  sum = fma(sum, r, all(0.5f));
+  sum = fma(sum, r, all(1.0f));
+  sum = fma(sum, r, all(1.0f));
+  return from_bits(bits(sum) + (bits(shifted) << 23));
+}
+
+// x * Phi(x), with erf by formula 7.1.26 of Abramowitz and Stegun, whose error is below 1.5e-7.
+SDP_INLINE Floats gelu(const Floats& x) {
+  const Floats z = abs(x) * 0.70710678f;
+  const Floats t = all(1.0f) / fma(0.3275911f, z, all(1.0f));
+  Floats p = fma(t, all(1.061405429f), all(-1.453152027f));
+  p = fma(p, t, all(1.421413741f));
+  p = fma(p, t, all(-0.284496736f));
+  p = fma(p, t, all(0.254829592f));
+  // 1 - erf(z), from which x * Phi(x) = max(x, 0) - |x| (1 - erf(z)) / 2 for either sign of x.
+  const Floats tail = p * t * exp(all(0.0f) - z * z);
+  return max(x, all(0.0f)) - abs(x) * 0.5f * tail;
+}
+
+// The tanh form of GELU: x * sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3).
+SDP_INLINE Floats gelu_tanh(const Floats& x) {
+  const Floats cubic = fma(x * x * 0.044715f, x, x);
+  const Floats minus_two_u = min(cubic * -1.59576912f, all(87.0f));
+  return x / (all(1.0f) + exp(minus_two_u));
+}
+
+}  // namespace sdp::SDP_ISA

@@ -1,0 +1,78 @@
+"""Find the operator library, and make onnxruntime load it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from pathlib import Path
+
+import onnxruntime as ort
+
+from sdp_onnx.errors import OperatorLibraryError
+
+DOMAIN = "sdp"
+OPSET = 1
+
+LIBRARY_NAME = {"darwin": "libsdp_operators.dylib", "win32": "sdp_operators.dll"}.get(
+    sys.platform, "libsdp_operators.so"
+)
+
+
+def library_path() -> Path:
+    """The operator library of this installation.
+
+    Raises:
+        OperatorLibraryError: the package was installed without a C++ compiler, so there is none.
+    """
+    path = Path(__file__).parent / LIBRARY_NAME
+    if not path.is_file():
+        raise OperatorLibraryError(
+            "this installation has no operator library: there was no C++ compiler when it was installed",
+            where=str(path),
+            hint="Install g++ or clang++ (Debian: `apt install g++`), then `pip install --force-reinstall --no-deps` "
+            "this package.",
+        )
+    return path
+
+
+def has_library() -> bool:
+    """Whether this installation has the operator library."""
+    return (Path(__file__).parent / LIBRARY_NAME).is_file()
+
+
+def register(options: ort.SessionOptions) -> None:
+    """Make the operators known to sessions created with `options`.
+
+    Raises:
+        OperatorLibraryError: there is no library, or this onnxruntime cannot load it.
+    """
+    path = library_path()
+    try:
+        options.register_custom_ops_library(os.fspath(path))
+    except Exception as error:  # onnxruntime's exceptions share no base class of their own
+        raise OperatorLibraryError(
+            f"onnxruntime {ort.__version__} cannot load the operator library: {error}",
+            where=str(path),
+            hint="Install onnxruntime 1.17 or newer, or install this package again on this machine.",
+        ) from error
+
+
+def instruction_set() -> str:
+    """The kernels that a session created now uses: avx512vnni, avx512, avx2, neon or scalar.
+
+    The environment variable SDP_KERNELS forces one of them.
+
+    Raises:
+        OperatorLibraryError: there is no library, or SDP_KERNELS names kernels that this CPU cannot run.
+    """
+    library = ctypes.CDLL(os.fspath(library_path()))
+    library.sdp_kernels.restype = ctypes.c_char_p
+    name = bytes(library.sdp_kernels()).decode()
+    if not name:
+        raise OperatorLibraryError(
+            f"this CPU has no kernels named {os.environ.get('SDP_KERNELS')!r}",
+            where="SDP_KERNELS",
+            hint="Unset it, or set it to avx512vnni, avx512, avx2, neon or scalar, as the CPU allows.",
+        )
+    return name

@@ -1,0 +1,132 @@
+"""The sparse format of the operator library: how a pruned weight is laid out for its kernels. Pure numpy.
+
+SELL-C-sigma with C = 4 (Kreutzer et al., SIAM J. Sci. Comput. 36, 2014), cut into slices of columns. An element is one
+float32, or four consecutive int8 of a row, a 1x4 block, so that it always takes four bytes. The columns are cut into
+slices, so that the inputs of one slice stay in a first-level cache while the rows go by, and the rows into blocks, the
+unit of parallel work. In each (block, slice) the rows are ordered by their number of elements and taken four at a time;
+the four, a quad, are padded to one width and interleaved: element j of the quad's row r is at 4 * j + r.
+
+At 90 % zeros a float32 weight takes 0.128 of its dense bytes, an int8 one in 1x4 blocks 0.033 of the float32 bytes.
+
+The C++ side of this definition is `SparseMatrix` in export/native/kernels.h.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Measured on a Xeon with AVX-512, 90 % zeros, 128 tokens: 192 columns of 64 tokens just fill the first-level cache.
+# With slices of 96 or 256 columns a product took 1.1 and 1.3 times as long, with blocks of 128 rows 1.15 times.
+SLICE = 192
+INT8_SLICE = 256
+BLOCK = 192
+
+# Rows of a quad.
+QUAD = 4
+
+
+@dataclass(frozen=True)
+class SparseWeight:
+    """A weight [out_features, in_features] in the sparse format.
+
+    Attributes:
+        values: [elements] float32, or [elements, 4] int8.
+        columns: uint8 [elements], counted in elements from the start of the slice.
+        rows: uint8 [slices * out_features], the order of the rows in each (block, slice), counted from the first of
+            the block.
+        widths: uint16 [slices * out_features / 4], the elements of each row of a quad.
+    """
+
+    out_features: int
+    in_features: int
+    slice: int
+    block: int
+    values: NDArray[Any]
+    columns: NDArray[np.uint8]
+    rows: NDArray[np.uint8]
+    widths: NDArray[np.uint16]
+
+    @property
+    def nbytes(self) -> int:
+        return self.values.nbytes + self.columns.nbytes + self.rows.nbytes + self.widths.nbytes
+
+
+def pack_sparse(weight: NDArray[Any], *, slice_columns: int | None = None, block: int = BLOCK) -> SparseWeight:
+    """Lay out a weight [out_features, in_features]: float32 per element, int8 per 1x4 block that holds a nonzero.
+
+    Args:
+        slice_columns: elements of a row in one slice, at most 256; by default what suits the element type.
+        block: rows of a block, a multiple of 4, at most 256.
+
+    Raises:
+        ValueError: out_features, or in_features of an int8 weight, is not a multiple of 4, or the type is another one.
+    """
+    out_features, in_features = weight.shape
+    if weight.dtype == np.int8:
+        if in_features % 4:
+            raise ValueError(f"in_features {in_features} is not a multiple of 4")
+        elements = weight.reshape(out_features, in_features // 4, 4)
+        filled = np.asarray(elements.any(axis=2))
+    elif weight.dtype == np.float32:
+        elements = weight
+        filled = np.not_equal(weight, 0)
+    else:
+        raise ValueError(f"weights are float32 or int8, not {weight.dtype}")
+    if out_features % QUAD:
+        raise ValueError(f"out_features {out_features} is not a multiple of {QUAD}")
+    step = slice_columns or (INT8_SLICE if weight.dtype == np.int8 else SLICE)
+
+    parts = [
+        _pack_slice(elements[top : top + block, left : left + step], filled[top : top + block, left : left + step])
+        for top in range(0, out_features, block)
+        for left in range(0, filled.shape[1], step)
+    ]
+    values, columns, rows, widths = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return SparseWeight(out_features, in_features, step, block, values, columns, rows, widths)
+
+
+def _pack_slice(
+    elements: NDArray[Any], filled: NDArray[np.bool_]
+) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint16]]:
+    """One (block, slice): values, columns, order of the rows, widths of the quads."""
+    counts = filled.sum(axis=1)
+    order = np.argsort(-counts, kind="stable")
+    widths = counts[order][::QUAD]
+    # Where each element goes: after the quads before its own, at 4 * (its rank in its row) + (its row in the quad).
+    starts = QUAD * np.concatenate(([0], np.cumsum(widths)[:-1]))
+    place = np.empty_like(order)
+    place[order] = np.arange(order.size)
+    row, column = np.nonzero(filled)
+    rank = np.arange(row.size) - np.repeat(np.cumsum(counts) - counts, counts)
+    target = starts[place[row] // QUAD] + QUAD * rank + place[row] % QUAD
+
+    size = QUAD * int(widths.sum())
+    values = np.zeros((size, *elements.shape[2:]), dtype=elements.dtype)
+    columns = np.zeros(size, dtype=np.uint8)
+    values[target] = elements[row, column]
+    columns[target] = column
+    return values, columns, order.astype(np.uint8), widths.astype(np.uint16)
+
+
+def unpack_sparse(packed: SparseWeight) -> NDArray[Any]:
+    """The weight [out_features, in_features]: the format read element by element, as its definition says."""
+    per_element = packed.values.shape[1] if packed.values.ndim == 2 else 1
+    columns = packed.in_features // per_element
+    weight = np.zeros((packed.out_features, columns, per_element), dtype=packed.values.dtype)
+    values = packed.values.reshape(-1, per_element)
+    element = order = 0
+    for top in range(0, packed.out_features, packed.block):
+        rows = min(packed.block, packed.out_features - top)
+        for left in range(0, columns, packed.slice):
+            for quad in range(0, rows, QUAD):
+                for _ in range(int(packed.widths[(order + quad) // QUAD])):
+                    for r in range(QUAD):
+                        row = top + int(packed.rows[order + quad + r])
+                        weight[row, left + int(packed.columns[element])] += values[element]
+                        element += 1
+            order += rows
+    return weight.reshape(packed.out_features, packed.in_features)
