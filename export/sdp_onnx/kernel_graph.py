@@ -1,0 +1,280 @@
+"""Rewrite an exported encoder so that its sparse layers run on the operators of the library.
+
+Activations stay in the library's packed layout from the first sparse layer to the last; `Pack` and `Unpack` stand where
+the rest of the graph begins and ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import GraphProto, ModelProto, NodeProto, helper
+
+from sdp_onnx.graph_index import GraphIndex, has_subgraphs
+from sdp_onnx.kernel_patterns import AttentionBlock, Linear, find_patterns
+from sdp_onnx.model_file import StoredTensor
+from sdp_onnx.operator_library import DOMAIN, OPSET
+from sdp_onnx.sparse_format import QUAD, pack_sparse
+
+LayerKind = Literal["sparse", "dense"]
+
+# Tokens in a group of the packed layout; see export/native/kernels.h.
+GROUP = 16
+
+# A sparse product takes longer than a dense one above this share of nonzeros: see benchmarks/kernels.py.
+BREAK_EVEN_DENSITY = 0.35
+
+
+@dataclass(frozen=True)
+class KernelLayer:
+    """One linear operator of the rewritten graph.
+
+    Attributes:
+        weights: the initializers that it holds, stacked along out_features in this order.
+        kind: the product that runs.
+        density: share of nonzeros.
+    """
+
+    weights: tuple[str, ...]
+    kind: LayerKind
+    in_features: int
+    out_features: int
+    density: float
+
+
+@dataclass
+class KernelGraph:
+    """What the rewriting did.
+
+    Attributes:
+        layers: the linear operators, in the order in which they run.
+        arrays: new initializers by name, each made when it is asked for.
+        replaced: initializers that the graph no longer uses.
+    """
+
+    layers: list[KernelLayer] = field(default_factory=list)
+    arrays: dict[str, Callable[[], NDArray[Any]]] = field(default_factory=dict)
+    replaced: set[str] = field(default_factory=set)
+
+
+def rewrite_graph(model: ModelProto, initializers: Mapping[str, StoredTensor]) -> KernelGraph:
+    """Change the nodes of `model` in place; its initializers are left to the caller.
+
+    A graph without a layer sparse enough stays as it is, and the result is empty.
+
+    Args:
+        initializers: the model's initializers by name.
+
+    Returns:
+        The layers, and which initializers to add and to drop.
+    """
+    if has_subgraphs(model.graph.node):
+        return KernelGraph()
+    writer = _Writer(model.graph, initializers)
+    if not writer.run():
+        return KernelGraph()
+    model.opset_import.append(helper.make_opsetid(DOMAIN, OPSET))
+    return writer.result
+
+
+class _Writer:
+    """Goes through the nodes in order and writes each as it is, or the operator that replaces it and its neighbours."""
+
+    def __init__(self, graph: GraphProto, initializers: Mapping[str, StoredTensor]) -> None:
+        self._graph = graph
+        self._initializers = initializers
+        self._index = GraphIndex(graph)
+        self._nodes: list[NodeProto] = []
+        # Values that exist in packed form, with the name of that form; and the name of their number of tokens.
+        self._packed: dict[str, str] = {}
+        self._tokens: dict[str, str] = {}
+        self._plain: set[str] = {value.name for value in graph.input} | set(initializers)
+        self.result = KernelGraph()
+
+    def run(self) -> bool:
+        patterns = find_patterns(self._index, self._initializers)
+        kinds = {out: self._kind(linear) for out, linear in patterns.linears.items()}
+        if "sparse" not in kinds.values():
+            return False
+        attentions = {
+            block.nodes[-1]: block
+            for block in patterns.attentions
+            if all(kinds[linear.out] is not None for linear in block.linears)
+        }
+        inside = {linear.out for block in attentions.values() for linear in block.linears}
+        linears = {
+            linear.nodes[-1]: linear
+            for out, linear in patterns.linears.items()
+            if kinds[out] is not None and out not in inside
+        }
+        replaced = {i for block in attentions.values() for i in block.nodes} | {
+            i for linear in patterns.linears.values() if kinds[linear.out] is not None for i in linear.nodes
+        }
+        for i, node in enumerate(self._index.nodes):
+            if i in attentions:
+                self._write_attention(attentions[i], [kinds[linear.out] for linear in attentions[i].linears])
+            elif i in linears:
+                kind = kinds[linears[i].out]
+                assert kind is not None
+                self._write_linear([linears[i]], kind)
+            elif i not in replaced:
+                self._write_plain(node)
+        for value in self._graph.output:
+            self._unpack(value.name)
+        self._finish()
+        return True
+
+    def _kind(self, linear: Linear) -> LayerKind | None:
+        """The product for a layer; None where the library has none for its shape."""
+        stored = self._initializers[linear.weight]
+        sparse = stored.nonzeros() / max(1, stored.elements) < BREAK_EVEN_DENSITY
+        out_features = stored.shape[1]
+        if sparse and out_features % QUAD == 0:
+            return "sparse"
+        return "dense" if out_features % GROUP == 0 else None
+
+    def _write_plain(self, node: NodeProto) -> None:
+        for name in node.input:
+            self._unpack(name)
+        self._nodes.append(node)
+        self._plain.update(node.output)
+
+    def _write_attention(self, block: AttentionBlock, kinds: Sequence[LayerKind | None]) -> None:
+        first = kinds[0]
+        if first is not None and len(set(kinds)) == 1:
+            joined = self._write_linear(block.linears, first)
+            width = self._initializers[block.linears[0].weight].shape[1]
+            sources, starts = [joined] * 3, [0, width, 2 * width]
+        else:
+            sources = [
+                self._write_linear([linear], kind) for linear, kind in zip(block.linears, kinds, strict=True) if kind
+            ]
+            starts = [0, 0, 0]
+        tokens = self._tokens[block.linears[0].x]
+        out = f"{block.out}/packed"
+        self._add(
+            "PackedAttention",
+            [*sources, tokens, *([block.mask] if block.mask else [])],
+            out,
+            heads=self._initializers[block.linears[0].weight].shape[1] // block.head_size,
+            head_size=block.head_size,
+            q_first=starts[0],
+            k_first=starts[1],
+            v_first=starts[2],
+            scale=float(block.scale),
+        )
+        if block.mask:
+            self._plain.add(block.mask)
+        self._packed[block.out], self._tokens[block.out] = out, tokens
+
+    def _write_linear(self, linears: Sequence[Linear], kind: LayerKind) -> str:
+        """One operator for linear layers with the same input; several have neither activation nor norm."""
+        head = linears[0]
+        x, tokens = self._pack(head.x), self._tokens[head.x]
+        weights = tuple(linear.weight for linear in linears)
+        name = "+".join(weights)
+        in_features = self._initializers[head.weight].shape[0]
+        widths = [self._initializers[weight].shape[1] for weight in weights]
+        inputs = [x, *self._weight_inputs(name, weights, kind)]
+        inputs.append(self._bias_input(name, linears, widths))
+        settings: dict[str, Any] = {"activation": head.activation, "in_features": in_features}
+        if head.norm is not None:
+            inputs += [self._pack(head.norm.residual), head.norm.gamma, head.norm.beta]
+            settings["epsilon"] = float(head.norm.epsilon)
+        out = f"{'+'.join(linear.out for linear in linears)}/packed"
+        if kind == "sparse":
+            packed = self._packed_weight
+            settings |= {"slice": packed.slice, "block": packed.block}
+        self._add(
+            "SparseLinear" if kind == "sparse" else "DenseLinear",
+            inputs,
+            out,
+            out_features=sum(widths),
+            # Not for the kernel: which parameters these are, for those who look into the file.
+            weights=list(weights),
+            widths=widths,
+            **settings,
+        )
+        for linear in linears:
+            self._tokens[linear.out] = tokens
+        if len(linears) == 1:
+            self._packed[head.out] = out
+        stored = [self._initializers[weight] for weight in weights]
+        density = sum(s.nonzeros() for s in stored) / max(1, sum(s.elements for s in stored))
+        self.result.layers.append(KernelLayer(weights, kind, in_features, sum(widths), density))
+        return out
+
+    def _weight_inputs(self, name: str, weights: tuple[str, ...], kind: LayerKind) -> list[str]:
+        def stacked() -> NDArray[Any]:
+            """[out_features, in_features]"""
+            return np.concatenate([self._initializers[weight].array().T for weight in weights])
+
+        if kind == "dense":
+            return [self._new(f"{name}/grouped", lambda: _in_groups(stacked()))]
+        packed = self._packed_weight = pack_sparse(np.ascontiguousarray(stacked()))
+        return [
+            self._new(f"{name}/values", lambda: packed.values),
+            self._new(f"{name}/columns", lambda: packed.columns),
+            self._new(f"{name}/rows", lambda: packed.rows),
+            self._new(f"{name}/widths", lambda: packed.widths),
+        ]
+
+    def _bias_input(self, name: str, linears: Sequence[Linear], widths: Sequence[int]) -> str:
+        if len(linears) == 1 and linears[0].bias is not None:
+            return linears[0].bias
+
+        def joined() -> NDArray[Any]:
+            parts = [
+                self._initializers[linear.bias].array() if linear.bias else np.zeros(width, np.float32)
+                for linear, width in zip(linears, widths, strict=True)
+            ]
+            return np.concatenate(parts)
+
+        return self._new(f"{name}/bias", joined)
+
+    def _new(self, name: str, make: Callable[[], NDArray[Any]]) -> str:
+        self.result.arrays[name] = make
+        return name
+
+    def _pack(self, value: str) -> str:
+        """The packed form of a value, made if there is none yet."""
+        if value not in self._packed:
+            self._packed[value] = f"{value}/packed"
+            self._tokens[value] = f"{value}/tokens"
+            self._nodes.append(helper.make_node("Shape", [value], [self._tokens[value]], start=-2, end=-1))
+            self._add("Pack", [value], self._packed[value])
+        return self._packed[value]
+
+    def _unpack(self, value: str) -> None:
+        """Make sure that a value exists in its plain form."""
+        if value in self._packed and value not in self._plain:
+            self._add("Unpack", [self._packed[value], self._tokens[value]], value)
+            self._plain.add(value)
+
+    def _add(self, op_type: str, inputs: Sequence[str], output: str, **settings: Any) -> None:
+        self._nodes.append(helper.make_node(op_type, inputs, [output], name=output, domain=DOMAIN, **settings))
+
+    def _finish(self) -> None:
+        """Put the new nodes in place and forget what nothing reads any more."""
+        kept: list[NodeProto] = []
+        wanted = set(self._index.outputs)
+        for node in reversed(self._nodes):
+            if any(name in wanted for name in node.output):
+                kept.append(node)
+                wanted.update(node.input)
+        self._graph.ClearField("node")
+        self._graph.node.extend(reversed(kept))
+        self.result.replaced = {name for name in self._initializers if name not in wanted}
+        values = [value for value in self._graph.value_info if value.name in wanted]
+        self._graph.ClearField("value_info")
+        self._graph.value_info.extend(values)
+
+
+def _in_groups(weight: NDArray[Any]) -> NDArray[Any]:
+    """[out_features, in_features] as [out_features / 16, in_features, 16], the packed layout of activations."""
+    out_features, in_features = weight.shape
+    return np.ascontiguousarray(weight.reshape(out_features // GROUP, GROUP, in_features).transpose(0, 2, 1))
