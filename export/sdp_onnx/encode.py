@@ -11,6 +11,7 @@ mismatch", "input tensors of wrong rank"). Dropping the value_info of these name
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from sdp_onnx.encodings import (
     smallest_encoding,
     split_coo,
 )
+from sdp_onnx.kernel_graph import KernelGraph, NewTensor, rewrite_graph
 from sdp_onnx.model_file import StoredTensor, TensorRecord, load_structure, stored_tensors
 from sdp_onnx.writer import (
     PROTOBUF_LIMIT,
@@ -39,7 +41,7 @@ from sdp_onnx.writer import (
     write_model,
 )
 
-EncodingChoice = Literal["auto", "dense", "coo"]
+EncodingChoice = Literal["auto", "dense", "coo", "kernel"]
 
 # Zero means "pruned" only for these: an unsigned quantized tensor has its zero elsewhere.
 _ENCODABLE = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.INT8)
@@ -90,29 +92,49 @@ def encode_model(
     Args:
         encoding: `auto`: per float or int8 tensor of at least 1 KiB whatever is smaller. `coo`: COO for each such
             tensor of two or more dimensions of which at least half is zero, even where that is larger. `dense`: none.
+            `kernel`: sparse linear layers for the operator library (see kernel_graph.py), `auto` for all else; a
+            file without such layers comes out as with `auto`.
         metadata: added to the file's metadata_props; a key that is there already is replaced.
         external_data_threshold: bytes of the .onnx file above which dense tensors move to `<target>.data`. COO
             tensors cannot move; if they alone exceed the threshold, the largest are stored dense after all.
 
     Returns:
-        A record of each initializer as written.
+        A record of each initializer as written; of a weight inside an operator of the library, under its own name.
 
     Raises:
         ModelFileError: the source is missing or damaged.
     """
     model = load_structure(source)
-    tensors = list(stored_tensors(model, source))
+    tensors = {stored.name: stored for stored in stored_tensors(model, source)}
+    kernels = rewrite_graph(model, tensors) if encoding == "kernel" else KernelGraph()
+    choice = "auto" if encoding == "kernel" else encoding
     fixed = {value.name for value in model.graph.input}
-    plans = [_plan(stored, "dense" if stored.name in fixed else encoding) for stored in tensors]
+    plans = [
+        _plan(stored, "dense" if stored.name in fixed else choice)
+        for stored in tensors.values()
+        if stored.name not in kernels.replaced
+    ]
+    kernel_entries = [_new_entry(tensor) for tensor in kernels.tensors]
 
     # The messages in `tensors` stay readable: protobuf keeps the memory of a removed message while it is referred to.
     model.graph.ClearField("initializer")
     model.graph.ClearField("sparse_initializer")
     helper.set_model_props(model, {entry.key: entry.value for entry in model.metadata_props} | dict(metadata))
-    plans = _fit(model, plans, external_data_path(target).name, external_data_threshold)
+    plans = _fit(model, plans, kernel_entries, external_data_path(target).name, external_data_threshold)
     _forget_types(model, {plan.record.name for plan in plans if plan.record.encoding == "coo"})
-    write_model(model, [plan.entry() for plan in plans], target, external_data_threshold=external_data_threshold)
-    return [plan.record for plan in plans]
+    entries = [*(plan.entry() for plan in plans), *kernel_entries]
+    write_model(model, entries, target, external_data_threshold=external_data_threshold)
+    contained = [_contained_record(tensors[name], size) for name, size in kernels.contained.items()]
+    return [plan.record for plan in plans] + contained
+
+
+def _new_entry(tensor: NewTensor) -> Entry:
+    size = dense_bytes(math.prod(tensor.shape), itemsize_of(tensor.data_type))
+    return dense_entry(tensor.name, tensor.data_type, tensor.shape, size, lambda: (tensor.load(),))
+
+
+def _contained_record(stored: StoredTensor, size: int) -> TensorRecord:
+    return replace(stored.record(), encoding="kernel", bytes=size)
 
 
 def _plan(stored: StoredTensor, choice: EncodingChoice) -> _Plan:
@@ -129,11 +151,13 @@ def _choose(record: TensorRecord, choice: EncodingChoice, data_type: int) -> Enc
     return smallest_encoding(record.elements, record.elements - record.zeros, itemsize)
 
 
-def _fit(skeleton: ModelProto, plans: Sequence[_Plan], location: str, threshold: int) -> list[_Plan]:
+def _fit(
+    skeleton: ModelProto, plans: Sequence[_Plan], others: Sequence[Entry], location: str, threshold: int
+) -> list[_Plan]:
     """Turn the largest COO tensors dense until what cannot move out of the file is below the threshold."""
     plans = list(plans)
     entries = [plan.entry() for plan in plans]
-    if inside_bytes(skeleton, entries, location=None) <= threshold:
+    if inside_bytes(skeleton, [*entries, *others], location=None) <= threshold:
         return plans
     largest_first = sorted(
         (index for index, plan in enumerate(plans) if plan.record.encoding == "coo"),
@@ -141,7 +165,7 @@ def _fit(skeleton: ModelProto, plans: Sequence[_Plan], location: str, threshold:
         reverse=True,
     )
     for index in largest_first:
-        if inside_bytes(skeleton, entries, location=location) <= threshold:
+        if inside_bytes(skeleton, [*entries, *others], location=location) <= threshold:
             break
         plans[index] = plans[index].encoded("dense")
         entries[index] = plans[index].entry()

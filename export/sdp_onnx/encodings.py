@@ -1,5 +1,7 @@
 """How a tensor is stored: dense, or as ONNX's COO sparse tensor. Sizes and conversions, pure numpy.
 
+The third way, `kernel`, is not a tensor's but an operator's: see sparse_format.py.
+
 A COO tensor holds its nonzero values and their positions in the flattened array as int64. The ONNX checker accepts no
 narrower positions, so COO pays off only above `itemsize / (itemsize + 8)` stored elements: 67 % zeros for float32, 80 %
 for float16, 89 % for int8.
@@ -20,7 +22,7 @@ from onnx import SparseTensorProto, TensorProto, numpy_helper
 
 from sdp_onnx.errors import ModelFileError
 
-Encoding = Literal["dense", "coo"]
+Encoding = Literal["dense", "coo", "kernel"]
 
 INDEX_BYTES = 8
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from onnx import ModelProto, ValueInfoProto
 
 from sdp_onnx.encodings import dtype_name
+from sdp_onnx.kernel_weights import kernel_records
 from sdp_onnx.model_file import TensorRecord, file_bytes, load_structure, stored_tensors
 
 
@@ -33,7 +34,7 @@ class ModelSummary:
         inputs: what has to be fed, without initializers.
         outputs: what comes back.
         operators: number of nodes of each type in the main graph, most frequent first.
-        tensors: each initializer.
+        tensors: each initializer; in place of those of a linear operator of the library, the parameters it holds.
         file_bytes: size on disk with external data.
     """
 
@@ -59,13 +60,14 @@ def inspect_model(path: Path) -> ModelSummary:
         ModelFileError: the file is missing, damaged, or refers to data outside its folder.
     """
     model = load_structure(path)
-    tensors = tuple(stored.record() for stored in stored_tensors(model, path))
-    initialized = {tensor.name for tensor in tensors}
+    initializers = {stored.name: stored for stored in stored_tensors(model, path)}
+    inside, holders = kernel_records(model, initializers)
+    tensors = (*(stored.record() for name, stored in initializers.items() if name not in holders), *inside)
     return ModelSummary(
         opset={opset.domain or "ai.onnx": opset.version for opset in model.opset_import},
         producer=f"{model.producer_name} {model.producer_version}".strip(),
         metadata={entry.key: entry.value for entry in model.metadata_props},
-        inputs=_values(value for value in model.graph.input if value.name not in initialized),
+        inputs=_values(value for value in model.graph.input if value.name not in initializers),
         outputs=_values(model.graph.output),
         operators=_count_operators(model),
         tensors=tensors,

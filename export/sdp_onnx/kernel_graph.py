@@ -12,21 +12,18 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto, helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from sdp_onnx.graph_index import GraphIndex, has_subgraphs
 from sdp_onnx.kernel_patterns import AttentionBlock, Linear, find_patterns
 from sdp_onnx.model_file import StoredTensor
 from sdp_onnx.operator_library import DOMAIN, OPSET
-from sdp_onnx.sparse_format import QUAD, pack_sparse
+from sdp_onnx.sparse_format import BREAK_EVEN_DENSITY, QUAD, pack_sparse
 
 LayerKind = Literal["sparse", "dense"]
 
 # Tokens in a group of the packed layout; see export/native/kernels.h.
 GROUP = 16
-
-# A sparse product takes longer than a dense one above this share of nonzeros: see benchmarks/kernels.py.
-BREAK_EVEN_DENSITY = 0.35
 
 
 @dataclass(frozen=True)
@@ -46,19 +43,31 @@ class KernelLayer:
     density: float
 
 
+@dataclass(frozen=True)
+class NewTensor:
+    """An initializer to add; its content is made when it is written."""
+
+    name: str
+    data_type: int
+    shape: tuple[int, ...]
+    load: Callable[[], NDArray[Any]]
+
+
 @dataclass
 class KernelGraph:
     """What the rewriting did.
 
     Attributes:
         layers: the linear operators, in the order in which they run.
-        arrays: new initializers by name, each made when it is asked for.
+        tensors: new initializers.
         replaced: initializers that the graph no longer uses.
+        contained: for each replaced parameter, the bytes that it takes in the new initializers.
     """
 
     layers: list[KernelLayer] = field(default_factory=list)
-    arrays: dict[str, Callable[[], NDArray[Any]]] = field(default_factory=dict)
+    tensors: list[NewTensor] = field(default_factory=list)
     replaced: set[str] = field(default_factory=set)
+    contained: dict[str, int] = field(default_factory=dict)
 
 
 def rewrite_graph(model: ModelProto, initializers: Mapping[str, StoredTensor]) -> KernelGraph:
@@ -209,35 +218,45 @@ class _Writer:
         return out
 
     def _weight_inputs(self, name: str, weights: tuple[str, ...], kind: LayerKind) -> list[str]:
+        stored = [self._initializers[weight] for weight in weights]
+
         def stacked() -> NDArray[Any]:
             """[out_features, in_features]"""
-            return np.concatenate([self._initializers[weight].array().T for weight in weights])
+            return np.concatenate([tensor.array().T for tensor in stored])
 
         if kind == "dense":
-            return [self._new(f"{name}/grouped", lambda: _in_groups(stacked()))]
+            in_features, out_features = stored[0].shape[0], sum(tensor.shape[1] for tensor in stored)
+            self.result.contained |= {tensor.name: tensor.elements * 4 for tensor in stored}
+            shape = (out_features // GROUP, in_features, GROUP)
+            return [self._new(f"{name}/grouped", TensorProto.FLOAT, shape, lambda: _in_groups(stacked()))]
         packed = self._packed_weight = pack_sparse(np.ascontiguousarray(stacked()))
+        nonzeros = [tensor.nonzeros() for tensor in stored]
+        for tensor, count in zip(stored, nonzeros, strict=True):
+            self.result.contained[tensor.name] = packed.nbytes * count // max(1, sum(nonzeros))
         return [
-            self._new(f"{name}/values", lambda: packed.values),
-            self._new(f"{name}/columns", lambda: packed.columns),
-            self._new(f"{name}/rows", lambda: packed.rows),
-            self._new(f"{name}/widths", lambda: packed.widths),
+            self._new_array(f"{name}/values", packed.values),
+            self._new_array(f"{name}/columns", packed.columns),
+            self._new_array(f"{name}/rows", packed.rows),
+            self._new_array(f"{name}/widths", packed.widths),
         ]
 
     def _bias_input(self, name: str, linears: Sequence[Linear], widths: Sequence[int]) -> str:
         if len(linears) == 1 and linears[0].bias is not None:
             return linears[0].bias
+        parts = []
+        for linear, width in zip(linears, widths, strict=True):
+            if linear.bias is None:
+                parts.append(np.zeros(width, np.float32))
+            else:
+                parts.append(self._initializers[linear.bias].array())
+                self.result.contained[linear.bias] = 4 * width
+        return self._new_array(f"{name}/bias", np.concatenate(parts))
 
-        def joined() -> NDArray[Any]:
-            parts = [
-                self._initializers[linear.bias].array() if linear.bias else np.zeros(width, np.float32)
-                for linear, width in zip(linears, widths, strict=True)
-            ]
-            return np.concatenate(parts)
+    def _new_array(self, name: str, array: NDArray[Any]) -> str:
+        return self._new(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape, lambda: array)
 
-        return self._new(f"{name}/bias", joined)
-
-    def _new(self, name: str, make: Callable[[], NDArray[Any]]) -> str:
-        self.result.arrays[name] = make
+    def _new(self, name: str, data_type: int, shape: tuple[int, ...], load: Callable[[], NDArray[Any]]) -> str:
+        self.result.tensors.append(NewTensor(name, data_type, shape, load))
         return name
 
     def _pack(self, value: str) -> str:

@@ -29,7 +29,7 @@ class TensorRecord:
         dtype: numpy's name of its element type.
         elements: how many elements it has when decoded.
         zeros: how many of them are zero.
-        encoding: dense or coo.
+        encoding: dense, coo, or kernel: inside an operator of the library.
         bytes: size of its content in the file, names and shapes not counted.
     """
 

@@ -6,10 +6,12 @@ import ctypes
 import os
 import sys
 from pathlib import Path
-
-import onnxruntime as ort
+from typing import TYPE_CHECKING
 
 from sdp_onnx.errors import OperatorLibraryError
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
 
 DOMAIN = "sdp"
 OPSET = 1
@@ -52,7 +54,7 @@ def register(options: ort.SessionOptions) -> None:
         options.register_custom_ops_library(os.fspath(path))
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
         raise OperatorLibraryError(
-            f"onnxruntime {ort.__version__} cannot load the operator library: {error}",
+            f"onnxruntime cannot load the operator library: {error}",
             where=str(path),
             hint="Install onnxruntime 1.17 or newer, or install this package again on this machine.",
         ) from error

@@ -1,4 +1,4 @@
-"""Create onnxruntime sessions: quiet, and never on another provider than the one asked for."""
+"""Create onnxruntime sessions: quiet, with the operator library, never on another provider than the one asked for."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Literal
 import onnxruntime as ort
 
 from sdp_onnx.errors import ModelFileError, ProviderError
+from sdp_onnx.operator_library import DOMAIN, has_library, library_path, register
 
 Provider = Literal["cpu", "cuda"]
 
@@ -26,7 +27,7 @@ _LOG_FATAL = 4
 
 
 def create_session(path: Path, *, provider: Provider = "cpu", threads: int | None = None) -> ort.InferenceSession:
-    """Load a model file.
+    """Load a model file, which may use the operators of this package's library.
 
     Args:
         threads: threads of one operator; onnxruntime's own choice when None.
@@ -34,6 +35,7 @@ def create_session(path: Path, *, provider: Provider = "cpu", threads: int | Non
     Raises:
         ModelFileError: the file is missing, damaged, invalid, or refers to data outside its folder.
         ProviderError: CUDA was asked for and cannot be had; the message names the missing piece.
+        OperatorLibraryError: the file needs the operator library, and this installation has none that works here.
     """
     if not path.is_file():
         raise ModelFileError(
@@ -43,6 +45,8 @@ def create_session(path: Path, *, provider: Provider = "cpu", threads: int | Non
     options.log_severity_level = _LOG_FATAL
     if threads is not None:
         options.intra_op_num_threads = threads
+    if has_library():
+        register(options)
     if provider == "cuda":
         return _create_cuda_session(path, options)
     return _load(path, options, [_CPU])
@@ -52,6 +56,8 @@ def _load(path: Path, options: ort.SessionOptions, providers: list[str]) -> ort.
     try:
         return ort.InferenceSession(os.fspath(path), options, providers=providers, enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
+        if f"{DOMAIN}:" in str(error) and "not a registered function/op" in str(error):
+            library_path()
         raise ModelFileError(
             f"onnxruntime cannot load the model: {error}",
             where=str(path),

@@ -13,6 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from sdp_onnx.errors import ModelFileError, VerificationError
+from sdp_onnx.kernel_weights import kernel_weights
 from sdp_onnx.model_file import load_structure, stored_tensors
 from sdp_onnx.session import Provider, create_session
 
@@ -100,10 +101,16 @@ def check_file(path: Path) -> None:
 
 
 def zeros_by_tensor(path: Path) -> dict[str, tuple[int, int]]:
-    """Zeros and elements of each initializer of a file, dense or COO, counted in what the file holds.
+    """Zeros and elements of each initializer of a file, dense or COO, and of each parameter inside an operator of the
+    library, counted in what the file holds.
 
     Raises:
         ModelFileError: the file is missing or damaged.
     """
-    records = (stored.record() for stored in stored_tensors(load_structure(path), path))
-    return {record.name: (record.zeros, record.elements) for record in records}
+    model = load_structure(path)
+    initializers = {stored.name: stored for stored in stored_tensors(model, path)}
+    records = (stored.record() for stored in initializers.values())
+    counts = {record.name: (record.zeros, record.elements) for record in records}
+    for name, weight in kernel_weights(model, initializers):
+        counts[name] = (int(weight.size - np.count_nonzero(weight)), int(weight.size))
+    return counts

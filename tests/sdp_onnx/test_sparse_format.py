@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdp_onnx.sparse_format import pack_sparse, unpack_sparse
+from sdp_onnx.sparse_format import SparseWeight, pack_sparse, unpack_sparse
 
 
 def sparse_weight(
@@ -19,6 +19,26 @@ def sparse_weight(
     return (
         rng.standard_normal((out_features, in_features)) * (rng.random((out_features, in_features)) < density)
     ).astype(np.float32)
+
+
+def read_naively(packed: SparseWeight) -> np.ndarray:
+    """The format element by element, as its definition says."""
+    per_element = packed.values.shape[1] if packed.values.ndim == 2 else 1
+    columns = packed.in_features // per_element
+    weight = np.zeros((packed.out_features, columns, per_element), dtype=packed.values.dtype)
+    values = packed.values.reshape(-1, per_element)
+    element = order = 0
+    for top in range(0, packed.out_features, packed.block):
+        rows = min(packed.block, packed.out_features - top)
+        for left in range(0, columns, packed.slice):
+            for quad in range(0, rows, 4):
+                for _ in range(int(packed.widths[(order + quad) // 4])):
+                    for r in range(4):
+                        row = top + int(packed.rows[order + quad + r])
+                        weight[row, left + int(packed.columns[element])] += values[element]
+                        element += 1
+            order += rows
+    return weight.reshape(packed.out_features, packed.in_features)
 
 
 @given(
@@ -35,6 +55,7 @@ def test_a_packed_weight_read_back_is_the_weight(
 ) -> None:
     weight = sparse_weight(4 * quads, 4 * in_features, density, dtype, seed)
     packed = pack_sparse(weight, slice_columns=slice_columns, block=block)
+    np.testing.assert_array_equal(read_naively(packed), weight)
     np.testing.assert_array_equal(unpack_sparse(packed), weight)
     assert packed.columns.size == 0 or packed.columns.max() < slice_columns
 

@@ -14,6 +14,8 @@ from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder
 from sdp.steps import optimizer_steps
 from sdp_onnx.encodings import coo_bytes, dense_bytes
+from sdp_onnx.operator_library import has_library
+from sdp_onnx.sparse_format import BREAK_EVEN_DENSITY, sparse_bytes
 
 FLOAT_BYTES = 4
 
@@ -103,9 +105,8 @@ def part_plans(parts: ModelParts, recipe: Recipe) -> list[PartPlan]:
     after = 0
     for elements in parts.prunable.values():
         kept = elements - round(elements * recipe.prune.sparsity)
-        sizes = {"dense": dense_bytes(elements, FLOAT_BYTES), "coo": coo_bytes(kept, FLOAT_BYTES)}
         remaining += kept
-        after += min(sizes.values()) if recipe.export.encoding == "auto" else sizes[recipe.export.encoding]
+        after += _encoded_bytes(elements, kept, recipe.export.encoding)
     other = parts.encoder_other
     encoder = PartPlan("encoder", parts.encoder, remaining + other, parts.encoder * 4, after + other * 4)
     return [
@@ -113,6 +114,15 @@ def part_plans(parts: ModelParts, recipe: Recipe) -> list[PartPlan]:
         encoder,
         _untouched("rest", parts.rest),
     ]
+
+
+def _encoded_bytes(elements: int, kept: int, encoding: str) -> int:
+    """What a weight takes when it is stored as the recipe says."""
+    sizes = {"dense": dense_bytes(elements, FLOAT_BYTES), "coo": coo_bytes(kept, FLOAT_BYTES)}
+    by_kernel = encoding == "kernel" or (encoding == "auto" and has_library())
+    if by_kernel and kept < BREAK_EVEN_DENSITY * elements:
+        return sparse_bytes(elements, kept)
+    return sizes[encoding] if encoding in sizes else min(sizes.values())
 
 
 def _untouched(name: str, parameters: int) -> PartPlan:

@@ -245,8 +245,10 @@ class EvaluateSection(Section):
 class ExportSection(Section):
     """How the pruned model becomes an ONNX file."""
 
-    encoding: Literal["auto", "dense", "coo"] = "auto"
-    """auto: whatever is smallest for each tensor; coo: onnx sparse_initializer; dense: as exported."""
+    encoding: Literal["auto", "kernel", "coo", "dense"] = "auto"
+    """kernel: sparse layers run by the operator library, which is exported with the model; coo: onnx
+    sparse_initializer, for plain onnxruntime, smaller and not faster; dense: as exported; auto: kernel where the
+    library is installed and a layer sparse enough to gain, otherwise whatever is smallest for each tensor."""
     opset: int = Field(default=23, ge=23, le=25)
     """ONNX operator set; from 23 on attention is one standard operator."""
     tolerance: float = Field(default=1e-4, gt=0)

@@ -1,7 +1,8 @@
 """Stage 4: the pruned model as an ONNX file that is reopened, compared with torch and scored before it counts.
 
-Writes what is shipped: model.onnx (and model.onnx.data above the size limit), the tokenizer, config.json with the label
-names, manifest.json; beside them metrics.json, the score of this very file run by onnxruntime.
+Writes what is shipped: model.onnx (and model.onnx.data above the size limit), the operator library where the model
+uses it, the tokenizer, config.json with the label names, manifest.json; beside them metrics.json, the score of this
+very file run by onnxruntime.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ from sdp.pruning.layers import prunable_weights
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import STAGE_FILE, RunFolder, read_json, write_json
 from sdp.stages.training_inputs import tokenize_split
-from sdp_onnx.encode import encode_model
+from sdp_onnx.encode import EncodingChoice, encode_model
 from sdp_onnx.manifest import write_manifest
 from sdp_onnx.model_file import TensorRecord
+from sdp_onnx.operator_library import has_library, library_path
 from sdp_onnx.session import create_session
 from sdp_onnx.torch_export import export_torch
 from sdp_onnx.verify import check_file, relative_error, verify_logits, zeros_by_tensor
@@ -52,6 +54,8 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     rows, collator = tokenize_split(split, tokenizer, recipe), Collator(tokenizer)
     path = target / MODEL_FILE
     records = _write_onnx(recipe, model, tokenizer, run, path)
+    if any(record.encoding == "kernel" for record in records):
+        shutil.copy(library_path(), target)
     tokenizer.save_pretrained(target)
     model.config.save_pretrained(target)
     reporter.line("  verifying against torch")
@@ -114,12 +118,23 @@ def _write_onnx(
         return encode_model(
             work / MODEL_FILE,
             path,
-            encoding=recipe.export.encoding,
+            encoding=_encoding(recipe),
             metadata=metadata,
             external_data_threshold=limit,
         )
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _encoding(recipe: Recipe) -> EncodingChoice:
+    """What the recipe asks for, or the best that this installation can run.
+
+    Raises:
+        OperatorLibraryError: the recipe asks for the operator library, and this installation has none.
+    """
+    if recipe.export.encoding == "kernel":
+        library_path()
+    return "kernel" if recipe.export.encoding == "auto" and has_library() else recipe.export.encoding
 
 
 def _same_zeros(model: PreTrainedModel, path: Path) -> dict[str, dict[str, int]]:

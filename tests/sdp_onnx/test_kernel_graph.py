@@ -1,0 +1,175 @@
+"""Encoders rewritten for the operator library, against the same file run by onnxruntime alone."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from sdp_onnx import operator_library
+from sdp_onnx.encode import encode_model
+from sdp_onnx.errors import OperatorLibraryError
+from sdp_onnx.inspect import inspect_model
+from sdp_onnx.kernel_weights import kernel_weights
+from sdp_onnx.model_file import load_structure, stored_tensors
+from sdp_onnx.operator_library import has_library, instruction_set, library_path
+from sdp_onnx.session import create_session
+from sdp_onnx.verify import check_file, zeros_by_tensor
+
+pytestmark = pytest.mark.skipif(not has_library(), reason="installed without a C++ compiler")
+
+
+def operators(path: Path) -> Counter[str]:
+    return Counter(node.op_type for node in onnx.load(path).graph.node)
+
+
+def prune(source: Path, target: Path, sparsity: float, *, only: str = "") -> None:
+    """New matrices in the encoder: with zeros at random where the name contains `only`, and dense elsewhere."""
+    rng = np.random.default_rng(0)
+    model = onnx.load(source)
+    for tensor in model.graph.initializer:
+        if "encoder.layer" in tensor.name and len(tensor.dims) == 2:
+            array = rng.standard_normal(tuple(tensor.dims)) * 0.2
+            if only in tensor.name:
+                array *= rng.random(array.shape) >= sparsity
+            tensor.CopyFrom(numpy_helper.from_array(array.astype(np.float32), tensor.name))
+    onnx.save(model, target)
+
+
+def encode(source: Path, target: Path) -> None:
+    encode_model(source, target, encoding="kernel", metadata={})
+
+
+def same_answers(plain: Path, rewritten: Path, make_batch: Callable[..., Any], names: tuple[str, ...]) -> None:
+    expected, got = create_session(plain), create_session(rewritten)
+    for batch, length in [(1, 1), (1, 16), (3, 7), (2, 33)]:
+        inputs = make_batch(names, batch, length)
+        first, second = expected.run(None, inputs)[0], got.run(None, inputs)[0]
+        assert isinstance(first, np.ndarray)
+        assert isinstance(second, np.ndarray)
+        np.testing.assert_allclose(second, first, rtol=0, atol=2e-6 * np.abs(first).max())
+
+
+@pytest.fixture
+def pruned(bert_file: Path, tmp_path: Path) -> Path:
+    target = tmp_path / "pruned.onnx"
+    prune(bert_file, target, 0.9)
+    return target
+
+
+def test_a_sparse_encoder_stays_packed_from_its_first_layer_to_its_last(
+    pruned: Path, tmp_path: Path, make_batch: Callable[..., Any], input_names: dict[str, Any]
+) -> None:
+    target = tmp_path / "kernel.onnx"
+    encode(pruned, target)
+    check_file(target)
+    before, after = operators(pruned), operators(target)
+    layers = before["Attention"]
+    assert after["SparseLinear"] == 4 * layers
+    assert after["PackedAttention"] == layers
+    assert (after["Pack"], after["Unpack"]) == (1, 1)
+    assert after["Attention"] == after["Gelu"] == 0
+    # What is left are the embeddings' and the head's.
+    assert after["LayerNormalization"] == before["LayerNormalization"] - 2 * layers
+    same_answers(pruned, target, make_batch, input_names["bert"])
+
+
+def test_the_file_holds_the_parameters_under_their_names(pruned: Path, tmp_path: Path) -> None:
+    target = tmp_path / "kernel.onnx"
+    encode(pruned, target)
+    before = {t.name: numpy_helper.to_array(t) for t in onnx.load(pruned).graph.initializer}
+    model = load_structure(target)
+    found = dict(kernel_weights(model, {t.name: t for t in stored_tensors(model, target)}))
+    assert found.keys() == {name for name, array in before.items() if "encoder.layer" in name and array.ndim == 2}
+    for name, array in found.items():
+        np.testing.assert_array_equal(array, before[name])
+    zeros = zeros_by_tensor(target)
+    by_name = {tensor.name: tensor for tensor in inspect_model(target).tensors}
+    for name, array in found.items():
+        assert zeros[name] == (array.size - np.count_nonzero(array), array.size)
+        assert by_name[name].encoding == "kernel"
+        assert by_name[name].zeros == zeros[name][0]
+    assert sum(t.bytes for t in by_name.values()) <= target.stat().st_size
+
+
+def test_a_dense_encoder_is_left_alone(bert_file: Path, tmp_path: Path) -> None:
+    prune(bert_file, tmp_path / "dense.onnx", 0.0)
+    encode(tmp_path / "dense.onnx", tmp_path / "kernel.onnx")
+    assert operators(tmp_path / "kernel.onnx") == operators(bert_file)
+
+
+@pytest.mark.parametrize("only", ["query", "key.weight", "attention.output", "intermediate", "layer.1."])
+def test_dense_layers_among_sparse_ones_join_the_packed_layout(
+    only: str, bert_file: Path, tmp_path: Path, make_batch: Callable[..., Any], input_names: dict[str, Any]
+) -> None:
+    prune(bert_file, tmp_path / "some.onnx", 0.9, only=only)
+    encode(tmp_path / "some.onnx", tmp_path / "kernel.onnx")
+    after = operators(tmp_path / "kernel.onnx")
+    assert after["SparseLinear"]
+    assert after["DenseLinear"]
+    same_answers(tmp_path / "some.onnx", tmp_path / "kernel.onnx", make_batch, input_names["bert"])
+
+
+def test_weights_may_lie_outside_the_file(
+    pruned: Path, tmp_path: Path, make_batch: Callable[..., Any], input_names: dict[str, Any]
+) -> None:
+    target = tmp_path / "kernel.onnx"
+    encode_model(pruned, target, encoding="kernel", metadata={}, external_data_threshold=0)
+    assert target.with_name("kernel.onnx.data").is_file()
+    same_answers(pruned, target, make_batch, input_names["bert"])
+
+
+def test_the_value_before_a_fused_operator_can_still_be_an_output(tmp_path: Path) -> None:
+    """Nothing that somebody else reads is fused away."""
+    rng = np.random.default_rng(0)
+    weight = (rng.standard_normal((8, 16)) * (rng.random((8, 16)) < 0.2)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["x", "w"], ["m"]),
+            helper.make_node("Add", ["b", "m"], ["linear"]),
+            helper.make_node("Gelu", ["linear"], ["y"]),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", "tokens", 8])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("y", "linear")],
+        [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(np.arange(16, dtype=np.float32), "b")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), tmp_path / "a.onnx")
+    encode(tmp_path / "a.onnx", tmp_path / "b.onnx")
+    assert operators(tmp_path / "b.onnx") == {"Shape": 1, "Pack": 1, "SparseLinear": 1, "Unpack": 1, "Gelu": 1}
+    inputs = {"x": rng.standard_normal((2, 5, 8)).astype(np.float32)}
+    for first, second in zip(
+        create_session(tmp_path / "a.onnx").run(None, inputs),
+        create_session(tmp_path / "b.onnx").run(None, inputs),
+        strict=True,
+    ):
+        np.testing.assert_allclose(np.asarray(second), np.asarray(first), atol=1e-6)
+
+
+def test_without_the_library_the_error_says_how_to_get_it(
+    pruned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode(pruned, tmp_path / "kernel.onnx")
+    monkeypatch.setattr(operator_library, "LIBRARY_NAME", "absent.so")
+    with pytest.raises(OperatorLibraryError, match=r"apt install g\+\+"):
+        create_session(tmp_path / "kernel.onnx")
+
+
+def test_impossible_kernels_are_refused(pruned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encode(pruned, tmp_path / "kernel.onnx")
+    monkeypatch.setenv("SDP_KERNELS", "abacus")
+    with pytest.raises(OperatorLibraryError, match="abacus"):
+        instruction_set()
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.register_custom_ops_library(os.fspath(library_path()))
+    with pytest.raises(Exception, match="abacus"):
+        ort.InferenceSession(tmp_path / "kernel.onnx", options, providers=["CPUExecutionProvider"])
