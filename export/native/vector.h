@@ -18,6 +18,7 @@ constexpr int kParts = kTokens / SDP_LANES;
 
 typedef float F32 __attribute__((vector_size(SDP_LANES * 4)));
 typedef int32_t I32 __attribute__((vector_size(SDP_LANES * 4)));
+typedef uint32_t U32 __attribute__((vector_size(SDP_LANES * 4)));
 typedef float F32Unaligned __attribute__((vector_size(SDP_LANES * 4), aligned(4), may_alias));
 typedef int32_t I32Unaligned __attribute__((vector_size(SDP_LANES * 4), aligned(1), may_alias));
 
@@ -78,11 +79,12 @@ SDP_EACH(Floats, abs, (const Floats& a), reinterpret_cast<F32>(reinterpret_cast<
 SDP_EACH(Floats, to_floats, (const Ints& a), __builtin_convertvector(a.part[p], F32))
 SDP_EACH(Ints, bits, (const Floats& a), reinterpret_cast<I32>(a.part[p]))
 SDP_EACH(Floats, from_bits, (const Ints& a), reinterpret_cast<F32>(a.part[p]))
-SDP_EACH(Ints, operator+, (const Ints& a, const Ints& b), a.part[p] + b.part[p])
-SDP_EACH(Ints, operator-, (const Ints& a, const Ints& b), a.part[p] - b.part[p])
 SDP_EACH(Ints, operator|, (const Ints& a, const Ints& b), a.part[p] | b.part[p])
 SDP_EACH(Ints, operator&, (const Ints& a, int32_t b), a.part[p] & b)
-SDP_EACH(Ints, operator<<, (const Ints& a, int b), a.part[p] << b)
+// Unsigned inside: these work on bits, those of NaN among them, and may carry out of the top.
+SDP_EACH(Ints, operator+, (const Ints& a, const Ints& b),
+         reinterpret_cast<I32>(reinterpret_cast<U32>(a.part[p]) + reinterpret_cast<U32>(b.part[p])))
+SDP_EACH(Ints, operator<<, (const Ints& a, int b), reinterpret_cast<I32>(reinterpret_cast<U32>(a.part[p]) << b))
 #undef SDP_EACH
 
 // Adding 1.5 * 2^23 leaves the nearest integer in the low bits of the sum.

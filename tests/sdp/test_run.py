@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -166,6 +168,17 @@ def test_predict_answers_from_the_exported_folder_alone(run: Path, project: Path
     wrong = sdp("predict", copy, "one", "two", cwd=project)
     assert wrong.returncode == 2
     assert "takes 1 text" in wrong.stderr
+
+
+@pytest.mark.skipif(not has_library(), reason="installed without a C++ compiler")
+def test_the_readmes_example_runs_in_the_exported_folder(run: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    code = readme.partition("<!-- run in 4-export -->\n```python\n")[2].partition("```")[0]
+    assert len([line for line in code.splitlines() if line]) == 5
+    example = code.replace("libsdp_operators.so", LIBRARY_NAME)
+    command = [sys.executable, "-c", example]
+    done = subprocess.run(command, cwd=run / "4-export", capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("[array([["), done.stderr
 
 
 def test_inspect_shows_operators_and_sparsity(project: Path) -> None:
