@@ -69,7 +69,9 @@ SDP_INLINE void sparse_slice(const Sums& sums, const SparseMatrix& m, int block,
   const bool starts = slice == 0;
   const bool ends = slice == m.slices() - 1;
   constexpr size_t kStep = kTokens * 4;  // bytes of one column of a group
-  x += static_cast<size_t>(slice) * m.slice * kStep;
+  // A pointer for each group: with one pointer and multiples of the stride, GCC adds up addresses between the products.
+  const char* inputs[G];
+  for (int g = 0; g < G; ++g) inputs[g] = x + g * x_stride + static_cast<size_t>(slice) * m.slice * kStep;
 
   for (int quad = 0; quad < rows; quad += 4) {
     typename Sums::Sum sum[4][G];
@@ -79,12 +81,13 @@ SDP_INLINE void sparse_slice(const Sums& sums, const SparseMatrix& m, int block,
       out[r] = y + static_cast<size_t>(local) * kTokens;
       for (int g = 0; g < G; ++g) sum[r][g] = starts ? sums.first(local) : Sums::resume(out[r] + g * y_stride);
     }
+#pragma GCC unroll 2
     for (int j = *width++; j > 0; --j) {
 #pragma GCC unroll 4
       for (int r = 0; r < 4; ++r) {
-        const char* inputs = x + column[r] * kStep;
+        const size_t at = column[r] * kStep;
 #pragma GCC unroll 8
-        for (int g = 0; g < G; ++g) sum[r][g] = Sums::add(sum[r][g], value + 4 * r, inputs + g * x_stride);
+        for (int g = 0; g < G; ++g) sum[r][g] = Sums::add(sum[r][g], value + 4 * r, inputs[g] + at);
       }
       value += 16;
       column += 4;
