@@ -207,30 +207,36 @@ inline void quantize(const float* x, int width, uint8_t* q, float* scale) {
   }
 }
 
+// term(k) of all features, summed four at a time: one sum alone would wait for the addition before it.
+template <class Term>
+SDP_INLINE Floats sum_features(int width, const Term& term) {
+  Floats sum[4] = {all(0.0f), all(0.0f), all(0.0f), all(0.0f)};
+  int k = 0;
+  for (; k + 4 <= width; k += 4)
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) sum[i] = sum[i] + term(k + i);
+  for (; k < width; ++k) sum[0] = sum[0] + term(k);
+  return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
 inline void layer_norm(const float* x, const float* residual, const float* gamma, const float* beta, float epsilon,
                        int width, float* y) {
-  // Four sums at a time: one alone would wait for the addition before it.
-  Floats sum[4] = {all(0.0f), all(0.0f), all(0.0f), all(0.0f)};
-  for (int k = 0; k < width; ++k) {
-    const size_t at = static_cast<size_t>(k) * kTokens;
-    const Floats value = residual ? load(x + at) + load(residual + at) : load(x + at);
-    store(y + at, value);
-    sum[k % 4] = sum[k % 4] + value;
-  }
   const float share = 1.0f / static_cast<float>(width);
-  const Floats mean = ((sum[0] + sum[1]) + (sum[2] + sum[3])) * share;
-  for (Floats& s : sum) s = all(0.0f);
-  for (int k = 0; k < width; ++k) {
-    const Floats centred = load(y + static_cast<size_t>(k) * kTokens) - mean;
-    sum[k % 4] = fma(centred, centred, sum[k % 4]);
-  }
-  Floats inverse = fma((sum[0] + sum[1]) + (sum[2] + sum[3]), all(share), all(epsilon));
+  const auto at = [](int k) { return static_cast<size_t>(k) * kTokens; };
+  const Floats mean = sum_features(width, [&](int k) {
+                        const Floats value = residual ? load(x + at(k)) + load(residual + at(k)) : load(x + at(k));
+                        store(y + at(k), value);
+                        return value;
+                      }) * share;
+  const Floats squares = sum_features(width, [&](int k) {
+    const Floats centred = load(y + at(k)) - mean;
+    return centred * centred;
+  });
+  Floats inverse = fma(squares, all(share), all(epsilon));
   for (int p = 0; p < kParts; ++p)
     for (int i = 0; i < SDP_LANES; ++i) inverse.part[p][i] = 1.0f / __builtin_sqrtf(inverse.part[p][i]);
-  for (int k = 0; k < width; ++k) {
-    const size_t at = static_cast<size_t>(k) * kTokens;
-    store(y + at, fma((load(y + at) - mean) * inverse, all(gamma[k]), all(beta[k])));
-  }
+  for (int k = 0; k < width; ++k)
+    store(y + at(k), fma((load(y + at(k)) - mean) * inverse, all(gamma[k]), all(beta[k])));
 }
 
 constexpr int kKeysAtOnce = SDP_LANES == 16 ? 8 : 4;

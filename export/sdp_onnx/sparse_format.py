@@ -29,7 +29,7 @@ BLOCK = 192
 QUAD = 4
 
 # With fewer nonzeros than this a sparse product is faster than a dense one. On a Xeon with AVX-512 the sparse kernel
-# does 160 GFLOP/s and onnxruntime's dense product 300, which would be 0.53; the rest is margin for other machines.
+# does 175 GFLOP/s and onnxruntime's dense product 300, which would be 0.58; the rest is margin for other machines.
 BREAK_EVEN_DENSITY = 0.4
 
 
