@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from sdp.errors import ModelError
 from sdp.pruning.masks import (
     apply_masks,
     keep_highest,
@@ -18,6 +19,9 @@ from sdp.pruning.masks import (
     sparsity_of,
 )
 from sdp.pruning.store import load_masks, save_masks
+from sdp.recipe.sections import PruneSection
+from sdp.stages.prune import MaskUpdates
+from sdp.training.trainer import MaskedWeights
 
 # Few different values, so that ties are the rule.
 TIED = hnp.arrays(
@@ -90,3 +94,39 @@ def test_masks_survive_the_disk(tmp_path) -> None:
     again = load_masks(tmp_path)
     assert set(again) == set(masks)
     assert all(again[name].dtype == torch.bool and torch.equal(again[name], masks[name]) for name in masks)
+
+
+@pytest.mark.parametrize("scope", ["layer", "global"])
+@pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.9])
+def test_blocks_of_four_inputs_against_numpy(scope: str, sparsity: float) -> None:
+    generator = np.random.default_rng(0)
+    arrays = {"a": generator.random((5, 12)).astype(np.float32), "b": generator.random((3, 40)).astype(np.float32)}
+    sums = {name: array.reshape(len(array), -1, 4).sum(axis=2) for name, array in arrays.items()}
+    masks = select_masks({name: torch.from_numpy(a) for name, a in arrays.items()}, sparsity, scope, "1x4")
+    together = np.concatenate([s.reshape(-1) for s in sums.values()])
+    for name, block_sums in sums.items():
+        kept = masks[name].numpy().reshape(*block_sums.shape, 4)
+        assert (kept.all(axis=2) == kept.any(axis=2)).all()
+        pool = block_sums if scope == "layer" else together
+        limit = np.sort(pool.reshape(-1))[::-1][: kept_count(pool.size, sparsity)].min(initial=np.inf)
+        np.testing.assert_array_equal(kept.any(axis=2), block_sums >= limit)
+
+
+def test_blocks_that_are_pruned_stay_pruned() -> None:
+    weights = {"a": torch.randn(8, 16, generator=torch.Generator().manual_seed(0))}
+    masks = {"a": torch.ones(8, 16, dtype=torch.bool)}
+    for sparsity in (0.25, 0.5, 0.75):
+        before = masks["a"]
+        masks = select_masks(magnitude_scores(weights, masks), sparsity, "layer", "1x4")
+        assert not (masks["a"] & ~before).any()
+        apply_masks(weights, masks)
+        # Weights grow back in training; a mask must not let them in again.
+        weights["a"] = weights["a"] + 5
+        assert sparsity_of(masks) == sparsity
+
+
+def test_a_model_without_blocks_of_four_is_refused_before_training() -> None:
+    weights = {"layer.weight": torch.nn.Parameter(torch.zeros(8, 6))}
+    masked = MaskedWeights(weights)
+    with pytest.raises(ModelError, match=r"layer\.weight: a weight has 6 inputs"):
+        MaskUpdates(PruneSection(pattern="1x4"), 10, masked)

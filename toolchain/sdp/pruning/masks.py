@@ -9,7 +9,11 @@ import torch
 from torch import Tensor
 
 Scope = Literal["layer", "global"]
+Pattern = Literal["unstructured", "1x4"]
 Masks = dict[str, Tensor]
+
+# Inputs of a block of the pattern 1x4: what one int8 instruction multiplies at once.
+BLOCK = 4
 
 
 def kept_count(elements: int, sparsity: float) -> int:
@@ -49,23 +53,31 @@ def magnitude_scores(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor])
     return {name: weight.detach().abs().float().masked_fill(~masks[name], -1.0) for name, weight in weights.items()}
 
 
-def select_masks(scores: Mapping[str, Tensor], sparsity: float, scope: Scope) -> Masks:
+def select_masks(
+    scores: Mapping[str, Tensor], sparsity: float, scope: Scope, pattern: Pattern = "unstructured"
+) -> Masks:
     """Choose which weights are kept.
 
     Args:
         scores: name -> score of each weight; the highest are kept.
         sparsity: share to prune, in [0, 1).
         scope: "layer" ranks within each tensor, "global" over all of them.
+        pattern: "unstructured" ranks weights; "1x4" ranks blocks of four consecutive inputs of an output by the sum of
+            their scores, for tensors [out, in] with `in` a multiple of 4.
 
     Returns:
-        name -> bool mask of the same shape. Exact: with "layer" each tensor keeps `kept_count` of its own weights,
-        with "global" all together keep `kept_count` of all.
+        name -> bool mask of the same shape. Exact: with "layer" each tensor keeps `kept_count` of its own weights (or
+        blocks), with "global" all together keep `kept_count` of all.
     """
+    if pattern == "1x4":
+        blocks = {name: score.unflatten(-1, (-1, BLOCK)).sum(dim=-1) for name, score in scores.items()}
+        chosen = select_masks(blocks, sparsity, scope)
+        return {name: mask.repeat_interleave(BLOCK, dim=-1) for name, mask in chosen.items()}
     if scope == "layer":
         return {name: keep_highest(score, kept_count(score.numel(), sparsity)) for name, score in scores.items()}
     flat = torch.cat([score.reshape(-1) for score in scores.values()])
-    chosen = keep_highest(flat, kept_count(flat.numel(), sparsity))
-    pieces = torch.split(chosen, [score.numel() for score in scores.values()])
+    marked = keep_highest(flat, kept_count(flat.numel(), sparsity))
+    pieces = torch.split(marked, [score.numel() for score in scores.values()])
     return {name: piece.reshape(scores[name].shape) for name, piece in zip(scores, pieces, strict=True)}
 
 

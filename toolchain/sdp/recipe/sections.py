@@ -209,8 +209,8 @@ class PruneSection(TrainingSection):
     """What is kept: the weights of the largest absolute value."""
     scope: Literal["layer", "global"] = "layer"
     """Rank within every weight matrix, or over all of them together."""
-    pattern: Literal["unstructured"] = "unstructured"
-    """Any weight may be pruned by itself."""
+    pattern: Literal["unstructured", "1x4"] = "unstructured"
+    """unstructured: any weight by itself; 1x4: blocks of four consecutive inputs, which int8 kernels take at once."""
     schedule: Literal["cubic", "uniform"] = "cubic"
     """cubic: fast first, then slower; uniform: equal steps with retraining between them."""
     ramp: float = Field(default=0.6, gt=0, le=1)

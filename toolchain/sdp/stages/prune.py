@@ -17,12 +17,12 @@ from transformers import PreTrainedModel, set_seed
 from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit
 from sdp.data.load import load_task_data
-from sdp.errors import StageError
+from sdp.errors import ModelError, StageError
 from sdp.evaluation.metrics import score
 from sdp.losses.objective import Objective
 from sdp.models.load import load_finetuned, load_tokenizer
 from sdp.pruning.layers import prunable_weights
-from sdp.pruning.masks import magnitude_scores, select_masks, sparsity_of
+from sdp.pruning.masks import BLOCK, magnitude_scores, select_masks, sparsity_of
 from sdp.pruning.schedule import mask_updates
 from sdp.pruning.store import save_masks
 from sdp.recipe.sections import PruneSection, Recipe
@@ -82,9 +82,15 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
 
 
 class MaskUpdates:
-    """Recomputes the masks at the steps that the schedule names."""
+    """Recomputes the masks at the steps that the schedule names.
+
+    Raises:
+        ModelError: the model's weights cannot be cut into the blocks of the pattern.
+    """
 
     def __init__(self, settings: PruneSection, steps: int, masked: MaskedWeights) -> None:
+        if settings.pattern == "1x4":
+            _require_blocks(masked)
         self._settings = settings
         self._masked = masked
         self._plan = mask_updates(steps, settings.ramp, settings.mask_updates, settings.sparsity, settings.schedule)
@@ -95,8 +101,18 @@ class MaskUpdates:
         if wanted is None:
             return None
         scores = magnitude_scores(self._masked.weights, self._masked.masks)
-        self._masked.set(select_masks(scores, wanted, self._settings.scope))
+        self._masked.set(select_masks(scores, wanted, self._settings.scope, self._settings.pattern))
         return {"wanted": wanted, "sparsity": sparsity_of(self._masked.masks)}
+
+
+def _require_blocks(masked: MaskedWeights) -> None:
+    for name, weight in masked.weights.items():
+        if weight.shape[-1] % BLOCK:
+            raise ModelError(
+                f"a weight has {weight.shape[-1]} inputs, which is not a multiple of {BLOCK}",
+                where=name,
+                hint='Set prune.pattern = "unstructured".',
+            )
 
 
 def count_zeros(saved: PreTrainedModel, masked: MaskedWeights) -> dict[str, dict[str, int]]:

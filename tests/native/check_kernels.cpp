@@ -1,0 +1,187 @@
+// The kernels of this CPU against naive sums in double precision, without onnxruntime: for instruction sets that only an
+// emulator has here. Prints the name of the kernels, and fails with the first difference.
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <random>
+#include <string>
+
+#include "cpu.h"
+
+namespace {
+
+std::mt19937 generator(0);
+
+std::vector<float> floats(size_t count) {
+  std::normal_distribution<float> normal;
+  std::vector<float> values(count);
+  for (float& value : values) value = normal(generator);
+  return values;
+}
+
+void expect(const std::string& what, double got, double wanted, double slack) {
+  if (std::abs(got - wanted) <= slack) return;
+  std::printf("%s: got %.9g, expected %.9g\n", what.c_str(), got, wanted);
+  std::exit(1);
+}
+
+// One block, slices of `slice` columns, every element stored in the order of its row.
+struct Stored {
+  sdp::SparseMatrix matrix;
+  std::vector<float> weight;  // [rows][columns * per_element]
+  std::vector<char> values;
+  std::vector<uint8_t> columns, rows;
+  std::vector<uint16_t> widths;
+};
+
+Stored store(int rows, int columns, int slice, double density, bool int8) {
+  Stored s;
+  const int per_element = int8 ? 4 : 1;
+  std::uniform_real_distribution<double> chance;
+  std::uniform_int_distribution<int> byte(-127, 127);
+  s.weight.assign(static_cast<size_t>(rows) * columns * per_element, 0);
+  for (int row = 0; row < rows; ++row)
+    for (int column = 0; column < columns; ++column)
+      if (row != rows / 2 && chance(generator) < density)
+        for (int i = 0; i < per_element; ++i)
+          s.weight[(static_cast<size_t>(row) * columns + column) * per_element + i] =
+              int8 ? static_cast<float>(byte(generator)) : floats(1)[0];
+  s.matrix.rows = rows;
+  s.matrix.columns = columns;
+  s.matrix.slice = slice;
+  s.matrix.block = 256;
+  for (int first = 0; first < columns; first += slice) {
+    const int here = std::min(slice, columns - first);
+    s.matrix.first_element.push_back(s.columns.size());
+    for (int quad = 0; quad < rows; quad += 4) {
+      // Every column is an element, most of them zero: what padding looks like, only more of it.
+      s.widths.push_back(static_cast<uint16_t>(here));
+      for (int r = 0; r < 4; ++r) s.rows.push_back(static_cast<uint8_t>(rows - 1 - (quad + r)));
+      for (int column = 0; column < here; ++column)
+        for (int r = 0; r < 4; ++r) {
+          const float* w = &s.weight[(static_cast<size_t>(rows - 1 - (quad + r)) * columns + first + column) * per_element];
+          char bytes[4];
+          if (int8)
+            for (int i = 0; i < 4; ++i) bytes[i] = static_cast<char>(static_cast<int8_t>(w[i]));
+          else
+            std::memcpy(bytes, w, 4);
+          s.values.insert(s.values.end(), bytes, bytes + 4);
+          s.columns.push_back(static_cast<uint8_t>(column));
+        }
+    }
+  }
+  s.matrix.values = s.values.data();
+  s.matrix.column = s.columns.data();
+  s.matrix.row = s.rows.data();
+  s.matrix.width = s.widths.data();
+  return s;
+}
+
+void check_sparse(const sdp::Kernels& kernels, int rows, int columns, int slice, int groups, double density) {
+  const Stored s = store(rows, columns, slice, density, false);
+  const std::vector<float> bias = floats(rows), x = floats(static_cast<size_t>(groups) * columns * 16);
+  std::vector<float> y(static_cast<size_t>(groups) * rows * 16);
+  kernels.sparse_f32({&s.matrix, bias.data(), sdp::Activation::gelu}, 0, x.data(), columns * 16, groups, y.data(), rows * 16);
+  for (int g = 0; g < groups; ++g)
+    for (int row = 0; row < rows; ++row)
+      for (int t = 0; t < 16; ++t) {
+        double sum = bias[row];
+        for (int k = 0; k < columns; ++k) sum += double(s.weight[row * columns + k]) * x[(g * columns + k) * 16 + t];
+        expect("sparse_f32", y[(g * rows + row) * 16 + t], sum * 0.5 * (1 + std::erf(sum / std::sqrt(2.0))),
+               3e-6 * (1 + std::abs(sum)));
+      }
+}
+
+void check_int8(const sdp::Kernels& kernels, int rows, int blocks, int slice, int groups, double density) {
+  const Stored s = store(rows, blocks, slice, density, true);
+  const int columns = 4 * blocks;
+  std::vector<int32_t> row_sum(rows, 0);
+  for (int row = 0; row < rows; ++row)
+    for (int k = 0; k < columns; ++k) row_sum[row] += static_cast<int32_t>(s.weight[row * columns + k]);
+  const std::vector<float> bias = floats(rows), row_scale = floats(rows);
+  // Multiples of 1/8 with 127/8 among them: the quantization is exact.
+  std::uniform_int_distribution<int> byte(-127, 127);
+  std::vector<float> x(static_cast<size_t>(groups) * columns * 16);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = (i / 16 % columns == 0 ? 127 : byte(generator)) / 8.0f;
+  std::vector<uint8_t> q(x.size());
+  std::vector<float> scale(groups * 16), y(static_cast<size_t>(groups) * rows * 16);
+  for (int g = 0; g < groups; ++g)
+    kernels.quantize(&x[static_cast<size_t>(g) * columns * 16], columns, &q[static_cast<size_t>(g) * columns * 16], &scale[g * 16]);
+  kernels.sparse_i8({&s.matrix, bias.data(), row_scale.data(), row_sum.data(), sdp::Activation::none}, 0, q.data(),
+                    columns * 16, scale.data(), groups, y.data(), rows * 16);
+  for (int g = 0; g < groups; ++g)
+    for (int row = 0; row < rows; ++row)
+      for (int t = 0; t < 16; ++t) {
+        double sum = 0;
+        for (int k = 0; k < columns; ++k) sum += double(s.weight[row * columns + k]) * x[(g * columns + k) * 16 + t];
+        expect("sparse_i8", y[(g * rows + row) * 16 + t], sum * row_scale[row] + bias[row],
+               1e-5 * (1 + std::abs(sum * row_scale[row])));
+      }
+}
+
+void check_norm(const sdp::Kernels& kernels, int width) {
+  const std::vector<float> x = floats(width * 16), r = floats(width * 16), gamma = floats(width), beta = floats(width);
+  std::vector<float> y(width * 16);
+  kernels.layer_norm(x.data(), r.data(), gamma.data(), beta.data(), 1e-5f, width, y.data());
+  for (int t = 0; t < 16; ++t) {
+    double mean = 0, square = 0;
+    for (int k = 0; k < width; ++k) mean += (double(x[k * 16 + t]) + r[k * 16 + t]) / width;
+    for (int k = 0; k < width; ++k) square += std::pow(double(x[k * 16 + t]) + r[k * 16 + t] - mean, 2) / width;
+    for (int k = 0; k < width; ++k)
+      expect("layer_norm", y[k * 16 + t],
+             (double(x[k * 16 + t]) + r[k * 16 + t] - mean) / std::sqrt(square + 1e-5) * gamma[k] + beta[k], 2e-5);
+  }
+}
+
+void check_attention(const sdp::Kernels& kernels, int keys, int groups) {
+  constexpr int kSize = 8;
+  const int all = (keys + 15) / 16, stride = kSize * 16;
+  const std::vector<float> q = floats(groups * stride), k = floats(all * stride), v = floats(all * stride), bias = floats(keys);
+  std::vector<float> y(groups * stride), scores(static_cast<size_t>(keys) * groups * 16);
+  kernels.attention({q.data(), k.data(), v.data(), y.data(), static_cast<size_t>(stride), static_cast<size_t>(stride), kSize,
+                     keys, 0.5f, bias.data(), nullptr, scores.data()}, groups);
+  for (int i = 0; i < groups * 16; ++i) {
+    std::vector<double> e(keys);
+    double total = 0;
+    for (int j = 0; j < keys; ++j) {
+      double score = 0;
+      for (int d = 0; d < kSize; ++d) score += double(q[i / 16 * stride + d * 16 + i % 16]) * k[j / 16 * stride + d * 16 + j % 16];
+      total += e[j] = std::exp(score * 0.5 + bias[j]);
+    }
+    for (int d = 0; d < kSize; ++d) {
+      double sum = 0;
+      for (int j = 0; j < keys; ++j) sum += e[j] / total * v[j / 16 * stride + d * 16 + j % 16];
+      expect("attention", y[i / 16 * stride + d * 16 + i % 16], sum, 2e-6 * (1 + std::abs(sum)));
+    }
+  }
+}
+
+void check_dense(const sdp::Kernels& kernels, int rows, int columns, int groups) {
+  const std::vector<float> w = floats(rows * columns), bias = floats(rows), x = floats(groups * columns * 16);
+  std::vector<float> y(groups * rows * 16);
+  kernels.dense_f32(w.data(), bias.data(), sdp::Activation::none, 0, rows, columns, x.data(), columns * 16, groups, y.data(), rows * 16);
+  for (int i = 0; i < groups * rows * 16; ++i) {
+    const int g = i / (rows * 16), row = i / 16 % rows, t = i % 16;
+    double sum = bias[row];
+    for (int k = 0; k < columns; ++k) sum += double(w[row / 16 * columns * 16 + k * 16 + row % 16]) * x[(g * columns + k) * 16 + t];
+    expect("dense_f32", y[i], sum, 1e-5);
+  }
+}
+
+}  // namespace
+
+int main() {
+  const sdp::Kernels& kernels = sdp::kernels();
+  for (double density : {0.0, 0.1, 0.5, 1.0})
+    for (int groups : {1, 2, 3, 4, 5, 7})
+      for (int rows : {4, 20, 196}) {
+        check_sparse(kernels, rows, 37, 19, groups, density);
+        check_int8(kernels, rows, 21, 9, groups, density);
+      }
+  for (int width : {1, 3, 4, 5, 388}) check_norm(kernels, width);
+  for (int keys : {1, 8, 16, 17, 49})
+    for (int groups : {1, 2}) check_attention(kernels, keys, groups);
+  for (int groups : {1, 2, 3}) check_dense(kernels, 48, 33, groups);
+  std::puts(kernels.name);
+}
