@@ -28,7 +28,7 @@ from sdp_onnx.encodings import (
     smallest_encoding,
     split_coo,
 )
-from sdp_onnx.kernel_graph import KernelGraph, NewTensor, rewrite_graph
+from sdp_onnx.kernel_graph import KernelGraph, NewTensor, Precision, rewrite_graph
 from sdp_onnx.model_file import StoredTensor, TensorRecord, load_structure, stored_tensors
 from sdp_onnx.writer import (
     PROTOBUF_LIMIT,
@@ -84,6 +84,7 @@ def encode_model(
     target: Path,
     *,
     encoding: EncodingChoice,
+    precision: Precision = "fp32",
     metadata: Mapping[str, str],
     external_data_threshold: int = PROTOBUF_LIMIT,
 ) -> list[TensorRecord]:
@@ -94,6 +95,7 @@ def encode_model(
             tensor of two or more dimensions of which at least half is zero, even where that is larger. `dense`: none.
             `kernel`: sparse linear layers for the operator library (see kernel_graph.py), `auto` for all else; a
             file without such layers comes out as with `auto`.
+        precision: with `kernel`, the arithmetic of the linear layers, and how embedding tables are stored.
         metadata: added to the file's metadata_props; a key that is there already is replaced.
         external_data_threshold: bytes of the .onnx file above which dense tensors move to `<target>.data`. COO
             tensors cannot move; if they alone exceed the threshold, the largest are stored dense after all.
@@ -106,7 +108,7 @@ def encode_model(
     """
     model = load_structure(source)
     tensors = {stored.name: stored for stored in stored_tensors(model, source)}
-    kernels = rewrite_graph(model, tensors) if encoding == "kernel" else KernelGraph()
+    kernels = rewrite_graph(model, tensors, precision) if encoding == "kernel" else KernelGraph()
     choice = "auto" if encoding == "kernel" else encoding
     fixed = {value.name for value in model.graph.input}
     plans = [

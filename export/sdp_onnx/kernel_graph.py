@@ -1,4 +1,4 @@
-"""Rewrite an exported encoder so that its sparse layers run on the operators of the library.
+"""Rewrite an exported encoder so that its sparse layers run on the operators of the library, in fp32 or in int8.
 
 Activations stay in the library's packed layout from the first sparse layer to the last; `Pack` and `Unpack` stand where
 the rest of the graph begins and ends.
@@ -14,13 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
-from sdp_onnx.graph_index import GraphIndex, has_subgraphs
+from sdp_onnx.graph_index import GraphIndex, attributes, has_subgraphs
 from sdp_onnx.kernel_patterns import AttentionBlock, Linear, find_patterns
 from sdp_onnx.model_file import StoredTensor
 from sdp_onnx.operator_library import DOMAIN, OPSET
 from sdp_onnx.sparse_format import BREAK_EVEN_DENSITY, QUAD, pack_sparse
 
-LayerKind = Literal["sparse", "dense"]
+LayerKind = Literal["sparse", "dense", "int8"]
+Precision = Literal["fp32", "int8"]
+
+_OPERATORS = {"sparse": "SparseLinear", "dense": "DenseLinear", "int8": "SparseLinearInt8"}
+
+# A table with fewer rows is too small to be worth two more operators.
+_SMALLEST_TABLE = 256
+
+# Sums of an int8 product stay within 32 bits up to this many inputs.
+_MOST_INT8_INPUTS = 2**16
 
 # Tokens in a group of the packed layout; see export/native/kernels.h.
 GROUP = 16
@@ -70,20 +79,25 @@ class KernelGraph:
     contained: dict[str, int] = field(default_factory=dict)
 
 
-def rewrite_graph(model: ModelProto, initializers: Mapping[str, StoredTensor]) -> KernelGraph:
+def rewrite_graph(
+    model: ModelProto, initializers: Mapping[str, StoredTensor], precision: Precision = "fp32"
+) -> KernelGraph:
     """Change the nodes of `model` in place; its initializers are left to the caller.
 
-    A graph without a layer sparse enough stays as it is, and the result is empty.
+    A graph without a layer sparse enough, with fp32, or without any linear layer stays as it is, and the result is
+    empty.
 
     Args:
         initializers: the model's initializers by name.
+        precision: int8 rounds every linear layer of the encoder to int8, one scale for each output, multiplies it with
+            inputs rounded to int8, one scale for each token, and rounds embedding tables to int8, one scale a row.
 
     Returns:
         The layers, and which initializers to add and to drop.
     """
     if has_subgraphs(model.graph.node):
         return KernelGraph()
-    writer = _Writer(model.graph, initializers)
+    writer = _Writer(model.graph, initializers, precision)
     if not writer.run():
         return KernelGraph()
     model.opset_import.append(helper.make_opsetid(DOMAIN, OPSET))
@@ -93,8 +107,9 @@ def rewrite_graph(model: ModelProto, initializers: Mapping[str, StoredTensor]) -
 class _Writer:
     """Goes through the nodes in order and writes each as it is, or the operator that replaces it and its neighbours."""
 
-    def __init__(self, graph: GraphProto, initializers: Mapping[str, StoredTensor]) -> None:
+    def __init__(self, graph: GraphProto, initializers: Mapping[str, StoredTensor], precision: Precision) -> None:
         self._graph = graph
+        self._precision = precision
         self._initializers = initializers
         self._index = GraphIndex(graph)
         self._nodes: list[NodeProto] = []
@@ -107,7 +122,7 @@ class _Writer:
     def run(self) -> bool:
         patterns = find_patterns(self._index, self._initializers)
         kinds = {out: self._kind(linear) for out, linear in patterns.linears.items()}
-        if "sparse" not in kinds.values():
+        if not {"sparse", "int8"} & set(kinds.values()):
             return False
         attentions = {
             block.nodes[-1]: block
@@ -140,8 +155,10 @@ class _Writer:
     def _kind(self, linear: Linear) -> LayerKind | None:
         """The product for a layer; None where the library has none for its shape."""
         stored = self._initializers[linear.weight]
+        in_features, out_features = stored.shape
+        if self._precision == "int8" and in_features % 4 == out_features % QUAD == 0:
+            return "int8" if in_features <= _MOST_INT8_INPUTS else None
         sparse = stored.nonzeros() / max(1, stored.elements) < BREAK_EVEN_DENSITY
-        out_features = stored.shape[1]
         if sparse and out_features % QUAD == 0:
             return "sparse"
         return "dense" if out_features % GROUP == 0 else None
@@ -149,8 +166,39 @@ class _Writer:
     def _write_plain(self, node: NodeProto) -> None:
         for name in node.input:
             self._unpack(name)
-        self._nodes.append(node)
+        if self._precision == "int8" and self._is_lookup(node):
+            self._write_lookup(node)
+        else:
+            self._nodes.append(node)
         self._plain.update(node.output)
+
+    def _is_lookup(self, node: NodeProto) -> bool:
+        """Whether a node takes rows of a large fp32 table."""
+        table = self._initializers.get(node.input[0]) if node.op_type == "Gather" and node.domain == "" else None
+        return (
+            table is not None
+            and table.data_type == TensorProto.FLOAT
+            and len(table.shape) == 2
+            and table.shape[0] >= _SMALLEST_TABLE
+            and attributes(node).get("axis", 0) == 0
+        )
+
+    def _write_lookup(self, node: NodeProto) -> None:
+        """Rows of int8 times their scales, in standard operators."""
+        name, rows = node.input
+        rounded = f"{name}/int8"
+        if name not in self.result.contained:
+            values, scale = round_rows(self._initializers[name].array())
+            self._new_array(rounded, values)
+            self._new_array(f"{name}/scale", scale[:, None])
+            self.result.contained[name] = values.nbytes + scale.nbytes
+        out = node.output[0]
+        self._nodes += [
+            helper.make_node("Gather", [rounded, rows], [f"{out}/int8"], axis=0),
+            helper.make_node("Gather", [f"{name}/scale", rows], [f"{out}/scale"], axis=0),
+            helper.make_node("Cast", [f"{out}/int8"], [f"{out}/float"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", [f"{out}/float", f"{out}/scale"], [out]),
+        ]
 
     def _write_attention(self, block: AttentionBlock, kinds: Sequence[LayerKind | None]) -> None:
         first = kinds[0]
@@ -195,11 +243,11 @@ class _Writer:
             inputs += [self._pack(head.norm.residual), head.norm.gamma, head.norm.beta]
             settings["epsilon"] = float(head.norm.epsilon)
         out = f"{'+'.join(linear.out for linear in linears)}/packed"
-        if kind == "sparse":
+        if kind != "dense":
             packed = self._packed_weight
             settings |= {"slice": packed.slice, "block": packed.block}
         self._add(
-            "SparseLinear" if kind == "sparse" else "DenseLinear",
+            _OPERATORS[kind],
             inputs,
             out,
             out_features=sum(widths),
@@ -229,15 +277,20 @@ class _Writer:
             self.result.contained |= {tensor.name: tensor.elements * 4 for tensor in stored}
             shape = (out_features // GROUP, in_features, GROUP)
             return [self._new(f"{name}/grouped", TensorProto.FLOAT, shape, lambda: _in_groups(stacked()))]
-        packed = self._packed_weight = pack_sparse(np.ascontiguousarray(stacked()))
+        weight, scale = np.ascontiguousarray(stacked()), None
+        if kind == "int8":
+            weight, scale = round_rows(weight)
+        packed = self._packed_weight = pack_sparse(weight)
         nonzeros = [tensor.nonzeros() for tensor in stored]
+        size = packed.nbytes + (0 if scale is None else scale.nbytes)
         for tensor, count in zip(stored, nonzeros, strict=True):
-            self.result.contained[tensor.name] = packed.nbytes * count // max(1, sum(nonzeros))
+            self.result.contained[tensor.name] = size * count // max(1, sum(nonzeros))
         return [
             self._new_array(f"{name}/values", packed.values),
             self._new_array(f"{name}/columns", packed.columns),
             self._new_array(f"{name}/rows", packed.rows),
             self._new_array(f"{name}/widths", packed.widths),
+            *([] if scale is None else [self._new_array(f"{name}/scale", scale)]),
         ]
 
     def _bias_input(self, name: str, linears: Sequence[Linear], widths: Sequence[int]) -> str:
@@ -291,6 +344,18 @@ class _Writer:
         values = [value for value in self._graph.value_info if value.name in wanted]
         self._graph.ClearField("value_info")
         self._graph.value_info.extend(values)
+
+
+def round_rows(weight: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Round a float matrix [rows, columns] to int8, symmetrically, with one scale for each row.
+
+    Returns:
+        int8 [rows, columns] in [-127, 127] and float32 [rows]; their product differs from the weight by at most half a
+        scale. A row of zeros has scale 1.
+    """
+    largest = np.abs(weight).max(axis=1, initial=0.0)
+    scale = np.where(largest > 0, largest / 127, 1.0).astype(np.float32)
+    return np.rint(weight / scale[:, None]).clip(-127, 127).astype(np.int8), scale
 
 
 def _in_groups(weight: NDArray[Any]) -> NDArray[Any]:

@@ -18,7 +18,7 @@ from sdp_onnx.sparse_format import SparseWeight, unpack_sparse
 
 
 def kernel_weights(model: ModelProto, initializers: Mapping[str, StoredTensor]) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Name and array [in_features, out_features] of each parameter inside a linear operator.
+    """Name and float32 array [in_features, out_features] of each parameter inside a linear operator.
 
     Raises:
         ModelFileError: an operator's tensors are missing or contradict each other.
@@ -47,9 +47,8 @@ def kernel_records(model: ModelProto, initializers: Mapping[str, StoredTensor]) 
     holders: dict[str, set[str]] = {}
     for node in model.graph.node:
         if node.domain == DOMAIN and node.op_type in _READERS:
-            count = 5 if node.op_type == "SparseLinear" else 2
             names = [name.decode() for name in attributes(node).get("weights", [])]
-            holders |= {name: set(node.input[1:count]) for name in names}
+            holders |= {name: set(node.input[1 : 1 + _HOLDERS[node.op_type]]) for name in names}
     counted = {name: (array.shape, int(np.count_nonzero(array))) for name, array in kernel_weights(model, initializers)}
     records = []
     for name, (shape, nonzeros) in counted.items():
@@ -59,7 +58,7 @@ def kernel_records(model: ModelProto, initializers: Mapping[str, StoredTensor]) 
             TensorRecord(
                 name=name,
                 shape=shape,
-                dtype="float32",
+                dtype=next(initializers[h].record().dtype for h in holders[name] if h.endswith(_CONTENT)),
                 elements=math.prod(shape),
                 zeros=math.prod(shape) - nonzeros,
                 encoding="kernel",
@@ -90,4 +89,15 @@ def _dense(node: NodeProto, settings: Mapping[str, Any], initializers: Mapping[s
     return grouped.transpose(0, 2, 1).reshape(settings["out_features"], settings["in_features"])
 
 
-_READERS = {"SparseLinear": _sparse, "DenseLinear": _dense}
+def _int8(node: NodeProto, settings: Mapping[str, Any], initializers: Mapping[str, StoredTensor]) -> NDArray[Any]:
+    scale = initializers[node.input[5]].array()
+    return np.asarray(_sparse(node, settings, initializers) * scale[:, None])
+
+
+_READERS = {"SparseLinear": _sparse, "SparseLinearInt8": _int8, "DenseLinear": _dense}
+
+# The initializer that tells a weight's element type.
+_CONTENT = ("/values", "/grouped")
+
+# Initializers that hold the weight, after the first input.
+_HOLDERS = {"SparseLinear": 4, "SparseLinearInt8": 5, "DenseLinear": 1}

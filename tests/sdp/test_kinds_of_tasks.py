@@ -6,8 +6,10 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
 from safetensors.torch import load_file
 
+from sdp_onnx.operator_library import has_library
 from toy import save_tiny_model, sdp, toy_rows, write_project
 
 
@@ -63,6 +65,25 @@ def test_an_export_beyond_the_tolerance_fails_and_nothing_appears(finished: Path
     assert "1e-12" in done.stderr
     assert "Traceback" not in done.stderr
     assert (project / "runs/toy/4-export/model.onnx").read_bytes() == before
+
+
+@pytest.mark.skipif(not has_library(), reason="installed without a C++ compiler")
+def test_an_export_in_int8_is_smaller_and_scored_as_it_is(finished: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(finished, project, symlinks=True)
+    exported = project / "runs/toy/4-export"
+    before = (exported / "model.onnx").stat().st_size
+    sdp("export", "toy.toml", "--set", 'export.precision="int8"', cwd=project, check=True)
+    assert (exported / "model.onnx").stat().st_size < before
+    assert read(exported / "metrics.json")["torch"]["tolerance"] == 0.2
+    content = json.loads(sdp("inspect", "runs/toy/4-export/model.onnx", "--json", cwd=project, check=True).stdout)
+    assert content["operators"]["sdp.SparseLinearInt8"] == 8
+    assert {t["dtype"] for t in content["tensors"] if t["encoding"] == "kernel"} == {"int8"}
+    refused = sdp(
+        "export", "toy.toml", "--set", 'export.precision="int8"', "--set", 'export.encoding="coo"', cwd=project
+    )
+    assert refused.returncode == 2
+    assert "needs the operator library" in refused.stderr
 
 
 def test_the_exit_code_is_the_verdict(finished: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from sdp_onnx import operator_library
 from sdp_onnx.encode import encode_model
 from sdp_onnx.errors import OperatorLibraryError
 from sdp_onnx.inspect import inspect_model
+from sdp_onnx.kernel_graph import round_rows
 from sdp_onnx.kernel_weights import kernel_weights
 from sdp_onnx.model_file import load_structure, stored_tensors
 from sdp_onnx.operator_library import has_library, instruction_set, library_path
@@ -173,3 +174,54 @@ def test_impossible_kernels_are_refused(pruned: Path, tmp_path: Path, monkeypatc
     options.register_custom_ops_library(os.fspath(library_path()))
     with pytest.raises(Exception, match="abacus"):
         ort.InferenceSession(tmp_path / "kernel.onnx", options, providers=["CPUExecutionProvider"])
+
+
+def test_rows_are_rounded_to_the_nearest_of_255_steps() -> None:
+    weight = np.random.default_rng(0).standard_normal((6, 50)).astype(np.float32)
+    weight[2] = 0
+    rounded, scale = round_rows(weight)
+    assert rounded.dtype == np.int8
+    assert (np.abs(rounded).max(axis=1) == np.where(np.arange(6) == 2, 0, 127)).all()
+    assert (np.abs(rounded * scale[:, None] - weight) <= scale[:, None] * 0.5001).all()
+
+
+@pytest.mark.parametrize("sparsity", [0.9, 0.0])
+def test_an_int8_encoder_is_close_and_small(
+    sparsity: float, bert_file: Path, tmp_path: Path, make_batch: Callable[..., Any], input_names: dict[str, Any]
+) -> None:
+    prune(bert_file, tmp_path / "pruned.onnx", sparsity)
+    target = tmp_path / "int8.onnx"
+    records = encode_model(tmp_path / "pruned.onnx", target, encoding="kernel", precision="int8", metadata={})
+    check_file(target)
+    assert operators(target)["SparseLinearInt8"] == 4 * operators(bert_file)["Attention"]
+    inside = [record for record in records if record.encoding == "kernel" and len(record.shape) == 2]
+    assert sum(r.bytes for r in inside) < 0.5 * sum(r.elements * 4 for r in inside)
+    inputs = make_batch(input_names["bert"], 3, 20)
+    expected = np.asarray(create_session(tmp_path / "pruned.onnx").run(None, inputs)[0])
+    got = np.asarray(create_session(target).run(None, inputs)[0])
+    assert 0 < np.abs(got - expected).max() < 0.05 * np.abs(expected).max()
+    before = {t.name: numpy_helper.to_array(t) for t in onnx.load(tmp_path / "pruned.onnx").graph.initializer}
+    model = load_structure(target)
+    for name, array in kernel_weights(model, {t.name: t for t in stored_tensors(model, target)}):
+        assert (array[before[name] == 0] == 0).all()
+        assert np.abs(array - before[name]).max() < np.abs(before[name]).max() / 200
+
+
+def test_a_large_embedding_table_becomes_rows_of_int8(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    table = rng.standard_normal((300, 8)).astype(np.float32)
+    weight = rng.standard_normal((8, 16)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["table", "ids"], ["x"]), helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("ids", TensorProto.INT64, ["batch", "tokens"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(table, "table"), numpy_helper.from_array(weight, "w")],
+        value_info=[helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", "tokens", 8])],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), tmp_path / "a.onnx")
+    records = encode_model(tmp_path / "a.onnx", tmp_path / "b.onnx", encoding="kernel", precision="int8", metadata={})
+    assert {record.name: record.bytes for record in records}["table"] == 300 * (8 + 4)
+    ids = rng.integers(0, 300, (2, 5))
+    got = np.asarray(create_session(tmp_path / "b.onnx").run(None, {"ids": ids})[0])
+    assert np.abs(got - table[ids] @ weight).max() < 0.05 * np.abs(table[ids] @ weight).max()

@@ -106,18 +106,24 @@ def part_plans(parts: ModelParts, recipe: Recipe) -> list[PartPlan]:
     for elements in parts.prunable.values():
         kept = elements - round(elements * recipe.prune.sparsity)
         remaining += kept
-        after += _encoded_bytes(elements, kept, recipe.export.encoding)
+        after += _encoded_bytes(elements, kept, recipe)
     other = parts.encoder_other
     encoder = PartPlan("encoder", parts.encoder, remaining + other, parts.encoder * 4, after + other * 4)
     return [
-        _untouched("embeddings", parts.embeddings),
+        _untouched("embeddings", parts.embeddings, 1 if recipe.export.precision == "int8" else FLOAT_BYTES),
         encoder,
         _untouched("rest", parts.rest),
     ]
 
 
-def _encoded_bytes(elements: int, kept: int, encoding: str) -> int:
+def _encoded_bytes(elements: int, kept: int, recipe: Recipe) -> int:
     """What a weight takes when it is stored as the recipe says."""
+    encoding = recipe.export.encoding
+    if recipe.export.precision == "int8":
+        density = kept / elements
+        # A block of four is stored if any of its weights is kept.
+        filled = density if recipe.prune.pattern == "1x4" else 1 - (1 - density) ** 4
+        return sparse_bytes(elements // 4, round(elements / 4 * filled))
     sizes = {"dense": dense_bytes(elements, FLOAT_BYTES), "coo": coo_bytes(kept, FLOAT_BYTES)}
     by_kernel = encoding == "kernel" or (encoding == "auto" and has_library())
     if by_kernel and kept < BREAK_EVEN_DENSITY * elements:
@@ -125,5 +131,5 @@ def _encoded_bytes(elements: int, kept: int, encoding: str) -> int:
     return sizes[encoding] if encoding in sizes else min(sizes.values())
 
 
-def _untouched(name: str, parameters: int) -> PartPlan:
-    return PartPlan(name, parameters, parameters, parameters * FLOAT_BYTES, parameters * FLOAT_BYTES)
+def _untouched(name: str, parameters: int, bytes_each: int = FLOAT_BYTES) -> PartPlan:
+    return PartPlan(name, parameters, parameters, parameters * FLOAT_BYTES, parameters * bytes_each)
