@@ -74,29 +74,43 @@ SDP_INLINE void sparse_slice(const Sums& sums, const SparseMatrix& m, int block,
   for (int g = 0; g < G; ++g) inputs[g] = x + g * x_stride + static_cast<size_t>(slice) * m.slice * kStep;
 
   for (int quad = 0; quad < rows; quad += 4) {
+    // The loops over rows and groups are unrolled by order: GCC keeps the sums in registers only where every index is a
+    // constant, and a detour over the stack costs as much as a third of a quad's products.
     typename Sums::Sum sum[4][G];
     float* out[4];
-    for (int r = 0; r < 4; ++r) {
-      const int local = first_row + row[quad + r];
-      out[r] = y + static_cast<size_t>(local) * kTokens;
-      for (int g = 0; g < G; ++g) sum[r][g] = starts ? sums.first(local) : Sums::resume(out[r] + g * y_stride);
+#pragma GCC unroll 4
+    for (int r = 0; r < 4; ++r) out[r] = y + static_cast<size_t>(first_row + row[quad + r]) * kTokens;
+    if (starts) {
+#pragma GCC unroll 4
+      for (int r = 0; r < 4; ++r)
+#pragma GCC unroll 4
+        for (int g = 0; g < G; ++g) sum[r][g] = sums.first(first_row + row[quad + r]);
+    } else {
+#pragma GCC unroll 4
+      for (int r = 0; r < 4; ++r)
+#pragma GCC unroll 4
+        for (int g = 0; g < G; ++g) sum[r][g] = Sums::resume(out[r] + g * y_stride);
     }
 #pragma GCC unroll 2
     for (int j = *width++; j > 0; --j) {
 #pragma GCC unroll 4
       for (int r = 0; r < 4; ++r) {
         const size_t at = column[r] * kStep;
-#pragma GCC unroll 8
+#pragma GCC unroll 4
         for (int g = 0; g < G; ++g) sum[r][g] = Sums::add(sum[r][g], value + 4 * r, inputs[g] + at);
       }
       value += 16;
       column += 4;
     }
     if (!ends) {
+#pragma GCC unroll 4
       for (int r = 0; r < 4; ++r)
+#pragma GCC unroll 4
         for (int g = 0; g < G; ++g) Sums::suspend(out[r] + g * y_stride, sum[r][g]);
     } else {
+#pragma GCC unroll 4
       for (int r = 0; r < 4; ++r)
+#pragma GCC unroll 4
         for (int g = 0; g < G; ++g)
           store(out[r] + g * y_stride,
                 activate(sums.last(sum[r][g], first_row + row[quad + r], first_group + g), activation));
