@@ -10,22 +10,36 @@ namespace sdp {
 namespace {
 
 constexpr float kLeftOut = -INFINITY;
+constexpr float kLog2e = 1.44269504f;
+
+// With fewer keys rounding them takes longer than it saves.
+constexpr int kFewestInt8Keys = 112;
+// Up to this many, sums of shares (255) times values (127) stay within 32 bits.
+constexpr int kMostInt8Keys = 1 << 16;
 
 // What the queries of one sequence (and head, where heads differ) see.
 struct Sight {
-  bool same;                // for every query, as with padding: `key_bias` says it all
-  int keys;                 // up to the last key that any query sees
-  std::vector<float> bias;  // [keys]
+  bool same;                 // for every query, as with padding: `key_bias` says it all
+  int keys;                  // up to the last key that any query sees
+  std::vector<float> bias;   // [keys]
+  std::vector<int32_t> seen; // [keys, rounded up to a group]: -1 for a key that some query may see
+
+  void add(bool visible) {
+    bias.push_back(visible ? 0.0f : kLeftOut);
+    seen.push_back(visible ? -1 : 0);
+  }
+  int groups() const { return (keys + kTokensPerGroup - 1) / kTokensPerGroup; }
 };
 
-// `rows` rows of the mask: one for all queries, or one each.
+// `rows` rows of the mask: one for all queries, or one each. Without a mask, every key is seen.
 Sight look(const uint8_t* mask, int64_t rows, int64_t tokens) {
-  Sight sight{true, static_cast<int>(tokens), {}};
+  Sight sight{true, static_cast<int>(tokens), {}, {}};
   for (int64_t query = 1; query < rows && sight.same; ++query)
     sight.same = std::equal(mask, mask + tokens, mask + query * tokens);
-  if (sight.same)
+  if (sight.same && mask != nullptr)
     while (sight.keys > 1 && !mask[sight.keys - 1]) --sight.keys;
-  for (int key = 0; key < sight.keys; ++key) sight.bias.push_back(mask[key] || !sight.same ? 0.0f : kLeftOut);
+  for (int key = 0; key < sight.keys; ++key) sight.add(mask == nullptr || mask[key] || !sight.same);
+  sight.seen.resize(static_cast<size_t>(sight.groups()) * kTokensPerGroup, 0);
   return sight;
 }
 
@@ -39,10 +53,42 @@ void spread(const uint8_t* mask, int64_t tokens, int64_t first, int groups, floa
       }
 }
 
+// Keys and values of all heads as bytes; see AttentionI8.
+struct Rounded {
+  size_t groups, size;  // of a sequence, of a head
+  Buffer<int8_t> k, v;
+  Buffer<float> k_scale, v_scale;
+  Buffer<int32_t> k_sum, v_sum;
+
+  Rounded(size_t heads, size_t groups_of_keys, size_t head_size)
+      : groups(groups_of_keys),
+        size(head_size),
+        k(heads * groups * kTokensPerGroup * size),
+        v(heads * groups * kTokensPerGroup * size),
+        k_scale(heads * groups * kTokensPerGroup),
+        v_scale(heads * size),
+        k_sum(heads * groups * kTokensPerGroup),
+        v_sum(heads * size) {}
+
+  void fill(const Kernels& kernels, size_t head, const float* keys, const float* values, size_t stride,
+            const Sight& sight) const {
+    const size_t first = head * groups;
+    const int width = static_cast<int>(size);
+    for (int g = 0; g < sight.groups(); ++g) {
+      const size_t at = (first + g) * kTokensPerGroup;
+      kernels.quantize_keys(keys + g * stride, width, k.get() + at * size, k_scale.get() + at, k_sum.get() + at);
+    }
+    kernels.quantize_values(values, stride, sight.groups(), width, sight.seen.data(),
+                            v.get() + first * kTokensPerGroup * size, v_scale.get() + head * size,
+                            v_sum.get() + head * size);
+  }
+};
+
 }  // namespace
 
-PackedAttention::PackedAttention(const OrtKernelInfo* info)
+PackedAttention::PackedAttention(const OrtKernelInfo* info, bool int8)
     : kernels_(kernels()),
+      int8_(int8),
       heads_(integer(info, "heads", 1, 1 << 12)),
       head_size_(integer(info, "head_size", 8, 1 << 12)),
       q_first_(integer(info, "q_first", 0, 1 << 20)),
@@ -82,16 +128,36 @@ void PackedAttention::compute(OrtKernelContext* context) const {
     mask_rows = given.shape[2];
     require((mask_batch == 1 || mask_batch == q.batch) && (mask_heads == 1 || mask_heads == heads_),
             "the mask has another number of sequences or heads");
-    for (int64_t i = 0; i < mask_batch * mask_heads; ++i)
-      sights.push_back(look(mask + i * mask_rows * tokens, mask_rows, tokens));
-  } else {
-    sights.push_back({true, static_cast<int>(tokens), std::vector<float>(static_cast<size_t>(tokens), 0.0f)});
   }
+  for (int64_t i = 0; i < mask_batch * mask_heads; ++i)
+    sights.push_back(look(masked_ ? mask + i * mask_rows * tokens : nullptr, mask_rows, tokens));
 
   float* y = output(context, {q.batch, q.groups, width, kTokensPerGroup});
   const int64_t pairs = (q.groups + kQueryGroups - 1) / kQueryGroups;
   const size_t stride = static_cast<size_t>(q.width) * kTokensPerGroup;
   const size_t out_stride = static_cast<size_t>(width) * kTokensPerGroup;
+  const size_t size = static_cast<size_t>(head_size_);
+  const auto seen_by = [&](int64_t sequence, int64_t head) {
+    return (mask_batch == 1 ? 0 : sequence) * mask_heads + (mask_heads == 1 ? 0 : head);
+  };
+  const auto rounds = [&](const Sight& sight) {
+    return int8_ && sight.keys >= kFewestInt8Keys && sight.keys <= kMostInt8Keys;
+  };
+  const auto part = [&](const Packed& of, int64_t sequence, int64_t first, int64_t head) {
+    return of.data + sequence * q.groups * stride + (first + head * head_size_) * kTokensPerGroup;
+  };
+
+  const bool any = std::any_of(sights.begin(), sights.end(), rounds);
+  const Rounded rounded(any ? static_cast<size_t>(q.batch * heads_) : 0, static_cast<size_t>(q.groups), size);
+  if (any)
+    parallel(context, static_cast<size_t>(q.batch * heads_), [&](size_t index) {
+      const int64_t sequence = static_cast<int64_t>(index) / heads_, head = static_cast<int64_t>(index) % heads_;
+      const Sight& sight = sights[static_cast<size_t>(seen_by(sequence, head))];
+      if (rounds(sight))
+        rounded.fill(kernels_, index, part(k, sequence, k_first_, head), part(v, sequence, v_first_, head), stride,
+                     sight);
+    });
+
   std::atomic<bool> out_of_memory{false};
   parallel(context, static_cast<size_t>(q.batch * heads_ * pairs), [&](size_t index) {
     const auto work = static_cast<int64_t>(index);
@@ -99,21 +165,37 @@ void PackedAttention::compute(OrtKernelContext* context) const {
     const int64_t head = work / pairs % heads_;
     const int64_t group = work % pairs * kQueryGroups;
     const int count = static_cast<int>(std::min<int64_t>(kQueryGroups, q.groups - group));
-    const int64_t seen = (mask_batch == 1 ? 0 : sequence) * mask_heads + (mask_heads == 1 ? 0 : head);
+    const int64_t seen = seen_by(sequence, head);
     const Sight& sight = sights[static_cast<size_t>(seen)];
     const size_t room = static_cast<size_t>(sight.keys) * count * kTokensPerGroup;
     try {
       const Buffer<float> scratch(sight.same ? room : 2 * room);
+      const float* bias = sight.same ? nullptr : scratch.get() + room;
       if (!sight.same)
         spread(mask + seen * mask_rows * tokens, tokens, group * kTokensPerGroup, count, scratch.get() + room);
-      const float* keys = k.data + sequence * q.groups * stride + (k_first_ + head * head_size_) * kTokensPerGroup;
-      const float* values = v.data + sequence * q.groups * stride + (v_first_ + head * head_size_) * kTokensPerGroup;
-      const int64_t at = sequence * q.groups + group;
-      kernels_.attention({q.data + at * stride + (q_first_ + head * head_size_) * kTokensPerGroup, keys, values,
-                          y + at * out_stride + head * head_size_ * kTokensPerGroup, stride, out_stride,
-                          static_cast<int>(head_size_), sight.keys, scale_, sight.bias.data(),
-                          sight.same ? nullptr : scratch.get() + room, scratch.get()},
-                         count);
+      const float* queries = part(q, sequence, q_first_, head) + group * stride;
+      float* out = y + (sequence * q.groups + group) * out_stride + head * head_size_ * kTokensPerGroup;
+      if (!rounds(sight)) {
+        kernels_.attention({queries, part(k, sequence, k_first_, head), part(v, sequence, v_first_, head), out, stride,
+                            out_stride, static_cast<int>(size), sight.keys, scale_, sight.bias.data(), bias,
+                            scratch.get()},
+                           count);
+        return;
+      }
+      const Buffer<uint8_t> bytes(count * size * kTokensPerGroup);
+      const Buffer<uint8_t> shares((sight.keys + 3) / 4 * static_cast<size_t>(count) * kTokensPerGroup * 4);
+      float query_scale[kQueryGroups * kTokensPerGroup];
+      for (int g = 0; g < count; ++g)
+        kernels_.quantize(queries + g * stride, static_cast<int>(size), bytes.get() + g * size * kTokensPerGroup,
+                          query_scale + g * kTokensPerGroup);
+      const size_t one = static_cast<size_t>(sequence * heads_ + head);
+      const size_t first = one * rounded.groups * kTokensPerGroup;
+      kernels_.attention_i8({bytes.get(), query_scale, rounded.k.get() + first * size, rounded.k_scale.get() + first,
+                             rounded.k_sum.get() + first, rounded.v.get() + first * size,
+                             rounded.v_scale.get() + one * size, rounded.v_sum.get() + one * size, out, out_stride,
+                             static_cast<int>(size), sight.keys, scale_ * kLog2e, sight.bias.data(), bias,
+                             scratch.get(), shares.get()},
+                            count);
     } catch (const std::bad_alloc&) {
       out_of_memory = true;
     }

@@ -38,7 +38,7 @@ struct SparseMatrix {
   int slices() const { return (columns + slice - 1) / slice; }
 };
 
-// One row block times consecutive groups of tokens.
+// A product with consecutive groups of tokens; `matrix` is null where the weights are dense and given beside it.
 struct ProductF32 {
   const SparseMatrix* matrix;
   const float* bias;  // [rows]
@@ -69,6 +69,28 @@ struct Attention {
   float* scores;          // room for [keys][query groups * 16]
 };
 
+// The same on bytes. Queries have zero point 128 and a scale each, keys a scale each, values a scale for each feature;
+// the softmax is rounded to shares of its largest term in steps of 1/255.
+struct AttentionI8 {
+  const uint8_t* q;      // [query groups][head_size / 4][16][4]
+  const float* q_scale;  // [query groups][16]
+  const int8_t* k;       // [key groups][head_size / 4][16][4]
+  const float* k_scale;  // [key groups][16]
+  const int32_t* k_sum;  // [key groups][16]: of the bytes of a key, which corrects for the queries' zero point
+  const int8_t* v;       // [key groups][head_size][16]
+  const float* v_scale;  // [head_size]
+  const int32_t* v_sum;  // [head_size]
+  float* out;            // [query groups][out_stride]
+  size_t out_stride;
+  int head_size;
+  int keys;
+  float scale;            // log2(e) times the factor of the scores
+  const float* key_bias;  // as in Attention, like `mask` and `scores`
+  const float* mask;
+  float* scores;
+  uint8_t* shares;  // room for [keys / 4, rounded up][query groups][16][4]
+};
+
 struct Kernels {
   const char* name;
   int groups_at_once;  // groups of tokens in a sparse product's registers
@@ -78,14 +100,23 @@ struct Kernels {
   void (*sparse_i8)(const ProductI8&, int block, const uint8_t* x, size_t x_stride, const float* scale, int groups,
                     float* y, size_t y_stride);
   // The product with a dense matrix stored like activations, [rows / 16][columns][16]; `rows` a multiple of 16.
-  void (*dense_f32)(const float* matrix, const float* bias, Activation, int first_row, int last_row, int columns,
-                    const float* x, size_t x_stride, int groups, float* y, size_t y_stride);
+  void (*dense_f32)(const ProductF32&, const float* matrix, int first_row, int last_row, int columns, const float* x,
+                    size_t x_stride, int groups, float* y, size_t y_stride);
+  // The same of int8 weights, stored like quantized activations: [rows / 16][columns / 4][16][4].
+  void (*dense_i8)(const ProductI8&, const int8_t* matrix, int first_row, int last_row, int columns, const uint8_t* x,
+                   size_t x_stride, const float* scale, int groups, float* y, size_t y_stride);
   // q[width / 4][16][4] = round(x / scale) + 128 with scale[token] = max |x| / 127.
   void (*quantize)(const float* x, int width, uint8_t* q, float* scale);
   // y = (x + residual - mean) / sqrt(variance + epsilon) * gamma + beta, over the features of each token.
   void (*layer_norm)(const float* x, const float* residual, const float* gamma, const float* beta, float epsilon,
                      int width, float* y);
   void (*attention)(const Attention&, int query_groups);
+  // The keys of a group, and the values of all groups of a head, as AttentionI8 takes them. `seen` [groups][16] is -1 for
+  // keys that count and 0 for the others.
+  void (*quantize_keys)(const float* k, int head_size, int8_t* out, float* scale, int32_t* sum);
+  void (*quantize_values)(const float* v, size_t stride, int groups, int head_size, const int32_t* seen, int8_t* out,
+                          float* scale, int32_t* sum);
+  void (*attention_i8)(const AttentionI8&, int query_groups);
   // [tokens][width] row-major to [width][16] and back; tokens beyond `tokens` are zero.
   void (*pack)(const float* x, int tokens, int width, float* y);
   void (*unpack)(const float* x, int tokens, int width, float* y);

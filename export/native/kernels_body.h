@@ -161,51 +161,79 @@ inline void sparse_i8(const ProductI8& product, int block, const uint8_t* x, siz
          y_stride, product.activation);
 }
 
-// sum[r][g] += matrix[k][r] * x[g][k], r < R: the one dense product, of weights and of attention's queries and keys.
-template <int R, int G>
-SDP_INLINE void dense_sums(const float* matrix, int columns, const float* x, size_t x_stride, Floats (&sum)[R][G]) {
-  for (int k = 0; k < columns; ++k) {
-    Floats input[G];
-    for (int g = 0; g < G; ++g) input[g] = load(x + g * x_stride + static_cast<size_t>(k) * kTokens);
+// sum[r][g] += matrix[k][r] * x[g][k], r < R: the one dense product, of weights and of attention's queries and keys. Both
+// matrices are [elements][16], an element four bytes as in a sparse product.
+template <class Sums, int R, int G>
+SDP_INLINE void dense_sums(const char* matrix, int elements, const char* x, size_t x_stride,
+                           typename Sums::Sum (&sum)[R][G]) {
+  constexpr size_t kStep = kTokens * 4;
+  for (int k = 0; k < elements; ++k) {
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 2
-      for (int g = 0; g < G; ++g) sum[r][g] = fma(matrix[static_cast<size_t>(k) * kTokens + r], input[g], sum[r][g]);
+      for (int g = 0; g < G; ++g) sum[r][g] = Sums::add(sum[r][g], matrix + k * kStep + 4 * r, x + g * x_stride + k * kStep);
   }
 }
 
 constexpr int kDenseRows = SDP_LANES == 16 ? 8 : 4;
 
-template <int G>
-void dense_tile(const float* matrix, const float* bias, Activation activation, int first_row, int last_row, int columns,
-                const float* x, size_t x_stride, float* y, size_t y_stride) {
+template <int G, class Sums>
+void dense_tile(const Sums& sums, const char* matrix, int first_row, int last_row, int elements, const char* x,
+                size_t x_stride, int first_group, float* y, size_t y_stride, Activation activation) {
+  constexpr size_t kStep = kTokens * 4;
   for (int row = first_row; row < last_row; row += kDenseRows) {
-    Floats sum[kDenseRows][G];
+    typename Sums::Sum sum[kDenseRows][G];
+#pragma GCC unroll 8
     for (int r = 0; r < kDenseRows; ++r)
-      for (int g = 0; g < G; ++g) sum[r][g] = all(bias[row + r]);
-    const size_t group = static_cast<size_t>(row / kTokens) * columns * kTokens;
-    dense_sums(matrix + group + row % kTokens, columns, x, x_stride, sum);
+#pragma GCC unroll 2
+      for (int g = 0; g < G; ++g) sum[r][g] = sums.first(row + r);
+    const char* rows = matrix + static_cast<size_t>(row / kTokens) * elements * kStep + row % kTokens * 4;
+    dense_sums<Sums>(rows, elements, x, x_stride, sum);
+#pragma GCC unroll 8
     for (int r = 0; r < kDenseRows; ++r)
+#pragma GCC unroll 2
       for (int g = 0; g < G; ++g)
-        store(y + g * y_stride + static_cast<size_t>(row + r) * kTokens, activate(sum[r][g], activation));
+        store(y + g * y_stride + static_cast<size_t>(row + r) * kTokens,
+              activate(sums.last(sum[r][g], row + r, first_group + g), activation));
   }
 }
 
-inline void dense_f32(const float* matrix, const float* bias, Activation activation, int first_row, int last_row,
-                      int columns, const float* x, size_t x_stride, int groups, float* y, size_t y_stride) {
+template <class Sums>
+void dense(const Sums& sums, const void* matrix, int first_row, int last_row, int elements, const char* x,
+           size_t x_stride, int groups, float* y, size_t y_stride, Activation activation) {
+  const char* rows = static_cast<const char*>(matrix);
   int g = 0;
   if constexpr (SDP_LANES == 16)
     for (; g + 1 < groups; g += 2)
-      dense_tile<2>(matrix, bias, activation, first_row, last_row, columns, x + g * x_stride, x_stride, y + g * y_stride,
-                    y_stride);
+      dense_tile<2>(sums, rows, first_row, last_row, elements, x + g * x_stride, x_stride, g, y + g * y_stride, y_stride,
+                    activation);
   for (; g < groups; ++g)
-    dense_tile<1>(matrix, bias, activation, first_row, last_row, columns, x + g * x_stride, x_stride, y + g * y_stride,
-                  y_stride);
+    dense_tile<1>(sums, rows, first_row, last_row, elements, x + g * x_stride, x_stride, g, y + g * y_stride, y_stride,
+                  activation);
+}
+
+inline void dense_f32(const ProductF32& product, const float* matrix, int first_row, int last_row, int columns,
+                      const float* x, size_t x_stride, int groups, float* y, size_t y_stride) {
+  dense(F32Sums{product}, matrix, first_row, last_row, columns, reinterpret_cast<const char*>(x), x_stride * 4, groups,
+        y, y_stride, product.activation);
+}
+
+inline void dense_i8(const ProductI8& product, const int8_t* matrix, int first_row, int last_row, int columns,
+                     const uint8_t* x, size_t x_stride, const float* scale, int groups, float* y, size_t y_stride) {
+  dense(I8Sums{product, scale}, matrix, first_row, last_row, columns / 4, reinterpret_cast<const char*>(x), x_stride,
+        groups, y, y_stride, product.activation);
+}
+
+// The largest |value(k)|. Positive floats are ordered like their bits, and a NaN is above them all, so that it is not lost.
+template <class Value>
+SDP_INLINE Floats largest_magnitude(int count, const Value& value) {
+  Ints largest = all_ints(0);
+  for (int k = 0; k < count; ++k) largest = max(largest, bits(abs(value(k))));
+  return from_bits(largest);
 }
 
 inline void quantize(const float* x, int width, uint8_t* q, float* scale) {
-  Floats largest = all(0.0f);
-  for (int k = 0; k < width; ++k) largest = max(largest, abs(load(x + static_cast<size_t>(k) * kTokens)));
+  const Floats largest = largest_magnitude(width, [&](int k) { return load(x + static_cast<size_t>(k) * kTokens); });
   // A token of zeros has scale zero; its inverse only has to be finite.
   store(scale, largest * (1.0f / 127));
   const Floats inverse = all(127.0f) / max(largest, all(1e-30f));
@@ -253,67 +281,11 @@ inline void layer_norm(const float* x, const float* residual, const float* gamma
     store(y + at(k), fma((load(y + at(k)) - mean) * inverse, all(gamma[k]), all(beta[k])));
 }
 
-constexpr int kKeysAtOnce = SDP_LANES == 16 ? 8 : 4;
+}  // namespace sdp::SDP_ISA
 
-template <int G>
-void attend(const Attention& a) {
-  constexpr float kLeftOut = -3.0e38f;
-  Floats largest[G], total[G];
-  for (int g = 0; g < G; ++g) largest[g] = all(kLeftOut), total[g] = all(0.0f);
+#include "attention_body.h"
 
-  // scores[key][query], the largest of each query on the way.
-  for (int key = 0; key < a.keys; key += kKeysAtOnce) {
-    Floats sum[kKeysAtOnce][G];
-    for (auto& row : sum)
-      for (Floats& s : row) s = all(0.0f);
-    dense_sums(a.k + key / kTokens * a.stride + key % kTokens, a.head_size, a.q, a.stride, sum);
-    const int here = a.keys - key < kKeysAtOnce ? a.keys - key : kKeysAtOnce;
-    for (int r = 0; r < here; ++r)
-      for (int g = 0; g < G; ++g) {
-        const size_t at = static_cast<size_t>(key + r) * G + g;
-        const Floats bias =
-            a.mask ? load(a.mask + (static_cast<size_t>(g) * a.keys + key + r) * kTokens) : all(a.key_bias[key + r]);
-        const Floats score = fma(sum[r][g], all(a.scale), bias);
-        store(a.scores + at * kTokens, score);
-        largest[g] = max(score, largest[g]);
-      }
-  }
-  for (int key = 0; key < a.keys; ++key)
-    for (int g = 0; g < G; ++g) {
-      float* score = a.scores + (static_cast<size_t>(key) * G + g) * kTokens;
-      const Floats e = exp(load(score) - largest[g]);
-      store(score, e);
-      total[g] = total[g] + e;
-    }
-
-  for (int g = 0; g < G; ++g) total[g] = all(1.0f) / total[g];
-  for (int d = 0; d < a.head_size; d += kKeysAtOnce) {
-    Floats sum[kKeysAtOnce][G];
-    for (auto& row : sum)
-      for (Floats& s : row) s = all(0.0f);
-    for (int key = 0; key < a.keys; key += kTokens) {
-      const float* v = a.v + key / kTokens * a.stride + static_cast<size_t>(d) * kTokens;
-      const int here = a.keys - key < kTokens ? a.keys - key : kTokens;
-      for (int j = 0; j < here; ++j)
-#pragma GCC unroll 8
-        for (int r = 0; r < kKeysAtOnce; ++r)
-#pragma GCC unroll 2
-          for (int g = 0; g < G; ++g)
-            sum[r][g] = fma(v[r * kTokens + j],
-                            load(a.scores + (static_cast<size_t>(key + j) * G + g) * kTokens), sum[r][g]);
-    }
-    for (int r = 0; r < kKeysAtOnce; ++r)
-      for (int g = 0; g < G; ++g)
-        store(a.out + g * a.out_stride + static_cast<size_t>(d + r) * kTokens, sum[r][g] * total[g]);
-  }
-}
-
-inline void attention(const Attention& a, int query_groups) {
-  if (query_groups == 2)
-    attend<2>(a);
-  else
-    attend<1>(a);
-}
+namespace sdp::SDP_ISA {
 
 inline void pack(const float* x, int tokens, int width, float* y) {
   for (int k = 0; k < width; ++k)
@@ -327,8 +299,8 @@ inline void unpack(const float* x, int tokens, int width, float* y) {
 }
 
 constexpr Kernels table(const char* name) {
-  return {name,     SDP_GROUPS, sparse_f32, sparse_i8, dense_f32, quantize,
-          layer_norm, attention,  pack,       unpack};
+  return {name,       SDP_GROUPS, sparse_f32,    sparse_i8,       dense_f32,    dense_i8, quantize,
+          layer_norm, attention,  quantize_keys, quantize_values, attention_i8, pack,     unpack};
 }
 
 }  // namespace sdp::SDP_ISA

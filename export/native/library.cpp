@@ -91,8 +91,12 @@ const Registered<SparseLinear> kSparseLinear{
 const Registered<SparseLinearInt8> kSparseLinearInt8{
     {"SparseLinearInt8", {kFloat, kInt8, kUint8, kUint8, kUint16, kFloat, kFloat, kFloat, kFloat, kFloat}, 7}};
 const Registered<DenseLinear> kDenseLinear{{"DenseLinear", {kFloat, kFloat, kFloat, kFloat, kFloat, kFloat}, 3}};
+const Registered<DenseLinearInt8> kDenseLinearInt8{
+    {"DenseLinearInt8", {kFloat, kInt8, kFloat, kFloat, kFloat, kFloat, kFloat}, 4}};
 const Registered<PackedAttention> kPackedAttention{
     {"PackedAttention", {kFloat, kFloat, kFloat, kInt64, kBool}, 4}};
+const Registered<PackedAttentionInt8> kPackedAttentionInt8{
+    {"PackedAttentionInt8", {kFloat, kFloat, kFloat, kInt64, kBool}, 4}};
 
 }  // namespace
 
@@ -109,7 +113,8 @@ extern "C" __attribute__((visibility("default"))) OrtStatus* RegisterCustomOps(O
   static OrtStatus* const failed = []() -> OrtStatus* {
     if (OrtStatus* status = ort::create_domain("sdp", &domain)) return status;
     for (const OrtCustomOp* op : {&kPack.table, &kUnpack.table, &kSparseLinear.table, &kSparseLinearInt8.table,
-                                  &kDenseLinear.table, &kPackedAttention.table})
+                                  &kDenseLinear.table, &kDenseLinearInt8.table, &kPackedAttention.table,
+                                  &kPackedAttentionInt8.table})
       if (OrtStatus* status = ort::add_op(domain, op)) return status;
     return nullptr;
   }();

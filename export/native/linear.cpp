@@ -61,6 +61,43 @@ void run(OrtKernelContext* context, const Kernels& kernels, const Epilogue& epil
   });
 }
 
+// The input of an int8 product: rounded to bytes, one scale for each token.
+struct Quantized {
+  Packed packed;
+  size_t stride;
+  Buffer<uint8_t> bytes;
+  Buffer<float> scale;
+
+  Quantized(OrtKernelContext* context, const Kernels& kernels, int64_t in_features)
+      : packed(checked_input(context, in_features)),
+        stride(static_cast<size_t>(in_features) * kTokensPerGroup),
+        bytes(static_cast<size_t>(packed.all_groups()) * stride),
+        scale(static_cast<size_t>(packed.all_groups()) * kTokensPerGroup) {
+    parallel(context, static_cast<size_t>(packed.all_groups()), [&](size_t group) {
+      kernels.quantize(packed.data + group * stride, static_cast<int>(in_features), bytes.get() + group * stride,
+                       scale.get() + group * kTokensPerGroup);
+    });
+  }
+  const uint8_t* group(int64_t index) const { return bytes.get() + static_cast<size_t>(index) * stride; }
+  const float* scales(int64_t index) const { return scale.get() + index * kTokensPerGroup; }
+};
+
+// Rows of a dense product that are one piece of work.
+constexpr int kDenseBlock = 192;
+
+int64_t dense_blocks(int64_t rows) { return (rows + kDenseBlock - 1) / kDenseBlock; }
+
+int dense_end(int block, int64_t rows) {
+  return static_cast<int>(std::min<int64_t>((block + int64_t{1}) * kDenseBlock, rows));
+}
+
+// What an int8 product takes, beyond what an fp32 one does.
+void check_int8_features(int64_t in_features) {
+  require(in_features % 4 == 0, "in_features is not a multiple of 4");
+  // A row's sum, 127 * 255 * in_features at most, must fit 32 bits.
+  require(in_features <= 1 << 16, "in_features is more than an int8 product can sum");
+}
+
 }  // namespace
 
 Epilogue::Epilogue(const OrtKernelInfo* info, size_t first_input, int64_t width)
@@ -106,9 +143,7 @@ SparseLinearInt8::SparseLinearInt8(const OrtKernelInfo* info)
       row_scale_(constant<float>(info, 5)),
       row_sum_(static_cast<size_t>(out_features_), 0),
       epilogue_(info, 6, out_features_) {
-  require(in_features_ % 4 == 0, "in_features is not a multiple of 4");
-  // A row's sum, 127 * 255 * in_features at most, must fit 32 bits.
-  require(in_features_ <= 1 << 16, "in_features is more than an int8 product can sum");
+  check_int8_features(in_features_);
   require(row_scale_.shape == std::vector<int64_t>{out_features_}, "scales do not have out_features elements");
   const int8_t* value = static_cast<const int8_t*>(matrix_.values);
   const uint8_t* row = matrix_.row;
@@ -125,21 +160,12 @@ SparseLinearInt8::SparseLinearInt8(const OrtKernelInfo* info)
 }
 
 void SparseLinearInt8::compute(OrtKernelContext* context) const {
-  const Packed x = checked_input(context, in_features_);
-  const auto groups = static_cast<size_t>(x.all_groups());
-  const size_t x_stride = static_cast<size_t>(in_features_) * kTokensPerGroup;
-  const size_t y_stride = static_cast<size_t>(out_features_) * kTokensPerGroup;
-  const Buffer<uint8_t> quantized(groups * x_stride);
-  const Buffer<float> scale(groups * kTokensPerGroup);
-  parallel(context, groups, [&](size_t group) {
-    kernels_.quantize(x.data + group * x_stride, static_cast<int>(in_features_), quantized.get() + group * x_stride,
-                      scale.get() + group * kTokensPerGroup);
-  });
+  const Quantized x(context, kernels_, in_features_);
   const ProductI8 product{&matrix_, epilogue_.bias.data, row_scale_.data, row_sum_.data(), epilogue_.activation};
-  run(context, kernels_, epilogue_, x, out_features_, matrix_.blocks(),
+  const size_t y_stride = static_cast<size_t>(out_features_) * kTokensPerGroup;
+  run(context, kernels_, epilogue_, x.packed, out_features_, matrix_.blocks(),
       [&](int block, int64_t first, int count, float* y) {
-        kernels_.sparse_i8(product, block, quantized.get() + first * x_stride, x_stride,
-                           scale.get() + first * kTokensPerGroup, count, y, y_stride);
+        kernels_.sparse_i8(product, block, x.group(first), x.stride, x.scales(first), count, y, y_stride);
       });
 }
 
@@ -155,16 +181,44 @@ DenseLinear::DenseLinear(const OrtKernelInfo* info)
 }
 
 void DenseLinear::compute(OrtKernelContext* context) const {
-  constexpr int64_t kRows = 192;
   const Packed x = checked_input(context, in_features_);
+  const ProductF32 product{nullptr, epilogue_.bias.data, epilogue_.activation};
   const size_t x_stride = static_cast<size_t>(in_features_) * kTokensPerGroup;
   const size_t y_stride = static_cast<size_t>(out_features_) * kTokensPerGroup;
-  run(context, kernels_, epilogue_, x, out_features_, (out_features_ + kRows - 1) / kRows,
+  run(context, kernels_, epilogue_, x, out_features_, dense_blocks(out_features_),
       [&](int block, int64_t first, int groups, float* y) {
-        const int64_t first_row = block * kRows;
-        kernels_.dense_f32(weight_.data, epilogue_.bias.data, epilogue_.activation, static_cast<int>(first_row),
-                           static_cast<int>(std::min(first_row + kRows, out_features_)),
+        kernels_.dense_f32(product, weight_.data, block * kDenseBlock, dense_end(block, out_features_),
                            static_cast<int>(in_features_), x.data + first * x_stride, x_stride, groups, y, y_stride);
+      });
+}
+
+DenseLinearInt8::DenseLinearInt8(const OrtKernelInfo* info)
+    : kernels_(kernels()),
+      weight_(constant<int8_t>(info, 1)),
+      in_features_(integer(info, "in_features", 1, kMostFeatures)),
+      out_features_(integer(info, "out_features", 1, kMostFeatures)),
+      row_scale_(constant<float>(info, 2)),
+      row_sum_(static_cast<size_t>(out_features_), 0),
+      epilogue_(info, 3, out_features_) {
+  check_int8_features(in_features_);
+  require(out_features_ % kTokensPerGroup == 0, "out_features is not a multiple of 16");
+  require(weight_.shape == std::vector<int64_t>{out_features_ / kTokensPerGroup, in_features_ / 4, kTokensPerGroup, 4},
+          "the weight does not have the shape [out_features / 16, in_features / 4, 16, 4]");
+  require(row_scale_.shape == std::vector<int64_t>{out_features_}, "scales do not have out_features elements");
+  const size_t group = static_cast<size_t>(in_features_) * kTokensPerGroup;
+  for (size_t i = 0; i < weight_.size(); ++i)
+    row_sum_[i / group * kTokensPerGroup + i / 4 % kTokensPerGroup] += weight_.data[i];
+}
+
+void DenseLinearInt8::compute(OrtKernelContext* context) const {
+  const Quantized x(context, kernels_, in_features_);
+  const ProductI8 product{nullptr, epilogue_.bias.data, row_scale_.data, row_sum_.data(), epilogue_.activation};
+  const size_t y_stride = static_cast<size_t>(out_features_) * kTokensPerGroup;
+  run(context, kernels_, epilogue_, x.packed, out_features_, dense_blocks(out_features_),
+      [&](int block, int64_t first, int groups, float* y) {
+        kernels_.dense_i8(product, weight_.data, block * kDenseBlock, dense_end(block, out_features_),
+                          static_cast<int>(in_features_), x.group(first), x.stride, x.scales(first), groups, y,
+                          y_stride);
       });
 }
 

@@ -84,18 +84,44 @@ class DenseLinear {
   Epilogue epilogue_;
 };
 
-// Inputs: q, k, v packed; tokens int64 [1]; optionally mask bool, [1 or batch, 1 or heads, 1 or tokens, tokens],
-// true where a query sees a key. Attributes: heads, head_size, q_first, k_first, v_first (the first feature of each), scale.
-class PackedAttention {
+// The same with int8 weights: weight s8 [out_features / 16, in_features / 4, 16, 4], the scale of each row, then as
+// SparseLinear.
+class DenseLinearInt8 {
  public:
-  explicit PackedAttention(const OrtKernelInfo*);
+  explicit DenseLinearInt8(const OrtKernelInfo*);
   void compute(OrtKernelContext*) const;
 
  private:
   const Kernels& kernels_;
+  Tensor<int8_t> weight_;
+  int64_t in_features_, out_features_;
+  Tensor<float> row_scale_;
+  std::vector<int32_t> row_sum_;
+  Epilogue epilogue_;
+};
+
+// Inputs: q, k, v packed; tokens int64 [1]; optionally mask bool, [1 or batch, 1 or heads, 1 or tokens, tokens],
+// true where a query sees a key. Attributes: heads, head_size, q_first, k_first, v_first (the first feature of each), scale.
+class PackedAttention {
+ public:
+  explicit PackedAttention(const OrtKernelInfo* info) : PackedAttention(info, false) {}
+  void compute(OrtKernelContext*) const;
+
+ protected:
+  PackedAttention(const OrtKernelInfo*, bool int8);
+
+ private:
+  const Kernels& kernels_;
+  bool int8_;
   int64_t heads_, head_size_, q_first_, k_first_, v_first_;
   float scale_;
   bool masked_;
+};
+
+// The same on bytes, where there are so many keys that it gains.
+class PackedAttentionInt8 : public PackedAttention {
+ public:
+  explicit PackedAttentionInt8(const OrtKernelInfo* info) : PackedAttention(info, true) {}
 };
 
 }  // namespace sdp

@@ -18,6 +18,7 @@ constexpr int kParts = kTokens / SDP_LANES;
 
 typedef float F32 __attribute__((vector_size(SDP_LANES * 4)));
 typedef int32_t I32 __attribute__((vector_size(SDP_LANES * 4)));
+typedef int8_t I8 __attribute__((vector_size(SDP_LANES)));
 typedef uint32_t U32 __attribute__((vector_size(SDP_LANES * 4)));
 typedef float F32Unaligned __attribute__((vector_size(SDP_LANES * 4), aligned(4), may_alias));
 typedef int32_t I32Unaligned __attribute__((vector_size(SDP_LANES * 4), aligned(1), may_alias));
@@ -47,6 +48,13 @@ SDP_INLINE void store(float* to, const Floats& value) {
 SDP_INLINE void store_ints(void* to, const Ints& value) {
   for (int p = 0; p < kParts; ++p)
     *reinterpret_cast<I32Unaligned*>(static_cast<char*>(to) + p * SDP_LANES * 4) = value.part[p];
+}
+// The low byte of each.
+SDP_INLINE void store_bytes(int8_t* to, const Ints& value) {
+  for (int p = 0; p < kParts; ++p) {
+    const I8 bytes = __builtin_convertvector(value.part[p], I8);
+    std::memcpy(to + p * SDP_LANES, &bytes, sizeof bytes);
+  }
 }
 SDP_INLINE Floats all(float value) {
   Floats out;
@@ -80,7 +88,10 @@ SDP_EACH(Floats, to_floats, (const Ints& a), __builtin_convertvector(a.part[p], 
 SDP_EACH(Ints, bits, (const Floats& a), reinterpret_cast<I32>(a.part[p]))
 SDP_EACH(Floats, from_bits, (const Ints& a), reinterpret_cast<F32>(a.part[p]))
 SDP_EACH(Ints, operator|, (const Ints& a, const Ints& b), a.part[p] | b.part[p])
+SDP_EACH(Ints, operator&, (const Ints& a, const Ints& b), a.part[p] & b.part[p])
 SDP_EACH(Ints, operator&, (const Ints& a, int32_t b), a.part[p] & b)
+SDP_EACH(Ints, operator^, (const Ints& a, int32_t b), a.part[p] ^ b)
+SDP_EACH(Ints, max, (const Ints& a, const Ints& b), b.part[p] > a.part[p] ? b.part[p] : a.part[p])
 // Unsigned inside: these work on bits, those of NaN among them, and may carry out of the top.
 SDP_EACH(Ints, operator+, (const Ints& a, const Ints& b),
          reinterpret_cast<I32>(reinterpret_cast<U32>(a.part[p]) + reinterpret_cast<U32>(b.part[p])))
@@ -89,6 +100,7 @@ SDP_EACH(Ints, operator<<, (const Ints& a, int b), reinterpret_cast<I32>(reinter
 
 // Adding 1.5 * 2^23 leaves the nearest integer in the low bits of the sum.
 constexpr float kRound = 12582912.0f;
+constexpr int32_t kRoundBits = 0x4b400000;
 
 // e^x for x at most 88; below -87 the result is e^-87, which no sum of ours can tell from zero. Cody and Waite's
 // reduction x = n ln 2 + r, then the Taylor polynomial of e^r to r^6; relative error below 2e-7.

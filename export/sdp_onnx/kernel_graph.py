@@ -18,12 +18,17 @@ from sdp_onnx.graph_index import GraphIndex, attributes, has_subgraphs
 from sdp_onnx.kernel_patterns import AttentionBlock, Linear, find_patterns
 from sdp_onnx.model_file import StoredTensor
 from sdp_onnx.operator_library import DOMAIN, OPSET
-from sdp_onnx.sparse_format import BREAK_EVEN_DENSITY, QUAD, pack_sparse
+from sdp_onnx.sparse_format import BREAK_EVEN_DENSITY, BREAK_EVEN_INT8_DENSITY, QUAD, pack_sparse
 
-LayerKind = Literal["sparse", "dense", "int8"]
+LayerKind = Literal["sparse", "dense", "sparse-int8", "dense-int8"]
 Precision = Literal["fp32", "int8"]
 
-_OPERATORS = {"sparse": "SparseLinear", "dense": "DenseLinear", "int8": "SparseLinearInt8"}
+_OPERATORS = {
+    "sparse": "SparseLinear",
+    "dense": "DenseLinear",
+    "sparse-int8": "SparseLinearInt8",
+    "dense-int8": "DenseLinearInt8",
+}
 
 # A table with fewer rows is too small to be worth two more operators.
 _SMALLEST_TABLE = 256
@@ -122,7 +127,7 @@ class _Writer:
     def run(self) -> bool:
         patterns = find_patterns(self._index, self._initializers)
         kinds = {out: self._kind(linear) for out, linear in patterns.linears.items()}
-        if not {"sparse", "int8"} & set(kinds.values()):
+        if not {"sparse", "sparse-int8", "dense-int8"} & set(kinds.values()):
             return False
         attentions = {
             block.nodes[-1]: block
@@ -157,11 +162,19 @@ class _Writer:
         stored = self._initializers[linear.weight]
         in_features, out_features = stored.shape
         if self._precision == "int8" and in_features % 4 == out_features % QUAD == 0:
-            return "int8" if in_features <= _MOST_INT8_INPUTS else None
+            return self._int8_kind(stored)
         sparse = stored.nonzeros() / max(1, stored.elements) < BREAK_EVEN_DENSITY
         if sparse and out_features % QUAD == 0:
             return "sparse"
         return "dense" if out_features % GROUP == 0 else None
+
+    def _int8_kind(self, stored: StoredTensor) -> LayerKind | None:
+        in_features, out_features = stored.shape
+        if in_features > _MOST_INT8_INPUTS:
+            return None
+        blocks = stored.array().reshape(in_features // 4, 4, out_features).any(axis=1)
+        sparse = np.count_nonzero(blocks) < BREAK_EVEN_INT8_DENSITY * blocks.size
+        return "sparse-int8" if sparse or out_features % GROUP else "dense-int8"
 
     def _write_plain(self, node: NodeProto) -> None:
         for name in node.input:
@@ -214,7 +227,7 @@ class _Writer:
         tokens = self._tokens[block.linears[0].x]
         out = f"{block.out}/packed"
         self._add(
-            "PackedAttention",
+            "PackedAttentionInt8" if self._precision == "int8" else "PackedAttention",
             [*sources, tokens, *([block.mask] if block.mask else [])],
             out,
             heads=self._initializers[block.linears[0].weight].shape[1] // block.head_size,
@@ -243,7 +256,7 @@ class _Writer:
             inputs += [self._pack(head.norm.residual), head.norm.gamma, head.norm.beta]
             settings["epsilon"] = float(head.norm.epsilon)
         out = f"{'+'.join(linear.out for linear in linears)}/packed"
-        if kind != "dense":
+        if kind.startswith("sparse"):
             packed = self._packed_weight
             settings |= {"slice": packed.slice, "block": packed.block}
         self._add(
@@ -278,8 +291,15 @@ class _Writer:
             shape = (out_features // GROUP, in_features, GROUP)
             return [self._new(f"{name}/grouped", TensorProto.FLOAT, shape, lambda: _in_groups(stacked()))]
         weight, scale = np.ascontiguousarray(stacked()), None
-        if kind == "int8":
+        if kind.endswith("int8"):
             weight, scale = round_rows(weight)
+        if kind == "dense-int8":
+            assert scale is not None
+            self.result.contained |= {tensor.name: tensor.elements + 4 * tensor.shape[1] for tensor in stored}
+            return [
+                self._new_array(f"{name}/grouped", _in_groups(weight, 4)),
+                self._new_array(f"{name}/scale", scale),
+            ]
         packed = self._packed_weight = pack_sparse(weight)
         nonzeros = [tensor.nonzeros() for tensor in stored]
         size = packed.nbytes + (0 if scale is None else scale.nbytes)
@@ -358,7 +378,12 @@ def round_rows(weight: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.float
     return np.rint(weight / scale[:, None]).clip(-127, 127).astype(np.int8), scale
 
 
-def _in_groups(weight: NDArray[Any]) -> NDArray[Any]:
-    """[out_features, in_features] as [out_features / 16, in_features, 16], the packed layout of activations."""
+def _in_groups(weight: NDArray[Any], together: int = 1) -> NDArray[Any]:
+    """[out_features, in_features] in the packed layout of activations, `together` inputs side by side.
+
+    Returns:
+        [out_features / 16, in_features, 16], or [out_features / 16, in_features / together, 16, together].
+    """
     out_features, in_features = weight.shape
-    return np.ascontiguousarray(weight.reshape(out_features // GROUP, GROUP, in_features).transpose(0, 2, 1))
+    groups = weight.reshape(out_features // GROUP, GROUP, in_features // together, together).transpose(0, 2, 1, 3)
+    return np.ascontiguousarray(groups if together > 1 else groups[..., 0])

@@ -89,15 +89,28 @@ def _dense(node: NodeProto, settings: Mapping[str, Any], initializers: Mapping[s
     return grouped.transpose(0, 2, 1).reshape(settings["out_features"], settings["in_features"])
 
 
-def _int8(node: NodeProto, settings: Mapping[str, Any], initializers: Mapping[str, StoredTensor]) -> NDArray[Any]:
+def _sparse_int8(
+    node: NodeProto, settings: Mapping[str, Any], initializers: Mapping[str, StoredTensor]
+) -> NDArray[Any]:
     scale = initializers[node.input[5]].array()
     return np.asarray(_sparse(node, settings, initializers) * scale[:, None])
 
 
-_READERS = {"SparseLinear": _sparse, "SparseLinearInt8": _int8, "DenseLinear": _dense}
+def _dense_int8(node: NodeProto, settings: Mapping[str, Any], initializers: Mapping[str, StoredTensor]) -> NDArray[Any]:
+    grouped, scale = (initializers[name].array() for name in node.input[1:3])
+    weight = grouped.transpose(0, 2, 1, 3).reshape(settings["out_features"], settings["in_features"])
+    return np.asarray(weight * scale[:, None])
+
+
+_READERS = {
+    "SparseLinear": _sparse,
+    "SparseLinearInt8": _sparse_int8,
+    "DenseLinear": _dense,
+    "DenseLinearInt8": _dense_int8,
+}
 
 # The initializer that tells a weight's element type.
 _CONTENT = ("/values", "/grouped")
 
 # Initializers that hold the weight, after the first input.
-_HOLDERS = {"SparseLinear": 4, "SparseLinearInt8": 5, "DenseLinear": 1}
+_HOLDERS = {"SparseLinear": 4, "SparseLinearInt8": 5, "DenseLinear": 1, "DenseLinearInt8": 2}

@@ -32,6 +32,9 @@ QUAD = 4
 # does 175 GFLOP/s and onnxruntime's dense product 300, which would be 0.58; the rest is margin for other machines.
 BREAK_EVEN_DENSITY = 0.4
 
+# The same for int8 weights, of which a dense product is the library's own: share of the 1x4 blocks that hold a nonzero.
+BREAK_EVEN_INT8_DENSITY = 0.5
+
 
 @dataclass(frozen=True)
 class SparseWeight:

@@ -160,7 +160,7 @@ void check_attention(const sdp::Kernels& kernels, int keys, int groups) {
 void check_dense(const sdp::Kernels& kernels, int rows, int columns, int groups) {
   const std::vector<float> w = floats(rows * columns), bias = floats(rows), x = floats(groups * columns * 16);
   std::vector<float> y(groups * rows * 16);
-  kernels.dense_f32(w.data(), bias.data(), sdp::Activation::none, 0, rows, columns, x.data(), columns * 16, groups, y.data(), rows * 16);
+  kernels.dense_f32({nullptr, bias.data(), sdp::Activation::none}, w.data(), 0, rows, columns, x.data(), columns * 16, groups, y.data(), rows * 16);
   for (int i = 0; i < groups * rows * 16; ++i) {
     const int g = i / (rows * 16), row = i / 16 % rows, t = i % 16;
     double sum = bias[row];

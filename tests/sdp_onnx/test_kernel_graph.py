@@ -193,7 +193,9 @@ def test_an_int8_encoder_is_close_and_small(
     target = tmp_path / "int8.onnx"
     records = encode_model(tmp_path / "pruned.onnx", target, encoding="kernel", precision="int8", metadata={})
     check_file(target)
-    assert operators(target)["SparseLinearInt8"] == 4 * operators(bert_file)["Attention"]
+    layers = operators(bert_file)["Attention"]
+    assert operators(target)["SparseLinearInt8" if sparsity else "DenseLinearInt8"] == 4 * layers
+    assert operators(target)["PackedAttentionInt8"] == layers
     inside = [record for record in records if record.encoding == "kernel" and len(record.shape) == 2]
     assert sum(r.bytes for r in inside) < 0.5 * sum(r.elements * 4 for r in inside)
     inputs = make_batch(input_names["bert"], 3, 20)
