@@ -10,6 +10,7 @@ namespace sdp {
 namespace {
 
 constexpr float kLeftOut = -INFINITY;
+// Softmax to base 2.
 constexpr float kLog2e = 1.44269504f;
 
 // With fewer keys rounding them takes longer than it saves.
@@ -94,7 +95,7 @@ PackedAttention::PackedAttention(const OrtKernelInfo* info, bool int8)
       q_first_(integer(info, "q_first", 0, 1 << 20)),
       k_first_(integer(info, "k_first", 0, 1 << 20)),
       v_first_(integer(info, "v_first", 0, 1 << 20)),
-      scale_(real(info, "scale")) {
+      scale_(real(info, "scale") * kLog2e) {
   require(head_size_ % 8 == 0, "head_size is not a multiple of 8");
   size_t inputs = 0;
   check(ort::input_count(info, &inputs), "the inputs cannot be counted");
@@ -193,7 +194,7 @@ void PackedAttention::compute(OrtKernelContext* context) const {
       kernels_.attention_i8({bytes.get(), query_scale, rounded.k.get() + first * size, rounded.k_scale.get() + first,
                              rounded.k_sum.get() + first, rounded.v.get() + first * size,
                              rounded.v_scale.get() + one * size, rounded.v_sum.get() + one * size, out, out_stride,
-                             static_cast<int>(size), sight.keys, scale_ * kLog2e, sight.bias.data(), bias,
+                             static_cast<int>(size), sight.keys, scale_, sight.bias.data(), bias,
                              scratch.get(), shares.get()},
                             count);
     } catch (const std::bad_alloc&) {

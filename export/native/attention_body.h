@@ -32,7 +32,7 @@ void attend(const Attention& a) {
   for (int key = 0; key < a.keys; ++key)
     for (int g = 0; g < G; ++g) {
       float* score = a.scores + (static_cast<size_t>(key) * G + g) * kTokens;
-      const Floats e = exp(load(score) - largest[g]);
+      const Floats e = exp2(load(score) - largest[g]);
       store(score, e);
       total[g] = total[g] + e;
     }
@@ -115,19 +115,6 @@ struct ByteSums {
   }
 };
 
-// 2^x for x at most 0, to the sixteen bits or so that a byte can use: 2^x = 2^n * p(x - n), p the polynomial of degree 4
-// of e^(r ln 2).
-SDP_INLINE Floats exp2_coarse(Floats x) {
-  x = max(x, all(-126.0f));
-  const Floats shifted = x + all(kRound);
-  const Floats r = x - (shifted - all(kRound));
-  Floats sum = fma(9.61812911e-3f, r, all(5.55041087e-2f));
-  sum = fma(sum, r, all(2.40226507e-1f));
-  sum = fma(sum, r, all(6.93147181e-1f));
-  sum = fma(sum, r, all(1.0f));
-  return from_bits(bits(sum) + (bits(shifted) << 23));
-}
-
 template <int G>
 void attend_i8(const AttentionI8& a) {
   constexpr float kLeftOut = -3.0e38f;
@@ -138,7 +125,6 @@ void attend_i8(const AttentionI8& a) {
     scale[g] = load(a.q_scale + g * kTokens) * a.scale;
   }
 
-  // As in `attend`, but the exponent is one of 2: log2(e) is in the scale.
   for (int key = 0; key < a.keys; key += kKeysAtOnce) {
     Ints sum[kKeysAtOnce][G];
 #pragma GCC unroll 8

@@ -53,7 +53,7 @@ struct ProductI8 {
   Activation activation;
 };
 
-// softmax(Q K^T * scale + mask) V of one head and up to `kQueryGroups` groups of queries.
+// softmax(Q K^T * factor + mask) V of one head and up to `kQueryGroups` groups of queries.
 struct Attention {
   const float* q;  // [query groups][q_stride], each [head_size][16]
   const float* k;  // [key groups][stride]
@@ -63,7 +63,7 @@ struct Attention {
   size_t out_stride;
   int head_size;
   int keys;         // of which the last group may hold fewer than 16
-  float scale;
+  float scale;      // log2(e) times the factor of the scores: the exponentials are of base 2
   const float* key_bias;  // [keys], added to every query's scores; -infinity leaves a key out
   const float* mask;      // instead, [query groups][keys][16]; null if every query has the same
   float* scores;          // room for [keys][query groups * 16]
@@ -84,8 +84,8 @@ struct AttentionI8 {
   size_t out_stride;
   int head_size;
   int keys;
-  float scale;            // log2(e) times the factor of the scores
-  const float* key_bias;  // as in Attention, like `mask` and `scores`
+  float scale;            // as in Attention, like the next three
+  const float* key_bias;
   const float* mask;
   float* scores;
   uint8_t* shares;  // room for [keys / 4, rounded up][query groups][16][4]

@@ -114,7 +114,7 @@ class PackedAttention {
   const Kernels& kernels_;
   bool int8_;
   int64_t heads_, head_size_, q_first_, k_first_, v_first_;
-  float scale_;
+  float scale_;  // to base 2
   bool masked_;
 };
 

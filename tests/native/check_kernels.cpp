@@ -140,14 +140,14 @@ void check_attention(const sdp::Kernels& kernels, int keys, int groups) {
   const std::vector<float> q = floats(groups * stride), k = floats(all * stride), v = floats(all * stride), bias = floats(keys);
   std::vector<float> y(groups * stride), scores(static_cast<size_t>(keys) * groups * 16);
   kernels.attention({q.data(), k.data(), v.data(), y.data(), static_cast<size_t>(stride), static_cast<size_t>(stride), kSize,
-                     keys, 0.5f, bias.data(), nullptr, scores.data()}, groups);
+                     keys, 0.5f * 1.44269504f, bias.data(), nullptr, scores.data()}, groups);
   for (int i = 0; i < groups * 16; ++i) {
     std::vector<double> e(keys);
     double total = 0;
     for (int j = 0; j < keys; ++j) {
       double score = 0;
       for (int d = 0; d < kSize; ++d) score += double(q[i / 16 * stride + d * 16 + i % 16]) * k[j / 16 * stride + d * 16 + j % 16];
-      total += e[j] = std::exp(score * 0.5 + bias[j]);
+      total += e[j] = std::exp(score * 0.5 + bias[j] * std::log(2.0));
     }
     for (int d = 0; d < kSize; ++d) {
       double sum = 0;

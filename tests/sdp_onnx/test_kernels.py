@@ -302,7 +302,7 @@ def test_attention_int8(isa: str, tokens: int, mask: str) -> None:
     error = got - expected_int8_attention(inputs, seen)
     # A share on the edge between two steps may be rounded either way: by 1/255 of a value of about 4.
     assert np.abs(error).max() < 0.02
-    assert np.sqrt(np.mean(error**2)) < 2e-4
+    assert np.sqrt(np.mean(error**2)) < 5e-4
     assert np.sqrt(np.mean((got - expected_attention(inputs, seen)) ** 2)) < 0.02
 
 
