@@ -22,14 +22,13 @@ from sdp_onnx.linear_layers import LinearLayer, linear_layers
 from sdp_onnx.machine_peak import MachinePeak, measure_peak
 from sdp_onnx.operator_library import has_library, instruction_set
 from sdp_onnx.profile_events import NodeTime, ProfiledRun, read_runs
-from sdp_onnx.sparse_format import BREAK_EVEN_DENSITY
 
-Part = Literal["sparse", "dense", "int8", "attention", "rest"]
+Part = Literal["sparse", "dense", "sparse-int8", "dense-int8", "attention", "rest"]
 
 _FEWEST_RUNS = 5
 _MOST_RUNS = 32
 
-_ATTENTION = ("PackedAttention", "Attention", "MultiHeadAttention")
+_ATTENTION = ("PackedAttention", "PackedAttentionInt8", "Attention", "MultiHeadAttention")
 _DENSE = ("MatMul", "Gemm", "FusedMatMul", "FusedGemm")
 
 # onnxruntime's name for a product that it has joined with the activation after it begins with this.
@@ -45,6 +44,7 @@ class LayerProfile:
         kind: the product that ran.
         kernel: the instruction set of the library's kernels, or "onnxruntime".
         density: share of the weights that are not zero.
+        filled, break_even: as in `LinearLayer`: why the product is sparse or dense.
         ms: median time with bias, activation, residual and norm, where the operator does these too.
         gflops: billions a second of useful operations, 2 * nonzeros * tokens without padding; median over the runs.
     """
@@ -55,6 +55,8 @@ class LayerProfile:
     in_features: int
     out_features: int
     density: float
+    filled: float
+    break_even: float
     ms: float
     gflops: float
 
@@ -64,7 +66,8 @@ class PartProfile:
     """All operators of one part.
 
     Attributes:
-        part: sparse, dense and int8 products, attention, or the rest with onnxruntime's own work between operators.
+        part: sparse and dense products in fp32 and in int8, attention, or the rest, with onnxruntime's own work between
+            operators.
         ms: median time in one run.
         share: its part of the time of all runs together; the shares add up to 1.
         gflops: as in `LayerProfile`, for the linear layers together; None where there are none.
@@ -105,12 +108,10 @@ class ModelProfile:
     """A file's profile on the CPU.
 
     Attributes:
-        break_even_density: with a smaller share of nonzeros the exporter chooses the sparse product.
         peaks: what the machine can do, for each number of threads; empty without the operator library.
         cases: one for each number of threads and case.
     """
 
-    break_even_density: float
     peaks: tuple[MachinePeak, ...]
     cases: tuple[CaseProfile, ...]
 
@@ -149,7 +150,7 @@ def profile_model(
                 _case_profile(case, count, case_runs, layers) for case, case_runs in zip(cases, runs, strict=True)
             ]
     peaks = tuple(measure_peak(count) for count in threads) if has_library() else ()
-    return ModelProfile(BREAK_EVEN_DENSITY, peaks, tuple(profiles))
+    return ModelProfile(peaks, tuple(profiles))
 
 
 def _run_cases(
@@ -239,6 +240,8 @@ def _layer_profile(layer: LinearLayer, work: Sequence[_Work]) -> LayerProfile:
         in_features=layer.in_features,
         out_features=layer.out_features,
         density=layer.density,
+        filled=layer.filled,
+        break_even=layer.break_even,
         ms=statistics.median(run.microseconds for run in work) / 1000,
         gflops=_gflops(work),
     )

@@ -69,7 +69,7 @@ def test_a_plain_file_is_all_dense(bert_file: Path, cases: list[Case]) -> None:
 
 
 @needs_library
-@pytest.mark.parametrize(("precision", "kind"), [("fp32", "sparse"), ("int8", "int8")])
+@pytest.mark.parametrize(("precision", "kind"), [("fp32", "sparse"), ("int8", "sparse-int8")])
 def test_a_file_for_the_library(bert_file: Path, tmp_path: Path, cases: list[Case], precision: Any, kind: str) -> None:
     path = tmp_path / "model.onnx"
     encode_model(bert_file, path, encoding="kernel", precision=precision, metadata={})
@@ -90,6 +90,9 @@ def test_a_file_for_the_library(bert_file: Path, tmp_path: Path, cases: list[Cas
         assert {(layer.kind, layer.kernel) for layer in encoder} == {(kind, instruction_set())}
         assert [layer.weights[0] for layer in case.layers[8:]] == ["bert.pooler.dense.weight", "classifier.weight"]
         assert {part.part for part in case.parts} == {kind, "dense", "attention", "rest"}
+        # One of ten weights, so about one of three blocks of four: 1 - 0.9 ** 4 = 0.34.
+        assert all(layer.filled == pytest.approx(0.34 if precision == "int8" else 0.1, abs=0.06) for layer in encoder)
+        assert all(layer.filled < layer.break_even for layer in encoder)
     if precision == "fp32":
         held = {name for layer in profile.cases[0].layers for name in layer.weights}
         assert held == set(weights_of(bert_file))
@@ -100,9 +103,9 @@ def test_a_file_for_the_library(bert_file: Path, tmp_path: Path, cases: list[Cas
 def test_operations_count_nonzeros_and_real_tokens(cases: list[Case]) -> None:
     """Known times in, known speeds out."""
     layers = {
-        "encoder": LinearLayer(("w",), "sparse", True, 10, 20, nonzeros=50),
-        "node": LinearLayer(("v",), "dense", False, 10, 10, nonzeros=100),
-        "head": LinearLayer(("h",), "dense", False, 10, 3, nonzeros=30),
+        "encoder": LinearLayer(("w",), "sparse", True, 10, 20, nonzeros=50, filled=0.25),
+        "node": LinearLayer(("v",), "dense", False, 10, 10, nonzeros=100, filled=1),
+        "head": LinearLayer(("h",), "dense", False, 10, 3, nonzeros=30, filled=1),
     }
     mask = cases[0].batches[0]["attention_mask"]
     assert 16 < mask.sum() < 32

@@ -7,7 +7,8 @@ from typing import Any
 PART_NAMES = {
     "sparse": "sparse products",
     "dense": "dense products",
-    "int8": "int8 products",
+    "sparse-int8": "sparse int8 products",
+    "dense-int8": "dense int8 products",
     "attention": "attention",
     "rest": "the rest",
 }
@@ -38,7 +39,7 @@ def time_line(profile: dict[str, Any], case: dict[str, Any]) -> str:
 
 def peak_of(profile: dict[str, Any], threads: int, kind: str) -> float | None:
     """The most that the machine does of a kind of product, in billions of operations a second; None if not measured."""
-    unit = "int8_gops" if kind == "int8" else "fp32_gflops"
+    unit = "int8_gops" if kind.endswith("int8") else "fp32_gflops"
     return next((float(peak[unit]) for peak in profile["peaks"] if peak["threads"] == threads), None)
 
 

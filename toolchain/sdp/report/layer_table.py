@@ -19,7 +19,7 @@ def layer_rows(profile: dict[str, Any], case: dict[str, Any]) -> list[dict[str, 
             {
                 **layer,
                 "name": _joined_name(layer["weights"]),
-                "why": _reason(layer, profile["break_even_density"]),
+                "why": _reason(layer),
                 "share_of_peak": None if peak is None else layer["gflops"] / peak,
             }
         )
@@ -39,11 +39,10 @@ def _joined_name(weights: list[str]) -> str:
     return ", ".join([first, *(other.rpartition(".")[2] for other in others)])
 
 
-def _reason(layer: dict[str, Any], break_even: float) -> str:
-    if layer["kind"] == "int8":
-        return "the recipe asks for int8"
-    if layer["kind"] == "sparse":
-        return f"below the break-even density of {break_even:.0%}"
-    if layer["density"] >= break_even:
-        return f"not below the break-even density of {break_even:.0%}"
+def _reason(layer: dict[str, Any]) -> str:
+    kept = "1x4 blocks with a nonzero" if layer["kind"].endswith("int8") else "nonzeros"
+    if layer["filled"] >= layer["break_even"]:
+        return f"{layer['filled']:.0%} {kept}, sparse pays below {layer['break_even']:.0%}"
+    if layer["kind"].startswith("sparse"):
+        return f"{layer['filled']:.0%} {kept}, below {layer['break_even']:.0%}"
     return "left to onnxruntime" if layer["kernel"] == "onnxruntime" else "no sparse product for its shape"
