@@ -28,7 +28,7 @@ FLAGS = ["-std=c++17", "-O3", "-ffp-contract=fast", "-fPIC", "-fvisibility=hidde
 
 AVX2 = ["-mavx2", "-mfma"]
 AVX512 = [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"]
-COMMON = ["attention", "cpu", "layout", "library", "linear", "sparse_matrix", "kernels_scalar"]
+COMMON = ["attention", "cpu", "layout", "library", "linear", "peak", "sparse_matrix", "kernels_scalar"]
 BY_MACHINE: dict[str, dict[str, list[str]]] = {
     "x86_64": {"kernels_avx2": AVX2, "kernels_avx512": AVX512, "kernels_avx512vnni": [*AVX512, "-mavx512vnni"]},
     "aarch64": {"kernels_neon": []},

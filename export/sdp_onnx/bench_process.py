@@ -23,7 +23,9 @@ class Worker:
     that the scheduler gives it the processor time of one session whatever else the parent's session runs.
     """
 
-    def __init__(self, model: Path, inputs: Path, *, provider: Provider, threads: int) -> None:
+    def __init__(
+        self, model: Path, inputs: Path, *, provider: Provider, threads: int, profile: Path | None = None
+    ) -> None:
         self._model = model
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  # closed in __exit__
         self._process = subprocess.Popen(
@@ -35,7 +37,13 @@ class Worker:
             encoding="utf-8",
             start_new_session=True,
         )
-        self._setup = {"model": str(model), "inputs": str(inputs), "provider": provider, "threads": threads}
+        self._setup = {
+            "model": str(model),
+            "inputs": str(inputs),
+            "provider": provider,
+            "threads": threads,
+            "profile": None if profile is None else str(profile),
+        }
 
     def load(self) -> None:
         """Create the session.
@@ -49,6 +57,10 @@ class Worker:
         """Run `runs` batches of a case from number `first` on; seconds of each."""
         seconds: list[float] = self._ask({"turn": case, "first": first, "runs": runs})["seconds"]
         return seconds
+
+    def end_profile(self) -> Path:
+        """Complete and name the profile of a worker that was started with one; later turns are not in it."""
+        return Path(self._ask({"profile": True})["profile"])
 
     def finish(self) -> tuple[int | None, list[float]]:
         """Peak memory in bytes (None where unknown), and the seconds of several session creations."""

@@ -2,9 +2,10 @@
 
 It is given a line of JSON on stdin, answers with one on stdout, and waits for the next:
 
-    {"model": …, "inputs": …, "provider": …, "threads": n}  ->  {"load_seconds": s}
-    {"turn": case, "first": batch, "runs": n}               ->  {"seconds": [s, ...]}
-    {"finish": true}                                        ->  {"peak_memory_bytes": n, "load_seconds": [s, ...]}
+    {"model": …, "inputs": …, "provider": …, "threads": n, "profile": …}  ->  {"load_seconds": s}
+    {"turn": case, "first": batch, "runs": n}                             ->  {"seconds": [s, ...]}
+    {"profile": true}                                                     ->  {"profile": …}
+    {"finish": true}                                  ->  {"peak_memory_bytes": n, "load_seconds": [s, ...]}
 
 It ends when stdin does, so that it never outlives the process that started it.
 """
@@ -56,6 +57,8 @@ def _serve(requests: Iterator[dict[str, Any]], answers: IO[str]) -> None:
         if "turn" in request:
             taken = run_turn(session, batches[request["turn"]], request["first"], request["runs"])
             _answer(answers, {"seconds": taken})
+        elif "profile" in request:
+            _answer(answers, {"profile": session.end_profiling()})
         else:
             # Read before the extra sessions below raise it.
             peak = peak_memory_bytes()
@@ -82,7 +85,12 @@ def run_turn(session: ort.InferenceSession, batches: list[Inputs], first: int, r
 
 def _timed_load(setup: dict[str, Any]) -> tuple[ort.InferenceSession, float]:
     started = time.perf_counter()
-    session = create_session(Path(setup["model"]), provider=setup["provider"], threads=setup["threads"])
+    session = create_session(
+        Path(setup["model"]),
+        provider=setup["provider"],
+        threads=setup["threads"],
+        profile=None if setup["profile"] is None else Path(setup["profile"]),
+    )
     return session, time.perf_counter() - started
 
 

@@ -26,11 +26,15 @@ _LOG_WARNING = 2
 _LOG_FATAL = 4
 
 
-def create_session(path: Path, *, provider: Provider = "cpu", threads: int | None = None) -> ort.InferenceSession:
+def create_session(
+    path: Path, *, provider: Provider = "cpu", threads: int | None = None, profile: Path | None = None
+) -> ort.InferenceSession:
     """Load a model file, which may use the operators of this package's library.
 
     Args:
         threads: threads of one operator; onnxruntime's own choice when None.
+        profile: how the name of a file begins that the session writes the time of every operator to; None for no such
+            file. The session's `end_profiling` completes it.
 
     Raises:
         ModelFileError: the file is missing, damaged, invalid, or refers to data outside its folder.
@@ -45,6 +49,9 @@ def create_session(path: Path, *, provider: Provider = "cpu", threads: int | Non
     options.log_severity_level = _LOG_FATAL
     if threads is not None:
         options.intra_op_num_threads = threads
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = os.fspath(profile)
     if has_library():
         register(options)
     if provider == "cuda":

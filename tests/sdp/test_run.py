@@ -154,6 +154,28 @@ def test_the_table_shows_what_the_files_hold(run: Path, project: Path) -> None:
     assert sum(name.startswith("p50, batch") for name in shown) == len(bench["cases"])
 
 
+def test_the_time_is_told_layer_by_layer(run: Path, project: Path) -> None:
+    profile = read(run / "5-bench" / "latency.json")["profile"]
+    cases = read(run / "5-bench" / "latency.json")["cases"]
+    assert [(case["case"], case["threads"]) for case in profile["cases"]] == [(c["case"], c["threads"]) for c in cases]
+    pruned = set(load_file(run / "2-prune" / "masks.safetensors"))
+    for case in profile["cases"]:
+        layers = {name: layer for layer in case["layers"] for name in layer["weights"]}
+        assert set(layers) >= pruned
+        assert all(layers[name]["density"] == pytest.approx(0.2, abs=0.001) for name in pruned)
+        kinds = {layers[name]["kind"] for name in pruned}
+        assert kinds == ({"sparse"} if has_library() else {"dense"})
+    assert bool(profile["peaks"]) == has_library()
+    (line,) = [
+        line for line in sdp("report", cwd=project, check=True).stdout.splitlines() if line.startswith("time, batch")
+    ]
+    assert "16 tokens" in line
+    assert "attention" in line
+    page = (run / "report.html").read_text()
+    assert "Where the time goes" in page
+    assert page.count("1.attention.self.query, key, value") == (1 if has_library() else 0)
+
+
 def test_predict_answers_from_the_exported_folder_alone(run: Path, project: Path, tmp_path: Path) -> None:
     copy = tmp_path / "shipped"
     copy.mkdir()

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
+from sdp.kernel_time import longest_cases, time_line
 from sdp.run_folder import RunFolder, read_json
 
 FILES = {
@@ -69,7 +70,7 @@ def _model_column(results: dict[str, Any], model: str, role: str | None) -> dict
 
 
 def summary_lines(run: RunFolder) -> list[str]:
-    """What the table does not say: the paired test, the file against torch, the verdict, where the report is."""
+    """What the table does not say: paired test, file against torch, speed and where time goes, verdict, report."""
     results = run_results(run)
     lines = [
         f"{stage}: {results[stage]['metric']} on dev {results[stage]['dev']:.3f}"
@@ -92,6 +93,9 @@ def summary_lines(run: RunFolder) -> list[str]:
             spread = f"[{speed['low']:.2f}, {speed['high']:.2f}]"
             noise = "" if case["quiet"] else " (noisy machine: the A/A check failed)"
             lines.append(f"speed-up, {case['case']}, {case['threads']} threads: {speed['value']:.2f} {spread}{noise}")
+        profile = results["bench"].get("profile")
+        if profile is not None:
+            lines += [time_line(profile, case) for case in longest_cases(profile)]
     if "gate" in results:
         lines.append(f"gate: {results['gate']['verdict']}")
     report = run.path / "report.html"

@@ -10,8 +10,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import sdp
+from sdp.kernel_time import PART_NAMES, longest_cases
 from sdp.recipe.sections import Recipe
 from sdp.report import plots
+from sdp.report.layer_table import layer_rows
 from sdp.run_folder import STAGE_FILE, RunFolder, read_json
 
 FLIPS_SHOWN = 20
@@ -29,6 +31,8 @@ def render_page(recipe: Recipe, run: RunFolder) -> str:
     evaluate, export = read["3-evaluate"].json("metrics.json"), read["4-export"].json("metrics.json")
     bench, gate = read["5-bench"].json("latency.json"), read["6-gate"].json("verdict.json")
     manifest = read["4-export"].json("manifest.json")
+    # A benchmark on a GPU has none.
+    profile = bench.get("profile")
     environment = Environment(
         loader=PackageLoader("sdp.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -50,7 +54,16 @@ def render_page(recipe: Recipe, run: RunFolder) -> str:
         curve=plots.training_curve([("fine-tuning", finetune["log"]), ("pruning", prune["log"])], evaluate["metric"]),
         layers=plots.sparsity_by_layer(prune["layers"]),
         latency=plots.latency(bench["cases"]),
+        profile=profile,
+        part_names=_part_names(profile) if profile else {},
+        layer_tables=[(case, layer_rows(profile, case)) for case in longest_cases(profile)] if profile else [],
     )
+
+
+def _part_names(profile: dict[str, Any]) -> dict[str, str]:
+    """The parts that take time in any case, with the names that a reader knows them by."""
+    found = {part["part"] for case in profile["cases"] for part in case["parts"]}
+    return {part: name for part, name in PART_NAMES.items() if part in found}
 
 
 class _Files:

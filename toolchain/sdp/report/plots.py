@@ -10,6 +10,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sdp.report.layer_table import short_name
+
 # Drawn in this colour, then replaced: text and axes take the colour of the text around them.
 _FOREGROUND = "#123456"
 DENSE, PRUNED, ACCENT = "#7a8ba6", "#d1603d", "#3a8f6b"
@@ -81,18 +83,11 @@ def sparsity_by_layer(layers: dict[str, dict[str, int]]) -> str:
         figure = Figure(figsize=(9, 0.6 + 0.16 * len(names)))
         axes = figure.subplots()
         axes.barh(range(len(names)), shares, color=PRUNED, height=0.75)
-        axes.set_yticks(range(len(names)), [_short(name) for name in names], fontsize=6.5)
+        axes.set_yticks(range(len(names)), [short_name(name) for name in names], fontsize=6.5)
         axes.invert_yaxis()
         axes.set_xlim(0, 1)
         axes.set_xlabel("share of zeros")
         return _svg(figure)
-
-
-def _short(name: str) -> str:
-    """Leave out what all names share: "encoder.layer.3.output.dense.weight" -> "3.output.dense"."""
-    parts = name.removesuffix(".weight").split(".")
-    first = next((index for index, part in enumerate(parts) if part.isdigit()), 0)
-    return ".".join(parts[first:])
 
 
 def latency(cases: list[dict[str, Any]]) -> str:

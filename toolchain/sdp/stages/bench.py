@@ -1,6 +1,7 @@
 """Stage 5: how fast, how big, how much memory: the exported file against the dense one, in turns, in onnxruntime.
 
-Writes latency.json. The dense file is exported for the measurement, with the same exporter and settings, and removed.
+Writes latency.json; on the CPU it also tells where the exported file's time goes, layer by layer. The dense file is
+exported for the measurement, with the same exporter and settings, and removed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from sdp.models.load import load_finetuned, load_tokenizer
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder, write_json
 from sdp.stages.training_inputs import tokenize_split
-from sdp_onnx.bench import Case, benchmark_pair
+from sdp_onnx.bench import ROLES, Case, benchmark_pair
+from sdp_onnx.kernel_profile import profile_model
 from sdp_onnx.session import create_session
 from sdp_onnx.torch_export import export_torch
 
@@ -61,7 +63,15 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
             )
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    write_json(target / "latency.json", result.to_json())
+    content = result.to_json()
+    # onnxruntime's profiler sees of a GPU only when its work was handed over.
+    if recipe.bench.provider == "cpu":
+        reporter.line("  profiling the exported file")
+        # As long as each process of the benchmark had.
+        seconds = recipe.bench.seconds / len(ROLES)
+        profile = profile_model(exported, cases, threads=recipe.bench.thread_counts, seconds_per_case=seconds)
+        content["profile"] = profile.to_json()
+    write_json(target / "latency.json", content)
     return {"slowest speed-up": min(case.speedup.value for case in result.cases)}
 
 

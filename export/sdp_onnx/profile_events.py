@@ -1,0 +1,61 @@
+"""Read the profile that onnxruntime writes: which operators each run carried out, and how long they took."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_NODE_SUFFIX = "_kernel_time"
+
+
+@dataclass(frozen=True)
+class NodeTime:
+    """One operator in one run.
+
+    Attributes:
+        name: the node's name in the file; onnxruntime's own where it put several nodes together.
+        op_type: the operator.
+        microseconds: its time, about 3 of them the profiler's own; at least 1, the resolution of the clock.
+        rows: elements of its first output divided by the last dimension: for a matrix product, the rows that it
+            multiplied. 0 where the profile tells no shape.
+    """
+
+    name: str
+    op_type: str
+    microseconds: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class ProfiledRun:
+    """One run of a session: its whole time in microseconds, and its operators in the order in which they ran."""
+
+    microseconds: int
+    nodes: tuple[NodeTime, ...]
+
+
+def read_runs(path: Path) -> list[ProfiledRun]:
+    """The runs in a profile, in order.
+
+    Raises:
+        OSError, ValueError: the file is missing or damaged.
+    """
+    runs, nodes = [], []
+    for event in json.loads(path.read_text(encoding="utf-8")):
+        if event["cat"] == "Node" and event["name"].endswith(_NODE_SUFFIX):
+            nodes.append(_node(event))
+        elif event["name"] == "model_run":
+            # Written when the run is over, after its operators.
+            runs.append(ProfiledRun(event["dur"], tuple(nodes)))
+            nodes = []
+    return runs
+
+
+def _node(event: dict[str, Any]) -> NodeTime:
+    settings = event["args"]
+    shapes = [shape for output in settings.get("output_type_shape", []) for shape in output.values()]
+    rows = math.prod(shapes[0][:-1]) if shapes and shapes[0] else 0
+    return NodeTime(event["name"].removesuffix(_NODE_SUFFIX), settings["op_name"], max(1, event["dur"]), rows)
