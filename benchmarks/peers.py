@@ -18,8 +18,8 @@ engines get the same rows of random tokens, without padding.
 |---|---|
 | ort-fp32 | export_torch's file; onnxruntime fuses it itself |
 | ort-int8 | the same by onnxruntime's quantize_dynamic: MatMul, Gemm and Gather |
-| openvino | see peers_openvino.py; OpenVINO's default precision, which is bf16 where the CPU has it, compiled per shape |
-| openvino-int8 | the same after NNCF's post-training quantization for Transformers; what is not int8 is bf16 as above |
+| openvino | export_torch's file in OpenVINO's default precision: bf16 where the CPU has it; compiled per shape |
+| openvino-int8 | the same after NNCF's post-training quantization for Transformers |
 | deepsparse-fp32 | torch's tracing exporter, opset 14, plain attention; compiled per shape |
 | deepsparse-int8 | the same by onnxruntime's quantize_static, QOperator, MatMul only, attention's two included |
 | ours-fp32, ours-int8 | export_torch's file by encode_model(encoding="kernel"), onnxruntime with the operator library |
@@ -36,7 +36,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -45,11 +44,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
 from peers_cell import Cell, measure_cell
 from peers_engines import ENGINES, Engine, Runtime
 from peers_plot import draw, markdown
 from peers_sizes import file_sizes
-
 from sdp_onnx.environment import environment_record
 from sdp_onnx.operator_library import instruction_set
 
@@ -74,6 +73,9 @@ def run(
     models: Annotated[Path | None, typer.Option(help="Where model files are kept and found again.")] = None,
     size: Annotated[str, typer.Option(help="base, or tiny to try the program.")] = "base",
     output: Output = RESULTS,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep the cells that the JSON has, and measure the rest.")
+    ] = (False),
 ) -> None:
     """Measure, and write the JSON after every cell."""
     unknown = [name for name in engines.split(",") if name not in ENGINES]
@@ -96,11 +98,15 @@ def run(
         _say("making the models")
         _build(folder, size, _numbers(lengths), rows, pythons)
         results = _header(folder, size, chosen, skipped)
+        if resume:
+            results["cells"] = _measured_before(output, results["environment"]["cpu"])
+        done = {Cell(known["batch"], known["length"], known["threads"]) for known in results["cells"]}
         output.parent.mkdir(parents=True, exist_ok=True)
         for number, cell in enumerate(cells, start=1):
-            load_average = os.getloadavg()
+            if cell in done:
+                continue
             measured = measure_cell(cell, chosen, pythons, folder, rows, rounds=rounds, seconds=seconds)
-            results["cells"].append({**measured, "load_average": load_average})
+            results["cells"].append(measured)
             output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
             times = ", ".join(f"{name} {values['p50_ms']:.1f}" for name, values in measured["engines"].items())
             _say(
@@ -127,11 +133,11 @@ def plot(
 
 def _build(folder: Path, size: str, lengths: list[int], rows: int, pythons: dict[Runtime, Path]) -> None:
     by_length = itertools.chain.from_iterable(("--length", str(length)) for length in lengths)
-    command = [sys.executable, HERE / "peers_models.py", folder, "--size", size, "--rows", str(rows), *by_length]
-    subprocess.run(command, check=True, stdout=sys.stderr)
+    script, settings = str(HERE / "peers_models.py"), ["--size", size, "--rows", str(rows), *by_length]
+    subprocess.run([sys.executable, script, str(folder), *settings], check=True, stdout=sys.stderr)
     if "openvino" in pythons:
-        command = [pythons["openvino"], HERE / "peers_openvino.py", folder]
-        subprocess.run(command, check=True, stdout=sys.stderr)
+        script = str(HERE / "peers_openvino.py")
+        subprocess.run([str(pythons["openvino"]), script, str(folder)], check=True, stdout=sys.stderr)
 
 
 def _header(folder: Path, size: str, engines: list[Engine], skipped: dict[str, str]) -> dict[str, Any]:
@@ -151,6 +157,16 @@ def _header(folder: Path, size: str, engines: list[Engine], skipped: dict[str, s
         "skipped": skipped,
         "cells": [],
     }
+
+
+def _measured_before(output: Path, cpu: str) -> list[dict[str, Any]]:
+    if not output.exists():
+        return []
+    earlier = json.loads(output.read_text(encoding="utf-8"))
+    if earlier["environment"]["cpu"] != cpu:
+        raise typer.BadParameter(f"{output} was measured on another CPU: {earlier['environment']['cpu']}")
+    cells: list[dict[str, Any]] = earlier["cells"]
+    return cells
 
 
 def _numbers(text: str) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import statistics
 import tempfile
@@ -9,15 +10,16 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+
 from peers_engines import OURS, Engine, Runtime
 from peers_process import PeerProcess, WorkerError
-
 from sdp_onnx.bench_statistics import latency, paired_ratio
 from sdp_onnx.operator_library import library_path
 from sdp_onnx.verify import relative_error
@@ -66,6 +68,8 @@ def measure_cell(
         JSON types: per engine its times, error, load time, peak memory; ratios to each of ours, above 1 where ours is
         faster; failures.
     """
+    # Before this cell's own load.
+    date, load_average = datetime.now(UTC).isoformat(timespec="seconds"), os.getloadavg()
     found: dict[str, dict[str, Any]] = {}
     failed: dict[str, str] = {}
     processes: dict[str, PeerProcess] = {}
@@ -78,7 +82,8 @@ def measure_cell(
                 processes[engine.name] = process
             except WorkerError as error:
                 failed[engine.name] = str(error)
-        times, idle = _take_turns(processes, failed, cell, rounds, seconds)
+        first_runs = {name: found[name]["first_run_seconds"] for name in processes}
+        times, idle = _take_turns(processes, failed, first_runs, cell, rounds, seconds)
         for name, process in processes.items():
             found[name]["peak_memory"] = process.ask({"finish": True})["peak_memory"]
     for name, turns in times.items():
@@ -87,6 +92,8 @@ def measure_cell(
         found[name]["idle_cpu"] = max(idle[name])
     return {
         **asdict(cell),
+        "date": date,
+        "load_average": load_average,
         "rounds": max((len(turns) for turns in times.values()), default=0),
         "engines": {name: found[name] for name in times},
         "ratios": _ratios(times),
@@ -95,7 +102,8 @@ def measure_cell(
 
 
 def _load(engine: Engine, process: PeerProcess, cell: Cell, models: Path, rows: int, folder: Path) -> dict[str, Any]:
-    with np.load(models / f"reference-{engine.pruning}-{cell.length}x{rows}.npz", allow_pickle=False) as archive:
+    reference_file = models / f"reference-{engine.pruning}-{cell.length}x{rows}.npz"
+    with np.load(reference_file, allow_pickle=False) as archive:
         reference = {name: archive[name][: cell.batch] for name in archive.files}
     inputs = folder / f"{engine.pruning}.npz"
     if not inputs.exists():
@@ -130,7 +138,12 @@ def _write_static(source: Path, shape: tuple[int, ...], target: Path) -> Path:
 
 
 def _take_turns(
-    processes: dict[str, PeerProcess], failed: dict[str, str], cell: Cell, rounds: int, seconds: float
+    processes: dict[str, PeerProcess],
+    failed: dict[str, str],
+    first_runs: Mapping[str, float],
+    cell: Cell,
+    rounds: int,
+    seconds: float,
 ) -> tuple[dict[str, list[list[float]]], dict[str, list[float]]]:
     """The seconds of each run, [round][run] by engine, and its idle_cpu after each turn.
 
@@ -138,8 +151,9 @@ def _take_turns(
     """
     runs = {}
     for name in list(processes):
-        taken = _turn(processes, failed, name, _CALIBRATION_RUNS)
-        if taken:
+        if first_runs[name] > 2 * _TURN_SECONDS:
+            runs[name] = 1
+        elif taken := _turn(processes, failed, name, _CALIBRATION_RUNS):
             fits = round(_TURN_SECONDS / statistics.median(taken["seconds"]))
             runs[name] = min(max(1, fits), _MOST_RUNS)
     shuffle = random.Random(repr(cell)).shuffle
@@ -152,8 +166,7 @@ def _take_turns(
         order = list(processes)
         shuffle(order)
         for name in order:
-            taken = _turn(processes, failed, name, runs[name])
-            if taken:
+            if taken := _turn(processes, failed, name, runs[name]):
                 times[name].append(taken["seconds"])
                 idle[name].append(taken["idle_cpu"])
     return {name: times[name] for name in processes}, {name: idle[name] for name in processes}

@@ -42,7 +42,7 @@ _ROUNDED = 0.5
 ENGINES = {
     engine.name: engine
     for engine in (
-        Engine("ort-fp32", "onnxruntime fp32, dense", "onnxruntime", "dense-fp32.onnx", "unstructured", _EXACT),
+        Engine("ort-fp32", "onnxruntime fp32, dense", "onnxruntime", "dense-unstructured.onnx", "unstructured", _EXACT),
         Engine("ort-int8", "onnxruntime int8 dynamic, dense", "onnxruntime", "ort-int8.onnx", "1x4", _ROUNDED),
         Engine("openvino", "OpenVINO, dense", "openvino", "openvino-fp32.xml", "unstructured", _ROUNDED),
         Engine("openvino-int8", "OpenVINO int8, dense", "openvino", "openvino-int8.xml", "1x4", _ROUNDED),
@@ -50,7 +50,7 @@ ENGINES = {
             "deepsparse-fp32",
             "DeepSparse fp32, 90 %",
             "deepsparse",
-            "legacy-fp32.onnx",
+            "legacy-unstructured.onnx",
             "unstructured",
             _EXACT,
             static=True,

@@ -21,19 +21,28 @@ import openvino as ov
 
 
 def build(folder: Path) -> None:
-    """Convert what is missing."""
+    """Convert what is missing.
+
+    No other way into OpenVINO ran faster: the tracing exporter's file, with plain or fused attention,
+    convert_model(torch model), or weights kept as float32 instead of the default float16, at 32, 128 and 384 tokens.
+    """
     plain, quantized = folder / "openvino-fp32.xml", folder / "openvino-int8.xml"
     core = ov.Core()
     if not plain.exists():
-        ov.save_model(core.read_model(folder / "legacy-fp32.onnx"), plain)
+        _save(core.read_model(folder / "dense-unstructured.onnx"), plain)
     if not quantized.exists():
-        model = core.read_model(folder / "legacy-1x4.onnx")
         with np.load(folder / "calibration.npz", allow_pickle=False) as archive:
-            batches: list[dict[str, Any]] = [
-                {"input_ids": tokens, "attention_mask": np.ones_like(tokens)} for tokens in archive["input_ids"]
-            ]
-        result = nncf.quantize(model, nncf.Dataset(batches), model_type=nncf.ModelType.TRANSFORMER)
-        ov.save_model(result, quantized)
+            batches = [{"input_ids": ids, "attention_mask": np.ones_like(ids)} for ids in archive.values()]
+        model = core.read_model(folder / "dense-1x4.onnx")
+        _save(nncf.quantize(model, nncf.Dataset(batches), model_type=nncf.ModelType.TRANSFORMER), quantized)
+
+
+def _save(model: Any, target: Path) -> None:
+    """The .xml, which says that it is there, after the .bin that goes with it."""
+    unfinished = target.with_name(f"unfinished-{target.name}")
+    ov.save_model(model, unfinished)
+    unfinished.with_suffix(".bin").replace(target.with_suffix(".bin"))
+    unfinished.replace(target)
 
 
 if __name__ == "__main__":

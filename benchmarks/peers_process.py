@@ -42,7 +42,8 @@ class PeerProcess:
             WorkerError: there will be none.
         """
         stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None and stdout is not None
+        if stdin is None or stdout is None:
+            raise RuntimeError("the worker was started without pipes")
         try:
             stdin.write(json.dumps(request) + "\n")
             stdin.flush()

@@ -1,4 +1,4 @@
-"""Bytes of a model file without its table of words, which no runtime prunes and which a smaller vocabulary would hide."""
+"""Bytes of a model file, with and without its table of words, which nobody prunes and which is cut here."""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 It is given a line of JSON on stdin, answers with one on stdout, and waits for the next:
 
     {"runtime": …, "model": …, "inputs": …, "threads": n, "library": … or null}
-                    ->  {"load_seconds": s, "memory_before": bytes, "logits": [[…]], "version": …, "settings": {…}}
+                    ->  {"load_seconds": s, "memory_before": bytes, "first_run_seconds": s, "logits": [[…]],
+                         "version": …, "settings": {…}}
     {"runs": n, "pause": s}  ->  {"seconds": [s, …], "idle_cpu": share}
     {"finish": true}         ->  {"peak_memory": bytes}
 
@@ -41,12 +42,15 @@ def main() -> int:
     load = {"onnxruntime": _onnxruntime, "openvino": _openvino, "deepsparse": _deepsparse}[setup["runtime"]]
     before = _memory("VmHWM:")
     run, seconds, settings, package = load(setup, inputs)
+    started = time.perf_counter()
+    logits = np.asarray(run(), dtype=np.float64).tolist()
     _answer(
         answers,
         {
             "load_seconds": seconds,
             "memory_before": before,
-            "logits": np.asarray(run(), dtype=np.float64).tolist(),
+            "first_run_seconds": time.perf_counter() - started,
+            "logits": logits,
             "version": f"{package} {version(package)}",
             "settings": settings,
         },
