@@ -28,8 +28,8 @@ Of each peer the fastest variant that was found is taken; what was tried stands 
 
 Each engine is a process of its own that loads, is checked against torch, and then takes its turn when told: one
 discarded run, runs for about a quarter of a second, a pause in which its threads go to sleep. A ratio is the median
-over rounds of the peer's time by ours in the same round. A measurement of all takes about an hour; every cell is
-written when it is done.
+over rounds of the peer's time by ours in the same round. Every cell is written when it is done; `--resume` goes on with
+those that are missing. In a virtual machine, see peers_cores.py before you compare cells.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def run(
         _build(folder, size, _numbers(lengths), rows, pythons)
         results = _header(folder, size, chosen, skipped)
         if resume:
-            results["cells"] = _measured_before(output, results["environment"]["cpu"])
+            _take_over(results, output)
         done = {Cell(known["batch"], known["length"], known["threads"]) for known in results["cells"]}
         output.parent.mkdir(parents=True, exist_ok=True)
         for number, cell in enumerate(cells, start=1):
@@ -117,9 +117,13 @@ def run(
 
 
 @app.command()
-def table(output: Output = RESULTS) -> None:
-    """Print the results at batch 1 and 2 threads as Markdown."""
-    print(markdown(json.loads(output.read_text(encoding="utf-8"))))
+def table(
+    output: Output = RESULTS,
+    batch: Annotated[int, typer.Option(help="Rows.")] = 1,
+    threads: Annotated[int, typer.Option(help="Threads.")] = 2,
+) -> None:
+    """Print the results at 32, 128 and 384 tokens as Markdown."""
+    print(markdown(json.loads(output.read_text(encoding="utf-8")), batch, threads))
 
 
 @app.command()
@@ -144,7 +148,7 @@ def _header(folder: Path, size: str, engines: list[Engine], skipped: dict[str, s
     shape = json.loads((folder / "shape.json").read_text(encoding="utf-8"))
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "model": {"title": f"XLM-R's architecture, size {size}, random weights, encoder pruned to 90 % zeros", **shape},
+        "model": {"title": f"XLM-R {size} (random weights), encoder 90 % zeros", **shape},
         "environment": {**environment_record(), "kernels": instruction_set()},
         "engines": {
             engine.name: {
@@ -159,14 +163,17 @@ def _header(folder: Path, size: str, engines: list[Engine], skipped: dict[str, s
     }
 
 
-def _measured_before(output: Path, cpu: str) -> list[dict[str, Any]]:
+def _take_over(results: dict[str, Any], output: Path) -> None:
+    """Begin with the cells that the JSON has, and with what it tells of their engines."""
     if not output.exists():
-        return []
+        return
     earlier = json.loads(output.read_text(encoding="utf-8"))
-    if earlier["environment"]["cpu"] != cpu:
-        raise typer.BadParameter(f"{output} was measured on another CPU: {earlier['environment']['cpu']}")
-    cells: list[dict[str, Any]] = earlier["cells"]
-    return cells
+    for part in ("model", "environment"):
+        if earlier[part] != results[part]:
+            raise typer.BadParameter(f"{output} was measured with another {part}; measure into another file")
+    results["engines"] = earlier["engines"] | results["engines"]
+    results["skipped"] = {k: v for k, v in results["skipped"].items() if k not in results["engines"]}
+    results["cells"] = earlier["cells"]
 
 
 def _numbers(text: str) -> list[int]:

@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from peers_cores import round_trip_ns
 from peers_engines import OURS, Engine, Runtime
 from peers_process import PeerProcess, WorkerError
 from sdp_onnx.bench_statistics import latency, paired_ratio
@@ -83,7 +84,7 @@ def measure_cell(
             except WorkerError as error:
                 failed[engine.name] = str(error)
         first_runs = {name: found[name]["first_run_seconds"] for name in processes}
-        times, idle = _take_turns(processes, failed, first_runs, cell, rounds, seconds)
+        times, idle, distances = _take_turns(processes, failed, first_runs, cell, rounds, seconds)
         for name, process in processes.items():
             found[name]["peak_memory"] = process.ask({"finish": True})["peak_memory"]
     for name, turns in times.items():
@@ -94,6 +95,7 @@ def measure_cell(
         **asdict(cell),
         "date": date,
         "load_average": load_average,
+        "core_round_trips_ns": distances,
         "rounds": max((len(turns) for turns in times.values()), default=0),
         "engines": {name: found[name] for name in times},
         "ratios": _ratios(times),
@@ -144,8 +146,8 @@ def _take_turns(
     cell: Cell,
     rounds: int,
     seconds: float,
-) -> tuple[dict[str, list[list[float]]], dict[str, list[float]]]:
-    """The seconds of each run, [round][run] by engine, and its idle_cpu after each turn.
+) -> tuple[dict[str, list[list[float]]], dict[str, list[float]], list[float | None]]:
+    """The seconds of each run, [round][run] by engine; its idle_cpu after each turn; each round's core_round_trip.
 
     The order is another one in each round, so that none always follows the same one.
     """
@@ -159,17 +161,19 @@ def _take_turns(
     shuffle = random.Random(repr(cell)).shuffle
     times: dict[str, list[list[float]]] = {name: [] for name in processes}
     idle: dict[str, list[float]] = {name: [] for name in processes}
+    distances = []
     started = time.monotonic()
     for number in range(rounds):
         if number >= _FEWEST_ROUNDS and time.monotonic() - started > seconds:
             break
+        distances.append(round_trip_ns())
         order = list(processes)
         shuffle(order)
         for name in order:
             if taken := _turn(processes, failed, name, runs[name]):
                 times[name].append(taken["seconds"])
                 idle[name].append(taken["idle_cpu"])
-    return {name: times[name] for name in processes}, {name: idle[name] for name in processes}
+    return {name: times[name] for name in processes}, {name: idle[name] for name in processes}, distances
 
 
 def _turn(processes: dict[str, PeerProcess], failed: dict[str, str], name: str, runs: int) -> dict[str, Any] | None:

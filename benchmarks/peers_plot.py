@@ -20,6 +20,7 @@ def draw(results: dict[str, Any], target: Path) -> None:
     # Text stays text, and the same JSON gives the same file.
     mpl.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "peers"}
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     cells = results["cells"]
     batches = sorted({cell["batch"] for cell in cells})
@@ -27,7 +28,7 @@ def draw(results: dict[str, Any], target: Path) -> None:
     figure, axes = plt.subplots(
         len(batches),
         len(threads),
-        figsize=(5.2 * len(threads), 4.2 * len(batches) + 1),
+        figsize=(5.6 * max(1, len(threads)), 4.2 * len(batches) + 1),
         squeeze=False,
         sharex=True,
         layout="constrained",
@@ -53,6 +54,9 @@ def draw(results: dict[str, Any], target: Path) -> None:
                     )
             axis.set_xscale("log", base=2)
             axis.set_yscale("log")
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.yaxis.set_major_formatter("{x:g}")
+            axis.yaxis.set_minor_formatter(NullFormatter())
             lengths = [cell["length"] for cell in here]
             axis.set_xticks(lengths, [str(length) for length in lengths])
             axis.set_title(f"batch {batch}, {count} thread{'s' if count > 1 else ''}")
@@ -101,12 +105,23 @@ def markdown(results: dict[str, Any], batch: int = 1, threads: int = 2) -> str:
                 f"| {ENGINES[name].title} | {size:.0f} | {measured['load_seconds']:.1f} | {memory:.0f} | "
                 f"{measured['version']} |"
             )
+    if cells:
+        lines += ["", _distances(cells)]
     lines += [f"\nNot run: {ENGINES[name].title}: {reason}" for name, reason in results["skipped"].items()]
     for cell in results["cells"]:
         for name, reason in cell["failed"].items():
             where = f"batch {cell['batch']}, {cell['length']} tokens, {cell['threads']} threads"
             lines.append(f"\nFailed: {ENGINES[name].title}, {where}: {reason.splitlines()[-1]}")
     return "\n".join(lines)
+
+
+def _distances(cells: dict[int, dict[str, Any]]) -> str:
+    """See peers_cores.py."""
+    ranges = []
+    for length, cell in sorted(cells.items()):
+        known = [value for value in cell["core_round_trips_ns"] if value is not None]
+        ranges.append(f"{length} tokens {min(known):.0f} to {max(known):.0f}" if known else f"{length} tokens unknown")
+    return f"Round trip between the two cores, ns: {'; '.join(ranges)}."
 
 
 def _ratio(cell: dict[str, Any], ours: str, peer: str) -> str:
