@@ -1,0 +1,66 @@
+"""benchmarks/peers.py at a tiny size, on the engines that need no environment of their own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sdp_onnx.operator_library import has_library
+
+PEERS = Path(__file__).parents[2] / "benchmarks" / "peers.py"
+
+
+def run(*arguments: str | Path) -> str:
+    command = [sys.executable, PEERS, *arguments]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(not has_library(), reason="no operator library: there was no C++ compiler")
+def test_a_measurement_a_table_and_a_picture(tmp_path: Path) -> None:
+    output = tmp_path / "results" / "peers.json"
+    settings = ["--size", "tiny", "--batches", "2", "--threads", "1", "--rounds", "2", "--models", tmp_path / "models"]
+    engines = "ort-fp32,ort-int8,openvino,ours-fp32,ours-int8"
+    run("run", "--lengths", "32", "--engines", engines, *settings, "--output", output)
+    assert list(json.loads(output.read_text())["skipped"]) == ["openvino"]
+    run("run", "--lengths", "8,32,128", "--engines", "ort-fp32,ours-fp32", *settings, "--resume", "--output", output)
+
+    results = json.loads(output.read_text())
+    kept, added, _ = results["cells"]
+    assert (kept["length"], list(kept["engines"])) == (32, ["ort-fp32", "ort-int8", "ours-fp32", "ours-int8"])
+    assert (added["length"], list(added["engines"])) == (8, ["ort-fp32", "ours-fp32"])
+    for cell in results["cells"]:
+        assert cell["failed"] == {}
+        for name, measured in cell["engines"].items():
+            assert len(measured["turns_ms"]) == 2
+            assert measured["relative_error"] < (1e-5 if name.endswith("fp32") else 0.2)
+            assert measured["peak_memory"] > measured["memory_before"]
+    # 90 % zeros, one and a quarter times their bytes.
+    sizes = {name: engine["encoder_bytes"] for name, engine in results["engines"].items()}
+    assert sizes["ours-fp32"] < 0.5 * sizes["ort-fp32"]
+    ratio = kept["ratios"]["ours-int8"]["ort-fp32"]
+    assert ratio["low"] <= ratio["value"] <= ratio["high"]
+
+    table = run("table", "--batch", "2", "--threads", "1", "--output", output)
+    assert "| 32 | onnxruntime fp32, dense |" in table
+    assert "Not run: OpenVINO" not in table
+    run("plot", "--output", output)
+    assert "batch 2, 1 thread" in output.with_suffix(".svg").read_text()
+
+
+def test_engines_that_give_other_answers_are_left_out(tmp_path: Path) -> None:
+    """A file of other weights under the name of the right one."""
+    output, models = tmp_path / "peers.json", tmp_path / "models"
+    settings = ["--size", "tiny", "--batches", "1", "--threads", "1", "--rounds", "2", "--lengths", "8"]
+    settings += ["--engines", "ort-fp32", "--output", str(output), "--models", str(models)]
+    run("run", *settings)
+    (models / "dense-1x4.onnx").replace(models / "dense-unstructured.onnx")
+    run("run", *settings)
+    (cell,) = json.loads(output.read_text())["cells"]
+    assert cell["engines"] == {}
+    assert "differ from torch's" in cell["failed"]["ort-fp32"]
