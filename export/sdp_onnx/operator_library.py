@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import sys
 from pathlib import Path
@@ -41,6 +42,12 @@ def library_path() -> Path:
 def has_library() -> bool:
     """Whether this installation has the operator library."""
     return (Path(__file__).parent / LIBRARY_NAME).is_file()
+
+
+def library_identity() -> str:
+    """The start of the library's SHA-256; "none" where there is no library."""
+    path = Path(__file__).parent / LIBRARY_NAME
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else "none"
 
 
 def register(options: ort.SessionOptions) -> None:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from sdp.pipeline import input_identities, plan
+from sdp.recipe import load_recipe
+from sdp.run_folder import RunFolder
 from toy import sdp, toy_rows, write_tsv
 
 STAGES = ["finetune", "prune", "evaluate", "export", "bench", "gate", "report"]
@@ -44,6 +47,16 @@ def test_a_setting_makes_its_stage_and_what_follows_run(project: Path, override:
     assert next(iter(stale)) == first
     assert stale[first] == reason
     assert set(STAGES[: STAGES.index(first)]).isdisjoint(stale)
+
+
+def test_another_operator_library_exports_and_measures_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, run = load_recipe(project / "toy.toml"), RunFolder(project / "runs" / "toy")
+    identities = input_identities(recipe, download=False)
+    assert all(status.up_to_date for status in plan(recipe, run, identities))
+    monkeypatch.setattr("sdp.pipeline.library_identity", lambda: "none")
+    stale = {status.stage.name: status.reason for status in plan(recipe, run, identities) if not status.up_to_date}
+    assert list(stale) == STAGES[STAGES.index("export") :]
+    assert stale["export"].startswith("libraries.operator library changed: ")
 
 
 @pytest.mark.parametrize("override", ["runtime.checkpoint_seconds=1", 'runtime.device="cpu"'])

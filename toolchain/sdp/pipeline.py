@@ -24,6 +24,7 @@ from sdp.data.identity import data_identity
 from sdp.models.source import locate_model
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import STAGE_FILE, RunFolder
+from sdp_onnx.operator_library import library_identity
 
 MODEL_FILES = ("*.safetensors", "config.json", "tokenizer*")
 # Where inputs are is no ingredient: their hashes are, and a moved project is still up to date.
@@ -45,6 +46,7 @@ class Stage:
         data: whether it reads the task's data.
         reads: earlier stage -> patterns of the files it reads there.
         libraries: distributions whose version changes its result.
+        operators: whether the operator library, or that there is none, changes its result.
         publish: files that are also put at the top of the run folder, where a person looks first.
     """
 
@@ -56,6 +58,7 @@ class Stage:
     data: bool = False
     reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     libraries: tuple[str, ...] = ()
+    operators: bool = False
     publish: tuple[str, ...] = ()
 
 
@@ -95,6 +98,7 @@ STAGES = (
         data=True,
         reads={"prune": MODEL_FILES, "evaluate": ("*.safetensors", "metrics.json")},
         libraries=(*TRAINING_LIBRARIES, *ONNX_LIBRARIES, "onnxscript"),
+        operators=True,
     ),
     Stage(
         name="bench",
@@ -104,6 +108,7 @@ STAGES = (
         data=True,
         reads={"finetune": MODEL_FILES, "export": ("model.onnx*", "tokenizer*")},
         libraries=(*ONNX_LIBRARIES, "torch", "onnxscript"),
+        operators=True,
     ),
     Stage(
         name="gate",
@@ -174,7 +179,8 @@ def stage_status(stage: Stage, recipe: Recipe, run: RunFolder, identities: Mappi
         "settings": settings,
         "inputs": inputs,
         "code": code_hash(stage.module),
-        "libraries": library_versions(stage.libraries),
+        "libraries": library_versions(stage.libraries)
+        | ({"operator library": library_identity()} if stage.operators else {}),
     }
     record = run.record(stage.folder)
     if record is None:
