@@ -51,6 +51,13 @@ SIZES: dict[str, dict[str, Any]] = {
         "num_attention_heads": 12,
         "intermediate_size": 3072,
     },
+    "minilm": {
+        "vocab_size": 32000,
+        "hidden_size": 384,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 12,
+        "intermediate_size": 1536,
+    },
     "tiny": {
         "vocab_size": 2000,
         "hidden_size": 192,
@@ -71,7 +78,7 @@ _CALIBRATION_ROWS = 2
 Inputs = dict[str, NDArray[np.int64]]
 
 
-def pruned_model(size: str, pattern: Pruning) -> XLMRobertaForSequenceClassification:
+def pruned_model(size: str, pattern: Pruning, sparsity: float = SPARSITY) -> XLMRobertaForSequenceClassification:
     """The classifier with the linear layers of its encoder pruned by magnitude, ready to be exported."""
     settings: dict[str, Any] = {**SIZES[size], "num_labels": 8}
     config = XLMRobertaConfig(
@@ -89,7 +96,7 @@ def pruned_model(size: str, pattern: Pruning) -> XLMRobertaForSequenceClassifica
     model.eval()
     weights = prunable_weights(model)
     everything: Masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}
-    apply_masks(weights, select_masks(magnitude_scores(weights, everything), SPARSITY, "layer", pattern))
+    apply_masks(weights, select_masks(magnitude_scores(weights, everything), sparsity, "layer", pattern))
     return model
 
 
