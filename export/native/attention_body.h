@@ -98,10 +98,11 @@ inline void quantize_values(const float* v, size_t stride, int groups, int head_
       total = total + rounded;
       store_bytes(out + (static_cast<size_t>(g) * head_size + d) * kTokens, rounded);
     }
-    int32_t sums[kTokens];
+    // Unsigned: where a value is not a number, neither is the scale, and these are any bits.
+    uint32_t sums[kTokens], together = 0;
     store_ints(sums, total);
-    sum[d] = 0;
-    for (int32_t lane : sums) sum[d] += lane;
+    for (uint32_t lane : sums) together += lane;
+    sum[d] = static_cast<int32_t>(together);
   }
 }
 
@@ -171,7 +172,7 @@ void attend_i8(const AttentionI8& a) {
 #pragma GCC unroll 8
     for (int r = 0; r < kKeysAtOnce; ++r)
 #pragma GCC unroll 2
-      for (int g = 0; g < G; ++g) sum[r][g] = all_ints((128 - kZeroPoint) * a.v_sum[d + r]);
+      for (int g = 0; g < G; ++g) sum[r][g] = all_ints(static_cast<int32_t>((128u - kZeroPoint) * static_cast<uint32_t>(a.v_sum[d + r])));
     for (int key = 0; key < a.keys; key += 4) {
       const int8_t* v = a.v + key / kTokens * group_bytes + static_cast<size_t>(d) * kTokens + key % kTokens;
       const uint8_t* share = a.shares + static_cast<size_t>(key) / 4 * G * kTokens * 4;

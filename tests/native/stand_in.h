@@ -1,0 +1,158 @@
+// A stand-in for onnxruntime: the few functions that the operator library calls, over tensors in plain memory. It gives
+// an operator whatever it is told to, as a hostile model would.
+#pragma once
+
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ort_api.h"
+
+struct OrtStatus {
+  std::string message;
+};
+
+// Memory of exactly the size asked for, so that the sanitizer sees one byte beyond it.
+struct OrtValue {
+  int type = 0;
+  std::vector<int64_t> shape;
+  std::shared_ptr<char> data;
+
+  static OrtValue of(int type, std::vector<int64_t> shape, size_t bytes) {
+    return {type, std::move(shape), std::shared_ptr<char>(static_cast<char*>(std::calloc(1, bytes)), std::free)};
+  }
+};
+
+struct OrtTensorTypeAndShapeInfo {
+  const OrtValue* value;
+};
+
+struct Input {
+  OrtValue value;
+  bool constant = false;
+  bool given = true;
+};
+
+struct OrtKernelInfo {
+  std::map<std::string, int64_t> integers;
+  std::map<std::string, float> reals;
+  std::map<std::string, std::string> texts;
+  std::vector<Input> inputs;
+};
+
+struct OrtKernelContext {
+  const OrtKernelInfo* info;
+  std::vector<std::unique_ptr<OrtValue>> outputs;
+};
+
+namespace stand_in {
+
+inline std::map<std::string, const OrtCustomOp*>& operators() {
+  static std::map<std::string, const OrtCustomOp*> found;
+  return found;
+}
+
+inline OrtStatus* failure(const char* message) { return new OrtStatus{message}; }
+
+template <class Map, class Value>
+OrtStatus* look_up(const Map& map, const char* name, Value* out) {
+  const auto found = map.find(name);
+  if (found == map.end()) return failure("no such attribute");
+  *out = found->second;
+  return nullptr;
+}
+
+// More than an output of any case here needs: beyond it the stand-in is out of memory.
+constexpr int64_t kMostOutputElements = 1 << 22;
+
+inline OrtStatus* make_output(OrtKernelContext* context, size_t, const int64_t* shape, size_t rank, OrtValue** out) {
+  int64_t elements = 1;
+  for (size_t i = 0; i < rank; ++i) {
+    if (shape[i] < 0 || (shape[i] > 0 && elements > kMostOutputElements / shape[i])) return failure("too large");
+    elements *= shape[i];
+  }
+  context->outputs.push_back(std::make_unique<OrtValue>(
+      OrtValue::of(sdp::ort::kFloat, {shape, shape + rank}, static_cast<size_t>(elements) * 4)));
+  *out = context->outputs.back().get();
+  return nullptr;
+}
+
+inline const OrtApiTable& table() {
+  static const OrtApiTable made = [] {
+    OrtApiTable t{};
+    const auto set = [&t](size_t at, auto* function) { t.entry[at] = reinterpret_cast<void*>(function); };
+    set(0, +[](int, const char* message) { return failure(message); });
+    set(26, +[](const char*, OrtCustomOpDomain** out) -> OrtStatus* {
+      static char domain;
+      *out = reinterpret_cast<OrtCustomOpDomain*>(&domain);
+      return nullptr;
+    });
+    set(27, +[](OrtCustomOpDomain*, const OrtCustomOp* op) -> OrtStatus* {
+      operators()[op->GetName(op)] = op;
+      return nullptr;
+    });
+    set(28, +[](OrtSessionOptions*, OrtCustomOpDomain*) -> OrtStatus* { return nullptr; });
+    set(51, +[](OrtValue* value, void** out) -> OrtStatus* {
+      *out = value->data.get();
+      return nullptr;
+    });
+    set(60, +[](const OrtTensorTypeAndShapeInfo* info, int* out) -> OrtStatus* {
+      *out = info->value->type;
+      return nullptr;
+    });
+    set(61, +[](const OrtTensorTypeAndShapeInfo* info, size_t* out) -> OrtStatus* {
+      *out = info->value->shape.size();
+      return nullptr;
+    });
+    set(62, +[](const OrtTensorTypeAndShapeInfo* info, int64_t* out, size_t count) -> OrtStatus* {
+      for (size_t i = 0; i < count; ++i) out[i] = info->value->shape[i];
+      return nullptr;
+    });
+    set(65, +[](const OrtValue* value, OrtTensorTypeAndShapeInfo** out) -> OrtStatus* {
+      *out = new OrtTensorTypeAndShapeInfo{value};
+      return nullptr;
+    });
+    set(85, +[](const OrtKernelInfo* info, const char* name, float* out) { return look_up(info->reals, name, out); });
+    set(86, +[](const OrtKernelInfo* info, const char* name, int64_t* out) {
+      return look_up(info->integers, name, out);
+    });
+    set(87, +[](const OrtKernelInfo* info, const char* name, char* out, size_t* size) -> OrtStatus* {
+      const auto found = info->texts.find(name);
+      if (found == info->texts.end()) return failure("no such attribute");
+      if (out != nullptr) std::memcpy(out, found->second.c_str(), *size);
+      *size = found->second.size() + 1;
+      return nullptr;
+    });
+    set(90, +[](const OrtKernelContext* context, size_t index, const OrtValue** out) -> OrtStatus* {
+      if (index >= context->info->inputs.size()) return failure("no such input");
+      const Input& input = context->info->inputs[index];
+      *out = input.given ? &input.value : nullptr;
+      return nullptr;
+    });
+    set(91, &make_output);
+    set(93, +[](OrtStatus* status) { delete status; });
+    set(99, +[](OrtTensorTypeAndShapeInfo* info) { delete info; });
+    set(230, +[](const OrtKernelInfo* info, size_t* out) -> OrtStatus* {
+      *out = info->inputs.size();
+      return nullptr;
+    });
+    set(249, +[](const OrtKernelInfo* info, size_t index, int* is_constant, const OrtValue** out) -> OrtStatus* {
+      if (index >= info->inputs.size()) return failure("no such input");
+      const Input& input = info->inputs[index];
+      *is_constant = input.constant && input.given;
+      *out = *is_constant ? &input.value : nullptr;
+      return nullptr;
+    });
+    set(274, +[](const OrtKernelContext*, void (*body)(void*, size_t), size_t total, size_t, void* user) -> OrtStatus* {
+      for (size_t i = 0; i < total; ++i) body(user, i);
+      return nullptr;
+    });
+    return t;
+  }();
+  return made;
+}
+
+}  // namespace stand_in
