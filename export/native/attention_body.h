@@ -170,9 +170,11 @@ void attend_i8(const AttentionI8& a) {
     Ints sum[kKeysAtOnce][G];
     // Shares have no zero point, and `dot4` takes off the difference to the one that it expects.
 #pragma GCC unroll 8
-    for (int r = 0; r < kKeysAtOnce; ++r)
+    for (int r = 0; r < kKeysAtOnce; ++r) {
+      const uint32_t shift = (128u - kZeroPoint) * static_cast<uint32_t>(a.v_sum[d + r]);
 #pragma GCC unroll 2
-      for (int g = 0; g < G; ++g) sum[r][g] = all_ints(static_cast<int32_t>((128u - kZeroPoint) * static_cast<uint32_t>(a.v_sum[d + r])));
+      for (int g = 0; g < G; ++g) sum[r][g] = all_ints(static_cast<int32_t>(shift));
+    }
     for (int key = 0; key < a.keys; key += 4) {
       const int8_t* v = a.v + key / kTokens * group_bytes + static_cast<size_t>(d) * kTokens + key % kTokens;
       const uint8_t* share = a.shares + static_cast<size_t>(key) / 4 * G * kTokens * 4;

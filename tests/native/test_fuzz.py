@@ -42,7 +42,7 @@ def build_fuzzer(folder: Path) -> Path:
         RuntimeError: the compiler failed, for instance because its fuzzer is not installed.
     """
     build = build_script()
-    sources = {NATIVE / f"{name}.cpp": [] for name in build.COMMON}
+    sources: dict[Path, list[str]] = {NATIVE / f"{name}.cpp": [] for name in build.COMMON}
     sources |= {NATIVE / f"{name}.cpp": flags for name, flags in build.BY_MACHINE.get(build.machine(), {}).items()}
     sources[HERE / "fuzz_operators.cpp"] = ["-I", str(NATIVE)]
 
