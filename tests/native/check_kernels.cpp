@@ -157,6 +157,64 @@ void check_attention(const sdp::Kernels& kernels, int keys, int groups) {
   }
 }
 
+// Against the exact sums: what rounding to bytes costs is far below what a wrong zero point would.
+void check_attention_i8(const sdp::Kernels& kernels, int keys, int groups) {
+  constexpr int kSize = 8;
+  const int all = (keys + 15) / 16, stride = kSize * 16;
+  const std::vector<float> q = floats(groups * stride), k = floats(all * stride), v = floats(all * stride);
+  std::vector<int32_t> seen(all * 16, 0), k_sum(all * 16), v_sum(kSize);
+  std::fill(seen.begin(), seen.begin() + keys, -1);
+  std::vector<float> bias(keys, 0), q_scale(groups * 16), k_scale(all * 16), v_scale(kSize), y(groups * stride);
+  std::vector<uint8_t> q_bytes(groups * stride), shares(static_cast<size_t>(all) * groups * 256);
+  std::vector<int8_t> k_bytes(all * stride), v_bytes(all * stride);
+  std::vector<float> scores(static_cast<size_t>(keys) * groups * 16);
+  for (int g = 0; g < groups; ++g) kernels.quantize(&q[g * stride], kSize, &q_bytes[g * stride], &q_scale[g * 16]);
+  for (int g = 0; g < all; ++g)
+    kernels.quantize_keys(&k[g * stride], kSize, &k_bytes[g * stride], &k_scale[g * 16], &k_sum[g * 16]);
+  kernels.quantize_values(v.data(), stride, all, kSize, seen.data(), v_bytes.data(), v_scale.data(), v_sum.data());
+  kernels.attention_i8({q_bytes.data(), q_scale.data(), k_bytes.data(), k_scale.data(), k_sum.data(), v_bytes.data(),
+                        v_scale.data(), v_sum.data(), y.data(), static_cast<size_t>(stride), kSize, keys,
+                        0.5f * 1.44269504f, bias.data(), nullptr, scores.data(), shares.data()},
+                       groups);
+  for (int i = 0; i < groups * 16; ++i) {
+    std::vector<double> e(keys);
+    double total = 0;
+    for (int j = 0; j < keys; ++j) {
+      double score = 0;
+      for (int d = 0; d < kSize; ++d) score += double(q[i / 16 * stride + d * 16 + i % 16]) * k[j / 16 * stride + d * 16 + j % 16];
+      total += e[j] = std::exp(score * 0.5);
+    }
+    for (int d = 0; d < kSize; ++d) {
+      double sum = 0;
+      for (int j = 0; j < keys; ++j) sum += e[j] / total * v[j / 16 * stride + d * 16 + j % 16];
+      expect("attention_i8", y[i / 16 * stride + d * 16 + i % 16], sum, 0.2);
+    }
+  }
+}
+
+void check_dense_i8(const sdp::Kernels& kernels, int rows, int columns, int groups) {
+  std::uniform_int_distribution<int> byte(-127, 127);
+  std::vector<int8_t> w(rows * columns);
+  for (int8_t& value : w) value = static_cast<int8_t>(byte(generator));
+  const auto weight = [&](int row, int k) { return w[((row / 16 * (columns / 4) + k / 4) * 16 + row % 16) * 4 + k % 4]; };
+  std::vector<int32_t> row_sum(rows, 0);
+  for (int row = 0; row < rows; ++row)
+    for (int k = 0; k < columns; ++k) row_sum[row] += weight(row, k);
+  const std::vector<float> bias = floats(rows), row_scale = floats(rows);
+  std::vector<float> x(groups * columns * 16), scale(groups * 16), y(groups * rows * 16);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = (i / 16 % columns == 0 ? 127 : byte(generator)) / 8.0f;
+  std::vector<uint8_t> q(x.size());
+  for (int g = 0; g < groups; ++g) kernels.quantize(&x[g * columns * 16], columns, &q[g * columns * 16], &scale[g * 16]);
+  kernels.dense_i8({nullptr, bias.data(), row_scale.data(), row_sum.data(), sdp::Activation::none}, w.data(), 0, rows, columns,
+                   q.data(), columns * 16, scale.data(), groups, y.data(), rows * 16);
+  for (int i = 0; i < groups * rows * 16; ++i) {
+    const int g = i / (rows * 16), row = i / 16 % rows, t = i % 16;
+    double sum = 0;
+    for (int k = 0; k < columns; ++k) sum += double(weight(row, k)) * x[(g * columns + k) * 16 + t];
+    expect("dense_i8", y[i], sum * row_scale[row] + bias[row], 1e-5 * (1 + std::abs(sum * row_scale[row])));
+  }
+}
+
 void check_dense(const sdp::Kernels& kernels, int rows, int columns, int groups) {
   const std::vector<float> w = floats(rows * columns), bias = floats(rows), x = floats(groups * columns * 16);
   std::vector<float> y(groups * rows * 16);
@@ -182,6 +240,11 @@ int main() {
   for (int width : {1, 3, 4, 5, 388}) check_norm(kernels, width);
   for (int keys : {1, 8, 16, 17, 49})
     for (int groups : {1, 2}) check_attention(kernels, keys, groups);
-  for (int groups : {1, 2, 3}) check_dense(kernels, 48, 33, groups);
+  for (int keys : {5, 16, 113, 130})
+    for (int groups : {1, 2}) check_attention_i8(kernels, keys, groups);
+  for (int groups : {1, 2, 3}) {
+    check_dense(kernels, 48, 33, groups);
+    check_dense_i8(kernels, 48, 36, groups);
+  }
   std::puts(kernels.name);
 }
