@@ -18,7 +18,13 @@ from sdp_onnx.graph_index import GraphIndex, attributes, has_subgraphs
 from sdp_onnx.kernel_patterns import AttentionBlock, Linear, find_patterns
 from sdp_onnx.model_file import StoredTensor
 from sdp_onnx.operator_library import DOMAIN, OPSET
-from sdp_onnx.sparse_format import BREAK_EVEN_DENSITY, BREAK_EVEN_INT8_DENSITY, QUAD, pack_sparse
+from sdp_onnx.sparse_format import (
+    BREAK_EVEN_DENSITY,
+    BREAK_EVEN_INT8_DENSITY,
+    LARGEST_MEAN_DENSITY,
+    QUAD,
+    pack_sparse,
+)
 
 LayerKind = Literal["sparse", "dense", "sparse-int8", "dense-int8"]
 Precision = Literal["fp32", "int8"]
@@ -89,7 +95,7 @@ def rewrite_graph(
 ) -> KernelGraph:
     """Change the nodes of `model` in place; its initializers are left to the caller.
 
-    A graph without a layer sparse enough, with fp32, or without any linear layer stays as it is, and the result is
+    A graph that is not sparse enough to gain, with fp32, or without any linear layer stays as it is, and the result is
     empty.
 
     Args:
@@ -127,7 +133,7 @@ class _Writer:
     def run(self) -> bool:
         patterns = find_patterns(self._index, self._initializers)
         kinds = {out: self._kind(linear) for out, linear in patterns.linears.items()}
-        if not {"sparse", "sparse-int8", "dense-int8"} & set(kinds.values()):
+        if not {"sparse", "sparse-int8", "dense-int8"} & set(kinds.values()) or not self._gains(patterns.linears):
             return False
         attentions = {
             block.nodes[-1]: block
@@ -156,6 +162,12 @@ class _Writer:
             self._unpack(value.name)
         self._finish()
         return True
+
+    def _gains(self, linears: Mapping[str, Linear]) -> bool:
+        """Whether the model as a whole is faster with the library's operators; in int8 it is."""
+        weights = [self._initializers[linear.weight] for linear in linears.values()]
+        counted = sum(min(stored.nonzeros(), BREAK_EVEN_DENSITY * stored.elements) for stored in weights)
+        return self._precision == "int8" or counted < LARGEST_MEAN_DENSITY * sum(stored.elements for stored in weights)
 
     def _kind(self, linear: Linear) -> LayerKind | None:
         """The product for a layer; None where the library has none for its shape."""

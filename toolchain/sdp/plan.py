@@ -15,7 +15,7 @@ from sdp.run_folder import RunFolder
 from sdp.steps import optimizer_steps
 from sdp_onnx.encodings import coo_bytes, dense_bytes
 from sdp_onnx.operator_library import has_library
-from sdp_onnx.sparse_format import BREAK_EVEN_DENSITY, sparse_bytes
+from sdp_onnx.sparse_format import LARGEST_MEAN_DENSITY, sparse_bytes
 
 FLOAT_BYTES = 4
 
@@ -126,7 +126,7 @@ def _encoded_bytes(elements: int, kept: int, recipe: Recipe) -> int:
         return sparse_bytes(elements // 4, round(elements / 4 * filled))
     sizes = {"dense": dense_bytes(elements, FLOAT_BYTES), "coo": coo_bytes(kept, FLOAT_BYTES)}
     by_kernel = encoding == "kernel" or (encoding == "auto" and has_library())
-    if by_kernel and kept < BREAK_EVEN_DENSITY * elements:
+    if by_kernel and kept < LARGEST_MEAN_DENSITY * elements:
         return sparse_bytes(elements, kept)
     return sizes[encoding] if encoding in sizes else min(sizes.values())
 

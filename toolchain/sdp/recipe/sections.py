@@ -248,7 +248,7 @@ class ExportSection(Section):
     encoding: Literal["auto", "kernel", "coo", "dense"] = "auto"
     """kernel: sparse layers run by the operator library, which is exported with the model; coo: onnx
     sparse_initializer, for plain onnxruntime, smaller and not faster; dense: as exported; auto: kernel where the
-    library is installed and a layer sparse enough to gain, otherwise whatever is smallest for each tensor."""
+    library is installed and the model sparse enough to gain, otherwise whatever is smallest for each tensor."""
     opset: int = Field(default=23, ge=23, le=25)
     """ONNX operator set; from 23 on attention is one standard operator."""
     precision: Literal["fp32", "int8"] = "fp32"
