@@ -35,7 +35,7 @@ ROLES = ("baseline", "baseline again", "candidate")
 _TURN_SECONDS = 0.04
 _CALIBRATION_RUNS = 3
 
-# onnxruntime's threads spin for a while after a run, in the hope of the next: the next turn waits until they sleep.
+# The threads of the turn before get the time to fall asleep.
 _PAUSE_SECONDS = 0.005
 
 Progress = Callable[[str, float], None]

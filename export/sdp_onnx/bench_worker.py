@@ -69,9 +69,7 @@ def _serve(requests: Iterator[dict[str, Any]], answers: IO[str]) -> None:
 def run_turn(session: ort.InferenceSession, batches: list[Inputs], first: int, runs: int) -> list[float]:
     """Run `runs` batches from number `first` on, around the list; seconds of each.
 
-    One run before them is discarded. It wakes the session's threads, which have gone to sleep since its last turn, and
-    brings its weights back into the caches; it also gives the threads of the session that ran before, which go on
-    spinning for some time after a run, the rest of the time they need to stop.
+    One run before them is discarded: it brings the weights back into the caches.
     """
     session.run(None, batches[first % len(batches)])
     seconds = []
@@ -90,6 +88,8 @@ def _timed_load(setup: dict[str, Any]) -> tuple[ort.InferenceSession, float]:
         provider=setup["provider"],
         threads=setup["threads"],
         profile=None if setup["profile"] is None else Path(setup["profile"]),
+        # Several sessions take turns on the same cores.
+        idle_between_runs=True,
     )
     return session, time.perf_counter() - started
 

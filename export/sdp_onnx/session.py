@@ -27,7 +27,12 @@ _LOG_FATAL = 4
 
 
 def create_session(
-    path: Path, *, provider: Provider = "cpu", threads: int | None = None, profile: Path | None = None
+    path: Path,
+    *,
+    provider: Provider = "cpu",
+    threads: int | None = None,
+    profile: Path | None = None,
+    idle_between_runs: bool = False,
 ) -> ort.InferenceSession:
     """Load a model file, which may use the operators of this package's library.
 
@@ -35,6 +40,8 @@ def create_session(
         threads: threads of one operator; onnxruntime's own choice when None.
         profile: how the name of a file begins that the session writes the time of every operator to; None for no such
             file. The session's `end_profiling` completes it.
+        idle_between_runs: let the threads sleep as soon as a run ends. By default they go on spinning for the next run,
+            and take the cores from other sessions meanwhile.
 
     Raises:
         ModelFileError: the file is missing, damaged, invalid, or refers to data outside its folder.
@@ -49,6 +56,8 @@ def create_session(
     options.log_severity_level = _LOG_FATAL
     if threads is not None:
         options.intra_op_num_threads = threads
+    if idle_between_runs:
+        options.add_session_config_entry("session.force_spinning_stop", "1")
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = os.fspath(profile)
