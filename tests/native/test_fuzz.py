@@ -83,7 +83,7 @@ def fuzzer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("kernels", ["", "avx512", "avx2", "scalar"], ids=lambda name: name or "preferred")
 def test_no_input_crashes_an_operator(fuzzer: Path, kernels: str, tmp_path: Path) -> None:
     done = subprocess.run(
-        [str(fuzzer), f"-runs={INPUTS}", "-seed=1", "-max_len=512", "-timeout=10", f"-artifact_prefix={tmp_path}/"],
+        [str(fuzzer), f"-runs={INPUTS}", "-seed=1", "-max_len=96", "-len_control=0", "-timeout=10", f"-artifact_prefix={tmp_path}/"],
         env=os.environ | {"SDP_KERNELS": kernels},
         capture_output=True,
         text=True,
