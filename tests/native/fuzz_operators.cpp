@@ -287,7 +287,7 @@ void compute(const OrtCustomOp* op, void* kernel, const OrtKernelInfo& info) {
     const OrtValue &a = *first.outputs[0], &b = *second.outputs[0];
     if (a.shape == b.shape && (!a.data || std::memcmp(a.data.get(), b.data.get(), count(a.shape) * 4) == 0)) return;
   }
-  std::printf("%s gave two answers to one question\n", op->GetName(op));
+  std::fprintf(stderr, "%s gave two answers to one question\n", op->GetName(op));
   std::abort();
 }
 
@@ -317,7 +317,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* input, size_t size) {
   } else {
     // A kernel that was not edited is accepted; otherwise the fuzzer would test its own cases' refusal only.
     if (edits == 0) {
-      std::printf("%s refused a valid case: %s\n", chosen.name, status->message.c_str());
+      std::fprintf(stderr, "%s refused a valid case: %s\n", chosen.name, status->message.c_str());
       std::abort();
     }
     delete status;
