@@ -130,10 +130,11 @@ void PackedAttention::compute(OrtKernelContext* context) const {
     require((mask_batch == 1 || mask_batch == q.batch) && (mask_heads == 1 || mask_heads == heads_),
             "the mask has another number of sequences or heads");
   }
+  float* y = output(context, {q.batch, q.groups, width, kTokensPerGroup});
+  if (q.all_groups() == 0) return;  // of however many sequences
   for (int64_t i = 0; i < mask_batch * mask_heads; ++i)
     sights.push_back(look(masked_ ? mask + i * mask_rows * tokens : nullptr, mask_rows, tokens));
 
-  float* y = output(context, {q.batch, q.groups, width, kTokensPerGroup});
   const int64_t pairs = (q.groups + kQueryGroups - 1) / kQueryGroups;
   const size_t stride = static_cast<size_t>(q.width) * kTokensPerGroup;
   const size_t out_stride = static_cast<size_t>(width) * kTokensPerGroup;

@@ -15,6 +15,7 @@ void Pack::compute(OrtKernelContext* context) const {
   for (size_t i = 0; i + 2 < rank; ++i) batch *= x.shape[i];
   const int64_t groups = (tokens + kTokensPerGroup - 1) / kTokensPerGroup;
   float* y = output(context, {batch, groups, width, kTokensPerGroup});
+  if (x.size() == 0) return;  // of however many tokens
   parallel(context, static_cast<size_t>(batch * groups), [&](size_t index) {
     const int64_t sequence = static_cast<int64_t>(index) / groups;
     const int64_t first = static_cast<int64_t>(index) % groups * kTokensPerGroup;
@@ -32,6 +33,7 @@ void Unpack::compute(OrtKernelContext* context) const {
   require(tokens >= 0 && tokens <= x.groups * kTokensPerGroup && tokens > (x.groups - 1) * kTokensPerGroup,
           "tokens does not fit the packed activations");
   float* y = output(context, {x.batch, tokens, x.width});
+  if (x.width == 0) return;  // of however many tokens
   parallel(context, static_cast<size_t>(x.all_groups()), [&](size_t index) {
     const int64_t sequence = static_cast<int64_t>(index) / x.groups;
     const int64_t first = static_cast<int64_t>(index) % x.groups * kTokensPerGroup;

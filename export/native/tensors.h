@@ -69,7 +69,14 @@ Tensor<T> read_tensor(const OrtValue* value) {
   Tensor<T> tensor;
   tensor.shape.resize(rank);
   check(ort::dimensions(info, tensor.shape.data(), rank), "an input has no shape");
-  for (int64_t dimension : tensor.shape) require(dimension >= 0, "an input has a negative dimension");
+  // An empty tensor's other dimensions may be anything: without a limit, products of them overflow.
+  constexpr int64_t kMostElements = int64_t{1} << 40;
+  int64_t elements = 1;
+  for (int64_t dimension : tensor.shape) {
+    require(dimension >= 0, "an input has a negative dimension");
+    require(dimension <= kMostElements / elements, "an input is too large");
+    elements *= dimension > 0 ? dimension : 1;
+  }
   void* data = nullptr;
   check(ort::tensor_data(value, &data), "an input has no data");
   // onnxruntime may give an empty tensor no memory; a null pointer means "not given" here.

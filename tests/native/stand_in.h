@@ -15,14 +15,21 @@ struct OrtStatus {
   std::string message;
 };
 
-// Memory of exactly the size asked for, so that the sanitizer sees one byte beyond it.
+// Memory of exactly the size asked for, so that the sanitizer sees one byte beyond it; none for an empty tensor, as
+// onnxruntime may.
 struct OrtValue {
   int type = 0;
   std::vector<int64_t> shape;
   std::shared_ptr<char> data;
 
-  static OrtValue of(int type, std::vector<int64_t> shape, size_t bytes) {
-    return {type, std::move(shape), std::shared_ptr<char>(static_cast<char*>(std::calloc(1, bytes)), std::free)};
+  // The data begins `offset` bytes into its memory: malloc's alignment is more than a tensor's element promises.
+  static OrtValue of(int type, std::vector<int64_t> shape, size_t bytes, int fill = 0, size_t offset = 0) {
+    OrtValue value{type, std::move(shape), nullptr};
+    if (bytes == 0) return value;
+    const std::shared_ptr<char> memory(static_cast<char*>(std::malloc(offset + bytes)), std::free);
+    std::memset(memory.get(), fill, offset + bytes);
+    value.data = {memory, memory.get() + offset};
+    return value;
   }
 };
 
@@ -45,6 +52,7 @@ struct OrtKernelInfo {
 
 struct OrtKernelContext {
   const OrtKernelInfo* info;
+  int fill;  // the bytes of an output before it is written
   std::vector<std::unique_ptr<OrtValue>> outputs;
 };
 
@@ -75,7 +83,7 @@ inline OrtStatus* make_output(OrtKernelContext* context, size_t, const int64_t* 
     elements *= shape[i];
   }
   context->outputs.push_back(std::make_unique<OrtValue>(
-      OrtValue::of(sdp::ort::kFloat, {shape, shape + rank}, static_cast<size_t>(elements) * 4)));
+      OrtValue::of(sdp::ort::kFloat, {shape, shape + rank}, static_cast<size_t>(elements) * 4, context->fill)));
   *out = context->outputs.back().get();
   return nullptr;
 }

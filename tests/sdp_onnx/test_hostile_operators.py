@@ -172,6 +172,15 @@ def test_attention_of_any_shape(
     attempt(lambda: operators.run(nodes, {"tokens": np.array([tokens])}, feeds))
 
 
+def test_an_empty_tensor_of_any_shape_takes_no_time() -> None:
+    # Found by the fuzzer: one piece of work for every 16 tokens, however many tokens of no features there are.
+    pack = [node("Pack", ["x"], "y")]
+    y = operators.run(pack, {}, {"x": np.empty((1, 2**40, 0), np.float32)})
+    assert y.shape == (1, 2**36, 0, 16)
+    with pytest.raises(Exception, match=r"sdp\.Pack: an input is too large"):
+        operators.run(pack, {}, {"x": np.empty((2**60, 0), np.float32)})
+
+
 def test_weights_that_a_caller_could_replace_are_refused() -> None:
     name, inputs, arrays, settings_ = sparse_case(np.float32)
     columns = arrays.pop("columns")
