@@ -27,7 +27,7 @@ from sdp_onnx.bench import benchmark_pair
 from sdp_onnx.bench_cases import Case
 from sdp_onnx.encode import encode_model
 from sdp_onnx.inspect import inspect_model
-from sdp_onnx.kernel_graph import Precision
+from sdp_onnx.kernel_choice import Precision
 from sdp_onnx.operator_library import instruction_set
 from sdp_onnx.torch_export import export_torch
 

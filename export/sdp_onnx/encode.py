@@ -28,7 +28,9 @@ from sdp_onnx.encodings import (
     smallest_encoding,
     split_coo,
 )
-from sdp_onnx.kernel_graph import KernelGraph, NewTensor, Precision, rewrite_graph
+from sdp_onnx.kernel_choice import Precision
+from sdp_onnx.kernel_graph import KernelGraph, rewrite_graph
+from sdp_onnx.kernel_tensors import NewTensor
 from sdp_onnx.model_file import StoredTensor, TensorRecord, load_structure, stored_tensors
 from sdp_onnx.writer import (
     PROTOBUF_LIMIT,

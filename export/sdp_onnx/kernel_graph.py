@@ -6,71 +6,23 @@ the rest of the graph begins and ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from sdp_onnx.graph_index import GraphIndex, attributes, has_subgraphs
+from sdp_onnx.kernel_choice import OPERATORS, LayerKind, Precision, gains, layer_kind
 from sdp_onnx.kernel_patterns import AttentionBlock, Linear, find_patterns
+from sdp_onnx.kernel_tensors import NewTensor, layer_tensors, new_tensor, round_rows
 from sdp_onnx.model_file import StoredTensor
 from sdp_onnx.operator_library import DOMAIN, OPSET
-from sdp_onnx.sparse_format import (
-    BREAK_EVEN_DENSITY,
-    BREAK_EVEN_INT8_DENSITY,
-    LARGEST_MEAN_DENSITY,
-    QUAD,
-    pack_sparse,
-)
-
-LayerKind = Literal["sparse", "dense", "sparse-int8", "dense-int8"]
-Precision = Literal["fp32", "int8"]
-
-_OPERATORS = {
-    "sparse": "SparseLinear",
-    "dense": "DenseLinear",
-    "sparse-int8": "SparseLinearInt8",
-    "dense-int8": "DenseLinearInt8",
-}
 
 # A table with fewer rows is too small to be worth two more operators.
 _SMALLEST_TABLE = 256
-
-# Sums of an int8 product stay within 32 bits up to this many inputs.
-_MOST_INT8_INPUTS = 2**16
-
-# Tokens in a group of the packed layout; see export/native/kernels.h.
-GROUP = 16
-
-
-@dataclass(frozen=True)
-class KernelLayer:
-    """One linear operator of the rewritten graph.
-
-    Attributes:
-        weights: the initializers that it holds, stacked along out_features in this order.
-        kind: the product that runs.
-        density: share of nonzeros.
-    """
-
-    weights: tuple[str, ...]
-    kind: LayerKind
-    in_features: int
-    out_features: int
-    density: float
-
-
-@dataclass(frozen=True)
-class NewTensor:
-    """An initializer to add; its content is made when it is written."""
-
-    name: str
-    data_type: int
-    shape: tuple[int, ...]
-    load: Callable[[], NDArray[Any]]
 
 
 @dataclass
@@ -78,13 +30,11 @@ class KernelGraph:
     """What the rewriting did.
 
     Attributes:
-        layers: the linear operators, in the order in which they run.
         tensors: new initializers.
         replaced: initializers that the graph no longer uses.
         contained: for each replaced parameter, the bytes that it takes in the new initializers.
     """
 
-    layers: list[KernelLayer] = field(default_factory=list)
     tensors: list[NewTensor] = field(default_factory=list)
     replaced: set[str] = field(default_factory=set)
     contained: dict[str, int] = field(default_factory=dict)
@@ -104,7 +54,7 @@ def rewrite_graph(
             inputs rounded to int8, one scale for each token, and rounds embedding tables to int8, one scale a row.
 
     Returns:
-        The layers, and which initializers to add and to drop.
+        Which initializers to add and to drop.
     """
     if has_subgraphs(model.graph.node):
         return KernelGraph()
@@ -132,8 +82,9 @@ class _Writer:
 
     def run(self) -> bool:
         patterns = find_patterns(self._index, self._initializers)
-        kinds = {out: self._kind(linear) for out, linear in patterns.linears.items()}
-        if not {"sparse", "sparse-int8", "dense-int8"} & set(kinds.values()) or not self._gains(patterns.linears):
+        weights = {out: self._initializers[linear.weight] for out, linear in patterns.linears.items()}
+        kinds = {out: layer_kind(weight, self._precision) for out, weight in weights.items()}
+        if set(kinds.values()) <= {"dense", None} or not gains(list(weights.values()), self._precision):
             return False
         attentions = {
             block.nodes[-1]: block
@@ -162,31 +113,6 @@ class _Writer:
             self._unpack(value.name)
         self._finish()
         return True
-
-    def _gains(self, linears: Mapping[str, Linear]) -> bool:
-        """Whether the model as a whole is faster with the library's operators; in int8 it is."""
-        weights = [self._initializers[linear.weight] for linear in linears.values()]
-        counted = sum(min(stored.nonzeros(), BREAK_EVEN_DENSITY * stored.elements) for stored in weights)
-        return self._precision == "int8" or counted < LARGEST_MEAN_DENSITY * sum(stored.elements for stored in weights)
-
-    def _kind(self, linear: Linear) -> LayerKind | None:
-        """The product for a layer; None where the library has none for its shape."""
-        stored = self._initializers[linear.weight]
-        in_features, out_features = stored.shape
-        if self._precision == "int8" and in_features % 4 == out_features % QUAD == 0:
-            return self._int8_kind(stored)
-        sparse = stored.nonzeros() / max(1, stored.elements) < BREAK_EVEN_DENSITY
-        if sparse and out_features % QUAD == 0:
-            return "sparse"
-        return "dense" if out_features % GROUP == 0 else None
-
-    def _int8_kind(self, stored: StoredTensor) -> LayerKind | None:
-        in_features, out_features = stored.shape
-        if in_features > _MOST_INT8_INPUTS:
-            return None
-        blocks = stored.array().reshape(in_features // 4, 4, out_features).any(axis=1)
-        sparse = np.count_nonzero(blocks) < BREAK_EVEN_INT8_DENSITY * blocks.size
-        return "sparse-int8" if sparse or out_features % GROUP else "dense-int8"
 
     def _write_plain(self, node: NodeProto) -> None:
         for name in node.input:
@@ -257,27 +183,26 @@ class _Writer:
         """One operator for linear layers with the same input; several have neither activation nor norm."""
         head = linears[0]
         x, tokens = self._pack(head.x), self._tokens[head.x]
-        weights = tuple(linear.weight for linear in linears)
-        name = "+".join(weights)
-        in_features = self._initializers[head.weight].shape[0]
-        widths = [self._initializers[weight].shape[1] for weight in weights]
-        inputs = [x, *self._weight_inputs(name, weights, kind)]
-        inputs.append(self._bias_input(name, linears, widths))
-        settings: dict[str, Any] = {"activation": head.activation, "in_features": in_features}
+        stored = [self._initializers[linear.weight] for linear in linears]
+        name = "+".join(weight.name for weight in stored)
+        widths = [weight.shape[1] for weight in stored]
+        made = layer_tensors(name, stored, kind)
+        self.result.tensors += made.tensors
+        self.result.contained |= made.contained
+        inputs = [x, *(tensor.name for tensor in made.tensors), self._bias_input(name, linears, widths)]
+        settings: dict[str, Any] = {"activation": head.activation, **made.settings}
         if head.norm is not None:
             inputs += [self._pack(head.norm.residual), head.norm.gamma, head.norm.beta]
             settings["epsilon"] = float(head.norm.epsilon)
         out = f"{'+'.join(linear.out for linear in linears)}/packed"
-        if kind.startswith("sparse"):
-            packed = self._packed_weight
-            settings |= {"slice": packed.slice, "block": packed.block}
         self._add(
-            _OPERATORS[kind],
+            OPERATORS[kind],
             inputs,
             out,
+            in_features=stored[0].shape[0],
             out_features=sum(widths),
             # Not for the kernel: which parameters these are, for those who look into the file.
-            weights=list(weights),
+            weights=[weight.name for weight in stored],
             widths=widths,
             **settings,
         )
@@ -285,45 +210,7 @@ class _Writer:
             self._tokens[linear.out] = tokens
         if len(linears) == 1:
             self._packed[head.out] = out
-        stored = [self._initializers[weight] for weight in weights]
-        density = sum(s.nonzeros() for s in stored) / max(1, sum(s.elements for s in stored))
-        self.result.layers.append(KernelLayer(weights, kind, in_features, sum(widths), density))
         return out
-
-    def _weight_inputs(self, name: str, weights: tuple[str, ...], kind: LayerKind) -> list[str]:
-        stored = [self._initializers[weight] for weight in weights]
-
-        def stacked() -> NDArray[Any]:
-            """[out_features, in_features]"""
-            return np.concatenate([tensor.array().T for tensor in stored])
-
-        if kind == "dense":
-            in_features, out_features = stored[0].shape[0], sum(tensor.shape[1] for tensor in stored)
-            self.result.contained |= {tensor.name: tensor.elements * 4 for tensor in stored}
-            shape = (out_features // GROUP, in_features, GROUP)
-            return [self._new(f"{name}/grouped", TensorProto.FLOAT, shape, lambda: _in_groups(stacked()))]
-        weight, scale = np.ascontiguousarray(stacked()), None
-        if kind.endswith("int8"):
-            weight, scale = round_rows(weight)
-        if kind == "dense-int8":
-            assert scale is not None
-            self.result.contained |= {tensor.name: tensor.elements + 4 * tensor.shape[1] for tensor in stored}
-            return [
-                self._new_array(f"{name}/grouped", _in_groups(weight, 4)),
-                self._new_array(f"{name}/scale", scale),
-            ]
-        packed = self._packed_weight = pack_sparse(weight)
-        nonzeros = [tensor.nonzeros() for tensor in stored]
-        size = packed.nbytes + (0 if scale is None else scale.nbytes)
-        for tensor, count in zip(stored, nonzeros, strict=True):
-            self.result.contained[tensor.name] = size * count // max(1, sum(nonzeros))
-        return [
-            self._new_array(f"{name}/values", packed.values),
-            self._new_array(f"{name}/columns", packed.columns),
-            self._new_array(f"{name}/rows", packed.rows),
-            self._new_array(f"{name}/widths", packed.widths),
-            *([] if scale is None else [self._new_array(f"{name}/scale", scale)]),
-        ]
 
     def _bias_input(self, name: str, linears: Sequence[Linear], widths: Sequence[int]) -> str:
         if len(linears) == 1 and linears[0].bias is not None:
@@ -338,10 +225,7 @@ class _Writer:
         return self._new_array(f"{name}/bias", np.concatenate(parts))
 
     def _new_array(self, name: str, array: NDArray[Any]) -> str:
-        return self._new(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape, lambda: array)
-
-    def _new(self, name: str, data_type: int, shape: tuple[int, ...], load: Callable[[], NDArray[Any]]) -> str:
-        self.result.tensors.append(NewTensor(name, data_type, shape, load))
+        self.result.tensors.append(new_tensor(name, array))
         return name
 
     def _pack(self, value: str) -> str:
@@ -376,26 +260,3 @@ class _Writer:
         values = [value for value in self._graph.value_info if value.name in wanted]
         self._graph.ClearField("value_info")
         self._graph.value_info.extend(values)
-
-
-def round_rows(weight: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Round a float matrix [rows, columns] to int8, symmetrically, with one scale for each row.
-
-    Returns:
-        int8 [rows, columns] in [-127, 127] and float32 [rows]; their product differs from the weight by at most half a
-        scale. A row of zeros has scale 1.
-    """
-    largest = np.abs(weight).max(axis=1, initial=0.0)
-    scale = np.where(largest > 0, largest / 127, 1.0).astype(np.float32)
-    return np.rint(weight / scale[:, None]).clip(-127, 127).astype(np.int8), scale
-
-
-def _in_groups(weight: NDArray[Any], together: int = 1) -> NDArray[Any]:
-    """[out_features, in_features] in the packed layout of activations, `together` inputs side by side.
-
-    Returns:
-        [out_features / 16, in_features, 16], or [out_features / 16, in_features / together, 16, together].
-    """
-    out_features, in_features = weight.shape
-    groups = weight.reshape(out_features // GROUP, GROUP, in_features // together, together).transpose(0, 2, 1, 3)
-    return np.ascontiguousarray(groups if together > 1 else groups[..., 0])

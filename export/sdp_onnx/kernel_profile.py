@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple, get_args
 from sdp_onnx.bench_cases import Case, Inputs, save_batches
 from sdp_onnx.bench_process import Worker
 from sdp_onnx.errors import BenchmarkError
-from sdp_onnx.kernel_graph import LayerKind
+from sdp_onnx.kernel_choice import LayerKind
 from sdp_onnx.linear_layers import LinearLayer, linear_layers
 from sdp_onnx.machine_peak import MachinePeak, measure_peak
 from sdp_onnx.operator_library import has_library, instruction_set

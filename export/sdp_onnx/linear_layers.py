@@ -12,18 +12,12 @@ from numpy.typing import NDArray
 from onnx import NodeProto
 
 from sdp_onnx.graph_index import attributes
-from sdp_onnx.kernel_graph import LayerKind
+from sdp_onnx.kernel_choice import OPERATORS, LayerKind, break_even
 from sdp_onnx.kernel_weights import kernel_weights
 from sdp_onnx.model_file import StoredTensor, load_structure, stored_tensors
 from sdp_onnx.operator_library import DOMAIN
-from sdp_onnx.sparse_format import BREAK_EVEN_DENSITY, BREAK_EVEN_INT8_DENSITY
 
-_KINDS: dict[str, LayerKind] = {
-    "SparseLinear": "sparse",
-    "DenseLinear": "dense",
-    "SparseLinearInt8": "sparse-int8",
-    "DenseLinearInt8": "dense-int8",
-}
+_KINDS = {operator: kind for kind, operator in OPERATORS.items()}
 
 
 @dataclass(frozen=True)
@@ -50,7 +44,7 @@ class LinearLayer:
     @property
     def break_even(self) -> float:
         """With a smaller `filled` the exporter chooses the sparse product."""
-        return BREAK_EVEN_INT8_DENSITY if self.kind.endswith("int8") else BREAK_EVEN_DENSITY
+        return break_even(self.kind)
 
     @property
     def density(self) -> float:

@@ -28,19 +28,6 @@ BLOCK = 192
 # Rows of a quad.
 QUAD = 4
 
-# With a smaller share of nonzeros than this a sparse product is faster than a dense one: on one thread of an EPYC with
-# AVX-512 the kernels take the same time at 0.45.
-BREAK_EVEN_DENSITY = 0.42
-
-# The largest mean share of nonzeros with which a model is rewritten; a dense layer counts as the break-even. Texts
-# are padded to groups of 16 tokens: of what benchmarks/densities.py measures, 16 texts of 8 tokens each, half of it
-# padding, gain the least, 1.37 times onnxruntime's speed at 0.30.
-LARGEST_MEAN_DENSITY = 0.31
-
-# The same for int8 weights, of which a dense product is the library's own, padded alike: share of the 1x4 blocks that
-# hold a nonzero. The two kernels take the same time at 0.4 for one group of tokens, at 0.5 for four.
-BREAK_EVEN_INT8_DENSITY = 0.42
-
 
 @dataclass(frozen=True)
 class SparseWeight:

@@ -18,7 +18,7 @@ from sdp_onnx import operator_library
 from sdp_onnx.encode import encode_model
 from sdp_onnx.errors import OperatorLibraryError
 from sdp_onnx.inspect import inspect_model
-from sdp_onnx.kernel_graph import round_rows
+from sdp_onnx.kernel_tensors import round_rows
 from sdp_onnx.kernel_weights import kernel_weights
 from sdp_onnx.model_file import load_structure, stored_tensors
 from sdp_onnx.operator_library import has_library, instruction_set, library_path

@@ -14,8 +14,9 @@ from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder
 from sdp.steps import optimizer_steps
 from sdp_onnx.encodings import coo_bytes, dense_bytes
+from sdp_onnx.kernel_choice import BREAK_EVEN_INT8_DENSITY, LARGEST_MEAN_DENSITY
 from sdp_onnx.operator_library import has_library
-from sdp_onnx.sparse_format import LARGEST_MEAN_DENSITY, sparse_bytes
+from sdp_onnx.sparse_format import sparse_bytes
 
 FLOAT_BYTES = 4
 
@@ -123,6 +124,8 @@ def _encoded_bytes(elements: int, kept: int, recipe: Recipe) -> int:
         density = kept / elements
         # A block of four is stored if any of its weights is kept.
         filled = density if recipe.prune.pattern == "1x4" else 1 - (1 - density) ** 4
+        if filled >= BREAK_EVEN_INT8_DENSITY:
+            return elements
         return sparse_bytes(elements // 4, round(elements / 4 * filled))
     sizes = {"dense": dense_bytes(elements, FLOAT_BYTES), "coo": coo_bytes(kept, FLOAT_BYTES)}
     by_kernel = encoding == "kernel" or (encoding == "auto" and has_library())
