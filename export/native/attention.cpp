@@ -20,28 +20,53 @@ constexpr int kMostInt8Keys = 1 << 16;
 
 // What the queries of one sequence (and head, where heads differ) see.
 struct Sight {
-  bool same;                 // for every query, as with padding: `key_bias` says it all
-  int keys;                  // up to the last key that any query sees
-  std::vector<float> bias;   // [keys]
-  std::vector<int32_t> seen; // [keys, rounded up to a group]: -1 for a key that some query may see
+  const uint8_t* mask;        // [rows][tokens], `rows` 1 or a query's own each; null where every key is seen
+  bool same;                  // for every query, as with padding: `bias` says it all
+  int keys;                   // up to the last key that any query sees
+  std::vector<float> bias;    // [keys]
+  std::vector<int32_t> seen;  // [keys, rounded up to a group]: -1 for a key that some query may see
 
-  void add(bool visible) {
-    bias.push_back(visible ? 0.0f : kLeftOut);
-    seen.push_back(visible ? -1 : 0);
+  Sight(const uint8_t* mask_of_all, int64_t rows, int64_t tokens)
+      : mask(mask_of_all), same(true), keys(static_cast<int>(tokens)) {
+    for (int64_t query = 1; query < rows && same; ++query)
+      same = std::equal(mask, mask + tokens, mask + query * tokens);
+    if (same && mask != nullptr)
+      while (keys > 1 && !mask[keys - 1]) --keys;
+    seen.resize(static_cast<size_t>(groups()) * kTokensPerGroup, 0);
+    for (int key = 0; key < keys; ++key) {
+      const bool visible = mask == nullptr || !same || mask[key];
+      bias.push_back(visible ? 0.0f : kLeftOut);
+      seen[static_cast<size_t>(key)] = visible ? -1 : 0;
+    }
   }
   int groups() const { return (keys + kTokensPerGroup - 1) / kTokensPerGroup; }
+  bool rounds() const { return keys >= kFewestInt8Keys && keys <= kMostInt8Keys; }
 };
 
-// `rows` rows of the mask: one for all queries, or one each. Without a mask, every key is seen.
-Sight look(const uint8_t* mask, int64_t rows, int64_t tokens) {
-  Sight sight{true, static_cast<int>(tokens), {}, {}};
-  for (int64_t query = 1; query < rows && sight.same; ++query)
-    sight.same = std::equal(mask, mask + tokens, mask + query * tokens);
-  if (sight.same && mask != nullptr)
-    while (sight.keys > 1 && !mask[sight.keys - 1]) --sight.keys;
-  for (int key = 0; key < sight.keys; ++key) sight.add(mask == nullptr || mask[key] || !sight.same);
-  sight.seen.resize(static_cast<size_t>(sight.groups()) * kTokensPerGroup, 0);
-  return sight;
+// Bytes, since a hostile bool need not be 0 or 1: [batch][heads][rows][tokens]. Without a mask, every key is seen.
+struct Mask {
+  const uint8_t* data = nullptr;
+  int64_t batch = 1, heads = 1, rows = 1;
+
+  int64_t of(int64_t sequence, int64_t head) const {
+    return (batch == 1 ? 0 : sequence) * heads + (heads == 1 ? 0 : head);
+  }
+  std::vector<Sight> sights(int64_t tokens) const {
+    std::vector<Sight> found;
+    for (int64_t i = 0; i < batch * heads; ++i)
+      found.emplace_back(data == nullptr ? nullptr : data + i * rows * tokens, rows, tokens);
+    return found;
+  }
+};
+
+Mask read_mask(const OrtKernelContext* context, int64_t batch, int64_t heads, int64_t tokens) {
+  const Tensor<bool> given = input<bool>(context, 4);
+  require(given.shape.size() == 4 && (given.shape[2] == 1 || given.shape[2] == tokens) && given.shape[3] == tokens,
+          "the mask does not have the shape [batch, heads, 1 or tokens, tokens]");
+  const Mask mask{reinterpret_cast<const uint8_t*>(given.data), given.shape[0], given.shape[1], given.shape[2]};
+  require((mask.batch == 1 || mask.batch == batch) && (mask.heads == 1 || mask.heads == heads),
+          "the mask has another number of sequences or heads");
+  return mask;
 }
 
 // mask[query][key] as additions [groups][keys][16] for the queries from `first` on.
@@ -83,6 +108,21 @@ struct Rounded {
                             v.get() + first * kTokensPerGroup * size, v_scale.get() + head * size,
                             v_sum.get() + head * size);
   }
+
+  // What `Kernels::attention` does, on the bytes of one head.
+  void attend(const Kernels& kernels, size_t head, const Attention& a, int query_groups) const {
+    const Buffer<uint8_t> q(query_groups * size * kTokensPerGroup);
+    const Buffer<uint8_t> shares((a.keys + 3) / 4 * static_cast<size_t>(query_groups) * kTokensPerGroup * 4);
+    float q_scale[kQueryGroups * kTokensPerGroup];
+    for (int g = 0; g < query_groups; ++g)
+      kernels.quantize(a.q + g * a.stride, a.head_size, q.get() + g * size * kTokensPerGroup,
+                       q_scale + g * kTokensPerGroup);
+    const size_t first = head * groups * kTokensPerGroup;
+    kernels.attention_i8({q.get(), q_scale, k.get() + first * size, k_scale.get() + first, k_sum.get() + first,
+                          v.get() + first * size, v_scale.get() + head * size, v_sum.get() + head * size, a.out,
+                          a.out_stride, a.head_size, a.keys, a.scale, a.key_bias, a.mask, a.scores, shares.get()},
+                         query_groups);
+  }
 };
 
 }  // namespace
@@ -116,88 +156,57 @@ void PackedAttention::compute(OrtKernelContext* context) const {
           "tokens does not fit the packed activations");
   require(std::max({q_first_, k_first_, v_first_}) + width <= q.width, "the heads do not fit the width of q, k and v");
 
-  const uint8_t* mask = nullptr;  // bytes: a hostile bool need not be 0 or 1
-  int64_t mask_batch = 1, mask_heads = 1, mask_rows = 1;
-  std::vector<Sight> sights;
-  if (masked_) {
-    const Tensor<bool> given = input<bool>(context, 4);
-    require(given.shape.size() == 4 && (given.shape[2] == 1 || given.shape[2] == tokens) && given.shape[3] == tokens,
-            "the mask does not have the shape [batch, heads, 1 or tokens, tokens]");
-    mask = reinterpret_cast<const uint8_t*>(given.data);
-    mask_batch = given.shape[0];
-    mask_heads = given.shape[1];
-    mask_rows = given.shape[2];
-    require((mask_batch == 1 || mask_batch == q.batch) && (mask_heads == 1 || mask_heads == heads_),
-            "the mask has another number of sequences or heads");
-  }
+  const Mask mask = masked_ ? read_mask(context, q.batch, heads_, tokens) : Mask{};
   float* y = output(context, {q.batch, q.groups, width, kTokensPerGroup});
   if (q.all_groups() == 0) return;  // of however many sequences
-  for (int64_t i = 0; i < mask_batch * mask_heads; ++i)
-    sights.push_back(look(masked_ ? mask + i * mask_rows * tokens : nullptr, mask_rows, tokens));
 
-  const int64_t pairs = (q.groups + kQueryGroups - 1) / kQueryGroups;
+  const std::vector<Sight> sights = mask.sights(tokens);
   const size_t stride = static_cast<size_t>(q.width) * kTokensPerGroup;
   const size_t out_stride = static_cast<size_t>(width) * kTokensPerGroup;
-  const size_t size = static_cast<size_t>(head_size_);
-  const auto seen_by = [&](int64_t sequence, int64_t head) {
-    return (mask_batch == 1 ? 0 : sequence) * mask_heads + (mask_heads == 1 ? 0 : head);
-  };
-  const auto rounds = [&](const Sight& sight) {
-    return int8_ && sight.keys >= kFewestInt8Keys && sight.keys <= kMostInt8Keys;
+  const auto sight_of = [&](int64_t sequence, int64_t head) -> const Sight& {
+    return sights[static_cast<size_t>(mask.of(sequence, head))];
   };
   const auto part = [&](const Packed& of, int64_t sequence, int64_t first, int64_t head) {
     return of.data + sequence * q.groups * stride + (first + head * head_size_) * kTokensPerGroup;
   };
 
-  const bool any = std::any_of(sights.begin(), sights.end(), rounds);
-  const Rounded rounded(any ? static_cast<size_t>(q.batch * heads_) : 0, static_cast<size_t>(q.groups), size);
-  if (any)
-    parallel(context, static_cast<size_t>(q.batch * heads_), [&](size_t index) {
-      const int64_t sequence = static_cast<int64_t>(index) / heads_, head = static_cast<int64_t>(index) % heads_;
-      const Sight& sight = sights[static_cast<size_t>(seen_by(sequence, head))];
-      if (rounds(sight))
-        rounded.fill(kernels_, index, part(k, sequence, k_first_, head), part(v, sequence, v_first_, head), stride,
-                     sight);
-    });
+  const bool any = int8_ && std::any_of(sights.begin(), sights.end(), [](const Sight& s) { return s.rounds(); });
+  const size_t all_heads = static_cast<size_t>(q.batch * heads_);
+  const Rounded rounded(any ? all_heads : 0, static_cast<size_t>(q.groups), static_cast<size_t>(head_size_));
+  parallel(context, any ? all_heads : 0, [&](size_t index) {
+    const int64_t sequence = static_cast<int64_t>(index) / heads_, head = static_cast<int64_t>(index) % heads_;
+    if (const Sight& sight = sight_of(sequence, head); sight.rounds())
+      rounded.fill(kernels_, index, part(k, sequence, k_first_, head), part(v, sequence, v_first_, head), stride, sight);
+  });
 
+  const int64_t pairs = (q.groups + kQueryGroups - 1) / kQueryGroups;
   std::atomic<bool> out_of_memory{false};
-  parallel(context, static_cast<size_t>(q.batch * heads_ * pairs), [&](size_t index) {
-    const auto work = static_cast<int64_t>(index);
-    const int64_t sequence = work / (heads_ * pairs);
-    const int64_t head = work / pairs % heads_;
-    const int64_t group = work % pairs * kQueryGroups;
+  parallel(context, all_heads * static_cast<size_t>(pairs), [&](size_t index) {
+    const int64_t one = static_cast<int64_t>(index) / pairs, sequence = one / heads_, head = one % heads_;
+    const int64_t group = static_cast<int64_t>(index) % pairs * kQueryGroups;
     const int count = static_cast<int>(std::min<int64_t>(kQueryGroups, q.groups - group));
-    const int64_t seen = seen_by(sequence, head);
-    const Sight& sight = sights[static_cast<size_t>(seen)];
+    const Sight& sight = sight_of(sequence, head);
     const size_t room = static_cast<size_t>(sight.keys) * count * kTokensPerGroup;
     try {
       const Buffer<float> scratch(sight.same ? room : 2 * room);
-      const float* bias = sight.same ? nullptr : scratch.get() + room;
-      if (!sight.same)
-        spread(mask + seen * mask_rows * tokens, tokens, group * kTokensPerGroup, count, scratch.get() + room);
-      const float* queries = part(q, sequence, q_first_, head) + group * stride;
-      float* out = y + (sequence * q.groups + group) * out_stride + head * head_size_ * kTokensPerGroup;
-      if (!rounds(sight)) {
-        kernels_.attention({queries, part(k, sequence, k_first_, head), part(v, sequence, v_first_, head), out, stride,
-                            out_stride, static_cast<int>(size), sight.keys, scale_, sight.bias.data(), bias,
-                            scratch.get()},
-                           count);
-        return;
-      }
-      const Buffer<uint8_t> bytes(count * size * kTokensPerGroup);
-      const Buffer<uint8_t> shares((sight.keys + 3) / 4 * static_cast<size_t>(count) * kTokensPerGroup * 4);
-      float query_scale[kQueryGroups * kTokensPerGroup];
-      for (int g = 0; g < count; ++g)
-        kernels_.quantize(queries + g * stride, static_cast<int>(size), bytes.get() + g * size * kTokensPerGroup,
-                          query_scale + g * kTokensPerGroup);
-      const size_t one = static_cast<size_t>(sequence * heads_ + head);
-      const size_t first = one * rounded.groups * kTokensPerGroup;
-      kernels_.attention_i8({bytes.get(), query_scale, rounded.k.get() + first * size, rounded.k_scale.get() + first,
-                             rounded.k_sum.get() + first, rounded.v.get() + first * size,
-                             rounded.v_scale.get() + one * size, rounded.v_sum.get() + one * size, out, out_stride,
-                             static_cast<int>(size), sight.keys, scale_, sight.bias.data(), bias,
-                             scratch.get(), shares.get()},
-                            count);
+      float* bias = sight.same ? nullptr : scratch.get() + room;
+      if (!sight.same) spread(sight.mask, tokens, group * kTokensPerGroup, count, bias);
+      const Attention attention{part(q, sequence, q_first_, head) + group * stride,
+                                part(k, sequence, k_first_, head),
+                                part(v, sequence, v_first_, head),
+                                y + (sequence * q.groups + group) * out_stride + head * head_size_ * kTokensPerGroup,
+                                stride,
+                                out_stride,
+                                static_cast<int>(head_size_),
+                                sight.keys,
+                                scale_,
+                                sight.bias.data(),
+                                bias,
+                                scratch.get()};
+      if (int8_ && sight.rounds())
+        rounded.attend(kernels_, static_cast<size_t>(one), attention, count);
+      else
+        kernels_.attention(attention, count);
     } catch (const std::bad_alloc&) {
       out_of_memory = true;
     }

@@ -5,11 +5,19 @@ namespace sdp::SDP_ISA {
 
 constexpr int kKeysAtOnce = SDP_LANES == 16 ? 8 : 4;
 
+// Below every score.
+constexpr float kLowest = -3.0e38f;
+
+// What is added to the scores of a key, of group `g` of the queries.
+template <class Head>
+SDP_INLINE Floats bias_of(const Head& a, int key, int g) {
+  return a.mask ? load(a.mask + (static_cast<size_t>(g) * a.keys + key) * kTokens) : all(a.key_bias[key]);
+}
+
 template <int G>
 void attend(const Attention& a) {
-  constexpr float kLeftOut = -3.0e38f;
   Floats largest[G], total[G];
-  for (int g = 0; g < G; ++g) largest[g] = all(kLeftOut), total[g] = all(0.0f);
+  for (int g = 0; g < G; ++g) largest[g] = all(kLowest), total[g] = all(0.0f);
 
   // scores[key][query], the largest of each query on the way.
   for (int key = 0; key < a.keys; key += kKeysAtOnce) {
@@ -22,9 +30,7 @@ void attend(const Attention& a) {
     for (int r = 0; r < here; ++r)
       for (int g = 0; g < G; ++g) {
         const size_t at = static_cast<size_t>(key + r) * G + g;
-        const Floats bias =
-            a.mask ? load(a.mask + (static_cast<size_t>(g) * a.keys + key + r) * kTokens) : all(a.key_bias[key + r]);
-        const Floats score = fma(sum[r][g], all(a.scale), bias);
+        const Floats score = fma(sum[r][g], all(a.scale), bias_of(a, key + r, g));
         store(a.scores + at * kTokens, score);
         largest[g] = max(score, largest[g]);
       }
@@ -106,23 +112,12 @@ inline void quantize_values(const float* v, size_t stride, int groups, int head_
   }
 }
 
-// Integer sums of four products at a time.
-struct ByteSums {
-  using Sum = Ints;
-  static SDP_INLINE Sum add(const Sum& sum, const char* value, const char* inputs) {
-    int32_t v;
-    std::memcpy(&v, value, 4);
-    return dot4(sum, load_ints(inputs), v);
-  }
-};
-
 template <int G>
 void attend_i8(const AttentionI8& a) {
-  constexpr float kLeftOut = -3.0e38f;
   const size_t group_bytes = static_cast<size_t>(a.head_size) * kTokens;
   Floats largest[G], total[G], scale[G];
   for (int g = 0; g < G; ++g) {
-    largest[g] = all(kLeftOut), total[g] = all(0.0f);
+    largest[g] = all(kLowest), total[g] = all(0.0f);
     scale[g] = load(a.q_scale + g * kTokens) * a.scale;
   }
 
@@ -133,7 +128,7 @@ void attend_i8(const AttentionI8& a) {
 #pragma GCC unroll 2
       for (int g = 0; g < G; ++g) sum[r][g] = all_ints(-kZeroPoint * a.k_sum[key + r]);
     const int8_t* keys = a.k + key / kTokens * group_bytes + key % kTokens * 4;
-    dense_sums<ByteSums>(reinterpret_cast<const char*>(keys), a.head_size / 4, reinterpret_cast<const char*>(a.q),
+    dense_sums<I8Sums>(reinterpret_cast<const char*>(keys), a.head_size / 4, reinterpret_cast<const char*>(a.q),
                          group_bytes, sum);
     const int here = a.keys - key < kKeysAtOnce ? a.keys - key : kKeysAtOnce;
 #pragma GCC unroll 8
@@ -141,9 +136,7 @@ void attend_i8(const AttentionI8& a) {
       if (r >= here) break;
 #pragma GCC unroll 2
       for (int g = 0; g < G; ++g) {
-        const Floats bias =
-            a.mask ? load(a.mask + (static_cast<size_t>(g) * a.keys + key + r) * kTokens) : all(a.key_bias[key + r]);
-        const Floats score = fma(to_floats(sum[r][g]) * a.k_scale[key + r], scale[g], bias);
+        const Floats score = fma(to_floats(sum[r][g]) * a.k_scale[key + r], scale[g], bias_of(a, key + r, g));
         store(a.scores + (static_cast<size_t>(key + r) * G + g) * kTokens, score);
         largest[g] = max(score, largest[g]);
       }
@@ -182,7 +175,7 @@ void attend_i8(const AttentionI8& a) {
       for (int r = 0; r < kKeysAtOnce; ++r)
 #pragma GCC unroll 2
         for (int g = 0; g < G; ++g)
-          sum[r][g] = ByteSums::add(sum[r][g], reinterpret_cast<const char*>(v + r * kTokens),
+          sum[r][g] = I8Sums::add(sum[r][g], reinterpret_cast<const char*>(v + r * kTokens),
                                     reinterpret_cast<const char*>(share + g * kTokens * 4));
     }
 #pragma GCC unroll 8

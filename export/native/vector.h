@@ -103,28 +103,32 @@ constexpr float kRound = 12582912.0f;
 constexpr int32_t kRoundBits = 0x4b400000;
 
 // 2^x for x at most 127; below -126 the result is 2^-126, which no sum of ours can tell from zero. 2^x = 2^n p(x - n) for
-// the nearest integer n; p is a minimax polynomial with p(0) = 1, fitted for this file. Relative error below 2.3e-7.
-SDP_INLINE Floats exp2(Floats x) {
+// the nearest integer n, with a polynomial p of 2^r on [-1/2, 1/2].
+template <class Polynomial>
+SDP_INLINE Floats exp2_by(Floats x, const Polynomial& p) {
   x = max(x, all(-126.0f));
   const Floats shifted = x + all(kRound);
-  const Floats r = x - (shifted - all(kRound));
-  Floats sum = fma(1.32646796e-3f, r, all(9.67150275e-3f));
-  sum = fma(sum, r, all(5.55073395e-2f));
-  sum = fma(sum, r, all(2.40222424e-1f));
-  sum = fma(sum, r, all(6.93147004e-1f));
-  sum = fma(sum, r, all(1.0f));
-  return from_bits(bits(sum) + (bits(shifted) << 23));
+  return from_bits(bits(p(x - (shifted - all(kRound)))) + (bits(shifted) << 23));
+}
+
+// Both polynomials are minimax with p(0) = 1, fitted for this file. Relative error below 2.3e-7.
+SDP_INLINE Floats exp2(const Floats& x) {
+  return exp2_by(x, [](const Floats& r) {
+    Floats sum = fma(1.32646796e-3f, r, all(9.67150275e-3f));
+    sum = fma(sum, r, all(5.55073395e-2f));
+    sum = fma(sum, r, all(2.40222424e-1f));
+    sum = fma(sum, r, all(6.93147004e-1f));
+    return fma(sum, r, all(1.0f));
+  });
 }
 
 // The same to 1.5e-4, for what is rounded to a byte.
-SDP_INLINE Floats exp2_coarse(Floats x) {
-  x = max(x, all(-126.0f));
-  const Floats shifted = x + all(kRound);
-  const Floats r = x - (shifted - all(kRound));
-  Floats sum = fma(5.50083555e-2f, r, all(2.42209822e-1f));
-  sum = fma(sum, r, all(6.93282843e-1f));
-  sum = fma(sum, r, all(1.0f));
-  return from_bits(bits(sum) + (bits(shifted) << 23));
+SDP_INLINE Floats exp2_coarse(const Floats& x) {
+  return exp2_by(x, [](const Floats& r) {
+    Floats sum = fma(5.50083555e-2f, r, all(2.42209822e-1f));
+    sum = fma(sum, r, all(6.93282843e-1f));
+    return fma(sum, r, all(1.0f));
+  });
 }
 
 // x * Phi(x) = max(x, 0) - |x| Phi(-|x|). Phi(-a) is 2^(-1 - P(a)) with a polynomial P, fitted for this file so that the

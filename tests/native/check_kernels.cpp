@@ -134,32 +134,42 @@ void check_norm(const sdp::Kernels& kernels, int width) {
   }
 }
 
-void check_attention(const sdp::Kernels& kernels, int keys, int groups) {
-  constexpr int kSize = 8;
-  const int all = (keys + 15) / 16, stride = kSize * 16;
-  const std::vector<float> q = floats(groups * stride), k = floats(all * stride), v = floats(all * stride), bias = floats(keys);
-  std::vector<float> y(groups * stride), scores(static_cast<size_t>(keys) * groups * 16);
-  kernels.attention({q.data(), k.data(), v.data(), y.data(), static_cast<size_t>(stride), static_cast<size_t>(stride), kSize,
-                     keys, 0.5f * 1.44269504f, bias.data(), nullptr, scores.data()}, groups);
+constexpr int kSize = 8;  // of a head
+
+// softmax(q k^T / 2 + bias ln 2) v, naively; `slack` is relative to values above 1.
+void expect_attention(const char* what, const std::vector<float>& q, const std::vector<float>& k,
+                      const std::vector<float>& v, const std::vector<float>& bias, int groups,
+                      const std::vector<float>& y, double slack) {
+  constexpr int stride = kSize * 16;
+  const int keys = static_cast<int>(bias.size());
+  const auto at = [](int token, int d) { return token / 16 * stride + d * 16 + token % 16; };
   for (int i = 0; i < groups * 16; ++i) {
     std::vector<double> e(keys);
     double total = 0;
     for (int j = 0; j < keys; ++j) {
       double score = 0;
-      for (int d = 0; d < kSize; ++d) score += double(q[i / 16 * stride + d * 16 + i % 16]) * k[j / 16 * stride + d * 16 + j % 16];
+      for (int d = 0; d < kSize; ++d) score += double(q[at(i, d)]) * k[at(j, d)];
       total += e[j] = std::exp(score * 0.5 + bias[j] * std::log(2.0));
     }
     for (int d = 0; d < kSize; ++d) {
       double sum = 0;
-      for (int j = 0; j < keys; ++j) sum += e[j] / total * v[j / 16 * stride + d * 16 + j % 16];
-      expect("attention", y[i / 16 * stride + d * 16 + i % 16], sum, 2e-6 * (1 + std::abs(sum)));
+      for (int j = 0; j < keys; ++j) sum += e[j] / total * v[at(j, d)];
+      expect(what, y[at(i, d)], sum, slack * (1 + std::abs(sum)));
     }
   }
 }
 
+void check_attention(const sdp::Kernels& kernels, int keys, int groups) {
+  const int all = (keys + 15) / 16, stride = kSize * 16;
+  const std::vector<float> q = floats(groups * stride), k = floats(all * stride), v = floats(all * stride), bias = floats(keys);
+  std::vector<float> y(groups * stride), scores(static_cast<size_t>(keys) * groups * 16);
+  kernels.attention({q.data(), k.data(), v.data(), y.data(), static_cast<size_t>(stride), static_cast<size_t>(stride), kSize,
+                     keys, 0.5f * 1.44269504f, bias.data(), nullptr, scores.data()}, groups);
+  expect_attention("attention", q, k, v, bias, groups, y, 2e-6);
+}
+
 // Against the exact sums: what rounding to bytes costs is far below what a wrong zero point would.
 void check_attention_i8(const sdp::Kernels& kernels, int keys, int groups) {
-  constexpr int kSize = 8;
   const int all = (keys + 15) / 16, stride = kSize * 16;
   const std::vector<float> q = floats(groups * stride), k = floats(all * stride), v = floats(all * stride);
   std::vector<int32_t> seen(all * 16, 0), k_sum(all * 16), v_sum(kSize);
@@ -176,20 +186,7 @@ void check_attention_i8(const sdp::Kernels& kernels, int keys, int groups) {
                         v_scale.data(), v_sum.data(), y.data(), static_cast<size_t>(stride), kSize, keys,
                         0.5f * 1.44269504f, bias.data(), nullptr, scores.data(), shares.data()},
                        groups);
-  for (int i = 0; i < groups * 16; ++i) {
-    std::vector<double> e(keys);
-    double total = 0;
-    for (int j = 0; j < keys; ++j) {
-      double score = 0;
-      for (int d = 0; d < kSize; ++d) score += double(q[i / 16 * stride + d * 16 + i % 16]) * k[j / 16 * stride + d * 16 + j % 16];
-      total += e[j] = std::exp(score * 0.5);
-    }
-    for (int d = 0; d < kSize; ++d) {
-      double sum = 0;
-      for (int j = 0; j < keys; ++j) sum += e[j] / total * v[j / 16 * stride + d * 16 + j % 16];
-      expect("attention_i8", y[i / 16 * stride + d * 16 + i % 16], sum, 0.2);
-    }
-  }
+  expect_attention("attention_i8", q, k, v, bias, groups, y, 0.2);
 }
 
 void check_dense_i8(const sdp::Kernels& kernels, int rows, int columns, int groups) {

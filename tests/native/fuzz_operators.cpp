@@ -255,11 +255,6 @@ void edit(OrtKernelInfo& info, Bytes& bytes) {
     case 5:
       remake(input, kTypes[bytes.below(std::size(kTypes))], shape);
       break;
-    case 8:  // another number of dimensions, or another alignment
-      if (const size_t form = bytes.below(3); form == 0) shape = {static_cast<int64_t>(count(shape))};
-      else if (form == 1) shape.insert(shape.begin(), 1);
-      remake(input, input.value.type, shape, bytes.below(9));
-      break;
     case 6:
       if (bytes.below(2)) input.constant = !input.constant;
       else input.given = !input.given;
@@ -267,6 +262,11 @@ void edit(OrtKernelInfo& info, Bytes& bytes) {
     case 7:
       if (bytes.below(2) || info.inputs.size() < 2) info.inputs.push_back(info.inputs[bytes.below(info.inputs.size())]);
       else info.inputs.pop_back();
+      break;
+    case 8:  // another number of dimensions, or another alignment
+      if (const size_t form = bytes.below(3); form == 0) shape = {static_cast<int64_t>(count(shape))};
+      else if (form == 1) shape.insert(shape.begin(), 1);
+      remake(input, input.value.type, shape, bytes.below(9));
       break;
     default:
       if (!info.texts.empty() && bytes.below(2)) info.texts.begin()->second.assign(bytes.below(80), 'x');

@@ -1,6 +1,6 @@
 """The coverage-guided fuzzer of the operators, briefly. At length, for each instruction set that the CPU has:
 
-    python tests/native/test_fuzz.py build/ && mkdir -p build/corpus
+    PYTHONPATH=tests python tests/native/test_fuzz.py build/ && mkdir -p build/corpus
     SDP_KERNELS=avx2 build/fuzz_operators build/corpus -max_len=96 -len_control=0 -timeout=10 -max_total_time=900
 
 Needs clang with its fuzzer: `apt install clang libclang-rt-14-dev` (Debian 12).
@@ -8,19 +8,18 @@ Needs clang with its fuzzer: `apt install clang libclang-rt-14-dev` (Debian 12).
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
+from native_build import NATIVE, build_script
+
 HERE = Path(__file__).parent
-NATIVE = HERE.parents[1] / "export" / "native"
 COMPILER = shutil.which("clang++")
 
 # Without the check of pointer arithmetic, which took most of the compiler's time: AddressSanitizer sees every access.
@@ -29,15 +28,6 @@ SANITIZERS = ["-gline-tables-only", "-O1", "-fno-sanitize-recover=all", *INSTRUM
 INPUTS = 6000
 # Of full length from the start: the valid case takes eight bytes, and only the further ones edit it.
 OPTIONS = [f"-runs={INPUTS}", "-seed=1", "-max_len=96", "-len_control=0", "-timeout=10"]
-
-
-def build_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("build", NATIVE / "build.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def build_fuzzer(folder: Path) -> Path:

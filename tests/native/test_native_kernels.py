@@ -5,29 +5,19 @@ For Arm: `apt install g++-aarch64-linux-gnu qemu-user` (Debian).
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-NATIVE = Path(__file__).parents[2] / "export" / "native"
+from native_build import NATIVE, build_script
+
 CHECK = Path(__file__).parent / "check_kernels.cpp"
 
 ARM_COMPILER = shutil.which("aarch64-linux-gnu-g++")
 ARM_EMULATOR = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
-
-
-def build_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("build", NATIVE / "build.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def compile_check(compiler: str, cpu: str, folder: Path) -> Path:
