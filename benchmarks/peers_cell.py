@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from peers_cores import round_trip_ns
 from peers_engines import OURS, Engine, Runtime
-from peers_process import PeerProcess, WorkerError
 from sdp_onnx.bench_statistics import latency, paired_ratio
+from sdp_onnx.json_process import JsonProcess, ProcessEndedError
 from sdp_onnx.operator_library import library_path
 from sdp_onnx.verify import relative_error
 
@@ -34,6 +34,13 @@ _CALIBRATION_RUNS = 2
 _PAUSE_SECONDS = 0.1
 
 _FEWEST_ROUNDS = 5
+
+
+_WORKER = Path(__file__).with_name("peers_worker.py")
+
+
+class WrongAnswerError(Exception):
+    """An engine gives other logits than torch."""
 
 
 @dataclass(frozen=True)
@@ -73,15 +80,15 @@ def measure_cell(
     date, load_average = datetime.now(UTC).isoformat(timespec="seconds"), os.getloadavg()
     found: dict[str, dict[str, Any]] = {}
     failed: dict[str, str] = {}
-    processes: dict[str, PeerProcess] = {}
+    processes: dict[str, JsonProcess] = {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for engine in engines:
-            process = stack.enter_context(PeerProcess(pythons[engine.runtime]))
+            process = stack.enter_context(_start(pythons[engine.runtime]))
             try:
                 found[engine.name] = _load(engine, process, cell, models, rows, folder)
                 processes[engine.name] = process
-            except WorkerError as error:
+            except (ProcessEndedError, WrongAnswerError) as error:
                 failed[engine.name] = str(error)
         first_runs = {name: found[name]["first_run_seconds"] for name in processes}
         times, idle, distances = _take_turns(processes, failed, first_runs, cell, rounds, seconds)
@@ -103,7 +110,11 @@ def measure_cell(
     }
 
 
-def _load(engine: Engine, process: PeerProcess, cell: Cell, models: Path, rows: int, folder: Path) -> dict[str, Any]:
+def _start(python: Path) -> JsonProcess:
+    return JsonProcess([str(python), str(_WORKER)], os.environ | {"NM_DISABLE_ANALYTICS": "True"})
+
+
+def _load(engine: Engine, process: JsonProcess, cell: Cell, models: Path, rows: int, folder: Path) -> dict[str, Any]:
     reference_file = models / f"reference-{engine.pruning}-{cell.length}x{rows}.npz"
     with np.load(reference_file, allow_pickle=False) as archive:
         reference = {name: archive[name][: cell.batch] for name in archive.files}
@@ -126,7 +137,7 @@ def _load(engine: Engine, process: PeerProcess, cell: Cell, models: Path, rows: 
     logits: NDArray[np.float64] = np.asarray(answer.pop("logits"))
     error = relative_error(reference["logits"], logits)
     if not error <= engine.largest_error:
-        raise WorkerError(f"its logits differ from torch's by {error:.3g} of the largest")
+        raise WrongAnswerError(f"its logits differ from torch's by {error:.3g} of the largest")
     return {**answer, "relative_error": error}
 
 
@@ -140,7 +151,7 @@ def _write_static(source: Path, shape: tuple[int, ...], target: Path) -> Path:
 
 
 def _take_turns(
-    processes: dict[str, PeerProcess],
+    processes: dict[str, JsonProcess],
     failed: dict[str, str],
     first_runs: Mapping[str, float],
     cell: Cell,
@@ -176,10 +187,10 @@ def _take_turns(
     return {name: times[name] for name in processes}, {name: idle[name] for name in processes}, distances
 
 
-def _turn(processes: dict[str, PeerProcess], failed: dict[str, str], name: str, runs: int) -> dict[str, Any] | None:
+def _turn(processes: dict[str, JsonProcess], failed: dict[str, str], name: str, runs: int) -> dict[str, Any] | None:
     try:
         return processes[name].ask({"runs": runs, "pause": _PAUSE_SECONDS})
-    except WorkerError as error:
+    except ProcessEndedError as error:
         failed[name] = str(error)
         del processes[name]
         return None

@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from sdp_onnx.errors import BenchmarkError
+from sdp_onnx.json_process import JsonProcess, ProcessEndedError
 from sdp_onnx.session import Provider
-
-_STDERR_TAIL = 2000
 
 
 class Worker:
-    """A process that holds one model and runs it when asked; ended with the block that uses it.
-
-    It gets a session of its own, so that a Ctrl-C in the terminal reaches only the parent, which then ends it, and so
-    that the scheduler gives it the processor time of one session whatever else the parent's session runs.
-    """
+    """A process that holds one model and runs it when asked; ended with the block that uses it."""
 
     def __init__(
         self, model: Path, inputs: Path, *, provider: Provider, threads: int, profile: Path | None = None
     ) -> None:
         self._model = model
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  # closed in __exit__
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "sdp_onnx.bench_worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            text=True,
-            encoding="utf-8",
-            start_new_session=True,
-        )
+        self._process = JsonProcess([sys.executable, "-m", "sdp_onnx.bench_worker"])
         self._setup = {
             "model": str(model),
             "inputs": str(inputs),
@@ -49,7 +32,7 @@ class Worker:
         """Create the session.
 
         Raises:
-            BenchmarkError: the process ended instead, as for `turn` and `finish`.
+            BenchmarkError: the process ended instead, as for `turn`, `end_profile` and `finish`.
         """
         self._ask(self._setup)
 
@@ -73,39 +56,14 @@ class Worker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._stderr.close()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                # What could not be written to a dead process is of no interest any more.
-                try:
-                    pipe.close()
-                except BrokenPipeError:
-                    continue
+        self._process.__exit__(kind, error, traceback)
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        stdin, stdout = self._process.stdin, self._process.stdout
-        if stdin is None or stdout is None:
-            raise RuntimeError("the worker was started without pipes")
         try:
-            stdin.write(json.dumps(request) + "\n")
-            stdin.flush()
-            # Blocks in a read: a parent that polled would take a core from the process it times.
-            line = stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            raise self._death()
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def _death(self) -> BenchmarkError:
-        status = self._process.wait()
-        self._stderr.seek(0)
-        tail = self._stderr.read().decode(errors="replace")[-_STDERR_TAIL:].strip()
-        return BenchmarkError(
-            f"the process that ran the model ended with status {status}: {tail or 'it said nothing'}",
-            where=str(self._model),
-            hint="A negative status is a signal; -9 is often the system's answer to too little memory.",
-        )
+            return self._process.ask(request)
+        except ProcessEndedError as error:
+            raise BenchmarkError(
+                f"the process that ran the model {error}",
+                where=str(self._model),
+                hint="A negative status is a signal; -9 is often the system's answer to too little memory.",
+            ) from error

@@ -133,12 +133,15 @@ def test_a_recipe_found_by_another_path_is_the_same(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path / "recipes")
     RunFolder(Path("../run")).claim("x", Path("x.toml"), ())
     RunFolder(Path("../run")).claim("x", Path("../recipes/../recipes/x.toml"), ())
+    assert read_json(run.path / "run.json") == {"recipe": "x", "file": "../recipes/x.toml", "overrides": []}
 
 
 def test_a_project_may_move_as_a_whole(tmp_path: Path) -> None:
     RunFolder(tmp_path / "a" / "runs" / "x").claim("x", tmp_path / "a" / "x.toml", ())
     (tmp_path / "a").rename(tmp_path / "b")
-    RunFolder(tmp_path / "b" / "runs" / "x").claim("x", tmp_path / "b" / "x.toml", ())
+    moved = RunFolder(tmp_path / "b" / "runs" / "x")
+    moved.claim("x", tmp_path / "b" / "x.toml", ())
+    assert read_json(moved.path / "run.json") == {"recipe": "x", "file": "../../x.toml", "overrides": []}
 
 
 # Locks

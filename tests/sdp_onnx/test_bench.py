@@ -132,7 +132,7 @@ def test_a_missing_file_is_named_before_anything_starts(bert_file: Path, tmp_pat
 def test_a_worker_ends_with_its_block(bert_file: Path, inputs: Path) -> None:
     with Worker(bert_file, inputs, provider="cpu", threads=1) as worker:
         worker.load()
-        process = worker._process
+        process = worker._process._process
         assert os.getsid(process.pid) == process.pid
     assert process.returncode is not None
 

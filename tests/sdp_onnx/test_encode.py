@@ -218,7 +218,8 @@ def test_an_initializer_that_is_also_an_input_stays_dense(tmp_path: Path) -> Non
 
 def test_shape_inference_still_reads_the_file(bert_file: Path, tmp_path: Path) -> None:
     encode_model(bert_file, tmp_path / "m.onnx", encoding="auto", metadata={})
-    onnx.shape_inference.infer_shapes(onnx.load(tmp_path / "m.onnx"))
+    inferred = onnx.shape_inference.infer_shapes(onnx.load(tmp_path / "m.onnx"))
+    assert [value.name for value in inferred.graph.output] == [v.name for v in onnx.load(bert_file).graph.output]
 
 
 def test_missing_external_data_is_named(bert_file: Path, tmp_path: Path) -> None:

@@ -55,7 +55,17 @@ def dense_case() -> tuple[str, list[str], Arrays, dict[str, Any]]:
     return "DenseLinear", ["w", "bias"], arrays, {"in_features": 40, "out_features": 32}
 
 
-CASES = {"fp32": lambda: sparse_case(np.float32), "int8": lambda: sparse_case(np.int8), "dense": dense_case}
+def dense_int8_case() -> tuple[str, list[str], Arrays, dict[str, Any]]:
+    arrays = {"w": np.ones((2, 10, 16, 4), np.int8), "scale": np.ones(32, np.float32), "bias": np.zeros(32, np.float32)}
+    return "DenseLinearInt8", ["w", "scale", "bias"], arrays, {"in_features": 40, "out_features": 32}
+
+
+CASES = {
+    "fp32": lambda: sparse_case(np.float32),
+    "int8": lambda: sparse_case(np.int8),
+    "dense": dense_case,
+    "dense-int8": dense_int8_case,
+}
 
 
 @st.composite
@@ -142,17 +152,25 @@ def test_residuals_and_norms_of_any_shape(residual: list[int], gamma: int, beta:
     attempt(lambda: operators.run(nodes, arrays, feeds))
 
 
+# Attention in int8 begins at 112 keys.
 @given(
-    shape=st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from([0, 8, 16, 48])),
-    tokens=st.sampled_from([-(2**63), -1, 0, 1, 15, 16, 17, 33, 48, 2**40]),
-    mask=st.none() | st.lists(st.sampled_from([0, 1, 2, 3, 17, 33]), min_size=1, max_size=5),
+    op_type=st.sampled_from(["PackedAttention", "PackedAttentionInt8"]),
+    shape=st.tuples(st.integers(0, 3), st.sampled_from([0, 1, 2, 3, 8]), st.sampled_from([0, 8, 16, 48])),
+    tokens=st.sampled_from([-(2**63), -1, 0, 1, 15, 16, 17, 33, 48, 120, 2**40]),
+    mask=st.none() | st.lists(st.sampled_from([0, 1, 2, 3, 17, 33, 120]), min_size=1, max_size=5),
     heads=st.sampled_from([0, 1, 2, 2**40]),
     head_size=st.sampled_from([0, 4, 8, 16, 2**40]),
     first=NUMBERS,
 )
 @TRIED
 def test_attention_of_any_shape(
-    shape: tuple[int, int, int], tokens: int, mask: list[int] | None, heads: int, head_size: int, first: int
+    op_type: str,
+    shape: tuple[int, int, int],
+    tokens: int,
+    mask: list[int] | None,
+    heads: int,
+    head_size: int,
+    first: int,
 ) -> None:
     feeds: Arrays = {"x": np.ones((*shape, 16), np.float32)}
     if mask is not None:
@@ -161,7 +179,7 @@ def test_attention_of_any_shape(
     numbers = {"heads": heads, "head_size": head_size, "q_first": 0, "k_first": first, "v_first": 0}
     nodes = [
         node(
-            "PackedAttention",
+            op_type,
             ["x", "x", "x", "tokens", *masks],
             "o",
             scale=1.0,

@@ -1,49 +1,55 @@
-"""The parent's end of peers_worker.py: start it, ask it, end it."""
+"""A process that answers each line of JSON with one of its own: start it, ask it, end it."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import tempfile
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-_WORKER = Path(__file__).with_name("peers_worker.py")
 _STDERR_TAIL = 2000
 
 
-class WorkerError(Exception):
-    """The process ended instead of answering; the message is the end of what it said."""
+class ProcessEndedError(Exception):
+    """The process ended instead of answering; the message is its status and the end of what it said."""
 
 
-class PeerProcess:
-    """A process with one engine, in the environment of `python`; ended with the block that uses it."""
+class JsonProcess:
+    """Ended with the block that uses it.
 
-    def __init__(self, python: Path) -> None:
+    It gets a session of its own, so that a Ctrl-C in the terminal reaches only the parent, which then ends it, and so
+    that the scheduler gives it the processor time of one session whatever else the parent's session runs.
+    """
+
+    def __init__(self, command: Sequence[str], env: Mapping[str, str] | None = None) -> None:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  # closed in __exit__
         self._process = subprocess.Popen(
-            [str(python), str(_WORKER)],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             text=True,
             encoding="utf-8",
-            # The scheduler then gives it the processor time of one session whatever else the parent's session runs.
             start_new_session=True,
-            env=os.environ | {"NM_DISABLE_ANALYTICS": "True"},
+            env=env,
         )
+
+    @property
+    def pid(self) -> int:
+        """The system's number of the process."""
+        return self._process.pid
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Send a request and wait for its answer.
 
         Raises:
-            WorkerError: there will be none.
+            ProcessEndedError: there will be none.
         """
         stdin, stdout = self._process.stdin, self._process.stdout
         if stdin is None or stdout is None:
-            raise RuntimeError("the worker was started without pipes")
+            raise RuntimeError("the process was started without pipes")
         try:
             stdin.write(json.dumps(request) + "\n")
             stdin.flush()
@@ -55,7 +61,7 @@ class PeerProcess:
             status = self._process.wait()
             self._stderr.seek(0)
             tail = self._stderr.read().decode(errors="replace")[-_STDERR_TAIL:].strip()
-            raise WorkerError(f"ended with status {status}: {tail or 'it said nothing'}")
+            raise ProcessEndedError(f"ended with status {status}: {tail or 'it said nothing'}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
