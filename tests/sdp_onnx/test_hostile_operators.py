@@ -157,7 +157,9 @@ def test_residuals_and_norms_of_any_shape(residual: list[int], gamma: int, beta:
     op_type=st.sampled_from(["PackedAttention", "PackedAttentionInt8"]),
     shape=st.tuples(st.integers(0, 3), st.sampled_from([0, 1, 2, 3, 8]), st.sampled_from([0, 8, 16, 48])),
     tokens=st.sampled_from([-(2**63), -1, 0, 1, 15, 16, 17, 33, 48, 120, 2**40]),
-    mask=st.none() | st.lists(st.sampled_from([0, 1, 2, 3, 17, 33, 120]), min_size=1, max_size=5),
+    mask=st.none()
+    | st.lists(st.sampled_from([0, 1, 2, 3, 17, 33]), min_size=1, max_size=5)
+    | st.tuples(st.integers(0, 3), st.integers(0, 2), st.sampled_from([1, 120]), st.just(120)),
     heads=st.sampled_from([0, 1, 2, 2**40]),
     head_size=st.sampled_from([0, 4, 8, 16, 2**40]),
     first=NUMBERS,
@@ -167,7 +169,7 @@ def test_attention_of_any_shape(
     op_type: str,
     shape: tuple[int, int, int],
     tokens: int,
-    mask: list[int] | None,
+    mask: list[int] | tuple[int, ...] | None,
     heads: int,
     head_size: int,
     first: int,
