@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from sdp.recipe.sections import TrainingSection
+from sdp.recipe.base import TrainingSection
 
 
 def optimizer_steps(rows: int, settings: TrainingSection) -> int:

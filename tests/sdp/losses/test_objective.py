@@ -13,7 +13,7 @@ from sdp.losses.cross_correlation import cross_correlation_loss
 from sdp.losses.kld import kld_loss
 from sdp.losses.objective import NetworkOutput, Objective, task_loss
 from sdp.losses.representation import represent
-from sdp.recipe.sections import CrossCorrelationLoss, KldLoss
+from sdp.recipe.losses import CrossCorrelationLoss, KldLoss
 
 MASK = torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 1]])
 LABELS = torch.tensor([0, 2, 1])

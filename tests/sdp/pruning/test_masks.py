@@ -19,7 +19,7 @@ from sdp.pruning.masks import (
     sparsity_of,
 )
 from sdp.pruning.store import load_masks, save_masks
-from sdp.recipe.sections import PruneSection
+from sdp.recipe.pruning import PruneSection
 from sdp.stages.prune import MaskUpdates
 from sdp.training.trainer import MaskedWeights
 

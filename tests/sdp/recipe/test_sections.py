@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from sdp.recipe.sections import LOSSES, METRICS_BY_TYPE, DataSection, PruneSection, Recipe, Section, TaskSection
+from sdp.recipe.base import Section
+from sdp.recipe.losses import LOSSES
+from sdp.recipe.pruning import PruneSection
+from sdp.recipe.sections import METRICS_BY_TYPE, DataSection, Recipe, TaskSection
 from sdp.tasks import TASKS, XNLI_LANGUAGES
 
 FILES: dict[str, Any] = {"train": "a.tsv", "dev": "b.tsv", "text": ("t",), "label": "l"}

@@ -20,7 +20,8 @@ from sdp.models.load import load_pretrained
 from sdp.models.source import ModelFolder
 from sdp.pruning.layers import prunable_weights
 from sdp.pruning.masks import magnitude_scores, select_masks
-from sdp.recipe.sections import CrossCorrelationLoss, FinetuneSection, KldLoss, Recipe
+from sdp.recipe.losses import CrossCorrelationLoss, KldLoss
+from sdp.recipe.sections import FinetuneSection, Recipe
 from sdp.training.run import TrainingRun, train
 from sdp.training.teacher import LiveTeacher, cached_teacher
 from sdp.training.trainer import MaskedWeights

@@ -15,7 +15,8 @@ from torch.nn import functional
 from sdp.losses.cross_correlation import cross_correlation_loss
 from sdp.losses.kld import kld_loss, regression_distillation_loss
 from sdp.losses.representation import Representation, represent
-from sdp.recipe.sections import CrossCorrelationLoss, KldLoss, Loss, ProblemType
+from sdp.recipe.losses import CrossCorrelationLoss, KldLoss, Loss
+from sdp.recipe.sections import ProblemType
 
 
 @dataclass(frozen=True)

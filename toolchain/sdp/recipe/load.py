@@ -20,7 +20,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from sdp.errors import RecipeError
-from sdp.recipe.sections import LOSSES, Recipe
+from sdp.recipe.losses import LOSSES
+from sdp.recipe.sections import Recipe
 
 Tree = dict[str, Any]
 Key = tuple[str, ...]

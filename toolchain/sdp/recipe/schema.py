@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sdp.recipe.sections import LOSSES, Recipe
+from sdp.recipe.losses import LOSSES
+from sdp.recipe.sections import Recipe
 
 
 def recipe_schema() -> dict[str, object]:

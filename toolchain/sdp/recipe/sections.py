@@ -6,10 +6,12 @@ description, which `sdp schema` hands to editors.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from sdp.recipe.base import Section, TrainingSection
+from sdp.recipe.pruning import PruneSection
 from sdp.tasks import TASKS, find_task
 
 ProblemType = Literal["classification", "regression"]
@@ -19,12 +21,6 @@ METRICS_BY_TYPE: dict[ProblemType, tuple[MetricName, ...]] = {
     "classification": ("accuracy", "f1", "macro-f1", "matthews"),
     "regression": ("pearson", "spearman"),
 }
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class ModelSection(Section):
@@ -146,89 +142,8 @@ class DataSection(Section):
         return self
 
 
-class TrainingSection(Section):
-    """Settings shared by the two training stages."""
-
-    epochs: float = Field(default=3.0, gt=0)
-    """Passes over the training rows."""
-    learning_rate: float = Field(default=5e-5, gt=0, lt=1)
-    """Peak of the linear schedule with warm-up."""
-    batch_size: int = Field(default=32, gt=0)
-    """Rows in one optimizer step (on each device)."""
-    weight_decay: float = Field(default=0.01, ge=0, lt=1)
-    """Decoupled weight decay of AdamW."""
-    warmup: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the steps in which the learning rate rises."""
-
-
 class FinetuneSection(TrainingSection):
     """Dense fine-tuning: its result is the baseline and the teacher."""
-
-
-class NoLoss(Section):
-    """Task loss only: plain pruning without a teacher."""
-
-    name: Literal["none"]
-    """The labels alone."""
-
-
-class KldLoss(Section):
-    """Soft labels: (1 - weight) * CE + weight * temperature^2 * KL(teacher || student)."""
-
-    name: Literal["kld"]
-    """Soft labels of the fine-tuned network."""
-    weight: float = Field(default=0.5, ge=0, le=1)
-    """Share of the soft labels against the task loss."""
-    temperature: float = Field(default=2.0, gt=0)
-    """Both softmaxes are flattened by it."""
-
-
-class CrossCorrelationLoss(Section):
-    """Self-distillation: the cross-correlation matrix of student and teacher features is drawn to the identity."""
-
-    name: Literal["cross-correlation"]
-    """Representations of the fine-tuned network."""
-    weight: float = Field(default=1.0, ge=0)
-    """Factor of L_CC / d, added to the task loss."""
-    off_diagonal: float = Field(default=0.005, ge=0)
-    """Weight of the off-diagonal terms (Barlow Twins' lambda, 0.0051 there)."""
-    representation: Literal["mean", "first", "tokens"] = "mean"
-    """Rows of the matrix: masked mean or first token of the last layer for each example, or every real token."""
-
-
-Loss = Annotated[NoLoss | KldLoss | CrossCorrelationLoss, Field(discriminator="name")]
-LOSSES: dict[str, type[Section]] = {"none": NoLoss, "kld": KldLoss, "cross-correlation": CrossCorrelationLoss}
-
-
-class PruneSection(TrainingSection):
-    """Iterative pruning of the encoder's linear weights while distilling from the fine-tuned network."""
-
-    sparsity: float = Field(default=0.9, ge=0, lt=1)
-    """Share of the encoder's linear weights that ends as zeros."""
-    criterion: Literal["magnitude"] = "magnitude"
-    """What is kept: the weights of the largest absolute value."""
-    scope: Literal["layer", "global"] = "layer"
-    """Rank within every weight matrix, or over all of them together."""
-    pattern: Literal["unstructured", "1x4"] = "unstructured"
-    """unstructured: any weight by itself; 1x4: blocks of four consecutive inputs, which int8 kernels take at once."""
-    schedule: Literal["cubic", "uniform"] = "cubic"
-    """cubic: fast first, then slower; uniform: equal steps with retraining between them."""
-    ramp: float = Field(default=0.6, gt=0, le=1)
-    """Share of the steps in which sparsity rises; the rest recovers at the final mask."""
-    mask_updates: int = Field(default=20, gt=0)
-    """How often the mask is recomputed during the ramp, evenly spaced; the last one reaches the final sparsity."""
-    losses: tuple[Loss, ...] = Field(default=(CrossCorrelationLoss(name="cross-correlation"),), min_length=1)
-    """What the pruned network learns from, besides the labels."""
-
-    @field_validator("losses")
-    @classmethod
-    def _losses_fit(cls, losses: tuple[Loss, ...]) -> tuple[Loss, ...]:
-        names = [loss.name for loss in losses]
-        if len(set(names)) < len(names):
-            raise ValueError("each loss may be listed once")
-        if "none" in names and len(names) > 1:
-            raise ValueError('"none" stands alone; remove it or the others')
-        return losses
 
 
 class EvaluateSection(Section):

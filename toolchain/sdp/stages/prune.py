@@ -25,7 +25,8 @@ from sdp.pruning.layers import prunable_weights
 from sdp.pruning.masks import BLOCK, magnitude_scores, select_masks, sparsity_of
 from sdp.pruning.schedule import mask_updates
 from sdp.pruning.store import save_masks
-from sdp.recipe.sections import PruneSection, Recipe
+from sdp.recipe.pruning import PruneSection
+from sdp.recipe.sections import Recipe
 from sdp.run_folder import STAGE_FILE, RunFolder, read_json, write_json
 from sdp.stages.training_inputs import DevMetric, tokenize_split
 from sdp.steps import optimizer_steps

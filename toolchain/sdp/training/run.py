@@ -14,7 +14,8 @@ from transformers import PreTrainedModel, PrinterCallback, TrainingArguments
 from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit
 from sdp.losses.objective import Objective
-from sdp.recipe.sections import Recipe, TrainingSection
+from sdp.recipe.base import TrainingSection
+from sdp.recipe.sections import Recipe
 from sdp.steps import optimizer_steps
 from sdp.training.teacher import Teacher
 from sdp.training.trainer import (
