@@ -104,6 +104,11 @@ def train(run: TrainingRun, recipe: Recipe, reporter: Reporter) -> list[dict[str
     return list(trainer.state.log_history)
 
 
+def trains_in_bf16(settings: TrainingSection, device: torch.device) -> bool:
+    """Whether a training section's products are computed in bfloat16 on a device."""
+    return settings.precision == "bf16" or (settings.precision == "auto" and device.type == "cuda")
+
+
 def _arguments(run: TrainingRun, recipe: Recipe, steps: int) -> TrainingArguments:
     settings = run.settings
     return TrainingArguments(
@@ -115,7 +120,7 @@ def _arguments(run: TrainingRun, recipe: Recipe, steps: int) -> TrainingArgument
         warmup_steps=round(steps * settings.warmup),
         lr_scheduler_type="linear",
         seed=recipe.seed,
-        bf16=run.device.type == "cuda",
+        bf16=trains_in_bf16(settings, run.device),
         use_cpu=run.device.type == "cpu",
         # Checkpoints are asked for by the clock, in StepCallback.
         save_strategy="no",
