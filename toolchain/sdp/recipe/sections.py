@@ -14,12 +14,14 @@ from sdp.recipe.base import Section, TrainingSection
 from sdp.recipe.pruning import PruneSection
 from sdp.tasks import TASKS, find_task
 
-ProblemType = Literal["classification", "regression"]
-MetricName = Literal["accuracy", "f1", "macro-f1", "matthews", "pearson", "spearman"]
+ProblemType = Literal["classification", "regression", "tagging", "ranking"]
+MetricName = Literal["accuracy", "f1", "macro-f1", "matthews", "pearson", "spearman", "entity-f1", "ndcg"]
 
 METRICS_BY_TYPE: dict[ProblemType, tuple[MetricName, ...]] = {
     "classification": ("accuracy", "f1", "macro-f1", "matthews"),
     "regression": ("pearson", "spearman"),
+    "tagging": ("entity-f1", "accuracy"),
+    "ranking": ("ndcg",),
 }
 
 
