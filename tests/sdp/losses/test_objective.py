@@ -11,8 +11,9 @@ from torch.nn import functional
 
 from sdp.losses.cross_correlation import cross_correlation_loss
 from sdp.losses.kld import kld_loss
-from sdp.losses.objective import NetworkOutput, Objective, task_loss
-from sdp.losses.representation import represent
+from sdp.losses.objective import NetworkOutput, Objective
+from sdp.losses.representation import RowsKey, represent
+from sdp.losses.task import task_loss
 from sdp.recipe.losses import CrossCorrelationLoss, KldLoss
 
 MASK = torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 1]])
@@ -23,11 +24,13 @@ CROSS = CrossCorrelationLoss(name="cross-correlation", weight=1.7, off_diagonal=
 
 def output(seed: int, classes: int = 3) -> NetworkOutput:
     generator = torch.Generator().manual_seed(seed)
-    return NetworkOutput(torch.randn(3, classes, generator=generator), hidden=torch.randn(3, 4, 5, generator=generator))
+    return NetworkOutput(
+        torch.randn(3, classes, generator=generator), hidden=tuple(torch.randn(2, 3, 4, 5, generator=generator))
+    )
 
 
 def test_represent_against_loops() -> None:
-    hidden = output(1).hidden
+    hidden = output(1).hidden[-1]
     means = [[sum(hidden[b, t, d] for t in range(4) if MASK[b, t]) / sum(MASK[b]) for d in range(5)] for b in range(3)]
     assert torch.allclose(represent(hidden, MASK, "mean"), torch.tensor(means))
     assert torch.equal(represent(hidden, MASK, "first"), hidden[:, 0])
@@ -36,7 +39,7 @@ def test_represent_against_loops() -> None:
 
 
 def test_padding_does_not_change_a_representation() -> None:
-    hidden = output(1).hidden
+    hidden = output(1).hidden[-1]
     other = torch.where(MASK.bool().unsqueeze(-1), hidden, 1e6)
     for kind in ("mean", "first", "tokens"):
         assert torch.equal(represent(hidden, MASK, kind), represent(other, MASK, kind))
@@ -45,13 +48,13 @@ def test_padding_does_not_change_a_representation() -> None:
 @pytest.mark.parametrize("listed", [c for n in range(3) for c in itertools.combinations((KLD, CROSS), n)])
 def test_the_sum_is_that_of_the_formula(listed: tuple) -> None:
     student, teacher = output(1), output(2)
-    total, terms = Objective("classification", listed)(student, LABELS, MASK, teacher)
+    total, terms = Objective("classification", listed, 1)(student, LABELS, MASK, teacher)
     a = KLD.weight if KLD in listed else 0.0
     expected = (1 - a) * functional.cross_entropy(student.logits, LABELS)
     if KLD in listed:
         expected = expected + a * kld_loss(student.logits, teacher.logits, 2.0)
     if CROSS in listed:
-        rows = [represent(o.hidden, MASK, "mean") for o in (student, teacher)]
+        rows = [represent(o.hidden[-1], MASK, "mean") for o in (student, teacher)]
         expected = expected + 1.7 * cross_correlation_loss(*rows, 0.01)
     assert float(total) == pytest.approx(float(expected), rel=1e-6)
     assert set(terms) == {"task", *(loss.name for loss in listed)}
@@ -59,14 +62,14 @@ def test_the_sum_is_that_of_the_formula(listed: tuple) -> None:
 
 def test_stored_rows_of_the_teacher_count_like_its_hidden_states() -> None:
     student, teacher = output(1), output(2)
-    stored = NetworkOutput(teacher.logits, rows=represent(teacher.hidden, MASK, "mean"))
-    objective = Objective("classification", (KLD, CROSS))
+    stored = NetworkOutput(teacher.logits, stored={RowsKey("mean", 1): represent(teacher.hidden[-1], MASK, "mean")})
+    objective = Objective("classification", (KLD, CROSS), 1)
     assert torch.equal(objective(student, LABELS, MASK, stored)[0], objective(student, LABELS, MASK, teacher)[0])
 
 
 def test_a_batch_of_one_row_leaves_the_correlation_out() -> None:
-    one = NetworkOutput(output(1).logits[:1], hidden=output(1).hidden[:1])
-    total, terms = Objective("classification", (CROSS,))(one, LABELS[:1], MASK[:1], one)
+    one = NetworkOutput(output(1).logits[:1], hidden=tuple(layer[:1] for layer in output(1).hidden))
+    total, terms = Objective("classification", (CROSS,), 1)(one, LABELS[:1], MASK[:1], one)
     assert set(terms) == {"task"}
     assert torch.isfinite(total)
 
@@ -91,5 +94,5 @@ def test_regression_uses_squared_errors_throughout() -> None:
     ],
 )
 def test_what_an_objective_needs(losses: tuple, teacher: bool, hidden: bool, live: bool) -> None:
-    objective = Objective("classification", losses)
+    objective = Objective("classification", losses, 1)
     assert (objective.needs_teacher, objective.needs_hidden, objective.needs_live_teacher) == (teacher, hidden, live)

@@ -23,7 +23,7 @@ from sdp.pruning.masks import magnitude_scores, select_masks
 from sdp.recipe.losses import CrossCorrelationLoss, KldLoss
 from sdp.recipe.sections import FinetuneSection, Recipe
 from sdp.training.run import TrainingRun, train
-from sdp.training.teacher import LiveTeacher, cached_teacher
+from sdp.training.teacher import LiveTeacher, TeacherCache, cached_teacher
 from sdp.training.trainer import MaskedWeights
 from toy import toy_rows
 
@@ -111,19 +111,19 @@ def test_a_pruned_weight_has_no_gradient(parts: dict[str, Any]) -> None:
 
 
 def test_stored_and_live_teacher_say_the_same(parts: dict[str, Any], tmp_path: Path) -> None:
-    model, objective = parts["model"].eval(), Objective("classification", LOSSES)
-    path = tmp_path / "cache" / "teacher.safetensors"
-    stored = cached_teacher(model, parts["train"], parts["collator"], objective, path, CPU, QUIET)
+    model, objective = parts["model"].eval(), Objective("classification", LOSSES, 2)
+    cache = TeacherCache(tmp_path / "cache", "t")
+    stored = cached_teacher(model, parts["train"], parts["collator"], objective, cache, CPU, QUIET)
     batch = parts["collator"]([parts["train"][i] for i in (5, 40, 7)])
     index, labels = batch.pop("index"), batch.pop("labels")
-    live = LiveTeacher(model).outputs(batch, index)
+    live = LiveTeacher(model, objective).outputs(batch, index)
     assert torch.allclose(stored.outputs(batch, index).logits, live.logits, atol=1e-5)
     losses = [
         objective(live, labels, batch["attention_mask"], said)[0] for said in (stored.outputs(batch, index), live)
     ]
     assert float(losses[0]) == pytest.approx(float(losses[1]), rel=1e-4)
     # A second time it is read, not computed: the file alone is enough.
-    again = cached_teacher(None, parts["train"], parts["collator"], objective, path, CPU, QUIET)
+    again = cached_teacher(None, parts["train"], parts["collator"], objective, cache, CPU, QUIET)
     assert torch.equal(again.logits, stored.logits)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sdp.recipe.base import Section
 
@@ -36,6 +36,12 @@ class RepresentationLoss(Section):
     """Rows: what the classifier reads, the first token, the mean of the real tokens, or every real token."""
     layers: tuple[int, ...] | Literal["all"] = Field(default=(-1,), min_length=1)
     """Layers whose output is compared, 1 the first, -1 the last, 0 the embeddings' output; the loss is their mean."""
+
+    @model_validator(mode="after")
+    def _pooled_is_no_layer(self) -> Self:
+        if self.representation == "pooled" and self.layers != (-1,):
+            raise ValueError('representation = "pooled" is what the classifier reads, not a layer; remove layers')
+        return self
 
 
 class CosineLoss(RepresentationLoss):

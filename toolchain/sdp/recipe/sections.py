@@ -11,6 +11,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from sdp.recipe.base import Section, TrainingSection
+from sdp.recipe.losses import RepresentationLoss
 from sdp.recipe.pruning import PruneSection
 from sdp.tasks import TASKS, find_task
 
@@ -264,6 +265,13 @@ class Recipe(Section):
     bench: BenchSection = BenchSection()
     gate: GateSection = GateSection()
     runtime: RuntimeSection = RuntimeSection()
+
+    @model_validator(mode="after")
+    def _taggers_do_not_pool(self) -> Recipe:
+        for loss in self.prune.losses if self.task.problem_type == "tagging" else ():
+            if isinstance(loss, RepresentationLoss) and loss.representation == "pooled":
+                raise ValueError(f'a tagging task has no pooled representation; give the loss {loss.name} "tokens"')
+        return self
 
     @model_validator(mode="after")
     def _data_complete(self) -> Recipe:
