@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +133,14 @@ def test_a_loss_that_is_no_number_stops_the_run(parts: dict[str, Any], tmp_path:
         parts["model"].classifier.weight.fill_(float("nan"))
     with pytest.raises(StageError, match=r"loss became nan at step 1 \(task nan\)"):
         run(parts, tmp_path)
+
+
+def test_the_log_holds_every_unweighted_term(parts: dict[str, Any], tmp_path: Path) -> None:
+    objective = Objective("classification", LOSSES, 2)
+    teacher = LiveTeacher(copy.deepcopy(parts["model"]), objective)
+    log = [record for record in run(parts, tmp_path, objective=objective, teacher=teacher) if "loss" in record]
+    assert len(log) == 12
+    for record in log:
+        expected = 0.5 * record["task"] + 0.5 * record["kld"] + record["cross-correlation"]
+        assert record["loss"] == pytest.approx(expected, rel=1e-4)
+    assert len({record["kld"] for record in log}) == 12
