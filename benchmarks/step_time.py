@@ -104,7 +104,7 @@ def random_rows(length: int, vocabulary: int) -> TokenizedSplit:
     """Rows of exactly `length` random tokens: time depends on shapes alone."""
     generator = np.random.default_rng(0)
     count = BATCHES * BATCH_SIZE
-    tokens = generator.integers(1000, vocabulary, size=(count, length)).tolist()
+    tokens = generator.integers(5, vocabulary, size=(count, length)).tolist()
     rows = [{"input_ids": row, "token_type_ids": [0] * length, "attention_mask": [1] * length} for row in tokens]
     return TokenizedSplit(rows, generator.integers(0, CLASSES, size=count))
 
@@ -192,6 +192,7 @@ def measure(arms: Sequence[Arm], batches: Sequence[Batch], rounds: int) -> list[
 
 @app.command()
 def run(
+    model: Annotated[str, typer.Option(help="What a recipe may say as model.name.")] = MODEL,
     tokens: Annotated[list[int] | None, typer.Option(help="Lengths of the rows; 16, 64 and 128 without it.")] = None,
     rounds: Annotated[int, typer.Option(min=2, help="Steps of each arm at each length.")] = 40,
     threads: Annotated[int, typer.Option(min=1, help="torch's threads.")] = 2,
@@ -203,7 +204,7 @@ def run(
     where = training_device(RuntimeSection.model_validate({"device": device}))
     results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as temporary:
-        bench = Bench(locate_model(ModelSection(name=MODEL), download=False), where, Path(temporary))
+        bench = Bench(locate_model(ModelSection(name=model), download=False), where, Path(temporary))
         for length in tokens or LENGTHS:
             rows = random_rows(length, bench.vocabulary)
             arms = list(bench.arms(rows))
@@ -214,7 +215,7 @@ def run(
                 what = {"losses": arm.losses, "teacher": arm.teacher, "tokens": length}
                 results.append({**what, "median_ms": median, "ratio": ratio})
             print(f"{length} tokens done", file=sys.stderr, flush=True)
-    settings = {"model": MODEL, "batch_size": BATCH_SIZE, "sparsity": SPARSITY, "rounds": rounds, "threads": threads}
+    settings = {"model": model, "batch_size": BATCH_SIZE, "sparsity": SPARSITY, "rounds": rounds, "threads": threads}
     content = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "settings": {**settings, "device": str(where), "torch": torch.__version__},
