@@ -39,3 +39,18 @@ def test_regression_is_the_mean_squared_difference() -> None:
     student, teacher = logits(6, classes=1), logits(7, classes=1)
     expected = float(np.mean((student.numpy() - teacher.numpy()) ** 2))
     assert float(regression_distillation_loss(student, teacher)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_unlabelled_tokens_do_not_count() -> None:
+    student, teacher = logits(8).reshape(2, 3, 4), logits(9).reshape(2, 3, 4)
+    kept = torch.tensor([[True, False, True], [False, False, True]])
+    expected = kld_loss(student[kept], teacher[kept], 2.0)
+    assert float(kld_loss(student, teacher, 2.0, kept)) == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_half_precision_and_autocast_are_computed_in_float32() -> None:
+    student, teacher = logits(10).bfloat16(), logits(11).bfloat16()
+    expected = kld_loss(student.float(), teacher.float(), 2.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(kld_loss(student, teacher, 2.0), expected)
+    assert expected.dtype == torch.float32

@@ -1,72 +1,104 @@
-"""How losses are put together, for every combination; and how hidden states become rows."""
+"""How losses are put together, for every combination, and what each of them reads."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
+from sdp.errors import ModelError
+from sdp.losses.alignment import align_cosine_loss, align_frobenius_loss
+from sdp.losses.cosine import cosine_loss
 from sdp.losses.cross_correlation import cross_correlation_loss
+from sdp.losses.hidden import hidden_loss
 from sdp.losses.kld import kld_loss
-from sdp.losses.objective import NetworkOutput, Objective, task_loss
-from sdp.losses.representation import represent
-from sdp.recipe.losses import CrossCorrelationLoss, KldLoss
+from sdp.losses.objective import NetworkOutput, Objective
+from sdp.losses.representation import RowsKey, represent
+from sdp.losses.task import task_loss
+from sdp.losses.terms import TERMS
+from sdp.recipe.losses import (
+    LOSSES,
+    AlignCosineLoss,
+    AlignFrobeniusLoss,
+    CosineLoss,
+    CrossCorrelationLoss,
+    HiddenLoss,
+    KldLoss,
+    NoLoss,
+)
 
 MASK = torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 1]])
 LABELS = torch.tensor([0, 2, 1])
 KLD = KldLoss(name="kld", weight=0.3, temperature=2.0)
 CROSS = CrossCorrelationLoss(name="cross-correlation", weight=1.7, off_diagonal=0.01)
+COSINE = CosineLoss(name="cosine", weight=0.6, representation="pooled")
+HIDDEN = HiddenLoss(name="hidden", weight=0.2, layers=(0, -1))
+ALIGN_COSINE = AlignCosineLoss(name="align-cosine", weight=2.5)
+ALIGN_FROBENIUS = AlignFrobeniusLoss(name="align-frobenius", weight=0.9)
+SETTINGS = {loss.name: loss for loss in (KLD, CROSS, COSINE, HIDDEN, ALIGN_COSINE, ALIGN_FROBENIUS)}
 
 
 def output(seed: int, classes: int = 3) -> NetworkOutput:
+    """All that a network of two layers may say about a batch of three rows."""
     generator = torch.Generator().manual_seed(seed)
-    return NetworkOutput(torch.randn(3, classes, generator=generator), hidden=torch.randn(3, 4, 5, generator=generator))
+    return NetworkOutput(
+        torch.randn(3, classes, generator=generator),
+        hidden=tuple(torch.randn(3, 3, 4, 5, generator=generator)),
+        pooled=torch.randn(3, 5, generator=generator),
+        weights={"a": torch.randn(4, 3, generator=generator), "b": torch.randn(2, 4, generator=generator)},
+    )
 
 
-def test_represent_against_loops() -> None:
-    hidden = output(1).hidden
-    means = [[sum(hidden[b, t, d] for t in range(4) if MASK[b, t]) / sum(MASK[b]) for d in range(5)] for b in range(3)]
-    assert torch.allclose(represent(hidden, MASK, "mean"), torch.tensor(means))
-    assert torch.equal(represent(hidden, MASK, "first"), hidden[:, 0])
-    tokens = torch.stack([hidden[b, t] for b in range(3) for t in range(4) if MASK[b, t]])
-    assert torch.equal(represent(hidden, MASK, "tokens"), tokens)
+# The unweighted value of each loss, from the functions that tests of their own compare with naive loops.
+VALUES: dict[str, Callable[[NetworkOutput, NetworkOutput], torch.Tensor]] = {
+    "kld": lambda s, t: kld_loss(s.logits, t.logits, 2.0),
+    "cross-correlation": lambda s, t: cross_correlation_loss(
+        represent(s.hidden[2], MASK, "mean"), represent(t.hidden[2], MASK, "mean"), 0.01
+    ),
+    "cosine": lambda s, t: cosine_loss(s.pooled, t.pooled),
+    "hidden": lambda s, t: hidden_loss([s.hidden[0], s.hidden[2]], [t.hidden[0], t.hidden[2]], MASK),
+    "align-cosine": lambda s, t: align_cosine_loss(s.weights, t.weights),
+    "align-frobenius": lambda s, t: align_frobenius_loss(s.weights, t.weights),
+}
 
 
-def test_padding_does_not_change_a_representation() -> None:
-    hidden = output(1).hidden
-    other = torch.where(MASK.bool().unsqueeze(-1), hidden, 1e6)
-    for kind in ("mean", "first", "tokens"):
-        assert torch.equal(represent(hidden, MASK, kind), represent(other, MASK, kind))
-
-
-@pytest.mark.parametrize("listed", [c for n in range(3) for c in itertools.combinations((KLD, CROSS), n)])
-def test_the_sum_is_that_of_the_formula(listed: tuple) -> None:
+@pytest.mark.parametrize("listed", [c for n in range(8) for c in itertools.combinations(VALUES, n)])
+def test_the_sum_is_that_of_the_formula_for_every_combination(listed: tuple) -> None:
     student, teacher = output(1), output(2)
-    total, terms = Objective("classification", listed)(student, LABELS, MASK, teacher)
-    a = KLD.weight if KLD in listed else 0.0
-    expected = (1 - a) * functional.cross_entropy(student.logits, LABELS)
-    if KLD in listed:
-        expected = expected + a * kld_loss(student.logits, teacher.logits, 2.0)
-    if CROSS in listed:
-        rows = [represent(o.hidden, MASK, "mean") for o in (student, teacher)]
-        expected = expected + 1.7 * cross_correlation_loss(*rows, 0.01)
-    assert float(total) == pytest.approx(float(expected), rel=1e-6)
-    assert set(terms) == {"task", *(loss.name for loss in listed)}
+    losses = [SETTINGS[name] for name in listed]
+    total, terms = Objective("classification", losses, 2)(student, LABELS, MASK, teacher)
+    share = 1 - KLD.weight if "kld" in listed else 1.0
+    expected = share * float(functional.cross_entropy(student.logits, LABELS))
+    for name in listed:
+        value = float(VALUES[name](student, teacher))
+        assert float(terms[name]) == pytest.approx(value, rel=1e-5)
+        expected += SETTINGS[name].weight * value
+    assert float(total) == pytest.approx(expected, rel=1e-5)
+    assert set(terms) == {"task", *listed}
+
+
+def test_every_loss_of_the_recipe_is_in_the_table() -> None:
+    assert TERMS.keys() | {"none"} == LOSSES.keys()
+    assert TERMS.keys() == SETTINGS.keys()
+    objective = Objective("classification", (NoLoss(name="none"),), 2)
+    assert not objective.needs_teacher
+    assert set(objective(output(1), LABELS, MASK, None)[1]) == {"task"}
 
 
 def test_stored_rows_of_the_teacher_count_like_its_hidden_states() -> None:
     student, teacher = output(1), output(2)
-    stored = NetworkOutput(teacher.logits, rows=represent(teacher.hidden, MASK, "mean"))
-    objective = Objective("classification", (KLD, CROSS))
+    stored = NetworkOutput(teacher.logits, stored={RowsKey("mean", 2): represent(teacher.hidden[-1], MASK, "mean")})
+    objective = Objective("classification", (KLD, CROSS), 2)
     assert torch.equal(objective(student, LABELS, MASK, stored)[0], objective(student, LABELS, MASK, teacher)[0])
 
 
 def test_a_batch_of_one_row_leaves_the_correlation_out() -> None:
-    one = NetworkOutput(output(1).logits[:1], hidden=output(1).hidden[:1])
-    total, terms = Objective("classification", (CROSS,))(one, LABELS[:1], MASK[:1], one)
+    one = NetworkOutput(output(1).logits[:1], hidden=tuple(layer[:1] for layer in output(1).hidden))
+    total, terms = Objective("classification", (CROSS,), 2)(one, LABELS[:1], MASK[:1], one)
     assert set(terms) == {"task"}
     assert torch.isfinite(total)
 
@@ -81,15 +113,67 @@ def test_regression_uses_squared_errors_throughout() -> None:
     assert float(task_loss(student.logits, labels, "regression")) == pytest.approx(np.mean((s - labels.numpy()) ** 2))
 
 
+def tags(seed: int) -> NetworkOutput:
+    return NetworkOutput(torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(seed)))
+
+
+def test_tagging_compares_labelled_tokens_alone() -> None:
+    labels = torch.tensor([[-100, 4, -100, -100], [-100, 0, -100, -100], [-100, 1, 2, -100]])
+    student, teacher = tags(1), tags(2)
+    total, terms = Objective("tagging", (KLD,), 2)(student, labels, MASK, teacher)
+    kept = labels != -100
+    cross_entropy = functional.cross_entropy(student.logits[kept], labels[kept])
+    soft = kld_loss(student.logits[kept], teacher.logits[kept], KLD.temperature)
+    assert float(terms["kld"]) == pytest.approx(float(soft), rel=1e-5)
+    assert float(total) == pytest.approx(0.7 * float(cross_entropy) + 0.3 * float(soft), rel=1e-5)
+
+
+def test_weights_of_zero_and_one() -> None:
+    student, teacher = output(1), output(2)
+    without = CROSS.model_copy(update={"weight": 0.0})
+    all_soft = KLD.model_copy(update={"weight": 1.0})
+    total, terms = Objective("classification", (without, all_soft), 2)(student, LABELS, MASK, teacher)
+    assert float(total) == pytest.approx(float(terms["kld"]))
+
+
+def test_the_loss_of_several_layers_is_their_mean() -> None:
+    student, teacher = output(1), output(2)
+    each = []
+    for layers in ((0,), (1,), (0, 1)):
+        settings = COSINE.model_copy(update={"layers": layers, "representation": "mean"})
+        each.append(float(Objective("classification", (settings,), 2)(student, LABELS, MASK, teacher)[1]["cosine"]))
+    assert each[2] == pytest.approx((each[0] + each[1]) / 2, rel=1e-6)
+    assert each[0] != pytest.approx(each[1], rel=1e-2)
+
+
+def test_a_layer_that_is_not_there_is_told_with_the_loss() -> None:
+    with pytest.raises(ModelError, match="2 layers, and the loss hidden asks for layer 3"):
+        Objective("classification", (KLD, HIDDEN.model_copy(update={"layers": (3,)})), 2)
+
+
+def tokens(loss):
+    return loss.model_copy(update={"representation": "tokens"})
+
+
+# What is read: whether the teacher runs at all, whether it must run beside the student, and what both networks give.
 @pytest.mark.parametrize(
-    ("losses", "teacher", "hidden", "live"),
+    ("kind", "losses", "needs"),
     [
-        ((), False, False, False),
-        ((KLD,), True, False, False),
-        ((CROSS,), True, True, False),
-        ((CROSS.model_copy(update={"representation": "tokens"}), KLD), True, True, True),
+        ("classification", (), set()),
+        ("classification", (NoLoss(name="none"),), set()),
+        ("classification", (KLD,), {"teacher", "teacher_forward"}),
+        ("classification", (CROSS,), {"teacher", "teacher_forward", "hidden"}),
+        ("classification", (COSINE,), {"teacher", "teacher_forward", "pooled"}),
+        ("classification", (tokens(CROSS), KLD), {"teacher", "teacher_forward", "hidden", "live_teacher"}),
+        ("classification", (HIDDEN,), {"teacher", "teacher_forward", "hidden", "live_teacher"}),
+        ("classification", (ALIGN_COSINE, ALIGN_FROBENIUS), {"teacher", "weights"}),
+        ("classification", (ALIGN_COSINE, KLD), {"teacher", "teacher_forward", "weights"}),
+        ("tagging", (KLD,), {"teacher", "teacher_forward", "live_teacher"}),
+        ("tagging", (CROSS,), {"teacher", "teacher_forward", "hidden"}),
+        ("tagging", (CROSS, KLD), {"teacher", "teacher_forward", "hidden", "live_teacher"}),
     ],
 )
-def test_what_an_objective_needs(losses: tuple, teacher: bool, hidden: bool, live: bool) -> None:
-    objective = Objective("classification", losses)
-    assert (objective.needs_teacher, objective.needs_hidden, objective.needs_live_teacher) == (teacher, hidden, live)
+def test_what_an_objective_needs(kind, losses: tuple, needs: set[str]) -> None:
+    objective = Objective(kind, losses, 2)
+    names = ("teacher", "teacher_forward", "live_teacher", "hidden", "pooled", "weights")
+    assert {name for name in names if getattr(objective, f"needs_{name}")} == needs

@@ -48,9 +48,9 @@ def test_metrics_fit_their_problem() -> None:
     assert TaskSection(type="regression").score == "pearson"
     assert TaskSection(name="sst2", metric="matthews").score == "matthews"
     for kind, metrics in METRICS_BY_TYPE.items():
-        for other, foreign in METRICS_BY_TYPE.items():
-            for metric in foreign:
-                if kind == other:
+        for others in METRICS_BY_TYPE.values():
+            for metric in others:
+                if metric in metrics:
                     assert TaskSection(type=kind, metric=metric).score == metric
                 else:
                     with pytest.raises(ValidationError, match=f"use one of {metrics[0]}"):
@@ -98,6 +98,18 @@ def test_losses() -> None:
         assert type(loss) is section
     with pytest.raises(ValidationError, match="less than or equal"):
         PruneSection.model_validate({"losses": ({"name": "kld", "weight": 1.5},)})
+    with pytest.raises(ValidationError, match="not a layer; remove layers"):
+        PruneSection.model_validate({"losses": ({"name": "cosine", "representation": "pooled", "layers": (2,)},)})
+
+
+@pytest.mark.parametrize("name", ["cosine", "cross-correlation"])
+def test_a_tagging_task_has_no_pooled_representation(name: str) -> None:
+    losses = ({"name": "kld"}, {"name": name, "representation": "pooled"})
+    assert recipe(prune={"losses": losses}).prune.losses[1].name == name
+    with pytest.raises(ValidationError, match=f'no pooled representation; give the loss {name} "tokens"'):
+        recipe(task={"type": "tagging"}, prune={"losses": losses})
+    others = ({"name": "kld"}, {"name": name, "representation": "tokens"})
+    assert recipe(task={"type": "tagging"}, prune={"losses": others}).task.problem_type == "tagging"
 
 
 def test_threads_are_one_number_or_several() -> None:

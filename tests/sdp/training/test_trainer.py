@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from sdp.pruning.masks import magnitude_scores, select_masks
 from sdp.recipe.losses import CrossCorrelationLoss, KldLoss
 from sdp.recipe.sections import FinetuneSection, Recipe
 from sdp.training.run import TrainingRun, train
-from sdp.training.teacher import LiveTeacher, cached_teacher
+from sdp.training.teacher import LiveTeacher, TeacherCache, cached_teacher
 from sdp.training.trainer import MaskedWeights
 from toy import toy_rows
 
@@ -111,19 +112,19 @@ def test_a_pruned_weight_has_no_gradient(parts: dict[str, Any]) -> None:
 
 
 def test_stored_and_live_teacher_say_the_same(parts: dict[str, Any], tmp_path: Path) -> None:
-    model, objective = parts["model"].eval(), Objective("classification", LOSSES)
-    path = tmp_path / "cache" / "teacher.safetensors"
-    stored = cached_teacher(model, parts["train"], parts["collator"], objective, path, CPU, QUIET)
+    model, objective = parts["model"].eval(), Objective("classification", LOSSES, 2)
+    cache = TeacherCache(tmp_path / "cache", "t")
+    stored = cached_teacher(model, parts["train"], parts["collator"], objective, cache, CPU, QUIET)
     batch = parts["collator"]([parts["train"][i] for i in (5, 40, 7)])
     index, labels = batch.pop("index"), batch.pop("labels")
-    live = LiveTeacher(model).outputs(batch, index)
+    live = LiveTeacher(model, objective).outputs(batch, index)
     assert torch.allclose(stored.outputs(batch, index).logits, live.logits, atol=1e-5)
     losses = [
         objective(live, labels, batch["attention_mask"], said)[0] for said in (stored.outputs(batch, index), live)
     ]
     assert float(losses[0]) == pytest.approx(float(losses[1]), rel=1e-4)
     # A second time it is read, not computed: the file alone is enough.
-    again = cached_teacher(None, parts["train"], parts["collator"], objective, path, CPU, QUIET)
+    again = cached_teacher(None, parts["train"], parts["collator"], objective, cache, CPU, QUIET)
     assert torch.equal(again.logits, stored.logits)
 
 
@@ -132,3 +133,14 @@ def test_a_loss_that_is_no_number_stops_the_run(parts: dict[str, Any], tmp_path:
         parts["model"].classifier.weight.fill_(float("nan"))
     with pytest.raises(StageError, match=r"loss became nan at step 1 \(task nan\)"):
         run(parts, tmp_path)
+
+
+def test_the_log_holds_every_unweighted_term(parts: dict[str, Any], tmp_path: Path) -> None:
+    objective = Objective("classification", LOSSES, 2)
+    teacher = LiveTeacher(copy.deepcopy(parts["model"]), objective)
+    log = [record for record in run(parts, tmp_path, objective=objective, teacher=teacher) if "loss" in record]
+    assert len(log) == 12
+    for record in log:
+        expected = 0.5 * record["task"] + 0.5 * record["kld"] + record["cross-correlation"]
+        assert record["loss"] == pytest.approx(expected, rel=1e-4)
+    assert len({record["kld"] for record in log}) == 12

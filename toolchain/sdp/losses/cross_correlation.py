@@ -5,13 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sdp.losses.distributed import sum_over_ranks
+
 EPSILON = 1e-6
 
 
 def cross_correlation_matrix(student: Tensor, teacher: Tensor) -> Tensor:
     """Correlate every student feature with every teacher feature over the rows.
 
-    C = Z_S^T Z_T / N, with the columns of Z standardized over the N rows (mean 0, standard deviation 1).
+    C = Z_S^T Z_T / N, with the columns of Z standardized over the N rows (mean 0, standard deviation 1). In a
+    data-parallel run the N rows are those of all ranks; their numbers may differ.
 
     Args:
         student: features of the pruned network, [N, d], N >= 2.
@@ -22,7 +25,16 @@ def cross_correlation_matrix(student: Tensor, teacher: Tensor) -> Tensor:
     """
     # Under autocast the product alone would fall back to half precision, and 1 - C_ii is a small difference.
     with torch.autocast(student.device.type, enabled=False):
-        return _standardize(student).T @ _standardize(teacher) / student.shape[0]
+        student, teacher = student.float(), teacher.float()
+        count = student.new_full((), float(student.shape[0]))
+        count, *sums = sum_over_ranks(count, student.sum(dim=0), teacher.sum(dim=0))
+        # Means first, products of what is left after: sums of raw products would cancel in float32.
+        student, teacher = student - sums[0] / count, teacher - sums[1] / count
+        squares = (student.square().sum(dim=0), teacher.square().sum(dim=0))
+        student_square, teacher_square, product = sum_over_ranks(*squares, student.T @ teacher)
+        student_scale = torch.rsqrt(student_square / count + EPSILON)
+        teacher_scale = torch.rsqrt(teacher_square / count + EPSILON)
+        return student_scale.unsqueeze(1) * (product / count) * teacher_scale
 
 
 def cross_correlation_loss(student: Tensor, teacher: Tensor, off_diagonal: float) -> Tensor:
@@ -46,9 +58,3 @@ def cross_correlation_loss(student: Tensor, teacher: Tensor, off_diagonal: float
     on = (1 - diagonal).square().sum()
     off = matrix.square().sum() - diagonal.square().sum()
     return (on + off_diagonal * off) / matrix.shape[0]
-
-
-def _standardize(features: Tensor) -> Tensor:
-    features = features.float()
-    centred = features - features.mean(dim=0)
-    return centred * torch.rsqrt(centred.square().mean(dim=0) + EPSILON)

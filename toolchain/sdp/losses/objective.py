@@ -7,71 +7,79 @@ with a the weight of kld, 0 where the recipe does not list it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
-from torch.nn import functional
 
-from sdp.losses.cross_correlation import cross_correlation_loss
-from sdp.losses.kld import kld_loss, regression_distillation_loss
-from sdp.losses.representation import Representation, represent
-from sdp.recipe.losses import CrossCorrelationLoss, KldLoss, Loss
+from sdp.losses.representation import NetworkOutput, RowsKey, resolve_layers
+from sdp.losses.task import task_loss
+from sdp.losses.terms import TERMS, Batch, Needs
+from sdp.recipe.losses import Loss
 from sdp.recipe.sections import ProblemType
 
+__all__ = ["NetworkOutput", "Objective"]
 
-@dataclass(frozen=True)
-class NetworkOutput:
-    """What a network says about a batch.
 
-    Attributes:
-        logits: [B, C].
-        hidden: last layer's hidden states, [B, L, d]; None where nobody asked or rows are given instead.
-        rows: already pooled representations, [B, d], from a cache; None where `hidden` is given.
+class Objective:
+    """The recipe's losses as one function of student, teacher and labels.
+
+    Args:
+        problem_type: the kind of task.
+        losses: as the recipe lists them.
+        layers: how many layers the model has; losses name layers.
+
+    Raises:
+        ModelError: a loss names a layer that the model has not.
     """
 
-    logits: Tensor
-    hidden: Tensor | None = None
-    rows: Tensor | None = None
-
-
-def task_loss(logits: Tensor, labels: Tensor, problem_type: ProblemType) -> Tensor:
-    """Cross-entropy for classification (labels [B], int64), mean squared error for regression (labels [B], float)."""
-    if problem_type == "regression":
-        return functional.mse_loss(logits.float().squeeze(-1), labels.float())
-    return functional.cross_entropy(logits.float(), labels)
-
-
-@dataclass(frozen=True)
-class Objective:
-    """The recipe's losses as one function of student, teacher and labels."""
-
-    problem_type: ProblemType
-    losses: tuple[Loss, ...] = ()
+    def __init__(self, problem_type: ProblemType, losses: Sequence[Loss] = (), layers: int = 0) -> None:
+        self._problem_type = problem_type
+        self._losses = [(_resolved(loss, layers), TERMS[loss.name]) for loss in losses if loss.name in TERMS]
+        self._needs: list[Needs] = [term.needs(settings) for settings, term in self._losses]
+        self._task_share = 1 - sum(settings.weight for settings, term in self._losses if term.shares)
 
     @property
-    def cross_correlation(self) -> CrossCorrelationLoss | None:
-        """Settings of the cross-correlation loss, if listed."""
-        return next((loss for loss in self.losses if isinstance(loss, CrossCorrelationLoss)), None)
-
-    @property
-    def kld(self) -> KldLoss | None:
-        """Settings of the soft-label loss, if listed."""
-        return next((loss for loss in self.losses if isinstance(loss, KldLoss)), None)
+    def rows(self) -> tuple[RowsKey, ...]:
+        """The rows of features that losses compare, each once."""
+        return tuple(dict.fromkeys(key for needs in self._needs for key in needs.rows))
 
     @property
     def needs_teacher(self) -> bool:
         """Whether any loss looks at the teacher."""
-        return self.kld is not None or self.cross_correlation is not None
+        return bool(self._losses)
+
+    @property
+    def needs_teacher_forward(self) -> bool:
+        """Whether any loss looks at what the teacher says about a batch, and not at its weights alone."""
+        return any(needs.logits or needs.rows or needs.hidden for needs in self._needs)
+
+    @property
+    def needs_live_teacher(self) -> bool:
+        """Whether the teacher must run beside the student: what it says of every token is too much to be stored."""
+        tokens = any(key.kind == "tokens" for key in self.rows)
+        tagged = any(needs.logits for needs in self._needs) and not self.one_prediction_a_row
+        return tokens or tagged or any(needs.hidden for needs in self._needs)
+
+    @property
+    def one_prediction_a_row(self) -> bool:
+        """Whether the logits of a row are those of one prediction; a tagger has one for every token."""
+        return self._problem_type != "tagging"
 
     @property
     def needs_hidden(self) -> bool:
         """Whether any loss looks at hidden states."""
-        return self.cross_correlation is not None
+        return any(needs.hidden for needs in self._needs) or any(key.kind != "pooled" for key in self.rows)
 
     @property
-    def needs_live_teacher(self) -> bool:
-        """Whether the teacher must run beside the student: token rows are too many to be stored."""
-        return self.cross_correlation is not None and self.cross_correlation.representation == "tokens"
+    def needs_pooled(self) -> bool:
+        """Whether any loss looks at what the classifier reads."""
+        return RowsKey("pooled") in self.rows
+
+    @property
+    def needs_weights(self) -> bool:
+        """Whether any loss looks at weights."""
+        return any(needs.weights for needs in self._needs)
 
     def __call__(
         self, student: NetworkOutput, labels: Tensor, attention_mask: Tensor, teacher: NetworkOutput | None
@@ -80,35 +88,31 @@ class Objective:
 
         Args:
             student: the pruned network's output.
-            labels: [B].
+            labels: [B], or [B, L] for tagging.
             attention_mask: [B, L].
             teacher: the unpruned network's output on the same batch; None where no loss needs it.
 
         Returns:
             the scalar loss, and the unweighted value of every term by name.
         """
-        total = task_loss(student.logits, labels, self.problem_type)
-        terms = {"task": total.detach()}
-        if self.kld is not None and teacher is not None:
-            if self.problem_type == "regression":
-                soft = regression_distillation_loss(student.logits, teacher.logits)
-            else:
-                soft = kld_loss(student.logits, teacher.logits, self.kld.temperature)
-            terms["kld"] = soft.detach()
-            total = (1 - self.kld.weight) * total + self.kld.weight * soft
-        settings = self.cross_correlation
-        # A last batch of one row has no variance to standardize by.
-        if settings is not None and teacher is not None and student.logits.shape[0] > 1:
-            rows = [_rows(output, attention_mask, settings.representation) for output in (student, teacher)]
-            alignment = cross_correlation_loss(rows[0], rows[1], settings.off_diagonal)
-            terms["cross-correlation"] = alignment.detach()
-            total = total + settings.weight * alignment
+        if student.logits is None:
+            raise ValueError("the task loss needs the student's logits")
+        task = task_loss(student.logits, labels, self._problem_type)
+        terms = {"task": task.detach()}
+        if teacher is None:
+            return task, terms
+        total = self._task_share * task
+        batch = Batch(student, teacher, labels, attention_mask, self._problem_type)
+        for settings, term in self._losses:
+            value = term.value(settings, batch)
+            if value is not None:
+                terms[settings.name] = value.detach()
+                total = total + settings.weight * value
         return total, terms
 
 
-def _rows(output: NetworkOutput, attention_mask: Tensor, kind: Representation) -> Tensor:
-    if output.rows is not None:
-        return output.rows
-    if output.hidden is None:
-        raise ValueError("the objective needs hidden states, and the network was not asked for them")
-    return represent(output.hidden, attention_mask, kind)
+def _resolved(loss: Any, count: int) -> Any:
+    """The settings of a loss with its layers, where it has any, as indices of hidden states."""
+    if not hasattr(loss, "layers"):
+        return loss
+    return loss.model_copy(update={"layers": resolve_layers(loss.layers, count, loss.name)})

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sdp.recipe.base import Section
 
@@ -27,18 +27,78 @@ class KldLoss(Section):
     """Both softmaxes are flattened by it."""
 
 
-class CrossCorrelationLoss(Section):
+class RepresentationLoss(Section):
+    """Base of the losses that compare representations: which layers' and which rows."""
+
+    weight: float = Field(default=1.0, ge=0)
+    """Factor of the loss, added to the task loss."""
+    representation: Literal["pooled", "first", "mean", "tokens"] = "mean"
+    """Rows: what the classifier reads, the first token, the mean of the real tokens, or every real token."""
+    layers: tuple[int, ...] | Literal["all"] = Field(default=(-1,), min_length=1)
+    """Layers whose output is compared, 1 the first, -1 the last, 0 the embeddings' output; the loss is their mean."""
+
+    @model_validator(mode="after")
+    def _pooled_is_no_layer(self) -> Self:
+        if self.representation == "pooled" and self.layers != (-1,):
+            raise ValueError('representation = "pooled" is what the classifier reads, not a layer; remove layers')
+        return self
+
+
+class CosineLoss(RepresentationLoss):
+    """Self-distillation: mean of 1 - cosine between student and teacher representations."""
+
+    name: Literal["cosine"]
+    """Directions of the fine-tuned network's representations."""
+
+
+class CrossCorrelationLoss(RepresentationLoss):
     """Self-distillation: the cross-correlation matrix of student and teacher features is drawn to the identity."""
 
     name: Literal["cross-correlation"]
-    """Representations of the fine-tuned network."""
-    weight: float = Field(default=1.0, ge=0)
-    """Factor of L_CC / d, added to the task loss."""
+    """Representations of the fine-tuned network, decorrelated."""
     off_diagonal: float = Field(default=0.005, ge=0)
     """Weight of the off-diagonal terms (Barlow Twins' lambda, 0.0051 there)."""
-    representation: Literal["mean", "first", "tokens"] = "mean"
-    """Rows of the matrix: masked mean or first token of the last layer for each example, or every real token."""
 
 
-Loss = Annotated[NoLoss | KldLoss | CrossCorrelationLoss, Field(discriminator="name")]
-LOSSES: dict[str, type[Section]] = {"none": NoLoss, "kld": KldLoss, "cross-correlation": CrossCorrelationLoss}
+class HiddenLoss(Section):
+    """Hidden states of the real tokens: sum over layers of |h_S - h_T|^2 / |h_T|^2 (SquareHead)."""
+
+    name: Literal["hidden"]
+    """The fine-tuned network's hidden states, normalized by their size."""
+    weight: float = Field(default=1.0, ge=0)
+    """Factor of the loss, added to the task loss."""
+    layers: tuple[int, ...] | Literal["all"] = Field(default="all", min_length=1)
+    """Layers whose output is compared, 1 the first, -1 the last, 0 the embeddings' output; "all" is 1 to the last."""
+
+
+class AlignCosineLoss(Section):
+    """Aligned weights: mean over layers and output units of 1 - cosine between masked and fine-tuned weights."""
+
+    name: Literal["align-cosine"]
+    """Directions of the fine-tuned network's units."""
+    weight: float = Field(default=1.0, ge=0)
+    """Factor of the loss, added to the task loss."""
+
+
+class AlignFrobeniusLoss(Section):
+    """Aligned weights: mean over layers of |masked - fine-tuned|^2 / |fine-tuned|^2, Frobenius norms."""
+
+    name: Literal["align-frobenius"]
+    """The fine-tuned network's weights."""
+    weight: float = Field(default=1.0, ge=0)
+    """Factor of the loss, added to the task loss."""
+
+
+Loss = Annotated[
+    NoLoss | KldLoss | CosineLoss | CrossCorrelationLoss | HiddenLoss | AlignCosineLoss | AlignFrobeniusLoss,
+    Field(discriminator="name"),
+]
+LOSSES: dict[str, type[Section]] = {
+    "none": NoLoss,
+    "kld": KldLoss,
+    "cosine": CosineLoss,
+    "cross-correlation": CrossCorrelationLoss,
+    "hidden": HiddenLoss,
+    "align-cosine": AlignCosineLoss,
+    "align-frobenius": AlignFrobeniusLoss,
+}

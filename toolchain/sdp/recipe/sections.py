@@ -11,15 +11,18 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from sdp.recipe.base import Section, TrainingSection
+from sdp.recipe.losses import RepresentationLoss
 from sdp.recipe.pruning import PruneSection
 from sdp.tasks import TASKS, find_task
 
-ProblemType = Literal["classification", "regression"]
-MetricName = Literal["accuracy", "f1", "macro-f1", "matthews", "pearson", "spearman"]
+ProblemType = Literal["classification", "regression", "tagging", "ranking"]
+MetricName = Literal["accuracy", "f1", "macro-f1", "matthews", "pearson", "spearman", "entity-f1", "ndcg"]
 
 METRICS_BY_TYPE: dict[ProblemType, tuple[MetricName, ...]] = {
     "classification": ("accuracy", "f1", "macro-f1", "matthews"),
     "regression": ("pearson", "spearman"),
+    "tagging": ("entity-f1", "accuracy"),
+    "ranking": ("ndcg",),
 }
 
 
@@ -262,6 +265,13 @@ class Recipe(Section):
     bench: BenchSection = BenchSection()
     gate: GateSection = GateSection()
     runtime: RuntimeSection = RuntimeSection()
+
+    @model_validator(mode="after")
+    def _taggers_do_not_pool(self) -> Recipe:
+        for loss in self.prune.losses if self.task.problem_type == "tagging" else ():
+            if isinstance(loss, RepresentationLoss) and loss.representation == "pooled":
+                raise ValueError(f'a tagging task has no pooled representation; give the loss {loss.name} "tokens"')
+        return self
 
     @model_validator(mode="after")
     def _data_complete(self) -> Recipe:

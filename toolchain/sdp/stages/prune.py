@@ -21,7 +21,7 @@ from sdp.errors import ModelError, StageError
 from sdp.evaluation.metrics import score
 from sdp.losses.objective import Objective
 from sdp.models.load import load_finetuned, load_tokenizer
-from sdp.pruning.layers import prunable_weights
+from sdp.pruning.layers import layer_count, prunable_weights
 from sdp.pruning.masks import BLOCK, magnitude_scores, select_masks, sparsity_of
 from sdp.pruning.schedule import mask_updates
 from sdp.pruning.store import save_masks
@@ -32,7 +32,7 @@ from sdp.stages.training_inputs import DevMetric, tokenize_split
 from sdp.steps import optimizer_steps
 from sdp.training.device import training_device
 from sdp.training.run import CHECKPOINTS, TrainingRun, train
-from sdp.training.teacher import LiveTeacher, Teacher, cached_teacher
+from sdp.training.teacher import LiveTeacher, Teacher, TeacherCache, cached_teacher
 from sdp.training.trainer import MaskedWeights
 
 
@@ -44,10 +44,10 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     tokenizer = load_tokenizer(source)
     collator = Collator(tokenizer)
     rows = tokenize_split(data.train, tokenizer, recipe)
-    objective = Objective(recipe.task.problem_type, recipe.prune.losses)
-    teacher = _teacher(run, objective, rows, collator, device, reporter)
     set_seed(recipe.seed)
     model = load_finetuned(source, device)
+    objective = Objective(recipe.task.problem_type, recipe.prune.losses, layer_count(model))
+    teacher = _teacher(run, objective, rows, collator, device, reporter)
     masked = MaskedWeights(prunable_weights(model))
     dev = DevMetric(model, tokenize_split(data.dev, tokenizer, recipe), collator, recipe)
     log = train(
@@ -147,10 +147,7 @@ def _teacher(
     source = run.stage("1-finetune")
     model = load_finetuned(source, device)
     if objective.needs_live_teacher:
-        return LiveTeacher(model)
+        return LiveTeacher(model, objective)
     record = read_json(source / STAGE_FILE) or {}
-    kind = objective.cross_correlation.representation if objective.cross_correlation else "logits"
-    path = (
-        run.path / "cache" / f"teacher-{kind}-{str(record['outputs']['model.safetensors']['sha256'])[:16]}.safetensors"
-    )
-    return cached_teacher(model, rows, collator, objective, path, device, reporter)
+    cache = TeacherCache(run.path / "cache", str(record["outputs"]["model.safetensors"]["sha256"])[:16])
+    return cached_teacher(model, rows, collator, objective, cache, device, reporter)

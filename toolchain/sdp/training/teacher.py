@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -14,42 +16,81 @@ from transformers import PreTrainedModel
 
 from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit, length_sorted_batches
-from sdp.losses.objective import NetworkOutput, Objective
-from sdp.losses.representation import represent
+from sdp.losses.objective import Objective
+from sdp.losses.representation import NetworkOutput, RowsKey, rows_of
+from sdp.training.forward import Reader
 
-
-def forward(model: torch.nn.Module, inputs: Mapping[str, Tensor], *, hidden: bool) -> NetworkOutput:
-    """Run a network on a batch; `hidden` asks for the last layer's hidden states too."""
-    outputs = model(**inputs, output_hidden_states=hidden)
-    return NetworkOutput(outputs.logits, outputs.hidden_states[-1] if hidden else None)
+LOGITS = "logits"
+BATCH_SIZE = 64
 
 
 class LiveTeacher:
     """Runs the teacher on every batch, without gradient and without dropout."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, objective: Objective) -> None:
         self._model = model.eval().requires_grad_(False)
+        self._read = Reader(model, objective)
 
     def outputs(self, inputs: Mapping[str, Tensor], index: Tensor) -> NetworkOutput:
-        """The teacher's logits and hidden states on a batch."""
+        """What the teacher says about a batch."""
+        # Not inference mode: its tensors cannot take part in the student's backward pass.
         with torch.no_grad():
-            return forward(self._model, inputs, hidden=True)
+            return self._read(self._model, inputs)
 
 
 @dataclass(frozen=True)
 class CachedTeacher:
-    """The teacher's stored logits, [N, C], and representations, [N, d] (absent where no loss reads them)."""
+    """The teacher's stored words on N training rows, and its weights; absent where no loss reads them.
 
-    logits: Tensor
-    rows: Tensor | None
+    Attributes:
+        logits: [N, C].
+        rows: representations, [N, d] each.
+        weights: prunable weights by name.
+    """
+
+    logits: Tensor | None = None
+    rows: Mapping[RowsKey, Tensor] = field(default_factory=dict)
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
 
     def outputs(self, inputs: Mapping[str, Tensor], index: Tensor) -> NetworkOutput:
         """The teacher's stored words on the rows of a batch."""
-        rows = None if self.rows is None else self.rows[index]
-        return NetworkOutput(self.logits[index], rows=rows)
+        return NetworkOutput(
+            None if self.logits is None else self.logits[index],
+            stored={key: rows[index] for key, rows in self.rows.items()},
+            weights=self.weights,
+        )
 
 
 Teacher = LiveTeacher | CachedTeacher
+
+
+@dataclass(frozen=True)
+class TeacherCache:
+    """A folder with a file for everything the teacher was asked about a list of rows.
+
+    Runs with other losses share it: each reads what it needs and adds what is not there yet.
+
+    Attributes:
+        folder: where the files are.
+        teacher: identifies the teacher's weights.
+    """
+
+    folder: Path
+    teacher: str
+
+    def path(self, rows: str, name: str) -> Path:
+        """The file of the logits or of one representation; its name identifies teacher and tokenized rows too."""
+        return self.folder / f"teacher-{self.teacher}-{rows}-{name}.safetensors"
+
+
+def rows_identity(split: TokenizedSplit) -> str:
+    """A hash of tokenized rows and of their order."""
+    digest = hashlib.sha256()
+    for row in split.rows:
+        for name in sorted(row):
+            digest.update(f"{name} {len(row[name])} ".encode())
+            digest.update(np.asarray(row[name], dtype=np.int32).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def cached_teacher(
@@ -57,54 +98,66 @@ def cached_teacher(
     split: TokenizedSplit,
     collator: Collator,
     objective: Objective,
-    path: Path,
+    cache: TeacherCache,
     device: torch.device,
     reporter: Reporter,
 ) -> CachedTeacher:
-    """Read the teacher's words on every training row from `path`, computing and writing them first if need be.
+    """Read the teacher's words on every training row from a cache, computing and writing what it lacks.
 
     Args:
         model: the teacher.
         split: the training rows.
         collator: pads a batch.
-        objective: says which representation is read.
-        path: a safetensors file whose name identifies teacher, rows and representation.
+        objective: says what is read.
+        cache: where the files are.
         device: where the teacher runs and where its words will be read.
         reporter: shows progress.
     """
-    if not path.exists():
-        tensors = _ask(model, split, collator, objective, device, reporter)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        save_file(tensors, temporary)
-        temporary.replace(path)
-    tensors = load_file(path, device=str(device))
-    return CachedTeacher(tensors["logits"], tensors.get("rows"))
+    read = Reader(model, objective)
+    if not objective.needs_teacher_forward:
+        return CachedTeacher(weights=read.weights)
+    # Logits cost nothing where the teacher runs anyway, and the next run may want them.
+    names = [LOGITS] * objective.one_prediction_a_row + [str(key) for key in objective.rows]
+    identity = rows_identity(split)
+    paths = {name: cache.path(identity, name) for name in names}
+    missing = [name for name, path in paths.items() if not path.exists()]
+    if missing:
+        cache.folder.mkdir(parents=True, exist_ok=True)
+        said = _ask(model, read, split, collator, objective, missing, device, reporter)
+        for name in missing:
+            temporary = paths[name].with_name(f"{paths[name].name}.{os.getpid()}.tmp")
+            save_file({name: said[name]}, temporary)
+            temporary.replace(paths[name])
+    stored = {name: load_file(path, device=str(device))[name] for name, path in paths.items()}
+    return CachedTeacher(stored.get(LOGITS), {key: stored[str(key)] for key in objective.rows}, read.weights)
 
 
 def _ask(
     model: PreTrainedModel,
+    read: Reader,
     split: TokenizedSplit,
     collator: Collator,
     objective: Objective,
+    missing: list[str],
     device: torch.device,
     reporter: Reporter,
 ) -> dict[str, Tensor]:
+    """Run the teacher over every row; missing name -> [N, ...] in the order of the split, float32, on the CPU."""
     model.eval()
-    settings = objective.cross_correlation
-    stored: dict[str, list[Tensor]] = {"logits": [], "rows": []}
+    stored: dict[str, list[Tensor]] = {name: [] for name in missing}
+    keys = [key for key in objective.rows if str(key) in missing]
     order: list[int] = []
-    batches = list(length_sorted_batches(split, 64))
+    batches = list(length_sorted_batches(split, BATCH_SIZE))
     with torch.no_grad(), reporter.task("teacher", len(batches)) as task:
         for done, indices in enumerate(batches, start=1):
             batch = collator([split[index] for index in indices])
             inputs = {k: v.to(device) for k, v in batch.items() if k not in ("labels", "index")}
-            output = forward(model, inputs, hidden=settings is not None)
-            stored["logits"].append(output.logits.float().cpu())
-            if settings is not None and output.hidden is not None:
-                rows = represent(output.hidden, inputs["attention_mask"], settings.representation)
-                stored["rows"].append(rows.float().cpu())
+            output = read(model, inputs)
+            if LOGITS in missing and output.logits is not None:
+                stored[LOGITS].append(output.logits.float().cpu())
+            for key in keys:
+                stored[str(key)].append(rows_of(output, inputs["attention_mask"], key).float().cpu())
             order.extend(indices)
             task.update(done)
     back = torch.argsort(torch.tensor(order))
-    return {name: torch.cat(parts)[back].contiguous() for name, parts in stored.items() if parts}
+    return {name: torch.cat(parts)[back].contiguous() for name, parts in stored.items()}

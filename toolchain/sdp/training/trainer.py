@@ -32,11 +32,13 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from sdp.console import Task
 from sdp.errors import StageError, StoppedError
-from sdp.losses.objective import NetworkOutput, Objective
+from sdp.losses.objective import Objective
 from sdp.pruning.masks import Masks, apply_masks
 from sdp.pruning.store import load_masks, save_masks
+from sdp.training.forward import Reader
 from sdp.training.sampler import LengthGroupedSampler
-from sdp.training.teacher import Teacher, forward
+from sdp.training.teacher import Teacher
+from sdp.training.term_means import TermMeans
 
 COMPLETE = "complete.json"
 
@@ -80,6 +82,8 @@ class SdpTrainer(Trainer):
     ) -> None:
         super().__init__(model, args, **options)
         self._objective = objective
+        self._read = Reader(model, objective)
+        self._terms = TermMeans()
         self._teacher = teacher
         self._masked = masked
 
@@ -88,8 +92,8 @@ class SdpTrainer(Trainer):
     ) -> Any:
         """The objective on a batch; the loss is a mean over rows whatever the number of accumulated batches."""
         index, labels = inputs.pop("index"), inputs.pop("labels")
-        student = forward(model, inputs, hidden=self._objective.needs_hidden)
-        said: NetworkOutput | None = self._teacher.outputs(inputs, index) if self._teacher is not None else None
+        student = self._read(model, inputs)
+        said = self._teacher.outputs(inputs, index) if self._teacher is not None else None
         loss, terms = self._objective(student, labels, inputs["attention_mask"], said)
         if not torch.isfinite(loss):
             parts = ", ".join(f"{name} {value.item():.3g}" for name, value in terms.items())
@@ -97,7 +101,12 @@ class SdpTrainer(Trainer):
                 f"the loss became {loss.item()} at step {self.state.global_step + 1} ({parts})",
                 hint="Lower the learning rate or the weight of the losses.",
             )
+        self._terms.add(terms)
         return (loss, {"logits": student.logits}) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log the mean of every unweighted term beside the loss that they make up."""
+        super().log({**logs, **self._terms.take()} if "loss" in logs else logs, start_time)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         rows: Any = train_dataset if train_dataset is not None else self.train_dataset

@@ -1,0 +1,74 @@
+"""Sums and means over the rows of all ranks of a data-parallel run, with gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+class _SumOverRanks(torch.autograd.Function):
+    """All-reduce whose gradient is all-reduced too.
+
+    The gradient of an input is then that of the sum of all ranks' losses. DistributedDataParallel divides by the number
+    of ranks; what arrives at a parameter is the gradient of the mean of the ranks' losses, which for a loss that all
+    ranks share is its own gradient.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        return _all_reduced(tensor)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return _all_reduced(gradients[0])
+
+
+_sum_over_ranks: Any = _SumOverRanks.apply
+
+
+def _all_reduced(tensor: Tensor) -> Tensor:
+    total = tensor.detach().clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(total)
+    return total
+
+
+def rank_count() -> int:
+    """Number of processes that train together; 1 where training is not distributed."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def sum_over_ranks(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Add up each tensor over all ranks, in one message; every rank calls it with the same shapes.
+
+    Args:
+        tensors: float32, any shapes.
+
+    Returns:
+        the sums, of the same shapes; the tensors themselves where there is one rank.
+    """
+    if rank_count() == 1:
+        return tensors
+    flat: Tensor = _sum_over_ranks(torch.cat([tensor.reshape(-1) for tensor in tensors]))
+    pieces = torch.split(flat, [tensor.numel() for tensor in tensors])
+    return tuple(piece.reshape(tensor.shape) for piece, tensor in zip(pieces, tensors, strict=True))
+
+
+def mean_over_ranks(values: Tensor, kept: Tensor | None = None) -> Tensor:
+    """Mean of values over all ranks: K ranks of B values give that of one rank of K * B.
+
+    Args:
+        values: float32, any shape; its size may differ between ranks.
+        kept: bool, the same shape; only the values where it is True count. All of them without it.
+
+    Returns:
+        a scalar; 0 where no value counts.
+    """
+    if kept is None:
+        total, count = values.sum(), values.new_full((), float(values.numel()))
+    else:
+        total, count = values.masked_fill(~kept, 0.0).sum(), kept.sum().to(values.dtype)
+    total, count = sum_over_ranks(total, count)
+    return total / count.clamp_min(1)

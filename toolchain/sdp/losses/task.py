@@ -1,0 +1,36 @@
+"""The loss of the labels, for every kind of task."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional
+
+from sdp.losses.distributed import mean_over_ranks
+from sdp.recipe.sections import ProblemType
+
+# The label of a token that is not scored: padding, special tokens, all but the first piece of a word.
+IGNORED = -100
+
+
+def predicts_scores(problem_type: ProblemType) -> bool:
+    """Whether the network gives one number for a row, learned by squared errors: regression and pointwise ranking."""
+    return problem_type in ("regression", "ranking")
+
+
+def task_loss(logits: Tensor, labels: Tensor, problem_type: ProblemType) -> Tensor:
+    """Cross-entropy of classes, or mean squared error of scores.
+
+    Args:
+        logits: [B, C] for classification, [B, L, C] for tagging, [B, 1] for regression and ranking.
+        labels: int64 [B], int64 [B, L] with -100 where a token has none, or float [B].
+        problem_type: the kind of task.
+
+    Returns:
+        a float32 scalar, the mean over the labelled rows or tokens of all ranks.
+    """
+    if predicts_scores(problem_type):
+        return mean_over_ranks((logits.float().squeeze(-1) - labels.float()).square())
+    values = functional.cross_entropy(
+        logits.float().flatten(0, -2), labels.flatten(), reduction="none", ignore_index=IGNORED
+    )
+    return mean_over_ranks(values, labels.flatten() != IGNORED)

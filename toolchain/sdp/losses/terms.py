@@ -1,0 +1,124 @@
+"""The losses that look at the teacher: a literal table, one row a loss, of what it needs and how it is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sdp.losses.alignment import align_cosine_loss, align_frobenius_loss
+from sdp.losses.cosine import cosine_loss
+from sdp.losses.cross_correlation import cross_correlation_loss
+from sdp.losses.distributed import rank_count
+from sdp.losses.hidden import hidden_loss
+from sdp.losses.kld import kld_loss, regression_distillation_loss
+from sdp.losses.representation import NetworkOutput, RowsKey, rows_of
+from sdp.losses.task import IGNORED, predicts_scores
+from sdp.recipe.losses import CosineLoss, CrossCorrelationLoss, HiddenLoss, KldLoss, RepresentationLoss
+from sdp.recipe.sections import ProblemType
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a loss is computed from.
+
+    Attributes:
+        student: the pruned network's output.
+        teacher: the unpruned network's output on the same rows.
+        labels: [B], or [B, L] for tagging.
+        attention_mask: [B, L].
+        problem_type: the kind of task.
+    """
+
+    student: NetworkOutput
+    teacher: NetworkOutput
+    labels: Tensor
+    attention_mask: Tensor
+    problem_type: ProblemType
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a loss reads of both networks: logits, rows of features, hidden states of every token, prunable weights."""
+
+    logits: bool = False
+    rows: tuple[RowsKey, ...] = ()
+    hidden: bool = False
+    weights: bool = False
+
+
+@dataclass(frozen=True)
+class Term:
+    """One loss.
+
+    Attributes:
+        needs: settings, their layers resolved -> what it reads.
+        value: settings and batch -> the unweighted loss, a scalar, or None where the batch does not allow it.
+        shares: its weight is taken from the task loss.
+    """
+
+    needs: Callable[[Any], Needs]
+    value: Callable[[Any, Batch], Tensor | None]
+    shares: bool = False
+
+
+def row_keys(settings: RepresentationLoss) -> tuple[RowsKey, ...]:
+    """The rows that a loss compares, one key a layer; its layers are resolved."""
+    if settings.representation == "pooled":
+        return (RowsKey("pooled"),)
+    return tuple(RowsKey(settings.representation, layer) for layer in settings.layers if isinstance(layer, int))
+
+
+def _row_pairs(settings: RepresentationLoss, batch: Batch) -> list[tuple[Tensor, Tensor]]:
+    return [
+        (rows_of(batch.student, batch.attention_mask, key), rows_of(batch.teacher, batch.attention_mask, key))
+        for key in row_keys(settings)
+    ]
+
+
+def _kld(settings: KldLoss, batch: Batch) -> Tensor:
+    student, teacher = batch.student.logits, batch.teacher.logits
+    if student is None or teacher is None:
+        raise ValueError("soft labels need the logits of both networks")
+    if predicts_scores(batch.problem_type):
+        return regression_distillation_loss(student, teacher)
+    return kld_loss(student, teacher, settings.temperature, batch.labels != IGNORED)
+
+
+def _cosine(settings: CosineLoss, batch: Batch) -> Tensor:
+    return torch.stack([cosine_loss(*pair) for pair in _row_pairs(settings, batch)]).mean()
+
+
+def _cross_correlation(settings: CrossCorrelationLoss, batch: Batch) -> Tensor | None:
+    pairs = _row_pairs(settings, batch)
+    # A last batch of one row has no variance to standardize by. Beside other ranks it has, and they wait for it.
+    if rank_count() == 1 and pairs[0][0].shape[0] < 2:
+        return None
+    return torch.stack([cross_correlation_loss(*pair, settings.off_diagonal) for pair in pairs]).mean()
+
+
+def _hidden(settings: HiddenLoss, batch: Batch) -> Tensor:
+    student, teacher = batch.student.hidden, batch.teacher.hidden
+    if student is None or teacher is None:
+        raise ValueError("the hidden loss needs the hidden states of both networks")
+    layers = [layer for layer in settings.layers if isinstance(layer, int)]
+    return hidden_loss([student[layer] for layer in layers], [teacher[layer] for layer in layers], batch.attention_mask)
+
+
+TERMS: dict[str, Term] = {
+    "kld": Term(lambda settings: Needs(logits=True), _kld, shares=True),
+    "cosine": Term(lambda settings: Needs(rows=row_keys(settings)), _cosine),
+    "cross-correlation": Term(lambda settings: Needs(rows=row_keys(settings)), _cross_correlation),
+    "hidden": Term(lambda settings: Needs(hidden=True), _hidden),
+    "align-cosine": Term(
+        lambda settings: Needs(weights=True),
+        lambda settings, batch: align_cosine_loss(batch.student.weights, batch.teacher.weights),
+    ),
+    "align-frobenius": Term(
+        lambda settings: Needs(weights=True),
+        lambda settings, batch: align_frobenius_loss(batch.student.weights, batch.teacher.weights),
+    ),
+}
