@@ -254,13 +254,14 @@ def check_command(
 def study_command(
     recipe: Annotated[Path, typer.Argument(help="A recipe (.toml).", show_default=False)],
     vary: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
-            metavar="KEY=V1,V2",
+            metavar="KEY=V1,V2,...",
             help="A key to vary; losses by name (none,kld,hidden:2+kld), or arms of several keys: "
             "arm=plain{A.B=V;C.D=V},sdp{}. May be repeated: every combination is run.",
+            show_default=False,
         ),
-    ],
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds; they are 0 to N - 1.")] = 3,
     baseline: Annotated[
         str | None, typer.Option(metavar="KEY=V", help="The value that the others of its key are compared with.")
@@ -280,7 +281,7 @@ def study_command(
     with told():
         from sdp.study.study import execute, open_study, plan_lines, plan_study
 
-        study = open_study(recipe, vary, seeds, baseline, overrides or [], out, download=not dry_run)
+        study = open_study(recipe, vary or [], seeds, baseline, overrides or [], out, download=not dry_run)
         if dry_run:
             made = plan_study(study)
             typer.echo(json.dumps(made, indent=2) if as_json else "\n".join(plan_lines(made)))

@@ -34,7 +34,7 @@ def write_cell(out: Path, content: Mapping[str, Any]) -> None:
 def read_cell(out: Path, cell: Cell) -> dict[str, Any] | None:
     """A cell's result, or None where there is none, or a damaged one, or one of other settings."""
     content = read_json(cell_file(out, cell))
-    if content is None or content.get("format") != FORMAT or not _NEEDED <= content.keys():
+    if content is None or content.get("format") != FORMAT or not content.keys() >= _NEEDED:
         return None
     same = (content["key"], content["seed"], content["inputs"]) == (cell.key, cell.seed, cell.inputs)
     return content if same and _agree(content["settings"], settings_of(cell.recipe, cell_stages())) else None

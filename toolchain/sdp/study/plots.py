@@ -72,7 +72,7 @@ def _points(axes: Axes, study: StudyTable, split: Split) -> None:
         if interval is not None:
             axes.plot(interval, [place, place], color=PRUNED, linewidth=1.4)
         axes.plot([mean], [place], "o", color=PRUNED, markersize=5)
-    axes.set_yticks(range(len(arms)), [", ".join(arm.arm) for arm in arms])
+    axes.set_yticks(range(len(arms)), [", ".join(arm.arm) or "the recipe" for arm in arms])
     axes.margins(y=0.2)
     if not axes.yaxis_inverted():
         axes.invert_yaxis()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from sdp.console import result_console
 from sdp.study.comparison import SPLITS, ArmResult, Split, SplitScores, compare_arms, remarks, to_json
@@ -89,11 +90,12 @@ def print_table(study: StudyTable, out: Path) -> None:
 
 def _rich_table(study: StudyTable) -> Table:
     header, rows = _text(study)
-    table = Table(title=_title(study), title_justify="left")
+    # Text: labels such as [1, 2] are no markup.
+    table = Table(title=Text(_title(study)), title_justify="left")
     for index, name in enumerate(header):
-        table.add_column(name, justify="left" if index < len(study.axes) else "right")
+        table.add_column(Text(name), justify="left" if index < len(study.axes) else "right")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     return table
 
 
