@@ -25,7 +25,7 @@ from toy import ONE_THREAD, toy_rows, write_project, write_tsv
 GRID = ["--vary", "prune.losses=none,kld", "--vary", "prune.sparsity=0.9,0.97", "--seeds", "2"]
 GRID += ["--baseline", "prune.losses=none", "--out", "out"]
 # Few enough epochs for the arms to differ.
-SHORT = ["--set", "finetune.epochs=3", "--set", "prune.epochs=1", "--set", "prune.mask_updates=2"]
+SHORT = ["--set", "finetune.epochs=6", "--set", "prune.epochs=1", "--set", "prune.mask_updates=2"]
 SHORT += ["--set", 'data.test="test.tsv"']
 
 
@@ -147,7 +147,7 @@ def test_a_cell_that_is_gone_is_the_only_one_that_runs(copy: Path) -> None:
     (copy / f"out/cells/{gone}.json").unlink()
     plan = json.loads(study(copy, *GRID, *SHORT, "--dry-run", "--json").stdout)
     assert [cell["key"] for cell in plan["cells"] if not cell["done"]] == [gone]
-    assert [cell["steps"] for cell in plan["cells"] if not cell["done"]] == [{"finetune": 30, "prune": 10}]
+    assert [cell["steps"] for cell in plan["cells"] if not cell["done"]] == [{"finetune": 60, "prune": 10}]
     assert not (copy / f"out/cells/{gone}.json").exists()
     result = study(copy, *GRID, *SHORT)
     assert (ran(result, "finetune"), ran(result, "prune")) == (1, 1)
@@ -206,7 +206,7 @@ def test_a_cell_that_fails_is_told_and_the_others_go_on(copy: Path) -> None:
         assert "Traceback" not in result.output
         assert ran(result, "prune") == 1
     table = json.loads((copy / "out/study.json").read_text())
-    assert [arm["splits"].keys() for arm in table["arms"]] == [{"dev"}, set()]
+    assert [arm["splits"].keys() for arm in table["arms"]] == [{"dev", "test"}, set()]
     assert table["failed"][0]["cell"] == "prune.losses=cross-correlation:1e39, seed 0"
     assert "1 of 2 cells" in table["remarks"][-1]
 

@@ -82,8 +82,11 @@ def make_table(
 
 def print_table(study: StudyTable, out: Path) -> None:
     """Print the table, what stands below it, and where it is."""
-    console = result_console()
-    console.print(_rich_table(study))
+    console, table = result_console(), _rich_table(study)
+    if not console.is_terminal:
+        # Nobody's screen is too narrow for it.
+        console.width = max(console.width, console.measure(table).maximum)
+    console.print(table)
     for line in [*footnotes(study), f"table and plot: {out}"]:
         console.print(line, markup=False)
 
@@ -119,21 +122,20 @@ def _title(study: StudyTable) -> str:
 
 
 def _text(study: StudyTable) -> tuple[list[str], list[list[str]]]:
-    """Header and rows as text. Differences are told on the test split where there is one; study.json has both."""
+    """Header and rows as text. Dense scores and differences are those of the test split where there is one;
+    study.json has both."""
     told: Split = study.splits[-1] if study.splits else "dev"
-    header = [axis.name for axis in study.axes] + ["seeds", "zeros"]
-    for split in study.splits:
-        header += [f"{split}, dense", f"{split}, pruned"]
+    header = [axis.name for axis in study.axes] + ["seeds", "zeros", f"dense, {told}"]
+    header += [f"pruned, {split}" for split in study.splits]
     if study.baseline is not None:
-        header += [f"{told}, against baseline [95 %]", "p", "p (Holm)"]
+        header += [f"difference, {told} [95 %]", "p", "p (Holm)"]
     header.append("agreement")
     rows = []
     for arm in study.arms:
         seeds = max((scores.pruned.n for scores in arm.splits.values()), default=0)
         row = [*arm.arm, str(seeds), f"{arm.sparsity.mean:.1%}" if arm.sparsity is not None else ""]
-        for split in study.splits:
-            found = arm.splits.get(split)
-            row += [_mean(found.dense), _mean(found.pruned)] if found is not None else ["", ""]
+        row.append(_mean(arm.splits[told].dense) if told in arm.splits else "")
+        row += [_mean(arm.splits[split].pruned) if split in arm.splits else "" for split in study.splits]
         if study.baseline is not None:
             row += _difference(arm.splits.get(told))
         rows.append([*row, f"{arm.agreement.mean:.1%}" if arm.agreement is not None else ""])
