@@ -130,7 +130,9 @@ def test_the_table_is_what_the_cells_say(unbroken: tuple[Path, Result]) -> None:
             assert found["high"] - found["mean"] == pytest.approx(half)
     assert max(spreads) > 0
     assert "over seeds" in text
-    assert (folder / "out/metric.svg").read_text().startswith("<svg ")
+    plot = (folder / "out/metric.svg").read_text()
+    assert plot.startswith("<svg ")
+    assert all(f">{label}</text>" in plot for label in ("none", "kld", "dense", "encoder sparsity"))
 
 
 def test_again_nothing_runs_and_json_is_the_file(unbroken: tuple[Path, Result]) -> None:
@@ -209,6 +211,18 @@ def test_a_cell_that_fails_is_told_and_the_others_go_on(copy: Path) -> None:
     assert [arm["splits"].keys() for arm in table["arms"]] == [{"dev", "test"}, set()]
     assert table["failed"][0]["cell"] == "prune.losses=cross-correlation:1e39, seed 0"
     assert "1 of 2 cells" in table["remarks"][-1]
+
+
+def test_a_teacher_that_fails_is_trained_once(tmp_path: Path, toy_model: Path) -> None:
+    project(tmp_path, toy_model)
+    (tmp_path / "dev.tsv").write_text("sentence\tlabel\ngood\tunheard of\n")
+    result = study(tmp_path, "--vary", "prune.losses=none,kld", "--seeds", "1", "--out", "out", *SHORT)
+    assert result.exit_code == 1
+    assert (ran(result, "finetune"), ran(result, "prune")) == (1, 0)
+    failed = json.loads((tmp_path / "out/study.json").read_text())["failed"]
+    assert [cell["cell"] for cell in failed] == ["prune.losses=none, seed 0", "prune.losses=kld, seed 0"]
+    assert all("unheard of" in cell["message"] for cell in failed)
+    assert not (tmp_path / "out/metric.svg").exists()
 
 
 def test_models_are_kept_where_asked(tmp_path: Path, toy_model: Path) -> None:

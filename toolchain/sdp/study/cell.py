@@ -61,7 +61,6 @@ def cell_content(cell: Cell, arm: Mapping[str, str], run: RunFolder, records: Ma
     metrics = {stage.name: read_json(run.stage(stage.folder) / "metrics.json") or {} for stage in cell_stages()}
     finetune, prune, evaluate = metrics["finetune"], metrics["prune"], metrics["evaluate"]
     flips, rows = evaluate.get("flips"), evaluate.get("rows")
-    models = evaluate["models"]
     on_test = evaluate["split"] == "test"
     libraries = {name: v for record in records.values() for name, v in record["ingredients"]["libraries"].items()}
     return {
@@ -72,13 +71,14 @@ def cell_content(cell: Cell, arm: Mapping[str, str], run: RunFolder, records: Ma
         "seed": cell.seed,
         "metric": prune["metric"],
         "dev": {"dense": finetune["dev"], "pruned": prune["dev"]},
-        "test": {name: models[name]["value"] for name in ("dense", "pruned")} if on_test else None,
+        "test": _values(evaluate) if on_test else None,
         "sparsity": prune["sparsity"],
         "evaluated": {
             "split": evaluate["split"],
             "rows": rows,
             "flips": flips,
             "agreement": 1 - flips / rows if flips is not None and rows else None,
+            "languages": {language: _values(found) for language, found in evaluate.get("languages", {}).items()},
         },
         "curve": {key: _thin([r for r in prune.get("log", []) if key in r], key) for key in ("dev", "sparsity")},
         "analysis": _analysis(run.stage("2-prune") / "analysis.json"),
@@ -91,6 +91,10 @@ def cell_content(cell: Cell, arm: Mapping[str, str], run: RunFolder, records: Ma
         "inputs": cell.inputs,
         "settings": settings_of(cell.recipe, cell_stages()),
     }
+
+
+def _values(comparison: Mapping[str, Any]) -> dict[str, float]:
+    return {name: comparison["models"][name]["value"] for name in ("dense", "pruned")}
 
 
 def _thin(records: Sequence[Mapping[str, Any]], key: str) -> list[dict[str, Any]]:

@@ -36,9 +36,19 @@ class SplitScores:
 
 @dataclass(frozen=True)
 class ArmResult:
-    """An arm over its finished seeds; `splits` is empty where there are none."""
+    """An arm over its finished seeds; `splits` is empty where there are none.
+
+    Attributes:
+        arm: the label on each axis.
+        cells: seed -> key of the finished cell.
+        metric: the name of the score.
+        sparsity: share of zeros in the pruned weights.
+        agreement: share of the evaluated rows on which the pruned model predicts what the dense one does.
+        splits: split -> scores.
+    """
 
     arm: Arm
+    cells: dict[int, str]
     metric: str
     sparsity: Summary | None
     agreement: Summary | None
@@ -66,6 +76,7 @@ def compare_arms(
     return [
         ArmResult(
             arm=arm,
+            cells={seed: str(result["key"]) for seed, result in by_seed.items()},
             metric=next((str(result["metric"]) for result in by_seed.values()), ""),
             sparsity=_summary([result["sparsity"] for result in by_seed.values()]),
             agreement=_summary([result["evaluated"]["agreement"] for result in by_seed.values()]),
@@ -121,7 +132,8 @@ def remarks(cells: Sequence[Cell], results: Results, arms: Sequence[ArmResult]) 
     if any(scores.difference is not None for arm in arms for scores in arm.splits.values()):
         most = max(scores.pruned.n for arm in arms for scores in arm.splits.values())
         lines.append(
-            "Differences, intervals and p are over seeds (paired t); rows of the split are no part of the test."
+            "Differences, intervals and p are over seeds (paired t); rows of the split are no part of the test. "
+            "p (Holm) is corrected for all differences of the table."
             + (f" With {most} seeds only large effects can be told from chance." if most < 6 else "")
         )
     missing = sum(cell.key not in results for cell in cells)

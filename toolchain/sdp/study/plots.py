@@ -12,7 +12,7 @@ from sdp.study.statistics import mean_interval
 from sdp.study.table import StudyTable
 
 SPARSITY_KEY = "prune.sparsity"
-_COLOURS = (DENSE, PRUNED, ACCENT, "#8b6bb5", "#c9a227", "#4aa3c7", "#b5506d", "#6b7a3a")
+_COLOURS = (PRUNED, ACCENT, "#8b6bb5", "#c9a227", "#4aa3c7", "#b5506d", "#6b7a3a", "#555555")
 _MARKERS = "osD^vP*X"
 
 

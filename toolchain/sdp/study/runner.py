@@ -29,6 +29,7 @@ from sdp.study.vary import Axis
 
 STUDY_FILE = "study.json"
 TEACHERS, RUNS, CACHE = "teachers", "runs", "cache"
+FINETUNE = find_stage("finetune")
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,17 @@ class Failure:
 
 @dataclass
 class Progress:
-    """What a study has so far: cell key -> result, and the cells that failed in this call."""
+    """What a study has so far.
+
+    Attributes:
+        results: cell key -> result.
+        failures: the cells that failed in this call.
+        broken_teachers: teacher -> why its fine-tuning failed in this call.
+    """
 
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
+    broken_teachers: dict[str, str] = field(default_factory=dict)
 
 
 def finished_cells(out: Path, cells: Sequence[Cell]) -> dict[str, dict[str, Any]]:
@@ -65,81 +73,99 @@ def check_folder(out: Path) -> None:
         raise RunError("the folder is not empty and is no study", where=str(out), hint=hint)
 
 
-def run_study(
-    cells: Sequence[Cell],
-    axes: Sequence[Axis],
-    recipe_file: Path,
-    out: Path,
-    reporter: Reporter,
-    *,
-    keep_models: bool,
-    progress: Progress,
-    on_cell: Callable[[], object],
-) -> None:
-    """Run every cell that has no result; a cell that fails is noted, and the others go on.
+@dataclass(frozen=True)
+class Runner:
+    """Runs the cells of one study.
 
-    Args:
-        cells: the grid.
-        axes: what it varies.
+    Attributes:
+        axes: what the grid varies.
         recipe_file: the recipe.
         out: the study's folder, locked.
         reporter: shows what happens.
         keep_models: keep the run folders of cells and teachers.
-        progress: is filled, so that what is known survives a stop.
-        on_cell: called after each cell.
-
-    Raises:
-        StoppedError: a signal came; the running cell has saved a checkpoint.
     """
-    progress.results.update(finished_cells(out, cells))
-    waiting = [cell for cell in cells if cell.key not in progress.results]
-    started, done = time.monotonic(), len(cells) - len(waiting)
-    for index, cell in enumerate(waiting):
-        left = (time.monotonic() - started) / index * (len(waiting) - index) if index else None
-        words = f", about {_duration(left)} left" if left is not None else ""
-        reporter.heading(f"cell {done + index + 1}/{len(cells)}{words}: {cell.title(axes)}")
+
+    axes: Sequence[Axis]
+    recipe_file: Path
+    out: Path
+    reporter: Reporter
+    keep_models: bool
+
+    def run(self, cells: Sequence[Cell], progress: Progress, on_cell: Callable[[], object]) -> None:
+        """Run every cell that has no result; a cell that fails is noted, and the others go on.
+
+        Args:
+            cells: the grid.
+            progress: is filled, so that what is known survives a stop.
+            on_cell: called after each cell.
+
+        Raises:
+            StoppedError: a signal came; the running cell has saved a checkpoint.
+        """
+        progress.results.update(finished_cells(self.out, cells))
+        waiting = [cell for cell in cells if cell.key not in progress.results]
+        started, done = time.monotonic(), len(cells) - len(waiting)
+        for index, cell in enumerate(waiting):
+            left = (time.monotonic() - started) / index * (len(waiting) - index) if index else None
+            words = f", about {_duration(left)} left" if left is not None else ""
+            self.reporter.heading(f"cell {done + index + 1}/{len(cells)}{words}: {cell.title(self.axes)}")
+            self._attempt(cell, progress)
+            on_cell()
+            # Trainer and model refer to each other; the next cell needs their memory.
+            gc.collect()
+        if not self.keep_models and not progress.failures:
+            for folder in (TEACHERS, RUNS):
+                shutil.rmtree(self.out / folder, ignore_errors=True)
+
+    def _attempt(self, cell: Cell, progress: Progress) -> None:
+        """Run a cell, and note its result or why it failed. A teacher that failed is not trained again for each arm."""
+        message = progress.broken_teachers.get(cell.teacher)
         try:
-            progress.results[cell.key] = _run_cell(cell, axes, recipe_file, out, reporter)
+            if message is None:
+                self._train_teacher(cell, progress)
+                progress.results[cell.key] = self._run_cell(cell)
         except StoppedError:
             raise
         except SdpError as error:
-            reporter.line(f"cell failed: {error}")
-            progress.failures.append(Failure(cell, str(error)))
-        if not keep_models:
-            shutil.rmtree(out / RUNS / cell.key, ignore_errors=True)
-        on_cell()
-        # Trainer and model refer to each other; the next cell needs their memory.
-        gc.collect()
-    if not keep_models and not progress.failures:
-        for folder in (TEACHERS, RUNS):
-            shutil.rmtree(out / folder, ignore_errors=True)
+            message = str(error)
+        if message is not None:
+            self.reporter.line(f"cell failed: {message}")
+            progress.failures.append(Failure(cell, message))
+        if not self.keep_models:
+            shutil.rmtree(self.out / RUNS / cell.key, ignore_errors=True)
 
+    def _train_teacher(self, cell: Cell, progress: Progress) -> None:
+        teacher = RunFolder(self.out / TEACHERS / cell.teacher)
+        try:
+            with self._at_work(teacher, cell):
+                run_pipeline(cell.recipe, teacher, FINETUNE.name, self.reporter)
+        except StoppedError:
+            raise
+        except SdpError as error:
+            progress.broken_teachers[cell.teacher] = str(error)
+            raise
 
-def _run_cell(cell: Cell, axes: Sequence[Axis], recipe_file: Path, out: Path, reporter: Reporter) -> dict[str, Any]:
-    """Bring the teacher up to date, then the cell; write its result."""
-    finetune = find_stage("finetune")
-    teacher, run = RunFolder(out / TEACHERS / cell.teacher), RunFolder(out / RUNS / cell.key)
-    with _at_work(teacher, cell, recipe_file):
-        run_pipeline(cell.recipe, teacher, finetune.name, reporter)
-    with _at_work(run, cell, recipe_file):
-        shutil.rmtree(run.stage(finetune.folder), ignore_errors=True)
-        share_files(teacher.stage(finetune.folder), run.stage(finetune.folder))
-        share_files(teacher.path / CACHE, run.path / CACHE)
-        records = run_pipeline(cell.recipe, run, LAST_STAGE, reporter)
-        share_files(run.path / CACHE, teacher.path / CACHE)
-        arm = {axis.name: label for axis, label in zip(axes, cell.arm, strict=True)}
-        content = cell_content(cell, arm, run, records)
-        write_cell(out, content)
-    return content
+    def _run_cell(self, cell: Cell) -> dict[str, Any]:
+        """Run the cell's stages beside its teacher, and write its result."""
+        teacher, run = RunFolder(self.out / TEACHERS / cell.teacher), RunFolder(self.out / RUNS / cell.key)
+        with self._at_work(run, cell):
+            shutil.rmtree(run.stage(FINETUNE.folder), ignore_errors=True)
+            share_files(teacher.stage(FINETUNE.folder), run.stage(FINETUNE.folder))
+            share_files(teacher.path / CACHE, run.path / CACHE)
+            records = run_pipeline(cell.recipe, run, LAST_STAGE, self.reporter)
+            share_files(run.path / CACHE, teacher.path / CACHE)
+            arm = {axis.name: label for axis, label in zip(self.axes, cell.arm, strict=True)}
+            content = cell_content(cell, arm, run, records)
+            write_cell(self.out, content)
+        return content
 
-
-@contextmanager
-def _at_work(run: RunFolder, cell: Cell, recipe_file: Path) -> Iterator[None]:
-    """Hold a run folder that is the cell's."""
-    run.check_owner(cell.recipe.name, recipe_file)
-    with run.locked():
-        run.claim(cell.recipe.name, recipe_file, cell.overrides)
-        yield
+    @contextmanager
+    def _at_work(self, run: RunFolder, cell: Cell) -> Iterator[None]:
+        """Hold a run folder that is the cell's."""
+        run.check_owner(cell.recipe.name, self.recipe_file)
+        with run.locked():
+            run.claim(cell.recipe.name, self.recipe_file, cell.overrides)
+            yield
 
 
 def share_files(source: Path, target: Path) -> None:

@@ -12,7 +12,7 @@ from sdp.data.identity import count_rows
 from sdp.run_folder import RunFolder, write_json
 from sdp.steps import optimizer_steps
 from sdp.study.grid import Cell, make_grid
-from sdp.study.runner import STUDY_FILE, Progress, check_folder, finished_cells, run_study
+from sdp.study.runner import STUDY_FILE, Progress, Runner, check_folder, finished_cells
 from sdp.study.vary import Axis, Baseline, check_axes, parse_baseline, parse_vary
 
 if TYPE_CHECKING:
@@ -75,16 +75,8 @@ def execute(study: Study, reporter: Reporter, *, keep_models: bool) -> StudyTabl
     progress = Progress()
     with RunFolder(study.out).locked():
         try:
-            run_study(
-                study.cells,
-                study.axes,
-                study.recipe_file,
-                study.out,
-                reporter,
-                keep_models=keep_models,
-                progress=progress,
-                on_cell=lambda: _write(study, progress),
-            )
+            runner = Runner(study.axes, study.recipe_file, study.out, reporter, keep_models)
+            runner.run(study.cells, progress, on_cell=lambda: _write(study, progress))
         finally:
             table = _write(study, progress)
     return table
