@@ -275,8 +275,7 @@ def study_command(
 ) -> None:
     """Run a recipe over a grid of settings and seeds, and compare the arms: table, paired tests, plot.
 
-    Finished cells are kept and not run again. Exit code: 0 all cells finished, 1 a cell failed, 2 wrong usage or
-    recipe.
+    Finished cells are kept and not run again. Exit code: 0 all cells are finished, 1 one failed, 2 wrong usage.
     """
     with told():
         from sdp.study.study import execute, open_study, plan_lines, plan_study

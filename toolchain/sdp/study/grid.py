@@ -18,6 +18,7 @@ from typing import Any
 from sdp.errors import RecipeError
 from sdp.pipeline import LOCATIONS, STAGES, Stage, find_stage, input_identities
 from sdp.recipe import Recipe, load_recipe
+from sdp.recipe.load import COMMAND_LINE
 from sdp.study.vary import Axis
 
 LAST_STAGE = "evaluate"
@@ -127,19 +128,29 @@ def _overrides(fixed: Sequence[str], arm: Iterable[Any], seed: int) -> tuple[str
 
 
 def _check_recipes(recipe_file: Path, axes: Sequence[Axis], arms: Sequence[tuple[Arm, tuple[str, ...]]]) -> None:
-    """Load the recipe of every arm, and tell every problem of all of them at once."""
-    problems: dict[str, list[str]] = {}
+    """Load the recipe of every arm, and tell every problem of all of them at once, each with the arms that have it."""
+    messages: dict[Arm, str] = {}
     for arm, overrides in arms:
         try:
             load_recipe(recipe_file, overrides)
         except RecipeError as error:
-            problems.setdefault(str(error), []).append(arm_title(arm, axes))
-    if not problems:
+            messages[arm] = str(error)
+    if not messages:
         return
-    if len(problems) == 1 and len(next(iter(problems.values()))) == len(arms):
-        raise RecipeError(next(iter(problems)))
-    lines = [f"{'; '.join(titles)}:\n    {message}" for message, titles in problems.items()]
-    raise RecipeError("\n  ".join([f"the study has arms that are no valid recipe of {recipe_file}", *lines]))
+    if len(messages) == len(arms) and len(set(messages.values())) == 1:
+        # Nothing that is varied is at fault.
+        raise RecipeError(messages[arms[0][0]])
+    problems: dict[str, list[Arm]] = {}
+    for arm, message in messages.items():
+        for line in message.splitlines()[1:]:
+            problems.setdefault(line.strip().removeprefix(f"{COMMAND_LINE}: "), []).append(arm)
+    lines = []
+    for line, found in problems.items():
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        where = f" (arm {arm_title(found[0], axes)}{more})" if len(found) < len(arms) else ""
+        lines.append(line + where)
+    count = f"{len(lines)} problems" if len(lines) > 1 else "a problem"
+    raise RecipeError("\n  ".join([f"{count} in the recipes of this study ({recipe_file})", *lines]))
 
 
 def _refuse_equal_arms(cells: Sequence[Cell], axes: Sequence[Axis]) -> None:
