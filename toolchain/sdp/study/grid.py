@@ -142,7 +142,7 @@ def _check_recipes(recipe_file: Path, axes: Sequence[Axis], arms: Sequence[tuple
         raise RecipeError(messages[arms[0][0]])
     problems: dict[str, list[Arm]] = {}
     for arm, message in messages.items():
-        for line in message.splitlines()[1:]:
+        for line in message.splitlines()[1:] or [message]:
             problems.setdefault(line.strip().removeprefix(f"{COMMAND_LINE}: "), []).append(arm)
     lines = []
     for line, found in problems.items():

@@ -17,6 +17,8 @@ from sdp.study.runner import Progress
 from sdp.study.statistics import Summary
 from sdp.study.vary import Axis, Baseline
 
+WIDEST = 500
+
 
 @dataclass(frozen=True)
 class StudyTable:
@@ -85,7 +87,8 @@ def print_table(study: StudyTable, out: Path) -> None:
     console, table = result_console(), _rich_table(study)
     if not console.is_terminal:
         # Nobody's screen is too narrow for it.
-        console.width = max(console.width, console.measure(table).maximum)
+        widest = console.measure(table, options=console.options.update(width=WIDEST))
+        console.width = max(console.width, widest.maximum)
     console.print(table)
     for line in [*footnotes(study), f"table and plot: {out}"]:
         console.print(line, markup=False)
