@@ -114,6 +114,8 @@ def test_few_seeds_and_missing_cells_are_told(cells: list[Cell]) -> None:
     text = warned(cells, results(cells))
     assert "With 3 seeds only large effects" in text
     assert "7 of 18 cells are not finished" in text
+    first = [cell for cell in cells if cell.seed == 0]
+    assert "no interval and no test" in warned(first, results(first))
 
 
 def test_the_markdown_holds_together_whatever_the_labels_are(cells: list[Cell]) -> None:

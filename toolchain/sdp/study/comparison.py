@@ -129,12 +129,14 @@ def _summary(values: Sequence[float | None]) -> Summary | None:
 def remarks(cells: Sequence[Cell], results: Results, arms: Sequence[ArmResult]) -> list[str]:
     """What a reader must know before believing the table."""
     lines = []
-    if any(scores.difference is not None for arm in arms for scores in arm.splits.values()):
-        most = max(scores.pruned.n for arm in arms for scores in arm.splits.values())
+    pairs = [scores.difference.n for arm in arms for scores in arm.splits.values() if scores.difference is not None]
+    if pairs and max(pairs) == 1:
+        lines.append("Pairs of one seed give a difference, and no interval and no test.")
+    elif pairs:
         lines.append(
             "Differences, intervals and p are over seeds (paired t); rows of the split are no part of the test. "
             "p (Holm) is corrected for all differences of the table."
-            + (f" With {most} seeds only large effects can be told from chance." if most < 6 else "")
+            + (f" With {max(pairs)} seeds only large effects can be told from chance." if max(pairs) < 6 else "")
         )
     missing = sum(cell.key not in results for cell in cells)
     if missing:

@@ -121,7 +121,8 @@ def footnotes(study: StudyTable) -> list[str]:
 
 def _title(study: StudyTable) -> str:
     against = f"; compared with {study.baseline.axis}={study.baseline.label}" if study.baseline is not None else ""
-    return f"{study.name}: {study.metric}, mean ± sd over {study.seeds} seeds{against}"
+    over = f"mean ± sd over {study.seeds} seeds" if study.seeds > 1 else "one seed"
+    return f"{study.name}: {study.metric}, {over}{against}"
 
 
 def _text(study: StudyTable) -> tuple[list[str], list[list[str]]]:
