@@ -89,7 +89,7 @@ def test_a_result_is_read_back_unless_a_default_has_changed(recipe: Path, tmp_pa
     one = cell(recipe)
     settings = settings_of(one.recipe, cell_stages())
     content = {"format": 1, "key": one.key, "seed": 0, "inputs": one.inputs, "settings": settings}
-    content |= {"metric": "accuracy", "dev": {"dense": 1.0, "pruned": 0.5}, "sparsity": 0.5}
+    content |= {"metric": "accuracy", "dev": {"dense": 1.0, "pruned": 0.5}, "sparsity": 0.5, "evaluated": {}}
     file = cell_file(tmp_path, one)
     file.parent.mkdir()
 

@@ -16,7 +16,7 @@ CELLS = "cells"
 # Points kept of each curve of the pruning log.
 MOST_POINTS = 60
 ANALYSIS_KEYS = ("summary", "final", "separability", "cka", "agreement", "recovery")
-_NEEDED = {"key", "seed", "settings", "inputs", "metric", "dev", "sparsity"}
+_NEEDED = {"key", "seed", "settings", "inputs", "metric", "dev", "sparsity", "evaluated"}
 
 
 def cell_file(out: Path, cell: Cell) -> Path:
