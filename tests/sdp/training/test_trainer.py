@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +128,18 @@ def test_stored_and_live_teacher_say_the_same(parts: dict[str, Any], tmp_path: P
     # A second time it is read, not computed: the file alone is enough.
     again = cached_teacher(None, parts["train"], parts["collator"], objective, cache, CPU, QUIET)
     assert torch.equal(again.logits, stored.logits)
+
+
+def test_a_trained_model_is_freed(parts: dict[str, Any], tmp_path: Path) -> None:
+    """A study trains many in one process."""
+    masked = MaskedWeights(prunable_weights(parts["model"]))
+    run(parts, tmp_path, masked=masked)
+    known = [weakref.ref(weight) for weight in masked.weights.values()]
+    assert all(weight() is not None for weight in known)
+    parts.clear()
+    del masked
+    gc.collect()
+    assert all(weight() is None for weight in known)
 
 
 def test_a_loss_that_is_no_number_stops_the_run(parts: dict[str, Any], tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import json
 import shutil
 import signal
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,8 +50,10 @@ class MaskedWeights:
     def __init__(self, weights: dict[str, nn.Parameter]) -> None:
         self.weights = weights
         self.masks: Masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}
+        # A hook that held its owner would keep the weights alive: the collector cannot see through autograd's nodes.
+        owner = weakref.proxy(self)
         for name, weight in weights.items():
-            weight.register_post_accumulate_grad_hook(lambda parameter, name=name: self._mask_gradient(parameter, name))
+            weight.register_post_accumulate_grad_hook(lambda p, name=name: owner._mask_gradient(p, name))
 
     def _mask_gradient(self, parameter: Tensor, name: str) -> None:
         # The loss is a function of W * M, so a pruned weight has no gradient; clipping must not see one either.

@@ -1,0 +1,139 @@
+"""From cells to the table: who is compared with whom, over which seeds, and what a reader is warned of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sdp.study.cell import MOST_POINTS, _thin
+from sdp.study.comparison import baseline_of, compare_arms, remarks
+from sdp.study.grid import Cell, make_grid
+from sdp.study.runner import Failure, Progress
+from sdp.study.statistics import paired_difference
+from sdp.study.table import make_table, markdown
+from sdp.study.vary import Axis, Baseline, parse_vary
+from toy import write_project
+
+AXES = [parse_vary("prune.losses=none,kld,cosine"), parse_vary("prune.sparsity=0.5,0.9")]
+BASELINE = Baseline("prune.losses", "none")
+# Scores of three seeds; None: not finished.
+SCORES: dict[tuple[str, ...], list[float | None]] = {
+    ("none", "0.5"): [0.80, 0.82, 0.81],
+    ("kld", "0.5"): [0.83, None, 0.82],
+    ("cosine", "0.5"): [0.79, 0.83, 0.80],
+    ("none", "0.9"): [0.60, None, None],
+    ("kld", "0.9"): [None, 0.70, 0.71],
+    ("cosine", "0.9"): [None, None, None],
+}
+
+
+@pytest.fixture
+def cells(tmp_path: Path, toy_model: Path) -> list[Cell]:
+    return make_grid(write_project(tmp_path, toy_model), AXES, 3, [])
+
+
+def result(cell: Cell, score: float, **changes: Any) -> dict[str, Any]:
+    found = {
+        "key": cell.key,
+        "metric": "accuracy",
+        "dev": {"dense": 0.9, "pruned": score},
+        "test": {"dense": 0.88, "pruned": score - 0.1},
+        "sparsity": 0.5,
+        "evaluated": {"agreement": 0.75},
+        "teacher": f"seed {cell.seed}",
+        "code": {"prune": "1"},
+        "libraries": {"torch": "2.9"},
+        "machine": {"cpu": "one"},
+    }
+    return {**found, **changes}
+
+
+def results(cells: list[Cell]) -> dict[str, dict[str, Any]]:
+    scored = ((cell, SCORES[cell.arm][cell.seed]) for cell in cells)
+    return {cell.key: result(cell, score) for cell, score in scored if score is not None}
+
+
+def test_arms_are_compared_with_the_baseline_where_all_else_is_equal() -> None:
+    assert baseline_of(("kld", "0.9"), AXES, BASELINE) == ("none", "0.9")
+    assert baseline_of(("none", "0.9"), AXES, BASELINE) is None
+    assert baseline_of(("kld", "0.9"), AXES, None) is None
+    assert baseline_of(("kld", "0.9"), AXES, Baseline("prune.sparsity", "0.5")) == ("kld", "0.5")
+
+
+def test_pairs_are_the_seeds_that_both_arms_have(cells: list[Cell]) -> None:
+    arms = {arm.arm: arm for arm in compare_arms(cells, results(cells), AXES, BASELINE)}
+    assert list(arms) == [(loss, sparsity) for loss in ("none", "kld", "cosine") for sparsity in ("0.5", "0.9")]
+    dev = {arm: found.splits["dev"] for arm, found in arms.items() if found.splits}
+    assert dev["kld", "0.5"].difference == paired_difference([0.83, 0.82], [0.80, 0.81])
+    assert dev["cosine", "0.5"].difference == paired_difference([0.79, 0.83, 0.80], [0.80, 0.82, 0.81])
+    # Scored on two seeds, and on none that the baseline has.
+    assert (dev["kld", "0.9"].pruned.n, dev["kld", "0.9"].difference) == (2, None)
+    assert arms["cosine", "0.9"].splits == {}
+    assert arms["cosine", "0.9"].sparsity is None
+    assert arms["kld", "0.5"].splits["test"].pruned.mean == pytest.approx(0.725)
+
+
+def test_p_is_corrected_over_the_whole_table(cells: list[Cell]) -> None:
+    arms = {arm.arm: arm for arm in compare_arms(cells, results(cells), AXES, BASELINE)}
+    tested = sorted(
+        (scores.difference.p, scores.holm)
+        for arm in arms.values()
+        if (scores := arm.splits.get("dev")) is not None and scores.difference is not None
+    )
+    assert len(tested) == 2
+    (small, corrected), (large, last) = tested
+    assert corrected == pytest.approx(2 * small)
+    assert last == pytest.approx(max(large, 2 * small))
+
+
+def warned(cells: list[Cell], changed: dict[str, dict[str, Any]]) -> str:
+    found = compare_arms(cells, changed, AXES, BASELINE)
+    return "\n".join(remarks(cells, changed, found))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"code": {"prune": "2"}}, "2 different versions of the code"),
+        ({"libraries": {"torch": "3.0"}}, "2 different library versions"),
+        ({"machine": {"cpu": "other"}}, "2 different machines"),
+        ({"teacher": "other"}, "different fine-tuned models"),
+    ],
+)
+def test_cells_that_were_made_differently_are_told(changes: dict[str, Any], words: str, cells: list[Cell]) -> None:
+    found = results(cells)
+    assert words not in warned(cells, found)
+    first = next(iter(found))
+    found[first] = {**found[first], **changes}
+    assert words in warned(cells, found)
+
+
+def test_few_seeds_and_missing_cells_are_told(cells: list[Cell]) -> None:
+    text = warned(cells, results(cells))
+    assert "With 3 seeds only large effects" in text
+    assert "7 of 18 cells are not finished" in text
+    first = [cell for cell in cells if cell.seed == 0]
+    assert "no interval and no test" in warned(first, results(first))
+
+
+def test_the_markdown_holds_together_whatever_the_labels_are(cells: list[Cell]) -> None:
+    axes = [Axis("a|b", AXES[0].values), AXES[1]]
+    progress = Progress(results(cells), [Failure(cells[-1], "the loss\n  is no number")])
+    text = markdown(make_table(cells, axes, None, progress))
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(table) == 2 + 6
+    assert len({line.replace("\\|", "").count("|") for line in table}) == 1
+    assert "p (Holm) |" not in text
+    assert "* failed: a|b=cosine, prune.sparsity=0.9, seed 2: the loss is no number" in text
+
+
+@pytest.mark.parametrize("count", [1, 2, MOST_POINTS, MOST_POINTS + 1, 1000])
+def test_a_thinned_curve_keeps_its_ends(count: int) -> None:
+    found = _thin([{"step": step, "dev": 1.0, "epoch": 0.5} for step in range(count)], "dev")
+    steps = [point["step"] for point in found]
+    assert len(steps) == min(count, MOST_POINTS)
+    assert (steps[0], steps[-1]) == (0, count - 1)
+    assert steps == sorted(set(steps))
+    assert found[0] == {"step": 0, "dev": 1.0}

@@ -1,0 +1,144 @@
+"""The cells of a grid and their keys: stable, the same in another place, another for every setting that counts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from sdp.errors import RecipeError
+from sdp.run_folder import write_json
+from sdp.study.cell import cell_file, read_cell
+from sdp.study.grid import Cell, cell_stages, make_grid, settings_of
+from sdp.study.vary import parse_vary
+from toy import write_project, write_tsv
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, toy_model: Path) -> Path:
+    return write_project(tmp_path / "project", toy_model)
+
+
+def cell(recipe: Path, *overrides: str) -> Cell:
+    (only,) = make_grid(recipe, [], 1, overrides)
+    return only
+
+
+def test_every_combination_with_every_seed(recipe: Path) -> None:
+    axes = [parse_vary("prune.losses=none,kld"), parse_vary("prune.sparsity=0.5,0.9")]
+    cells = make_grid(recipe, axes, 2, ["prune.epochs=1"])
+    assert [(*c.arm, c.seed) for c in cells] == [
+        (loss, sparsity, seed) for seed in (0, 1) for loss in ("none", "kld") for sparsity in ("0.5", "0.9")
+    ]
+    assert all(
+        (c.recipe.prune.losses[0].name, str(c.recipe.prune.sparsity), c.recipe.seed, c.recipe.prune.epochs)
+        == (*c.arm, c.seed, 1)
+        for c in cells
+    )
+    assert len({c.key for c in cells}) == 8
+    assert len({c.teacher for c in cells}) == 2
+
+
+def test_cells_share_a_teacher_where_fine_tuning_is_the_same(recipe: Path) -> None:
+    cells = make_grid(recipe, [parse_vary("finetune.epochs=1,2"), parse_vary("prune.epochs=1,2")], 1, [])
+    assert [c.teacher for c in cells] == [cells[0].teacher] * 2 + [cells[2].teacher] * 2
+    assert cells[0].teacher != cells[2].teacher
+
+
+def test_a_key_says_nothing_about_the_place(recipe: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere" / "deeper"
+    shutil.copytree(recipe.parent, moved)
+    assert cell(moved / recipe.name).key == cell(recipe).key
+    assert (
+        cell(recipe, "runtime.checkpoint_seconds=1.0", "gate.min_speedup=1.5", "bench.seconds=1.0").key
+        == cell(recipe).key
+    )
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "task.metric='f1'",
+        "data.max_length=31",
+        "finetune.epochs=9",
+        "prune.weight_decay=0.02",
+        "prune.losses=[{name='cross-correlation', off_diagonal=0.006}]",
+        "prune.scope='global'",
+        "evaluate.split='dev'",
+    ],
+)
+def test_every_setting_that_counts_changes_the_key(override: str, recipe: Path) -> None:
+    assert cell(recipe, override).key != cell(recipe).key
+
+
+def test_other_rows_change_the_key(recipe: Path) -> None:
+    before = cell(recipe).key
+    write_tsv(recipe.parent / "dev.tsv", [("good", "pos"), ("bad", "neg")])
+    assert cell(recipe).key != before
+
+
+def test_a_setting_at_its_default_is_no_setting(recipe: Path) -> None:
+    """So that a setting that a recipe may have from now on makes no finished cell worthless."""
+    assert cell(recipe, "prune.criterion='magnitude'").key == cell(recipe).key
+
+
+def test_a_result_is_read_back_unless_a_default_has_changed(recipe: Path, tmp_path: Path) -> None:
+    one = cell(recipe)
+    settings = settings_of(one.recipe, cell_stages())
+    content = {"format": 1, "key": one.key, "seed": 0, "inputs": one.inputs, "settings": settings}
+    content |= {"metric": "accuracy", "dev": {"dense": 1.0, "pruned": 0.5}, "sparsity": 0.5, "evaluated": {}}
+    file = cell_file(tmp_path, one)
+    file.parent.mkdir()
+
+    def read(**changes: object) -> object:
+        write_json(file, {**content, **changes})
+        return read_cell(tmp_path, one)
+
+    def with_prune(**changes: object) -> dict:
+        prune = {key: value for key, value in {**settings["prune"], **changes}.items() if value is not None}
+        return {**settings, "prune": prune}
+
+    assert read() == json.loads(json.dumps(content))
+    assert read(settings=with_prune(criterion=None)) is not None
+    assert read(settings=with_prune(criterion="random")) is None
+    assert read(settings=with_prune(losses=[])) is None
+    assert read(seed=1) is None
+    assert read(inputs={}) is None
+    assert read(format=0) is None
+    file.write_text(file.read_text()[:-20])
+    assert read_cell(tmp_path, one) is None
+    file.unlink()
+    assert read_cell(tmp_path, one) is None
+
+
+def test_all_wrong_arms_are_told_at_once(recipe: Path) -> None:
+    axes = [parse_vary("prune.sparsity=0.5,1.5"), parse_vary("prune.losses=kld,kdl,none+kld")]
+    with pytest.raises(RecipeError) as caught:
+        make_grid(recipe, axes, 3, [])
+    headline, *lines = str(caught.value).splitlines()
+    assert headline.startswith("3 problems in the recipes of this study")
+    (sparsity,) = [line for line in lines if "less than 1 (got 1.5)" in line]
+    assert sparsity.endswith("(arm prune.sparsity=1.5, prune.losses=kld and 2 more)")
+    (unknown,) = [line for line in lines if "got 'kdl'" in line]
+    assert unknown.endswith("(arm prune.sparsity=0.5, prune.losses=kdl and 1 more)")
+    (alone,) = [line for line in lines if '"none" stands alone' in line]
+    assert alone.endswith("(arm prune.sparsity=0.5, prune.losses=none+kld and 1 more)")
+
+
+def test_what_is_wrong_with_the_recipe_itself_is_told_once(recipe: Path) -> None:
+    with pytest.raises(RecipeError) as caught:
+        make_grid(recipe, [parse_vary("prune.sparsity=0.5,0.6")], 1, ["prune.epochs=-1"])
+    assert str(caught.value).count("prune.epochs") == 1
+    assert "prune.sparsity" not in str(caught.value)
+    with pytest.raises(RecipeError, match="no such recipe"):
+        make_grid(recipe.with_name("other.toml"), [parse_vary("prune.sparsity=0.5,0.6")], 1, [])
+
+
+@pytest.mark.parametrize("vary", ["prune.sparsity=0.9,0.90", "arm=a{},b{prune.epochs=4.0}"])
+def test_two_arms_of_one_recipe_are_refused(vary: str, recipe: Path) -> None:
+    assert tomllib.loads(recipe.read_text())["prune"]["epochs"] == 4
+    with pytest.raises(RecipeError, match="two arms are the same recipe"):
+        make_grid(recipe, [parse_vary(vary)], 1, [])

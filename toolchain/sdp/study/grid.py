@@ -1,0 +1,176 @@
+"""The cells of a study: every combination of the varied values, with every seed, each a recipe of its own.
+
+A cell's key is a hash of all that decides its result except the code: settings, seed and the inputs' own hashes, and
+no place on this machine. Settings at their default are left out, so that a recipe that learns a new setting keeps
+its finished cells; `cell.py` sees to it that a changed default is told from the old one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdp.errors import RecipeError
+from sdp.pipeline import LOCATIONS, STAGES, Stage, find_stage, input_identities
+from sdp.recipe import Recipe, load_recipe
+from sdp.recipe.load import COMMAND_LINE
+from sdp.study.vary import Axis
+
+LAST_STAGE = "evaluate"
+KEY_LENGTH = 16
+
+Identities = dict[str, dict[str, str]]
+Arm = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination of values with one seed.
+
+    Attributes:
+        arm: the label of each axis's value, in the order of the axes.
+        seed: of the recipe.
+        overrides: of the recipe file, all of them.
+        varied: those of them that the arm brings.
+        recipe: what runs.
+        inputs: hashes of model and data.
+        key: names the cell's result.
+        teacher: names the fine-tuning, which cells share.
+    """
+
+    arm: Arm
+    seed: int
+    overrides: tuple[str, ...]
+    varied: tuple[str, ...]
+    recipe: Recipe
+    inputs: Identities
+    key: str
+    teacher: str
+
+    def title(self, axes: Sequence[Axis]) -> str:
+        """The cell in words."""
+        return f"{arm_title(self.arm, axes)}, seed {self.seed}"
+
+
+def arm_title(arm: Arm, axes: Sequence[Axis]) -> str:
+    """An arm in words."""
+    return ", ".join(f"{axis.name}={label}" for axis, label in zip(axes, arm, strict=True)) or "the recipe"
+
+
+def cell_stages() -> tuple[Stage, ...]:
+    """The stages that a cell runs."""
+    names = [stage.name for stage in STAGES]
+    return STAGES[: names.index(LAST_STAGE) + 1]
+
+
+def settings_of(recipe: Recipe, stages: Iterable[Stage], *, defaults: bool = True) -> dict[str, Any]:
+    """The settings that decide the result of some stages, without places on this machine."""
+    sections = dict.fromkeys(section for stage in stages for section in stage.sections)
+    return {
+        name: getattr(recipe, name).model_dump(mode="json", exclude=LOCATIONS.get(name), exclude_defaults=not defaults)
+        for name in sections
+    }
+
+
+def result_key(recipe: Recipe, stages: Iterable[Stage], inputs: Identities) -> str:
+    """Hash of what decides the result of some stages, except the code."""
+    ingredients = {"seed": recipe.seed, "settings": settings_of(recipe, stages, defaults=False), "inputs": inputs}
+    return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()[:KEY_LENGTH]
+
+
+def make_grid(
+    recipe_file: Path, axes: Sequence[Axis], seeds: int, fixed: Sequence[str], *, download: bool = True
+) -> list[Cell]:
+    """Make all cells, the seeds outermost, so that every arm has its first result early.
+
+    Args:
+        recipe_file: the recipe.
+        axes: what is varied.
+        seeds: number of seeds.
+        fixed: overrides of all cells alike.
+        download: fetch a hub model that is not here yet; otherwise a missing one is an error.
+
+    Raises:
+        RecipeError: a recipe of the grid is wrong, or two arms are the same; all problems in one message.
+        UsageError: model or data cannot be used.
+    """
+    arms = list(itertools.product(*(axis.values for axis in axes)))
+    _check_recipes(recipe_file, axes, [(tuple(v.label for v in arm), _overrides(fixed, arm, 0)) for arm in arms])
+    identities = _Identities(download=download)
+    cells = []
+    for seed, arm in itertools.product(range(seeds), arms):
+        overrides = _overrides(fixed, arm, seed)
+        recipe = load_recipe(recipe_file, overrides)
+        inputs = identities(recipe)
+        cells.append(
+            Cell(
+                arm=tuple(value.label for value in arm),
+                seed=seed,
+                overrides=overrides,
+                varied=tuple(override for value in arm for override in value.overrides),
+                recipe=recipe,
+                inputs=inputs,
+                key=result_key(recipe, cell_stages(), inputs),
+                teacher=result_key(recipe, [find_stage("finetune")], inputs),
+            )
+        )
+    _refuse_equal_arms(cells, axes)
+    return cells
+
+
+def _overrides(fixed: Sequence[str], arm: Iterable[Any], seed: int) -> tuple[str, ...]:
+    return (*fixed, *(override for value in arm for override in value.overrides), f"seed={seed}")
+
+
+def _check_recipes(recipe_file: Path, axes: Sequence[Axis], arms: Sequence[tuple[Arm, tuple[str, ...]]]) -> None:
+    """Load the recipe of every arm, and tell every problem of all of them at once, each with the arms that have it."""
+    messages: dict[Arm, str] = {}
+    for arm, overrides in arms:
+        try:
+            load_recipe(recipe_file, overrides)
+        except RecipeError as error:
+            messages[arm] = str(error)
+    if not messages:
+        return
+    if len(messages) == len(arms) and len(set(messages.values())) == 1:
+        # Nothing that is varied is at fault.
+        raise RecipeError(messages[arms[0][0]])
+    problems: dict[str, list[Arm]] = {}
+    for arm, message in messages.items():
+        for line in message.splitlines()[1:] or [message]:
+            problems.setdefault(line.strip().removeprefix(f"{COMMAND_LINE}: "), []).append(arm)
+    lines = []
+    for line, found in problems.items():
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        where = f" (arm {arm_title(found[0], axes)}{more})" if len(found) < len(arms) else ""
+        lines.append(line + where)
+    count = f"{len(lines)} problems" if len(lines) > 1 else "a problem"
+    raise RecipeError("\n  ".join([f"{count} in the recipes of this study ({recipe_file})", *lines]))
+
+
+def _refuse_equal_arms(cells: Sequence[Cell], axes: Sequence[Axis]) -> None:
+    seen: dict[str, Cell] = {}
+    for cell in cells:
+        other = seen.setdefault(cell.key, cell)
+        if other is not cell:
+            titles = f"{arm_title(other.arm, axes)} and {arm_title(cell.arm, axes)}"
+            raise RecipeError(f"two arms are the same recipe: {titles}", where="--vary", hint="Remove one of them.")
+
+
+class _Identities:
+    """Hashes of model and data, computed once for all cells that read the same."""
+
+    def __init__(self, *, download: bool) -> None:
+        self._download = download
+        self._known: dict[str, Identities] = {}
+
+    def __call__(self, recipe: Recipe) -> Identities:
+        same = json.dumps([getattr(recipe, name).model_dump(mode="json") for name in ("model", "task", "data")])
+        if same not in self._known:
+            self._known[same] = input_identities(recipe, download=self._download)
+        return self._known[same]

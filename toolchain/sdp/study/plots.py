@@ -1,0 +1,79 @@
+"""A study's plot: the metric against sparsity where that is varied, otherwise the arms as points with intervals."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sdp.report.style import ACCENT, DENSE, PRUNED, STYLE, svg
+from sdp.study.comparison import ArmResult, Split
+from sdp.study.statistics import mean_interval
+from sdp.study.table import StudyTable
+
+SPARSITY_KEY = "prune.sparsity"
+_COLOURS = (PRUNED, ACCENT, "#8b6bb5", "#c9a227", "#4aa3c7", "#b5506d", "#6b7a3a", "#555555")
+_MARKERS = "osD^vP*X"
+
+
+def metric_plot(study: StudyTable) -> str | None:
+    """The plot as a self-contained SVG file; None before anything is finished."""
+    if not study.splits:
+        return None
+    draw = _lines if any(axis.name == SPARSITY_KEY for axis in study.axes) else _points
+    with mpl.rc_context(STYLE):
+        height = 3.6 if draw is _lines else 1.2 + 0.3 * len(study.arms)
+        figure = Figure(figsize=(4.6 * len(study.splits), height))
+        axes = figure.subplots(1, len(study.splits), squeeze=False, sharey=True)
+        for place, split in zip(axes[0], study.splits, strict=True):
+            draw(place, study, split)
+        # A file of its own has no page to take its colours from.
+        return svg(figure).replace("<svg ", '<svg style="color: #333333; background: white" ', 1)
+
+
+def _lines(axes: Axes, study: StudyTable, split: Split) -> None:
+    """One line for each combination of what else is varied: mean over seeds, whiskers of one sd."""
+    column = [axis.name for axis in study.axes].index(SPARSITY_KEY)
+    lines: dict[str, list[ArmResult]] = {}
+    for arm in study.arms:
+        name = ", ".join(label for place, label in enumerate(arm.arm) if place != column)
+        if split in arm.splits:
+            lines.setdefault(name or "pruned", []).append(arm)
+    for index, (name, arms) in enumerate(lines.items()):
+        points = sorted((float(arm.arm[column]), arm.splits[split].pruned) for arm in arms)
+        means = [summary.mean for _, summary in points]
+        spread = [summary.sd or 0.0 for _, summary in points]
+        axes.errorbar(
+            [x for x, _ in points],
+            means,
+            yerr=spread,
+            color=_COLOURS[index % len(_COLOURS)],
+            marker=_MARKERS[index % len(_MARKERS)],
+            label=name,
+            markersize=4,
+            linewidth=1.4,
+            capsize=2,
+        )
+    dense = [arm.splits[split].dense.mean for arms in lines.values() for arm in arms]
+    if dense:
+        axes.axhline(sum(dense) / len(dense), color=DENSE, linestyle="--", linewidth=1, label="dense")
+    axes.set_xlabel("encoder sparsity")
+    axes.set_ylabel(f"{study.metric} on {split}, mean ± sd")
+    axes.legend(frameon=False, fontsize=7)
+
+
+def _points(axes: Axes, study: StudyTable, split: Split) -> None:
+    """One row for each arm: every seed as a dot, the mean with its 95 % t interval."""
+    arms = [arm for arm in study.arms if split in arm.splits]
+    for place, arm in enumerate(arms):
+        values = list(arm.splits[split].values.values())
+        axes.plot(values, [place] * len(values), ".", color=DENSE, markersize=4)
+        mean, interval = arm.splits[split].pruned.mean, mean_interval(values)
+        if interval is not None:
+            axes.plot(interval, [place, place], color=PRUNED, linewidth=1.4)
+        axes.plot([mean], [place], "o", color=PRUNED, markersize=5)
+    axes.set_yticks(range(len(arms)), [", ".join(arm.arm) or "the recipe" for arm in arms])
+    axes.margins(y=0.2)
+    if not axes.yaxis_inverted():
+        axes.invert_yaxis()
+    axes.set_xlabel(f"{study.metric} on {split}: seeds, mean, 95 % interval")

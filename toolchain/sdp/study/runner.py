@@ -1,0 +1,191 @@
+"""Running a study: fine-tuning once for all cells that share it, then every cell that has no result yet.
+
+studies/quickstart/
+    cells/KEY.json     the result of a finished cell; all that is needed to go on, on any machine
+    study.json, .md    the table; metric.svg, its plot
+    teachers/KEY/      run folders of fine-tuning, kept until the study is done
+    runs/KEY/          run folders of cells at work; removed when the result is written
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sdp.console import Reporter
+from sdp.errors import RunError, SdpError, StoppedError
+from sdp.pipeline import find_stage, run_pipeline
+from sdp.run_folder import LOCK_FILE, RunFolder
+from sdp.study.cell import CELLS, cell_content, read_cell, write_cell
+from sdp.study.grid import LAST_STAGE, Cell
+from sdp.study.vary import Axis
+
+STUDY_FILE = "study.json"
+TEACHERS, RUNS, CACHE = "teachers", "runs", "cache"
+FINETUNE = find_stage("finetune")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A cell that broke off, and why."""
+
+    cell: Cell
+    message: str
+
+
+@dataclass
+class Progress:
+    """What a study has so far.
+
+    Attributes:
+        results: cell key -> result.
+        failures: the cells that failed in this call.
+        broken_teachers: teacher -> why its fine-tuning failed in this call.
+    """
+
+    results: dict[str, dict[str, Any]] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+    broken_teachers: dict[str, str] = field(default_factory=dict)
+
+
+def finished_cells(out: Path, cells: Sequence[Cell]) -> dict[str, dict[str, Any]]:
+    """The results that are there, by cell key."""
+    found = ((cell.key, read_cell(out, cell)) for cell in cells)
+    return {key: content for key, content in found if content is not None}
+
+
+def check_folder(out: Path) -> None:
+    """See that a folder is a study's or nobody's.
+
+    Raises:
+        RunError: it holds something else.
+    """
+    names = {entry.name for entry in out.iterdir()} if out.is_dir() else set()
+    if names and not names & {CELLS, STUDY_FILE} and names - {LOCK_FILE, TEACHERS, RUNS}:
+        hint = "Name another folder with --out, or empty this one."
+        raise RunError("the folder is not empty and is no study", where=str(out), hint=hint)
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs the cells of one study.
+
+    Attributes:
+        axes: what the grid varies.
+        recipe_file: the recipe.
+        out: the study's folder, locked.
+        reporter: shows what happens.
+        keep_models: keep the run folders of cells and teachers.
+    """
+
+    axes: Sequence[Axis]
+    recipe_file: Path
+    out: Path
+    reporter: Reporter
+    keep_models: bool
+
+    def run(self, cells: Sequence[Cell], progress: Progress, on_cell: Callable[[], object]) -> None:
+        """Run every cell that has no result; a cell that fails is noted, and the others go on.
+
+        Args:
+            cells: the grid.
+            progress: is filled, so that what is known survives a stop.
+            on_cell: called after each cell.
+
+        Raises:
+            StoppedError: a signal came; the running cell has saved a checkpoint.
+        """
+        progress.results.update(finished_cells(self.out, cells))
+        waiting = [cell for cell in cells if cell.key not in progress.results]
+        started, done = time.monotonic(), len(cells) - len(waiting)
+        for index, cell in enumerate(waiting):
+            left = (time.monotonic() - started) / index * (len(waiting) - index) if index else None
+            words = f", about {_duration(left)} left" if left is not None else ""
+            self.reporter.heading(f"cell {done + index + 1}/{len(cells)}{words}: {cell.title(self.axes)}")
+            self._attempt(cell, progress)
+            on_cell()
+            # Trainer and model refer to each other; the next cell needs their memory.
+            gc.collect()
+        if not self.keep_models and not progress.failures:
+            for folder in (TEACHERS, RUNS):
+                shutil.rmtree(self.out / folder, ignore_errors=True)
+
+    def _attempt(self, cell: Cell, progress: Progress) -> None:
+        """Run a cell, and note its result or why it failed. A teacher that failed is not trained again for each arm."""
+        message = progress.broken_teachers.get(cell.teacher)
+        try:
+            if message is None:
+                self._train_teacher(cell, progress)
+                progress.results[cell.key] = self._run_cell(cell)
+        except StoppedError:
+            raise
+        except SdpError as error:
+            message = str(error)
+        if message is not None:
+            self.reporter.line(f"cell failed: {message}")
+            progress.failures.append(Failure(cell, message))
+        if not self.keep_models:
+            shutil.rmtree(self.out / RUNS / cell.key, ignore_errors=True)
+
+    def _train_teacher(self, cell: Cell, progress: Progress) -> None:
+        teacher = RunFolder(self.out / TEACHERS / cell.teacher)
+        try:
+            with self._at_work(teacher, cell):
+                run_pipeline(cell.recipe, teacher, FINETUNE.name, self.reporter)
+        except StoppedError:
+            raise
+        except SdpError as error:
+            progress.broken_teachers[cell.teacher] = str(error)
+            raise
+
+    def _run_cell(self, cell: Cell) -> dict[str, Any]:
+        """Run the cell's stages beside its teacher, and write its result."""
+        teacher, run = RunFolder(self.out / TEACHERS / cell.teacher), RunFolder(self.out / RUNS / cell.key)
+        with self._at_work(run, cell):
+            shutil.rmtree(run.stage(FINETUNE.folder), ignore_errors=True)
+            share_files(teacher.stage(FINETUNE.folder), run.stage(FINETUNE.folder))
+            share_files(teacher.path / CACHE, run.path / CACHE)
+            records = run_pipeline(cell.recipe, run, LAST_STAGE, self.reporter)
+            share_files(run.path / CACHE, teacher.path / CACHE)
+            arm = {axis.name: label for axis, label in zip(self.axes, cell.arm, strict=True)}
+            content = cell_content(cell, arm, run, records)
+            write_cell(self.out, content)
+        return content
+
+    @contextmanager
+    def _at_work(self, run: RunFolder, cell: Cell) -> Iterator[None]:
+        """Hold a run folder that is the cell's."""
+        run.check_owner(cell.recipe.name, self.recipe_file)
+        with run.locked():
+            run.claim(cell.recipe.name, self.recipe_file, cell.overrides)
+            yield
+
+
+def share_files(source: Path, target: Path) -> None:
+    """Let the files of a folder appear in another, without a second copy where the file system can link.
+
+    A finished stage's files are never written to again, only replaced, so a linked one cannot change.
+    """
+    if not source.is_dir():
+        return
+    for path in source.rglob("*"):
+        place = target / path.relative_to(source)
+        if path.is_file() and not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(path, place)
+            except OSError:
+                shutil.copy2(path, place)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

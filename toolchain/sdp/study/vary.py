@@ -1,0 +1,181 @@
+"""What a study varies, read from the command line: `--vary KEY=V1,V2,...` and `--baseline KEY=V`.
+
+prune.sparsity=0.5,0.9                      values are TOML
+prune.pattern=unstructured,1x4              or a bare word, taken as text
+prune.losses=none,kld,hidden:2+kld          losses by name, "+" between several, ":" before a weight
+arm=plain{prune.losses=none;seed=1},sdp{}   arms that need several keys, or none, under names of their own
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sdp.errors import RecipeError
+
+LOSSES_KEY = "prune.losses"
+SEED_KEY = "seed"
+_KEY = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*")
+_BARE_WORD = re.compile(r"[\w./:@~+-]+")
+_LOSSES = re.compile(r"[a-z][a-z-]*(:[\d.eE-]+)?(\+[a-z][a-z-]*(:[\d.eE-]+)?)*")
+_ARM = re.compile(r"([\w.+:-]+)\{(.*)\}", re.DOTALL)
+_PAIRS = {"]": "[", "}": "{"}
+
+
+@dataclass(frozen=True)
+class Value:
+    """One value of what is varied.
+
+    Attributes:
+        label: the text as typed, or the name of an arm of several keys.
+        overrides: "a.b=VALUE" for the recipe, VALUE in TOML.
+    """
+
+    label: str
+    overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What is varied, and its values in the order given."""
+
+    name: str
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The arm that others are compared with: one value of one axis."""
+
+    axis: str
+    label: str
+
+
+def parse_vary(text: str) -> Axis:
+    """Read one `--vary`.
+
+    Raises:
+        RecipeError: it has not the form KEY=V1,V2,..., or names a value twice.
+    """
+    where = f"--vary {text}"
+    name, equals, rest = text.partition("=")
+    name = name.strip()
+    if not equals or not _KEY.fullmatch(name):
+        raise RecipeError("has not the form KEY=V1,V2,...", where=where, hint="For example prune.sparsity=0.5,0.9")
+    pieces = [piece.strip() for piece in split_outside(rest, ",", where)]
+    if "" in pieces:
+        raise RecipeError("a value is empty", where=where, hint='An empty text is "".')
+    twice = [piece for piece, count in Counter(pieces).items() if count > 1]
+    if twice:
+        raise RecipeError(f"{twice[0]} stands there twice", where=where)
+    return Axis(name, tuple(_value(name, piece, where) for piece in pieces))
+
+
+def parse_baseline(text: str, axes: Sequence[Axis]) -> Baseline:
+    """Read `--baseline KEY=V`: one of the varied keys, and one of its values as typed there.
+
+    Raises:
+        RecipeError: no such key is varied, or not with that value.
+    """
+    where = f"--baseline {text}"
+    name, equals, label = (part.strip() for part in text.partition("="))
+    axis = next((axis for axis in axes if axis.name == name), None)
+    if not equals or axis is None:
+        names = ", ".join(axis.name for axis in axes)
+        raise RecipeError("names no varied key", where=where, hint=f"It has the form KEY=V, KEY one of {names}.")
+    labels = [value.label for value in axis.values]
+    if label not in labels:
+        raise RecipeError(f"{name} is not varied with that value", where=where, hint=f"One of {', '.join(labels)}.")
+    return Baseline(name, label)
+
+
+def check_axes(axes: Sequence[Axis], fixed: Iterable[str]) -> None:
+    """See that no key is set in two places.
+
+    Args:
+        axes: what is varied.
+        fixed: the overrides of all cells alike (`--set`).
+
+    Raises:
+        RecipeError: a key is varied twice, is varied and set, or is the seed.
+    """
+    keys = [{override_key(o) for value in axis.values for o in value.overrides} for axis in axes]
+    counts = Counter([*(key for inner in keys for key in inner), *{override_key(o) for o in fixed}])
+    if SEED_KEY in counts:
+        raise RecipeError("the seeds of a study are 0 to N - 1", where=SEED_KEY, hint="Give their number: --seeds N")
+    names = Counter(axis.name for axis in axes)
+    twice = [name for name, count in (names | counts).items() if count > 1]
+    if twice:
+        raise RecipeError("set in two places", where=twice[0], hint="Name it in one --vary or in --set, not in both.")
+
+
+def override_key(override: str) -> str:
+    """The key of "a.b=VALUE"."""
+    return override.partition("=")[0].strip()
+
+
+def split_outside(text: str, separator: str, where: str) -> list[str]:
+    """Split text at a separator that stands outside brackets and quotes.
+
+    Raises:
+        RecipeError: a bracket or a quote is not closed.
+    """
+    pieces, start, quote = [], 0, ""
+    open_brackets: list[str] = []
+    escaped = False
+    for place, character in enumerate(text):
+        if quote:
+            if character == quote and not escaped:
+                quote = ""
+            escaped = quote == '"' and character == "\\" and not escaped
+        elif character in "\"'":
+            quote = character
+        elif character in _PAIRS.values():
+            open_brackets.append(character)
+        elif character in _PAIRS:
+            if not open_brackets or open_brackets.pop() != _PAIRS[character]:
+                raise RecipeError(f"{character} closes nothing", where=where)
+        elif character == separator and not open_brackets:
+            pieces.append(text[start:place])
+            start = place + 1
+    if quote or open_brackets:
+        raise RecipeError(f"{quote or open_brackets[-1]} is not closed", where=where)
+    return [*pieces, text[start:]]
+
+
+def _value(axis: str, piece: str, where: str) -> Value:
+    arm = _ARM.fullmatch(piece)
+    if arm is None:
+        return Value(piece, (f"{axis}={_toml(axis, piece, where)}",))
+    settings = [setting.strip() for setting in split_outside(arm[2], ";", where)]
+    return Value(arm[1], tuple(_setting(setting, where) for setting in settings if setting))
+
+
+def _setting(text: str, where: str) -> str:
+    key, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or not _KEY.fullmatch(key):
+        raise RecipeError(f"{text} has not the form KEY=VALUE", where=where, hint="An arm is NAME{KEY=VALUE;...}.")
+    return f"{key}={_toml(key, value, where)}"
+
+
+def _toml(key: str, text: str, where: str) -> str:
+    """A value as TOML: losses by name are tables, what is no TOML is text."""
+    if key == LOSSES_KEY and _LOSSES.fullmatch(text):
+        return f"[{', '.join(_loss(loss) for loss in text.split('+'))}]"
+    try:
+        if tomllib.loads(f"value = {text}").keys() == {"value"}:
+            return text
+    except ValueError:
+        pass
+    if _BARE_WORD.fullmatch(text):
+        return json.dumps(text, ensure_ascii=False)
+    raise RecipeError(f"{text} is neither TOML nor a word", where=where, hint=f'Text needs quotes: "{text}"')
+
+
+def _loss(text: str) -> str:
+    name, colon, weight = text.partition(":")
+    return f'{{name = "{name}", weight = {weight}}}' if colon else f'{{name = "{name}"}}'
