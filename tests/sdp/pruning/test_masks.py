@@ -19,7 +19,7 @@ from sdp.pruning.masks import (
 from sdp.pruning.store import load_masks, save_masks
 from sdp.recipe.pruning import PruneSection
 from sdp.stages.prune import MaskUpdates
-from sdp.training.trainer import MaskedWeights
+from sdp.training.masked_weights import MaskedWeights
 
 
 def naive(scores: np.ndarray, keep: int) -> np.ndarray:

@@ -100,3 +100,22 @@ def apply_masks(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> N
     with torch.no_grad():
         for name, mask in masks.items():
             weights[name].masked_fill_(~mask, 0.0)
+
+
+def mask_bits(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """An integer for each element of a mask: all bits set where it is True, none where False; for `clear_pruned`.
+
+    Args:
+        mask: bool, any shape.
+        dtype: of the tensors that are to be masked; the integers are as wide.
+    """
+    integer = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[dtype.itemsize]
+    return mask.to(integer).neg_()
+
+
+def clear_pruned(tensor: Tensor, bits: Tensor) -> None:
+    """Set elements to +0.0 in place, whatever they hold, where `mask_bits` are not set.
+
+    What `apply_masks` does, at the price of a multiplication: it is done to weights and gradients in every step.
+    """
+    tensor.detach().view(bits.dtype).bitwise_and_(bits)
