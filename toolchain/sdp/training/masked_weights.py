@@ -37,7 +37,7 @@ class MaskedWeights:
 
     def set(self, masks: Masks, last: bool = False) -> None:
         """Replace the masks and zero what they prune; after the last time the criterion is let go of."""
-        masks = {name: mask.to(self.weights[name].device) for name, mask in masks.items()}
+        masks = self._in_place(masks)
         self._criterion.before_masks_change(self.masks, masks)
         self._hold_to(masks)
         if last:
@@ -72,12 +72,16 @@ class MaskedWeights:
 
     def load(self, folder: Path) -> None:
         """Go on from a checkpoint, whose weights are in the model already."""
-        self._hold_to({name: mask.to(self.weights[name].device) for name, mask in load_masks(folder).items()})
+        self._hold_to(self._in_place(load_masks(folder)))
         path = folder / STATE_FILE
         if path.exists():
             self._criterion.load_state(load_file(path))
         else:
             self._finish()
+
+    def _in_place(self, masks: Masks) -> Masks:
+        """Masks on the devices and in the order of the weights."""
+        return {name: masks[name].to(weight.device) for name, weight in self.weights.items()}
 
     def _hold_to(self, masks: Masks) -> None:
         self.masks = masks
