@@ -38,7 +38,7 @@ from sdp.recipe.pruning import PruneSection
 from sdp.recipe.sections import ModelSection, RuntimeSection
 from sdp.training.device import training_device
 from sdp.training.teacher import LiveTeacher, TeacherCache, cached_teacher
-from sdp.training.trainer import MaskedWeights, SdpTrainer
+from sdp.training.trainer import SdpTrainer
 from sdp_onnx.bench_statistics import paired_ratio
 from sdp_onnx.environment import environment_record
 

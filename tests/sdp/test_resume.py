@@ -20,8 +20,8 @@ from toy import ONE_THREAD, sdp
 OPTIONS = ["--set", "runtime.checkpoint_seconds=0", "--set", "prune.epochs=6"]
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", "from sdp.cli import main; main()", "prune", "toy.toml", *OPTIONS]
+def start(folder: Path, *more: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", "from sdp.cli import main; main()", "prune", "toy.toml", *OPTIONS, *more]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=folder, env=ONE_THREAD, stdout=pipe, stderr=pipe, text=True)
 
@@ -86,6 +86,24 @@ def test_a_stopped_run_ends_like_an_unbroken_one(how: signal.Signals, unbroken: 
     assert metrics["dev"] == expected_metrics["dev"]
     assert [r for r in metrics["log"] if "sparsity" in r] == [r for r in expected_metrics["log"] if "sparsity" in r]
     assert not (project / "runs/toy/2-prune.partial").exists()
+
+
+@pytest.mark.parametrize("kind", ["taylor", "movement", "l0", "obert"])
+def test_what_a_criterion_remembers_survives_a_kill(kind: str, project: Path, finished: Path, tmp_path: Path) -> None:
+    more = ["--set", f'prune.criterion="{kind}"', "--set", 'prune.scope="global"']
+    whole = finetuned_copy(finished, tmp_path / "whole")
+    sdp("prune", "toy.toml", *OPTIONS, *more, cwd=whole, check=True)
+    process = start(project, *more)
+    # In the ramp, which takes 36 of 60 steps.
+    wait_for_checkpoint(process, project, step=20)
+    process.kill()
+    process.communicate()
+    checkpoints = project / "runs/toy/2-prune.partial/checkpoints"
+    assert list(checkpoints.glob("checkpoint-[23]*/criterion.safetensors")), "killed too late to show anything"
+    assert "resuming pruning" in sdp("prune", "toy.toml", *OPTIONS, *more, cwd=project, check=True).stderr
+    (masks, weights, _), (expected_masks, expected_weights, _) = results(project), results(whole)
+    assert all(masks[name].equal(mask) for name, mask in expected_masks.items())
+    assert all(weights[name].equal(weight) for name, weight in expected_weights.items())
 
 
 def test_a_half_written_checkpoint_is_passed_over(unbroken: Path, project: Path) -> None:

@@ -7,12 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from sdp.errors import ModelError
 from sdp.pruning.masks import (
     apply_masks,
-    keep_highest,
     kept_count,
     magnitude_scores,
     select_masks,
@@ -21,12 +19,7 @@ from sdp.pruning.masks import (
 from sdp.pruning.store import load_masks, save_masks
 from sdp.recipe.pruning import PruneSection
 from sdp.stages.prune import MaskUpdates
-from sdp.training.trainer import MaskedWeights
-
-# Few different values, so that ties are the rule.
-TIED = hnp.arrays(
-    np.float32, hnp.array_shapes(min_dims=1, max_dims=2, max_side=20), elements=st.integers(0, 4).map(float)
-)
+from sdp.training.masked_weights import MaskedWeights
 
 
 def naive(scores: np.ndarray, keep: int) -> np.ndarray:
@@ -34,15 +27,6 @@ def naive(scores: np.ndarray, keep: int) -> np.ndarray:
     mask = np.zeros(scores.size, dtype=bool)
     mask[np.argsort(-scores.reshape(-1), kind="stable")[:keep]] = True
     return mask.reshape(scores.shape)
-
-
-@settings(deadline=None)
-@given(TIED, st.floats(0, 1))
-def test_keep_highest_is_exact_whatever_the_ties(scores: np.ndarray, share: float) -> None:
-    keep = round(scores.size * share)
-    mask = keep_highest(torch.from_numpy(scores), keep).numpy()
-    assert mask.sum() == keep
-    assert np.array_equal(mask, naive(scores, keep))
 
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.1, 0.5, 0.9, 0.999])
@@ -130,3 +114,42 @@ def test_a_model_without_blocks_of_four_is_refused_before_training() -> None:
     masked = MaskedWeights(weights)
     with pytest.raises(ModelError, match=r"layer\.weight: a weight has 6 inputs"):
         MaskUpdates(PruneSection(pattern="1x4"), 10, masked)
+
+
+def groups_of(masks: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Kept weights of each group of four, all tensors after one another."""
+    return torch.cat([mask.unflatten(-1, (-1, 4)).sum(dim=-1).reshape(-1) for mask in masks.values()])
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.floats(0, 0.5), max_size=4).map(sorted),
+    st.sampled_from(["layer", "global"]),
+    st.integers(0, 99),
+    st.booleans(),
+)
+def test_two_of_four_at_the_end_and_never_fewer_before(levels: list[float], scope: str, seed: int, tied: bool) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    weights = {name: torch.randn(5, 12, generator=generator) for name in "ab"}
+    if tied:
+        weights = {name: weight.round() for name, weight in weights.items()}
+    masks = {name: torch.ones(5, 12, dtype=torch.bool) for name in "ab"}
+    for level in [*levels, 0.5]:
+        following = select_masks(magnitude_scores(weights, masks), level, scope, "2:4")
+        assert all(bool((following[name] <= masks[name]).all()) for name in "ab")
+        counts = [int(mask.sum()) for mask in following.values()]
+        assert sum(counts) == kept_count(120, level) if scope == "global" else counts == [kept_count(60, level)] * 2
+        assert groups_of(following).min() >= 2
+        masks = following
+        apply_masks(weights, masks)
+        weights = {name: weight * torch.rand(5, 12, generator=generator) for name, weight in weights.items()}
+    assert groups_of(masks).unique().tolist() == [2]
+
+
+def test_the_two_lowest_of_each_group_go_first() -> None:
+    row = torch.tensor([[9.0, 8.0, 7.0, 6.0, 1.0, 2.0, 3.0, 4.0]])
+    chosen = {share: select_masks({"a": row}, share, "layer", "2:4")["a"][0].tolist() for share in (0.25, 0.375, 0.5)}
+    # 6 and 7 go before 3 and 4: those are the best two of their group.
+    assert chosen[0.25] == [True, True, True, True, False, False, True, True]
+    assert chosen[0.375] == [True, True, True, False, False, False, True, True]
+    assert chosen[0.5] == [True, True, False, False, False, False, True, True]

@@ -25,9 +25,9 @@ from sdp.pruning.layers import prunable_weights
 from sdp.pruning.masks import magnitude_scores, select_masks
 from sdp.recipe.losses import CrossCorrelationLoss, KldLoss
 from sdp.recipe.sections import FinetuneSection, Recipe
+from sdp.training.masked_weights import MaskedWeights
 from sdp.training.run import TrainingRun, train
 from sdp.training.teacher import LiveTeacher, TeacherCache, cached_teacher
-from sdp.training.trainer import MaskedWeights
 from toy import toy_rows
 
 CPU = torch.device("cpu")
@@ -108,6 +108,8 @@ def test_a_pruned_weight_has_no_gradient(parts: dict[str, Any]) -> None:
     masked.set(select_masks(magnitude_scores(masked.weights, masked.masks), 0.5, "global"))
     batch = parts["collator"]([parts["train"][i] for i in range(8)])
     model(**{k: v for k, v in batch.items() if k != "index"}).loss.backward()
+    assert all(weight.grad[~masked.masks[name]].count_nonzero() for name, weight in masked.weights.items())
+    masked.after_backward(step=1)
     for name, weight in masked.weights.items():
         assert not weight.grad[~masked.masks[name]].count_nonzero()
         assert weight.grad[masked.masks[name]].count_nonzero()

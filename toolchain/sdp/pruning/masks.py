@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from sdp.pruning.selection import keep_highest_of
+
 Scope = Literal["layer", "global"]
-Pattern = Literal["unstructured", "1x4"]
+Pattern = Literal["unstructured", "1x4", "2:4"]
 Masks = dict[str, Tensor]
 
-# Inputs of a block of the pattern 1x4: what one int8 instruction multiplies at once.
+# Consecutive inputs of a block of the pattern 1x4 (what one int8 instruction multiplies at once), or of a group of 2:4.
 BLOCK = 4
+# How many of a group 2:4 are kept.
+KEPT_OF_GROUP = 2
 
 
 def kept_count(elements: int, sparsity: float) -> int:
@@ -21,36 +26,16 @@ def kept_count(elements: int, sparsity: float) -> int:
     return elements - round(elements * sparsity)
 
 
-def keep_highest(scores: Tensor, keep: int) -> Tensor:
-    """Mark the `keep` highest scores. Exact: ties at the threshold are kept in order of position.
-
-    Args:
-        scores: any shape, no NaN.
-        keep: how many to keep, 0 <= keep <= scores.numel().
-
-    Returns:
-        bool tensor of the same shape with `keep` True.
-    """
-    flat = scores.reshape(-1)
-    if keep >= flat.numel():
-        return torch.ones_like(scores, dtype=torch.bool)
-    threshold = flat.kthvalue(flat.numel() - keep).values
-    mask = flat > threshold
-    missing = keep - int(mask.sum())
-    if missing:
-        ties = (flat == threshold).nonzero().reshape(-1)
-        mask[ties[:missing]] = True
-    return mask.reshape(scores.shape)
-
-
 def magnitude_scores(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Score weights by |w|; pruned ones get -1, below every other, so that masks only ever shrink.
+    """Score weights by |w|; pruned ones get -inf, below every other, so that masks only ever shrink.
 
     Args:
         weights: name -> weight, any shape.
         masks: name -> current mask of the same shape.
     """
-    return {name: weight.detach().abs().float().masked_fill(~masks[name], -1.0) for name, weight in weights.items()}
+    return {
+        name: weight.detach().abs().float().masked_fill_(~masks[name], -math.inf) for name, weight in weights.items()
+    }
 
 
 def select_masks(
@@ -60,31 +45,54 @@ def select_masks(
 
     Args:
         scores: name -> score of each weight; the highest are kept.
-        sparsity: share to prune, in [0, 1).
+        sparsity: share to prune, in [0, 1); at most 0.5 with "2:4".
         scope: "layer" ranks within each tensor, "global" over all of them.
         pattern: "unstructured" ranks weights; "1x4" ranks blocks of four consecutive inputs of an output by the sum of
-            their scores, for tensors [out, in] with `in` a multiple of 4.
+            their scores; "2:4" ranks the two lowest of every four consecutive inputs, and keeps the others, so that at
+            0.5 exactly two of every four are kept. The last two are for tensors [out, in] with `in` a multiple of 4.
 
     Returns:
         name -> bool mask of the same shape. Exact: with "layer" each tensor keeps `kept_count` of its own weights (or
-        blocks), with "global" all together keep `kept_count` of all.
+        blocks), with "global" all together keep `kept_count` of all. Ties are kept in order of position.
     """
     if pattern == "1x4":
         blocks = {name: score.unflatten(-1, (-1, BLOCK)).sum(dim=-1) for name, score in scores.items()}
         chosen = select_masks(blocks, sparsity, scope)
         return {name: mask.repeat_interleave(BLOCK, dim=-1) for name, mask in chosen.items()}
+    if pattern == "2:4":
+        scores = {name: score.masked_fill(best_of_groups(score), math.inf) for name, score in scores.items()}
     if scope == "layer":
-        return {name: keep_highest(score, kept_count(score.numel(), sparsity)) for name, score in scores.items()}
-    flat = torch.cat([score.reshape(-1) for score in scores.values()])
-    marked = keep_highest(flat, kept_count(flat.numel(), sparsity))
-    pieces = torch.split(marked, [score.numel() for score in scores.values()])
-    return {name: piece.reshape(scores[name].shape) for name, piece in zip(scores, pieces, strict=True)}
+        return {
+            name: keep_highest_of([score], kept_count(score.numel(), sparsity))[0] for name, score in scores.items()
+        }
+    elements = sum(score.numel() for score in scores.values())
+    return dict(zip(scores, keep_highest_of(list(scores.values()), kept_count(elements, sparsity)), strict=True))
+
+
+def best_of_groups(scores: Tensor) -> Tensor:
+    """Mark the two highest of every four consecutive scores of a row; earlier positions win ties.
+
+    Args:
+        scores: [out, in], `in` a multiple of 4.
+
+    Returns:
+        bool [out, in], exactly two of four True.
+    """
+    parts = scores.unflatten(-1, (-1, BLOCK)).unbind(-1)
+    marked = []
+    for position, own in enumerate(parts):
+        better = torch.zeros_like(own, dtype=torch.uint8)
+        for other, score in enumerate(parts):
+            if other != position:
+                better += score >= own if other < position else score > own
+        marked.append(better < KEPT_OF_GROUP)
+    return torch.stack(marked, dim=-1).flatten(-2)
 
 
 def sparsity_of(masks: Mapping[str, Tensor]) -> float:
     """Share of False over all masks together."""
     elements = sum(mask.numel() for mask in masks.values())
-    return 1 - sum(int(mask.sum()) for mask in masks.values()) / elements if elements else 0.0
+    return 1 - sum(int(mask.count_nonzero()) for mask in masks.values()) / elements if elements else 0.0
 
 
 def apply_masks(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> None:
@@ -92,3 +100,22 @@ def apply_masks(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> N
     with torch.no_grad():
         for name, mask in masks.items():
             weights[name].masked_fill_(~mask, 0.0)
+
+
+def mask_bits(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """An integer for each element of a mask: all bits set where it is True, none where False; for `clear_pruned`.
+
+    Args:
+        mask: bool, any shape.
+        dtype: of the tensors that are to be masked; the integers are as wide.
+    """
+    integer = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[dtype.itemsize]
+    return mask.to(integer).neg_()
+
+
+def clear_pruned(tensor: Tensor, bits: Tensor) -> None:
+    """Set elements to +0.0 in place, whatever they hold, where `mask_bits` are not set.
+
+    What `apply_masks` does, at the price of a multiplication: it is done to weights and gradients in every step.
+    """
+    tensor.detach().view(bits.dtype).bitwise_and_(bits)

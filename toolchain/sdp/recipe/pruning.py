@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from sdp.recipe.base import TrainingSection
 from sdp.recipe.losses import CrossCorrelationLoss, Loss
+
+Criterion = Literal["magnitude", "random", "gradient", "taylor", "lamp", "lookahead", "movement", "l0", "obert"]
 
 
 class PruneSection(TrainingSection):
@@ -15,18 +17,28 @@ class PruneSection(TrainingSection):
 
     sparsity: float = Field(default=0.9, ge=0, lt=1)
     """Share of the encoder's linear weights that ends as zeros."""
-    criterion: Literal["magnitude"] = "magnitude"
-    """What is kept: the weights of the largest absolute value."""
+    criterion: Criterion = "magnitude"
+    """What is kept. Start with magnitude (the largest weights). As cheap: lamp (magnitude that finds the shares of the
+    layers, for scope = "global"), lookahead (magnitude times that of neighbouring matrices). movement (what training
+    moves away from zero) and l0 (gates that learn how often a weight is needed) let weights come back: for high
+    sparsity and long runs. gradient and taylor (|g|, |w g|): what the loss is sensitive to. obert: what costs most to
+    remove by second order, with an update of the others; takes memory and time. random: to compare with."""
     scope: Literal["layer", "global"] = "layer"
     """Rank within every weight matrix, or over all of them together."""
-    pattern: Literal["unstructured", "1x4"] = "unstructured"
-    """unstructured: any weight by itself; 1x4: blocks of four consecutive inputs, which int8 kernels take at once."""
+    pattern: Literal["unstructured", "1x4", "2:4"] = "unstructured"
+    """unstructured: any weight by itself; 1x4: blocks of four consecutive inputs, which int8 kernels take at once; 2:4:
+    two of every four consecutive inputs are kept, as sparse tensor cores want it, with sparsity = 0.5."""
     schedule: Literal["cubic", "uniform"] = "cubic"
     """cubic: fast first, then slower; uniform: equal steps with retraining between them."""
     ramp: float = Field(default=0.6, gt=0, le=1)
     """Share of the steps in which sparsity rises; the rest recovers at the final mask."""
     mask_updates: int = Field(default=20, gt=0)
     """How often the mask is recomputed during the ramp, evenly spaced; the last one reaches the final sparsity."""
+    fisher_gradients: int = Field(default=32, gt=0, le=256)
+    """obert only: gradients of single steps, just before a mask update, that make up its Fisher matrix. Each takes as
+    much memory as the pruned weights."""
+    gate_penalty: float = Field(default=100.0, ge=0)
+    """l0 only: weight, in the loss of the gates, of the mean probability that a gate is open."""
     losses: tuple[Loss, ...] = Field(default=(CrossCorrelationLoss(name="cross-correlation"),), min_length=1)
     """What the pruned network learns from, besides the labels."""
 
@@ -39,3 +51,14 @@ class PruneSection(TrainingSection):
         if "none" in names and len(names) > 1:
             raise ValueError('"none" stands alone; remove it or the others')
         return losses
+
+    @model_validator(mode="after")
+    def _pattern_and_criterion_fit(self) -> PruneSection:
+        if self.pattern == "2:4" and self.sparsity != 0.5:
+            raise ValueError(f'pattern = "2:4" keeps two of four, not {1 - self.sparsity:.0%}; set sparsity = 0.5')
+        if self.criterion == "lamp" and self.scope == "layer":
+            raise ValueError('criterion = "lamp" ranks within a layer as magnitude does; set scope = "global"')
+        for name, criterion in (("fisher_gradients", "obert"), ("gate_penalty", "l0")):
+            if self.criterion != criterion and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f'{name} belongs to criterion = "{criterion}"; remove it')
+        return self

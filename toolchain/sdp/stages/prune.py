@@ -21,8 +21,9 @@ from sdp.errors import ModelError, StageError
 from sdp.evaluation.metrics import score
 from sdp.losses.objective import Objective
 from sdp.models.load import load_finetuned, load_tokenizer
+from sdp.pruning.criteria import CRITERIA, Setup
 from sdp.pruning.layers import layer_count, prunable_weights
-from sdp.pruning.masks import BLOCK, magnitude_scores, select_masks, sparsity_of
+from sdp.pruning.masks import BLOCK, select_masks, sparsity_of
 from sdp.pruning.schedule import mask_updates
 from sdp.pruning.store import save_masks
 from sdp.recipe.pruning import PruneSection
@@ -31,9 +32,9 @@ from sdp.run_folder import STAGE_FILE, RunFolder, read_json, write_json
 from sdp.stages.training_inputs import DevMetric, tokenize_split
 from sdp.steps import optimizer_steps
 from sdp.training.device import training_device
+from sdp.training.masked_weights import MaskedWeights
 from sdp.training.run import CHECKPOINTS, TrainingRun, train
 from sdp.training.teacher import LiveTeacher, Teacher, TeacherCache, cached_teacher
-from sdp.training.trainer import MaskedWeights
 
 
 def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
@@ -48,7 +49,7 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     model = load_finetuned(source, device)
     objective = Objective(recipe.task.problem_type, recipe.prune.losses, layer_count(model))
     teacher = _teacher(run, objective, rows, collator, device, reporter)
-    masked = MaskedWeights(prunable_weights(model))
+    masked = _masked_weights(model, recipe, optimizer_steps(len(rows), recipe.prune))
     dev = DevMetric(model, tokenize_split(data.dev, tokenizer, recipe), collator, recipe)
     log = train(
         TrainingRun(
@@ -82,27 +83,44 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     return result
 
 
+def _masked_weights(model: PreTrainedModel, recipe: Recipe, steps: int) -> MaskedWeights:
+    settings = recipe.prune
+    setup = Setup(
+        seed=recipe.seed,
+        updates=tuple(mask_plan(settings, steps)),
+        fisher_gradients=settings.fisher_gradients,
+        gate_penalty=settings.gate_penalty,
+    )
+    weights = prunable_weights(model)
+    return MaskedWeights(weights, CRITERIA[settings.criterion](weights, setup))
+
+
+def mask_plan(settings: PruneSection, steps: int) -> dict[int, float]:
+    """The steps of a run after which masks are updated -> sparsity, in order."""
+    return mask_updates(steps, settings.ramp, settings.mask_updates, settings.sparsity, settings.schedule)
+
+
 class MaskUpdates:
     """Recomputes the masks at the steps that the schedule names.
 
     Raises:
-        ModelError: the model's weights cannot be cut into the blocks of the pattern.
+        ModelError: the model's weights cannot be cut into the blocks or groups of the pattern.
     """
 
     def __init__(self, settings: PruneSection, steps: int, masked: MaskedWeights) -> None:
-        if settings.pattern == "1x4":
+        if settings.pattern != "unstructured":
             _require_blocks(masked)
         self._settings = settings
         self._masked = masked
-        self._plan = mask_updates(steps, settings.ramp, settings.mask_updates, settings.sparsity, settings.schedule)
+        self._plan = mask_plan(settings, steps)
 
     def __call__(self, step: int) -> dict[str, float] | None:
         """Update the masks if `step` is one of the plan; return the sparsity wanted and reached, or None."""
         wanted = self._plan.get(step)
         if wanted is None:
             return None
-        scores = magnitude_scores(self._masked.weights, self._masked.masks)
-        self._masked.set(select_masks(scores, wanted, self._settings.scope, self._settings.pattern))
+        masks = select_masks(self._masked.scores(), wanted, self._settings.scope, self._settings.pattern)
+        self._masked.set(masks, last=step == max(self._plan))
         return {"wanted": wanted, "sparsity": sparsity_of(self._masked.masks)}
 
 

@@ -17,9 +17,9 @@ from sdp.losses.objective import Objective
 from sdp.recipe.base import TrainingSection
 from sdp.recipe.sections import Recipe
 from sdp.steps import optimizer_steps
+from sdp.training.masked_weights import MaskedWeights
 from sdp.training.teacher import Teacher
 from sdp.training.trainer import (
-    MaskedWeights,
     SdpTrainer,
     StepCallback,
     last_complete_checkpoint,

@@ -1,8 +1,8 @@
 """transformers' Trainer, subclassed once: our loss, and masks that hold.
 
-Order of events in a step: forward of the student (and of a live teacher), loss, backward, gradients of pruned weights
-set to zero, clipping, optimizer step, pruned weights set to zero again, mask update if one is due, checkpoint if one is
-due. A checkpoint therefore always holds weights and masks that agree.
+Order of events in a step: forward of the student (and of a live teacher), loss, backward, the criterion's look at the
+gradients, gradients of pruned weights set to zero, clipping, optimizer step, pruned weights set to zero again, mask
+update if one is due, checkpoint if one is due. A checkpoint therefore always holds weights and masks that agree.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import json
 import shutil
 import signal
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,40 +33,13 @@ from transformers.trainer_utils import get_last_checkpoint
 from sdp.console import Task
 from sdp.errors import StageError, StoppedError
 from sdp.losses.objective import Objective
-from sdp.pruning.masks import Masks, apply_masks
-from sdp.pruning.store import load_masks, save_masks
 from sdp.training.forward import Reader
+from sdp.training.masked_weights import MaskedWeights
 from sdp.training.sampler import LengthGroupedSampler
 from sdp.training.teacher import Teacher
 from sdp.training.term_means import TermMeans
 
 COMPLETE = "complete.json"
-
-
-class MaskedWeights:
-    """The prunable weights of a model and the masks they are held to."""
-
-    def __init__(self, weights: dict[str, nn.Parameter]) -> None:
-        self.weights = weights
-        self.masks: Masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}
-        # A hook that held its owner would keep the weights alive: the collector cannot see through autograd's nodes.
-        owner = weakref.proxy(self)
-        for name, weight in weights.items():
-            weight.register_post_accumulate_grad_hook(lambda p, name=name: owner._mask_gradient(p, name))
-
-    def _mask_gradient(self, parameter: Tensor, name: str) -> None:
-        # The loss is a function of W * M, so a pruned weight has no gradient; clipping must not see one either.
-        if parameter.grad is not None:
-            parameter.grad.mul_(self.masks[name])
-
-    def set(self, masks: Masks) -> None:
-        """Replace the masks and zero what they prune."""
-        self.masks = {name: mask.to(self.weights[name].device) for name, mask in masks.items()}
-        self.enforce()
-
-    def enforce(self) -> None:
-        """Zero the pruned weights: momentum and weight decay move them."""
-        apply_masks(self.weights, self.masks)
 
 
 class SdpTrainer(Trainer):
@@ -111,6 +83,20 @@ class SdpTrainer(Trainer):
         """Log the mean of every unweighted term beside the loss that they make up."""
         super().log({**logs, **self._terms.take()} if "loss" in logs else logs, start_time)
 
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
+        """Forward and backward, with the masked weights told of both.
+
+        The criterion sees gradients once a step: after the last of the accumulated batches, reduced over all devices.
+        """
+        if self._masked is None:
+            return super().training_step(model, inputs, num_items_in_batch)
+        step = self.state.global_step + 1
+        self._masked.before_forward(step)
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        if self.accelerator.sync_gradients:
+            self._masked.after_backward(step)
+        return loss
+
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         rows: Any = train_dataset if train_dataset is not None else self.train_dataset
         lengths = [len(row["input_ids"]) for row in rows.rows]
@@ -119,12 +105,12 @@ class SdpTrainer(Trainer):
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         super()._save(output_dir, state_dict)
         if self._masked is not None:
-            save_masks(self._masked.masks, Path(output_dir or str(self.args.output_dir)))
+            self._masked.save(Path(output_dir or str(self.args.output_dir)))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         if self._masked is not None:
-            self._masked.set(load_masks(Path(resume_from_checkpoint)))
+            self._masked.load(Path(resume_from_checkpoint))
 
 
 class StepCallback(TrainerCallback):

@@ -1,0 +1,24 @@
+"""Which weights are kept: all criteria, by their names in a recipe."""
+
+from __future__ import annotations
+
+from sdp.pruning.criteria.base import Criterion, Setup
+from sdp.pruning.criteria.gradients import Gradient, Taylor
+from sdp.pruning.criteria.l0 import L0
+from sdp.pruning.criteria.movement import Movement
+from sdp.pruning.criteria.obert import OBert
+from sdp.pruning.criteria.weights import Lamp, Lookahead, Magnitude, Random
+
+__all__ = ["CRITERIA", "Criterion", "Setup"]
+
+CRITERIA: dict[str, type[Criterion]] = {
+    "magnitude": Magnitude,
+    "random": Random,
+    "gradient": Gradient,
+    "taylor": Taylor,
+    "lamp": Lamp,
+    "lookahead": Lookahead,
+    "movement": Movement,
+    "l0": L0,
+    "obert": OBert,
+}
