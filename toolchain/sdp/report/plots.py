@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,34 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sdp.report.layer_table import short_name
-
-# Drawn in this colour, then replaced: text and axes take the colour of the text around them.
-_FOREGROUND = "#123456"
-DENSE, PRUNED, ACCENT = "#7a8ba6", "#d1603d", "#3a8f6b"
-
-_STYLE: Any = {
-    "svg.fonttype": "none",
-    # Fixed ids: the same numbers give the same page.
-    "svg.hashsalt": "sdp",
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _FOREGROUND),
-}
-
-
-def _svg(figure: Figure) -> str:
-    stream = io.StringIO()
-    figure.savefig(
-        stream,
-        format="svg",
-        transparent=True,
-        bbox_inches="tight",
-        metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")),
-    )
-    text = stream.getvalue()
-    return text[text.index("<svg") :].replace(_FOREGROUND, "currentColor")
+from sdp.report.style import ACCENT, DENSE, PRUNED
+from sdp.report.style import FOREGROUND as _FOREGROUND
+from sdp.report.style import STYLE as _STYLE
+from sdp.report.style import svg as _svg
 
 
 def training_curve(logs: Sequence[tuple[str, list[dict[str, Any]]]], metric: str) -> str:

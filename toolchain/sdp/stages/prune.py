@@ -1,7 +1,7 @@
 """Stage 2: prune the fine-tuned network while it learns from its own unpruned self.
 
-Writes the pruned model (a transformers folder), masks.safetensors, pruning.jsonl (one line a mask update) and
-metrics.json.
+Writes the pruned model (a transformers folder), masks.safetensors, pruning.jsonl (one line a mask update), metrics.json
+and analysis.json (what the masks did to the network, unless the recipe turns that off).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, set_seed
 
+from sdp.analysis.recorder import PruningAnalysis
 from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit
 from sdp.data.load import load_task_data
@@ -28,6 +29,7 @@ from sdp.pruning.store import save_masks
 from sdp.recipe.pruning import PruneSection
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import STAGE_FILE, RunFolder, read_json, write_json
+from sdp.stages.pruning_analysis import start_analysis, write_analysis
 from sdp.stages.training_inputs import DevMetric, tokenize_split
 from sdp.steps import optimizer_steps
 from sdp.training.device import training_device
@@ -49,7 +51,10 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     set_seed(recipe.seed)
     model = load_finetuned(source, device)
     masked = MaskedWeights(prunable_weights(model))
-    dev = DevMetric(model, tokenize_split(data.dev, tokenizer, recipe), collator, recipe)
+    dev_rows = tokenize_split(data.dev, tokenizer, recipe)
+    dev = DevMetric(model, dev_rows, collator, recipe)
+    steps = optimizer_steps(len(rows), recipe.prune)
+    analysis = start_analysis(recipe, model, dev_rows, collator, steps)
     log = train(
         TrainingRun(
             title="pruning",
@@ -63,7 +68,8 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
             evaluate=dev,
             teacher=teacher,
             masked=masked,
-            update_masks=MaskUpdates(recipe.prune, optimizer_steps(len(rows), recipe.prune), masked),
+            update_masks=MaskUpdates(recipe.prune, steps, masked, analysis),
+            observe=analysis,
         ),
         recipe,
         reporter,
@@ -77,7 +83,10 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     result = {metric: score(metric, data.dev.labels, dev.logits()), "encoder_sparsity": sparsity_of(masked.masks)}
     with (target / "pruning.jsonl").open("w", encoding="utf-8") as stream:
         stream.writelines(json.dumps(record) + "\n" for record in log if "sparsity" in record)
-    content = {"metric": metric, "dev": result[metric], "sparsity": result["encoder_sparsity"]}
+    content: dict[str, Any] = {"metric": metric, "dev": result[metric], "sparsity": result["encoder_sparsity"]}
+    if analysis is not None:
+        content["analysis"] = write_analysis(recipe, analysis, log, target)
+    log = [record for record in log if "analysis" not in record]
     write_json(target / "metrics.json", {**content, "layers": layers, "log": log})
     return result
 
@@ -89,11 +98,14 @@ class MaskUpdates:
         ModelError: the model's weights cannot be cut into the blocks of the pattern.
     """
 
-    def __init__(self, settings: PruneSection, steps: int, masked: MaskedWeights) -> None:
+    def __init__(
+        self, settings: PruneSection, steps: int, masked: MaskedWeights, analysis: PruningAnalysis | None
+    ) -> None:
         if settings.pattern == "1x4":
             _require_blocks(masked)
         self._settings = settings
         self._masked = masked
+        self._analysis = analysis
         self._plan = mask_updates(steps, settings.ramp, settings.mask_updates, settings.sparsity, settings.schedule)
 
     def __call__(self, step: int) -> dict[str, float] | None:
@@ -102,7 +114,10 @@ class MaskUpdates:
         if wanted is None:
             return None
         scores = magnitude_scores(self._masked.weights, self._masked.masks)
-        self._masked.set(select_masks(scores, wanted, self._settings.scope, self._settings.pattern))
+        masks = select_masks(scores, wanted, self._settings.scope, self._settings.pattern)
+        if self._analysis is not None:
+            self._analysis.before_update(self._masked.weights, self._masked.masks, masks)
+        self._masked.set(masks)
         return {"wanted": wanted, "sparsity": sparsity_of(self._masked.masks)}
 
 

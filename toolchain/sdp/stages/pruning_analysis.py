@@ -1,0 +1,75 @@
+"""The pruning stage's analysis: made from the recipe before training, written down after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedModel
+
+from sdp.analysis.document import analysis_document
+from sdp.analysis.points import sample_rows
+from sdp.analysis.probe import Probe
+from sdp.analysis.recorder import PruningAnalysis
+from sdp.data.batches import Collator, TokenizedSplit
+from sdp.evaluation.metrics import score
+from sdp.pruning.schedule import mask_updates
+from sdp.recipe.sections import Recipe
+from sdp.run_folder import write_json
+
+FILE_NAME = "analysis.json"
+
+
+def start_analysis(
+    recipe: Recipe, model: PreTrainedModel, dev: TokenizedSplit, collator: Collator, steps: int
+) -> PruningAnalysis | None:
+    """Read the teacher, and prepare to read the student.
+
+    Args:
+        recipe: the recipe.
+        model: the student before its first step, which is still the teacher.
+        dev: the rows that a sample is taken of.
+        collator: pads a batch.
+        steps: optimizer steps of the run.
+
+    Returns:
+        the analysis, or None where the recipe turns it off.
+    """
+    settings, prune, kind = recipe.analysis, recipe.prune, recipe.task.problem_type
+    if settings.rows == 0:
+        return None
+    chosen = sample_rows(np.arange(len(dev)), settings.rows)
+    labels = dev.labels[chosen]
+    sample = TokenizedSplit([dev.rows[row] for row in chosen], labels)
+    probe = Probe(
+        model,
+        sample,
+        collator,
+        recipe.evaluate.batch_size,
+        lambda logits: score(recipe.task.score, labels, logits),
+    )
+    updates = mask_updates(steps, prune.ramp, prune.mask_updates, prune.sparsity, prune.schedule)
+    return PruningAnalysis(
+        probe, updates, steps, between=settings.between, classes=kind in ("classification", "tagging")
+    )
+
+
+def write_analysis(
+    recipe: Recipe, analysis: PruningAnalysis, log: Sequence[Mapping[str, Any]], target: Path
+) -> dict[str, Any]:
+    """Write analysis.json.
+
+    Returns:
+        what metrics.json says of it.
+    """
+    document = analysis_document(
+        log,
+        analysis.teacher,
+        metric=recipe.task.score,
+        rows=analysis.rows,
+        representation="token" if recipe.task.problem_type == "tagging" else "mean",
+    )
+    write_json(target / FILE_NAME, document)
+    return {name: document[name] for name in ("rows", "teacher", "final", "recovery", "seconds")}
