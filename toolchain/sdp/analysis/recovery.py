@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -52,7 +53,7 @@ def recoveries(points: Sequence[Point]) -> list[Recovery]:
     """
     updates = [place for place, point in enumerate(points) if point.event == "after"]
     found = []
-    for place, following in zip(updates, [*updates[1:], len(points)], strict=True):
+    for place, following in pairwise([*updates, len(points)]):
         before = points[place - 1].metric
         # The point just before the next update still belongs to this one.
         curve = points[place:following]
