@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sdp.analysis.points import points_between, sample_rows
+from sdp.analysis.points import affordable_rows, points_between, sample_rows
 
 
 def test_points_lie_evenly_between_updates_and_five_times_as_many_after_the_last() -> None:
@@ -25,6 +25,12 @@ def test_they_are_steps_of_the_run_and_none_is_an_update(updates: set[int], tota
     assert not found & updates
     assert total in found | updates
     assert len(found) <= between * (len(updates) + 4) + 1
+
+
+def test_looks_take_a_third_of_the_rows_that_are_learned_from_within_limits() -> None:
+    assert affordable_rows(60_000, 200) == 100
+    assert affordable_rows(300, 20) == 64
+    assert affordable_rows(10**8, 20) == 256
 
 
 def test_a_sample_is_of_different_rows_and_the_same_every_time() -> None:

@@ -14,7 +14,6 @@ from typing import Any
 from torch import Tensor
 
 from sdp.analysis.measures import Measures, own_measures, student_measures, weight_measures
-from sdp.analysis.points import points_between
 from sdp.analysis.probe import Probe
 
 
@@ -25,19 +24,15 @@ class PruningAnalysis:
 
     Args:
         probe: reads the student.
-        updates: steps with a mask update.
-        total_steps: steps of the run.
-        between: looks between two updates.
+        points: steps at which it is looked at besides mask updates.
         classes: whether labels are classes.
     """
 
-    def __init__(
-        self, probe: Probe, updates: Collection[int], total_steps: int, *, between: int, classes: bool
-    ) -> None:
+    def __init__(self, probe: Probe, points: Collection[int], *, classes: bool) -> None:
         self._probe = probe
         self.rows = probe.count
         self._classes = classes
-        self._points = points_between(updates, total_steps, between)
+        self._points = points
         self._teacher = probe()
         self._update: dict[str, Any] | None = None
         self._seconds = 0.0

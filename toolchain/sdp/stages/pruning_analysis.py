@@ -10,7 +10,7 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from sdp.analysis.document import analysis_document
-from sdp.analysis.points import sample_rows
+from sdp.analysis.points import affordable_rows, points_between, sample_rows
 from sdp.analysis.probe import Probe
 from sdp.analysis.recorder import PruningAnalysis
 from sdp.data.batches import Collator, TokenizedSplit
@@ -40,7 +40,12 @@ def start_analysis(
     settings, prune, kind = recipe.analysis, recipe.prune, recipe.task.problem_type
     if settings.rows == 0:
         return None
-    chosen = sample_rows(np.arange(len(dev)), settings.rows)
+    updates = mask_updates(steps, prune.ramp, prune.mask_updates, prune.sparsity, prune.schedule)
+    points = points_between(updates, steps, settings.between)
+    wanted = settings.rows
+    if wanted == "auto":
+        wanted = affordable_rows(steps * prune.batch_size, looks=2 * len(updates) + len(points))
+    chosen = sample_rows(np.arange(len(dev)), wanted)
     labels = dev.labels[chosen]
     sample = TokenizedSplit([dev.rows[row] for row in chosen], labels)
     probe = Probe(
@@ -50,10 +55,7 @@ def start_analysis(
         recipe.evaluate.batch_size,
         lambda logits: score(recipe.task.score, labels, logits),
     )
-    updates = mask_updates(steps, prune.ramp, prune.mask_updates, prune.sparsity, prune.schedule)
-    return PruningAnalysis(
-        probe, updates, steps, between=settings.between, classes=kind in ("classification", "tagging")
-    )
+    return PruningAnalysis(probe, points, classes=kind in ("classification", "tagging"))
 
 
 def write_analysis(
