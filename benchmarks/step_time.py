@@ -37,6 +37,7 @@ from sdp.pruning.masks import magnitude_scores, select_masks
 from sdp.recipe.pruning import PruneSection
 from sdp.recipe.sections import ModelSection, RuntimeSection
 from sdp.training.device import training_device
+from sdp.training.masked_weights import MaskedWeights
 from sdp.training.teacher import LiveTeacher, TeacherCache, cached_teacher
 from sdp.training.trainer import SdpTrainer
 from sdp_onnx.bench_statistics import paired_ratio

@@ -51,6 +51,12 @@ def test_regression_on_pairs_with_xlmr_global_uniform_and_a_live_teacher(tmp_pat
     assert sum(int((mask == 0).sum()) for mask in masks.values()) == round(0.8 * total)
     assert len({round(float(mask.float().mean()), 3) for mask in masks.values()}) > 1, "global: layers differ"
     assert not (run / "cache").exists(), "token rows are not stored"
+    final = read(run / "2-prune" / "analysis.json")["final"]
+    assert final.keys() == {"step", "metric", "output_snr_db", "cka", "cosine"}, "there are no classes"
+    assert final["metric"] == pytest.approx(read(run / "2-prune" / "metrics.json")["dev"], abs=1e-5)
+    page = (run / "report.html").read_text()
+    assert "likeness to the teacher" in page
+    assert "separability" not in page.partition("<details><summary>Recipe")[0]
     answer = sdp("predict", run, "the film was good", "a dull story", cwd=tmp_path, check=True).stdout
     float(answer)
 

@@ -56,6 +56,12 @@ def results(folder: Path) -> tuple[dict, dict, dict]:
     return load_file(stage / "masks.safetensors"), load_file(stage / "model.safetensors"), metrics
 
 
+def analysis(folder: Path) -> dict:
+    """All of analysis.json but how long it took."""
+    content = json.loads((folder / "runs/toy/2-prune/analysis.json").read_text())
+    return {name: value for name, value in content.items() if name != "seconds"}
+
+
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> Path:
     folder = finetuned_copy(finished, tmp_path_factory.mktemp("unbroken") / "project")
@@ -85,6 +91,7 @@ def test_a_stopped_run_ends_like_an_unbroken_one(how: signal.Signals, unbroken: 
     assert all(weights[name].equal(weight) for name, weight in expected_weights.items())
     assert metrics["dev"] == expected_metrics["dev"]
     assert [r for r in metrics["log"] if "sparsity" in r] == [r for r in expected_metrics["log"] if "sparsity" in r]
+    assert analysis(project) == analysis(unbroken)
     assert not (project / "runs/toy/2-prune.partial").exists()
 
 

@@ -76,7 +76,7 @@ STAGES = (
         name="prune",
         folder="2-prune",
         module="sdp.stages.prune",
-        sections=("task", "data", "prune"),
+        sections=("task", "data", "prune", "analysis"),
         data=True,
         reads={"finetune": MODEL_FILES},
         libraries=TRAINING_LIBRARIES,
@@ -124,7 +124,7 @@ STAGES = (
         sections=("task", "prune", "gate"),
         reads={
             "finetune": ("metrics.json",),
-            "prune": ("metrics.json", "pruning.jsonl"),
+            "prune": ("metrics.json", "pruning.jsonl", "analysis.json"),
             "evaluate": ("metrics.json", "flips.csv"),
             "export": ("metrics.json", "manifest.json"),
             "bench": ("latency.json",),

@@ -10,6 +10,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from sdp.recipe.analysis import AnalysisSection
 from sdp.recipe.base import Section, TrainingSection
 from sdp.recipe.losses import RepresentationLoss
 from sdp.recipe.pruning import PruneSection
@@ -260,6 +261,7 @@ class Recipe(Section):
     data: DataSection = DataSection()
     finetune: FinetuneSection = FinetuneSection()
     prune: PruneSection = PruneSection()
+    analysis: AnalysisSection = AnalysisSection()
     evaluate: EvaluateSection = EvaluateSection()
     export: ExportSection = ExportSection()
     bench: BenchSection = BenchSection()

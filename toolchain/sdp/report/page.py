@@ -13,6 +13,7 @@ import sdp
 from sdp.kernel_time import PART_NAMES, longest_cases
 from sdp.recipe.sections import Recipe
 from sdp.report import plots
+from sdp.report.analysis_plot import pruning_analysis
 from sdp.report.layer_table import layer_rows
 from sdp.run_folder import STAGE_FILE, RunFolder, read_json
 
@@ -31,6 +32,8 @@ def render_page(recipe: Recipe, run: RunFolder) -> str:
     evaluate, export = read["3-evaluate"].json("metrics.json"), read["4-export"].json("metrics.json")
     bench, gate = read["5-bench"].json("latency.json"), read["6-gate"].json("verdict.json")
     manifest = read["4-export"].json("manifest.json")
+    # There is none where the recipe turns it off.
+    analysis = read_json(run.stage("2-prune") / "analysis.json")
     # A benchmark on a GPU has none.
     profile = bench.get("profile")
     environment = Environment(
@@ -53,6 +56,8 @@ def render_page(recipe: Recipe, run: RunFolder) -> str:
         seconds={folder: read[folder].json(STAGE_FILE)["seconds"] for folder in STAGE_FOLDERS},
         curve=plots.training_curve([("fine-tuning", finetune["log"]), ("pruning", prune["log"])], evaluate["metric"]),
         layers=plots.sparsity_by_layer(prune["layers"]),
+        analysis=analysis,
+        analysis_plot=pruning_analysis(analysis) if analysis else None,
         latency=plots.latency(bench["cases"]),
         profile=profile,
         part_names=_part_names(profile) if profile else {},

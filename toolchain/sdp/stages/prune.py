@@ -1,7 +1,7 @@
 """Stage 2: prune the fine-tuned network while it learns from its own unpruned self.
 
-Writes the pruned model (a transformers folder), masks.safetensors, pruning.jsonl (one line a mask update) and
-metrics.json.
+Writes the pruned model (a transformers folder), masks.safetensors, pruning.jsonl (one line a mask update), metrics.json
+and analysis.json (what the masks did to the network, unless the recipe turns that off).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, set_seed
 
+from sdp.analysis.recorder import PruningAnalysis
 from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit
 from sdp.data.load import load_task_data
@@ -29,6 +30,7 @@ from sdp.pruning.store import save_masks
 from sdp.recipe.pruning import PruneSection
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import STAGE_FILE, RunFolder, read_json, write_json
+from sdp.stages.pruning_analysis import start_analysis, write_analysis
 from sdp.stages.training_inputs import DevMetric, tokenize_split
 from sdp.steps import optimizer_steps
 from sdp.training.device import training_device
@@ -49,8 +51,11 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     model = load_finetuned(source, device)
     objective = Objective(recipe.task.problem_type, recipe.prune.losses, layer_count(model))
     teacher = _teacher(run, objective, rows, collator, device, reporter)
-    masked = _masked_weights(model, recipe, optimizer_steps(len(rows), recipe.prune))
-    dev = DevMetric(model, tokenize_split(data.dev, tokenizer, recipe), collator, recipe)
+    steps = optimizer_steps(len(rows), recipe.prune)
+    masked = _masked_weights(model, recipe, steps)
+    dev_rows = tokenize_split(data.dev, tokenizer, recipe)
+    dev = DevMetric(model, dev_rows, collator, recipe)
+    analysis = start_analysis(recipe, model, dev_rows, collator, steps)
     log = train(
         TrainingRun(
             title="pruning",
@@ -64,7 +69,8 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
             evaluate=dev,
             teacher=teacher,
             masked=masked,
-            update_masks=MaskUpdates(recipe.prune, optimizer_steps(len(rows), recipe.prune), masked),
+            update_masks=MaskUpdates(recipe.prune, steps, masked, analysis),
+            observe=analysis,
         ),
         recipe,
         reporter,
@@ -78,7 +84,10 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     result = {metric: score(metric, data.dev.labels, dev.logits()), "encoder_sparsity": sparsity_of(masked.masks)}
     with (target / "pruning.jsonl").open("w", encoding="utf-8") as stream:
         stream.writelines(json.dumps(record) + "\n" for record in log if "sparsity" in record)
-    content = {"metric": metric, "dev": result[metric], "sparsity": result["encoder_sparsity"]}
+    content: dict[str, Any] = {"metric": metric, "dev": result[metric], "sparsity": result["encoder_sparsity"]}
+    if analysis is not None:
+        content["analysis"] = write_analysis(recipe, analysis, log, target)
+    log = [record for record in log if "analysis" not in record]
     write_json(target / "metrics.json", {**content, "layers": layers, "log": log})
     return result
 
@@ -107,11 +116,14 @@ class MaskUpdates:
         ModelError: the model's weights cannot be cut into the blocks or groups of the pattern.
     """
 
-    def __init__(self, settings: PruneSection, steps: int, masked: MaskedWeights) -> None:
+    def __init__(
+        self, settings: PruneSection, steps: int, masked: MaskedWeights, analysis: PruningAnalysis | None
+    ) -> None:
         if settings.pattern != "unstructured":
             _require_blocks(masked)
         self._settings = settings
         self._masked = masked
+        self._analysis = analysis
         self._plan = mask_plan(settings, steps)
 
     def __call__(self, step: int) -> dict[str, float] | None:
@@ -120,6 +132,8 @@ class MaskUpdates:
         if wanted is None:
             return None
         masks = select_masks(self._masked.scores(), wanted, self._settings.scope, self._settings.pattern)
+        if self._analysis is not None:
+            self._analysis.before_update(self._masked.weights, self._masked.masks, masks)
         self._masked.set(masks, last=step == max(self._plan))
         return {"wanted": wanted, "sparsity": sparsity_of(self._masked.masks)}
 

@@ -49,6 +49,7 @@ class TrainingRun:
         teacher: the unpruned network, where the objective needs it.
         masked: the weights being pruned, where any are.
         update_masks: called with each step; changes the masks where due and returns what to log, or None.
+        observe: called with each step after that; returns what to log as "analysis", or None.
     """
 
     title: str
@@ -63,13 +64,14 @@ class TrainingRun:
     teacher: Teacher | None = None
     masked: MaskedWeights | None = None
     update_masks: Callable[[int], dict[str, float] | None] | None = None
+    observe: Callable[[int], dict[str, Any] | None] | None = None
 
 
 def train(run: TrainingRun, recipe: Recipe, reporter: Reporter) -> list[dict[str, Any]]:
     """Train from the newest whole checkpoint, or from the start.
 
     Returns:
-        the log, one record an event: "step" and "epoch" with "loss", with "sparsity" or with "dev".
+        the log, one record an event: "step" and "epoch" with "loss", "sparsity", "analysis" or "dev".
 
     Raises:
         StoppedError: a signal came; a checkpoint was saved.
@@ -86,6 +88,7 @@ def train(run: TrainingRun, recipe: Recipe, reporter: Reporter) -> list[dict[str
             masked=run.masked,
             update_masks=run.update_masks,
             evaluate=run.evaluate,
+            observe=run.observe,
         )
         trainer = SdpTrainer(
             run.model,

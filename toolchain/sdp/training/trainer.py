@@ -124,12 +124,14 @@ class StepCallback(TrainerCallback):
         masked: MaskedWeights | None = None,
         update_masks: Callable[[int], dict[str, float] | None] | None = None,
         evaluate: Callable[[], float] | None = None,
+        observe: Callable[[int], dict[str, Any] | None] | None = None,
     ) -> None:
         self._task = task
         self._checkpoint_seconds = checkpoint_seconds
         self._masked = masked
         self._update_masks = update_masks
         self._evaluate = evaluate
+        self._observe = observe
         self._last_checkpoint = time.monotonic()
         self._note = ""
         self.stop_requested = False
@@ -148,6 +150,9 @@ class StepCallback(TrainerCallback):
         if self._update_masks is not None and (record := self._update_masks(state.global_step)) is not None:
             state.log_history.append({"step": state.global_step, "epoch": state.epoch or 0.0, **record})
             self._note = f"{record['sparsity']:.0%} zeros"
+        if self._observe is not None and (seen := self._observe(state.global_step)) is not None:
+            entry: dict[str, Any] = {"step": state.global_step, "epoch": state.epoch or 0.0, "analysis": seen}
+            state.log_history.append(entry)
         self._task.update(state.global_step, self._note)
         due = time.monotonic() - self._last_checkpoint >= self._checkpoint_seconds
         if (due and state.global_step < state.max_steps) or self.stop_requested:

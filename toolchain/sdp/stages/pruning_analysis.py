@@ -1,0 +1,77 @@
+"""The pruning stage's analysis: made from the recipe before training, written down after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedModel
+
+from sdp.analysis.document import analysis_document
+from sdp.analysis.points import affordable_rows, points_between, sample_rows
+from sdp.analysis.probe import Probe
+from sdp.analysis.recorder import PruningAnalysis
+from sdp.data.batches import Collator, TokenizedSplit
+from sdp.evaluation.metrics import score
+from sdp.pruning.schedule import mask_updates
+from sdp.recipe.sections import Recipe
+from sdp.run_folder import write_json
+
+FILE_NAME = "analysis.json"
+
+
+def start_analysis(
+    recipe: Recipe, model: PreTrainedModel, dev: TokenizedSplit, collator: Collator, steps: int
+) -> PruningAnalysis | None:
+    """Read the teacher, and prepare to read the student.
+
+    Args:
+        recipe: the recipe.
+        model: the student before its first step, which is still the teacher.
+        dev: the rows that a sample is taken of.
+        collator: pads a batch.
+        steps: optimizer steps of the run.
+
+    Returns:
+        the analysis, or None where the recipe turns it off.
+    """
+    settings, prune, kind = recipe.analysis, recipe.prune, recipe.task.problem_type
+    if settings.rows == 0:
+        return None
+    updates = mask_updates(steps, prune.ramp, prune.mask_updates, prune.sparsity, prune.schedule)
+    points = points_between(updates, steps, settings.between)
+    wanted = settings.rows
+    if wanted == "auto":
+        wanted = affordable_rows(steps * prune.batch_size, looks=2 * len(updates) + len(points))
+    chosen = sample_rows(np.arange(len(dev)), wanted)
+    labels = dev.labels[chosen]
+    sample = TokenizedSplit([dev.rows[row] for row in chosen], labels)
+    probe = Probe(
+        model,
+        sample,
+        collator,
+        recipe.evaluate.batch_size,
+        lambda logits: score(recipe.task.score, labels, logits),
+    )
+    return PruningAnalysis(probe, points, classes=kind in ("classification", "tagging"))
+
+
+def write_analysis(
+    recipe: Recipe, analysis: PruningAnalysis, log: Sequence[Mapping[str, Any]], target: Path
+) -> dict[str, Any]:
+    """Write analysis.json.
+
+    Returns:
+        what metrics.json says of it.
+    """
+    document = analysis_document(
+        log,
+        analysis.teacher,
+        metric=recipe.task.score,
+        rows=analysis.rows,
+        representation="token" if recipe.task.problem_type == "tagging" else "mean",
+    )
+    write_json(target / FILE_NAME, document)
+    return {name: document[name] for name in ("rows", "teacher", "final", "recovery", "seconds")}
