@@ -12,7 +12,7 @@ from sdp.errors import DataError
 def read_hub_columns(
     dataset: str, config: str | None, split: str, revision: str | None, columns: Sequence[str]
 ) -> Columns:
-    """Read the named columns of one split of a hub data set; class ids become class names where the set has names.
+    """Read the named columns of one split of a hub data set; class ids become class names where the set has them.
 
     Args:
         dataset: hub id or folder.
@@ -41,9 +41,16 @@ def read_hub_columns(
     for name in columns:
         values = list(rows[name])
         feature = rows.features[name]
+        inner = getattr(feature, "feature", None)
         if isinstance(feature, datasets.ClassLabel):
-            values = [value if value is None or value < 0 else feature.int2str(value) for value in values]
+            values = [_named(feature, value) for value in values]
+        elif isinstance(inner, datasets.ClassLabel):
+            values = [None if row is None else [_named(inner, value) for value in row] for row in values]
         table[name] = values
     if not values:
         raise DataError("the split has no rows", where=where)
     return table
+
+
+def _named(feature: Any, value: Any) -> Any:
+    return value if value is None or value < 0 else feature.int2str(value)

@@ -24,7 +24,7 @@ class NetworkOutput:
     """What a network says about a batch.
 
     Attributes:
-        logits: [B, C].
+        logits: [B, C]; [B, L, C] for tagging.
         hidden: last layer's hidden states, [B, L, d]; None where nobody asked or rows are given instead.
         rows: already pooled representations, [B, d], from a cache; None where `hidden` is given.
     """
@@ -35,10 +35,18 @@ class NetworkOutput:
 
 
 def task_loss(logits: Tensor, labels: Tensor, problem_type: ProblemType) -> Tensor:
-    """Cross-entropy for classification (labels [B], int64), mean squared error for regression (labels [B], float)."""
-    if problem_type == "regression":
+    """What the labels say about the logits.
+
+    Cross-entropy for classification (logits [B, C], labels [B], int64) and tagging (logits [B, L, C], labels [B, L],
+    the mean over tokens whose label is not -100); mean squared error for regression and ranking (logits [B, 1], labels
+    [B], float), which ranks by predicted relevance.
+    """
+    if problem_type in ("regression", "ranking"):
         return functional.mse_loss(logits.float().squeeze(-1), labels.float())
-    return functional.cross_entropy(logits.float(), labels)
+    flat, targets = logits.float().flatten(0, -2), labels.flatten()
+    # Without a labelled token the mean would be 0 / 0.
+    count = (targets != -100).sum().clamp_min(1)
+    return functional.cross_entropy(flat, targets, reduction="sum") / count
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,9 @@ class Objective:
 
     @property
     def needs_live_teacher(self) -> bool:
-        """Whether the teacher must run beside the student: token rows are too many to be stored."""
+        """Whether the teacher must run beside the student: token rows and tokens' logits are too many to be stored."""
+        if self.problem_type == "tagging":
+            return True
         return self.cross_correlation is not None and self.cross_correlation.representation == "tokens"
 
     def __call__(
@@ -80,7 +90,7 @@ class Objective:
 
         Args:
             student: the pruned network's output.
-            labels: [B].
+            labels: [B]; [B, L] for tagging, -100 where there is nothing to learn.
             attention_mask: [B, L].
             teacher: the unpruned network's output on the same batch; None where no loss needs it.
 
@@ -90,10 +100,12 @@ class Objective:
         total = task_loss(student.logits, labels, self.problem_type)
         terms = {"task": total.detach()}
         if self.kld is not None and teacher is not None:
-            if self.problem_type == "regression":
+            if self.problem_type in ("regression", "ranking"):
                 soft = regression_distillation_loss(student.logits, teacher.logits)
             else:
-                soft = kld_loss(student.logits, teacher.logits, self.kld.temperature)
+                read = labels.flatten() != -100
+                said = [output.logits.flatten(0, -2)[read] for output in (student, teacher)]
+                soft = kld_loss(said[0], said[1], self.kld.temperature)
             terms["kld"] = soft.detach()
             total = (1 - self.kld.weight) * total + self.kld.weight * soft
         settings = self.cross_correlation

@@ -18,7 +18,6 @@ from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit
 from sdp.data.load import load_task_data
 from sdp.errors import ModelError, StageError
-from sdp.evaluation.metrics import score
 from sdp.losses.objective import Objective
 from sdp.models.load import load_finetuned, load_tokenizer
 from sdp.pruning.layers import prunable_weights
@@ -49,7 +48,7 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     set_seed(recipe.seed)
     model = load_finetuned(source, device)
     masked = MaskedWeights(prunable_weights(model))
-    dev = DevMetric(model, tokenize_split(data.dev, tokenizer, recipe), collator, recipe)
+    dev = DevMetric(model, data.development, tokenizer, collator, recipe)
     log = train(
         TrainingRun(
             title="pruning",
@@ -74,7 +73,7 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     shutil.rmtree(target / CHECKPOINTS, ignore_errors=True)
     layers = count_zeros(load_finetuned(target), masked)
     metric = recipe.task.score
-    result = {metric: score(metric, data.dev.labels, dev.logits()), "encoder_sparsity": sparsity_of(masked.masks)}
+    result = {metric: dev(), "encoder_sparsity": sparsity_of(masked.masks)}
     with (target / "pruning.jsonl").open("w", encoding="utf-8") as stream:
         stream.writelines(json.dumps(record) + "\n" for record in log if "sparsity" in record)
     content = {"metric": metric, "dev": result[metric], "sparsity": result["encoder_sparsity"]}
