@@ -127,3 +127,13 @@ def sdp(*arguments: str | Path, cwd: Path, check: bool = False) -> subprocess.Co
     if check and done.returncode != 0:
         raise AssertionError(f"sdp {' '.join(map(str, arguments))} -> {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done
+
+
+def save_xlmr_tokenizer(folder: Path) -> None:
+    """XLM-R's kind of tokenizer (Unigram with metaspace) over the toy words and single letters."""
+    from transformers import XLMRobertaTokenizer
+
+    pieces = [*(f"▁{word}" for word in [*GOOD, *BAD, *FILLER]), "▁", *"abcdefghijklmnopqrstuvwxyz0123456789"]
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    vocabulary = [*((name, 0.0) for name in special), *((piece, -1.0 - 0.01 * i) for i, piece in enumerate(pieces))]
+    XLMRobertaTokenizer(vocab=vocabulary).save_pretrained(folder)

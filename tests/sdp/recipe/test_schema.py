@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from sdp.recipe import losses
 from sdp.recipe.schema import recipe_schema
 from sdp.recipe.sections import Recipe
 
 SCHEMA: dict[str, Any] = recipe_schema()
-LOSSES = ("NoLoss", "KldLoss", "CrossCorrelationLoss")
+LOSSES = [section.__name__ for section in losses.LOSSES.values()]
 
 
 def definitions() -> list[tuple[str, dict[str, Any]]]:
@@ -53,7 +54,8 @@ def test_it_is_json_and_has_the_limits() -> None:
     assert json.loads(json.dumps(SCHEMA)) == SCHEMA
     sparsity = SCHEMA["$defs"]["PruneSection"]["properties"]["sparsity"]
     assert (sparsity["minimum"], sparsity["exclusiveMaximum"], sparsity["default"]) == (0, 1, 0.9)
-    assert SCHEMA["$defs"]["TaskSection"]["properties"]["type"]["anyOf"][0]["enum"] == ["classification", "regression"]
+    types = SCHEMA["$defs"]["TaskSection"]["properties"]["type"]["anyOf"][0]["enum"]
+    assert types == ["classification", "regression", "tagging", "ranking"]
 
 
 def test_the_recipes_default_is_not_changed_by_it() -> None:
