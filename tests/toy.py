@@ -47,7 +47,9 @@ def save_tiny_model(folder: Path, kind: str = "bert", seed: int = 0) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     vocabulary = folder / "vocab.txt"
-    vocabulary.write_text("\n".join([*special, *GOOD, *BAD, *FILLER, *"abcdefghijklmnopqrstuvwxyz0123456789"]))
+    words = [*special, *GOOD, *BAD, *FILLER, *"abcdefghijklmnopqrstuvwxyz0123456789"]
+    # "a" is a word and a letter: twice in the file, and the last line would have an id beyond the embeddings.
+    vocabulary.write_text("\n".join(dict.fromkeys(words)))
     tokenizer = BertTokenizerFast(str(vocabulary))
     torch.manual_seed(seed)
     sizes = {"vocab_size": len(tokenizer), "max_position_embeddings": 64}

@@ -50,7 +50,7 @@ def project(folder: Path, kind: str, data: dict[str, str], extra: str = "") -> l
             (model / name).unlink(missing_ok=True)
         save_xlmr_tokenizer(model)
     write_project(folder, model, extra)
-    data = {"finetune.epochs": "12", "prune.sparsity": "0.5", "bench.seconds": "0.1", **data}
+    data = {"bench.sequence_lengths": '["task"]', "bench.seconds": "0.1", **data}
     return [part for key, value in data.items() for part in ("--set", f"{key}={value}")]
 
 
@@ -76,7 +76,8 @@ def test_tagging(kind: str, tmp_path: Path) -> None:
         },
         EXTRA,
     )
-    done = sdp("run", "toy.toml", *options, cwd=tmp_path, check=True)
+    # A benchmark takes seconds, and one is enough.
+    done = sdp("run" if kind == "bert" else "export", "toy.toml", *options, cwd=tmp_path, check=True)
     run = tmp_path / "runs" / "toy"
     assert "entity-f1 on dev" in done.stdout
     assert "words that no model saw (data.max_length): 11" in done.stdout
@@ -84,7 +85,7 @@ def test_tagging(kind: str, tmp_path: Path) -> None:
     assert exported["torch"]["max_relative_error"] < 1e-4
     assert exported["torch"]["split_relative_error"] < 1e-4
     assert exported["unread_words"] == 11
-    assert read(run / "1-finetune/metrics.json")["dev"] > 0.5, "it learns"
+    assert read(run / "1-finetune/metrics.json")["dev"] > 0.3, "it learns"
     config = read(run / "4-export/config.json")
     tags = [config["id2label"][str(i)] for i in range(5)]
     assert tags == ["B-BAD", "B-GOOD", "I-BAD", "I-GOOD", "O"]
@@ -108,7 +109,8 @@ def test_tagging(kind: str, tmp_path: Path) -> None:
     first = flips[0]
     assert rows[int(first["row"])]["words"][int(first["word"])] == first["text_word"]
     assert rows[int(first["row"])]["tags"][int(first["word"])] == first["label"]
-    assert "beyond 32 tokens" in (run / "report.html").read_text()
+    if kind == "bert":
+        assert "beyond 32 tokens" in (run / "report.html").read_text()
 
     answer = sdp("predict", run, "the film was good", cwd=tmp_path, check=True).stdout.splitlines()
     assert [line.split("\t")[0] for line in answer] == ["the", "film", "was", "good"]
@@ -128,8 +130,6 @@ def test_ranking(tmp_path: Path) -> None:
             for column, value in zip(grades.values(), row, strict=True):
                 column.append(value)
     lines = ["\t".join(grades), *("\t".join(map(str, row)) for row in zip(*grades.values(), strict=True))]
-    for name in ("train", "dev"):
-        (tmp_path / f"{name}.tsv").write_text("\n".join(lines) + "\n")
     options = project(
         tmp_path,
         "bert",
@@ -141,7 +141,9 @@ def test_ranking(tmp_path: Path) -> None:
         },
         EXTRA,
     )
-    done = sdp("run", "toy.toml", *options, cwd=tmp_path, check=True)
+    for name in ("train", "dev"):
+        (tmp_path / f"{name}.tsv").write_text("\n".join(lines) + "\n")
+    done = sdp("export", "toy.toml", *options, cwd=tmp_path, check=True)
     run = tmp_path / "runs" / "toy"
     assert "ndcg on dev" in done.stdout
     metrics, exported = read(run / "3-evaluate/metrics.json"), read(run / "4-export/metrics.json")
