@@ -33,6 +33,8 @@ def read_hub_columns(
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         hint = "Check data.dataset, data.config and the split; offline, give a local folder in hub form or plain files."
+        if "scripts are no longer supported" in reason:
+            hint = 'Give a copy as parquet: data.dataset = ..., or often data.revision = "refs/convert/parquet".'
         raise DataError(f"the data set cannot be loaded: {reason}", where=where, hint=hint) from None
     missing = [name for name in columns if name not in rows.column_names]
     if missing:
