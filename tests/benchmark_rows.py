@@ -50,7 +50,7 @@ def _sentences(task: Task, count: int, generator: random.Random) -> Rows:
 
 
 def write_hub_folder(folder: Path, task: Task, *, train: int, evaluation: int) -> None:
-    """Write a task's data set as the hub stores it: parquet files by configuration, and a README that describes them."""
+    """Write a task's data set as the hub stores it: parquet files by configuration, and a README about them."""
     languages = task.languages if "{language}" in f"{task.config}{task.dev}" else ("",)
     described = []
     for config in dict.fromkeys(task.config.replace("{language}", language) for language in languages):
