@@ -56,10 +56,10 @@ def project(folder: Path, kind: str, data: dict[str, str], extra: str = "") -> l
 
 @pytest.mark.parametrize("kind", ["bert", "xlmr"])
 def test_tagging(kind: str, tmp_path: Path) -> None:
-    for name, count, seed in (("train", 160, 1), ("dev", 40, 2)):
+    for name, count, seed in (("train", 160, 1), ("dev.en", 20, 2), ("dev.de", 20, 3)):
         generator = random.Random(seed)
         rows = [sentence(generator) for _ in range(count)]
-        if name == "dev":
+        if name == "dev.de":
             # Longer than data.max_length: its last words are never read.
             rows.append({"words": ["film"] * 40 + ["good"], "tags": ["O"] * 40 + ["B-GOOD"]})
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -69,7 +69,8 @@ def test_tagging(kind: str, tmp_path: Path) -> None:
         {
             "task.type": '"tagging"',
             "data.train": '"train.jsonl"',
-            "data.dev": '"dev.jsonl"',
+            "data.dev": '"dev.{language}.jsonl"',
+            "task.eval_languages": '["en", "de"]',
             "data.text": '["words"]',
             "data.label": '"tags"',
             "data.max_length": "32",
@@ -80,6 +81,7 @@ def test_tagging(kind: str, tmp_path: Path) -> None:
     done = sdp("run" if kind == "bert" else "export", "toy.toml", *options, cwd=tmp_path, check=True)
     run = tmp_path / "runs" / "toy"
     assert "entity-f1 on dev" in done.stdout
+    assert "average, zero-shot" in done.stdout
     assert "words that no model saw (data.max_length): 11" in done.stdout
     exported = read(run / "4-export/metrics.json")
     assert exported["torch"]["max_relative_error"] < 1e-4
@@ -91,7 +93,8 @@ def test_tagging(kind: str, tmp_path: Path) -> None:
     assert tags == ["B-BAD", "B-GOOD", "I-BAD", "I-GOOD", "O"]
 
     # The score, from the stored logits, by seqeval.
-    rows = [json.loads(line) for line in (tmp_path / "dev.jsonl").read_text().splitlines()]
+    files = {part: (tmp_path / f"dev.{part}.jsonl").read_text().splitlines() for part in ("en", "de")}
+    rows = [json.loads(line) for lines in files.values() for line in lines]
     logits = load_file(run / "3-evaluate/predictions.safetensors")
     metrics = read(run / "3-evaluate/metrics.json")
     for model in ("dense", "pruned"):
@@ -100,8 +103,14 @@ def test_tagging(kind: str, tmp_path: Path) -> None:
         flat = ["O" if nothing else tags[i] for nothing, i in zip(unread, logits[model].argmax(1), strict=True)]
         ends = np.cumsum([len(row["words"]) for row in rows])
         said = [flat[end - len(row["words"]) : end] for row, end in zip(rows, ends, strict=True)]
-        expected = f1_score([row["tags"] for row in rows], said)
-        assert metrics["models"][model]["value"] == pytest.approx(expected)
+        truth, cut = [row["tags"] for row in rows], len(files["en"])
+        scores = [f1_score(truth[:cut], said[:cut]), f1_score(truth[cut:], said[cut:])]
+        assert [metrics["parts"][part]["models"][model]["value"] for part in ("en", "de")] == pytest.approx(scores)
+        assert metrics["models"][model]["value"] == pytest.approx(np.mean(scores))
+        assert metrics["averages"]["zero-shot"]["models"][model]["value"] == pytest.approx(scores[1])
+    # Choices are made on the language that was trained on.
+    pruned = metrics["parts"]["en"]["models"]["pruned"]["value"]
+    assert read(run / "2-prune/metrics.json")["dev"] == pytest.approx(pruned)
 
     with (run / "3-evaluate/flips.csv").open(encoding="utf-8", newline="") as stream:
         flips = list(csv.DictReader(stream))
@@ -110,7 +119,9 @@ def test_tagging(kind: str, tmp_path: Path) -> None:
     assert rows[int(first["row"])]["words"][int(first["word"])] == first["text_word"]
     assert rows[int(first["row"])]["tags"][int(first["word"])] == first["label"]
     if kind == "bert":
-        assert "beyond 32 tokens" in (run / "report.html").read_text()
+        page = (run / "report.html").read_text()
+        for words in ("beyond 32 tokens", "average, zero-shot", "mean over 2 languages", "trained on\n(en)"):
+            assert words in page
 
     answer = sdp("predict", run, "the film was good", cwd=tmp_path, check=True).stdout.splitlines()
     assert [line.split("\t")[0] for line in answer] == ["the", "film", "was", "good"]

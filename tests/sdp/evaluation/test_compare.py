@@ -89,6 +89,7 @@ def test_the_score_of_parts_is_their_mean_and_the_zero_shot_average_leaves_train
     )
     assert list(record["parts"]) == ["en", "de", "sw"]
     assert record["models"]["pruned"]["value"] == pytest.approx((1 + 0.75 + 0.25) / 3)
+    assert record["mean_over"] == "3 languages"
     zero = record["averages"]["zero-shot"]
     assert zero["over"] == ["de", "sw"]
     assert zero["drop"]["value"] == pytest.approx((0.25 + 0.75) / 2)

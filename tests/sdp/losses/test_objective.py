@@ -93,3 +93,34 @@ def test_regression_uses_squared_errors_throughout() -> None:
 def test_what_an_objective_needs(losses: tuple, teacher: bool, hidden: bool, live: bool) -> None:
     objective = Objective("classification", losses)
     assert (objective.needs_teacher, objective.needs_hidden, objective.needs_live_teacher) == (teacher, hidden, live)
+
+
+def test_tagging_is_the_mean_over_labelled_tokens() -> None:
+    generator = torch.Generator().manual_seed(3)
+    logits, labels = (
+        torch.randn(2, 4, 3, generator=generator),
+        torch.tensor([[-100, 0, 2, -100], [-100, 1, -100, -100]]),
+    )
+    rows = [-torch.log_softmax(logits[b, t], 0)[labels[b, t]] for b in range(2) for t in range(4) if labels[b, t] >= 0]
+    assert torch.allclose(task_loss(logits, labels, "tagging"), torch.stack(rows).mean())
+    assert task_loss(logits, torch.full((2, 4), -100), "tagging") == 0, "a batch without a label teaches nothing"
+
+
+def test_soft_labels_of_tagging_leave_out_what_is_not_labelled() -> None:
+    generator = torch.Generator().manual_seed(4)
+    student, teacher = (torch.randn(2, 3, 3, generator=generator) for _ in range(2))
+    labels = torch.tensor([[-100, 0, 2], [1, -100, -100]])
+    mask = torch.ones(2, 3, dtype=torch.int64)
+    spoilt = teacher.clone()
+    spoilt[labels == -100] += 100 * torch.randn(3, 3, generator=generator)
+    losses = [
+        Objective("tagging", (KLD,))(NetworkOutput(student), labels, mask, NetworkOutput(said))[0]
+        for said in (teacher, spoilt)
+    ]
+    assert torch.equal(losses[0], losses[1])
+    expected = kld_loss(student[labels != -100], teacher[labels != -100], KLD.temperature)
+    assert torch.allclose(losses[0], 0.7 * task_loss(student, labels, "tagging") + 0.3 * expected)
+
+
+def test_ranking_learns_the_relevance() -> None:
+    assert task_loss(torch.tensor([[1.0], [4.0]]), torch.tensor([0.0, 2.0]), "ranking") == (1 + 4) / 2

@@ -99,14 +99,15 @@ def compare(
     Returns:
         the record that evaluate's and export's metrics.json hold: "models", "drop" (first - second; positive is a
         loss), "test", "flips", the same for other metrics in "also" and for each part in "parts" (empty where the rows
-        have none), and in "averages" that over "all" parts, which is the score itself, and over the "zero-shot" ones.
+        have none), and in "averages" that over "all" parts, which is the score itself ("mean_over" says of what), and
+        over the "zero-shot" ones.
     """
     names, metrics = (first[0], second[0]), (metric, *also)
     predicted = {m: [predictions(m, first[1]), predictions(m, second[1])] for m in metrics}
     parts = _parts(split, predicted, resamples, seed)
     scored = {name: {m: rows.scored(m) for m in metrics} for name, rows in parts.items()}
     named = {name: rows.to_json(scored[name], metric, names) for name, rows in parts.items()}
-    whole = {"split": split.name, "metric": metric, "rows": len(split)}
+    whole = {"split": split.name, "metric": metric, "rows": len(split), "mean_over": None}
     if list(parts) == [""]:
         return {**whole, **named[""], "part": None, "parts": {}, "averages": {}}
     groups = {"all": list(parts)}
@@ -123,6 +124,7 @@ def compare(
     overall = {key: value for key, value in averages["all"].items() if key != "over"}
     flips = [record["flips"] for record in named.values()]
     total = {"flips": None if None in flips else sum(flips)}
+    whole["mean_over"] = f"{len(parts)} {part or 'part'}s"
     return {**whole, **overall, **total, "part": part, "parts": named, "averages": averages}
 
 
