@@ -47,7 +47,9 @@ def save_tiny_model(folder: Path, kind: str = "bert", seed: int = 0) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     vocabulary = folder / "vocab.txt"
-    vocabulary.write_text("\n".join([*special, *GOOD, *BAD, *FILLER, *"abcdefghijklmnopqrstuvwxyz0123456789"]))
+    words = [*special, *GOOD, *BAD, *FILLER, *"abcdefghijklmnopqrstuvwxyz0123456789"]
+    # "a" is a word and a letter: twice in the file, and the last line would have an id beyond the embeddings.
+    vocabulary.write_text("\n".join(dict.fromkeys(words)))
     tokenizer = BertTokenizerFast(str(vocabulary))
     torch.manual_seed(seed)
     sizes = {"vocab_size": len(tokenizer), "max_position_embeddings": 64}
@@ -127,3 +129,13 @@ def sdp(*arguments: str | Path, cwd: Path, check: bool = False) -> subprocess.Co
     if check and done.returncode != 0:
         raise AssertionError(f"sdp {' '.join(map(str, arguments))} -> {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done
+
+
+def save_xlmr_tokenizer(folder: Path) -> None:
+    """XLM-R's kind of tokenizer (Unigram with metaspace) over the toy words and single letters."""
+    from transformers import XLMRobertaTokenizer
+
+    pieces = [*(f"▁{word}" for word in [*GOOD, *BAD, *FILLER]), "▁", *"abcdefghijklmnopqrstuvwxyz0123456789"]
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    vocabulary = [*((name, 0.0) for name in special), *((piece, -1.0 - 0.01 * i) for i, piece in enumerate(pieces))]
+    XLMRobertaTokenizer(vocab=vocabulary).save_pretrained(folder)

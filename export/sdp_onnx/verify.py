@@ -60,6 +60,9 @@ def verify_logits(
 ) -> Agreement:
     """Run a file on batches of (inputs by name [batch, sequence], expected logits) and compare its first output.
 
+    Logits of tokens, [batch, sequence, labels], are compared where attention_mask is 1: what a model says about padding
+    means nothing.
+
     Raises:
         VerificationError: a batch differs by more than `tolerance` (see `relative_error`), or there is no batch.
         ModelFileError, ProviderError: the session cannot be created.
@@ -67,9 +70,13 @@ def verify_logits(
     session = create_session(model, provider=provider)
     output = session.get_outputs()[0].name
     errors: list[tuple[float, tuple[int, ...], int]] = []
-    for inputs, expected in batches:
+    for inputs, logits in batches:
+        expected = logits
         leading = inputs.get("input_ids", next(iter(inputs.values())))
         actual = np.asarray(session.run([output], inputs)[0])
+        real = inputs.get("attention_mask")
+        if real is not None and expected.ndim == 3 and expected.shape == actual.shape:
+            expected, actual = expected[real == 1], actual[real == 1]
         errors.append((relative_error(expected, actual), leading.shape, leading.shape[0]))
     if not errors:
         raise VerificationError("no batch was compared", where=str(model), hint="Give at least one batch of inputs.")

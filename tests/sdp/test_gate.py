@@ -12,6 +12,7 @@ from sdp.recipe.sections import GateSection
 EXPORTED = {
     "metric": "accuracy",
     "split": "test",
+    "mean_over": None,
     "models": {"exported": {"value": 0.80, "low": 0.78, "high": 0.82}},
     "drop": {"value": 0.03, "low": 0.01, "high": 0.05},
 }
@@ -64,6 +65,13 @@ def test_a_threshold_inside_the_interval_is_inconclusive(bound: str, threshold: 
 )
 def test_every_check(settings: dict[str, float], outcomes: list[str]) -> None:
     assert [check.outcome for check in judge(GateSection(**settings), EXPORTED, BENCH)] == outcomes
+
+
+def test_a_mean_over_languages_is_said_to_be_one() -> None:
+    settings = GateSection(max_metric_drop=0.05, min_metric=0.75)
+    for over, words in ((None, "on test"), ("15 languages", "on test, mean over 15 languages")):
+        assert all(words in check.subject for check in judge(settings, {**EXPORTED, "mean_over": over}, BENCH))
+    assert "mean over" not in judge(settings, EXPORTED, BENCH)[0].subject
 
 
 def test_one_failure_fails_and_one_doubt_leaves_it_open() -> None:

@@ -10,8 +10,10 @@ import onnx
 import pytest
 import torch
 from onnx import numpy_helper
+from transformers import BertConfig, BertForTokenClassification
 
 from sdp_onnx.errors import VerificationError
+from sdp_onnx.torch_export import export_torch
 from sdp_onnx.verify import relative_error, verify_logits
 
 
@@ -75,3 +77,23 @@ def test_the_worst_batch_is_named(spoil: Callable[[Any], Any], bert_file: Path, 
 def test_nothing_compared_is_no_agreement(bert_file: Path) -> None:
     with pytest.raises(VerificationError, match="no batch"):
         verify_logits(bert_file, [], tolerance=1.0)
+
+
+def test_what_is_said_about_padding_does_not_count(
+    tmp_path: Path, make_batch: Callable[..., Any], run_torch: Callable[..., Any], input_names: dict[str, Any]
+) -> None:
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 64}
+    tagger = BertForTokenClassification(BertConfig(**sizes, vocab_size=120, num_labels=3)).eval()
+    export_torch(tagger, tmp_path / "m.onnx", input_names=input_names["bert"])
+    feed = make_batch(input_names["bert"], 3, 12)
+    logits, padding = run_torch(tagger, feed), feed["attention_mask"] == 0
+    assert logits.shape == (3, 12, 3)
+    assert padding.any()
+    at_padding = np.where(padding[..., None], logits + 9, logits)
+    assert verify_logits(tmp_path / "m.onnx", [(feed, at_padding)], tolerance=1e-5).rows == 3
+    at_a_token = logits.copy()
+    at_a_token[0, 3, 1] += 0.5
+    with pytest.raises(VerificationError, match="differ"):
+        verify_logits(tmp_path / "m.onnx", [(feed, at_a_token)], tolerance=1e-3)
+    with pytest.raises(VerificationError):
+        verify_logits(tmp_path / "m.onnx", [(feed, logits[:, :5])], tolerance=1e-3)

@@ -134,12 +134,12 @@ def bring_up_to_date(selected: Selected, until: str, *, as_json: bool, quiet: bo
 def print_summary(selected: Selected) -> None:
     """Print the table and the lines below it."""
     from sdp.console import result_console
-    from sdp.summary import summary_lines, summary_table
+    from sdp.summary import parts_table, summary_lines, summary_table
 
     console = result_console()
-    table = summary_table(selected.run, selected.recipe.name)
-    if table is not None:
-        console.print(table)
+    for table in (summary_table(selected.run, selected.recipe.name), parts_table(selected.run)):
+        if table is not None:
+            console.print(table)
     for line in summary_lines(selected.run):
         console.print(line, markup=False)
 
@@ -307,20 +307,36 @@ def schema_command() -> None:
 @app.command("predict")
 def predict_command(
     run: Annotated[Path, typer.Argument(help="A run folder whose export is done, or an exported folder.")],
-    texts: Annotated[list[str], typer.Argument(help="The text; two for a pair task.")],
+    texts: Annotated[
+        list[str], typer.Argument(help="The text, one for each text column of the task; for tagging a sentence.")
+    ],
     as_json: Json = False,
 ) -> None:
-    """Answer with label and probability, from the exported file alone."""
+    """Answer with label and probability, from the exported file alone; a tagger answers with a line for each word."""
     with told():
         from sdp.predict import Predictor, exported_folder
 
-        answer = Predictor(exported_folder(run))(*texts)
+        predictor = Predictor(exported_folder(run))
+        if predictor.type == "tagging":
+            print_tags(predictor.words([word for text in texts for word in text.split()]), as_json=as_json)
+            return
+        answer = predictor(*texts)
         if as_json:
             typer.echo(json.dumps(asdict(answer), ensure_ascii=False))
         elif answer.score is not None:
             typer.echo(f"{answer.score:.4f}")
         else:
             typer.echo(f"{answer.label} {answer.probability:.4f}")
+
+
+def print_tags(said: list[tuple[str, Any]], *, as_json: bool) -> None:
+    """Print a tagger's answers: word, tag and probability, one line a word; "-" where the model said nothing."""
+    if as_json:
+        records = [{"word": word, **(asdict(answer) if answer else {})} for word, answer in said]
+        typer.echo(json.dumps(records, ensure_ascii=False))
+        return
+    for word, answer in said:
+        typer.echo(f"{word}\t{answer.label}\t{answer.probability:.4f}" if answer else f"{word}\t-\t-")
 
 
 @app.command("inspect")

@@ -79,7 +79,7 @@ def judge(settings: GateSection, exported: dict[str, Any], bench: dict[str, Any]
         one check for each threshold that is set; for the speed-up one for each case of the benchmark.
     """
     checks = []
-    metric, split = exported["metric"], exported["split"]
+    metric, split = exported["metric"], measured_on(exported)
     if settings.min_metric is not None:
         value = exported["models"]["exported"]
         checks.append(
@@ -99,6 +99,11 @@ def judge(settings: GateSection, exported: dict[str, Any], bench: dict[str, Any]
             subject = f"speed-up at {case['case']}, {case['threads']} threads"
             checks.append(judge_bound("min_speedup", "min", settings.min_speedup, case["speedup"], subject))
     return checks
+
+
+def measured_on(record: dict[str, Any]) -> str:
+    """The split that a metrics.json is about, in words, and what its score is the mean over, if anything."""
+    return f"{record['split']}, mean over {record['mean_over']}" if record["mean_over"] else str(record["split"])
 
 
 def verdict(checks: Sequence[Check]) -> Outcome:

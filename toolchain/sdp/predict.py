@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from sdp.errors import RunError, UsageError
 from sdp.run_folder import read_json
+from sdp.tasks import ProblemType
 from sdp_onnx.session import create_session
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model says about one input.
+    """What the model says about one input, or about one word of it.
 
     Attributes:
-        label: the likeliest class; None for regression.
-        probability: of that class; None for regression.
-        score: the predicted value of a regression; None for classification.
-        probabilities: of every class by name; empty for regression.
+        label: the likeliest class; None for regression and ranking.
+        probability: of that class; None for regression and ranking.
+        score: the predicted value of a regression or ranking; None for classes.
+        probabilities: of every class by name; empty for regression and ranking.
     """
 
     label: str | None
@@ -64,29 +66,58 @@ class Predictor:
             raise RunError(f"tokenizer.json cannot be read: {error}", where=str(folder)) from None
         self._tokenizer.enable_truncation(int(manifest["max_length"]))
         self._tokenizer.no_padding()
-        self._pair = len(manifest["recipe"]["data"].get("text") or ["text"]) == 2
-        self._regression = manifest["problem_type"] == "regression"
+        self._columns = int(manifest["text_columns"])
+        self.type: ProblemType = manifest["problem_type"]
         self._labels = [config["id2label"][str(index)] for index in range(len(config["id2label"]))]
         self._session: Any = create_session(folder / "model.onnx")
 
     def __call__(self, *texts: str) -> Answer:
-        """Predict for one input: one text, or two for a pair task.
+        """Predict for one input: one text, or as many as the task has columns of text.
 
         Raises:
-            UsageError: the number of texts is not what the task takes.
+            UsageError: the number of texts is not what the task takes, or it is one of words.
         """
-        expected = 2 if self._pair else 1
-        if len(texts) != expected:
-            raise UsageError(f"this model takes {expected} text{'s' if self._pair else ''}, not {len(texts)}")
-        encoding = self._tokenizer.encode(texts[0], texts[1] if self._pair else None)
+        if self.type == "tagging":
+            raise UsageError("this model answers word by word; ask with words()")
+        if len(texts) != self._columns:
+            raise UsageError(f"this model takes {self._columns} text{'s' * (self._columns > 1)}, not {len(texts)}")
+        # As in training: columns after the second stand behind it.
+        second = " ".join(texts[1:]) if len(texts) > 1 else None
+        return self._answer(self._logits(self._tokenizer.encode(texts[0], second))[0])
+
+    def words(self, sentence: Sequence[str]) -> list[tuple[str, Answer | None]]:
+        """Tag the words of a sentence.
+
+        Returns:
+            each word with what the model says; None for a word beyond the length limit or without a token.
+
+        Raises:
+            UsageError: the model is none that tags words.
+        """
+        if self.type != "tagging":
+            raise UsageError(f"this model does not tag words: its task is {self.type}")
+        encoding = self._tokenizer.encode(list(sentence), is_pretokenized=True)
+        logits = self._logits(encoding)[0]
+        said: dict[int, Answer] = {}
+        for token, word in enumerate(encoding.word_ids):
+            if word is not None and word not in said:
+                said[word] = self._answer(logits[token])
+        return [(word, said.get(place)) for place, word in enumerate(sentence)]
+
+    def _logits(self, encoding: Encoding) -> NDArray[np.float32]:
+        """The model's logits, [1, C] or for tagging [1, L, C]."""
         known = {
             "input_ids": encoding.ids,
             "attention_mask": encoding.attention_mask,
             "token_type_ids": encoding.type_ids,
         }
         inputs = {value.name: np.array([known[value.name]], dtype=np.int64) for value in self._session.get_inputs()}
-        logits: NDArray[np.float32] = self._session.run(None, inputs)[0][0]
-        if self._regression:
+        logits: NDArray[np.float32] = self._session.run(None, inputs)[0]
+        return logits
+
+    def _answer(self, logits: NDArray[np.float32]) -> Answer:
+        """What logits [C] say."""
+        if self.type in ("regression", "ranking"):
             return Answer(None, None, float(logits[0]), {})
         shifted = np.exp(logits.astype(np.float64) - logits.max())
         probabilities = shifted / shifted.sum()

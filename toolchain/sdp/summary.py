@@ -58,6 +58,8 @@ def _model_column(results: dict[str, Any], model: str, role: str | None) -> dict
         "  95 % interval": f"{value['low']:.3f} to {value['high']:.3f}",
     }
     column["  against dense"] = "" if model == "dense" else f"{0.0 - round(source['drop']['value'], 3):+.3f}"
+    for name, other in source["also"].items():
+        column[f"{name} on {evaluate['split']}"] = f"{other['models'][model]['value']:.3f}"
     if "prune" in results:
         column["encoder zeros"] = f"{results['prune']['sparsity'] if model != 'dense' else 0:.1%}"
     bench = results.get("bench")
@@ -67,6 +69,30 @@ def _model_column(results: dict[str, Any], model: str, role: str | None) -> dict
         for case in bench["cases"]:
             column[f"p50, {case['case']}, {case['threads']} threads"] = f"{case[role]['p50_ms']:.2f} ms"
     return column
+
+
+def parts_table(run: RunFolder) -> Table | None:
+    """Languages or subsets, one row each, and their averages: what pruning cost where; None where there are none."""
+    evaluate = run_results(run).get("evaluate")
+    if evaluate is None or not evaluate["parts"]:
+        return None
+    table = Table(title=f"{evaluate['metric']} on {evaluate['split']}, dense against pruned", title_justify="left")
+    table.add_column(evaluate["part"])
+    for header in ("rows", "dense", "pruned", "lost", "95 % interval", "p"):
+        table.add_column(header, justify="right")
+    for name, part in evaluate["parts"].items():
+        table.add_row(name, f"{part['rows']:,}", *_lost(part))
+    table.add_section()
+    for name, average in evaluate["averages"].items():
+        table.add_row(f"average, {name}", "", *_lost(average))
+    return table
+
+
+def _lost(record: dict[str, Any]) -> list[str]:
+    values = [f"{record['models'][model]['value']:.3f}" for model in ("dense", "pruned")]
+    drop = record["drop"]
+    spread = f"{drop['low']:.3f} to {drop['high']:.3f}"
+    return [*values, f"{drop['value']:.3f}", spread, f"{record['test']['p']:.3g}"]
 
 
 def summary_lines(run: RunFolder) -> list[str]:
@@ -81,11 +107,14 @@ def summary_lines(run: RunFolder) -> list[str]:
         test, flips = results["evaluate"]["test"], results["evaluate"]["flips"]
         changed = f"; {flips} of {results['evaluate']['rows']} predictions changed" if flips is not None else ""
         lines.append(f"dense against pruned: {test['name']} p = {test['p']:.3g}{changed}")
+        if results["evaluate"]["unread_words"]:
+            lines.append(f"words that no model saw (data.max_length): {results['evaluate']['unread_words']}")
     if "export" in results:
         torch = results["export"]["torch"]
+        equal = torch["same_predictions"]
         lines.append(
-            f"exported file against torch: largest difference {torch['max_relative_error']:.1e} of the largest logit, "
-            f"{torch['same_predictions']:.1%} of predictions equal"
+            f"exported file against torch: largest difference {torch['max_relative_error']:.1e} of the largest logit"
+            + (f", {equal:.1%} of predictions equal" if equal is not None else "")
         )
     if "bench" in results:
         for case in results["bench"]["cases"]:

@@ -1,7 +1,10 @@
-"""The benchmark tasks that sdp knows: a literal table, one row a task.
+"""The benchmark tasks that sdp knows: a literal table, one entry a task: the 8 of GLUE and the 8 of XGLUE.
 
 A recipe names one with `task.name`; anything else in `[data]` overrides what stands here, so the same task can be read
 from the hub, from a folder of the same form, or from plain files.
+
+GLUE: arXiv 1804.07461. XGLUE: arXiv 2004.01401; its XNLI and PAWS-X are read from the data sets they were taken from,
+which have more languages (PAWS-X: 7, not 4).
 """
 
 from __future__ import annotations
@@ -10,39 +13,250 @@ import difflib
 from dataclasses import dataclass
 from typing import Literal
 
+ProblemType = Literal["classification", "regression", "tagging", "ranking"]
+MetricName = Literal["accuracy", "f1", "macro-f1", "matthews", "pearson", "spearman", "entity-f1", "ndcg"]
+
+GLUE = "nyu-mll/glue"
+XGLUE = "microsoft/xglue"
+INFERENCE = ("entailment", "neutral", "contradiction")
 XNLI_LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
+PAWSX_LANGUAGES = ("de", "en", "es", "fr", "ja", "ko", "zh")
+NER_TAGS = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC", "B-MISC", "I-MISC")
+# The universal part-of-speech tags of Universal Dependencies, in the data set's order.
+POS_TAGS = (
+    *("ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM", "PART", "PRON", "PROPN", "PUNCT", "SCONJ"),
+    *("SYM", "VERB", "X"),
+)
+POS_LANGUAGES = (
+    *("ar", "bg", "de", "el", "en", "es", "fr", "hi", "it", "nl", "pl", "pt", "ru", "th", "tr", "ur", "vi", "zh"),
+)
+NEWS_CATEGORIES = (
+    *("foodanddrink", "sports", "travel", "finance", "lifestyle", "news", "entertainment", "health", "video", "autos"),
+)
 
 
 @dataclass(frozen=True)
 class Task:
-    """Where a benchmark task is found on the hub, its columns, its score and its languages."""
+    """Where a benchmark task is found on the hub, its columns, its scores and its languages.
+
+    Attributes:
+        name: what a recipe calls it.
+        type: the kind of problem.
+        metrics: the official ones; the first is the recipe's score, the others are reported beside it.
+        dataset, config: on the hub; the configuration may hold "{language}".
+        text: the text columns; all after the first are joined and form the second half of a pair.
+        label: the label column.
+        labels: the classes in the order of their ids, or the grades of a ranking from 0 up; empty for regression.
+        train, dev, test: names of splits; dev and test may hold "{language}" or "{subset}".
+        languages: those of the evaluation splits.
+        subsets: what "{subset}" stands for: the first is the one that choices are made on.
+        group: ranking: the column whose equal values form one list.
+    """
 
     name: str
-    type: Literal["classification", "regression"]
-    metric: Literal["accuracy", "f1", "matthews", "pearson"]
+    type: ProblemType
+    metrics: tuple[MetricName, ...]
     dataset: str
-    config: str | None
+    config: str
     text: tuple[str, ...]
     label: str
+    labels: tuple[str, ...]
     train: str = "train"
     dev: str = "validation"
     test: str | None = None
     languages: tuple[str, ...] = ("en",)
+    subsets: tuple[str, ...] = ()
+    group: str | None = None
 
 
 # GLUE's own test sets have no public labels, so its tasks have no test split here.
 _TASKS = (
-    Task("sst2", "classification", "accuracy", "nyu-mll/glue", "sst2", ("sentence",), "label"),
+    Task(
+        name="cola",
+        type="classification",
+        metrics=("matthews",),
+        dataset=GLUE,
+        config="cola",
+        text=("sentence",),
+        label="label",
+        labels=("unacceptable", "acceptable"),
+    ),
+    Task(
+        name="sst2",
+        type="classification",
+        metrics=("accuracy",),
+        dataset=GLUE,
+        config="sst2",
+        text=("sentence",),
+        label="label",
+        labels=("negative", "positive"),
+    ),
+    Task(
+        name="mrpc",
+        type="classification",
+        metrics=("f1", "accuracy"),
+        dataset=GLUE,
+        config="mrpc",
+        text=("sentence1", "sentence2"),
+        label="label",
+        labels=("not_equivalent", "equivalent"),
+    ),
+    Task(
+        name="stsb",
+        type="regression",
+        metrics=("pearson", "spearman"),
+        dataset=GLUE,
+        config="stsb",
+        text=("sentence1", "sentence2"),
+        label="label",
+        labels=(),
+    ),
+    Task(
+        name="qqp",
+        type="classification",
+        metrics=("f1", "accuracy"),
+        dataset=GLUE,
+        config="qqp",
+        text=("question1", "question2"),
+        label="label",
+        labels=("not_duplicate", "duplicate"),
+    ),
+    Task(
+        name="mnli",
+        type="classification",
+        metrics=("accuracy",),
+        dataset=GLUE,
+        config="mnli",
+        text=("premise", "hypothesis"),
+        label="label",
+        labels=INFERENCE,
+        dev="validation_{subset}",
+        # Genres of the training set, and genres that it has not.
+        subsets=("matched", "mismatched"),
+    ),
+    Task(
+        name="qnli",
+        type="classification",
+        metrics=("accuracy",),
+        dataset=GLUE,
+        config="qnli",
+        text=("question", "sentence"),
+        label="label",
+        labels=("entailment", "not_entailment"),
+    ),
+    Task(
+        name="rte",
+        type="classification",
+        metrics=("accuracy",),
+        dataset=GLUE,
+        config="rte",
+        text=("sentence1", "sentence2"),
+        label="label",
+        labels=("entailment", "not_entailment"),
+    ),
     Task(
         name="xnli",
         type="classification",
-        metric="accuracy",
+        metrics=("accuracy",),
         dataset="facebook/xnli",
         config="{language}",
         text=("premise", "hypothesis"),
         label="label",
+        labels=INFERENCE,
         test="test",
         languages=XNLI_LANGUAGES,
+    ),
+    Task(
+        name="pawsx",
+        type="classification",
+        metrics=("accuracy",),
+        dataset="google-research-datasets/paws-x",
+        config="{language}",
+        text=("sentence1", "sentence2"),
+        label="label",
+        labels=("0", "1"),
+        test="test",
+        languages=PAWSX_LANGUAGES,
+    ),
+    Task(
+        name="nc",
+        type="classification",
+        metrics=("accuracy",),
+        dataset=XGLUE,
+        config="nc",
+        text=("news_title", "news_body"),
+        label="news_category",
+        labels=NEWS_CATEGORIES,
+        dev="validation.{language}",
+        test="test.{language}",
+        languages=("de", "en", "es", "fr", "ru"),
+    ),
+    Task(
+        name="ner",
+        type="tagging",
+        metrics=("entity-f1",),
+        dataset=XGLUE,
+        config="ner",
+        text=("words",),
+        label="ner",
+        labels=NER_TAGS,
+        dev="validation.{language}",
+        test="test.{language}",
+        languages=("de", "en", "es", "nl"),
+    ),
+    Task(
+        name="pos",
+        type="tagging",
+        metrics=("accuracy",),
+        dataset=XGLUE,
+        config="pos",
+        text=("words",),
+        label="pos",
+        labels=POS_TAGS,
+        dev="validation.{language}",
+        test="test.{language}",
+        languages=POS_LANGUAGES,
+    ),
+    Task(
+        name="qam",
+        type="classification",
+        metrics=("accuracy",),
+        dataset=XGLUE,
+        config="qam",
+        text=("question", "answer"),
+        label="label",
+        labels=("False", "True"),
+        dev="validation.{language}",
+        test="test.{language}",
+        languages=("de", "en", "fr"),
+    ),
+    Task(
+        name="qadsm",
+        type="classification",
+        metrics=("accuracy",),
+        dataset=XGLUE,
+        config="qadsm",
+        text=("query", "ad_title", "ad_description"),
+        label="relevance_label",
+        labels=("Bad", "Good"),
+        dev="validation.{language}",
+        test="test.{language}",
+        languages=("de", "en", "fr"),
+    ),
+    Task(
+        name="wpr",
+        type="ranking",
+        metrics=("ndcg",),
+        dataset=XGLUE,
+        config="wpr",
+        text=("query", "web_page_title", "web_page_snippet"),
+        # Spelt so in the data set.
+        label="relavance_label",
+        labels=("Bad", "Fair", "Good", "Excellent", "Perfect"),
+        dev="validation.{language}",
+        test="test.{language}",
+        languages=("de", "en", "es", "fr", "it", "pt", "zh"),
+        group="query",
     ),
 )
 

@@ -113,8 +113,8 @@ def test_languages_are_read_one_after_the_other(tmp_path: Path) -> None:
         eval_languages=("en", "de"),
     )
     data = load_task_data(made)
-    assert data.train.languages == ("en", "en")
-    assert data.dev.languages == ("en", "en", "de", "de")
+    assert data.train.parts == ("en", "en")
+    assert data.dev.parts == ("en", "en", "de", "de")
     assert data.dev.texts[2] == ("de dev a",)
     assert count_rows(made) == {"train": 2, "dev": 4, "test": None}
 
@@ -197,4 +197,101 @@ def test_real_benchmark_files() -> None:
     xnli = {"train": str(SHARED / "xnli/train.{language}.tsv.gz"), "dev": str(SHARED / "xnli/dev.{language}.tsv.gz")}
     data = load_task_data(recipe({**xnli, "text": ("sentence1", "sentence2")}, name="xnli"))
     assert len(data.dev) == 15 * 2490
-    assert data.label_names == ("contradiction", "entailment", "neutral")
+    assert data.label_names == ("entailment", "neutral", "contradiction")
+
+
+def test_training_rows_are_drawn_once_and_smaller_draws_are_part_of_larger_ones(tmp_path: Path) -> None:
+    made = labelled(tmp_path, ["a", "b"] * 50, ["a", "b"])
+    drawn = {}
+    for seed in (0, 1):
+        for rows in (10, 30, 500):
+            data = {**made.data.model_dump(exclude_none=True), "train_rows": rows}
+            cut = recipe(data).model_copy(update={"seed": seed})
+            train = load_task_data(cut).train
+            assert len(train) == min(rows, 100) == count_rows(cut)["train"]
+            drawn[seed, rows] = [text for (text,) in train.texts]
+    assert drawn[0, 10] == drawn[1, 10]
+    assert set(drawn[0, 10]) < set(drawn[0, 30])
+    whole = [f"text {i}" for i in range(100)]
+    assert drawn[0, 500] == whole
+    assert drawn[0, 30] == [text for text in whole if text in drawn[0, 30]], "in the split's order"
+    assert drawn[0, 30] != whole[:30]
+
+
+def test_the_classes_of_a_known_task_are_its_own(tmp_path: Path) -> None:
+    for labels, ids in ((["contradiction", "entailment"], [2, 0]), (["1", "2"], [1, 2])):
+        data = load_task_data(labelled(tmp_path, labels, labels, name="xnli", eval_languages=("en",)))
+        assert data.label_names == ("entailment", "neutral", "contradiction")
+        assert data.train.labels.tolist() == ids
+    for bad in ("maybe", "3", "-1"):
+        with pytest.raises(DataError, match=r'"-?\w+" is no class of the task(.|\n)*Classes: entailment'):
+            load_task_data(labelled(tmp_path, ["entailment", bad], ["0"], name="xnli"))
+
+
+def test_training_looks_at_the_dev_rows_of_its_own_languages_alone(tmp_path: Path) -> None:
+    for language in ("en", "de", "fr"):
+        for split in ("train", "dev", "test"):
+            write_tsv(tmp_path / f"{split}.{language}.tsv", [(f"{language} {split} {k}", k) for k in "ab"])
+    names = {s: str(tmp_path / f"{s}.{{language}}.tsv") for s in ("train", "dev", "test")}
+    made = recipe(
+        {**names, "text": ("sentence",), "label": "label"},
+        type="classification",
+        train_languages=("en",),
+        eval_languages=("de", "fr"),
+    )
+    data = load_task_data(made)
+    assert data.development.parts == ("en", "en")
+    assert data.evaluation("dev").parts == ("de", "de", "fr", "fr")
+    assert data.evaluation(None).parts == ("de", "de", "fr", "fr")
+    assert (data.part, data.choices, data.evaluated) == ("language", ("en",), ("de", "fr"))
+    assert count_rows(made) == {"train": 2, "dev": 6, "test": 4}
+    assert len(data_identity(made)) == 1 + 3 + 2
+
+
+def test_subsets_are_scored_apart_and_the_first_is_looked_at(tmp_path: Path) -> None:
+    write_tsv(tmp_path / "train.tsv", [("t a", "a"), ("t b", "b")])
+    for subset in ("old", "new"):
+        write_tsv(tmp_path / f"dev_{subset}.tsv", [(f"{subset} {k}", k) for k in "ab"])
+    files = {"train": str(tmp_path / "train.tsv"), "dev": str(tmp_path / "dev_{subset}.tsv")}
+    columns = {"text": ("sentence",), "label": "label"}
+    made = recipe({**files, **columns}, type="classification", subsets=("old", "new"))
+    data = load_task_data(made)
+    assert data.development.parts == ("old", "old")
+    assert data.evaluation(None).parts == ("old", "old", "new", "new")
+    assert count_rows(made)["dev"] == 4
+    with pytest.raises(DataError, match=r"task\.subsets"):
+        load_task_data(recipe({**files, **columns}, type="classification"))
+    both = {**files, **columns, "dev": str(tmp_path / "dev_{subset}_{language}.tsv")}
+    with pytest.raises(DataError, match="not both"):
+        load_task_data(recipe(both, type="classification", subsets=("old",)))
+
+
+def ranked(folder: Path, relevances: list[Any], queries: list[str], **task: Any) -> Recipe:
+    rows = [(q, f"title {i}", f"snippet {i}", r) for i, (q, r) in enumerate(zip(queries, relevances, strict=True))]
+    frame = pd.DataFrame(rows, columns=["query", "web_page_title", "web_page_snippet", "relavance_label"])
+    for split in ("train", "dev"):
+        frame.to_csv(folder / f"{split}.csv", index=False)
+    files = {split: str(folder / f"{split}.csv") for split in ("train", "dev")}
+    return recipe(files, **(task or {"name": "wpr"}))
+
+
+def test_a_ranking_has_lists_and_grades(tmp_path: Path) -> None:
+    data = load_task_data(ranked(tmp_path, ["Bad", "Perfect", "2", "Fair"], ["q", "q", "r", "q"]))
+    assert data.dev.labels.tolist() == [0, 4, 2, 1]
+    assert data.dev.groups is not None
+    assert data.dev.groups.tolist() == [0, 0, 1, 0]
+    assert data.label_names == ()
+    assert data.dev.texts[0] == ("q", "title 0", "snippet 0")
+
+
+@pytest.mark.parametrize(
+    ("relevances", "message"),
+    [
+        (["Bad", "So-so"], r"row 2: the label 'So-so' is no finite number and none of Bad, Fair"),
+        (["-1", "Bad"], r"row 1: a relevance is 0 or more"),
+        (["Good", "Good"], r"nothing to rank(.|\n)*data\.group"),
+    ],
+)
+def test_relevances_that_cannot_be(relevances: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=message):
+        load_task_data(ranked(tmp_path, relevances, ["q", "q"]))

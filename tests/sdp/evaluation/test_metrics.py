@@ -5,10 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sdp.data.rows import Split
 from sdp.evaluation.metrics import predictions, score, score_predictions
 
 LABELS = np.array([1, 1, 1, 0, 0, 0, 0, 0])
 PREDICTED = np.array([1, 1, 0, 1, 0, 0, 0, 0])  # 2 true positives, 1 false positive, 1 false negative, 4 true negatives
+
+
+def rows(labels: np.ndarray) -> Split:
+    return Split("dev", (("text",),) * len(labels), labels, ("",) * len(labels))
 
 
 @pytest.mark.parametrize(
@@ -21,18 +26,18 @@ PREDICTED = np.array([1, 1, 0, 1, 0, 0, 0, 0])  # 2 true positives, 1 false posi
     ],
 )
 def test_classification(metric: str, expected: float) -> None:
-    assert score_predictions(metric, LABELS, PREDICTED) == pytest.approx(expected)
+    assert score_predictions(metric, rows(LABELS), PREDICTED) == pytest.approx(expected)
 
 
 def test_correlations() -> None:
     labels, logits = np.array([1.0, 2.0, 3.0, 4.0]), np.array([[2.0], [1.0], [4.0], [30.0]], dtype=np.float32)
-    assert score("spearman", labels, logits) == pytest.approx(1 - 6 * 2 / (4 * 15))
-    assert score("pearson", labels, logits) == pytest.approx(np.corrcoef(labels, logits[:, 0])[0, 1])
+    assert score("spearman", rows(labels), logits) == pytest.approx(1 - 6 * 2 / (4 * 15))
+    assert score("pearson", rows(labels), logits) == pytest.approx(np.corrcoef(labels, logits[:, 0])[0, 1])
 
 
 def test_a_constant_prediction_has_no_correlation() -> None:
-    assert score("pearson", np.array([1.0, 2.0]), np.array([[3.0], [3.0]], dtype=np.float32)) == 0
-    assert score_predictions("matthews", LABELS, np.zeros(8, dtype=int)) == 0
+    assert score("pearson", rows(np.array([1.0, 2.0])), np.array([[3.0], [3.0]], dtype=np.float32)) == 0
+    assert score_predictions("matthews", rows(LABELS), np.zeros(8, dtype=int)) == 0
 
 
 def test_the_largest_logit_is_the_prediction() -> None:

@@ -177,3 +177,15 @@ def test_what_an_objective_needs(kind, losses: tuple, needs: set[str]) -> None:
     objective = Objective(kind, losses, 2)
     names = ("teacher", "teacher_forward", "live_teacher", "hidden", "pooled", "weights")
     assert {name for name in names if getattr(objective, f"needs_{name}")} == needs
+
+
+def test_tagging_is_the_mean_over_labelled_tokens() -> None:
+    logits = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(3))
+    labels = torch.tensor([[-100, 0, 2, -100], [-100, 1, -100, -100]])
+    rows = [-torch.log_softmax(logits[b, t], 0)[labels[b, t]] for b in range(2) for t in range(4) if labels[b, t] >= 0]
+    assert torch.allclose(task_loss(logits, labels, "tagging"), torch.stack(rows).mean())
+    assert task_loss(logits, torch.full((2, 4), -100), "tagging") == 0, "a batch without a label teaches nothing"
+
+
+def test_ranking_learns_the_relevance() -> None:
+    assert task_loss(torch.tensor([[1.0], [4.0]]), torch.tensor([0.0, 2.0]), "ranking") == (1 + 4) / 2

@@ -28,7 +28,7 @@ def recipe(**sections: Any) -> Recipe:
 @pytest.mark.parametrize("name", sorted(TASKS))
 def test_a_known_task_brings_type_metric_and_languages(name: str) -> None:
     task = TaskSection(name=name)
-    assert (task.problem_type, task.score) == (TASKS[name].type, TASKS[name].metric)
+    assert (task.problem_type, task.score) == (TASKS[name].type, TASKS[name].metrics[0])
     assert task.languages == TASKS[name].languages
     assert recipe(task={"name": name}, data={}).data.train is None
 
@@ -41,6 +41,42 @@ def test_languages() -> None:
     assert own.languages == ("de", "fr")
     with pytest.raises(ValidationError, match="name them"):
         TaskSection(type="classification", train_languages=("de",))
+
+
+def test_the_two_metrics_of_a_task() -> None:
+    assert (TaskSection(name="mrpc").score, TaskSection(name="mrpc").also) == ("f1", ("accuracy",))
+    assert (TaskSection(name="stsb").score, TaskSection(name="stsb").also) == ("pearson", ("spearman",))
+    assert TaskSection(name="qqp", metric="accuracy").also == ("f1",)
+    assert TaskSection(type="classification", metric="f1").also == ()
+
+
+def test_subsets() -> None:
+    assert TaskSection(name="mnli").subset_names == ("matched", "mismatched")
+    assert TaskSection(name="sst2").subset_names == ()
+    assert TaskSection(type="classification", subsets=("old", "new")).subset_names == ("old", "new")
+    for bad in ((), ("a", "a"), ("",)):
+        with pytest.raises(ValidationError):
+            TaskSection(type="classification", subsets=bad)
+        with pytest.raises(ValidationError, match=r"eval_languages|at least"):
+            TaskSection(name="xnli", eval_languages=bad)
+
+
+def test_columns_fit_the_kind_of_problem() -> None:
+    with pytest.raises(ValidationError, match=r"data\.group"):
+        recipe(task={"type": "ranking"})
+    assert recipe(task={"type": "ranking"}, data={**FILES, "group": "q"}).data.group == "q"
+    with pytest.raises(ValidationError, match="forms the lists"):
+        recipe(data={**FILES, "group": "q"})
+    with pytest.raises(ValidationError, match="one column of words"):
+        recipe(task={"type": "tagging"}, data={**FILES, "text": ("a", "b")})
+
+
+def test_the_language_of_a_single_training_split_is_not_ours_to_choose() -> None:
+    with pytest.raises(ValidationError, match="English alone"):
+        recipe(task={"name": "ner", "train_languages": ("de",)}, data={})
+    assert recipe(task={"name": "xnli", "train_languages": ("de",)}, data={}).task.train_languages == ("de",)
+    own = {"train": "train.de.tsv", "dev": "dev.{language}.tsv"}
+    assert recipe(task={"name": "ner", "train_languages": ("de",)}, data=own).data.train == "train.de.tsv"
 
 
 def test_metrics_fit_their_problem() -> None:

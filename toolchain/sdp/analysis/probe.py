@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from sdp.data.batches import Collator, TokenizedSplit, length_sorted_batches
+from sdp.data.batches import IGNORED, Collator, TokenizedSplit, length_sorted_batches
 from sdp.losses.representation import represent
-
-IGNORED = -100
 
 
 @dataclass(frozen=True)

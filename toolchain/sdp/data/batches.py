@@ -1,4 +1,8 @@
-"""Tokenized rows at their real lengths, and batches padded to the longest row in them."""
+"""Tokenized rows at their real lengths, batches padded to the longest row in them, and the way back from padded logits.
+
+For tagging a word is labelled, and read off, at its first token. A word has none if it lies beyond the length limit or
+the tokenizer makes nothing of it: it is not learned from, and the model has no prediction for it (`unread`).
+"""
 
 from __future__ import annotations
 
@@ -13,28 +17,96 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from sdp.data.rows import Split
+from sdp.errors import ModelError
 
 TokenRow = dict[str, list[int]]
+IGNORED = -100
+"""The label of a token that is not scored, which torch's cross-entropy leaves out."""
+NO_TOKEN = -1
 
 
 def tokenize(split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[TokenRow]:
     """Tokenize single texts or pairs, cutting the longer text of a pair first; no padding.
 
+    The second text of a pair is that of the second column, with those of later columns behind it.
+
     Returns:
         for each row the model's inputs (input_ids, attention_mask, ...), lists of its own length.
     """
-    columns = [list(column) for column in zip(*split.texts, strict=True)]
+    columns = [list(column) for column in zip(*(segments(texts) for texts in split.texts), strict=True)]
     encoded = tokenizer(*columns, truncation="longest_first", max_length=max_length, padding=False)
     names = [name for name in encoded if name in tokenizer.model_input_names]
     return [{name: encoded[name][row] for name in names} for row in range(len(split))]
 
 
-class TokenizedSplit(Dataset[dict[str, Any]]):
-    """Rows for training and evaluation: tokens, "labels", and "index", by which stored teacher outputs are found."""
+def segments(texts: Sequence[str]) -> tuple[str, ...]:
+    """The one or two texts that a tokenizer takes, from those of one, two or more columns."""
+    return (texts[0], " ".join(texts[1:])) if len(texts) > 1 else (texts[0],)
 
-    def __init__(self, rows: Sequence[TokenRow], labels: NDArray[np.int64] | NDArray[np.float32]) -> None:
+
+def tokenize_words(
+    split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> tuple[list[TokenRow], list[NDArray[np.int64]]]:
+    """Tokenize sentences that come as words.
+
+    Returns:
+        for each row the model's inputs, and for each of its words the place of its first token, -1 where it has none.
+
+    Raises:
+        ModelError: the tokenizer cannot say which token is from which word.
+    """
+    if not tokenizer.is_fast:
+        what = "tagging needs a tokenizer that tells the word of each token, and this one is none of the fast ones"
+        raise ModelError(what, where=type(tokenizer).__name__)
+    encoded = tokenizer(
+        [list(words) for words in split.texts], is_split_into_words=True, truncation=True, max_length=max_length
+    )
+    names = [name for name in encoded if name in tokenizer.model_input_names]
+    rows = [{name: encoded[name][row] for name in names} for row in range(len(split))]
+    places = []
+    for row, words in enumerate(split.texts):
+        first = np.full(len(words), NO_TOKEN, dtype=np.int64)
+        owners = encoded.word_ids(row)
+        # Backwards, so that the first token of a word has the last say.
+        for place in range(len(owners) - 1, -1, -1):
+            if owners[place] is not None:
+                first[owners[place]] = place
+        places.append(first)
+    return rows, places
+
+
+class TokenizedSplit(Dataset[dict[str, Any]]):
+    """Rows for training and evaluation: tokens, "labels", and "index", by which stored teacher outputs are found.
+
+    For tagging, `places` holds for each row the place of each word's first token, and the labels are those of tokens.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[TokenRow],
+        labels: NDArray[np.int64] | NDArray[np.float32] | Sequence[NDArray[np.int64]],
+        places: Sequence[NDArray[np.int64]] | None = None,
+    ) -> None:
         self.rows = rows
         self.labels = labels
+        self.places = places
+
+    @classmethod
+    def of_words(cls, split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int) -> TokenizedSplit:
+        """The sentences of a tagging split, each labelled at the first token of each word."""
+        rows, places = tokenize_words(split, tokenizer, max_length)
+        labels = []
+        for row, (tokens, first) in enumerate(zip(rows, places, strict=True)):
+            token_labels = np.full(len(tokens["input_ids"]), IGNORED, dtype=np.int64)
+            read = first != NO_TOKEN
+            token_labels[first[read]] = split.labels_of(row)[read]
+            labels.append(token_labels)
+        return cls(rows, labels, places)
+
+    @property
+    def unread(self) -> int:
+        """Words without a token, which the model can say nothing about; 0 where rows are not words."""
+        return sum(int(np.sum(first == NO_TOKEN)) for first in self.places or ())
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -53,11 +125,20 @@ class Collator:
         """Make a batch.
 
         Returns:
-            the model's inputs, each int64 [B, L], "labels", int64 or float32 [B], and "index", int64 [B].
+            the model's inputs, each int64 [B, L], "labels", int64 or float32 [B] (for tagging int64 [B, L], -100 where
+            there is nothing to learn), and "index", int64 [B].
         """
         tokens = [{name: value for name, value in row.items() if name not in ("labels", "index")} for row in rows]
         batch: dict[str, Tensor] = dict(self._tokenizer.pad(tokens, padding=True, return_tensors="pt"))
-        batch["labels"] = torch.as_tensor(np.array([row["labels"] for row in rows]))
+        if np.ndim(rows[0]["labels"]):
+            labels = np.full(tuple(batch["input_ids"].shape), IGNORED, dtype=np.int64)
+            for line, row in zip(labels, rows, strict=True):
+                # The real tokens are one run, at the side that is not padded.
+                start = len(line) - len(row["labels"]) if self._tokenizer.padding_side == "left" else 0
+                line[start : start + len(row["labels"])] = row["labels"]
+            batch["labels"] = torch.from_numpy(labels)
+        else:
+            batch["labels"] = torch.as_tensor(np.array([row["labels"] for row in rows]))
         batch["index"] = torch.tensor([row["index"] for row in rows])
         return batch
 
@@ -67,3 +148,44 @@ def length_sorted_batches(rows: TokenizedSplit, batch_size: int) -> Iterator[lis
     order = sorted(range(len(rows)), key=lambda index: len(rows.rows[index]["input_ids"]))
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
+
+
+def read_off(
+    split: TokenizedSplit, indices: Sequence[int], logits: NDArray[np.float32], attention_mask: NDArray[np.int64]
+) -> dict[int, NDArray[np.float32]]:
+    """What a model says about each row of a batch.
+
+    Args:
+        split: the rows.
+        indices: those in the batch.
+        logits: [B, C], or [B, L, C] for tagging.
+        attention_mask: [B, L].
+
+    Returns:
+        row number -> its logits, [1, C]; for tagging [words, C], NaN for a word without a token.
+    """
+    if split.places is None:
+        return {index: logits[place : place + 1] for place, index in enumerate(indices)}
+    found = {}
+    for place, index in enumerate(indices):
+        first = split.places[index]
+        said = np.full((len(first), logits.shape[-1]), np.nan, dtype=np.float32)
+        tokens = logits[place][attention_mask[place] == 1]
+        said[first != NO_TOKEN] = tokens[first[first != NO_TOKEN]]
+        found[index] = said
+    return found
+
+
+def with_unread(split: TokenizedSplit, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Give back their place to the words of a tagging split that have no token: [W, C], NaN for those, of [read, C]."""
+    if split.places is None:
+        return logits
+    read = np.concatenate(list(split.places)) != NO_TOKEN
+    said = np.full((len(read), logits.shape[-1]), np.nan, dtype=np.float32)
+    said[read] = logits
+    return said
+
+
+def in_order(said: dict[int, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """The logits of all rows (words) in the order of the split, [N, C] or [W, C], from those of each row."""
+    return np.concatenate([said[row] for row in range(len(said))])

@@ -12,7 +12,7 @@ from sdp.errors import DataError
 def read_hub_columns(
     dataset: str, config: str | None, split: str, revision: str | None, columns: Sequence[str]
 ) -> Columns:
-    """Read the named columns of one split of a hub data set; class ids become class names where the set has names.
+    """Read the named columns of one split of a hub data set; class ids become class names where the set has them.
 
     Args:
         dataset: hub id or folder.
@@ -33,6 +33,8 @@ def read_hub_columns(
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         hint = "Check data.dataset, data.config and the split; offline, give a local folder in hub form or plain files."
+        if "scripts are no longer supported" in reason:
+            hint = 'Give a copy as parquet: data.dataset = ..., or often data.revision = "refs/convert/parquet".'
         raise DataError(f"the data set cannot be loaded: {reason}", where=where, hint=hint) from None
     missing = [name for name in columns if name not in rows.column_names]
     if missing:
@@ -41,9 +43,16 @@ def read_hub_columns(
     for name in columns:
         values = list(rows[name])
         feature = rows.features[name]
+        inner = getattr(feature, "feature", None)
         if isinstance(feature, datasets.ClassLabel):
-            values = [value if value is None or value < 0 else feature.int2str(value) for value in values]
+            values = [_named(feature, value) for value in values]
+        elif isinstance(inner, datasets.ClassLabel):
+            values = [None if row is None else [_named(inner, value) for value in row] for row in values]
         table[name] = values
     if not values:
         raise DataError("the split has no rows", where=where)
     return table
+
+
+def _named(feature: Any, value: Any) -> Any:
+    return value if value is None or value < 0 else feature.int2str(value)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sdp.data.files import count_data_rows, read_columns
 from sdp.data.rows import SPLITS, SplitName
-from sdp.data.source import LANGUAGE, SUFFIXES, languages_of, resolve_source
+from sdp.data.source import SUFFIXES, parts_of, resolve_source
 from sdp.recipe.sections import DocstringsSection, Recipe
 
 
@@ -27,7 +27,7 @@ def data_identity(recipe: Recipe) -> dict[str, str]:
         identity = {}
         for split, file in _files(recipe):
             # What cannot be read is told now, not after an hour of training.
-            read_columns(file, (*source.text, source.label))
+            read_columns(file, source.columns)
             identity[f"{split}: {file.name}"] = _sha256(file)
         return identity
     folder = Path(source.dataset)
@@ -38,7 +38,8 @@ def data_identity(recipe: Recipe) -> dict[str, str]:
 
 
 def count_rows(recipe: Recipe) -> dict[str, int | None]:
-    """Rows of train, dev and test; None for a split that there is not or that only loading the data set can tell.
+    """Rows of train (at most data.train_rows), dev and test; None where there is no such split, or where only loading
+    the data set can tell.
 
     Raises:
         DataError: a file is missing or damaged.
@@ -48,33 +49,40 @@ def count_rows(recipe: Recipe) -> dict[str, int | None]:
         return {"train": docstrings.train, "dev": docstrings.dev, "test": docstrings.test or None}
     source = resolve_source(recipe)
     counts: dict[str, int | None] = dict.fromkeys(SPLITS)
-    if source.dataset is None:
-        for split, place in source.splits.items():
-            languages = languages_of(recipe, split, place)
-            counts[split] = sum(count_data_rows(Path(place.replace(LANGUAGE, language))) for language in languages)
-    elif Path(source.dataset).is_dir():
-        for split, name in source.splits.items():
-            counts[split] = _count_in_folder(Path(source.dataset), name)
+    for split, place in source.splits.items():
+        parts = parts_of(recipe, split, place, source.config)
+        if source.dataset is None:
+            counts[split] = sum(count_data_rows(Path(part.fill(place))) for part in parts)
+        elif Path(source.dataset).is_dir():
+            found = [
+                _count_in_folder(Path(source.dataset), part.fill(source.config or ""), part.fill(place))
+                for part in parts
+            ]
+            counts[split] = None if None in found else sum(count or 0 for count in found)
+    most, train = recipe.data.train_rows, counts["train"]
+    counts["train"] = min(train, most) if train is not None and most is not None else train
     return counts
 
 
 def _files(recipe: Recipe) -> list[tuple[SplitName, Path]]:
     source = resolve_source(recipe)
     return [
-        (split, Path(place.replace(LANGUAGE, language)))
+        (split, Path(part.fill(place)))
         for split, place in source.splits.items()
-        for language in languages_of(recipe, split, place)
+        for part in parts_of(recipe, split, place)
     ]
 
 
-def _count_in_folder(folder: Path, split: str) -> int | None:
+def _count_in_folder(folder: Path, config: str, split: str) -> int | None:
     """Rows of a split in a folder in hub form, where the files are named after it; None where they are not."""
     found = [
         path
         for path in folder.rglob("*")
-        if path.name.removesuffix(".gz").endswith(SUFFIXES) and path.name.startswith(split)
+        if path.name.removesuffix(".gz").endswith(SUFFIXES) and path.name.startswith((f"{split}-", f"{split}."))
     ]
-    return sum(count_data_rows(path) for path in found) if found else None
+    # Configurations are in folders of their own, where there are several.
+    within = [path for path in found if config in path.relative_to(folder).parts[:-1]]
+    return sum(count_data_rows(path) for path in within or found) if found else None
 
 
 def _package_identity(section: DocstringsSection) -> dict[str, str]:

@@ -6,15 +6,21 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+
 from sdp.data.docstrings import read_docstrings
-from sdp.data.files import read_columns
+from sdp.data.files import Columns, read_columns
 from sdp.data.hub import read_hub_columns
 from sdp.data.identity import data_identity
-from sdp.data.labels import class_ids, class_names, scores
+from sdp.data.labels import class_ids, class_names, group_numbers, relevances, scores
 from sdp.data.rows import SPLITS, RawSplit, Split, SplitName, TaskData
-from sdp.data.source import LANGUAGE, Source, languages_of, resolve_source
+from sdp.data.source import Part, Source, part_kind, parts_of, resolve_source
+from sdp.data.words import sentences
 from sdp.errors import DataError
 from sdp.recipe.sections import Recipe
+
+# Of the draw of data.train_rows: fixed, so that runs of different seeds differ in nothing but their seed.
+DRAW_SEED = 2022
 
 
 def load_task_data(recipe: Recipe) -> TaskData:
@@ -31,19 +37,62 @@ def load_task_data(recipe: Recipe) -> TaskData:
 @lru_cache(maxsize=1)
 def _load(recipe: Recipe, identity: tuple[tuple[str, str], ...]) -> TaskData:
     raw = _raw_splits(recipe)
-    if recipe.task.problem_type == "regression":
+    raw["train"] = draw_rows(raw["train"], recipe.data.train_rows)
+    if recipe.task.problem_type in ("regression", "ranking"):
         names: tuple[str, ...] = ()
-        splits = {name: Split(name, s.texts, scores(s), s.languages) for name, s in raw.items()}
+        splits = {name: _numbers(split, recipe) for name, split in raw.items()}
     else:
-        names = class_names(raw["train"])
-        if recipe.task.score == "f1" and len(names) != 2:
-            raise DataError(
-                f'metric "f1" is that of the second of two classes, and training has {len(names)} classes',
-                where=raw["train"].where,
-                hint='Use metric = "macro-f1", the mean over classes.',
-            )
-        splits = {name: Split(name, s.texts, class_ids(s, names), s.languages) for name, s in raw.items()}
-    return TaskData(splits["train"], splits["dev"], splits.get("test"), names)
+        names = _class_names(recipe, raw["train"])
+        splits = {name: _classes(split, names, recipe) for name, split in raw.items()}
+    data = TaskData(splits["train"], splits["dev"], splits.get("test"), names)
+    if recipe.data.docstrings is not None:
+        return data
+    source = resolve_source(recipe)
+    kind = part_kind(recipe, source.config, source.splits["dev"], source.splits.get("test"))
+    if kind is None:
+        return data
+    language = kind == "language"
+    evaluated = recipe.task.languages if language else recipe.task.subset_names
+    choices = recipe.task.train_languages if language else recipe.task.subset_names[:1]
+    return TaskData(data.train, data.dev, data.test, names, choices, evaluated, kind)
+
+
+def draw_rows(split: RawSplit, most: int | None) -> RawSplit:
+    """So many rows of a split, or all where there are no more; in the split's order.
+
+    The draw depends on the number of rows alone, and a smaller draw is part of a larger one.
+    """
+    if most is None or most >= len(split.texts):
+        return split
+    order = np.random.default_rng(DRAW_SEED).permutation(len(split.texts))
+    return split.take(sorted(order[:most].tolist()))
+
+
+def _class_names(recipe: Recipe, train: RawSplit) -> tuple[str, ...]:
+    task = recipe.task.known
+    names = task.labels if task is not None else class_names(train)
+    if recipe.task.score == "f1" and len(names) != 2:
+        raise DataError(
+            f'metric "f1" is that of the second of two classes, and training has {len(names)} classes',
+            where=train.where,
+            hint='Use metric = "macro-f1", the mean over classes.',
+        )
+    return names
+
+
+def _classes(split: RawSplit, names: tuple[str, ...], recipe: Recipe) -> Split:
+    ids = class_ids(split, names, fixed=recipe.task.known is not None)
+    tags = names if recipe.task.problem_type == "tagging" else None
+    return Split(split.name, split.texts, ids, split.parts, tags=tags)
+
+
+def _numbers(split: RawSplit, recipe: Recipe) -> Split:
+    grades = recipe.task.known.labels if recipe.task.known is not None else ()
+    if recipe.task.problem_type == "regression":
+        return Split(split.name, split.texts, scores(split, grades), split.parts)
+    # Training looks at rows one by one; only what is scored needs lists that can be ordered.
+    values = scores(split, grades) if split.name == "train" else relevances(split, grades)
+    return Split(split.name, split.texts, values, split.parts, group_numbers(split))
 
 
 def _raw_splits(recipe: Recipe) -> dict[SplitName, RawSplit]:
@@ -54,26 +103,38 @@ def _raw_splits(recipe: Recipe) -> dict[SplitName, RawSplit]:
 
 
 def _read_split(recipe: Recipe, source: Source, name: SplitName) -> RawSplit:
-    """Read a split, in every language that its names have a place for, one after the other."""
+    """Read a split, part by part."""
     place = source.splits[name]
     texts: list[tuple[str, ...]] = []
     labels: list[object] = []
-    languages: list[str] = []
+    parts: list[str] = []
+    groups: list[object] = []
     files: list[str] = []
-    for language in languages_of(recipe, name, place, source.config):
-        here = place.replace(LANGUAGE, language)
-        wanted = (*source.text, source.label)
-        if source.dataset is None:
-            where, columns = here, read_columns(Path(here), wanted)
+    for part in parts_of(recipe, name, place, source.config):
+        where, columns = _read_part(source, place, part)
+        if recipe.task.problem_type == "tagging":
+            words, tags = sentences(columns, source.text[0], source.label, where)
+            texts += words
+            labels += tags
         else:
-            config = source.config.replace(LANGUAGE, language) if source.config else None
-            where = f"{source.dataset}, {config or 'default'}, {here}"
-            columns = read_hub_columns(source.dataset, config, here, source.revision, wanted)
-        texts += _texts([columns[column] for column in source.text], source.text, where)
-        labels += columns[source.label]
-        languages += [language] * len(columns[source.label])
+            texts += _texts([columns[column] for column in source.text], source.text, where)
+            labels += columns[source.label]
+        if source.group:
+            groups += columns[source.group]
+        parts += [part.name] * len(columns[source.label])
         files.append(where)
-    return RawSplit(name, files[0] if len(files) == 1 else f"{place}", tuple(texts), tuple(labels), tuple(languages))
+    where = files[0] if len(files) == 1 else place
+    return RawSplit(name, where, tuple(texts), tuple(labels), tuple(parts), tuple(groups))
+
+
+def _read_part(source: Source, place: str, part: Part) -> tuple[str, Columns]:
+    """Where one part of a split is, and its columns."""
+    here = part.fill(place)
+    if source.dataset is None:
+        return here, read_columns(Path(here), source.columns)
+    config = part.fill(source.config) if source.config else None
+    where = f"{source.dataset}, {config or 'default'}, {here}"
+    return where, read_hub_columns(source.dataset, config, here, source.revision, source.columns)
 
 
 def _texts(columns: Sequence[Sequence[object]], names: Sequence[str], where: str) -> list[tuple[str, ...]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -21,46 +22,114 @@ class RawSplit:
     Attributes:
         name: train, dev or test.
         where: the file or data set they are from, for messages.
-        texts: one or two strings a row.
-        labels: one value a row: a string, an integer or a number.
-        languages: one a row; "" where the data has none.
+        texts: a row's texts, one a column; its words for tagging.
+        labels: one value a row: a string, an integer or a number; a tuple of tags, one a word, for tagging.
+        parts: the language or subset that a row is from, one a row; "" where the data has none.
+        groups: the list that a row belongs to, one a row, for ranking; empty otherwise.
     """
 
     name: SplitName
     where: str
     texts: tuple[tuple[str, ...], ...]
     labels: tuple[object, ...]
-    languages: tuple[str, ...]
+    parts: tuple[str, ...]
+    groups: tuple[object, ...] = ()
+
+    def take(self, rows: list[int]) -> RawSplit:
+        """The rows of those numbers, in that order."""
+        return replace(
+            self,
+            texts=tuple(self.texts[row] for row in rows),
+            labels=tuple(self.labels[row] for row in rows),
+            parts=tuple(self.parts[row] for row in rows),
+            groups=tuple(self.groups[row] for row in rows) if self.groups else (),
+        )
 
 
 @dataclass(frozen=True)
 class Split:
-    """The rows of one split, ready for a model.
+    """The N rows of one split, ready for a model.
 
     Attributes:
         name: train, dev or test.
-        texts: one or two strings a row.
-        labels: class ids, int64 [N], or scores, float32 [N].
-        languages: one a row; "" where the data has none.
+        texts: a row's texts, one a column; its words for tagging.
+        labels: class ids, int64 [N]; scores or relevances, float32 [N]; for tagging the tag ids of all W words, row
+            after row, int64 [W].
+        parts: the language or subset that a row is from, one a row; "" where the data has none.
+        groups: number of the list that a row belongs to, int64 [N], for ranking; None otherwise.
+        tags: names of the tags by id, for tagging; None otherwise.
     """
 
     name: SplitName
     texts: tuple[tuple[str, ...], ...]
     labels: NDArray[np.int64] | NDArray[np.float32]
-    languages: tuple[str, ...]
+    parts: tuple[str, ...]
+    groups: NDArray[np.int64] | None = None
+    tags: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
 
+    @cached_property
+    def sentence_of_word(self) -> NDArray[np.int64]:
+        """For tagging: the row of each word, [W]; otherwise every row is its own, [N]."""
+        if self.tags is None:
+            return np.arange(len(self))
+        return np.repeat(np.arange(len(self)), [len(words) for words in self.texts])
+
+    def labels_of(self, row: int) -> NDArray[np.int64]:
+        """For tagging: the tag ids of a sentence, one a word."""
+        start, end = np.searchsorted(self.sentence_of_word, [row, row + 1])
+        return np.asarray(self.labels[start:end], dtype=np.int64)
+
+    def predictions_in(self, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which labels (and predictions), [N] or [W], are those of chosen rows, [N]."""
+        return np.asarray(rows[self.sentence_of_word])
+
+    def where(self, rows: NDArray[np.bool_]) -> Split:
+        """The chosen rows, [N]."""
+        chosen = np.flatnonzero(rows).tolist()
+        return Split(
+            self.name,
+            tuple(self.texts[row] for row in chosen),
+            self.labels[self.predictions_in(rows)],
+            tuple(self.parts[row] for row in chosen),
+            None if self.groups is None else self.groups[rows],
+            self.tags,
+        )
+
+    def only(self, parts: tuple[str, ...]) -> Split:
+        """The rows of some parts, and those that belong to none; the split itself where that is all of them."""
+        wanted = np.array([part in ("", *parts) for part in self.parts], dtype=bool)
+        return self if wanted.all() else self.where(wanted)
+
 
 @dataclass(frozen=True)
 class TaskData:
-    """All splits of a task; `label_names` is empty for regression."""
+    """All splits of a task.
+
+    Attributes:
+        train: what is learned from.
+        dev: choices are made on it, those of training on `choices` alone.
+        test: read by the evaluate stage only; None where there is none.
+        label_names: classes or tags in the order of their ids; empty for regression and ranking.
+        choices: the parts of dev that choices are made on: the training languages, the first subset.
+        evaluated: the parts that are evaluated, as the recipe orders them; empty where the data has none.
+        part: what the parts are; None where the data has none.
+    """
 
     train: Split
     dev: Split
     test: Split | None
     label_names: tuple[str, ...]
+    choices: tuple[str, ...] = ()
+    evaluated: tuple[str, ...] = ()
+    part: Literal["language", "subset"] | None = None
+
+    @property
+    def development(self) -> Split:
+        """The dev rows that training may look at."""
+        return self.dev.only(self.choices)
 
     def evaluation(self, split: Literal["test", "dev"] | None) -> Split:
         """The split to evaluate on: the named one, or test where there is one and dev otherwise.
@@ -71,4 +140,4 @@ class TaskData:
         if split == "test" and self.test is None:
             hint = 'Set it to "dev", or add data.test.'
             raise DataError("the data has no test split", where="evaluate.split", hint=hint)
-        return self.dev if split == "dev" or self.test is None else self.test
+        return (self.dev if split == "dev" or self.test is None else self.test).only(self.evaluated)

@@ -1,23 +1,74 @@
-"""Two models on the same rows: scores with intervals, the drop, a paired test, languages apart, rows that flipped."""
+"""Two models on the same rows: scores with intervals, the drop, a paired test, and the same for every part by itself.
+
+Where a split has parts (languages, or subsets such as MNLI's), its score is the mean over them, as the benchmarks have
+it; beside it stands the zero-shot average, without the languages that were trained on.
+"""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from sdp.data.rows import Split
-from sdp.evaluation.metrics import Array, predictions, score_predictions
+from sdp.evaluation.metrics import NUMERIC, Array, predictions, score_predictions
 from sdp.evaluation.statistics import interval, mcnemar, paired_bootstrap_test, resampled_scores
 from sdp.recipe.sections import MetricName
 
 Logits = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """One metric of two models on some rows: the values, [2], and their bootstrap draws, [R, 2]."""
+
+    values: NDArray[np.float64]
+    draws: NDArray[np.float64]
+
+    @staticmethod
+    def mean(parts: Sequence[_Scored]) -> _Scored:
+        """The mean over parts, draw by draw."""
+        return _Scored(
+            np.mean([part.values for part in parts], axis=0), np.mean([part.draws for part in parts], axis=0)
+        )
+
+    def to_json(self, names: tuple[str, str]) -> dict[str, Any]:
+        """Both scores and the drop with their intervals, and the bootstrap test of "no drop"."""
+        differences = self.draws[:, 0] - self.draws[:, 1]
+        return {
+            "models": {
+                name: interval(float(value), self.draws[:, i]).to_json()
+                for i, (name, value) in enumerate(zip(names, self.values, strict=True))
+            },
+            "drop": interval(float(self.values[0] - self.values[1]), differences).to_json(),
+            "test": asdict(paired_bootstrap_test(differences)),
+        }
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some rows of a split, what two models predict there, and how often and from where rows are drawn."""
+
+    split: Split
+    predicted: dict[MetricName, list[Array]]
+    resamples: int
+    seed: tuple[int, ...]
+
+    def scored(self, metric: MetricName) -> _Scored:
+        predicted = self.predicted[metric]
+        values = np.array([score_predictions(metric, self.split, p) for p in predicted])
+        return _Scored(values, resampled_scores(metric, self.split, predicted, self.resamples, self.seed))
+
+    def to_json(self, scored: dict[MetricName, _Scored], metric: MetricName, names: tuple[str, str]) -> dict[str, Any]:
+        labels, (first, second) = self.split.labels, self.predicted[metric]
+        record = {"rows": len(self.split), **_record(scored, metric, names)}
+        # Rows are right or wrong independently of each other, the words of a sentence are not.
+        if metric == "accuracy" and self.split.tags is None:
+            record["test"] = asdict(mcnemar(labels == first, labels == second))
+        return {**record, "flips": None if metric in NUMERIC else int(np.sum(first != second))}
 
 
 def compare(
@@ -28,106 +79,76 @@ def compare(
     *,
     resamples: int,
     seed: int,
+    also: Sequence[MetricName] = (),
+    part: str | None = None,
+    trained: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Compare two models on a split.
 
     Args:
         metric: the task's metric.
         split: N rows with labels.
-        first: name and logits [N, C] of the model that is compared with (dense).
-        second: name and logits [N, C] of the other (pruned, exported).
+        first: name and logits ([N, C], for tagging of the words) of the model that is compared with (dense).
+        second: name and logits of the other (pruned, exported).
         resamples: bootstrap resamples.
         seed: of the bootstrap.
+        also: further metrics to report.
+        part: what the split's parts are, "language" or "subset".
+        trained: the parts that were trained on.
 
     Returns:
         the record that evaluate's and export's metrics.json hold: "models", "drop" (first - second; positive is a
-        loss), "test", "flips", and "languages", empty where the rows have none.
+        loss), "test", "flips", the same for other metrics in "also" and for each part in "parts" (empty where the rows
+        have none), and in "averages" that over "all" parts, which is the score itself ("mean_over" says of what), and
+        over the "zero-shot" ones.
     """
-    names = (first[0], second[0])
-    predicted = [predictions(metric, first[1]), predictions(metric, second[1])]
-    record = _compare_rows(metric, split.labels, predicted, names, resamples, seed)
-    of = np.array(split.languages)
-    record["languages"] = {
-        language: _compare_rows(
-            metric, split.labels[of == language], [p[of == language] for p in predicted], names, resamples, seed
-        )
-        for language in sorted(set(split.languages) - {""})
+    names, metrics = (first[0], second[0]), (metric, *also)
+    predicted = {m: [predictions(m, first[1]), predictions(m, second[1])] for m in metrics}
+    parts = _parts(split, predicted, resamples, seed)
+    scored = {name: {m: rows.scored(m) for m in metrics} for name, rows in parts.items()}
+    named = {name: rows.to_json(scored[name], metric, names) for name, rows in parts.items()}
+    whole = {"split": split.name, "metric": metric, "rows": len(split), "mean_over": None}
+    if list(parts) == [""]:
+        return {**whole, **named[""], "part": None, "parts": {}, "averages": {}}
+    groups = {"all": list(parts)}
+    if part == "language":
+        groups["zero-shot"] = [name for name in parts if name not in trained]
+    averages = {
+        kind: {
+            "over": members,
+            **_record({m: _Scored.mean([scored[name][m] for name in members]) for m in metrics}, metric, names),
+        }
+        for kind, members in groups.items()
+        if members
     }
-    return {"split": split.name, "metric": metric, **record}
+    overall = {key: value for key, value in averages["all"].items() if key != "over"}
+    flips = [record["flips"] for record in named.values()]
+    total = {"flips": None if None in flips else sum(flips)}
+    whole["mean_over"] = f"{len(parts)} {part or 'part'}s"
+    return {**whole, **overall, **total, "part": part, "parts": named, "averages": averages}
 
 
-def _compare_rows(
-    metric: MetricName, labels: Array, predicted: list[Array], names: tuple[str, str], resamples: int, seed: int
-) -> dict[str, Any]:
-    values = [score_predictions(metric, labels, p) for p in predicted]
-    draws = resampled_scores(metric, labels, predicted, resamples, seed)
-    differences = draws[:, 0] - draws[:, 1]
-    if metric == "accuracy":
-        test = mcnemar(labels == predicted[0], labels == predicted[1])
-    else:
-        test = paired_bootstrap_test(differences)
+def _parts(split: Split, predicted: dict[MetricName, list[Array]], resamples: int, seed: int) -> dict[str, _Part]:
+    """The parts of a split by name, in the order in which they occur.
+
+    Parts with equally many rows are drawn from with one seed: rows that are translations of each other, as in XNLI,
+    are then drawn together, as they must be; for rows that have nothing to do with each other it makes no difference.
+    """
+    names = list(dict.fromkeys(split.parts))
+    masks = {name: np.array([part == name for part in split.parts]) for name in names}
+    splits = {name: split.where(mask) if len(names) > 1 else split for name, mask in masks.items()}
+    parallel = split.groups is None and len({len(own) for own in splits.values()}) == 1
     return {
-        "rows": len(labels),
-        "models": {
-            name: interval(value, draws[:, i]).to_json()
-            for i, (name, value) in enumerate(zip(names, values, strict=True))
-        },
-        "drop": interval(values[0] - values[1], differences).to_json(),
-        "test": asdict(test),
-        "flips": int(np.sum(predicted[0] != predicted[1])) if metric not in ("pearson", "spearman") else None,
+        name: _Part(
+            splits[name],
+            {metric: [p[split.predictions_in(masks[name])] for p in both] for metric, both in predicted.items()},
+            resamples,
+            (seed,) if parallel else (seed, number),
+        )
+        for number, name in enumerate(names)
     }
 
 
-def write_flips(path: Path, split: Split, label_names: Sequence[str], dense: Logits, pruned: Logits) -> int:
-    """Write the rows whose predicted class changed, as CSV; for regression the 50 rows whose score moved most.
-
-    Args:
-        path: the file to write.
-        split: N rows.
-        label_names: class names; empty for regression.
-        dense: logits of the dense model, [N, C].
-        pruned: logits of the pruned model, [N, C].
-
-    Returns:
-        the number of rows written.
-    """
-    texts = [f"text{i + 1}" for i in range(len(split.texts[0]) if len(split) else 1)]
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream)
-        header = ["row", "language", "label", "dense", "pruned"]
-        writer.writerow(
-            [*header, *(["dense_probability", "pruned_probability", "change"] if label_names else []), *texts]
-        )
-        rows = _class_flips(split, label_names, dense, pruned) if label_names else _largest_moves(split, dense, pruned)
-        for row in rows:
-            writer.writerow(row)
-    return len(rows)
-
-
-def _class_flips(split: Split, label_names: Sequence[str], dense: Logits, pruned: Logits) -> list[list[object]]:
-    before, after = dense.argmax(axis=1), pruned.argmax(axis=1)
-    p_before, p_after = softmax(dense, axis=1), softmax(pruned, axis=1)
-    rows: list[list[object]] = []
-    for i in np.flatnonzero(before != after):
-        label = int(split.labels[i])
-        change = "lost" if before[i] == label else "gained" if after[i] == label else "other"
-        classes = [label_names[k] for k in (label, before[i], after[i])]
-        probabilities = [f"{p_before[i, before[i]]:.3f}", f"{p_after[i, after[i]]:.3f}"]
-        rows.append([int(i), split.languages[i], *classes, *probabilities, change, *split.texts[i]])
-    return rows
-
-
-def _largest_moves(split: Split, dense: Logits, pruned: Logits, most: int = 50) -> list[list[object]]:
-    moved = np.abs(dense[:, 0] - pruned[:, 0])
-    chosen = np.argsort(-moved, kind="stable")[:most]
-    return [
-        [
-            int(i),
-            split.languages[i],
-            float(split.labels[i]),
-            f"{dense[i, 0]:.4f}",
-            f"{pruned[i, 0]:.4f}",
-            *split.texts[i],
-        ]
-        for i in chosen
-    ]
+def _record(scored: dict[MetricName, _Scored], metric: MetricName, names: tuple[str, str]) -> dict[str, Any]:
+    others = {name: own.to_json(names) for name, own in scored.items() if name != metric}
+    return {**scored[metric].to_json(names), "also": others}

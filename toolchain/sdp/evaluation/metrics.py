@@ -1,4 +1,4 @@
-"""The score of a task, from logits; the arithmetic is scikit-learn's and scipy's."""
+"""The score of a task, from logits; the arithmetic is scikit-learn's, scipy's and seqeval's."""
 
 from __future__ import annotations
 
@@ -7,38 +7,105 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+from sklearn import config_context
 from sklearn import metrics as sklearn_metrics
 
+from sdp.data.rows import Split
 from sdp.recipe.sections import MetricName
 
 Array = NDArray[np.generic]
+NO_PREDICTION = -1
+"""What a model predicts that says nothing about a word; no class, so never right, and no entity."""
+OUTSIDE = "O"
+NUMERIC: tuple[MetricName, ...] = ("pearson", "spearman", "ndcg")
+"""Metrics of a single score a row, not of classes."""
 
 
 def predictions(metric: MetricName, logits: NDArray[np.float32]) -> Array:
-    """What a metric compares with the labels: class ids [N], or scores [N] for regression metrics.
+    """What a metric compares with the labels: class ids [N], or scores [N] for metrics of regression and ranking.
 
     Args:
         metric: name of the metric.
-        logits: [N, C]; C = 1 for regression.
+        logits: [N, C] (words for N in tagging); C = 1 for regression and ranking. NaN where the model says nothing,
+            for which -1 is predicted.
     """
-    if metric in ("pearson", "spearman"):
+    if metric in NUMERIC:
         return logits[:, 0].astype(np.float64)
-    classes: Array = logits.argmax(axis=1)
+    classes: Array = np.where(np.isnan(logits).any(axis=1), NO_PREDICTION, logits.argmax(axis=1))
     return classes
 
 
-def score_predictions(metric: MetricName, labels: Array, predicted: Array) -> float:
-    """Score predictions [N] against labels [N]; higher is better for every metric.
+def score_predictions(metric: MetricName, split: Split, predicted: Array) -> float:
+    """Score predictions [N] (words for N in tagging) against a split's labels; higher is better for every metric.
 
-    f1 is that of class 1, macro-f1 the mean over classes, matthews the correlation of class ids. A correlation with a
-    constant is undefined and counts as 0.
+    f1 is that of class 1, macro-f1 the mean over classes, matthews the correlation of class ids, entity-f1 seqeval's
+    micro F1 of entities, ndcg the mean over lists (see `list_scores`). A correlation with a constant is undefined and
+    counts as 0.
     """
-    return float(_METRICS[metric](labels, predicted))
+    if metric == "entity-f1":
+        return entity_f1(split, predicted)
+    if metric == "ndcg":
+        return float(np.mean(list_scores(split, predicted)))
+    return float(_METRICS[metric](split.labels, predicted))
 
 
-def score(metric: MetricName, labels: Array, logits: NDArray[np.float32]) -> float:
-    """Score logits [N, C] against labels [N]."""
-    return score_predictions(metric, labels, predictions(metric, logits))
+def score(metric: MetricName, split: Split, logits: NDArray[np.float32]) -> float:
+    """Score logits [N, C] (words for N in tagging) against a split's labels."""
+    return score_predictions(metric, split, predictions(metric, logits))
+
+
+def tag_names(split: Split, ids: Array) -> list[list[str]]:
+    """Tag ids of all words, [W], as the names of each sentence; "O" where nothing is predicted."""
+    names = np.array([*(split.tags or ()), OUTSIDE], dtype=object)[ids.astype(np.int64)]
+    ends = np.cumsum([len(words) for words in split.texts])[:-1]
+    return [sentence.tolist() for sentence in np.split(names, ends)]
+
+
+def entity_f1(split: Split, predicted: Array) -> float:
+    """seqeval's micro-averaged F1 of entities: one counts as found if type, first and last word are right."""
+    from seqeval.metrics import f1_score
+
+    truth, said = tag_names(split, split.labels), tag_names(split, predicted)
+    return float(f1_score(truth, said, zero_division=0))
+
+
+def entity_counts(split: Split, predicted: Array) -> NDArray[np.float64]:
+    """Entities found right, predicted and true in each sentence, [sentences, 3]; read by seqeval.
+
+    Their sums t, p, n give the micro F1: 2 t / (p + n).
+    """
+    from seqeval.metrics.sequence_labeling import get_entities
+
+    counts = np.zeros((len(split), 3))
+    pairs = zip(tag_names(split, split.labels), tag_names(split, predicted), strict=True)
+    for row, (truth, said) in enumerate(pairs):
+        true, found = set(get_entities(truth)), set(get_entities(said))
+        counts[row] = len(true & found), len(found), len(true)
+    return counts
+
+
+def list_scores(split: Split, predicted: Array) -> NDArray[np.float64]:
+    """NDCG of each list that can be ranked rightly or wrongly, [lists]; scikit-learn's: linear gain, ties averaged.
+
+    A list of one row, or whose rows are all equally relevant, has no wrong order and is left out.
+
+    Raises:
+        ValueError: no list is left; loading the data would have said so.
+    """
+    if split.groups is None:
+        raise ValueError("a ranking metric needs lists")
+    order = np.argsort(split.groups, kind="stable")
+    starts = np.flatnonzero(np.diff(split.groups[order], prepend=-1))
+    scores = []
+    # Thousands of short lists: checking each one's arrays would take longer than scoring it.
+    with config_context(skip_parameter_validation=True, assume_finite=True):
+        for rows in np.split(order, starts[1:]):
+            relevance = split.labels[rows].astype(np.float64)
+            if relevance.min() < relevance.max():
+                scores.append(sklearn_metrics.ndcg_score(relevance[None], predicted[rows][None].astype(np.float64)))
+    if not scores:
+        raise ValueError("no list has rows of different relevance")
+    return np.array(scores)
 
 
 def _correlation(function: Callable[[Array, Array], float]) -> Callable[[Array, Array], float]:

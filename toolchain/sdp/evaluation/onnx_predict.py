@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sdp.data.batches import Collator, TokenizedSplit, length_sorted_batches
+from sdp.data.batches import Collator, TokenizedSplit, in_order, length_sorted_batches, read_off
 
 
 def model_inputs(
@@ -29,14 +29,12 @@ def predict_logits(session: Any, split: TokenizedSplit, collator: Collator, batc
         batch_size: rows in one call.
 
     Returns:
-        logits in the order of the split, [N, C].
+        logits in the order of the split, [N, C]; for tagging those of its words, [W, C], NaN for a word without token.
     """
     names = [value.name for value in session.get_inputs()]
-    parts: list[NDArray[np.float32]] = []
-    order: list[int] = []
+    said: dict[int, NDArray[np.float32]] = {}
     for indices in length_sorted_batches(split, batch_size):
-        parts.append(session.run(None, model_inputs(split, indices, collator, names))[0])
-        order.extend(indices)
-    logits = np.empty_like(np.concatenate(parts), dtype=np.float32)
-    logits[order] = np.concatenate(parts)
-    return logits
+        batch = model_inputs(split, indices, collator, [*dict.fromkeys((*names, "attention_mask"))])
+        logits = session.run(None, {name: batch[name] for name in names})[0]
+        said |= read_off(split, indices, logits, batch["attention_mask"])
+    return in_order(said)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from sdp.evaluation.metrics import Array, score_predictions
+from sdp.data.rows import Split
+from sdp.evaluation.metrics import Array, entity_counts, list_scores, score_predictions
 from sdp.recipe.sections import MetricName
 
 CONFIDENCE = 0.95
+RATIOS: tuple[MetricName, ...] = ("accuracy", "f1", "entity-f1", "ndcg")
+"""Metrics that are one sum over units divided by another: what each unit adds is counted once for all resamples."""
 
 
 @dataclass(frozen=True)
@@ -45,31 +49,58 @@ class PairedTest:
 
 
 def resampled_scores(
-    metric: MetricName, labels: Array, predicted: list[Array], resamples: int, seed: int
+    metric: MetricName, split: Split, predicted: Sequence[Array], resamples: int, seed: int | tuple[int, ...]
 ) -> NDArray[np.float64]:
-    """Score several models on the same bootstrap resamples of the rows.
+    """Score several models on the same bootstrap resamples of a split.
+
+    What is drawn is what was sampled: rows; sentences with all their words for tagging; whole lists for ranking. Two
+    splits with as many units, resampled with one seed, have the same units drawn.
 
     Args:
         metric: name of the metric.
-        labels: [N].
-        predicted: for each of K models its predictions, [N].
-        resamples: number R of resamples, each N rows drawn with replacement.
+        split: the rows.
+        predicted: for each of K models its predictions, [N] or for tagging [W].
+        resamples: number R of resamples, each as many units as there are, drawn with replacement.
         seed: of the draws.
 
     Returns:
         [R, K].
     """
     generator = np.random.default_rng(seed)
-    rows = len(labels)
-    correct = [(labels == p).astype(np.float32) for p in predicted] if metric == "accuracy" else None
+    if metric in RATIOS:
+        terms = np.stack([ratio_terms(metric, split, p) for p in predicted], axis=1)
+        units = len(terms)
+        scores = np.empty((resamples, len(predicted)))
+        for draw in range(resamples):
+            times = np.bincount(generator.integers(0, units, units), minlength=units)
+            above, below = np.tensordot(times, terms, axes=1).T
+            scores[draw] = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+        return scores
     scores = np.empty((resamples, len(predicted)))
     for draw in range(resamples):
-        chosen = generator.integers(0, rows, rows)
-        if correct is not None:
-            scores[draw] = [float(c[chosen].mean()) for c in correct]
-        else:
-            scores[draw] = [score_predictions(metric, labels[chosen], p[chosen]) for p in predicted]
+        chosen = generator.integers(0, len(split), len(split))
+        drawn = replace(split, labels=split.labels[chosen])
+        scores[draw] = [score_predictions(metric, drawn, p[chosen]) for p in predicted]
     return scores
+
+
+def ratio_terms(metric: MetricName, split: Split, predicted: Array) -> NDArray[np.float64]:
+    """Numerator and denominator that each unit adds to a metric of `RATIOS`, [units, 2].
+
+    accuracy: right, all. f1 and entity-f1: 2 true positives, predicted + true. ndcg: the list's NDCG, 1.
+    """
+    if metric == "entity-f1":
+        right, said, true = entity_counts(split, predicted).T
+        return np.stack([2 * right, said + true], axis=1)
+    if metric == "ndcg":
+        values = list_scores(split, predicted)
+        return np.stack([values, np.ones_like(values)], axis=1)
+    if metric == "f1":
+        said, true = predicted == 1, split.labels == 1
+        return np.stack([2.0 * (said & true), said.astype(float) + true], axis=1)
+    right = (predicted == split.labels).astype(float)
+    units, owner = len(split), split.sentence_of_word
+    return np.stack([np.bincount(owner, right, units), np.bincount(owner, minlength=units)], axis=1)
 
 
 def interval(value: float, resampled: NDArray[np.float64]) -> Estimate:

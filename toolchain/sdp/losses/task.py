@@ -5,11 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
+from sdp.data.batches import IGNORED
 from sdp.losses.distributed import mean_over_ranks
 from sdp.recipe.sections import ProblemType
-
-# The label of a token that is not scored: padding, special tokens, all but the first piece of a word.
-IGNORED = -100
 
 
 def predicts_scores(problem_type: ProblemType) -> bool:

@@ -1,4 +1,4 @@
-"""Pretrained encoders and fine-tuned classifiers as torch modules, from safetensors only."""
+"""Pretrained encoders, fine-tuned classifiers and taggers as torch modules, from safetensors only."""
 
 from __future__ import annotations
 
@@ -47,8 +47,9 @@ def load_pretrained(
 
     Args:
         folder: where the weights are.
-        problem_type: classification gives one logit a label, regression a single one.
-        label_names: class names in the order of their ids; empty for regression.
+        problem_type: classification gives one logit a label, tagging the same for every token, regression and ranking
+            a single one.
+        label_names: class names in the order of their ids; empty for regression and ranking.
         device: where the model goes.
         trust_remote_code: allow code that comes with the model.
 
@@ -60,12 +61,13 @@ def load_pretrained(
         "num_labels": len(labels),
         "id2label": dict(enumerate(labels)),
         "label2id": {label: index for index, label in enumerate(labels)},
-        "problem_type": "single_label_classification" if problem_type == "classification" else "regression",
     }
+    if problem_type != "tagging":
+        head["problem_type"] = "single_label_classification" if problem_type == "classification" else "regression"
     try:
         config = AutoConfig.from_pretrained(folder.path, trust_remote_code=trust_remote_code, **head)
         options = {"config": config, "trust_remote_code": trust_remote_code, "ignore_mismatched_sizes": True}
-        model, loaded = _load(folder.path, device, **options)
+        model, loaded = _load(folder.path, device, tagger=problem_type == "tagging", **options)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"the model cannot be loaded: {_first_line(error)}", where=str(folder.path)) from None
     # A head may be new; an encoder of random numbers is none.
@@ -81,14 +83,15 @@ def load_pretrained(
 
 def load_finetuned(path: Path, device: torch.device | None = None) -> PreTrainedModel:
     """Load what a training stage saved, onto a device (the CPU without one)."""
-    return _load(path, device or torch.device("cpu"))[0]
+    architectures = AutoConfig.from_pretrained(path).architectures or [""]
+    return _load(path, device or torch.device("cpu"), tagger="TokenClassification" in architectures[0])[0]
 
 
-def _load(path: Path, device: torch.device, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
+def _load(path: Path, device: torch.device, *, tagger: bool, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
     # optimum's TasksManager knows the model class of a task for every architecture.
     from optimum.exporters.tasks import TasksManager
 
-    model_class = TasksManager.get_model_class_for_task("text-classification")
+    model_class = TasksManager.get_model_class_for_task("token-classification" if tagger else "text-classification")
     model: PreTrainedModel
     model, loaded = model_class.from_pretrained(
         path, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **options

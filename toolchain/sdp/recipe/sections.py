@@ -14,10 +14,9 @@ from sdp.recipe.analysis import AnalysisSection
 from sdp.recipe.base import Section, TrainingSection
 from sdp.recipe.losses import RepresentationLoss
 from sdp.recipe.pruning import PruneSection
-from sdp.tasks import TASKS, find_task
+from sdp.tasks import TASKS, MetricName, ProblemType, Task, find_task
 
-ProblemType = Literal["classification", "regression", "tagging", "ranking"]
-MetricName = Literal["accuracy", "f1", "macro-f1", "matthews", "pearson", "spearman", "entity-f1", "ndcg"]
+__all__ = ["METRICS_BY_TYPE", "MetricName", "ProblemType", "Recipe"]
 
 METRICS_BY_TYPE: dict[ProblemType, tuple[MetricName, ...]] = {
     "classification": ("accuracy", "f1", "macro-f1", "matthews"),
@@ -47,10 +46,13 @@ class TaskSection(Section):
     """The kind of problem, for a task of one's own."""
     metric: MetricName | None = None
     """How it is scored; accuracy or pearson (regression) without it. f1 is that of the second of two classes."""
-    train_languages: tuple[str, ...] = ("en",)
-    """Languages to train on, where the data's names hold "{language}"."""
+    train_languages: tuple[str, ...] = Field(default=("en",), min_length=1)
+    """Languages to train on, where the data's names hold "{language}". Choices are made on their dev rows alone, and
+    the other languages' average is the zero-shot one."""
     eval_languages: tuple[str, ...] | Literal["all"] = "all"
     """Languages to evaluate on, where the data's names hold "{language}"; "all" means all that the task lists."""
+    subsets: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """What "{subset}" stands for in the names of dev and test, each scored by itself; choices are made on the first."""
 
     @field_validator("name")
     @classmethod
@@ -70,30 +72,47 @@ class TaskSection(Section):
         if self.metric is not None and self.metric not in METRICS_BY_TYPE[self.problem_type]:
             allowed = ", ".join(METRICS_BY_TYPE[self.problem_type])
             raise ValueError(f'metric "{self.metric}" does not fit a {self.problem_type} task; use one of {allowed}')
+        for key in ("train_languages", "eval_languages", "subsets"):
+            values = getattr(self, key)
+            if isinstance(values, tuple) and (not values or "" in values or len(set(values)) < len(values)):
+                raise ValueError(f"{key} is empty, or holds an empty name, or one twice")
         if self.eval_languages == "all" and self.name is None and self.train_languages != ("en",):
             raise ValueError('eval_languages = "all" needs a task that lists its languages; name them')
         return self
 
     @property
+    def known(self) -> Task | None:
+        """The entry in the table of tasks, or None for a task of one's own."""
+        return find_task(self.name) if self.name is not None else None
+
+    @property
     def problem_type(self) -> ProblemType:
         """The kind of problem, from the task where it is a known one."""
-        return find_task(self.name).type if self.name is not None else self.type or "classification"
+        return self.known.type if self.known is not None else self.type or "classification"
 
     @property
     def score(self) -> MetricName:
         """The metric that counts, with the defaults filled in."""
         if self.metric is not None:
             return self.metric
-        if self.name is not None:
-            return find_task(self.name).metric
-        return METRICS_BY_TYPE[self.problem_type][0]
+        return self.known.metrics[0] if self.known is not None else METRICS_BY_TYPE[self.problem_type][0]
+
+    @property
+    def also(self) -> tuple[MetricName, ...]:
+        """Other official metrics of a known task, reported beside the score."""
+        return tuple(metric for metric in (self.known.metrics if self.known else ()) if metric != self.score)
 
     @property
     def languages(self) -> tuple[str, ...]:
         """The languages to evaluate on, with "all" filled in."""
         if self.eval_languages == "all":
-            return find_task(self.name).languages if self.name is not None else self.train_languages
+            return self.known.languages if self.known is not None else self.train_languages
         return self.eval_languages
+
+    @property
+    def subset_names(self) -> tuple[str, ...]:
+        """The subsets of dev and test, from the task where the recipe names none."""
+        return self.subsets or (self.known.subsets if self.known is not None else ())
 
 
 class DocstringsSection(Section):
@@ -121,13 +140,19 @@ class DataSection(Section):
     train: str | None = Field(default=None, min_length=1)
     """Training file, relative to the recipe (tsv, csv, jsonl, parquet, also .gz; may hold "{language}"), or split."""
     dev: str | None = Field(default=None, min_length=1)
-    """Dev file or split: choices are made on it."""
+    """Dev file or split: choices are made on it; may hold "{language}" or "{subset}"."""
     test: str | None = Field(default=None, min_length=1)
-    """Test file or split: read by the evaluate stage only."""
-    text: tuple[str, ...] | None = Field(default=None, min_length=1, max_length=2)
-    """The text column, or the two columns of a pair task."""
+    """Test file or split, named as dev: read by the evaluate stage only."""
+    text: tuple[str, ...] | None = Field(default=None, min_length=1, max_length=3)
+    """The text column, or the two columns of a pair task; a third is joined to the second by a space. For tagging the
+    column of words: lists, or strings with spaces between the words."""
     label: str | None = None
-    """The label column: strings or integers, numbers for regression."""
+    """The label column: strings or integers; numbers for regression and ranking; for tagging a tag for each word."""
+    group: str | None = None
+    """Ranking: the column whose equal values form one list, such as the query."""
+    train_rows: int | None = Field(default=None, gt=0)
+    """Train on so many rows at most, drawn once and for all: the same for every seed, and those of a smaller number
+    are among those of a larger one."""
     docstrings: DocstringsSection | None = None
     """Docstrings of installed packages in place of files."""
     max_length: int = Field(default=128, ge=8, le=8192)
@@ -137,7 +162,9 @@ class DataSection(Section):
     def _one_source(self) -> DataSection:
         if self.docstrings is not None:
             given = [
-                key for key in ("dataset", "config", "train", "dev", "test", "text", "label") if getattr(self, key)
+                key
+                for key in ("dataset", "config", "train", "dev", "test", "text", "label", "group", "train_rows")
+                if getattr(self, key)
             ]
             if given:
                 raise ValueError(f"docstrings is a source of its own; remove {', '.join(given)}")
@@ -282,8 +309,28 @@ class Recipe(Section):
             if self.task.problem_type != "classification":
                 raise ValueError("data.docstrings is a classification source; task.type does not fit")
             return self
-        missing = [key for key in ("train", "dev", "text", "label") if not known and getattr(data, key) is None]
+        needed = ("train", "dev", "text", "label", *(("group",) if self.task.problem_type == "ranking" else ()))
+        missing = [key for key in needed if not known and getattr(data, key) is None]
         if missing:
             keys = ", ".join(f"data.{key}" for key in missing)
             raise ValueError(f"a task of one's own needs {keys} (or data.docstrings, or a known task.name)")
+        return self
+
+    @model_validator(mode="after")
+    def _columns_fit(self) -> Recipe:
+        kind, columns = self.task.problem_type, len(self.data.text or ())
+        if kind == "tagging" and columns > 1:
+            raise ValueError(f"tagging reads one column of words, and data.text names {columns}")
+        if kind != "ranking" and self.data.group is not None:
+            raise ValueError(f"data.group forms the lists of a ranking, and this task is {kind}")
+        return self
+
+    @model_validator(mode="after")
+    def _training_language_is_true(self) -> Recipe:
+        """A hub data set with one training split has it in English, whatever the recipe says."""
+        task, data = self.task.known, self.data
+        if task is None or "{language}" in f"{task.config}{task.train}" or data.train or data.dataset or data.config:
+            return self
+        if self.task.train_languages != ("en",):
+            raise ValueError(f"task.train_languages: the training rows of {task.name} are in English alone")
         return self

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import sdp
+from sdp.gate import measured_on
 from sdp.kernel_time import PART_NAMES, longest_cases
 from sdp.recipe.sections import Recipe
 from sdp.report import plots
@@ -93,9 +94,7 @@ def lost_sentence(evaluate: dict[str, Any], export: dict[str, Any]) -> str:
         words = f"gained {-drop['value']:.3f}"
     else:
         words = f"a difference of {spread}, which may be chance"
-    return (
-        f"{metric} on {export['split']}, {export['rows']:,} rows: {dense:.3f} dense, {exported:.3f} exported: {words}."
-    )
+    return f"{metric} on {measured_on(export)}, {export['rows']:,} rows: {dense:.3f} dense, {exported:.3f} exported: {words}."
 
 
 def size_by_part(tensors: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Stage 3: what pruning lost, on the evaluation split: dense against pruned, both in torch.
 
-Writes metrics.json (scores with intervals, drop, paired test, languages), flips.csv (rows whose prediction changed) and
-predictions.safetensors (logits of both models).
+Writes metrics.json (scores with intervals, drop, paired test, languages or subsets), flips.csv (rows whose prediction
+changed) and predictions.safetensors (logits of both models).
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from safetensors.numpy import save_file
 from sdp.console import Reporter
 from sdp.data.batches import Collator
 from sdp.data.load import load_task_data
-from sdp.evaluation.compare import compare, write_flips
+from sdp.evaluation.compare import compare
+from sdp.evaluation.flips import write_flips
 from sdp.models.load import load_finetuned, load_tokenizer
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder, write_json
@@ -39,8 +40,17 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     metric = recipe.task.score
     dense, pruned = logits["dense"], logits["pruned"]
     record = compare(
-        metric, split, ("dense", dense), ("pruned", pruned), resamples=recipe.evaluate.resamples, seed=recipe.seed
+        metric,
+        split,
+        ("dense", dense),
+        ("pruned", pruned),
+        resamples=recipe.evaluate.resamples,
+        seed=recipe.seed,
+        also=recipe.task.also,
+        part=data.part,
+        trained=data.choices,
     )
+    record["unread_words"] = rows.unread
     write_json(target / "metrics.json", record)
     write_flips(target / "flips.csv", split, data.label_names, dense, pruned)
     save_file(logits, target / "predictions.safetensors")

@@ -23,9 +23,10 @@ from sdp.code_version import library_versions
 from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit
 from sdp.data.load import load_task_data
+from sdp.data.source import resolve_source
 from sdp.errors import StageError
 from sdp.evaluation.compare import compare
-from sdp.evaluation.metrics import predictions
+from sdp.evaluation.metrics import NUMERIC, predictions
 from sdp.evaluation.onnx_predict import model_inputs, predict_logits
 from sdp.models.load import load_finetuned, load_tokenizer
 from sdp.pruning.layers import prunable_weights
@@ -74,14 +75,20 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
         ("exported", logits),
         resamples=recipe.evaluate.resamples,
         seed=recipe.seed,
+        also=recipe.task.also,
+        part=data.part,
+        trained=data.choices,
     )
+    record["unread_words"] = rows.unread
     same = float(np.mean(predictions(metric, said["pruned"]) == predictions(metric, logits)))
+    # Where the model says nothing about a word, neither does the file.
+    read = ~np.isnan(said["pruned"]).any(axis=1)
     record["torch"] = {
         "verified_rows": agreement.rows,
         "max_relative_error": agreement.relative_error,
         "tolerance": tolerance,
-        "split_relative_error": relative_error(said["pruned"], logits),
-        "same_predictions": same,
+        "split_relative_error": relative_error(said["pruned"][read], logits[read]),
+        "same_predictions": None if metric in NUMERIC else same,
     }
     write_json(target / "metrics.json", record)
     file_bytes = sum(file.stat().st_size for file in target.glob(f"{MODEL_FILE}*"))
@@ -192,10 +199,11 @@ def _manifest(
         "versions": library_versions(("torch", "transformers", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript")),
         "max_length": recipe.data.max_length,
         "problem_type": recipe.task.problem_type,
+        "text_columns": len(resolve_source(recipe).text),
         "layers": layers,
         "tensors": [
             {"name": r.name, "shape": list(r.shape), "encoding": r.encoding, "zeros": r.zeros, "bytes": r.bytes}
             for r in records
         ],
-        "metrics": {name: metrics[name] for name in ("split", "metric", "models", "drop", "torch")},
+        "metrics": {name: metrics[name] for name in ("split", "metric", "models", "drop", "also", "torch")},
     }

@@ -15,7 +15,6 @@ from transformers import set_seed
 from sdp.console import Reporter
 from sdp.data.batches import Collator
 from sdp.data.load import load_task_data
-from sdp.evaluation.metrics import score
 from sdp.losses.objective import Objective
 from sdp.models.load import load_pretrained, load_tokenizer
 from sdp.models.source import locate_model
@@ -36,7 +35,7 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     set_seed(recipe.seed)
     model = load_pretrained(folder, recipe.task.problem_type, data.label_names, device, trust_remote_code=remote_code)
     collator = Collator(tokenizer)
-    dev = DevMetric(model, tokenize_split(data.dev, tokenizer, recipe), collator, recipe)
+    dev = DevMetric(model, data.development, tokenizer, collator, recipe)
     log = train(
         TrainingRun(
             title="fine-tuning",
@@ -56,7 +55,7 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     tokenizer.save_pretrained(target)
     shutil.rmtree(target / CHECKPOINTS, ignore_errors=True)
     metric = recipe.task.score
-    result: dict[str, Any] = {metric: score(metric, data.dev.labels, dev.logits())}
+    result: dict[str, Any] = {metric: dev()}
     sizes = {"train": len(data.train), "dev": len(data.dev), "test": len(data.test) if data.test else 0}
     write_json(target / "metrics.json", {"metric": metric, "dev": result[metric], "rows": sizes, "log": log})
     return result

@@ -19,7 +19,6 @@ from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit
 from sdp.data.load import load_task_data
 from sdp.errors import ModelError, StageError
-from sdp.evaluation.metrics import score
 from sdp.losses.objective import Objective
 from sdp.models.load import load_finetuned, load_tokenizer
 from sdp.pruning.criteria import CRITERIA, Setup
@@ -53,9 +52,8 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     teacher = _teacher(run, objective, rows, collator, device, reporter)
     steps = optimizer_steps(len(rows), recipe.prune)
     masked = _masked_weights(model, recipe, steps)
-    dev_rows = tokenize_split(data.dev, tokenizer, recipe)
-    dev = DevMetric(model, dev_rows, collator, recipe)
-    analysis = start_analysis(recipe, model, dev_rows, collator, steps)
+    dev = DevMetric(model, data.development, tokenizer, collator, recipe)
+    analysis = start_analysis(recipe, model, data.development, tokenizer, steps)
     log = train(
         TrainingRun(
             title="pruning",
@@ -81,7 +79,7 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     shutil.rmtree(target / CHECKPOINTS, ignore_errors=True)
     layers = count_zeros(load_finetuned(target), masked)
     metric = recipe.task.score
-    result = {metric: score(metric, data.dev.labels, dev.logits()), "encoder_sparsity": sparsity_of(masked.masks)}
+    result = {metric: dev(), "encoder_sparsity": sparsity_of(masked.masks)}
     with (target / "pruning.jsonl").open("w", encoding="utf-8") as stream:
         stream.writelines(json.dumps(record) + "\n" for record in log if "sparsity" in record)
     content: dict[str, Any] = {"metric": metric, "dev": result[metric], "sparsity": result["encoder_sparsity"]}

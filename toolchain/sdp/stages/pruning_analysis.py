@@ -7,23 +7,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sdp.analysis.document import analysis_document
 from sdp.analysis.points import affordable_rows, points_between, sample_rows
 from sdp.analysis.probe import Probe
 from sdp.analysis.recorder import PruningAnalysis
-from sdp.data.batches import Collator, TokenizedSplit
+from sdp.data.batches import Collator, with_unread
+from sdp.data.rows import Split
 from sdp.evaluation.metrics import score
 from sdp.pruning.schedule import mask_updates
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import write_json
+from sdp.stages.training_inputs import tokenize_split
 
 FILE_NAME = "analysis.json"
 
 
 def start_analysis(
-    recipe: Recipe, model: PreTrainedModel, dev: TokenizedSplit, collator: Collator, steps: int
+    recipe: Recipe, model: PreTrainedModel, dev: Split, tokenizer: PreTrainedTokenizerBase, steps: int
 ) -> PruningAnalysis | None:
     """Read the teacher, and prepare to read the student.
 
@@ -31,7 +33,7 @@ def start_analysis(
         recipe: the recipe.
         model: the student before its first step, which is still the teacher.
         dev: the rows that a sample is taken of.
-        collator: pads a batch.
+        tokenizer: the model's.
         steps: optimizer steps of the run.
 
     Returns:
@@ -45,15 +47,16 @@ def start_analysis(
     wanted = settings.rows
     if wanted == "auto":
         wanted = affordable_rows(steps * prune.batch_size, looks=2 * len(updates) + len(points))
-    chosen = sample_rows(np.arange(len(dev)), wanted)
-    labels = dev.labels[chosen]
-    sample = TokenizedSplit([dev.rows[row] for row in chosen], labels)
+    chosen = np.zeros(len(dev), dtype=bool)
+    chosen[sample_rows(np.arange(len(dev)), wanted)] = True
+    sample = dev.where(chosen)
+    rows = tokenize_split(sample, tokenizer, recipe)
     probe = Probe(
         model,
-        sample,
-        collator,
+        rows,
+        Collator(tokenizer),
         recipe.evaluate.batch_size,
-        lambda logits: score(recipe.task.score, labels, logits),
+        lambda logits: score(recipe.task.score, sample, with_unread(rows, logits)),
     )
     return PruningAnalysis(probe, points, classes=kind in ("classification", "tagging"))
 

@@ -14,23 +14,33 @@ from sdp.training.predict import predict_logits
 
 
 def tokenize_split(split: Split, tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> TokenizedSplit:
-    """Tokenize a split at the recipe's length limit."""
+    """Tokenize a split at the recipe's length limit; for tagging word by word."""
+    if split.tags is not None:
+        return TokenizedSplit.of_words(split, tokenizer, recipe.data.max_length)
     return TokenizedSplit(tokenize(split, tokenizer, recipe.data.max_length), split.labels)
 
 
 class DevMetric:
-    """The task's metric of a model on the dev split, as it stands when called."""
+    """The task's metric of a model on the dev rows that training may look at, as it stands when called."""
 
-    def __init__(self, model: PreTrainedModel, dev: TokenizedSplit, collator: Collator, recipe: Recipe) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        dev: Split,
+        tokenizer: PreTrainedTokenizerBase,
+        collator: Collator,
+        recipe: Recipe,
+    ) -> None:
         self._model = model
-        self._dev = dev
+        self._split = dev
+        self._rows = tokenize_split(dev, tokenizer, recipe)
         self._collator = collator
         self._metric = recipe.task.score
         self._batch_size = recipe.evaluate.batch_size
 
     def logits(self) -> NDArray[np.float32]:
-        """The model's logits on the dev split, [N, C]."""
-        return predict_logits(self._model, self._dev, self._collator, self._batch_size)
+        """The model's logits on the dev rows, [N, C] (words for N in tagging)."""
+        return predict_logits(self._model, self._rows, self._collator, self._batch_size)
 
     def __call__(self) -> float:
-        return score(self._metric, np.asarray(self._dev.labels), self.logits())
+        return score(self._metric, self._split, self.logits())

@@ -1,4 +1,4 @@
-"""Predictions of a torch classifier over a split."""
+"""Predictions of a torch classifier or tagger over a split."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from sdp.data.batches import Collator, TokenizedSplit, length_sorted_batches
+from sdp.data.batches import Collator, TokenizedSplit, in_order, length_sorted_batches, read_off
 
 
 def predict_logits(
     model: PreTrainedModel, split: TokenizedSplit, collator: Collator, batch_size: int
 ) -> NDArray[np.float32]:
-    """Run a classifier over every row of a split, in float32, without dropout.
+    """Run a model over every row of a split, in float32, without dropout.
 
     Args:
         model: on any device; its mode is restored.
@@ -22,17 +22,18 @@ def predict_logits(
         batch_size: rows in one forward pass.
 
     Returns:
-        logits in the order of the split, [N, C].
+        logits in the order of the split, [N, C]; for tagging those of its words, [W, C], NaN for a word without token.
     """
     was_training = model.training
     model.eval()
-    logits = np.zeros((len(split), int(model.config.num_labels or 1)), dtype=np.float32)
+    said: dict[int, NDArray[np.float32]] = {}
     try:
         with torch.inference_mode():
             for indices in length_sorted_batches(split, batch_size):
                 batch = collator([split[index] for index in indices])
                 inputs = {k: v.to(model.device) for k, v in batch.items() if k not in ("labels", "index")}
-                logits[indices] = model(**inputs).logits.float().cpu().numpy()
+                logits = model(**inputs).logits.float().cpu().numpy()
+                said |= read_off(split, indices, logits, batch["attention_mask"].numpy())
     finally:
         model.train(was_training)
-    return logits
+    return in_order(said)

@@ -1,0 +1,80 @@
+"""The rows whose prediction changed, as a CSV that a person reads."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from sdp.data.rows import Split
+
+Logits = NDArray[np.float32]
+MOVES = 50
+"""Rows that are listed where every score moves a little."""
+
+
+def write_flips(path: Path, split: Split, label_names: Sequence[str], dense: Logits, pruned: Logits) -> int:
+    """Write the rows whose predicted class changed; for regression and ranking the 50 whose score moved most.
+
+    For tagging a row of the file is a word whose tag changed, with the number of its sentence and its place in it.
+
+    Args:
+        path: the file to write.
+        split: N rows.
+        label_names: class or tag names; empty for regression and ranking.
+        dense: logits of the dense model, [N, C], or [W, C] for the words of tagging.
+        pruned: logits of the pruned model, of the same shape.
+
+    Returns:
+        the number of rows written.
+    """
+    if label_names:
+        place = ["row", "word"] if split.tags else ["row"]
+        texts = ["text_word", "text"] if split.tags else _text_columns(split)
+        probabilities = ["dense_probability", "pruned_probability", "change"]
+        header = [*place, "part", "label", "dense", "pruned", *probabilities, *texts]
+        rows = _class_flips(split, label_names, dense, pruned)
+    else:
+        header = ["row", "part", "label", "dense", "pruned", *_text_columns(split)]
+        rows = _largest_moves(split, dense, pruned)
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(header)
+        writer.writerows(rows)
+    return len(rows)
+
+
+def _text_columns(split: Split) -> list[str]:
+    return [f"text{i + 1}" for i in range(len(split.texts[0]) if len(split) else 1)]
+
+
+def _class_flips(split: Split, label_names: Sequence[str], dense: Logits, pruned: Logits) -> list[list[object]]:
+    before, after = dense.argmax(axis=1), pruned.argmax(axis=1)
+    rows: list[list[object]] = []
+    # Both models say nothing about the same words, and NaN is no change.
+    for i in np.flatnonzero((before != after) & ~np.isnan(dense).any(axis=1)):
+        p_before, p_after = softmax(dense[i]), softmax(pruned[i])
+        label = int(split.labels[i])
+        change = "lost" if before[i] == label else "gained" if after[i] == label else "other"
+        classes = [label_names[k] for k in (label, before[i], after[i])]
+        probabilities = [f"{p_before[before[i]]:.3f}", f"{p_after[after[i]]:.3f}"]
+        row = int(split.sentence_of_word[i])
+        place, texts = [row], list(split.texts[row])
+        if split.tags:
+            word = int(i - np.searchsorted(split.sentence_of_word, row))
+            place, texts = [row, word], [split.texts[row][word], " ".join(split.texts[row])]
+        rows.append([*place, split.parts[row], *classes, *probabilities, change, *texts])
+    return rows
+
+
+def _largest_moves(split: Split, dense: Logits, pruned: Logits) -> list[list[object]]:
+    moved = np.abs(dense[:, 0] - pruned[:, 0])
+    chosen = np.argsort(-moved, kind="stable")[:MOVES]
+    return [
+        [int(i), split.parts[i], float(split.labels[i]), f"{dense[i, 0]:.4f}", f"{pruned[i, 0]:.4f}", *split.texts[i]]
+        for i in chosen
+    ]
