@@ -35,6 +35,7 @@ def would_run(project: Path, *arguments: str) -> dict[str, str]:
     [
         ("finetune.epochs=5", "finetune", "finetune.epochs changed: 10.0 -> 5.0"),
         ("prune.sparsity=0.9", "prune", "prune.sparsity changed: 0.8 -> 0.9"),
+        ("analysis.rows=30", "prune", "analysis.rows changed: null -> 30"),
         ("evaluate.resamples=300", "evaluate", "evaluate.resamples changed: 200 -> 300"),
         ('export.encoding="dense"', "export", 'export.encoding changed: "auto" -> "dense"'),
         ("bench.seconds=0.3", "bench", "bench.seconds changed: 0.2 -> 0.3"),

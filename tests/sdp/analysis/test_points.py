@@ -27,9 +27,9 @@ def test_they_are_steps_of_the_run_and_none_is_an_update(updates: set[int], tota
     assert len(found) <= between * (len(updates) + 4) + 1
 
 
-def test_looks_take_a_third_of_the_rows_that_are_learned_from_within_limits() -> None:
-    assert affordable_rows(60_000, 200) == 100
-    assert affordable_rows(300, 20) == 64
+def test_looks_take_a_quarter_of_the_rows_that_are_learned_from_within_limits() -> None:
+    assert affordable_rows(80_000, 200) == 100
+    assert affordable_rows(300, 20) == 32
     assert affordable_rows(10**8, 20) == 256
 
 

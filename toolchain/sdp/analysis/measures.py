@@ -63,7 +63,7 @@ def weight_measures(
     for name, weight in weights.items():
         magnitudes = weight.detach().abs()[old[name]]
         norms = Norms.of(magnitudes)
-        energies = split_energy(weight, new[name])
+        energies = split_energy(weight, new[name].to(weight.device))
         own_largest = float(magnitudes.max()) if norms.count else 0.0
         layers[name] = {
             "snr_db": decibels(*energies),

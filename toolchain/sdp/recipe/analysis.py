@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
 from pydantic import Field
 
 from sdp.recipe.base import Section
@@ -13,8 +11,8 @@ class AnalysisSection(Section):
     """What pruning does to the network, measured around every mask update: separability, signal-to-noise ratio,
     likeness to the teacher, recovery. It changes no weight."""
 
-    rows: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
-    """Dev rows that are looked at, always the same; more are steadier and take longer. "auto": 64 to 256, such that all
-    looks together take a small part of the time of training. 0: no analysis."""
+    rows: int | None = Field(default=None, ge=0)
+    """Dev rows that are looked at, always the same; more are steadier and take longer. 0: no analysis. Without it 32 to
+    256, so many that all looks together take a small part of the time of training."""
     between: int = Field(default=1, ge=0)
     """Looks between two mask updates, for the curve of recovery; after the last update five times as many."""

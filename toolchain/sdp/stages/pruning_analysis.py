@@ -45,7 +45,7 @@ def start_analysis(
     updates = mask_updates(steps, prune.ramp, prune.mask_updates, prune.sparsity, prune.schedule)
     points = points_between(updates, steps, settings.between)
     wanted = settings.rows
-    if wanted == "auto":
+    if wanted is None:
         wanted = affordable_rows(steps * prune.batch_size, looks=2 * len(updates) + len(points))
     chosen = np.zeros(len(dev), dtype=bool)
     chosen[sample_rows(np.arange(len(dev)), wanted)] = True
