@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
+from sdp.gate import measured_on
 from sdp.kernel_time import longest_cases, time_line
 from sdp.run_folder import RunFolder, read_json
 
@@ -54,7 +55,7 @@ def _model_column(results: dict[str, Any], model: str, role: str | None) -> dict
         return {}
     evaluate, value = results["evaluate"], source["models"][model]
     column = {
-        f"{evaluate['metric']} on {evaluate['split']}": f"{value['value']:.3f}",
+        f"{evaluate['metric']} on {measured_on(evaluate)}": f"{value['value']:.3f}",
         "  95 % interval": f"{value['low']:.3f} to {value['high']:.3f}",
     }
     column["  against dense"] = "" if model == "dense" else f"{0.0 - round(source['drop']['value'], 3):+.3f}"

@@ -81,6 +81,14 @@ def test_rows_that_cannot_be(row: tuple[Any, Any], message: str, tmp_path: Path)
         load_task_data(recipe(tmp_path, "jsonl"))
 
 
+def test_entities_need_tags_that_name_them(tmp_path: Path) -> None:
+    for split in ("train", "dev"):
+        write(tmp_path / f"{split}.jsonl", [(["a", "b"], ["DET", "NOUN"])])
+    with pytest.raises(DataError, match=r'such as B-PER(.|\n)*"DET" is none(.|\n)*metric = "accuracy"'):
+        load_task_data(recipe(tmp_path, "jsonl"))
+    assert load_task_data(recipe(tmp_path, "jsonl", type="tagging", metric="accuracy")).label_names == ("DET", "NOUN")
+
+
 def test_two_spaces_hold_an_empty_word(tmp_path: Path) -> None:
     write(tmp_path / "train.jsonl", ROWS)
     (tmp_path / "dev.jsonl").write_text(json.dumps({"words": "a  film", "tags": "O O B-X"}) + "\n")

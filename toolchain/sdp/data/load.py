@@ -21,6 +21,7 @@ from sdp.recipe.sections import Recipe
 
 # Of the draw of data.train_rows: fixed, so that runs of different seeds differ in nothing but their seed.
 DRAW_SEED = 2022
+ENTITY_TAGS = ("B-", "I-", "E-", "S-")
 
 
 def load_task_data(recipe: Recipe) -> TaskData:
@@ -76,6 +77,13 @@ def _class_names(recipe: Recipe, train: RawSplit) -> tuple[str, ...]:
             f'metric "f1" is that of the second of two classes, and training has {len(names)} classes',
             where=train.where,
             hint='Use metric = "macro-f1", the mean over classes.',
+        )
+    odd = [name for name in names if name != "O" and not name.startswith(ENTITY_TAGS)]
+    if recipe.task.score == "entity-f1" and odd:
+        raise DataError(
+            f'metric "entity-f1" reads entities out of tags such as B-PER, I-PER and O, and "{odd[0]}" is none',
+            where=train.where,
+            hint='Use metric = "accuracy", the share of words whose tag is right.',
         )
     return names
 

@@ -107,8 +107,9 @@ def compare(
     parts = _parts(split, predicted, resamples, seed)
     scored = {name: {m: rows.scored(m) for m in metrics} for name, rows in parts.items()}
     named = {name: rows.to_json(scored[name], metric, names) for name, rows in parts.items()}
-    whole = {"split": split.name, "metric": metric, "rows": len(split), "mean_over": None}
-    if list(parts) == [""]:
+    over = None if list(parts) == [""] else f"{len(parts)} {part or 'part'}s"
+    whole = {"split": split.name, "metric": metric, "rows": len(split), "mean_over": over}
+    if over is None:
         return {**whole, **named[""], "part": None, "parts": {}, "averages": {}}
     groups = {"all": list(parts)}
     if part == "language":
@@ -124,7 +125,6 @@ def compare(
     overall = {key: value for key, value in averages["all"].items() if key != "over"}
     flips = [record["flips"] for record in named.values()]
     total = {"flips": None if None in flips else sum(flips)}
-    whole["mean_over"] = f"{len(parts)} {part or 'part'}s"
     return {**whole, **overall, **total, "part": part, "parts": named, "averages": averages}
 
 

@@ -94,7 +94,8 @@ def lost_sentence(evaluate: dict[str, Any], export: dict[str, Any]) -> str:
         words = f"gained {-drop['value']:.3f}"
     else:
         words = f"a difference of {spread}, which may be chance"
-    return f"{metric} on {measured_on(export)}, {export['rows']:,} rows: {dense:.3f} dense, {exported:.3f} exported: {words}."
+    where = f"{measured_on(export)}, {export['rows']:,} rows"
+    return f"{metric} on {where}: {dense:.3f} dense, {exported:.3f} exported: {words}."
 
 
 def size_by_part(tensors: list[dict[str, Any]]) -> list[dict[str, Any]]:
