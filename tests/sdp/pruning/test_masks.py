@@ -113,7 +113,7 @@ def test_a_model_without_blocks_of_four_is_refused_before_training() -> None:
     weights = {"layer.weight": torch.nn.Parameter(torch.zeros(8, 6))}
     masked = MaskedWeights(weights)
     with pytest.raises(ModelError, match=r"layer\.weight: a weight has 6 inputs"):
-        MaskUpdates(PruneSection(pattern="1x4"), 10, masked)
+        MaskUpdates(PruneSection(pattern="1x4"), 10, masked, None)
 
 
 def groups_of(masks: dict[str, torch.Tensor]) -> torch.Tensor:
