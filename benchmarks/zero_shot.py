@@ -120,10 +120,8 @@ def markdown(content: dict[str, Any]) -> str:
     rows = {**metrics["parts"], **{f"average, {name}": part for name, part in metrics["averages"].items()}}
     for name, part in rows.items():
         dense, pruned = (part["models"][role]["value"] for role in ("dense", "pruned"))
-        drop = part["drop"]
-        lines.append(
-            f"| {name} | {dense:.3f} | {pruned:.3f} | {drop['value']:+.3f} | {drop['low']:+.3f} to {drop['high']:+.3f} |"
-        )
+        drop, low, high = (f"{part['drop'][key]:+.3f}" for key in ("value", "low", "high"))
+        lines.append(f"| {name} | {dense:.3f} | {pruned:.3f} | {drop} | {low} to {high} |")
     return "\n".join([*lines, ""])
 
 
