@@ -22,7 +22,7 @@ from typing import Annotated, Any, get_args
 
 import torch
 import typer
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification
 
 from sdp.pruning.layers import prunable_weights
@@ -89,47 +89,46 @@ def measure(size: str, turns: int) -> dict[str, Any]:
     torch.manual_seed(0)
     model = BertForSequenceClassification(BertConfig(vocab_size=30_000, **SIZES[size]))
     weights = prunable_weights(model)
-    dense = {name: weight.detach().clone() for name, weight in weights.items()}
     step = statistics.median(seconds(training_step(model)) for _ in range(3))
     scopes = {}
     for scope in get_args(Scope):
-        masked = MaskedWeights(weights)
-
-        def ours(masked: MaskedWeights = masked, scope: Scope = scope) -> Masks:
-            masked.set(select_masks(masked.scores(), AFTER, scope))
-            return masked.masks
-
-        def plain(start: Masks, scope: Scope = scope) -> Masks:
-            masks = select_by_kthvalue(magnitude_scores(weights, start), AFTER, scope)
-            apply_masks(weights, masks)
-            return masks
-
-        start = select_masks(dense, BEFORE, scope)
-        times: dict[str, list[float]] = {"ours": [], "plain": []}
-        for _ in range(turns):
-            chosen = []
-            for name, update in (("ours", ours), ("plain", lambda start=start: plain(start))):
-                restore(weights, dense)
-                masked.set(start)
-                before = time.perf_counter()
-                chosen.append(update())
-                times[name].append(time.perf_counter() - before)
-            if not all(torch.equal(mask, chosen[1][name]) for name, mask in chosen[0].items()):
-                raise AssertionError("the two ways chose different masks")
-        scopes[scope] = {
-            "median_s": (median := statistics.median(times["ours"])),
-            "kthvalue_median_s": statistics.median(times["plain"]),
-            "ratio": statistics.median(times["plain"]) / median,
-            "share_of_run": UPDATES * median / (UPDATES * median + STEPS * step),
-            "seconds": times["ours"],
-            "kthvalue_seconds": times["plain"],
-        }
-        print(
-            f"{size}, {scope}: {median:.3f} s, {scopes[scope]['ratio']:.1f} times faster", file=sys.stderr, flush=True
-        )
+        cell = take_turns(weights, scope, turns)
+        median = cell["median_s"]
+        scopes[scope] = {**cell, "share_of_run": UPDATES * median / (UPDATES * median + STEPS * step)}
+        print(f"{size}, {scope}: {median:.3f} s, {cell['ratio']:.1f} times faster", file=sys.stderr, flush=True)
+    masked = MaskedWeights(weights)
     hold = statistics.median(seconds(lambda: masked.after_backward(1)) + seconds(masked.enforce) for _ in range(turns))
     elements = sum(weight.numel() for weight in weights.values())
     return {"size": size, "weights": elements, "step_s": step, "hold_s": hold, "scopes": scopes}
+
+
+def take_turns(weights: dict[str, nn.Parameter], scope: Scope, turns: int) -> dict[str, Any]:
+    """Update by both ways in turns, from the same weights; the weights are as before in the end."""
+    dense = {name: weight.detach().clone() for name, weight in weights.items()}
+    masked = MaskedWeights(weights)
+    start = select_masks({name: weight.abs() for name, weight in dense.items()}, BEFORE, scope)
+    plain: Masks = {}
+
+    def update() -> None:
+        masked.set(select_masks(masked.scores(), AFTER, scope))
+
+    def update_by_kthvalue() -> None:
+        plain.update(select_by_kthvalue(magnitude_scores(weights, start), AFTER, scope))
+        apply_masks(weights, plain)
+
+    times: dict[str, list[float]] = {"seconds": [], "kthvalue_seconds": []}
+    for _ in range(turns):
+        for name, call in (("seconds", update), ("kthvalue_seconds", update_by_kthvalue)):
+            restore(weights, dense)
+            masked.set(start)
+            times[name].append(seconds(call))
+            if name == "seconds":
+                chosen = masked.masks
+        if not all(torch.equal(mask, plain[name]) for name, mask in chosen.items()):
+            raise AssertionError("the two ways chose different masks")
+    restore(weights, dense)
+    ours, theirs = (statistics.median(taken) for taken in times.values())
+    return {"median_s": ours, "kthvalue_median_s": theirs, "ratio": theirs / ours, **times}
 
 
 def select_by_kthvalue(scores: dict[str, Tensor], sparsity: float, scope: Scope) -> Masks:
@@ -165,7 +164,7 @@ def training_step(model: BertForSequenceClassification) -> Callable[[], object]:
     return step
 
 
-def restore(weights: dict[str, torch.nn.Parameter], values: dict[str, Tensor]) -> None:
+def restore(weights: dict[str, nn.Parameter], values: dict[str, Tensor]) -> None:
     """Set the weights back, so that each update starts from the same ones."""
     with torch.no_grad():
         for name, weight in weights.items():
