@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from sdp.errors import ModelError
 from sdp.pruning.masks import (
     apply_masks,
+    clear_pruned,
     kept_count,
     magnitude_scores,
+    mask_bits,
     select_masks,
     sparsity_of,
 )
@@ -70,6 +72,17 @@ def test_applied_masks_leave_plain_zeros_whatever_was_there() -> None:
     weight = torch.tensor([[float("nan"), -1.0, float("inf"), 2.0]])
     apply_masks({"w": weight}, {"w": torch.tensor([[False, False, False, True]])})
     assert weight.numpy().tobytes() == np.array([0, 0, 0, 2], dtype=np.float32).tobytes()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_bits_clear_to_plain_zeros_in_every_width_and_layout(dtype: torch.dtype) -> None:
+    values = torch.tensor([[float("nan"), -1.0], [float("-inf"), -0.0], [2.5, -3.5]], dtype=dtype)
+    mask = torch.tensor([[False, True], [False, False], [True, False]])
+    expected = torch.tensor([[0.0, -1.0], [0.0, 0.0], [2.5, 0.0]], dtype=dtype)
+    for tensor, kept, wanted in ((values.clone(), mask, expected), (values.clone().T, mask.T, expected.T)):
+        clear_pruned(tensor, mask_bits(kept, dtype))
+        assert torch.equal(tensor, wanted)
+        assert not torch.signbit(tensor[~kept]).any()
 
 
 def test_masks_survive_the_disk(tmp_path) -> None:

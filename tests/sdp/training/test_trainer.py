@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, TrainingArguments
 
 from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit, tokenize
@@ -21,13 +21,15 @@ from sdp.errors import StageError
 from sdp.losses.objective import Objective
 from sdp.models.load import load_pretrained
 from sdp.models.source import ModelFolder
+from sdp.pruning.criteria import Criterion, Setup
 from sdp.pruning.layers import prunable_weights
-from sdp.pruning.masks import magnitude_scores, select_masks
+from sdp.pruning.masks import Masks, magnitude_scores, select_masks
 from sdp.recipe.losses import CrossCorrelationLoss, KldLoss
 from sdp.recipe.sections import FinetuneSection, Recipe
 from sdp.training.masked_weights import MaskedWeights
 from sdp.training.run import TrainingRun, train
 from sdp.training.teacher import LiveTeacher, TeacherCache, cached_teacher
+from sdp.training.trainer import SdpTrainer
 from toy import toy_rows
 
 CPU = torch.device("cpu")
@@ -113,6 +115,47 @@ def test_a_pruned_weight_has_no_gradient(parts: dict[str, Any]) -> None:
     for name, weight in masked.weights.items():
         assert not weight.grad[~masked.masks[name]].count_nonzero()
         assert weight.grad[masked.masks[name]].count_nonzero()
+
+
+def test_accumulated_batches_are_one_step_to_a_criterion(parts: dict[str, Any], tmp_path: Path) -> None:
+    seen = []
+
+    class Watching(Criterion):
+        def observe(self, masks: Masks, step: int) -> None:
+            gradients = [weight.grad[~masks[name]] for name, weight in self.weights.items()]
+            seen.append((step, all(bool(gradient.count_nonzero()) for gradient in gradients)))
+
+    weights = prunable_weights(parts["model"])
+    masked = MaskedWeights(weights, Watching(weights, Setup()))
+    masked.set({name: weight.abs() > weight.abs().median() for name, weight in weights.items()})
+    arguments = TrainingArguments(
+        output_dir=str(tmp_path),
+        max_steps=3,
+        per_device_train_batch_size=8,
+        gradient_accumulation_steps=4,
+        use_cpu=True,
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        save_strategy="no",
+    )
+    norms: list[float] = []
+    trainer = SdpTrainer(
+        parts["model"],
+        arguments,
+        objective=Objective("classification"),
+        masked=masked,
+        train_dataset=parts["train"],
+        data_collator=parts["collator"],
+    )
+    clip = trainer._clip_grad_norm
+    trainer._clip_grad_norm = lambda model: (
+        norms.extend(float(w.grad[~masked.masks[n]].abs().sum()) for n, w in weights.items()),
+        clip(model),
+    )[1]
+    trainer.train()
+    assert seen == [(1, True), (2, True), (3, True)]
+    assert norms == [0.0] * 36, "clipping sees masked gradients"
 
 
 def test_stored_and_live_teacher_say_the_same(parts: dict[str, Any], tmp_path: Path) -> None:

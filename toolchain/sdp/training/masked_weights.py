@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sdp.pruning.criteria.base import Criterion, Setup
 from sdp.pruning.criteria.weights import Magnitude
-from sdp.pruning.masks import Masks, apply_masks, clear_pruned, mask_bits
+from sdp.pruning.masks import Masks, clear_pruned, mask_bits
 from sdp.pruning.store import load_masks, save_masks
 
 # Beside the masks in a checkpoint, as long as the criterion is not done.
@@ -60,8 +60,7 @@ class MaskedWeights:
     def enforce(self) -> None:
         """Zero the pruned weights after an optimizer step: momentum and weight decay move them."""
         self._criterion.after_optimizer_step(self.masks)
-        for name, weight in self.weights.items():
-            clear_pruned(weight, self._bits[name])
+        self._zero_pruned()
 
     def save(self, folder: Path) -> None:
         """Write masks, and what the criterion remembers, into a checkpoint."""
@@ -86,7 +85,11 @@ class MaskedWeights:
     def _hold_to(self, masks: Masks) -> None:
         self.masks = masks
         self._bits = {name: mask_bits(mask, self.weights[name].dtype) for name, mask in masks.items()}
-        apply_masks(self.weights, masks)
+        self._zero_pruned()
+
+    def _zero_pruned(self) -> None:
+        for name, weight in self.weights.items():
+            clear_pruned(weight, self._bits[name])
 
     def _finish(self) -> None:
         # Magnitude sees and stores nothing: what others remember is freed, and recovery costs nothing.
