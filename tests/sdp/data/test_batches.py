@@ -53,3 +53,12 @@ def test_evaluation_batches_cover_every_row_once_in_order_of_length(lengths: lis
     assert sorted(order) == list(range(len(lengths)))
     assert [lengths[index] for index in order] == sorted(lengths)
     assert all(len(batch) == size for batch in batches[:-1])
+
+
+def test_a_third_column_stands_behind_the_second(toy_model: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(toy_model)
+    split = Split("train", (("film", "good", "story with music"),), np.array([0.0], dtype=np.float32), ("",))
+    (row,) = tokenize(split, tokenizer, 32)
+    expected = ["[CLS]", "film", "[SEP]", "good", "story", "with", "music", "[SEP]"]
+    assert tokenizer.convert_ids_to_tokens(row["input_ids"]) == expected
+    assert row["token_type_ids"] == [0] * 3 + [1] * 5

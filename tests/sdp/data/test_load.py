@@ -295,3 +295,14 @@ def test_a_ranking_has_lists_and_grades(tmp_path: Path) -> None:
 def test_relevances_that_cannot_be(relevances: list[str], message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message):
         load_task_data(ranked(tmp_path, relevances, ["q", "q"]))
+
+
+def test_a_folder_of_a_known_task_needs_not_the_hubs_configurations(hub_folder: Path) -> None:
+    made = recipe({"dataset": str(hub_folder)}, name="sst2")
+    assert resolve_source(made).config is None
+    assert load_task_data(made).label_names == ("negative", "positive")
+    readme = hub_folder / "README.md"
+    readme.write_text(readme.read_text().replace("config_name: default", "config_name: sst2"))
+    assert resolve_source(made).config == "sst2"
+    assert len(load_task_data(made).train) == 20
+    assert resolve_source(recipe({"dataset": str(hub_folder)}, name="xnli")).config == "{language}"
