@@ -20,6 +20,8 @@ from sdp.recipe.sections import Recipe
 from sdp.run_folder import write_json
 
 FILE_NAME = "analysis.json"
+# Few rows of like length: little padding, which would cost more than a larger batch gains.
+BATCH_SIZE = 16
 
 
 def start_analysis(
@@ -52,7 +54,7 @@ def start_analysis(
         model,
         sample,
         collator,
-        recipe.evaluate.batch_size,
+        BATCH_SIZE,
         lambda logits: score(recipe.task.score, labels, logits),
     )
     return PruningAnalysis(probe, points, classes=kind in ("classification", "tagging"))
