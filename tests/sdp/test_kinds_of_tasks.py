@@ -36,6 +36,7 @@ def test_regression_on_pairs_with_xlmr_global_uniform_and_a_live_teacher(tmp_pat
         "prune.scope": '"global"',
         "prune.schedule": '"uniform"',
         "prune.losses": '[{name="cross-correlation", representation="tokens"}, {name="kld"}]',
+        "analysis.rows": "999",
         "finetune.epochs": "2",
         "prune.epochs": "2",
         "gate.max_metric_drop": "2.0",

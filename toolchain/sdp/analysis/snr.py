@@ -22,8 +22,8 @@ def split_energy(weight: Tensor, mask: Tensor) -> tuple[float, float]:
         mask: bool, the same shape; True is kept.
     """
     squares = weight.detach().double().square()
-    kept = float(squares[mask].sum())
-    return kept, float(squares[~mask].sum())
+    kept = squares * mask
+    return float(kept.sum()), float((squares - kept).sum())
 
 
 def output_snr(teacher: NDArray[np.floating], student: NDArray[np.floating]) -> float | None:

@@ -22,6 +22,8 @@ from sdp.run_folder import write_json
 from sdp.stages.training_inputs import tokenize_split
 
 FILE_NAME = "analysis.json"
+# Few rows of like length: little padding, which would cost more than a larger batch gains.
+BATCH_SIZE = 16
 
 
 def start_analysis(
@@ -47,15 +49,17 @@ def start_analysis(
     wanted = settings.rows
     if wanted is None:
         wanted = affordable_rows(steps * prune.batch_size, looks=2 * len(updates) + len(points))
+    # The rows of a list are ranked together.
+    groups = np.arange(len(dev)) if dev.groups is None else dev.groups
     chosen = np.zeros(len(dev), dtype=bool)
-    chosen[sample_rows(np.arange(len(dev)), wanted)] = True
+    chosen[sample_rows(groups, wanted)] = True
     sample = dev.where(chosen)
     rows = tokenize_split(sample, tokenizer, recipe)
     probe = Probe(
         model,
         rows,
         Collator(tokenizer),
-        recipe.evaluate.batch_size,
+        BATCH_SIZE,
         lambda logits: score(recipe.task.score, sample, with_unread(rows, logits)),
     )
     return PruningAnalysis(probe, points, classes=kind in ("classification", "tagging"))

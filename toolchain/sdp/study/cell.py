@@ -15,7 +15,7 @@ FORMAT = 1
 CELLS = "cells"
 # Points kept of each curve of the pruning log.
 MOST_POINTS = 60
-ANALYSIS_KEYS = ("summary", "final", "separability", "cka", "agreement", "recovery")
+ANALYSIS_KEYS = ("rows", "teacher", "final", "recovery")
 _NEEDED = {"key", "seed", "settings", "inputs", "metric", "dev", "sparsity", "evaluated"}
 
 
@@ -78,7 +78,7 @@ def cell_content(cell: Cell, arm: Mapping[str, str], run: RunFolder, records: Ma
             "rows": rows,
             "flips": flips,
             "agreement": 1 - flips / rows if flips is not None and rows else None,
-            "languages": {language: _values(found) for language, found in evaluate.get("languages", {}).items()},
+            "parts": {part: _values(found) for part, found in evaluate["parts"].items()},
         },
         "curve": {key: _thin([r for r in prune.get("log", []) if key in r], key) for key in ("dev", "sparsity")},
         "analysis": _analysis(run.stage("2-prune") / "analysis.json"),
@@ -106,11 +106,20 @@ def _thin(records: Sequence[Mapping[str, Any]], key: str) -> list[dict[str, Any]
 
 
 def _analysis(path: Path) -> dict[str, Any] | None:
-    """What the pruning stage's analysis says in sum, where there is one: its curves are not kept."""
+    """What the pruning stage's analysis says in sum, where there is one, and of the weights at each mask update."""
     content = read_json(path)
     if content is None:
         return None
-    return {key: content[key] for key in ANALYSIS_KEYS if key in content and not isinstance(content[key], list)}
+    weights = [
+        {"step": update["step"], "sparsity": update["sparsity"], **_numbers(update["weights"])}
+        for update in content["updates"]
+    ]
+    return {**{key: content[key] for key in ANALYSIS_KEYS}, "weights": weights}
+
+
+def _numbers(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that are no tables: those of all weights together."""
+    return {key: value for key, value in content.items() if not isinstance(value, Mapping)}
 
 
 def _machine() -> dict[str, Any]:
