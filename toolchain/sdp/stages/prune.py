@@ -99,7 +99,7 @@ class MaskUpdates:
     """
 
     def __init__(
-        self, settings: PruneSection, steps: int, masked: MaskedWeights, analysis: PruningAnalysis | None
+        self, settings: PruneSection, steps: int, masked: MaskedWeights, analysis: PruningAnalysis | None = None
     ) -> None:
         if settings.pattern == "1x4":
             _require_blocks(masked)
