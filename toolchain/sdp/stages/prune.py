@@ -115,7 +115,7 @@ class MaskUpdates:
     """
 
     def __init__(
-        self, settings: PruneSection, steps: int, masked: MaskedWeights, analysis: PruningAnalysis | None
+        self, settings: PruneSection, steps: int, masked: MaskedWeights, analysis: PruningAnalysis | None = None
     ) -> None:
         if settings.pattern != "unstructured":
             _require_blocks(masked)
