@@ -20,7 +20,7 @@ from sdp.pruning.masks import (
 )
 from sdp.pruning.store import load_masks, save_masks
 from sdp.recipe.pruning import PruneSection
-from sdp.stages.prune import MaskUpdates
+from sdp.training.mask_updates import MaskUpdates
 from sdp.training.masked_weights import MaskedWeights
 
 

@@ -14,25 +14,23 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, set_seed
 
-from sdp.analysis.recorder import PruningAnalysis
 from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit
 from sdp.data.load import load_task_data
-from sdp.errors import ModelError, StageError
+from sdp.errors import StageError
 from sdp.losses.objective import Objective
 from sdp.models.load import load_finetuned, load_tokenizer
 from sdp.pruning.criteria import CRITERIA, Setup
 from sdp.pruning.layers import layer_count, prunable_weights
-from sdp.pruning.masks import BLOCK, select_masks, sparsity_of
-from sdp.pruning.schedule import mask_updates
+from sdp.pruning.masks import sparsity_of
 from sdp.pruning.store import save_masks
-from sdp.recipe.pruning import PruneSection
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import STAGE_FILE, RunFolder, read_json, write_json
 from sdp.stages.pruning_analysis import start_analysis, write_analysis
 from sdp.stages.training_inputs import DevMetric, tokenize_split
 from sdp.steps import optimizer_steps
 from sdp.training.device import training_device
+from sdp.training.mask_updates import MaskUpdates, mask_plan
 from sdp.training.masked_weights import MaskedWeights
 from sdp.training.run import CHECKPOINTS, TrainingRun, train
 from sdp.training.teacher import LiveTeacher, Teacher, TeacherCache, cached_teacher
@@ -100,50 +98,6 @@ def _masked_weights(model: PreTrainedModel, recipe: Recipe, steps: int) -> Maske
     )
     weights = prunable_weights(model)
     return MaskedWeights(weights, CRITERIA[settings.criterion](weights, setup))
-
-
-def mask_plan(settings: PruneSection, steps: int) -> dict[int, float]:
-    """The steps of a run after which masks are updated -> sparsity, in order."""
-    return mask_updates(steps, settings.ramp, settings.mask_updates, settings.sparsity, settings.schedule)
-
-
-class MaskUpdates:
-    """Recomputes the masks at the steps that the schedule names.
-
-    Raises:
-        ModelError: the model's weights cannot be cut into the blocks or groups of the pattern.
-    """
-
-    def __init__(
-        self, settings: PruneSection, steps: int, masked: MaskedWeights, analysis: PruningAnalysis | None = None
-    ) -> None:
-        if settings.pattern != "unstructured":
-            _require_blocks(masked)
-        self._settings = settings
-        self._masked = masked
-        self._analysis = analysis
-        self._plan = mask_plan(settings, steps)
-
-    def __call__(self, step: int) -> dict[str, float] | None:
-        """Update the masks if `step` is one of the plan; return the sparsity wanted and reached, or None."""
-        wanted = self._plan.get(step)
-        if wanted is None:
-            return None
-        masks = select_masks(self._masked.scores(), wanted, self._settings.scope, self._settings.pattern)
-        if self._analysis is not None:
-            self._analysis.before_update(self._masked.weights, self._masked.masks, masks)
-        self._masked.set(masks, last=step == max(self._plan))
-        return {"wanted": wanted, "sparsity": sparsity_of(self._masked.masks)}
-
-
-def _require_blocks(masked: MaskedWeights) -> None:
-    for name, weight in masked.weights.items():
-        if weight.shape[-1] % BLOCK:
-            raise ModelError(
-                f"a weight has {weight.shape[-1]} inputs, which is not a multiple of {BLOCK}",
-                where=name,
-                hint='Set prune.pattern = "unstructured".',
-            )
 
 
 def count_zeros(saved: PreTrainedModel, masked: MaskedWeights) -> dict[str, dict[str, int]]:

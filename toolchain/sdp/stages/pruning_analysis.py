@@ -16,10 +16,10 @@ from sdp.analysis.recorder import PruningAnalysis
 from sdp.data.batches import Collator, with_unread
 from sdp.data.rows import Split
 from sdp.evaluation.metrics import score
-from sdp.pruning.schedule import mask_updates
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import write_json
 from sdp.stages.training_inputs import tokenize_split
+from sdp.training.mask_updates import mask_plan
 
 FILE_NAME = "analysis.json"
 # Few rows of like length: little padding, which would cost more than a larger batch gains.
@@ -44,7 +44,7 @@ def start_analysis(
     settings, prune, kind = recipe.analysis, recipe.prune, recipe.task.problem_type
     if settings.rows == 0:
         return None
-    updates = mask_updates(steps, prune.ramp, prune.mask_updates, prune.sparsity, prune.schedule)
+    updates = mask_plan(prune, steps)
     points = points_between(updates, steps, settings.between)
     wanted = settings.rows
     if wanted is None:

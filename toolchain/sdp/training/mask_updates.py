@@ -1,0 +1,54 @@
+"""When masks are recomputed during training, and what happens then: scores, new masks, and a look at what they do."""
+
+from __future__ import annotations
+
+from sdp.analysis.recorder import PruningAnalysis
+from sdp.errors import ModelError
+from sdp.pruning.masks import BLOCK, select_masks, sparsity_of
+from sdp.pruning.schedule import mask_updates
+from sdp.recipe.pruning import PruneSection
+from sdp.training.masked_weights import MaskedWeights
+
+
+def mask_plan(settings: PruneSection, steps: int) -> dict[int, float]:
+    """The steps of a run after which masks are updated -> sparsity, in order."""
+    return mask_updates(steps, settings.ramp, settings.mask_updates, settings.sparsity, settings.schedule)
+
+
+class MaskUpdates:
+    """Recomputes the masks at the steps that the schedule names.
+
+    Raises:
+        ModelError: the model's weights cannot be cut into the blocks or groups of the pattern.
+    """
+
+    def __init__(
+        self, settings: PruneSection, steps: int, masked: MaskedWeights, analysis: PruningAnalysis | None = None
+    ) -> None:
+        if settings.pattern != "unstructured":
+            _require_blocks(masked)
+        self._settings = settings
+        self._masked = masked
+        self._analysis = analysis
+        self._plan = mask_plan(settings, steps)
+
+    def __call__(self, step: int) -> dict[str, float] | None:
+        """Update the masks if `step` is one of the plan; return the sparsity wanted and reached, or None."""
+        wanted = self._plan.get(step)
+        if wanted is None:
+            return None
+        masks = select_masks(self._masked.scores(), wanted, self._settings.scope, self._settings.pattern)
+        if self._analysis is not None:
+            self._analysis.before_update(self._masked.weights, self._masked.masks, masks)
+        self._masked.set(masks, last=step == max(self._plan))
+        return {"wanted": wanted, "sparsity": sparsity_of(self._masked.masks)}
+
+
+def _require_blocks(masked: MaskedWeights) -> None:
+    for name, weight in masked.weights.items():
+        if weight.shape[-1] % BLOCK:
+            raise ModelError(
+                f"a weight has {weight.shape[-1]} inputs, which is not a multiple of {BLOCK}",
+                where=name,
+                hint='Set prune.pattern = "unstructured".',
+            )
