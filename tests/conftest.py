@@ -10,6 +10,8 @@ import pytest
 
 from toy import save_tiny_model, sdp, write_project
 
+# Tests run side by side, and tiny models gain nothing from a second thread: spinning ones would fight for the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # No test may reach for the hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
