@@ -56,6 +56,9 @@ class SdpTrainer(Trainer):
         **options: Any,
     ) -> None:
         super().__init__(model, args, **options)
+        # The objective is a mean over a batch. Trainer would take it for a sum over all accumulated batches that the
+        # model has divided already, and would not divide it by their number.
+        self.model_accepts_loss_kwargs = False
         self._objective = objective
         self._read = Reader(model, objective)
         self._terms = TermMeans()
@@ -65,7 +68,7 @@ class SdpTrainer(Trainer):
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """The objective on a batch; the loss is a mean over rows whatever the number of accumulated batches."""
+        """The objective on a batch, a mean over its rows; `training_step` divides by the number of accumulated ones."""
         index, labels = inputs.pop("index"), inputs.pop("labels")
         student = self._read(model, inputs)
         said = self._teacher.outputs(inputs, index) if self._teacher is not None else None
