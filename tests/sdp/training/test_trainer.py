@@ -23,7 +23,8 @@ from sdp.models.load import load_pretrained
 from sdp.models.source import ModelFolder
 from sdp.pruning.criteria import Criterion, Setup
 from sdp.pruning.layers import prunable_weights
-from sdp.pruning.masks import Masks, magnitude_scores, select_masks
+from sdp.pruning.masks import Masks, select_masks
+from sdp.pruning.scores import magnitude_scores
 from sdp.recipe.losses import CrossCorrelationLoss, KldLoss
 from sdp.recipe.sections import FinetuneSection, Recipe
 from sdp.training.masked_weights import MaskedWeights
