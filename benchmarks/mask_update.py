@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification
 
 from sdp.pruning.layers import prunable_weights
-from sdp.pruning.masks import Masks, Scope, apply_masks, kept_count, magnitude_scores, select_masks
+from sdp.pruning.masks import Masks, Scope, apply_masks, kept_count, select_masks
+from sdp.pruning.scores import magnitude_scores
 from sdp.training.masked_weights import MaskedWeights
 from sdp_onnx.environment import environment_record
 

@@ -34,7 +34,8 @@ from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
 
 from peers_engines import Pruning
 from sdp.pruning.layers import prunable_weights
-from sdp.pruning.masks import Masks, apply_masks, magnitude_scores, select_masks
+from sdp.pruning.masks import Masks, apply_masks, select_masks
+from sdp.pruning.scores import magnitude_scores
 from sdp_onnx.encode import encode_model
 from sdp_onnx.kernel_choice import Precision
 from sdp_onnx.torch_export import export_torch

@@ -33,7 +33,8 @@ from sdp.losses.objective import Objective
 from sdp.models.load import load_pretrained, load_tokenizer
 from sdp.models.source import ModelFolder, locate_model
 from sdp.pruning.layers import layer_count, prunable_weights
-from sdp.pruning.masks import magnitude_scores, select_masks
+from sdp.pruning.masks import select_masks
+from sdp.pruning.scores import magnitude_scores
 from sdp.recipe.pruning import PruneSection
 from sdp.recipe.sections import ModelSection, RuntimeSection
 from sdp.training.device import training_device
@@ -167,6 +168,9 @@ class Bench:
             report_to=[],
         )
         trainer = SdpTrainer(model, arguments, objective=objective, teacher=teacher, masked=masked)
+        # What Trainer does before its first step: without it nothing would be computed in bf16. Arms share a model.
+        if not hasattr(model, "_original_forward"):
+            trainer.accelerator.prepare_model(model)
         trainer.current_gradient_accumulation_steps = 1
         if masked is None:
             trainer.create_optimizer()

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 from transformers import AutoModelForTokenClassification, AutoTokenizer, PreTrainedModel
 
 from sdp.analysis.probe import Probe, labelled
@@ -101,16 +100,6 @@ def test_labelled_tokens_are_those_of_a_double_loop() -> None:
     assert ids.tolist() == [2, 0, 1]
 
 
-class TokenLabels(Collator):
-    """Pads labels of tokens as it does tokens."""
-
-    def __call__(self, rows: Any) -> dict[str, Tensor]:
-        batch = super().__call__([{**row, "labels": 0} for row in rows])
-        width = batch["input_ids"].shape[1]
-        padded = [[*row["labels"], *[-100] * (width - len(row["labels"]))] for row in rows]
-        return {**batch, "labels": torch.tensor(padded)}
-
-
 def test_a_tagger_is_read_at_its_labelled_tokens_in_the_order_of_the_rows(
     toy_model: Path, rows: TokenizedSplit
 ) -> None:
@@ -122,7 +111,7 @@ def test_a_tagger_is_read_at_its_labelled_tokens_in_the_order_of_the_rows(
     ]
     for one in labels:
         one[one == -1] = -100
-    collator = TokenLabels(AutoTokenizer.from_pretrained(toy_model))
+    collator = Collator(AutoTokenizer.from_pretrained(toy_model))
     reading = Probe(tagger, TokenizedSplit(rows.rows, labels), collator, 4, lambda logits: float(len(logits)))()
     expected = [(row, token) for row in range(ROWS) for token in np.flatnonzero(labels[row] != -100)]
     assert reading.metric == len(expected) == len(reading.rows)

@@ -16,8 +16,8 @@ from sdp.losses.cosine import cosine_loss
 from sdp.losses.cross_correlation import cross_correlation_loss
 from sdp.losses.hidden import hidden_loss
 from sdp.losses.kld import kld_loss
-from sdp.losses.objective import NetworkOutput, Objective
-from sdp.losses.representation import RowsKey, represent
+from sdp.losses.objective import Objective
+from sdp.losses.representation import NetworkOutput, RowsKey, represent
 from sdp.losses.task import task_loss
 from sdp.losses.terms import TERMS
 from sdp.recipe.losses import (
@@ -87,6 +87,11 @@ def test_every_loss_of_the_recipe_is_in_the_table() -> None:
     objective = Objective("classification", (NoLoss(name="none"),), 2)
     assert not objective.needs_teacher
     assert set(objective(output(1), LABELS, MASK, None)[1]) == {"task"}
+
+
+def test_a_teacher_that_is_missing_is_told() -> None:
+    with pytest.raises(ValueError, match="need a teacher"):
+        Objective("classification", (CROSS,), 2)(output(1), LABELS, MASK, None)
 
 
 def test_stored_rows_of_the_teacher_count_like_its_hidden_states() -> None:
@@ -177,15 +182,3 @@ def test_what_an_objective_needs(kind, losses: tuple, needs: set[str]) -> None:
     objective = Objective(kind, losses, 2)
     names = ("teacher", "teacher_forward", "live_teacher", "hidden", "pooled", "weights")
     assert {name for name in names if getattr(objective, f"needs_{name}")} == needs
-
-
-def test_tagging_is_the_mean_over_labelled_tokens() -> None:
-    logits = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(3))
-    labels = torch.tensor([[-100, 0, 2, -100], [-100, 1, -100, -100]])
-    rows = [-torch.log_softmax(logits[b, t], 0)[labels[b, t]] for b in range(2) for t in range(4) if labels[b, t] >= 0]
-    assert torch.allclose(task_loss(logits, labels, "tagging"), torch.stack(rows).mean())
-    assert task_loss(logits, torch.full((2, 4), -100), "tagging") == 0, "a batch without a label teaches nothing"
-
-
-def test_ranking_learns_the_relevance() -> None:
-    assert task_loss(torch.tensor([[1.0], [4.0]]), torch.tensor([0.0, 2.0]), "ranking") == (1 + 4) / 2

@@ -8,20 +8,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sdp.errors import ModelError
 from sdp.pruning.masks import (
     apply_masks,
     clear_pruned,
     kept_count,
-    magnitude_scores,
     mask_bits,
     select_masks,
     sparsity_of,
 )
+from sdp.pruning.scores import magnitude_scores
 from sdp.pruning.store import load_masks, save_masks
-from sdp.recipe.pruning import PruneSection
-from sdp.training.mask_updates import MaskUpdates
-from sdp.training.masked_weights import MaskedWeights
 
 
 def naive(scores: np.ndarray, keep: int) -> np.ndarray:
@@ -120,13 +116,6 @@ def test_blocks_that_are_pruned_stay_pruned() -> None:
         # Weights grow back in training; a mask must not let them in again.
         weights["a"] = weights["a"] + 5
         assert sparsity_of(masks) == sparsity
-
-
-def test_a_model_without_blocks_of_four_is_refused_before_training() -> None:
-    weights = {"layer.weight": torch.nn.Parameter(torch.zeros(8, 6))}
-    masked = MaskedWeights(weights)
-    with pytest.raises(ModelError, match=r"layer\.weight: a weight has 6 inputs"):
-        MaskUpdates(PruneSection(pattern="1x4"), 10, masked, None)
 
 
 def groups_of(masks: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sdp.pruning import selection
-from sdp.pruning.selection import keep_highest, keep_highest_of
+from sdp.pruning.selection import keep_highest_of
 
 # Few different values, so that ties are the rule; negative and infinite ones among them.
 VALUES = st.sampled_from([-math.inf, -2.0, -1.0, -0.0, 0.0, 1e-30, 1.0, 3.0, math.inf])
@@ -42,7 +42,7 @@ def sample(request: pytest.FixtureRequest) -> Iterator[None]:
 @given(st.one_of(TIED, DISTINCT), st.floats(0, 1))
 def test_keep_highest_is_exact_whatever_the_ties(scores: np.ndarray, share: float) -> None:
     keep = round(scores.size * share)
-    mask = keep_highest(torch.from_numpy(scores), keep).numpy()
+    mask = keep_highest_of([torch.from_numpy(scores)], keep)[0].numpy()
     assert mask.sum() == keep
     assert np.array_equal(mask, naive(scores, keep))
 
@@ -73,9 +73,9 @@ def test_a_large_tensor_against_a_sort(kind: str, share: float) -> None:
     elif kind == "sorted":
         scores = np.sort(scores, axis=None).reshape(scores.shape)
     keep = round(scores.size * share)
-    assert np.array_equal(keep_highest(torch.from_numpy(scores), keep).numpy(), naive(scores, keep))
+    assert np.array_equal(keep_highest_of([torch.from_numpy(scores)], keep)[0].numpy(), naive(scores, keep))
 
 
 def test_scores_that_are_no_numbers_are_told() -> None:
     with pytest.raises(ValueError, match="NaN"):
-        keep_highest(torch.full((100,), math.nan), 50)
+        keep_highest_of([torch.full((100,), math.nan)], 50)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit, tokenize
 from sdp.data.rows import Split
 from sdp.losses.objective import Objective
-from sdp.models.load import load_pretrained
+from sdp.models.load import load_finetuned, load_pretrained
 from sdp.models.source import ModelFolder
 from sdp.recipe.sections import FinetuneSection, Recipe
+from sdp.training.predict import predict_logits
 from sdp.training.run import TrainingRun, train, trains_in_bf16
 from toy import toy_rows
 
@@ -39,28 +41,52 @@ def test_auto_is_bf16_on_cuda_alone(precision: str, on_cpu: bool, on_cuda: bool)
     assert trains_in_bf16(settings, CUDA) is on_cuda
 
 
-@pytest.mark.parametrize(("precision", "product"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
-def test_products_are_computed_in_it_and_weights_stay_float32(
-    toy_model: Path, tmp_path: Path, precision: str, product: torch.dtype
-) -> None:
+def make_run(toy_model: Path, folder: Path, precision: str) -> TrainingRun:
+    """Two steps of a tiny model."""
     tokenizer = AutoTokenizer.from_pretrained(toy_model)
     texts, labels = zip(*toy_rows(32, seed=1), strict=True)
     split = Split("train", tuple((t,) for t in texts), np.array([int(k == "pos") for k in labels]), ("",) * 32)
-    model = load_pretrained(ModelFolder("toy", toy_model), "classification", ("neg", "pos"), CPU)
-    seen: set[torch.dtype] = set()
-    layer = model.get_submodule("bert.encoder.layer.0.intermediate.dense")
-    layer.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
-    run = TrainingRun(
+    return TrainingRun(
         title="t",
-        model=model,
+        model=load_pretrained(ModelFolder("toy", toy_model), "classification", ("neg", "pos"), CPU),
         train=TokenizedSplit(tokenize(split, tokenizer, 32), split.labels),
         collator=Collator(tokenizer),
         objective=Objective("classification"),
         settings=FinetuneSection.model_validate({"epochs": 1, "batch_size": 16, "precision": precision}),
-        folder=tmp_path,
+        folder=folder,
         device=CPU,
         evaluate=lambda: 0.0,
     )
+
+
+@pytest.mark.parametrize(("precision", "product"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_products_are_computed_in_it_and_weights_stay_float32(
+    toy_model: Path, tmp_path: Path, precision: str, product: torch.dtype
+) -> None:
+    run = make_run(toy_model, tmp_path, precision)
+    seen: set[torch.dtype] = set()
+    layer = run.model.get_submodule("bert.encoder.layer.0.intermediate.dense")
+    layer.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
     train(run, RECIPE, Reporter(quiet=True))
     assert seen == {product}
-    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert {parameter.dtype for parameter in run.model.parameters()} == {torch.float32}
+
+
+def test_predictions_between_steps_and_after_them_are_those_of_the_saved_model(toy_model: Path, tmp_path: Path) -> None:
+    """In float32: Accelerate leaves its autocast around the model's forward."""
+    run = make_run(toy_model, tmp_path, "bf16")
+    between: list[np.ndarray] = []
+
+    def evaluate() -> float:
+        between.append(predict_logits(run.model, run.train, run.collator, 8))
+        return 0.0
+
+    train(dataclasses.replace(run, evaluate=evaluate), RECIPE, Reporter(quiet=True))
+    run.model.save_pretrained(tmp_path / "saved")
+    batch = run.collator([run.train[row] for row in range(8)])
+    with torch.no_grad():
+        in_bf16 = run.model.eval()(**{k: v for k, v in batch.items() if k != "index"}).logits.float().numpy()
+    saved = predict_logits(load_finetuned(tmp_path / "saved"), run.train, run.collator, 8)
+    assert np.array_equal(predict_logits(run.model, run.train, run.collator, 8), saved)
+    assert np.array_equal(between[-1], saved)
+    assert not np.allclose(in_bf16, saved[:8], atol=1e-5), "the example must show a difference"

@@ -23,12 +23,13 @@ from sdp.models.load import load_pretrained
 from sdp.models.source import ModelFolder
 from sdp.pruning.criteria import Criterion, Setup
 from sdp.pruning.layers import prunable_weights
-from sdp.pruning.masks import Masks, magnitude_scores, select_masks
+from sdp.pruning.masks import Masks, select_masks
+from sdp.pruning.scores import magnitude_scores
 from sdp.recipe.losses import CrossCorrelationLoss, KldLoss
 from sdp.recipe.sections import FinetuneSection, Recipe
 from sdp.training.masked_weights import MaskedWeights
 from sdp.training.run import TrainingRun, train
-from sdp.training.teacher import LiveTeacher, TeacherCache, cached_teacher
+from sdp.training.teacher import LiveTeacher
 from sdp.training.trainer import SdpTrainer
 from toy import toy_rows
 
@@ -117,6 +118,31 @@ def test_a_pruned_weight_has_no_gradient(parts: dict[str, Any]) -> None:
         assert weight.grad[masked.masks[name]].count_nonzero()
 
 
+def accumulating(parts: dict[str, Any], folder: Path, masked: MaskedWeights, collator: Any) -> SdpTrainer:
+    """A trainer that takes steps of four batches of eight rows."""
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        max_steps=3,
+        per_device_train_batch_size=8,
+        gradient_accumulation_steps=4,
+        use_cpu=True,
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        save_strategy="no",
+        label_names=["labels"],
+        logging_steps=1,
+    )
+    return SdpTrainer(
+        parts["model"],
+        arguments,
+        objective=Objective("classification"),
+        masked=masked,
+        train_dataset=parts["train"],
+        data_collator=collator,
+    )
+
+
 def test_accumulated_batches_are_one_step_to_a_criterion(parts: dict[str, Any], tmp_path: Path) -> None:
     seen = []
 
@@ -128,26 +154,8 @@ def test_accumulated_batches_are_one_step_to_a_criterion(parts: dict[str, Any], 
     weights = prunable_weights(parts["model"])
     masked = MaskedWeights(weights, Watching(weights, Setup()))
     masked.set({name: weight.abs() > weight.abs().median() for name, weight in weights.items()})
-    arguments = TrainingArguments(
-        output_dir=str(tmp_path),
-        max_steps=3,
-        per_device_train_batch_size=8,
-        gradient_accumulation_steps=4,
-        use_cpu=True,
-        report_to=[],
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        save_strategy="no",
-    )
     norms: list[float] = []
-    trainer = SdpTrainer(
-        parts["model"],
-        arguments,
-        objective=Objective("classification"),
-        masked=masked,
-        train_dataset=parts["train"],
-        data_collator=parts["collator"],
-    )
+    trainer = accumulating(parts, tmp_path, masked, parts["collator"])
     clip = trainer._clip_grad_norm
     trainer._clip_grad_norm = lambda model: (
         norms.extend(float(w.grad[~masked.masks[n]].abs().sum()) for n, w in weights.items()),
@@ -158,21 +166,29 @@ def test_accumulated_batches_are_one_step_to_a_criterion(parts: dict[str, Any], 
     assert norms == [0.0] * 36, "clipping sees masked gradients"
 
 
-def test_stored_and_live_teacher_say_the_same(parts: dict[str, Any], tmp_path: Path) -> None:
-    model, objective = parts["model"].eval(), Objective("classification", LOSSES, 2)
-    cache = TeacherCache(tmp_path / "cache", "t")
-    stored = cached_teacher(model, parts["train"], parts["collator"], objective, cache, CPU, QUIET)
-    batch = parts["collator"]([parts["train"][i] for i in (5, 40, 7)])
-    index, labels = batch.pop("index"), batch.pop("labels")
-    live = LiveTeacher(model, objective).outputs(batch, index)
-    assert torch.allclose(stored.outputs(batch, index).logits, live.logits, atol=1e-5)
-    losses = [
-        objective(live, labels, batch["attention_mask"], said)[0] for said in (stored.outputs(batch, index), live)
-    ]
-    assert float(losses[0]) == pytest.approx(float(losses[1]), rel=1e-4)
-    # A second time it is read, not computed: the file alone is enough.
-    again = cached_teacher(None, parts["train"], parts["collator"], objective, cache, CPU, QUIET)
-    assert torch.equal(again.logits, stored.logits)
+def test_the_gradient_of_accumulated_batches_is_the_mean_of_theirs(parts: dict[str, Any], tmp_path: Path) -> None:
+    model = parts["model"]
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    start, seen, batches = copy.deepcopy(model), {}, []
+
+    class Watching(Criterion):
+        def observe(self, masks: Masks, step: int) -> None:
+            seen.setdefault(step, {name: weight.grad.clone() for name, weight in self.weights.items()})
+
+    def collator(rows: Any) -> dict[str, torch.Tensor]:
+        batches.append(parts["collator"](rows))
+        return dict(batches[-1])
+
+    weights = prunable_weights(model)
+    trainer = accumulating(parts, tmp_path, MaskedWeights(weights, Watching(weights, Setup())), collator)
+    trainer.train()
+    losses = [start(**{k: v for k, v in batch.items() if k != "index"}).loss for batch in batches[:4]]
+    (sum(losses) / 4).backward()
+    for name, weight in prunable_weights(start).items():
+        torch.testing.assert_close(seen[1][name], weight.grad, rtol=1e-4, atol=1e-7)
+    assert trainer.state.log_history[0]["loss"] == pytest.approx(float(sum(losses).detach()) / 4, rel=1e-4)
 
 
 def test_a_trained_model_is_freed(parts: dict[str, Any], tmp_path: Path) -> None:

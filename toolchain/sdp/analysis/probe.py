@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from sdp.data.batches import IGNORED, Collator, TokenizedSplit, length_sorted_batches
 from sdp.losses.representation import represent
+from sdp.models.forward import plain_forward
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,8 @@ class Probe:
     def _read(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """`labelled` of a batch, and the row that each of its results is from."""
         inputs = {name: tensor for name, tensor in batch.items() if name not in ("labels", "index")}
-        # The class's own forward: Accelerate puts that of a model in training on a GPU into bf16, and the teacher was
-        # read before that.
-        outputs = type(self._model).forward(self._model, **inputs, output_hidden_states=True)
+        # In training, as the teacher was read before it.
+        outputs = plain_forward(self._model, inputs, output_hidden_states=True)
         labels = batch["labels"]
         found = labelled(outputs.hidden_states[-1], outputs.logits, labels, batch["attention_mask"])
         owners = batch["index"] if labels.dim() == 1 else batch["index"].repeat_interleave((labels != IGNORED).sum(1))

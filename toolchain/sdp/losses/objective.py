@@ -18,8 +18,6 @@ from sdp.losses.terms import TERMS, Batch, Needs
 from sdp.recipe.losses import Loss
 from sdp.recipe.sections import ProblemType
 
-__all__ = ["NetworkOutput", "Objective"]
-
 
 class Objective:
     """The recipe's losses as one function of student, teacher and labels.
@@ -94,13 +92,18 @@ class Objective:
 
         Returns:
             the scalar loss, and the unweighted value of every term by name.
+
+        Raises:
+            ValueError: a loss needs the teacher, and there is none, or a network was not asked for what a loss reads.
         """
         if student.logits is None:
             raise ValueError("the task loss needs the student's logits")
         task = task_loss(student.logits, labels, self._problem_type)
         terms = {"task": task.detach()}
-        if teacher is None:
+        if not self._losses:
             return task, terms
+        if teacher is None:
+            raise ValueError("the losses need a teacher, and there is none")
         total = self._task_share * task
         batch = Batch(student, teacher, labels, attention_mask, self._problem_type)
         for settings, term in self._losses:

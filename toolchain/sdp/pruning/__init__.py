@@ -1,1 +1,1 @@
-"""Pruning: which weights (`layers`), how many and when (`schedule`), which of them (`masks`)."""
+"""Pruning: which weights (`layers`), how many and when (`schedule`), which of them (`criteria`, then `masks`)."""

@@ -26,18 +26,6 @@ def kept_count(elements: int, sparsity: float) -> int:
     return elements - round(elements * sparsity)
 
 
-def magnitude_scores(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Score weights by |w|; pruned ones get -inf, below every other, so that masks only ever shrink.
-
-    Args:
-        weights: name -> weight, any shape.
-        masks: name -> current mask of the same shape.
-    """
-    return {
-        name: weight.detach().abs().float().masked_fill_(~masks[name], -math.inf) for name, weight in weights.items()
-    }
-
-
 def select_masks(
     scores: Mapping[str, Tensor], sparsity: float, scope: Scope, pattern: Pattern = "unstructured"
 ) -> Masks:

@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
+
+
+def magnitude_scores(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Score weights by |w|; pruned ones get -inf, below every other, so that masks only ever shrink.
+
+    Args:
+        weights: name -> weight, any shape.
+        masks: name -> current mask of the same shape.
+    """
+    return {
+        name: weight.detach().abs().float().masked_fill_(~masks[name], -math.inf) for name, weight in weights.items()
+    }
 
 
 def lamp_scores(weight: Tensor) -> Tensor:

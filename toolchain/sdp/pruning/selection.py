@@ -17,35 +17,24 @@ _DIRECT = 1 << 14
 _ERRORS = 4.0
 
 
-def keep_highest(scores: Tensor, keep: int) -> Tensor:
-    """Mark the `keep` highest scores. Exact: ties at the threshold are kept in order of position.
-
-    Args:
-        scores: any shape, no NaN; may hold -inf and +inf.
-        keep: how many to keep, 0 <= keep <= scores.numel().
-
-    Returns:
-        bool tensor of the same shape with `keep` True.
-    """
-    return keep_highest_of([scores], keep)[0]
-
-
 def keep_highest_of(scores: Sequence[Tensor], keep: int) -> list[Tensor]:
     """Mark the `keep` highest scores of several tensors together, as if they were one after the other.
+
+    Exact: ties at the threshold are kept in order of position.
 
     A sorted random sample gives a lower and an upper bound of the threshold. Scores above the upper bound are kept;
     only those between the two, a percent or so, are ranked. If counting shows that the threshold is not between the
     bounds, they are widened, so that the result is exact whatever the sample.
 
     Args:
-        scores: tensors of any shape, no NaN; may hold -inf and +inf.
+        scores: tensors of any shape; may hold -inf and +inf.
         keep: how many to keep of all, 0 <= keep <= their number.
 
     Returns:
         a bool tensor for each, of its shape; `keep` True in all.
 
     Raises:
-        ValueError: the scores hold NaN.
+        ValueError: the scores hold so many NaN that `keep` others are not there; fewer NaN are not kept.
     """
     elements = sum(score.numel() for score in scores)
     if keep >= elements or keep <= 0:

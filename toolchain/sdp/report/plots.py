@@ -10,10 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sdp.report.layer_table import short_name
-from sdp.report.style import ACCENT, DENSE, PRUNED
-from sdp.report.style import FOREGROUND as _FOREGROUND
-from sdp.report.style import STYLE as _STYLE
-from sdp.report.style import svg as _svg
+from sdp.report.style import ACCENT, DENSE, FOREGROUND, PRUNED, STYLE, svg
 
 
 def training_curve(logs: Sequence[tuple[str, list[dict[str, Any]]]], metric: str) -> str:
@@ -23,7 +20,7 @@ def training_curve(logs: Sequence[tuple[str, list[dict[str, Any]]]], metric: str
         logs: (title, log) of each stage; a log record has "step" and one of "loss", "dev", "sparsity".
         metric: name of the dev metric.
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9, 4.2))
         axes = figure.subplots(2, len(logs), sharex="col", sharey="row", squeeze=False)
         for column, (title, log) in enumerate(logs):
@@ -37,7 +34,7 @@ def training_curve(logs: Sequence[tuple[str, list[dict[str, Any]]]], metric: str
             lower.set_ylim(0, 1.02)
             lower.legend(frameon=False, loc="lower right")
         axes[0][0].set_ylabel("training loss")
-        return _svg(figure)
+        return svg(figure)
 
 
 def _line(axes: Axes, log: list[dict[str, Any]], key: str, colour: str, label: str, **style: Any) -> None:
@@ -54,7 +51,7 @@ def sparsity_by_layer(layers: dict[str, dict[str, int]]) -> str:
     """
     names = list(layers)
     shares = [layers[name]["zeros"] / layers[name]["elements"] for name in names]
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9, 0.6 + 0.16 * len(names)))
         axes = figure.subplots()
         axes.barh(range(len(names)), shares, color=PRUNED, height=0.75)
@@ -62,7 +59,7 @@ def sparsity_by_layer(layers: dict[str, dict[str, int]]) -> str:
         axes.invert_yaxis()
         axes.set_xlim(0, 1)
         axes.set_xlabel("share of zeros")
-        return _svg(figure)
+        return svg(figure)
 
 
 def latency(cases: list[dict[str, Any]]) -> str:
@@ -71,7 +68,7 @@ def latency(cases: list[dict[str, Any]]) -> str:
     Args:
         cases: the cases of latency.json.
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9, 0.9 + 0.55 * len(cases)))
         axes = figure.subplots()
         for offset, role, colour, label in ((-0.2, "baseline", DENSE, "dense"), (0.2, "candidate", PRUNED, "exported")):
@@ -79,9 +76,9 @@ def latency(cases: list[dict[str, Any]]) -> str:
             upper = [case[role]["p90_ms"] - case[role]["p50_ms"] for case in cases]
             places = [index + offset for index in range(len(cases))]
             axes.barh(places, middle, height=0.36, color=colour, label=label)
-            axes.errorbar(middle, places, xerr=[[0.0] * len(cases), upper], fmt="none", ecolor=_FOREGROUND, capsize=2)
+            axes.errorbar(middle, places, xerr=[[0.0] * len(cases), upper], fmt="none", ecolor=FOREGROUND, capsize=2)
         axes.set_yticks(range(len(cases)), [f"{case['case']}, {case['threads']} threads" for case in cases])
         axes.invert_yaxis()
         axes.set_xlabel("milliseconds for one call: p50, whisker to p90")
         axes.legend(frameon=False)
-        return _svg(figure)
+        return svg(figure)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from sdp.data.batches import Collator, TokenizedSplit, in_order, length_sorted_batches, read_off
+from sdp.models.forward import plain_forward
 
 
 def predict_logits(
@@ -32,7 +33,7 @@ def predict_logits(
             for indices in length_sorted_batches(split, batch_size):
                 batch = collator([split[index] for index in indices])
                 inputs = {k: v.to(model.device) for k, v in batch.items() if k not in ("labels", "index")}
-                logits = model(**inputs).logits.float().cpu().numpy()
+                logits = plain_forward(model, inputs).logits.float().cpu().numpy()
                 said |= read_off(split, indices, logits, batch["attention_mask"].numpy())
     finally:
         model.train(was_training)

@@ -17,14 +17,10 @@ from sdp.losses.objective import Objective
 from sdp.recipe.base import TrainingSection
 from sdp.recipe.sections import Recipe
 from sdp.steps import optimizer_steps
+from sdp.training.callback import StepCallback, last_complete_checkpoint, stop_on_signal
 from sdp.training.masked_weights import MaskedWeights
 from sdp.training.teacher import Teacher
-from sdp.training.trainer import (
-    SdpTrainer,
-    StepCallback,
-    last_complete_checkpoint,
-    stop_on_signal,
-)
+from sdp.training.trainer import SdpTrainer
 
 # Trainer says where it resumes from through this logger; sdp says it itself.
 logging.getLogger("transformers.trainer").setLevel(logging.ERROR)

@@ -1,45 +1,29 @@
 """transformers' Trainer, subclassed once: our loss, and masks that hold.
 
-Order of events in a step: forward of the student (and of a live teacher), loss, backward, the criterion's look at the
-gradients, gradients of pruned weights set to zero, clipping, optimizer step, pruned weights set to zero again, mask
-update if one is due, checkpoint if one is due. A checkpoint therefore always holds weights and masks that agree.
+Order of events in a step, the last four in `StepCallback`: the criterion may change the weights for one forward pass;
+forward of the student (and of a live teacher), loss, backward; after the last of the accumulated batches the criterion
+looks at the gradients, and those of pruned weights are set to zero; clipping, optimizer step, pruned weights set to
+zero again; mask update if one is due, with the analysis looking before and after it; checkpoint if one is due. A
+checkpoint therefore always holds weights and masks that agree.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
-import signal
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Sampler
-from transformers import (
-    PreTrainedModel,
-    Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
-from transformers.trainer_utils import get_last_checkpoint
+from transformers import PreTrainedModel, Trainer, TrainingArguments
 
-from sdp.console import Task
-from sdp.errors import StageError, StoppedError
+from sdp.errors import StageError
 from sdp.losses.objective import Objective
 from sdp.training.forward import Reader
 from sdp.training.masked_weights import MaskedWeights
 from sdp.training.sampler import LengthGroupedSampler
 from sdp.training.teacher import Teacher
 from sdp.training.term_means import TermMeans
-
-COMPLETE = "complete.json"
 
 
 class SdpTrainer(Trainer):
@@ -56,6 +40,9 @@ class SdpTrainer(Trainer):
         **options: Any,
     ) -> None:
         super().__init__(model, args, **options)
+        # The objective is a mean over a batch. Trainer would take it for a sum over all accumulated batches that the
+        # model has divided already, and would not divide it by their number.
+        self.model_accepts_loss_kwargs = False
         self._objective = objective
         self._read = Reader(model, objective)
         self._terms = TermMeans()
@@ -65,7 +52,7 @@ class SdpTrainer(Trainer):
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """The objective on a batch; the loss is a mean over rows whatever the number of accumulated batches."""
+        """The objective on a batch, a mean over its rows; `training_step` divides by the number of accumulated ones."""
         index, labels = inputs.pop("index"), inputs.pop("labels")
         student = self._read(model, inputs)
         said = self._teacher.outputs(inputs, index) if self._teacher is not None else None
@@ -111,91 +98,3 @@ class SdpTrainer(Trainer):
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         if self._masked is not None:
             self._masked.load(Path(resume_from_checkpoint))
-
-
-class StepCallback(TrainerCallback):
-    """Progress, checkpoints by the clock, mask updates, the training curve, and a clean stop on a signal."""
-
-    def __init__(
-        self,
-        task: Task,
-        checkpoint_seconds: float,
-        *,
-        masked: MaskedWeights | None = None,
-        update_masks: Callable[[int], dict[str, float] | None] | None = None,
-        evaluate: Callable[[], float] | None = None,
-        observe: Callable[[int], dict[str, Any] | None] | None = None,
-    ) -> None:
-        self._task = task
-        self._checkpoint_seconds = checkpoint_seconds
-        self._masked = masked
-        self._update_masks = update_masks
-        self._evaluate = evaluate
-        self._observe = observe
-        self._last_checkpoint = time.monotonic()
-        self._note = ""
-        self.stop_requested = False
-
-    def on_optimizer_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        """Hold the pruned weights at zero."""
-        if self._masked is not None:
-            self._masked.enforce()
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> TrainerControl:
-        """Update masks, then ask for a checkpoint where one is due or a signal came."""
-        if self._update_masks is not None and (record := self._update_masks(state.global_step)) is not None:
-            state.log_history.append({"step": state.global_step, "epoch": state.epoch or 0.0, **record})
-            self._note = f"{record['sparsity']:.0%} zeros"
-        if self._observe is not None and (seen := self._observe(state.global_step)) is not None:
-            entry: dict[str, Any] = {"step": state.global_step, "epoch": state.epoch or 0.0, "analysis": seen}
-            state.log_history.append(entry)
-        self._task.update(state.global_step, self._note)
-        due = time.monotonic() - self._last_checkpoint >= self._checkpoint_seconds
-        if (due and state.global_step < state.max_steps) or self.stop_requested:
-            control.should_save = True
-        if self.stop_requested:
-            control.should_training_stop = True
-        return control
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Mark the checkpoint as whole: a killed process leaves half-written folders behind."""
-        folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-        (folder / COMPLETE).write_text(json.dumps({"step": state.global_step}))
-        self._last_checkpoint = time.monotonic()
-
-    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Add a point of the dev metric to the curve."""
-        if self._evaluate is not None:
-            state.log_history.append({"step": state.global_step, "epoch": state.epoch or 0.0, "dev": self._evaluate()})
-
-
-def last_complete_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end, or None; half-written ones are removed."""
-    while folder.is_dir() and (found := get_last_checkpoint(str(folder))):
-        if (Path(found) / COMPLETE).exists():
-            return Path(found)
-        shutil.rmtree(found)
-    return None
-
-
-@contextmanager
-def stop_on_signal(callback: StepCallback) -> Iterator[None]:
-    """Turn the first Ctrl-C or SIGTERM into a checkpoint and a clean stop after the current step."""
-
-    def request(number: int, frame: FrameType | None) -> None:
-        if callback.stop_requested:
-            raise KeyboardInterrupt
-        callback.stop_requested = True
-
-    previous = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-    if callback.stop_requested:
-        raise StoppedError("stopped; a checkpoint was saved", hint="The same command resumes where it stopped.")

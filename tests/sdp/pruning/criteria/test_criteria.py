@@ -106,6 +106,18 @@ def test_a_run_continued_from_disk_is_the_unbroken_one(kind: str, stop: int, tmp
     assert torch.equal(tensors(second.weights), tensors(unbroken.weights))
 
 
+@pytest.mark.parametrize("kind", CRITERIA)
+def test_what_comes_from_disk_goes_where_the_weights_are(kind: str) -> None:
+    """Files are read onto the CPU; the weights of a run on a GPU are elsewhere."""
+    state = Run(kind).steps(last=2).criterion.state()
+    weights = {name: nn.Parameter(torch.empty(8, 8, device="meta")) for name in NAMES.values()}
+    elsewhere = CRITERIA[kind](weights, Setup(updates=tuple(UPDATES)))
+    elsewhere.load_state(state)
+    found = elsewhere.state()
+    assert found.keys() == state.keys()
+    assert {tensor.device.type for name, tensor in found.items() if not name.startswith("adam.step:")} <= {"meta"}
+
+
 def test_another_seed_is_another_choice_by_chance_and_the_same_one_is_not() -> None:
     chosen = [tensors(select_masks(Run("random").masked.scores(), 0.5, "global")) for _ in range(2)]
     assert torch.equal(*chosen)

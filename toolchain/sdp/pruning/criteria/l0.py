@@ -109,7 +109,10 @@ class L0(Criterion):
         copy_prefixed("plain", state, self._plain)
         copy_prefixed("log_alpha", state, self._log_alpha)
         for name, log_alpha in self._log_alpha.items():
-            kept = ("step", "exp_avg", "exp_avg_sq")
+            # Adam counts its steps on the CPU wherever the rest is.
+            devices = {"step": torch.device("cpu"), "exp_avg": log_alpha.device, "exp_avg_sq": log_alpha.device}
             self._adam.state[log_alpha] = {
-                key: state[f"adam.{key}:{name}"] for key in kept if f"adam.{key}:{name}" in state
+                key: state[f"adam.{key}:{name}"].to(device)
+                for key, device in devices.items()
+                if f"adam.{key}:{name}" in state
             }
