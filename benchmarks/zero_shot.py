@@ -5,8 +5,8 @@
 
 The shipped recipes xlmr_xnli.toml and xlmr_pawsx.toml, with a local model and local files in place of the hub's: FOLDER
 holds xnli/ and pawsx/ with train.en.tsv.gz, and for every language dev.LANGUAGE.tsv.gz and test.LANGUAGE.tsv.gz
-(columns sentence1, sentence2, label). The default model is all-MiniLM-L6-v2, which reads English only: what it says of other
-languages shows that the table works, and nothing about XLM-R.
+(columns sentence1, sentence2, label). The default model is all-MiniLM-L6-v2, which reads English only: what it says of
+other languages shows that the table works, and nothing about XLM-R.
 """
 
 from __future__ import annotations
