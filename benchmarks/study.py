@@ -11,13 +11,13 @@ goes on from what is there. All arms of a part share teacher, steps, mask rule a
 from __future__ import annotations
 
 import shlex
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from sdp.cli import app as sdp
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "study"
@@ -139,9 +139,10 @@ def run(
     for part in chosen:
         command = study_command(part, data, seeds)
         typer.echo(f"$ {shlex.join(['sdp', *command])}", err=True)
-        code = subprocess.run([sys.executable, "-c", "from sdp.cli import main; main()", *command], check=False)
-        if code.returncode:
-            raise typer.Exit(code.returncode)
+        # In this process, so that a signal that stops it stops the study.
+        code = sdp(command, standalone_mode=False)
+        if code:
+            raise typer.Exit(code)
 
 
 def study_command(part: Part, data: Path, seeds: int) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,7 +82,11 @@ def select(target: Path | None, overrides: list[str] | None, run_dir: Path | Non
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Turn errors into one message on stderr and the exit code of their kind; bugs keep their traceback."""
+    """Turn errors into one message on stderr and the exit code of their kind; bugs keep their traceback.
+
+    SIGTERM ends a command as Ctrl-C does: what it has so far is written, and processes that it started end with it.
+    """
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     except SdpError as error:
@@ -99,6 +104,8 @@ def told() -> Iterator[None]:
             raise
         typer.echo(f"error: {what} the same command goes on from there.", err=True)
         raise typer.Exit(1) from None
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def is_disk_full(error: BaseException) -> bool:

@@ -106,7 +106,7 @@ def summary_lines(run: RunFolder) -> list[str]:
     ]
     if "evaluate" in results:
         test, flips = results["evaluate"]["test"], results["evaluate"]["flips"]
-        changed = f"; {flips} of {results['evaluate']['rows']} predictions changed" if flips is not None else ""
+        changed = f"; {flips} of {results['evaluate']['predictions']} predictions changed" if flips is not None else ""
         lines.append(f"dense against pruned: {test['name']} p = {test['p']:.3g}{changed}")
         if results["evaluate"]["unread_words"]:
             lines.append(f"words that no model saw (data.max_length): {results['evaluate']['unread_words']}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,34 @@ def test_identity_follows_the_content_not_the_place(tmp_path: Path) -> None:
     assert data_identity(own(tmp_path / "a")) == data_identity(own(tmp_path / "b"))
     labelled(tmp_path / "b", ["x", "z"], ["x"])
     assert data_identity(own(tmp_path / "a")) != data_identity(own(tmp_path / "b"))
+
+
+def test_languages_in_folders_of_their_own_are_told_apart(tmp_path: Path) -> None:
+    for language in ("en", "de", "fr"):
+        (tmp_path / language).mkdir()
+        for split in ("train", "dev"):
+            write_tsv(tmp_path / language / f"{split}.tsv", [("a", "x"), ("b", "y")])
+    files = {split: str(tmp_path / "{language}" / f"{split}.tsv") for split in ("train", "dev")}
+    made = recipe(
+        {**files, "text": ("sentence",), "label": "label"}, type="classification", eval_languages=("en", "de", "fr")
+    )
+    before = data_identity(made)
+    seen = [before]
+    for language in ("en", "de", "fr"):
+        write_tsv(tmp_path / language / "dev.tsv", [("a", "y"), ("b", "x")])
+        seen.append(data_identity(made))
+        assert seen[-1] not in seen[:-1], language
+    assert len(before) == 4
+
+
+def test_another_split_of_a_data_set_is_other_data(hub_folder: Path, tmp_path: Path) -> None:
+    data = {"dataset": str(hub_folder), "text": ("sentence",), "label": "label", "train": "train"}
+    one, other = (recipe({**data, "dev": dev}) for dev in ("validation", "train"))
+    assert data_identity(one) != data_identity(other)
+    # A folder below one that is called .cache, as the hub's are, is read like any other.
+    hidden = tmp_path / ".cache" / "toyset"
+    shutil.copytree(hub_folder, hidden)
+    assert data_identity(recipe({**data, "dev": "validation", "dataset": str(hidden)})) == data_identity(one)
 
 
 @pytest.mark.skipif(not (SHARED / "sst2").is_dir(), reason="the benchmark data is not here")

@@ -151,3 +151,15 @@ def test_words_whose_tag_changed_are_listed_with_their_sentence(tmp_path: Path) 
         "lost in Rome",
     )
     assert (row["label"], row["dense"], row["pruned"], row["change"]) == ("B-LOC", "B-LOC", "O", "lost")
+
+
+def test_a_tagger_predicts_words_and_one_language_is_one() -> None:
+    words = (("a", "film"), ("lost", "in", "Rome"))
+    made = Split("test", words, np.array([0, 1, 0, 0, 1]), ("de", "de"), tags=("O", "B-LOC"))
+    dense, pruned = logits([0, 1, 0, 0, 1]), logits([1, 0, 1, 1, 0])
+    record = compare(
+        "entity-f1", made, ("dense", dense), ("pruned", pruned), resamples=100, seed=0, part="language", trained=("en",)
+    )
+    assert (record["rows"], record["predictions"], record["flips"]) == (2, 5, 5)
+    assert record["mean_over"] == "1 language"
+    assert list(record["averages"]) == ["all", "zero-shot"]

@@ -165,33 +165,64 @@ def test_the_cells_alone_give_the_same_table_in_another_place(copy: Path) -> Non
     assert {name: (copy / "out" / name).read_text() for name in before} == before
 
 
+def stopped(folder: Path, at: str, *options: str, after: int = 0) -> tuple[int, str]:
+    """Start a study, send SIGTERM when so many cells are finished and a file of that pattern is there.
+
+    Returns:
+        exit code and stderr.
+    """
+    command = [sys.executable, "-c", "from sdp.cli import main; main()", "study", "toy.toml", *options]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, cwd=folder, env=ONE_THREAD, stdout=pipe, stderr=pipe, text=True)
+    try:
+        for _ in range(6000):
+            if len(cells(folder)) >= after and any(folder.glob(at)):
+                break
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    return process.returncode, errors
+
+
 def test_a_study_stopped_in_the_middle_ends_like_an_unbroken_one(
     unbroken: tuple[Path, Result], tmp_path: Path, toy_model: Path
 ) -> None:
     project(tmp_path, toy_model)
-    options = ["study", "toy.toml", *GRID, *SHORT, "--set", "runtime.checkpoint_seconds=0"]
-    command = [sys.executable, "-c", "from sdp.cli import main; main()", *options]
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(command, cwd=tmp_path, env=ONE_THREAD, stdout=pipe, stderr=pipe, text=True)
-    for _ in range(3000):
-        steps = tmp_path.glob("out/runs/*/2-prune.partial/checkpoints/checkpoint-[3-9]/complete.json")
-        if cells(tmp_path) and any(steps):
-            break
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGTERM)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 130, errors
+    options = [*GRID, *SHORT, "--set", "runtime.checkpoint_seconds=0"]
+    # The teacher is at work, and nothing is finished.
+    code, errors = stopped(tmp_path, "out/teachers/*/1-finetune.partial/checkpoints/*/complete.json", *options)
+    assert code == 130, errors
+    assert "The same command resumes" in errors
+    assert cells(tmp_path) == {}
+    assert "8 of 8 cells are not finished" in (tmp_path / "out/study.md").read_text()
+    # A later cell is at work, and has updated its masks.
+    at = "out/runs/*/2-prune.partial/checkpoints/checkpoint-[3-9]/complete.json"
+    code, errors = stopped(tmp_path, at, *options, after=1)
+    assert code == 130, errors
+    assert errors.count("resuming fine-tuning from step") == 1
     assert "The same command resumes" in errors
     finished = len(cells(tmp_path))
     assert 0 < finished < 8
     assert f"{8 - finished} of 8 cells are not finished" in (tmp_path / "out/study.md").read_text()
 
-    result = study(tmp_path, *options[2:])
+    result = study(tmp_path, *options)
     assert result.exit_code == 0, result.output
     assert result.stderr.count("resuming pruning from step") == 1
     expected = {key: outcome(content) for key, content in cells(unbroken[0]).items()}
     assert {key: outcome(content) for key, content in cells(tmp_path).items()} == expected
+
+
+def test_a_study_ends_where_nothing_is_trained_too(copy: Path) -> None:
+    """SIGTERM while intervals are resampled: the process ends, and what it has is written."""
+    options = [*GRID, *SHORT, "--set", "evaluate.resamples=300000"]
+    code, errors = stopped(copy, "out/runs/*/3-evaluate.partial", *options)
+    assert code == 130, errors
+    assert "Traceback" not in errors
+    assert "the same command goes on" in errors
+    assert "8 of 8 cells are not finished" in (copy / "out/study.md").read_text()
 
 
 def test_a_cell_that_fails_is_told_and_the_others_go_on(copy: Path) -> None:

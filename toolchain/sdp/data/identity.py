@@ -13,7 +13,8 @@ from sdp.recipe.sections import DocstringsSection, Recipe
 
 
 def data_identity(recipe: Recipe) -> dict[str, str]:
-    """Identify every input: split and file name -> SHA-256, package -> version and file list, hub id -> revision.
+    """Identify every input: split and file name -> SHA-256, package -> version and file list, hub id -> revision; and,
+    where the recipe names splits of a data set, split -> its name there.
 
     Names without folders: a project that is moved keeps its identity.
 
@@ -24,17 +25,21 @@ def data_identity(recipe: Recipe) -> dict[str, str]:
         return _package_identity(recipe.data.docstrings)
     source = resolve_source(recipe)
     if source.dataset is None:
-        identity = {}
-        for split, file in _files(recipe):
+        identity: dict[str, str] = {}
+        for split, part, file in _files(recipe):
             # What cannot be read is told now, not after an hour of training.
             read_columns(file, source.columns)
-            identity[f"{split}: {file.name}"] = _sha256(file)
+            name = f"{split}: {file.name}"
+            # Languages may be told apart by their folders alone.
+            identity[name if name not in identity else f"{split} {part}: {file.name}"] = _sha256(file)
         return identity
+    # Files are known by their content; of a data set's splits only the names say which is which.
+    splits = {split: name for split in SPLITS if (name := getattr(recipe.data, split)) is not None}
     folder = Path(source.dataset)
     if folder.is_dir():
-        found = sorted(path for path in folder.rglob("*") if path.is_file() and ".cache" not in path.parts)
-        return {str(path.relative_to(folder)): _sha256(path) for path in found}
-    return {source.dataset: f"{source.config or 'default'}@{source.revision or 'main'}"}
+        found = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
+        return {str(name): _sha256(path) for name, path in found.items() if ".cache" not in name.parts} | splits
+    return {source.dataset: f"{source.config or 'default'}@{source.revision or 'main'}"} | splits
 
 
 def count_rows(recipe: Recipe) -> dict[str, int | None]:
@@ -64,10 +69,11 @@ def count_rows(recipe: Recipe) -> dict[str, int | None]:
     return counts
 
 
-def _files(recipe: Recipe) -> list[tuple[SplitName, Path]]:
+def _files(recipe: Recipe) -> list[tuple[SplitName, str, Path]]:
+    """Every file that a recipe reads, with its split and its language or subset."""
     source = resolve_source(recipe)
     return [
-        (split, Path(part.fill(place)))
+        (split, part.name, Path(part.fill(place)))
         for split, place in source.splits.items()
         for part in parts_of(recipe, split, place)
     ]

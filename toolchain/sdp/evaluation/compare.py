@@ -98,17 +98,18 @@ def compare(
 
     Returns:
         the record that evaluate's and export's metrics.json hold: "models", "drop" (first - second; positive is a
-        loss), "test", "flips", the same for other metrics in "also" and for each part in "parts" (empty where the rows
-        have none), and in "averages" that over "all" parts, which is the score itself ("mean_over" says of what), and
-        over the "zero-shot" ones.
+        loss), "test", "flips" (of so many "predictions": one a row, for tagging one a word), the same for other metrics
+        in "also" and for each part in "parts" (empty where the rows have none), and in "averages" that over "all"
+        parts, which is the score itself ("mean_over" says of what), and over the "zero-shot" ones.
     """
     names, metrics = (first[0], second[0]), (metric, *also)
     predicted = {m: [predictions(m, first[1]), predictions(m, second[1])] for m in metrics}
     parts = _parts(split, predicted, resamples, seed)
     scored = {name: {m: rows.scored(m) for m in metrics} for name, rows in parts.items()}
     named = {name: rows.to_json(scored[name], metric, names) for name, rows in parts.items()}
-    over = None if list(parts) == [""] else f"{len(parts)} {part or 'part'}s"
-    whole = {"split": split.name, "metric": metric, "rows": len(split), "mean_over": over}
+    over = None if list(parts) == [""] else f"{len(parts)} {part or 'part'}{'s' * (len(parts) > 1)}"
+    counts = {"rows": len(split), "predictions": len(split.labels)}
+    whole = {"split": split.name, "metric": metric, **counts, "mean_over": over}
     if over is None:
         return {**whole, **named[""], "part": None, "parts": {}, "averages": {}}
     groups = {"all": list(parts)}

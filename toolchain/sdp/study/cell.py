@@ -60,7 +60,7 @@ def cell_content(cell: Cell, arm: Mapping[str, str], run: RunFolder, records: Ma
     """
     metrics = {stage.name: read_json(run.stage(stage.folder) / "metrics.json") or {} for stage in cell_stages()}
     finetune, prune, evaluate = metrics["finetune"], metrics["prune"], metrics["evaluate"]
-    flips, rows = evaluate.get("flips"), evaluate.get("rows")
+    flips = evaluate["flips"]
     on_test = evaluate["split"] == "test"
     libraries = {name: v for record in records.values() for name, v in record["ingredients"]["libraries"].items()}
     return {
@@ -75,9 +75,9 @@ def cell_content(cell: Cell, arm: Mapping[str, str], run: RunFolder, records: Ma
         "sparsity": prune["sparsity"],
         "evaluated": {
             "split": evaluate["split"],
-            "rows": rows,
+            "rows": evaluate["rows"],
             "flips": flips,
-            "agreement": 1 - flips / rows if flips is not None and rows else None,
+            "agreement": 1 - flips / evaluate["predictions"] if flips is not None else None,
             "parts": {part: _values(found) for part, found in evaluate["parts"].items()},
         },
         "curve": {key: _thin([r for r in prune.get("log", []) if key in r], key) for key in ("dev", "sparsity")},

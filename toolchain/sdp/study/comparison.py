@@ -43,7 +43,7 @@ class ArmResult:
         cells: seed -> key of the finished cell.
         metric: the name of the score.
         sparsity: share of zeros in the pruned weights.
-        agreement: share of the evaluated rows on which the pruned model predicts what the dense one does.
+        agreement: share of the evaluated rows (words) for which the pruned model predicts what the dense one does.
         splits: split -> scores.
     """
 
