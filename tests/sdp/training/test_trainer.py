@@ -191,6 +191,27 @@ def test_the_gradient_of_accumulated_batches_is_the_mean_of_theirs(parts: dict[s
     assert trainer.state.log_history[0]["loss"] == pytest.approx(float(sum(losses).detach()) / 4, rel=1e-4)
 
 
+def test_a_process_that_sees_two_gpus_trains_on_one(
+    parts: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else Trainer makes batches of twice the size, and there are twice the epochs in as many steps."""
+    before = TrainingArguments.__post_init__
+
+    def two_gpus(arguments: TrainingArguments) -> None:
+        before(arguments)
+        arguments._n_gpu = 2
+
+    monkeypatch.setattr(TrainingArguments, "__post_init__", two_gpus)
+    sizes: list[int] = []
+
+    def collator(rows: Any) -> dict[str, torch.Tensor]:
+        sizes.append(len(rows))
+        return parts["collator"](rows)
+
+    run({**parts, "collator": collator}, tmp_path)
+    assert sizes == [16] * 12
+
+
 def test_a_trained_model_is_freed(parts: dict[str, Any], tmp_path: Path) -> None:
     """A study trains many in one process."""
     masked = MaskedWeights(prunable_weights(parts["model"]))

@@ -110,7 +110,7 @@ def trains_in_bf16(settings: TrainingSection, device: torch.device) -> bool:
 
 def _arguments(run: TrainingRun, recipe: Recipe, steps: int) -> TrainingArguments:
     settings = run.settings
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(run.folder / CHECKPOINTS),
         max_steps=steps,
         per_device_train_batch_size=settings.batch_size,
@@ -131,3 +131,8 @@ def _arguments(run: TrainingRun, recipe: Recipe, steps: int) -> TrainingArgument
         label_names=["labels"],
         dataloader_pin_memory=run.device.type == "cuda",
     )
+    # One process trains on one GPU. Trainer would split batches, of that many times the size, over all that it sees:
+    # the number of steps would be wrong, and what a hook reads of the classifier in pieces.
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1
+    return arguments

@@ -1,6 +1,6 @@
 """transformers' Trainer, subclassed once: our loss, and masks that hold.
 
-Order of events in a step, the last four in `StepCallback`: the criterion may change the weights for one forward pass;
+Order of events in a step, the last three in `StepCallback`: the criterion may change the weights for one forward pass;
 forward of the student (and of a live teacher), loss, backward; after the last of the accumulated batches the criterion
 looks at the gradients, and those of pruned weights are set to zero; clipping, optimizer step, pruned weights set to
 zero again; mask update if one is due, with the analysis looking before and after it; checkpoint if one is due. A
