@@ -148,7 +148,7 @@ class Bench:
         objective = Objective("classification", listed, layer_count(self._teacher))
         teacher: Any = None
         if source == "live":
-            teacher = LiveTeacher(self._teacher, objective)
+            teacher = LiveTeacher(self._teacher, objective, bf16=self._device.type == "cuda")
         elif source == "cached":
             cache = TeacherCache(self._scratch / "cache", "minilm")
             quiet = Reporter(quiet=True)

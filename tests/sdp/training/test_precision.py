@@ -17,8 +17,9 @@ from sdp.losses.objective import Objective
 from sdp.models.load import load_finetuned, load_pretrained
 from sdp.models.source import ModelFolder
 from sdp.recipe.sections import FinetuneSection, Recipe
+from sdp.training.device import trains_in_bf16
 from sdp.training.predict import predict_logits
-from sdp.training.run import TrainingRun, train, trains_in_bf16
+from sdp.training.run import TrainingRun, train
 from toy import toy_rows
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

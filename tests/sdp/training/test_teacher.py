@@ -89,6 +89,20 @@ def test_stored_and_live_give_the_same_loss(
     assert all(p.grad is None for p in parts["teacher"].parameters())
 
 
+def test_a_live_teacher_computes_in_bf16_where_the_student_does(parts: dict[str, Any]) -> None:
+    losses = [{"name": "hidden"}, {"name": "kld"}]
+    seen: set[torch.dtype] = set()
+    layer = parts["teacher"].get_submodule("bert.encoder.layer.0.intermediate.dense")
+    layer.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
+    full = loss(parts, losses, LiveTeacher(parts["teacher"], objective(losses)))
+    assert seen == {torch.float32}
+    half = loss(parts, losses, LiveTeacher(parts["teacher"], objective(losses), bf16=True))
+    assert seen == {torch.float32, torch.bfloat16}
+    assert half.dtype == torch.float32
+    # Eight bits of mantissa are a difference of less than a percent, and some difference.
+    assert 0 < abs(float(half.detach()) - float(full.detach())) < 0.02 * float(full.detach())
+
+
 def test_runs_with_other_losses_share_what_is_stored(parts: dict[str, Any], tmp_path: Path) -> None:
     cache = TeacherCache(tmp_path / "cache", "t")
     stored(parts, LISTS[0], cache)

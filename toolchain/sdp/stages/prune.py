@@ -29,7 +29,7 @@ from sdp.run_folder import STAGE_FILE, RunFolder, read_json, write_json
 from sdp.stages.pruning_analysis import start_analysis, write_analysis
 from sdp.stages.training_inputs import DevMetric, tokenize_split
 from sdp.steps import optimizer_steps
-from sdp.training.device import training_device
+from sdp.training.device import training_device, trains_in_bf16
 from sdp.training.mask_updates import MaskUpdates, mask_plan
 from sdp.training.masked_weights import MaskedWeights
 from sdp.training.run import CHECKPOINTS, TrainingRun, train
@@ -47,7 +47,8 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     set_seed(recipe.seed)
     model = load_finetuned(source, device)
     objective = Objective(recipe.task.problem_type, recipe.prune.losses, layer_count(model))
-    teacher = _teacher(run, objective, rows, collator, device, reporter)
+    bf16 = trains_in_bf16(recipe.prune, device)
+    teacher = _teacher(run, objective, rows, collator, device, reporter, bf16=bf16)
     steps = optimizer_steps(len(rows), recipe.prune)
     masked = _masked_weights(model, recipe, steps)
     dev = DevMetric(model, data.development, tokenizer, collator, recipe)
@@ -125,13 +126,15 @@ def _teacher(
     collator: Collator,
     device: torch.device,
     reporter: Reporter,
+    *,
+    bf16: bool,
 ) -> Teacher | None:
     if not objective.needs_teacher:
         return None
     source = run.stage("1-finetune")
     model = load_finetuned(source, device)
     if objective.needs_live_teacher:
-        return LiveTeacher(model, objective)
+        return LiveTeacher(model, objective, bf16=bf16)
     record = read_json(source / STAGE_FILE) or {}
     cache = TeacherCache(run.path / "cache", str(record["outputs"]["model.safetensors"]["sha256"])[:16])
     return cached_teacher(model, rows, collator, objective, cache, device, reporter)

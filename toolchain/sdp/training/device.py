@@ -1,10 +1,12 @@
-"""Where training runs: CUDA with bf16 where there is a GPU, the CPU otherwise; never a silent fallback."""
+"""Where training runs, and in which precision: CUDA with bf16 where there is a GPU, the CPU otherwise; never a silent
+fallback."""
 
 from __future__ import annotations
 
 import torch
 
 from sdp.errors import UsageError
+from sdp.recipe.base import TrainingSection
 from sdp.recipe.sections import RuntimeSection
 
 
@@ -25,3 +27,8 @@ def training_device(runtime: RuntimeSection) -> torch.device:
             missing = "torch finds no usable NVIDIA driver and GPU (check nvidia-smi)"
         raise UsageError(f"CUDA was asked for, but {missing}", where="runtime.device", hint='Or set it to "auto".')
     return torch.device("cpu")
+
+
+def trains_in_bf16(settings: TrainingSection, device: torch.device) -> bool:
+    """Whether a training section's products are computed in bfloat16 on a device."""
+    return settings.precision == "bf16" or (settings.precision == "auto" and device.type == "cuda")

@@ -18,6 +18,7 @@ from sdp.recipe.base import TrainingSection
 from sdp.recipe.sections import Recipe
 from sdp.steps import optimizer_steps
 from sdp.training.callback import StepCallback, last_complete_checkpoint, stop_on_signal
+from sdp.training.device import trains_in_bf16
 from sdp.training.masked_weights import MaskedWeights
 from sdp.training.teacher import Teacher
 from sdp.training.trainer import SdpTrainer
@@ -101,11 +102,6 @@ def train(run: TrainingRun, recipe: Recipe, reporter: Reporter) -> list[dict[str
         with stop_on_signal(callback):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return list(trainer.state.log_history)
-
-
-def trains_in_bf16(settings: TrainingSection, device: torch.device) -> bool:
-    """Whether a training section's products are computed in bfloat16 on a device."""
-    return settings.precision == "bf16" or (settings.precision == "auto" and device.type == "cuda")
 
 
 def _arguments(run: TrainingRun, recipe: Recipe, steps: int) -> TrainingArguments:
