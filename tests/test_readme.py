@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from sdp.cli import app
 from sdp.recipe import load_recipe
@@ -42,6 +45,15 @@ def test_the_recipe_of_the_readme_is_valid(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my-tickets.toml").write_text(text)
     assert load_recipe(tmp_path / "my-tickets.toml").task.score == "macro-f1"
+
+
+def test_the_study_is_planned_as_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    (command,) = [block.replace("\\\n", " ") for block in blocks("sh") if block.startswith("sdp study")]
+    monkeypatch.chdir(REPOSITORY)
+    done = CliRunner().invoke(app, [*shlex.split(command)[1:], "--dry-run", "--json"])
+    assert done.exit_code == 0, done.output
+    # Three arms of losses, two sparsities, three seeds.
+    assert len(json.loads(done.stdout)["cells"]) == 3 * 2 * 3
 
 
 def test_the_first_command_runs_the_quickstart() -> None:

@@ -64,11 +64,15 @@ class Predictor:
             self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         except Exception as error:  # tokenizers raises bare Exception for a missing or damaged file
             raise RunError(f"tokenizer.json cannot be read: {error}", where=str(folder)) from None
-        self._tokenizer.enable_truncation(int(manifest["max_length"]))
         self._tokenizer.no_padding()
-        self._columns = int(manifest["text_columns"])
-        self.type: ProblemType = manifest["problem_type"]
-        self._labels = [config["id2label"][str(index)] for index in range(len(config["id2label"]))]
+        try:
+            self._tokenizer.enable_truncation(int(manifest["max_length"]))
+            self._columns = int(manifest["text_columns"])
+            self.type: ProblemType = manifest["problem_type"]
+            self._labels = [config["id2label"][str(index)] for index in range(len(config["id2label"]))]
+        except KeyError as error:
+            what = f"manifest.json or config.json lacks {error}: another version of sdp wrote it"
+            raise RunError(what, where=str(folder), hint="Export again: sdp export.") from None
         self._session: Any = create_session(folder / "model.onnx")
 
     def __call__(self, *texts: str) -> Answer:

@@ -99,13 +99,11 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
         except (FileExistsError, NotADirectoryError, PermissionError) as error:
-            hint = "Name another folder with --run-dir."
+            hint = "Name another folder (--run-dir; for a study --out)."
             raise RunError(f"cannot be a run folder: {error.strerror}", where=str(self.path), hint=hint) from None
         except Timeout:
-            hint = "Wait for it, stop it, or name another folder with --run-dir."
-            raise RunError(
-                "another sdp process is working in this run folder", where=str(self.path), hint=hint
-            ) from None
+            hint = "Wait for it, stop it, or name another folder (--run-dir; for a study --out)."
+            raise RunError("another sdp process is working in this folder", where=str(self.path), hint=hint) from None
         try:
             yield
         finally:

@@ -208,6 +208,14 @@ def test_languages_in_folders_of_their_own_are_told_apart(tmp_path: Path) -> Non
     assert len(before) == 4
 
 
+@pytest.mark.parametrize(("key", "mark"), [("eval_languages", "{language}"), ("subsets", "{subset}")])
+def test_parts_that_no_name_asks_for_are_told(key: str, mark: str, tmp_path: Path) -> None:
+    made = labelled(tmp_path, ["x", "y"], ["x"], **{"type": "classification", key: ("a", "b")})
+    with pytest.raises(DataError, match=f"task.{key}: no name") as caught:
+        load_task_data(made)
+    assert mark in str(caught.value)
+
+
 def test_another_split_of_a_data_set_is_other_data(hub_folder: Path, tmp_path: Path) -> None:
     data = {"dataset": str(hub_folder), "text": ("sentence",), "label": "label", "train": "train"}
     one, other = (recipe({**data, "dev": dev}) for dev in ("validation", "train"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from sdp.study.cell import MOST_POINTS, _thin
 from sdp.study.comparison import baseline_of, compare_arms, remarks
 from sdp.study.grid import Cell, make_grid
+from sdp.study.plots import metric_plot
 from sdp.study.runner import Failure, Progress
 from sdp.study.statistics import paired_difference
 from sdp.study.table import make_table, markdown
@@ -127,6 +129,19 @@ def test_the_markdown_holds_together_whatever_the_labels_are(cells: list[Cell]) 
     assert len({line.replace("\\|", "").count("|") for line in table}) == 1
     assert "p (Holm) |" not in text
     assert "* failed: a|b=cosine, prune.sparsity=0.9, seed 2: the loss is no number" in text
+
+
+def test_sparsities_are_an_axis_and_named_arms_of_them_are_points(cells: list[Cell]) -> None:
+    progress = Progress(results(cells))
+    numbers = metric_plot(make_table(cells, AXES, None, progress)) or ""
+    assert ">encoder sparsity</text>" in numbers
+    # Labels in the order of the grid, which is what the table goes by.
+    named = parse_vary("prune.sparsity=half{prune.sparsity=0.5},most{prune.sparsity=0.9}")
+    arms = {"0.5": "half", "0.9": "most"}
+    renamed = [replace(cell, arm=(cell.arm[0], arms[cell.arm[1]])) for cell in cells]
+    points = metric_plot(make_table(renamed, [AXES[0], named], None, progress)) or ""
+    assert ">encoder sparsity</text>" not in points
+    assert ">none, half</text>" in points
 
 
 @pytest.mark.parametrize("count", [1, 2, MOST_POINTS, MOST_POINTS + 1, 1000])

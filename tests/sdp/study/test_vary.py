@@ -113,6 +113,8 @@ def test_a_baseline_is_one_of_the_values() -> None:
     for wrong in ("prune.losses", "prune.epochs=3"):
         with pytest.raises(RecipeError, match="names no varied key"):
             parse_baseline(wrong, axes)
+    with pytest.raises(RecipeError, match="Vary it"):
+        parse_baseline("prune.losses=none", [])
     with pytest.raises(RecipeError, match=r"One of none, kld:0\.5"):
         parse_baseline("prune.losses=kld", axes)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sdp.data.files import count_data_rows, read_columns
 from sdp.data.rows import SPLITS, SplitName
-from sdp.data.source import SUFFIXES, parts_of, resolve_source
+from sdp.data.source import SUFFIXES, check_parts, parts_of, resolve_source
 from sdp.recipe.sections import DocstringsSection, Recipe
 
 
@@ -19,11 +19,12 @@ def data_identity(recipe: Recipe) -> dict[str, str]:
     Names without folders: a project that is moved keeps its identity.
 
     Raises:
-        DataError: a file is missing or has not the columns it should have.
+        DataError: a file is missing or has not the columns it should have, or languages are named and not read.
     """
     if recipe.data.docstrings is not None:
         return _package_identity(recipe.data.docstrings)
     source = resolve_source(recipe)
+    check_parts(recipe, source)
     if source.dataset is None:
         identity: dict[str, str] = {}
         for split, part, file in _files(recipe):

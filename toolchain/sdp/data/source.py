@@ -109,6 +109,21 @@ def part_kind(recipe: Recipe, *names: str | None) -> Literal["language", "subset
     return "language" if language else "subset" if subset else None
 
 
+def check_parts(recipe: Recipe, source: Source) -> None:
+    """See that several languages or subsets that a recipe names are told apart by its data.
+
+    Raises:
+        DataError: no name of the data has a place for them.
+    """
+    names = (source.config, *source.splits.values())
+    for key, mark in (("eval_languages", LANGUAGE), ("subsets", SUBSET)):
+        given = getattr(recipe.task, key)
+        if isinstance(given, tuple) and len(given) > 1 and not any(name and mark in name for name in names):
+            what = f'no name in [data] holds "{mark}": {", ".join(given)} would be the same rows'
+            hint = f'Put "{mark}" into data.dev or data.test, or remove task.{key}.'
+            raise DataError(what, where=f"task.{key}", hint=hint)
+
+
 def parts_of(recipe: Recipe, split: SplitName, *names: str | None) -> tuple[Part, ...]:
     """The parts of a split with such names, those that choices are made on first; one empty part where it has none."""
     kind = part_kind(recipe, *names)

@@ -20,7 +20,7 @@ def metric_plot(study: StudyTable) -> str | None:
     """The plot as a self-contained SVG file; None before anything is finished."""
     if not study.splits:
         return None
-    draw = _lines if any(axis.name == SPARSITY_KEY for axis in study.axes) else _points
+    draw = _lines if _varies_sparsity(study) else _points
     with mpl.rc_context(STYLE):
         height = 3.6 if draw is _lines else 1.2 + 0.3 * len(study.arms)
         figure = Figure(figsize=(4.6 * len(study.splits), height))
@@ -29,6 +29,12 @@ def metric_plot(study: StudyTable) -> str | None:
             draw(place, study, split)
         # A file of its own has no page to take its colours from.
         return svg(figure).replace("<svg ", '<svg style="color: #333333; background: white" ', 1)
+
+
+def _varies_sparsity(study: StudyTable) -> bool:
+    """Whether an axis has sparsities on it: its values may also be arms with names of their own."""
+    values = [value for axis in study.axes if axis.name == SPARSITY_KEY for value in axis.values]
+    return bool(values) and all(value.overrides == (f"{SPARSITY_KEY}={value.label}",) for value in values)
 
 
 def _lines(axes: Axes, study: StudyTable, split: Split) -> None:

@@ -86,7 +86,8 @@ def parse_baseline(text: str, axes: Sequence[Axis]) -> Baseline:
     axis = next((axis for axis in axes if axis.name == name), None)
     if not equals or axis is None:
         names = ", ".join(axis.name for axis in axes)
-        raise RecipeError("names no varied key", where=where, hint=f"It has the form KEY=V, KEY one of {names}.")
+        hint = f"It has the form KEY=V, KEY one of {names}." if axes else "Vary it: --vary KEY=V1,V2."
+        raise RecipeError("names no varied key", where=where, hint=hint)
     labels = [value.label for value in axis.values]
     if label not in labels:
         raise RecipeError(f"{name} is not varied with that value", where=where, hint=f"One of {', '.join(labels)}.")
