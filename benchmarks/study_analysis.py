@@ -30,12 +30,8 @@ class Figure:
     read: Callable[[dict[str, Any]], float | None]
 
 
-def _final(name: str) -> Callable[[dict[str, Any]], float | None]:
-    return lambda analysis: analysis["final"].get(name)
-
-
-def _recovery(name: str) -> Callable[[dict[str, Any]], float | None]:
-    return lambda analysis: analysis["recovery"][name]
+def _single(table: str, name: str) -> Callable[[dict[str, Any]], float | None]:
+    return lambda analysis: analysis[table].get(name)
 
 
 def _weights(name: str) -> Callable[[dict[str, Any]], float | None]:
@@ -47,15 +43,15 @@ def _weights(name: str) -> Callable[[dict[str, Any]], float | None]:
 
 
 FIGURES = (
-    Figure("separability", _final("separability")),
-    Figure("Fisher ratio", _final("fisher")),
-    Figure("output SNR, dB", _final("output_snr_db")),
-    Figure("CKA", _final("cka")),
-    Figure("cosine", _final("cosine")),
-    Figure("agreement", _final("agreement")),
-    Figure("drop at a mask step", _recovery("mean_drop")),
-    Figure("steps to regain 99 %", _recovery("mean_steps_to_regain")),
-    Figure("area under recovery", _recovery("area")),
+    Figure("separability", _single("final", "separability")),
+    Figure("Fisher ratio", _single("final", "fisher")),
+    Figure("output SNR, dB", _single("final", "output_snr_db")),
+    Figure("CKA", _single("final", "cka")),
+    Figure("cosine", _single("final", "cosine")),
+    Figure("agreement", _single("final", "agreement")),
+    Figure("drop at a mask step", _single("recovery", "mean_drop")),
+    Figure("steps to regain 99 %", _single("recovery", "mean_steps_to_regain")),
+    Figure("area under recovery", _single("recovery", "area")),
     Figure("weight SNR, dB", _weights("snr_db")),
     Figure("Hoyer", _weights("hoyer")),
     Figure("below 1e-3 max", _weights("below")),

@@ -27,11 +27,16 @@ class KldLoss(Section):
     """Both softmaxes are flattened by it."""
 
 
-class RepresentationLoss(Section):
-    """Base of the losses that compare representations: which layers' and which rows."""
+class AddedLoss(Section):
+    """Base of the losses that are added to the task loss."""
 
     weight: float = Field(default=1.0, ge=0)
     """Factor of the loss, added to the task loss."""
+
+
+class RepresentationLoss(AddedLoss):
+    """Base of the losses that compare representations: which layers' and which rows."""
+
     representation: Literal["pooled", "first", "mean", "tokens"] = "mean"
     """Rows: what the classifier reads, the first token, the mean of the real tokens, or every real token."""
     layers: tuple[int, ...] | Literal["all"] = Field(default=(-1,), min_length=1)
@@ -60,33 +65,27 @@ class CrossCorrelationLoss(RepresentationLoss):
     """Weight of the off-diagonal terms (Barlow Twins' lambda, 0.0051 there)."""
 
 
-class HiddenLoss(Section):
+class HiddenLoss(AddedLoss):
     """Hidden states of the real tokens: sum over layers of |h_S - h_T|^2 / |h_T|^2 (SquareHead)."""
 
     name: Literal["hidden"]
     """The fine-tuned network's hidden states, normalized by their size."""
-    weight: float = Field(default=1.0, ge=0)
-    """Factor of the loss, added to the task loss."""
     layers: tuple[int, ...] | Literal["all"] = Field(default="all", min_length=1)
     """Layers whose output is compared, 1 the first, -1 the last, 0 the embeddings' output; "all" is 1 to the last."""
 
 
-class AlignCosineLoss(Section):
+class AlignCosineLoss(AddedLoss):
     """Aligned weights: mean over layers and output units of 1 - cosine between masked and fine-tuned weights."""
 
     name: Literal["align-cosine"]
     """Directions of the fine-tuned network's units."""
-    weight: float = Field(default=1.0, ge=0)
-    """Factor of the loss, added to the task loss."""
 
 
-class AlignFrobeniusLoss(Section):
+class AlignFrobeniusLoss(AddedLoss):
     """Aligned weights: mean over layers of |masked - fine-tuned|^2 / |fine-tuned|^2, Frobenius norms."""
 
     name: Literal["align-frobenius"]
     """The fine-tuned network's weights."""
-    weight: float = Field(default=1.0, ge=0)
-    """Factor of the loss, added to the task loss."""
 
 
 Loss = Annotated[

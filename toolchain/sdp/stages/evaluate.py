@@ -16,11 +16,11 @@ from safetensors.numpy import save_file
 from sdp.console import Reporter
 from sdp.data.batches import Collator
 from sdp.data.load import load_task_data
-from sdp.evaluation.compare import compare
 from sdp.evaluation.flips import write_flips
 from sdp.models.load import load_finetuned, load_tokenizer
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder, write_json
+from sdp.stages.comparison import compare_models
 from sdp.stages.training_inputs import tokenize_split
 from sdp.training.device import training_device
 from sdp.training.predict import predict_logits
@@ -39,18 +39,7 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
         logits[name] = predict_logits(model, rows, collator, recipe.evaluate.batch_size)
     metric = recipe.task.score
     dense, pruned = logits["dense"], logits["pruned"]
-    record = compare(
-        metric,
-        split,
-        ("dense", dense),
-        ("pruned", pruned),
-        resamples=recipe.evaluate.resamples,
-        seed=recipe.seed,
-        also=recipe.task.also,
-        part=data.part,
-        trained=data.choices,
-    )
-    record["unread_words"] = rows.unread
+    record = compare_models(recipe, data, split, rows, ("dense", dense), ("pruned", pruned))
     write_json(target / "metrics.json", record)
     write_flips(target / "flips.csv", split, data.label_names, dense, pruned)
     save_file(logits, target / "predictions.safetensors")

@@ -25,13 +25,13 @@ from sdp.data.batches import Collator, TokenizedSplit
 from sdp.data.load import load_task_data
 from sdp.data.source import resolve_source
 from sdp.errors import StageError
-from sdp.evaluation.compare import compare
 from sdp.evaluation.metrics import NUMERIC, predictions
 from sdp.evaluation.onnx_predict import model_inputs, predict_logits
 from sdp.models.load import load_finetuned, load_tokenizer
 from sdp.pruning.layers import prunable_weights
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import STAGE_FILE, RunFolder, read_json, write_json
+from sdp.stages.comparison import compare_models
 from sdp.stages.training_inputs import tokenize_split
 from sdp_onnx.encode import EncodingChoice, encode_model
 from sdp_onnx.manifest import write_manifest
@@ -68,18 +68,7 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     logits = predict_logits(create_session(path), rows, collator, recipe.evaluate.batch_size)
     said = load_file(run.stage("3-evaluate") / "predictions.safetensors")
     metric = recipe.task.score
-    record = compare(
-        metric,
-        split,
-        ("dense", said["dense"]),
-        ("exported", logits),
-        resamples=recipe.evaluate.resamples,
-        seed=recipe.seed,
-        also=recipe.task.also,
-        part=data.part,
-        trained=data.choices,
-    )
-    record["unread_words"] = rows.unread
+    record = compare_models(recipe, data, split, rows, ("dense", said["dense"]), ("exported", logits))
     same = float(np.mean(predictions(metric, said["pruned"]) == predictions(metric, logits)))
     # Where the model says nothing about a word, neither does the file.
     read = ~np.isnan(said["pruned"]).any(axis=1)

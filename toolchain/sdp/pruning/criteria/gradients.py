@@ -7,15 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from sdp.pruning.criteria.base import (
-    Criterion,
-    Scores,
-    Setup,
-    Weights,
-    copy_prefixed,
-    prefixed,
-    without_pruned,
-)
+from sdp.pruning.criteria.base import Criterion, Scores, Setup, Weights, copy_prefixed, prefixed, without_pruned
 from sdp.pruning.masks import Masks
 
 # Exponential mean over about the last hundred steps. It starts at zero: a factor common to all weights, which changes

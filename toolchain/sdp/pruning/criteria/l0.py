@@ -8,14 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdp.pruning.criteria.base import (
-    Criterion,
-    Scores,
-    Setup,
-    Weights,
-    copy_prefixed,
-    prefixed,
-)
+from sdp.pruning.criteria.base import Criterion, Scores, Setup, Weights, copy_prefixed, prefixed
 from sdp.pruning.hard_concrete import gate_slopes, mean_gates, open_probability_slopes, sample_gates
 from sdp.pruning.masks import Masks
 

@@ -7,14 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from sdp.pruning.criteria.base import (
-    Criterion,
-    Scores,
-    Setup,
-    Weights,
-    copy_prefixed,
-    prefixed,
-)
+from sdp.pruning.criteria.base import Criterion, Scores, Setup, Weights, copy_prefixed, prefixed
 from sdp.pruning.masks import Masks
 
 

@@ -1,0 +1,45 @@
+"""What evaluate and export have in common: two models compared on the evaluation split, as the recipe says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sdp.data.batches import TokenizedSplit
+from sdp.data.rows import Split, TaskData
+from sdp.evaluation.compare import Logits, compare
+from sdp.recipe.sections import Recipe
+
+
+def compare_models(
+    recipe: Recipe,
+    data: TaskData,
+    split: Split,
+    rows: TokenizedSplit,
+    first: tuple[str, Logits],
+    second: tuple[str, Logits],
+) -> dict[str, Any]:
+    """Compare two models with the task's metrics.
+
+    Args:
+        recipe: metrics, resamples and seed.
+        data: the task's data, which knows its parts.
+        split: the N rows that both models were run on.
+        rows: the same, tokenized.
+        first: name and logits ([N, C], for tagging of the words) of the model that is compared with.
+        second: name and logits of the other.
+
+    Returns:
+        the record of `compare`, with "unread_words", the words that the length limit cuts off.
+    """
+    record = compare(
+        recipe.task.score,
+        split,
+        first,
+        second,
+        resamples=recipe.evaluate.resamples,
+        seed=recipe.seed,
+        also=recipe.task.also,
+        part=data.part,
+        trained=data.choices,
+    )
+    return {**record, "unread_words": rows.unread}
