@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from sdp.command_errors import told
 from sdp.console import Reporter
-from sdp.errors import RunError, SdpError
+from sdp.errors import RunError
 
 app = typer.Typer(
     name="sdp",
@@ -41,8 +38,6 @@ Runs = Annotated[Path, typer.Option("--runs", help="The folder that run folders 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only results and errors.")]
 RUNS = Path("runs")
-# What the system refuses for reasons that lie outside sdp: permissions, a read-only disk, a name too long.
-REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
 
 
 @dataclass(frozen=True)
@@ -78,47 +73,6 @@ def select(target: Path | None, overrides: list[str] | None, run_dir: Path | Non
     if not file.is_file():
         raise RunError("the recipe of this run is gone", where=str(file), hint="Give the recipe's new place.")
     return Selected(file, given, load_recipe(file, given), RunFolder(folder))
-
-
-@contextmanager
-def told() -> Iterator[None]:
-    """Turn errors into one message on stderr and the exit code of their kind; bugs keep their traceback.
-
-    SIGTERM ends a command as Ctrl-C does: what it has so far is written, and processes that it started end with it.
-    """
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    except SdpError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(error.exit_code) from None
-    except KeyboardInterrupt:
-        typer.echo("stopped; finished stages are kept, and the same command goes on from there", err=True)
-        raise typer.Exit(130) from None
-    except Exception as error:
-        if is_disk_full(error):
-            what = f"no space left on the disk ({error})\n  Free some space; finished stages are kept, and"
-        elif isinstance(error, OSError) and error.errno in REFUSALS:
-            what = f"{error.filename}: {error.strerror}\n  Finished stages are kept; once that is changed,"
-        else:
-            raise
-        typer.echo(f"error: {what} the same command goes on from there.", err=True)
-        raise typer.Exit(1) from None
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
-def is_disk_full(error: BaseException) -> bool:
-    """Whether an exception, or one that it came from, says that the disk is full (in words only, from safetensors)."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        # torch's zip writer reports a short write without its reason.
-        if "No space left on device" in str(cause) or "PytorchStreamWriter failed writing" in str(cause):
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return False
 
 
 def bring_up_to_date(selected: Selected, until: str, *, as_json: bool, quiet: bool) -> dict[str, Any]:
