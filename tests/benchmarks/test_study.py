@@ -16,7 +16,7 @@ from sdp.cli import app as sdp
 # Arms of each part.
 ARMS = {
     **dict.fromkeys(("losses-sst2", "losses-mrpc", "losses-rte"), 5),
-    "why-sst2": 25,
+    "why-sst2": 30,
     "sparsity-sst2": 9,
     **dict.fromkeys(("full-sst2", "full-mrpc", "full-rte", "full-cola", "full-stsb"), 24),
 }
