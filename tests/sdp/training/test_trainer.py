@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import gc
+import signal
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from transformers import AutoTokenizer, TrainingArguments
 from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit, tokenize
 from sdp.data.rows import Split
-from sdp.errors import StageError
+from sdp.errors import StageError, StoppedError
 from sdp.losses.objective import Objective
 from sdp.models.load import load_pretrained
 from sdp.models.source import ModelFolder
@@ -27,6 +29,7 @@ from sdp.pruning.masks import Masks, select_masks
 from sdp.pruning.scores import magnitude_scores
 from sdp.recipe.losses import CrossCorrelationLoss, KldLoss
 from sdp.recipe.sections import FinetuneSection, Recipe
+from sdp.training.callback import last_complete_checkpoint
 from sdp.training.masked_weights import MaskedWeights
 from sdp.training.run import TrainingRun, train
 from sdp.training.teacher import LiveTeacher
@@ -66,11 +69,13 @@ def parts(toy_model: Path) -> dict[str, Any]:
     }
 
 
-def run(parts: dict[str, Any], folder: Path, **options: Any) -> list[dict[str, Any]]:
+def run(
+    parts: dict[str, Any], folder: Path, evaluate: Callable[[], float] = lambda: 0.0, **options: Any
+) -> list[dict[str, Any]]:
     # A high learning rate and decay: what is not held at zero moves.
     options.setdefault("settings", FinetuneSection(epochs=2, batch_size=16, learning_rate=5e-3, weight_decay=0.5))
     options.setdefault("objective", Objective("classification"))
-    training = TrainingRun(title="t", folder=folder, device=CPU, evaluate=lambda: 0.0, **parts, **options)
+    training = TrainingRun(title="t", folder=folder, device=CPU, evaluate=evaluate, **parts, **options)
     return train(training, recipe(checkpoint_seconds=0), QUIET)
 
 
@@ -103,6 +108,23 @@ def test_pruned_weights_are_zero_in_every_checkpoint(
             kept = mask.bool()
             assert name not in before or not torch.equal(before[name][kept], weights[name][kept]), "kept weights train"
         before = weights
+
+
+@pytest.mark.parametrize(("epoch", "said"), [(1, "a checkpoint was saved"), (2, "done again")])
+def test_a_stop_says_what_was_saved(epoch: int, said: str, parts: dict[str, Any], tmp_path: Path) -> None:
+    epochs = iter((1, 2))
+
+    def stop_at_the_end_of_an_epoch() -> float:
+        if next(epochs) == epoch:
+            signal.raise_signal(signal.SIGTERM)
+        return 0.0
+
+    with pytest.raises(StoppedError, match=said):
+        run(parts, tmp_path, stop_at_the_end_of_an_epoch)
+    # Stopped after the first of two epochs of six steps: at the end of the next step.
+    newest = last_complete_checkpoint(tmp_path / "checkpoints")
+    assert newest is not None
+    assert newest.name == {1: "checkpoint-7", 2: "checkpoint-11"}[epoch]
 
 
 def test_a_pruned_weight_has_no_gradient(parts: dict[str, Any]) -> None:

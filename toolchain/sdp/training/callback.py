@@ -44,6 +44,7 @@ class StepCallback(TrainerCallback):
         self._last_checkpoint = time.monotonic()
         self._note = ""
         self.stop_requested = False
+        self.stop_saved = False
 
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -74,6 +75,7 @@ class StepCallback(TrainerCallback):
         """Mark the checkpoint as whole: a killed process leaves half-written folders behind."""
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
         (folder / COMPLETE).write_text(json.dumps({"step": state.global_step}))
+        self.stop_saved = self.stop_requested
         self._last_checkpoint = time.monotonic()
 
     def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -107,4 +109,6 @@ def stop_on_signal(callback: StepCallback) -> Iterator[None]:
         for number, handler in previous.items():
             signal.signal(number, handler)
     if callback.stop_requested:
-        raise StoppedError("stopped; a checkpoint was saved", hint="The same command resumes where it stopped.")
+        # A signal after the last step finds nobody who asks for a checkpoint any more.
+        saved = "a checkpoint was saved" if callback.stop_saved else "what came after the last checkpoint is done again"
+        raise StoppedError(f"stopped; {saved}", hint="The same command resumes where it stopped.")

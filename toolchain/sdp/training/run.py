@@ -71,7 +71,7 @@ def train(run: TrainingRun, recipe: Recipe, reporter: Reporter) -> list[dict[str
         the log, one record an event: "step" and "epoch" with "loss", "sparsity", "analysis" or "dev".
 
     Raises:
-        StoppedError: a signal came; a checkpoint was saved.
+        StoppedError: a signal came; a checkpoint was saved, unless the last step was over.
         StageError: the loss is no longer finite.
     """
     steps = optimizer_steps(len(run.train), run.settings)
