@@ -15,6 +15,8 @@ One file describes one model's pipeline; `sdp run recipes/NAME.toml` runs it. Ea
 commands, and where its settings come from: fine-tuning settings are those that the model's or benchmark's authors give,
 pruning settings are ours. Files in `base/` hold what several have in common.
 
+[Every key, with its values, default and meaning](REFERENCE.md).
+
 This table is written from the recipes by `python tests/recipe_table.py`. It holds no results.
 
 | recipe | model | task | score | evaluated on | fine-tuning | pruning |

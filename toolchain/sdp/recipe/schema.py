@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sdp.recipe.losses import LOSSES
 from sdp.recipe.sections import Recipe
 
 
-def recipe_schema() -> dict[str, object]:
+def recipe_schema() -> dict[str, Any]:
     """Return the JSON Schema of a recipe file: the sections, plus `extends`.
 
     No key is required, because a file may leave to the one it extends what it does not say itself. Only a loss needs
