@@ -45,6 +45,9 @@ def _embeddings(facts: Facts) -> Iterator[Finding]:
     what = f"embeddings are {share:.0%} of the predicted file ({after['embeddings'] / 1e6:,.0f} MB) and are not pruned"
     if facts.recipe.export.precision == "int8":
         yield Finding("note", "export.precision", f"{what}; int8 stores them in a quarter already")
+    elif facts.recipe.bench.provider == "cuda":
+        # There int8 would cost more than it saves: its kernels are for the CPU.
+        yield Finding("note", "model.name", what)
     else:
         would = 'export.precision = "int8", which stores them in a quarter.'
         yield Finding("note", "export.precision", what, would)

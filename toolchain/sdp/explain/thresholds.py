@@ -104,7 +104,7 @@ def _rows(facts: Facts) -> Iterator[Finding]:
         needed = f"{rows_needed(most):,} rows or more, or " if most > 0 else ""
         what = f"{measured}, and even a model that lost nothing is not shown to have lost at most {most:g}"
         would = f"{needed}a threshold well above {width:.3f}."
-        yield Finding("warning", "gate.max_metric_drop", f"will be inconclusive: {what}", would)
+        yield Finding("warning", "gate.max_metric_drop", f"can hardly pass: {what}", would)
     else:
         yield Finding(
             "note", "gate.max_metric_drop", f"{measured}: a measured drop of at most {most - width:.3f} passes"
