@@ -9,6 +9,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sdp.report.plots import steps
 from sdp.report.style import ACCENT, DENSE, PRUNED, STYLE, WIDTH, svg
 
 # Name in the file, name in the legend, colour.
@@ -30,7 +31,7 @@ def _picture(title: str, draw: Callable[[Axes], None]) -> str:
         axes: Axes = figure.subplots()
         axes.set_title(title, loc="left", pad=20)
         draw(axes)
-        axes.set_xlabel("optimizer step")
+        steps(axes)
         axes.margins(y=0.12)
         if axes.get_legend_handles_labels()[0]:
             # Between title and axes, where it hides no line.

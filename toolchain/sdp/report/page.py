@@ -24,17 +24,18 @@ def render_page(recipe: Recipe, run: RunFolder) -> str:
         HTML that needs no other file and no network.
     """
     files = RunFiles(recipe, run)
-    environment = _environment()
+    environment = page_environment()
     made = [found for module in SECTIONS if (found := module.section(files)) is not None]
     return environment.get_template("template.html").render(
         recipe=recipe,
         version=sdp.__version__,
         verdict=files.json("6-gate/verdict.json")["verdict"],
-        sections=[(section.title, _render(environment, section)) for section in made],
+        sections=[(section.title, render_section(environment, section)) for section in made],
     )
 
 
-def _environment() -> Environment:
+def page_environment() -> Environment:
+    """The templates, with the filters that they use."""
     environment = Environment(
         loader=PackageLoader("sdp.report", "."),
         autoescape=True,
@@ -46,7 +47,8 @@ def _environment() -> Environment:
     return environment
 
 
-def _render(environment: Environment, section: Section) -> Markup:
+def render_section(environment: Environment, section: Section) -> Markup:
+    """Lay one section out, without its heading."""
     return Markup(environment.get_template(section.template).render(section.values))
 
 
@@ -56,8 +58,8 @@ def _digits(value: float, places: int) -> str:
 
 
 def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB"
+    return f"{size / 1e6:,.1f}\N{NO-BREAK SPACE}MB" if size >= 1e6 else f"{size / 1e3:,.1f}\N{NO-BREAK SPACE}kB"
 
 
 def _share(value: float, places: int = 0) -> str:
-    return f"{100 * value:.{places}f} %"
+    return f"{100 * value:.{places}f}\N{NO-BREAK SPACE}%"

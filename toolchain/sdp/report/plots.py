@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from sdp.report.style import ACCENT, DENSE, FOREGROUND, PRUNED, STYLE, WIDTH, svg
 
@@ -31,13 +32,20 @@ def training_curves(title: str, log: list[dict[str, Any]], metric: str) -> list[
         _line(axes, log, "dev", ACCENT, f"{metric} on dev", marker="o")
         _line(axes, log, "sparsity", PRUNED, "encoder zeros", drawstyle="steps-post")
         axes.set_ylim(min(0, *(record.get("dev", 0) for record in log)), 1.02)
-        axes.legend(loc="best")
+        if len(axes.lines) > 1:
+            axes.legend(loc="best")
         for figure in (loss, score):
-            figure.axes[0].set_xlabel("optimizer step")
+            steps(figure.axes[0])
         return [
             svg(loss, f"Training loss over the steps of {title}"),
             svg(score, f"{metric} on dev over the steps of {title}"),
         ]
+
+
+def steps(axes: Axes) -> None:
+    """Make a horizontal axis one of optimizer steps."""
+    axes.set_xlabel("optimizer step")
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
 
 
 def _figure(height: float, title: str = "") -> tuple[Figure, Axes]:
@@ -132,6 +140,7 @@ def latency(cases: list[dict[str, Any]]) -> str:
             threads = f"{case['threads']} thread{'s' * (case['threads'] > 1)}"
             axes.text(0, index - 0.36, f"{case['case']}, {threads}", va="center")
         axes.set_yticks([])
+        axes.spines.left.set_visible(False)
         axes.set_ylim(len(cases) - 0.6, -0.6)
         axes.set_xlim(0, 1.14 * longest)
         axes.set_xlabel("ms for one call: p50, whisker to p90")

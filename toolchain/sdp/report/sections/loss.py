@@ -36,4 +36,5 @@ def section(files: RunFiles) -> Section | None:
 
 def _picture(records: Sequence[tuple[str, Any]], what: str) -> str | None:
     rows = [(name, record["drop"]) for name, record in records]
-    return plots.losses(rows, what) if 1 < len(rows) <= _MOST_IN_A_PICTURE else None
+    changed = any(drop["low"] != 0 or drop["high"] != 0 for _, drop in rows)
+    return plots.losses(rows, what) if changed and 1 < len(rows) <= _MOST_IN_A_PICTURE else None

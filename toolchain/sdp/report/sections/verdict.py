@@ -9,6 +9,7 @@ from typing import Any
 from sdp.report.section import RunFiles, Section
 
 _ORDER = ("fail", "inconclusive", "pass")
+_PLURAL = {"fail": "fail", "inconclusive": "are inconclusive", "pass": "pass"}
 _WORDS = {"fail": "fails", "inconclusive": "is inconclusive", "pass": "passes"}
 
 
@@ -26,14 +27,9 @@ def reason(checks: Sequence[Mapping[str, Any]]) -> str:
     counts = Counter(check["outcome"] for check in checks)
     told = [(counts[outcome], outcome) for outcome in _ORDER if counts[outcome]]
     if len(told) == 1:
-        (count, outcome), whole = told[0], len(checks)
-        return f"{'The one check' if whole == 1 else f'Each of {count} checks'} {_WORDS[outcome]}."
-    parts = [
-        f"{count} of {len(checks)} checks {_WORDS[outcome] if count == 1 else _plural(outcome)}"
-        for count, outcome in told
-    ]
-    return f"{', '.join(parts)}."
-
-
-def _plural(outcome: str) -> str:
-    return {"fail": "fail", "inconclusive": "are inconclusive", "pass": "pass"}[outcome]
+        count, outcome = told[0]
+        if count == 1:
+            return f"The one check {_WORDS[outcome]}."
+        return f"{'Both' if count == 2 else f'All {count}'} checks {_PLURAL[outcome]}."
+    words = [f"{count} {_WORDS[outcome] if count == 1 else _PLURAL[outcome]}" for count, outcome in told]
+    return f"Of {len(checks)} checks {', '.join(words[:-1])} and {words[-1]}."
