@@ -71,9 +71,9 @@ def _terms(split: Split, predicted: tuple[Array, Array], classes: int) -> Counts
         ids = said.astype(np.int64)
         # -1, nothing predicted, is no class.
         some, right = ids >= 0, ids == labels
-        np.add.at(terms, (unit[right], model, labels[right], 0), 1)
-        np.add.at(terms, (unit[some], model, ids[some], 1), 1)
-        np.add.at(terms, (unit, model, labels, 2), 1)
+        np.add.at(terms[:, model, :, 0], (unit[right], labels[right]), 1)
+        np.add.at(terms[:, model, :, 1], (unit[some], ids[some]), 1)
+        np.add.at(terms[:, model, :, 2], (unit, labels), 1)
     return terms
 
 

@@ -35,7 +35,7 @@ def _picture(title: str, draw: Callable[[Axes], None]) -> str:
         axes.margins(y=0.12)
         if axes.get_legend_handles_labels()[0]:
             # Between title and axes, where it hides no line.
-            place = {"loc": "lower left", "bbox_to_anchor": (-0.02, 0.98), "borderaxespad": 0.2}
+            place: Any = {"loc": "lower left", "bbox_to_anchor": (-0.02, 0.98), "borderaxespad": 0.2}
             axes.legend(fontsize=9.5, ncols=3, handlelength=1.2, columnspacing=1.0, **place)
         return svg(figure, f"{title}, over the steps of pruning")
 
