@@ -95,6 +95,19 @@ def test_notes(sections: dict[str, Any], subject: str, words: str) -> None:
     assert words in about(notes, subject).sentence
 
 
+def test_of_layers_that_may_differ_only_the_mean_is_told() -> None:
+    uneven = {"sparsity": 0.5, "scope": "global"}
+    known = facts(prune=uneven, gate={"min_speedup": 2})
+    assert "are likely to run dense" in about(explain(known), "prune.sparsity").sentence
+    assert "gate.min_speedup" not in warned(known), "some layers may be sparse enough"
+    assert "gate.min_speedup" in warned(facts(prune={"sparsity": 0.5}, gate={"min_speedup": 2}))
+    assert "gate.min_speedup" in warned(facts(replace(QUIET, library=False), prune=uneven, gate={"min_speedup": 2}))
+    known = facts(prune=uneven, export={"precision": "int8"})
+    assert "on average hold a nonzero: most layers run" in about(explain(known), "prune.pattern").sentence
+    known = replace(facts(prune=uneven, gate={"max_size_ratio": 0.2}), bytes_before=BEFORE, bytes_after=AFTER)
+    assert "can hardly be met" in about(explain(known), "gate.max_size_ratio").sentence
+
+
 def test_without_the_operator_library_nothing_is_promised() -> None:
     bare = replace(QUIET, library=False)
     assert "not faster" in about(explain(facts(bare)), "export.encoding").sentence

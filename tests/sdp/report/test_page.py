@@ -184,7 +184,7 @@ def test_a_run_without_profile_analysis_and_classes(project: Path) -> None:
     known = files(project)
     outline = Outline(render_page(known.recipe, known.run))
     titles = [words for tag, words in outline.words if tag in ("h2", "h3")]
-    assert not {"What was lost, and where", "Where the time goes", "What pruning did to it"} & set(titles)
+    assert not {"What was lost, and where", "Where the time goes", "What pruning did to the network"} & set(titles)
     assert outline.headings.count(2) == len(SECTIONS) - 1
 
 

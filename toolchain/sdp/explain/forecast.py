@@ -29,6 +29,11 @@ def filled_blocks(pattern: str, density: float) -> float:
     return 1.0 if pattern == "2:4" else 1 - (1 - density) ** BLOCK
 
 
+def is_exact(prune: PruneSection) -> bool:
+    """Whether every layer has the sparsity of the whole, so that what is foretold of the mean is true of each."""
+    return prune.scope == "layer" or prune.pattern == "2:4"
+
+
 def product(prune: PruneSection, export: ExportSection, density: float, *, library: bool) -> LayerKind | None:
     """The product that multiplies by a pruned layer of which a share `density` is left; None: onnxruntime's own.
 

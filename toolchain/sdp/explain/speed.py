@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sdp.explain.facts import Facts, Finding
-from sdp.explain.forecast import BLOCK, filled_blocks, product
+from sdp.explain.forecast import BLOCK, filled_blocks, is_exact, product
 from sdp_onnx.kernel_choice import BREAK_EVEN_INT8_DENSITY, LARGEST_MEAN_DENSITY
 
 _MADE_DENSE = "onnxruntime makes sparse tensors dense when it loads a file"
 _INSTALL = "g++ or clang++, then installing this package again."
 
 
-def faster(facts: Facts) -> bool:
-    """Whether anything in the exported file can run faster than in the dense one."""
+def may_be_faster(facts: Facts) -> bool:
+    """Whether anything in the exported file can run faster than in the dense one.
+
+    With prune.scope = "global" some layers may end sparse enough though their mean is not.
+    """
     recipe = facts.recipe
     kind = product(recipe.prune, recipe.export, 1 - recipe.prune.sparsity, library=facts.machine.library)
-    return kind is not None and recipe.bench.provider == "cpu"
+    by_library = recipe.export.encoding == "kernel" or (recipe.export.encoding == "auto" and facts.machine.library)
+    uneven = by_library and not is_exact(recipe.prune)
+    return (kind is not None or uneven) and recipe.bench.provider == "cpu"
 
 
 def speed_findings(facts: Facts) -> Iterator[Finding]:
@@ -71,9 +76,10 @@ def _fp32(facts: Facts) -> Iterator[Finding]:
         yield Finding("note", "export.encoding", what, 'encoding = "auto".')
     elif facts.machine.library or encoding == "kernel":
         if density >= LARGEST_MEAN_DENSITY:
+            likely = "" if is_exact(prune) else "are likely to "
             what = (
-                f"at {prune.sparsity:.0%} zeros the layers run dense: as a whole a model gains from sparse products "
-                f"when less than {LARGEST_MEAN_DENSITY:.0%} of its weights are left"
+                f"at {prune.sparsity:.0%} zeros the layers {likely}run dense: as a whole a model gains from sparse "
+                f"products when less than {LARGEST_MEAN_DENSITY:.0%} of its weights are left"
             )
             would = f"prune.sparsity above {1 - LARGEST_MEAN_DENSITY:.2f}" + (
                 ', and so prune.pattern = "unstructured".' if prune.pattern == "2:4" else "."
@@ -87,10 +93,11 @@ def _fp32(facts: Facts) -> Iterator[Finding]:
 def _int8(facts: Facts) -> Iterator[Finding]:
     prune = facts.recipe.prune
     filled = filled_blocks(prune.pattern, 1 - prune.sparsity)
-    mean = " on average" if prune.scope == "global" else ""
+    mean = "" if is_exact(prune) else " on average"
+    layers = "the layers" if is_exact(prune) else "most layers"
     blocks = f"int8 kernels take blocks of 1x4 weights, and about {filled:.0%} of them{mean} hold a nonzero"
     if filled >= BREAK_EVEN_INT8_DENSITY:
-        what = f"{blocks}: the layers run as dense int8 products, which zeros make no faster (sparse ones pay below "
+        what = f"{blocks}: {layers} run as dense int8 products, which zeros make no faster (sparse ones pay below "
         what += f"{BREAK_EVEN_INT8_DENSITY:.0%})"
         if prune.pattern == "1x4":
             would = f"prune.sparsity above {1 - BREAK_EVEN_INT8_DENSITY:.2f}."

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from math import ceil, sqrt
 
 from sdp.explain.facts import Facts, Finding
-from sdp.explain.speed import faster
+from sdp.explain.forecast import is_exact
+from sdp.explain.speed import may_be_faster
 from sdp.recipe.sections import MetricName
 
 # Rows that only one of the two models has right. How many there are depends on task and sparsity, and is not known yet.
@@ -55,7 +56,8 @@ def _size(facts: Facts) -> Iterator[Finding]:
     most, ratio = facts.recipe.gate.max_size_ratio, facts.size_ratio
     if most is None or ratio is None or ratio <= most + _SLACK * ratio:
         return
-    what = f"cannot be met: the predicted file is {ratio:.2f} of the dense one, and at most {most:g} is allowed"
+    can = "cannot" if is_exact(facts.recipe.prune) else "can hardly"
+    what = f"{can} be met: the predicted file is {ratio:.2f} of the dense one, and at most {most:g} is allowed"
     after = facts.bytes_after or {}
     largest = max(after, key=lambda part: after[part])
     share = after[largest] / sum(after.values())
@@ -69,7 +71,7 @@ def _size(facts: Facts) -> Iterator[Finding]:
 
 def _speedup(facts: Facts) -> Iterator[Finding]:
     least = facts.recipe.gate.min_speedup
-    if least is not None and least > 1 and not faster(facts):
+    if least is not None and least > 1 and not may_be_faster(facts):
         what = f"cannot be met: {least:g} is asked for, and with these settings nothing runs faster than the dense file"
         yield Finding("warning", "gate.min_speedup", what)
 
