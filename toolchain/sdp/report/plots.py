@@ -84,7 +84,7 @@ def losses(rows: Sequence[tuple[str, Mapping[str, float]]], what: str) -> str:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 24 else f"{name[:23]}…"
+    return name if len(name) <= 18 else f"{name[:17]}…"
 
 
 def sizes(parts: Sequence[Mapping[str, Any]]) -> str:
