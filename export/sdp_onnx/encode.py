@@ -52,7 +52,7 @@ _ENCODABLE = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, Tensor
 _SMALLEST_COO = 1024
 
 # What `coo` takes for a sparse tensor. An embedding with one row of zeros for padding is not one.
-_SPARSE_FROM = 0.5
+SPARSE_FROM = 0.5
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def _choose(record: TensorRecord, choice: EncodingChoice, data_type: int) -> Enc
     if choice == "dense" or data_type not in _ENCODABLE or dense_bytes(record.elements, itemsize) < _SMALLEST_COO:
         return "dense"
     if choice == "coo":
-        return "coo" if len(record.shape) >= 2 and record.sparsity >= _SPARSE_FROM else "dense"
+        return "coo" if len(record.shape) >= 2 and record.sparsity >= SPARSE_FROM else "dense"
     return smallest_encoding(record.elements, record.elements - record.zeros, itemsize)
 
 

@@ -21,6 +21,18 @@ _CGROUP_V1 = Path("/sys/fs/cgroup/cpu")
 
 def environment_record() -> dict[str, object]:
     """Describe this machine and its software as JSON types; what cannot be found out is None or empty."""
+    return {
+        **machine_record(),
+        "os": platform.platform(),
+        "python": platform.python_version(),
+        "packages": _versions(),
+        "providers": _providers(),
+        "gpus": _gpus(),
+    }
+
+
+def machine_record() -> dict[str, object]:
+    """The part of the record that is about processor and memory; loads no library."""
     cpuinfo = _read(Path("/proc/cpuinfo"))
     return {
         "cpu": cpu_model(cpuinfo) or platform.processor() or platform.machine(),
@@ -31,11 +43,6 @@ def environment_record() -> dict[str, object]:
             _read(_CGROUP_V2), _read(_CGROUP_V1 / "cpu.cfs_quota_us"), _read(_CGROUP_V1 / "cpu.cfs_period_us")
         ),
         "memory_bytes": _memory_bytes(),
-        "os": platform.platform(),
-        "python": platform.python_version(),
-        "packages": _versions(),
-        "providers": _providers(),
-        "gpus": _gpus(),
     }
 
 

@@ -7,16 +7,16 @@ from typing import Any
 
 from sdp.data.identity import count_rows
 from sdp.errors import NotDownloadedError
-from sdp.models.parts import ModelParts, count_parts
+from sdp.explain.facts import Facts, Finding, this_machine
+from sdp.explain.findings import explain
+from sdp.explain.forecast import product, stored_as, stored_bytes
+from sdp.models.parts import ModelParts, count_parts, encoder_shape
 from sdp.models.source import locate_model
 from sdp.pipeline import STAGES, Status, input_identities, plan
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder
 from sdp.steps import optimizer_steps
-from sdp_onnx.encodings import coo_bytes, dense_bytes
-from sdp_onnx.kernel_choice import BREAK_EVEN_INT8_DENSITY, LARGEST_MEAN_DENSITY
 from sdp_onnx.operator_library import has_library
-from sdp_onnx.sparse_format import sparse_bytes
 
 FLOAT_BYTES = 4
 
@@ -50,6 +50,7 @@ class Plan:
     steps: dict[str, int | None]
     parts: list[PartPlan] | None
     unknown: list[str]
+    findings: list[Finding]
 
     def to_json(self) -> dict[str, Any]:
         """The plan as JSON."""
@@ -66,6 +67,7 @@ class Plan:
             "optimizer_steps": self.steps,
             "parts": [vars(part) for part in self.parts] if self.parts is not None else None,
             "unknown": self.unknown,
+            "findings": [vars(finding) for finding in self.findings],
             "settings": self.recipe.model_dump(mode="json"),
         }
 
@@ -80,9 +82,14 @@ def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
     """
     unknown: list[str] = []
     parts: list[PartPlan] | None = None
+    counted: ModelParts | None = None
+    hidden_size = layers = None
     stages: list[Status] | None = None
     try:
-        parts = part_plans(count_parts(locate_model(recipe.model, download=False)), recipe)
+        model = locate_model(recipe.model, download=False)
+        counted = count_parts(model)
+        parts = part_plans(counted, recipe)
+        hidden_size, layers = encoder_shape(model)
         stages = plan(recipe, run, input_identities(recipe, download=False))
     except NotDownloadedError as error:
         unknown.append(f"parameters, bytes and what is up to date: {error.where}: {error.what}")
@@ -94,7 +101,18 @@ def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
         "finetune": None if train is None else optimizer_steps(train, recipe.finetune),
         "prune": None if train is None else optimizer_steps(train, recipe.prune),
     }
-    return Plan(recipe, stages, rows, steps, parts, unknown)
+    facts = Facts(
+        recipe,
+        this_machine(),
+        rows,
+        bytes_before=None if parts is None else {part.name: part.bytes_before for part in parts},
+        bytes_after=None if parts is None else {part.name: part.bytes_after for part in parts},
+        prunable=None if counted is None else sum(counted.prunable.values()),
+        parameters=None if counted is None else counted.total,
+        hidden_size=hidden_size,
+        layers=layers,
+    )
+    return Plan(recipe, stages, rows, steps, parts, unknown, explain(facts))
 
 
 def part_plans(parts: ModelParts, recipe: Recipe) -> list[PartPlan]:
@@ -119,19 +137,9 @@ def part_plans(parts: ModelParts, recipe: Recipe) -> list[PartPlan]:
 
 def _encoded_bytes(elements: int, kept: int, recipe: Recipe) -> int:
     """What a weight takes when it is stored as the recipe says."""
-    encoding = recipe.export.encoding
-    if recipe.export.precision == "int8":
-        density = kept / elements
-        # A block of four is stored if any of its weights is kept.
-        filled = density if recipe.prune.pattern == "1x4" else 1 - (1 - density) ** 4
-        if filled >= BREAK_EVEN_INT8_DENSITY:
-            return elements
-        return sparse_bytes(elements // 4, round(elements / 4 * filled))
-    sizes = {"dense": dense_bytes(elements, FLOAT_BYTES), "coo": coo_bytes(kept, FLOAT_BYTES)}
-    by_kernel = encoding == "kernel" or (encoding == "auto" and has_library())
-    if by_kernel and kept < LARGEST_MEAN_DENSITY * elements:
-        return sparse_bytes(elements, kept)
-    return sizes[encoding] if encoding in sizes else min(sizes.values())
+    density = kept / elements
+    kind = product(recipe.prune, recipe.export, density, library=has_library())
+    return stored_bytes(kind, stored_as(kind, recipe.export, density), recipe.prune.pattern, elements, kept)
 
 
 def _untouched(name: str, parameters: int, bytes_each: int = FLOAT_BYTES) -> PartPlan:

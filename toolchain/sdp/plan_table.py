@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.table import Table
+from rich.text import Text
 
 from sdp.console import result_console
+from sdp.explain.facts import Finding
 from sdp.pipeline import STAGES
 from sdp.plan import Plan
 
@@ -20,6 +22,14 @@ def print_plan(plan: Plan, recipe_file: Path, run_path: Path) -> None:
         console.print(_part_table(plan))
     for line in plan.unknown:
         console.print(f"not known yet: {line}", markup=False)
+    for finding in plan.findings:
+        console.print(_finding_line(finding))
+
+
+def _finding_line(finding: Finding) -> Text:
+    style = "bold yellow" if finding.kind == "warning" else "dim"
+    line = Text.assemble((f"{finding.kind}: ", style), (finding.subject, "bold"), f": {finding.sentence}")
+    return line.append(f". Try {finding.what_would}" if finding.what_would else "")
 
 
 def _stage_table(plan: Plan) -> Table:

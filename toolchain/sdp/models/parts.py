@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from dataclasses import dataclass, field
@@ -75,3 +76,17 @@ def count_parts(folder: ModelFolder) -> ModelParts:
             elif not name.endswith("position_ids"):
                 counts[part_of(name)] += math.prod(shape)
     return ModelParts(counts["embeddings"], counts["encoder"], counts["rest"], prunable)
+
+
+def encoder_shape(folder: ModelFolder) -> tuple[int | None, int | None]:
+    """Width and number of layers of the encoder, from config.json; None where it does not tell."""
+    try:
+        config = json.loads((folder.path / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None, None
+    found = [
+        next((config[key] for key in keys if isinstance(config, dict) and isinstance(config.get(key), int)), None)
+        # DistilBERT's names come second.
+        for keys in (("hidden_size", "dim"), ("num_hidden_layers", "n_layers"))
+    ]
+    return found[0], found[1]

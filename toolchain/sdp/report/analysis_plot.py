@@ -1,47 +1,43 @@
-"""The report's picture of what pruning did to the network: small plots over optimizer steps."""
+"""The report's pictures of what pruning did to the network: small plots over optimizer steps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from math import ceil
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sdp.report.style import ACCENT, DENSE, PRUNED, STYLE, svg
+from sdp.report.plots import steps
+from sdp.report.style import ACCENT, DENSE, PRUNED, STYLE, WIDTH, svg
 
-COLUMNS = 3
 # Name in the file, name in the legend, colour.
 _Line = tuple[str, str, str]
 
 
-def pruning_analysis(analysis: Mapping[str, Any]) -> str:
+def pruning_analysis(analysis: Mapping[str, Any]) -> list[str]:
     """Plots of everything in analysis.json that the task has; a vertical piece of a line is a mask update.
 
     Args:
         analysis: the content of analysis.json.
     """
-    panels = _panels(analysis)
+    return [_picture(title, draw) for title, draw in _panels(analysis)]
+
+
+def _picture(title: str, draw: Callable[[Axes], None]) -> str:
     with mpl.rc_context(STYLE):
-        rows = ceil(len(panels) / COLUMNS)
-        figure = Figure(figsize=(10, 2.7 * rows), layout="constrained")
-        grid = figure.subplots(rows, COLUMNS, sharex=True, squeeze=False).flatten()
-        for axes, (title, draw) in zip(grid, panels, strict=False):
-            axes.set_title(title, loc="left", pad=18)
-            draw(axes)
-            axes.set_xlabel("optimizer step")
-            # Where the axis below is empty, this one has to show its own steps.
-            axes.tick_params(labelbottom=True)
-            axes.margins(y=0.12)
-            if axes.get_legend_handles_labels()[0]:
-                # Between title and axes, where it hides no line.
-                place = {"loc": "lower left", "bbox_to_anchor": (-0.02, 0.98), "borderaxespad": 0.2}
-                axes.legend(frameon=False, fontsize=7.5, ncols=3, handlelength=1.2, columnspacing=1.0, **place)
-        for axes in grid[len(panels) :]:
-            axes.set_visible(False)
-        return svg(figure)
+        figure = Figure(figsize=(WIDTH, 2.5))
+        axes: Axes = figure.subplots()
+        axes.set_title(title, loc="left", pad=20)
+        draw(axes)
+        steps(axes)
+        axes.margins(y=0.12)
+        if axes.get_legend_handles_labels()[0]:
+            # Between title and axes, where it hides no line.
+            place: Any = {"loc": "lower left", "bbox_to_anchor": (-0.02, 0.98), "borderaxespad": 0.2}
+            axes.legend(fontsize=9.5, ncols=3, handlelength=1.2, columnspacing=1.0, **place)
+        return svg(figure, f"{title}, over the steps of pruning")
 
 
 def _panels(analysis: Mapping[str, Any]) -> list[tuple[str, Callable[[Axes], None]]]:

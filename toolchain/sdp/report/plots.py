@@ -2,64 +2,119 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from sdp.report.layer_table import short_name
-from sdp.report.style import ACCENT, DENSE, FOREGROUND, PRUNED, STYLE, svg
+from sdp.report.style import ACCENT, DENSE, FOREGROUND, PRUNED, STYLE, WIDTH, svg
+
+PART_COLOURS = {"embeddings": DENSE, "encoder": PRUNED, "rest": ACCENT}
+# Of the longer bar: below it there is no room for a number.
+_ROOM_FOR_A_NUMBER = 0.14
 
 
-def training_curve(logs: Sequence[tuple[str, list[dict[str, Any]]]], metric: str) -> str:
-    """Loss, dev metric and sparsity over optimizer steps, one column for each training stage.
+def training_curves(title: str, log: list[dict[str, Any]], metric: str) -> list[str]:
+    """Two pictures of a training stage over optimizer steps: the loss; the dev metric and the share of zeros.
 
     Args:
-        logs: (title, log) of each stage; a log record has "step" and one of "loss", "dev", "sparsity".
+        title: the stage, in words.
+        log: its records; each has "step" and one of "loss", "dev", "sparsity".
         metric: name of the dev metric.
     """
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9, 4.2))
-        axes = figure.subplots(2, len(logs), sharex="col", sharey="row", squeeze=False)
-        for column, (title, log) in enumerate(logs):
-            upper: Axes = axes[0][column]
-            lower: Axes = axes[1][column]
-            upper.set_title(title)
-            _line(upper, log, "loss", DENSE, "training loss")
-            _line(lower, log, "dev", ACCENT, f"{metric} on dev", marker="o")
-            _line(lower, log, "sparsity", PRUNED, "encoder zeros", drawstyle="steps-post")
-            lower.set_xlabel("optimizer step")
-            lower.set_ylim(0, 1.02)
-            lower.legend(frameon=False, loc="lower right")
-        axes[0][0].set_ylabel("training loss")
-        return svg(figure)
+        loss, axes = _figure(2.3, f"{title}: training loss")
+        _line(axes, log, "loss", DENSE, "training loss")
+        score, axes = _figure(2.3, f"{title}: {metric} on dev")
+        _line(axes, log, "dev", ACCENT, f"{metric} on dev", marker="o")
+        _line(axes, log, "sparsity", PRUNED, "encoder zeros", drawstyle="steps-post")
+        axes.set_ylim(min(0, *(record.get("dev", 0) for record in log)), 1.02)
+        if len(axes.lines) > 1:
+            axes.legend(loc="best")
+        for figure in (loss, score):
+            steps(figure.axes[0])
+        return [
+            svg(loss, f"Training loss over the steps of {title}"),
+            svg(score, f"{metric} on dev over the steps of {title}"),
+        ]
+
+
+def steps(axes: Axes) -> None:
+    """Make a horizontal axis one of optimizer steps."""
+    axes.set_xlabel("optimizer step")
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+
+
+def _figure(height: float, title: str = "") -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(WIDTH, height))
+    axes: Axes = figure.subplots()
+    if title:
+        axes.set_title(title, loc="left")
+    return figure, axes
 
 
 def _line(axes: Axes, log: list[dict[str, Any]], key: str, colour: str, label: str, **style: Any) -> None:
     points = [(record["step"], record[key]) for record in log if key in record]
     if points:
-        axes.plot(*zip(*points, strict=True), color=colour, label=label, markersize=3, linewidth=1.4, **style)
+        axes.plot(*zip(*points, strict=True), color=colour, label=label, markersize=3, linewidth=1.5, **style)
 
 
-def sparsity_by_layer(layers: dict[str, dict[str, int]]) -> str:
-    """A bar for each pruned weight matrix: its share of zeros, in the order of the model.
+def losses(rows: Sequence[tuple[str, Mapping[str, float]]], what: str) -> str:
+    """A dot with its 95 % interval for each row: what was lost; a line at zero, right of which is a loss.
 
     Args:
-        layers: parameter name -> "zeros" and "elements".
+        rows: name and "value", "low" and "high" of each.
+        what: what was lost, in words.
     """
-    names = list(layers)
-    shares = [layers[name]["zeros"] / layers[name]["elements"] for name in names]
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9, 0.6 + 0.16 * len(names)))
-        axes = figure.subplots()
-        axes.barh(range(len(names)), shares, color=PRUNED, height=0.75)
-        axes.set_yticks(range(len(names)), [short_name(name) for name in names], fontsize=6.5)
+        figure, axes = _figure(0.8 + 0.25 * len(rows))
+        axes.axvline(0, color=FOREGROUND, linewidth=0.8)
+        for place, (_, drop) in enumerate(rows):
+            colour = PRUNED if drop["low"] > 0 else ACCENT if drop["high"] < 0 else DENSE
+            axes.plot([drop["low"], drop["high"]], [place, place], color=colour, linewidth=2, solid_capstyle="butt")
+            axes.plot([drop["value"]], [place], "o", color=colour, markersize=5)
+        axes.set_yticks(range(len(rows)), [_short(name) for name, _ in rows])
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.margins(x=0.08)
+        axes.set_xlabel(f"{what} lost, 95 % interval")
+        return svg(figure, f"{what} lost by row, a dot with its 95 % interval for each; the table has the numbers")
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 18 else f"{name[:17]}…"
+
+
+def sizes(parts: Sequence[Mapping[str, Any]]) -> str:
+    """Two stacked bars, dense and exported: megabytes by part.
+
+    Args:
+        parts: "name", "dense_bytes" and "bytes" of each.
+    """
+    bars = [("dense", "dense_bytes"), ("exported", "bytes")]
+    longest = max(sum(part[key] for part in parts) for _, key in bars) / 1e6
+    with mpl.rc_context(STYLE):
+        figure, axes = _figure(1.7)
+        for place, (_, key) in enumerate(bars):
+            start = 0.0
+            for part in parts:
+                size, colour = part[key] / 1e6, PART_COLOURS[part["name"]]
+                axes.barh(place, size, left=start, height=0.62, color=colour, label="" if place else part["name"])
+                if size > _ROOM_FOR_A_NUMBER * longest:
+                    # Dark on all three colours, in both schemes.
+                    axes.text(start + size / 2, place, _megabytes(size), ha="center", va="center", color="#000000")
+                start += size
+        axes.set_yticks(range(len(bars)), [name for name, _ in bars])
         axes.invert_yaxis()
-        axes.set_xlim(0, 1)
-        axes.set_xlabel("share of zeros")
-        return svg(figure)
+        axes.set_xlabel("MB of weights")
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, handlelength=1.2, columnspacing=1.2)
+        return svg(figure, "Megabytes of weights by part, dense against exported; the table has the numbers")
+
+
+def _megabytes(size: float) -> str:
+    return f"{size:.0f}" if size >= 10 else f"{size:.1f}" if size >= 1 else f"{size:.2f}"
 
 
 def latency(cases: list[dict[str, Any]]) -> str:
@@ -69,16 +124,25 @@ def latency(cases: list[dict[str, Any]]) -> str:
         cases: the cases of latency.json.
     """
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9, 0.9 + 0.55 * len(cases)))
-        axes = figure.subplots()
-        for offset, role, colour, label in ((-0.2, "baseline", DENSE, "dense"), (0.2, "candidate", PRUNED, "exported")):
-            middle = [case[role]["p50_ms"] for case in cases]
-            upper = [case[role]["p90_ms"] - case[role]["p50_ms"] for case in cases]
-            places = [index + offset for index in range(len(cases))]
-            axes.barh(places, middle, height=0.36, color=colour, label=label)
-            axes.errorbar(middle, places, xerr=[[0.0] * len(cases), upper], fmt="none", ecolor=FOREGROUND, capsize=2)
-        axes.set_yticks(range(len(cases)), [f"{case['case']}, {case['threads']} threads" for case in cases])
-        axes.invert_yaxis()
-        axes.set_xlabel("milliseconds for one call: p50, whisker to p90")
-        axes.legend(frameon=False)
-        return svg(figure)
+        figure, axes = _figure(1.0 + 0.75 * len(cases))
+        longest = max(case[role]["p90_ms"] for case in cases for role in ("baseline", "candidate"))
+        for offset, role, colour, label in (
+            (-0.1, "baseline", DENSE, "dense"),
+            (0.18, "candidate", PRUNED, "exported"),
+        ):
+            for index, case in enumerate(cases):
+                middle, upper, place = case[role]["p50_ms"], case[role]["p90_ms"], index + offset
+                axes.barh(place, middle, height=0.26, color=colour, label="" if index else label)
+                axes.errorbar(middle, place, xerr=[[0], [upper - middle]], fmt="none", ecolor=FOREGROUND, capsize=2)
+                axes.text(upper + 0.02 * longest, place, f"{middle:.3g}", va="center")
+        # Above its bars a name has the whole width.
+        for index, case in enumerate(cases):
+            threads = f"{case['threads']} thread{'s' * (case['threads'] > 1)}"
+            axes.text(0, index - 0.36, f"{case['case']}, {threads}", va="center")
+        axes.set_yticks([])
+        axes.spines.left.set_visible(False)
+        axes.set_ylim(len(cases) - 0.6, -0.6)
+        axes.set_xlim(0, 1.14 * longest)
+        axes.set_xlabel("ms for one call: p50, whisker to p90")
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, handlelength=1.2)
+        return svg(figure, "Milliseconds for one call, dense against exported; the table has the numbers")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import re
+from html import escape
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -11,20 +14,32 @@ from matplotlib.figure import Figure
 FOREGROUND = "#123456"
 DENSE, PRUNED, ACCENT = "#7a8ba6", "#d1603d", "#3a8f6b"
 
+# Inches. A picture is shown at most as wide as it is drawn and shrinks on a phone to three quarters of that, where its
+# text must still be readable: several small pictures side by side instead of a wide one.
+WIDTH = 4.7
+
 STYLE: Any = {
     "svg.fonttype": "none",
     # Fixed ids: the same numbers give the same page.
     "svg.hashsalt": "sdp",
     "font.family": "sans-serif",
-    "font.size": 9,
+    "font.size": 10.5,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "legend.frameon": False,
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), FOREGROUND),
 }
 
 
-def svg(figure: Figure) -> str:
-    """A figure as SVG text, to be put into a page."""
+def svg(figure: Figure, label: str) -> str:
+    """A figure as SVG text, to be put into a page.
+
+    Args:
+        figure: the figure.
+        label: what it shows, for those who hear the page.
+    """
     stream = io.StringIO()
     figure.savefig(
         stream,
@@ -34,4 +49,11 @@ def svg(figure: Figure) -> str:
         metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")),
     )
     text = stream.getvalue()
-    return text[text.index("<svg") :].replace(FOREGROUND, "currentColor")
+    text = text[text.index("<svg") :].replace(FOREGROUND, "currentColor")
+    return _own_ids(text, label).replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1)
+
+
+def _own_ids(text: str, label: str) -> str:
+    """Ids that no other picture of the page has; matplotlib calls the parts of every figure alike."""
+    prefix = f"s{hashlib.sha256((label + text).encode()).hexdigest()[:8]}-"
+    return re.sub(r'(\bid="|\bhref="#|url\(#)', rf"\g<1>{prefix}", text)

@@ -6,7 +6,9 @@ from typing import Any
 
 from sdp.data.batches import TokenizedSplit
 from sdp.data.rows import Split, TaskData
+from sdp.evaluation.by_class import by_class
 from sdp.evaluation.compare import Logits, compare
+from sdp.evaluation.metrics import NUMERIC, predictions
 from sdp.recipe.sections import Recipe
 
 
@@ -29,10 +31,12 @@ def compare_models(
         second: name and logits of the other.
 
     Returns:
-        the record of `compare`, with "unread_words", the words that the length limit cuts off.
+        the record of `compare`, with "classes", the same by class or tag (see `by_class`; empty for regression and
+        ranking), and "unread_words", the words that the length limit cuts off.
     """
+    metric = recipe.task.score
     record = compare(
-        recipe.task.score,
+        metric,
         split,
         first,
         second,
@@ -42,4 +46,9 @@ def compare_models(
         part=data.part,
         trained=data.choices,
     )
-    return {**record, "unread_words": rows.unread}
+    classes: list[dict[str, Any]] = []
+    if metric not in NUMERIC:
+        said = (predictions(metric, first[1]), predictions(metric, second[1]))
+        names, resamples = (first[0], second[0]), recipe.evaluate.resamples
+        classes = by_class(split, data.label_names, names, said, resamples=resamples, seed=recipe.seed)
+    return {**record, "classes": classes, "unread_words": rows.unread}

@@ -28,7 +28,8 @@ def metric_plot(study: StudyTable) -> str | None:
         for place, split in zip(axes[0], study.splits, strict=True):
             draw(place, study, split)
         # A file of its own has no page to take its colours from.
-        return svg(figure).replace("<svg ", '<svg style="color: #333333; background: white" ', 1)
+        label = f"{study.metric} of the arms of a study"
+        return svg(figure, label).replace("<svg ", '<svg style="color: #333333; background: white" ', 1)
 
 
 def _varies_sparsity(study: StudyTable) -> bool:

@@ -1,0 +1,110 @@
+"""What two models lose class by class: recall and F1 of each, and their difference, with paired bootstrap intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdp.data.rows import Split
+from sdp.evaluation.metrics import Array
+from sdp.evaluation.statistics import interval
+
+Counts = NDArray[np.float64]
+# Recall, then F1.
+_MEASURES = ("recall", "f1")
+
+
+def by_class(
+    split: Split,
+    class_names: Sequence[str],
+    names: tuple[str, str],
+    predicted: tuple[Array, Array],
+    *,
+    resamples: int,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Score every class of two models.
+
+    recall = right / true, F1 = 2 right / (predicted + true); 0 where the denominator is. What is drawn for the
+    intervals is what was sampled: rows, for tagging sentences with all their words, and rows that are translations of
+    each other (parts of one size) together.
+
+    Args:
+        split: N rows with labels.
+        class_names: the C classes, or tags of words, by id.
+        names: of the model that is compared with (dense), and of the other.
+        predicted: class ids of both, [N], for tagging [W]; -1 where nothing is predicted.
+        resamples: bootstrap resamples.
+        seed: of the draws.
+
+    Returns:
+        a record a class that occurs among the labels, in the order of ids: "class", "rows" (labels of it), "recall" and
+        "f1", each with the two models' estimates by name and "drop" (first - second).
+    """
+    terms = _terms(split, predicted, len(class_names))
+    whole = _measures(terms.sum(axis=0)[None])[0]
+    draws = _measures(_resampled(terms, resamples, seed))
+    true = terms.sum(axis=0)[0, :, -1]
+    return [
+        {"class": name, "rows": int(true[i])}
+        | {measure: _estimates(names, whole[:, i, m], draws[:, :, i, m]) for m, measure in enumerate(_MEASURES)}
+        for i, name in enumerate(class_names)
+        if true[i]
+    ]
+
+
+def _estimates(names: tuple[str, str], values: Counts, draws: Counts) -> dict[str, Any]:
+    """Estimates of both models, values [2] and draws [R, 2], and of the difference."""
+    both = {name: interval(float(values[i]), draws[:, i]).to_json() for i, name in enumerate(names)}
+    return both | {"drop": interval(float(values[0] - values[1]), draws[:, 0] - draws[:, 1]).to_json()}
+
+
+def _terms(split: Split, predicted: tuple[Array, Array], classes: int) -> Counts:
+    """What each unit adds to the counts of two models and C classes: right, predicted, true, [units, 2, C, 3]."""
+    unit = _units(split)[split.sentence_of_word]
+    terms = np.zeros((int(unit.max(initial=-1)) + 1, 2, classes, 3))
+    labels = split.labels.astype(np.int64)
+    for model, said in enumerate(predicted):
+        ids = said.astype(np.int64)
+        # -1, nothing predicted, is no class.
+        some, right = ids >= 0, ids == labels
+        np.add.at(terms[:, model, :, 0], (unit[right], labels[right]), 1)
+        np.add.at(terms[:, model, :, 1], (unit[some], ids[some]), 1)
+        np.add.at(terms[:, model, :, 2], (unit, labels), 1)
+    return terms
+
+
+def _units(split: Split) -> NDArray[np.int64]:
+    """The number of the unit of each row: the row itself, or its place in its part where all parts are of one size."""
+    names, part = np.unique(np.array(split.parts, dtype=object).astype(str), return_inverse=True)
+    sizes = np.bincount(part)
+    if len(names) < 2 or len(set(sizes.tolist())) > 1:
+        return np.arange(len(split))
+    order = np.argsort(part, kind="stable")
+    place = np.empty(len(split), dtype=np.int64)
+    place[order] = np.tile(np.arange(sizes[0]), len(names))
+    return place
+
+
+def _resampled(terms: Counts, resamples: int, seed: int) -> Counts:
+    """Counts of R bootstrap resamples, [R, 2, C, 3].
+
+    A resample is told by how often each kind of unit is drawn, which is multinomial; of rows there are few kinds, C^3
+    at most.
+    """
+    kinds, times = np.unique(terms.reshape(len(terms), -1), axis=0, return_counts=True)
+    generator = np.random.default_rng(seed)
+    shares = times / times.sum()
+    drawn = [generator.multinomial(len(terms), shares) @ kinds for _ in range(resamples)]
+    return np.array(drawn).reshape(resamples, *terms.shape[1:])
+
+
+def _measures(counts: Counts) -> Counts:
+    """Recall and F1, [R, 2, C, 2], of counts [R, 2, C, 3]."""
+    right, said, true = np.moveaxis(counts, -1, 0)
+    recall = np.divide(right, true, out=np.zeros_like(right), where=true > 0)
+    f1 = np.divide(2 * right, said + true, out=np.zeros_like(right), where=said + true > 0)
+    return np.stack([recall, f1], axis=-1)

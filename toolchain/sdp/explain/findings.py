@@ -1,0 +1,21 @@
+"""All findings on a recipe, warnings first."""
+
+from __future__ import annotations
+
+from sdp.explain.facts import Facts, Finding
+from sdp.explain.size import size_findings
+from sdp.explain.speed import speed_findings
+from sdp.explain.thresholds import threshold_findings
+from sdp.explain.training import training_findings
+
+_TOPICS = (threshold_findings, speed_findings, size_findings, training_findings)
+
+
+def explain(facts: Facts) -> list[Finding]:
+    """What there is to say about a recipe, warnings before notes.
+
+    Args:
+        facts: what is known before anything ran.
+    """
+    found = [finding for topic in _TOPICS for finding in topic(facts)]
+    return sorted(found, key=lambda finding: finding.kind != "warning")

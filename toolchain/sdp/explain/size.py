@@ -1,0 +1,53 @@
+"""Where the bytes are, and what the chosen encoding does to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sdp.explain.facts import Facts, Finding
+from sdp.explain.forecast import FLOAT_BYTES
+from sdp_onnx.encode import SPARSE_FROM
+from sdp_onnx.encodings import INDEX_BYTES
+
+# With a smaller share of the file embeddings are not what to begin with.
+_WORTH_A_WORD = 0.25
+
+
+def size_findings(facts: Facts) -> Iterator[Finding]:
+    """Findings on bytes."""
+    yield from _coo(facts)
+    yield from _embeddings(facts)
+
+
+def _coo(facts: Facts) -> Iterator[Finding]:
+    sparsity = facts.recipe.prune.sparsity
+    even = 1 - FLOAT_BYTES / (FLOAT_BYTES + INDEX_BYTES)
+    if facts.recipe.export.encoding != "coo" or sparsity > even:
+        return
+    if sparsity < SPARSE_FROM:
+        what = f"coo is for tensors that are at least {SPARSE_FROM:.0%} zeros: at {sparsity:.0%} they are stored dense"
+    else:
+        ratio = (1 - sparsity) * (FLOAT_BYTES + INDEX_BYTES) / FLOAT_BYTES
+        what = (
+            f"coo takes {FLOAT_BYTES + INDEX_BYTES} bytes for each weight that is left: at {sparsity:.0%} zeros the "
+            f"pruned layers take {ratio:.2f} times what they take dense"
+        )
+    yield Finding("warning", "export.encoding", what, f'encoding = "auto", or prune.sparsity above {even:.2f}.')
+
+
+def _embeddings(facts: Facts) -> Iterator[Finding]:
+    after = facts.bytes_after
+    if after is None:
+        return
+    share = after["embeddings"] / max(1, sum(after.values()))
+    if share < _WORTH_A_WORD:
+        return
+    what = f"embeddings are {share:.0%} of the predicted file ({after['embeddings'] / 1e6:,.0f} MB) and are not pruned"
+    if facts.recipe.export.precision == "int8":
+        yield Finding("note", "export.precision", f"{what}; int8 stores them in a quarter already")
+    elif facts.recipe.bench.provider == "cuda":
+        # There int8 would cost more than it saves: its kernels are for the CPU.
+        yield Finding("note", "model.name", what)
+    else:
+        would = 'export.precision = "int8", which stores them in a quarter.'
+        yield Finding("note", "export.precision", what, would)

@@ -1,0 +1,56 @@
+"""What a section of the report is, and how it reads the run folder.
+
+A new section is a module in `sections/` with a function `section(files)`, a template of the same name beside it, and a
+row in `page.SECTIONS`. The files that it reads belong into the report's row in `pipeline.STAGES`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdp.recipe.sections import Recipe
+from sdp.run_folder import RunFolder, read_json
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section of the page.
+
+    Attributes:
+        title: its heading.
+        template: the file in this package that lays it out, without the heading.
+        values: what the template tells.
+    """
+
+    title: str
+    template: str
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """A run whose stages are done, as the sections read it."""
+
+    recipe: Recipe
+    run: RunFolder
+
+    def path(self, file: str) -> Path:
+        """A file of the run, such as "3-evaluate/flips.csv"."""
+        return self.run.path / file
+
+    def json(self, file: str) -> dict[str, Any]:
+        """The content of a JSON file.
+
+        Raises:
+            FileNotFoundError: it is missing or damaged.
+        """
+        content = self.optional(file)
+        if content is None:
+            raise FileNotFoundError(f"{self.path(file)} is missing or damaged")
+        return content
+
+    def optional(self, file: str) -> dict[str, Any] | None:
+        """The content of a JSON file that not every run has."""
+        return read_json(self.path(file))

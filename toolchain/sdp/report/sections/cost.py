@@ -1,0 +1,47 @@
+"""The section with the numbers that matter most: dense, pruned and exported side by side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sdp.gate import measured_on
+from sdp.report.section import RunFiles, Section
+
+
+def section(files: RunFiles) -> Section:
+    """One column a model, one row a thing that matters."""
+    evaluate, export = files.json("3-evaluate/metrics.json"), files.json("4-export/metrics.json")
+    bench = files.json("5-bench/latency.json")
+    values = {
+        "recipe": files.recipe,
+        "prune": files.json("2-prune/metrics.json"),
+        "evaluate": evaluate,
+        "export": export,
+        "bench": bench,
+        "memory": {role: _peak_memory(bench, role) for role in ("baseline", "candidate")},
+        "lost": lost_sentence(evaluate, export),
+        "where": measured_on(evaluate),
+    }
+    return Section("What it cost, what it gained", "sections/cost.html", values)
+
+
+def lost_sentence(evaluate: dict[str, Any], export: dict[str, Any]) -> str:
+    """Say in one sentence what the shipped file lost against the dense model, and how sure that is."""
+    drop, metric = export["drop"], evaluate["metric"]
+    dense, exported = export["models"]["dense"]["value"], export["models"]["exported"]["value"]
+    spread = f"{drop['value']:.3f} (95 % interval {drop['low']:.3f} to {drop['high']:.3f})"
+    if drop["low"] > 0:
+        words = f"lost {spread}"
+    elif drop["high"] < 0:
+        words = f"gained {-drop['value']:.3f} (95 % interval {-drop['high']:.3f} to {-drop['low']:.3f})"
+    elif drop["low"] == drop["high"] == 0:
+        words = "no difference"
+    else:
+        words = f"a difference of {spread}, which may be chance"
+    where = f"{measured_on(export)}, {export['rows']:,} rows"
+    return f"{metric} on {where}: {dense:.3f} dense, {exported:.3f} exported: {words}."
+
+
+def _peak_memory(bench: dict[str, Any], role: str) -> int | None:
+    peaks = [process["peak_memory_bytes"] for process in bench["processes"] if process["role"] == role]
+    return max(peaks) if peaks and None not in peaks else None

@@ -1,0 +1,106 @@
+"""The section of examples: predictions that changed, what was lost first."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from sdp.report.section import RunFiles, Section
+
+SHOWN = {"lost": 10, "gained": 5, "other": 3}
+# Regression and ranking: every score moves, and the file has those that moved most, first.
+MOVES_SHOWN = 12
+LONGEST_TEXT = 320
+_TITLES = {
+    "lost": "Right before, wrong now",
+    "gained": "Wrong before, right now",
+    "other": "Wrong before and after, in another way",
+    "moved": "The largest moves",
+}
+
+
+@dataclass(frozen=True)
+class Example:
+    """One prediction that changed.
+
+    Attributes:
+        texts: the row's text columns; of a sentence what is before the word, the word, and what is after it.
+        tagged: whether `texts` is a sentence in three pieces.
+        label, dense, pruned: what is true, and what both models said.
+        probabilities: of what they said, in words; empty where there are none.
+        place: row, word, language or subset, in words.
+        language: the row's language; empty where the data has none.
+    """
+
+    texts: tuple[str, ...]
+    tagged: bool
+    label: str
+    dense: str
+    pruned: str
+    probabilities: tuple[str, ...]
+    place: str
+    language: str
+
+
+def section(files: RunFiles) -> Section:
+    """Some of flips.csv."""
+    with files.path("3-evaluate/flips.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    part = files.json("3-evaluate/metrics.json")["part"]
+    groups = [
+        (_TITLES[kind], len(found), [example(row, part) for row in chosen]) for kind, found, chosen in choose(rows)
+    ]
+    return Section("Predictions that changed", "sections/flips.html", {"groups": groups})
+
+
+Row = dict[str, str]
+
+
+def choose(rows: Sequence[Row]) -> list[tuple[str, list[Row], list[Row]]]:
+    """Which rows to show, by kind of change: kind, all rows of it, those shown.
+
+    Of each kind those of which the pruned model is surest, taken in turns from every language or subset.
+    """
+    if rows and "change" not in rows[0]:
+        return [("moved", list(rows), list(rows[:MOVES_SHOWN]))]
+    kinds = [(kind, [row for row in rows if row["change"] == kind]) for kind in SHOWN]
+    return [(kind, found, _in_turns(found)[: SHOWN[kind]]) for kind, found in kinds if found]
+
+
+def _in_turns(rows: Iterable[Row]) -> list[Row]:
+    by_part: dict[str, list[Row]] = {}
+    for row in sorted(rows, key=lambda row: -float(row["pruned_probability"])):
+        by_part.setdefault(row["part"], []).append(row)
+    return [row for turn in zip_longest(*by_part.values()) for row in turn if row is not None]
+
+
+def example(row: Row, part: str | None) -> Example:
+    """A row of flips.csv as the page shows it.
+
+    Args:
+        row: the row.
+        part: what its "part" is, "language" or "subset"; None where there are none.
+    """
+    tagged = "word" in row
+    if tagged:
+        texts = _around(row["text"].split(" "), int(row["word"]))
+    else:
+        texts = tuple(_cut(row[key]) for key in row if key.startswith("text"))
+    place = [f"row {row['row']}", *([f"word {row['word']}"] if tagged else []), *([row["part"]] if row["part"] else [])]
+    probabilities = tuple(row[key] for key in ("dense_probability", "pruned_probability") if key in row)
+    language = row["part"] if part == "language" else ""
+    return Example(texts, tagged, row["label"], row["dense"], row["pruned"], probabilities, ", ".join(place), language)
+
+
+def _around(words: list[str], place: int) -> tuple[str, ...]:
+    """A sentence in three pieces around a word, its ends cut where it is long."""
+    before, after = " ".join(words[:place]), " ".join(words[place + 1 :])
+    half = LONGEST_TEXT // 2
+    before = before if len(before) <= half else f"…{before[-half:]}"
+    return before, words[place], _cut(after, half)
+
+
+def _cut(text: str, longest: int = LONGEST_TEXT) -> str:
+    return text if len(text) <= longest else f"{text[:longest].rstrip()}…"

@@ -1,0 +1,45 @@
+"""The section on the pruned network itself: zeros by layer, and what pruning did to it on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sdp.report.analysis_plot import pruning_analysis
+from sdp.report.layer_table import short_name
+from sdp.report.section import RunFiles, Section
+
+
+def section(files: RunFiles) -> Section:
+    """Zeros of each matrix, and the analysis where the recipe asked for one."""
+    prune = files.json("2-prune/metrics.json")
+    analysis = files.optional("2-prune/analysis.json")
+    blocks, matrices = sparsity_grid(prune["layers"])
+    values = {
+        "blocks": blocks,
+        "matrices": matrices,
+        "metric": prune["metric"],
+        "analysis": analysis,
+        "pictures_of_it": pruning_analysis(analysis) if analysis else [],
+    }
+    return Section("The pruned network", "sections/network.html", values)
+
+
+def sparsity_grid(
+    layers: Mapping[str, Mapping[str, Any]],
+) -> tuple[list[str], list[tuple[str, list[float | None]]]]:
+    """Shares of zeros by layer and matrix.
+
+    Args:
+        layers: parameter name -> "zeros" and "elements".
+
+    Returns:
+        the numbers of the layers, and for each kind of matrix its name and its share in every layer; None where a layer
+        has no such matrix.
+    """
+    shares: dict[str, dict[str, float]] = {}
+    for name, counts in layers.items():
+        block, _, matrix = short_name(name).partition(".")
+        shares.setdefault(matrix, {})[block] = counts["zeros"] / max(1, counts["elements"])
+    blocks = list(dict.fromkeys(block for row in shares.values() for block in row))
+    return blocks, [(matrix, [row.get(block) for block in blocks]) for matrix, row in shares.items()]

@@ -1,0 +1,35 @@
+"""The section that says what the gate decided and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sdp.report.section import RunFiles, Section
+
+_ORDER = ("fail", "inconclusive", "pass")
+_PLURAL = {"fail": "fail", "inconclusive": "are inconclusive", "pass": "pass"}
+_WORDS = {"fail": "fails", "inconclusive": "is inconclusive", "pass": "passes"}
+
+
+def section(files: RunFiles) -> Section:
+    """Every check in words, those that fail first."""
+    checks = files.json("6-gate/verdict.json")["checks"]
+    ordered = sorted(checks, key=lambda check: _ORDER.index(check["outcome"]))
+    return Section("Verdict", "sections/verdict.html", {"checks": ordered, "reason": reason(checks)})
+
+
+def reason(checks: Sequence[Mapping[str, Any]]) -> str:
+    """How many checks had which outcome, in a sentence."""
+    if not checks:
+        return "No thresholds are set in the recipe: nothing can fail."
+    counts = Counter(check["outcome"] for check in checks)
+    told = [(counts[outcome], outcome) for outcome in _ORDER if counts[outcome]]
+    if len(told) == 1:
+        count, outcome = told[0]
+        if count == 1:
+            return f"The one check {_WORDS[outcome]}."
+        return f"{'Both' if count == 2 else f'All {count}'} checks {_PLURAL[outcome]}."
+    words = [f"{count} {_WORDS[outcome] if count == 1 else _PLURAL[outcome]}" for count, outcome in told]
+    return f"Of {len(checks)} checks {', '.join(words[:-1])} and {words[-1]}."
