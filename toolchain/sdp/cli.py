@@ -81,9 +81,7 @@ def bring_up_to_date(selected: Selected, until: str, *, as_json: bool, quiet: bo
     from sdp.summary import run_results
 
     run = selected.run
-    run.check_owner(selected.recipe.name, selected.recipe_file)
-    with run.locked():
-        run.claim(selected.recipe.name, selected.recipe_file, selected.overrides)
+    with run.at_work(selected.recipe.name, selected.recipe_file, selected.overrides):
         records = run_pipeline(selected.recipe, run, until, Reporter(quiet=quiet))
     if as_json:
         typer.echo(json.dumps({"run": str(run.path), **run_results(run)}, indent=2))
