@@ -22,7 +22,7 @@ from sdp.console import Reporter
 from sdp.errors import SdpError, StoppedError
 from sdp.pipeline import find_stage, run_pipeline
 from sdp.run_folder import RunFolder, share_files
-from sdp.study.cell import CELLS, cell_content, read_cell, write_cell
+from sdp.study.cell import cell_content, read_cell, write_cell
 from sdp.study.grid import LAST_STAGE, Cell
 from sdp.study.vary import Axis
 
