@@ -28,6 +28,7 @@ RUN_FILE = "run.json"
 STAGE_FILE = "stage.json"
 LOCK_FILE = ".lock"
 TEMPORARY = ".tmp"
+CACHE = "cache"
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,13 @@ class RunFolder:
             final.rename(old)
         partial.rename(final)
         shutil.rmtree(old, ignore_errors=True)
+
+    def take(self, source: RunFolder, folder: str) -> None:
+        """Make a finished stage of another run this run's, in place of its own; the files are shared."""
+        record = source.record(folder)
+        if record is None or self.record(folder) != record:
+            shutil.rmtree(self.stage(folder), ignore_errors=True)
+            share_files(source.stage(folder), self.stage(folder))
 
     def _repair(self, folder: str) -> None:
         """End what a kill between the two renames of `finish` left undone."""

@@ -10,6 +10,9 @@ from matplotlib.figure import Figure
 # Drawn in this colour, then replaced: text and axes take the colour of the text around them.
 FOREGROUND = "#123456"
 DENSE, PRUNED, ACCENT = "#7a8ba6", "#d1603d", "#3a8f6b"
+# Of the lines of a picture, where there are several.
+COLOURS = (PRUNED, ACCENT, "#8b6bb5", "#c9a227", "#4aa3c7", "#b5506d", "#6b7a3a", "#555555")
+MARKERS = "osD^vP*X"
 
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -35,3 +38,8 @@ def svg(figure: Figure) -> str:
     )
     text = stream.getvalue()
     return text[text.index("<svg") :].replace(FOREGROUND, "currentColor")
+
+
+def svg_file(figure: Figure) -> str:
+    """A figure as an SVG file of its own, which has no page to take its colours from."""
+    return svg(figure).replace("<svg ", '<svg style="color: #333333; background: white" ', 1)

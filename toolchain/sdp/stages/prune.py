@@ -29,7 +29,7 @@ from sdp.pruning.layers import layer_count, prunable_weights
 from sdp.pruning.masks import Masks, sparsity_of
 from sdp.pruning.store import load_masks, save_masks
 from sdp.recipe.sections import Recipe
-from sdp.run_folder import STAGE_FILE, RunFolder, read_json, write_json
+from sdp.run_folder import CACHE, STAGE_FILE, RunFolder, read_json, write_json
 from sdp.stages.pruning_analysis import start_analysis, write_analysis
 from sdp.stages.training_inputs import DevMetric, tokenize_split
 from sdp.steps import optimizer_steps
@@ -151,5 +151,5 @@ def _teacher(
     if objective.needs_live_teacher:
         return LiveTeacher(model, objective, bf16=bf16)
     record = read_json(source / STAGE_FILE) or {}
-    cache = TeacherCache(run.path / "cache", str(record["outputs"]["model.safetensors"]["sha256"])[:16])
+    cache = TeacherCache(run.path / CACHE, str(record["outputs"]["model.safetensors"]["sha256"])[:16])
     return cached_teacher(model, rows, collator, objective, cache, device, reporter)

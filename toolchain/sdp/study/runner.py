@@ -21,13 +21,13 @@ from typing import Any
 from sdp.console import Reporter
 from sdp.errors import SdpError, StoppedError
 from sdp.pipeline import find_stage, run_pipeline
-from sdp.run_folder import RunFolder, share_files
+from sdp.run_folder import CACHE, RunFolder, share_files
 from sdp.study.cell import cell_content, read_cell, write_cell
 from sdp.study.grid import LAST_STAGE, Cell
 from sdp.study.vary import Axis
 
 STUDY_FILE = "study.json"
-TEACHERS, RUNS, CACHE = "teachers", "runs", "cache"
+TEACHERS, RUNS = "teachers", "runs"
 FINETUNE = find_stage("finetune")
 
 
@@ -136,8 +136,7 @@ class Runner:
         """Run the cell's stages beside its teacher, and write its result."""
         teacher, run = RunFolder(self.out / TEACHERS / cell.teacher), RunFolder(self.out / RUNS / cell.key)
         with self._at_work(run, cell):
-            shutil.rmtree(run.stage(FINETUNE.folder), ignore_errors=True)
-            share_files(teacher.stage(FINETUNE.folder), run.stage(FINETUNE.folder))
+            run.take(teacher, FINETUNE.folder)
             share_files(teacher.path / CACHE, run.path / CACHE)
             records = run_pipeline(cell.recipe, run, LAST_STAGE, self.reporter)
             share_files(run.path / CACHE, teacher.path / CACHE)
