@@ -190,8 +190,8 @@ def _how_it_was_chosen(frontier: Frontier) -> list[str]:
         )
     elif chosen is not None and not frontier.held_out:
         selected = (
-            f" It was selected among {count} on the rows that its own interval is from, which makes it look better than "
-            "it is; a test split would tell."
+            f" It was selected among {count} on the rows that its own interval is from, which makes it look better "
+            "than it is; a test split would tell."
             if count > 1
             else ""
         )

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from sdp.data.source import resolve_source
@@ -28,6 +29,7 @@ SPARSITY_KEY = "prune.sparsity"
 OPTION = "--sparsity"
 FRONTIER_FILE = "frontier.json"
 CHOSEN = "chosen"
+ON_DEV = 'evaluate.split="dev"'
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,6 @@ class Sweep:
         return Level(level.sparsity, overrides, recipe, RunFolder(self.out / CHOSEN))
 
 
-ON_DEV = 'evaluate.split="dev"'
-
-
 def parse_levels(text: str) -> tuple[float, ...]:
     """Read `--sparsity S1,S2,...`.
 
@@ -95,7 +94,7 @@ def parse_levels(text: str) -> tuple[float, ...]:
     wrong = [level for level in levels if not 0 < level < 1]
     if wrong:
         raise RecipeError(f"{wrong[0]:g} does not lie between 0 and 1", where=where)
-    if any(level >= following for level, following in zip(levels, levels[1:], strict=False)):
+    if any(level >= following for level, following in pairwise(levels)):
         rising = ",".join(f"{level:g}" for level in sorted(set(levels)))
         what = "levels must rise: each goes on from the one before it"
         raise RecipeError(what, where=where, hint=f"{OPTION} {rising}")
