@@ -21,6 +21,8 @@ FILLS: dict[Outcome, Any] = {
     "inconclusive": {"fillstyle": "left", "markerfacecoloralt": "white"},
     "fail": {"markerfacecolor": "white"},
 }
+# Behind a name, for the whiskers of others that may pass there.
+BACKGROUND: Any = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
 RING: Any = {"marker": "o", "markersize": 12, "color": FOREGROUND, "fillstyle": "none", "linestyle": "none"}
 
 
@@ -49,8 +51,7 @@ def frontier_plot(frontier: Frontier) -> str | None:
         speed.set_ylabel(f"{frontier.metric} on {points[0].split}, 95 % interval")
         speed.legend(frameon=False, fontsize=7)
         size.set_xlabel("ONNX file, MB")
-        size.set_xlim(left=0)
-        size.legend(handles=_key(frontier), frameon=False, fontsize=7, loc="lower left")
+        size.legend(handles=_key(frontier), frameon=False, fontsize=7, loc="lower right")
         figure.tight_layout()
         return svg_file(figure)
 
@@ -76,7 +77,8 @@ def _names(axes: Axes, points: Sequence[Point], places: Sequence[float], align: 
     """The sparsity of each level, beside its point at that place."""
     for point, place in zip(points, places, strict=True):
         at, text = (place, point.metric.value), f"{point.sparsity:g}"
-        axes.annotate(text, at, xytext=(across, 4), textcoords="offset points", fontsize=8, ha=align)
+        offset: Any = {"xytext": (across, 4), "textcoords": "offset points", "ha": align}
+        axes.annotate(text, at, fontsize=8, bbox=BACKGROUND, **offset)
 
 
 def _key(frontier: Frontier) -> list[Line2D]:
