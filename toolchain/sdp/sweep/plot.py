@@ -46,6 +46,7 @@ def frontier_plot(frontier: Frontier) -> str | None:
         for axes, place in ((speed, 1.0), (size, dense.bytes / 1e6)):
             axes.axhline(dense.metric.value, color=DENSE, linestyle="--", linewidth=0.8)
             axes.errorbar([place], [dense.metric.value], _whiskers([dense.metric]), fmt="o", color=DENSE, capsize=2)
+            axes.margins(x=0.12)
         speed.plot([], [], "o", color=DENSE, label="dense")
         speed.set_xlabel("speed-up against the dense ONNX file, 95 % interval")
         speed.set_ylabel(f"{frontier.metric} on {points[0].split}, 95 % interval")
