@@ -169,6 +169,7 @@ def test_what_the_first_level_changes_the_others_do_again(swept: tuple[Path, Res
     assert ran(result) == ["prune", "report"]
 
 
+@pytest.mark.slow
 def test_the_chosen_level_alone_is_measured_on_test(tmp_path: Path, toy_model: Path) -> None:
     write_project(tmp_path, toy_model)
     write_tsv(tmp_path / "test.tsv", toy_rows(40, seed=3))
