@@ -22,13 +22,14 @@ from sdp.code_version import code_hash, library_versions
 from sdp.console import Reporter
 from sdp.data.identity import data_identity
 from sdp.models.source import locate_model
+from sdp.prune_start import start_identity
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import STAGE_FILE, RunFolder
 from sdp_onnx.operator_library import library_identity
 
 MODEL_FILES = ("*.safetensors", "config.json", "tokenizer*")
 # Where inputs are is no ingredient: their hashes are, and a moved project is still up to date.
-LOCATIONS = {"model": {"name", "revision"}, "data": {"dataset", "revision", "train", "dev", "test"}}
+LOCATIONS = {"model": {"name", "revision"}, "data": {"dataset", "revision", "train", "dev", "test"}, "prune": {"start"}}
 TRAINING_LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers")
 ONNX_LIBRARIES = ("onnx", "onnxruntime", "onnxruntime-gpu")
 
@@ -44,6 +45,7 @@ class Stage:
         sections: the recipe's sections that change its result.
         model: whether it reads the pretrained model.
         data: whether it reads the task's data.
+        start: whether it reads the finished pruning that the recipe goes on from, if it names one.
         reads: earlier stage -> patterns of the files it reads there.
         libraries: distributions whose version changes its result.
         operators: whether the operator library, or that there is none, changes its result.
@@ -56,6 +58,7 @@ class Stage:
     sections: tuple[str, ...]
     model: bool = False
     data: bool = False
+    start: bool = False
     reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     libraries: tuple[str, ...] = ()
     operators: bool = False
@@ -78,6 +81,7 @@ STAGES = (
         module="sdp.stages.prune",
         sections=("task", "data", "prune", "analysis"),
         data=True,
+        start=True,
         reads={"finetune": MODEL_FILES},
         libraries=TRAINING_LIBRARIES,
     ),
@@ -157,13 +161,14 @@ class Status:
 
 
 def input_identities(recipe: Recipe, *, download: bool) -> dict[str, dict[str, str]]:
-    """Hashes of what comes from outside: "model" and "data".
+    """Hashes of what comes from outside: "model" and "data", and "start" where pruning goes on from another.
 
     Args:
         recipe: the recipe.
         download: fetch a hub model that is not here yet; otherwise a missing one is an error.
     """
-    return {"model": locate_model(recipe.model, download=download).identity(), "data": data_identity(recipe)}
+    identities = {"model": locate_model(recipe.model, download=download).identity(), "data": data_identity(recipe)}
+    return identities if recipe.prune.start is None else {**identities, "start": start_identity(recipe.prune)}
 
 
 def stage_status(stage: Stage, recipe: Recipe, run: RunFolder, identities: Mapping[str, dict[str, str]]) -> Status:
@@ -172,6 +177,8 @@ def stage_status(stage: Stage, recipe: Recipe, run: RunFolder, identities: Mappi
         name: getattr(recipe, name).model_dump(mode="json", exclude=LOCATIONS.get(name)) for name in stage.sections
     }
     inputs: dict[str, Any] = {name: identities[name] for name in ("model", "data") if getattr(stage, name)}
+    if stage.start and "start" in identities:
+        inputs["start"] = identities["start"]
     for upstream, patterns in stage.reads.items():
         inputs[upstream] = _outputs(run, find_stage(upstream), patterns)
     ingredients = {

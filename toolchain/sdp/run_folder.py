@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ RUN_FILE = "run.json"
 STAGE_FILE = "stage.json"
 LOCK_FILE = ".lock"
 TEMPORARY = ".tmp"
+CACHE = "cache"
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,18 @@ class RunFolder:
         finally:
             lock.release()
 
+    @contextmanager
+    def at_work(self, name: str, recipe_file: Path, overrides: tuple[str, ...]) -> Iterator[None]:
+        """Hold the folder as this recipe's: claimed, and locked.
+
+        Raises:
+            RunError: it belongs to another recipe, holds something else, or another process works here.
+        """
+        self.check_owner(name, recipe_file)
+        with self.locked():
+            self.claim(name, recipe_file, overrides)
+            yield
+
     def begin(self, folder: str, fingerprint: str) -> Path:
         """Open the folder a stage works in, with what an interrupted attempt at the very same work left there."""
         self._repair(folder)
@@ -130,6 +143,13 @@ class RunFolder:
         partial.rename(final)
         shutil.rmtree(old, ignore_errors=True)
 
+    def take(self, source: RunFolder, folder: str) -> None:
+        """Make a finished stage of another run this run's, in place of its own; the files are shared."""
+        record = source.record(folder)
+        if record is None or self.record(folder) != record:
+            shutil.rmtree(self.stage(folder), ignore_errors=True)
+            share_files(source.stage(folder), self.stage(folder))
+
     def _repair(self, folder: str) -> None:
         """End what a kill between the two renames of `finish` left undone."""
         final = self.stage(folder)
@@ -150,6 +170,41 @@ def newest_run(runs: Path) -> Path:
         hint = "Name a recipe (for example: sdp run recipes/quickstart.toml), or say where runs are with --runs."
         raise RunError("no run yet", where=str(runs), hint=hint)
     return files[-1].parent
+
+
+def check_results_folder(out: Path, kind: str, marks: Collection[str], others: Collection[str]) -> None:
+    """See that a folder that runs are made in is of one kind, or nobody's.
+
+    Args:
+        out: the folder.
+        kind: "study" or "sweep".
+        marks: names that only such a folder has.
+        others: names that it may have before it has those.
+
+    Raises:
+        RunError: it holds something else.
+    """
+    names = {entry.name for entry in out.iterdir()} if out.is_dir() else set()
+    if names and not names & set(marks) and names - {LOCK_FILE, *others}:
+        hint = "Name another folder with --out, or empty this one."
+        raise RunError(f"the folder is not empty and is no {kind}", where=str(out), hint=hint)
+
+
+def share_files(source: Path, target: Path) -> None:
+    """Let the files of a folder appear in another, without a second copy where the file system can link.
+
+    A finished stage's files are never written to again, only replaced, so a linked one cannot change.
+    """
+    if not source.is_dir():
+        return
+    for path in source.rglob("*"):
+        place = target / path.relative_to(source)
+        if path.is_file() and not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(path, place)
+            except OSError:
+                shutil.copy2(path, place)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -39,6 +39,9 @@ class PruneSection(TrainingSection):
     much memory as the pruned weights."""
     gate_penalty: float = Field(default=100.0, ge=0)
     """l0 only: weight, in the loss of the gates, of the mean probability that a gate is open."""
+    start: str | None = Field(default=None, min_length=1)
+    """Go on from here instead of from the dense network: the folder 2-prune of a finished run with the same fine-tuned
+    model, scope and pattern, and a lower sparsity. Weights pruned there stay pruned."""
     losses: tuple[Loss, ...] = Field(default=(CrossCorrelationLoss(name="cross-correlation"),), min_length=1)
     """What the pruned network learns from, besides the labels."""
 
@@ -58,6 +61,11 @@ class PruneSection(TrainingSection):
             raise ValueError(f'pattern = "2:4" keeps two of four, not {1 - self.sparsity:.0%}; set sparsity = 0.5')
         if self.criterion == "lamp" and self.scope == "layer":
             raise ValueError('criterion = "lamp" ranks within a layer as magnitude does; set scope = "global"')
+        if self.start is not None and self.criterion in ("movement", "l0"):
+            raise ValueError(
+                f'criterion = "{self.criterion}" goes by what it remembers of pruned weights, which a finished pruning '
+                "does not keep: it cannot go on from one; use another criterion"
+            )
         for name, criterion in (("fisher_gradients", "obert"), ("gate_penalty", "l0")):
             if self.criterion != criterion and getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f'{name} belongs to criterion = "{criterion}"; remove it')

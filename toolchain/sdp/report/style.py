@@ -13,6 +13,9 @@ from matplotlib.figure import Figure
 # Drawn in this colour, then replaced: text and axes take the colour of the text around them.
 FOREGROUND = "#123456"
 DENSE, PRUNED, ACCENT = "#7a8ba6", "#d1603d", "#3a8f6b"
+# Of the lines of a picture, where there are several.
+COLOURS = (PRUNED, ACCENT, "#8b6bb5", "#c9a227", "#4aa3c7", "#b5506d", "#6b7a3a", "#555555")
+MARKERS = "osD^vP*X"
 
 # Inches. A picture is shown at most as wide as it is drawn and shrinks on a phone to three quarters of that, where its
 # text must still be readable: several small pictures side by side instead of a wide one.
@@ -57,3 +60,8 @@ def _own_ids(text: str, label: str) -> str:
     """Ids that no other picture of the page has; matplotlib calls the parts of every figure alike."""
     prefix = f"s{hashlib.sha256((label + text).encode()).hexdigest()[:8]}-"
     return re.sub(r'(\bid="|\bhref="#|url\(#)', rf"\g<1>{prefix}", text)
+
+
+def svg_file(figure: Figure, label: str) -> str:
+    """A figure as an SVG file of its own, which has no page to take its colours from; `label` as for `svg`."""
+    return svg(figure, label).replace("<svg ", '<svg style="color: #333333; background: white" ', 1)

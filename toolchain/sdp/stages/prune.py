@@ -1,5 +1,8 @@
 """Stage 2: prune the fine-tuned network while it learns from its own unpruned self.
 
+With `prune.start` it goes on from a finished pruning: weights, masks and sparsity are those of that folder, the teacher
+is still the fine-tuned network, and everything else (optimizer, learning rate, order of rows) starts afresh.
+
 Writes the pruned model (a transformers folder), masks.safetensors, pruning.jsonl (one line a mask update), metrics.json
 and analysis.json (what the masks did to the network, unless the recipe turns that off).
 """
@@ -20,12 +23,13 @@ from sdp.data.load import load_task_data
 from sdp.errors import StageError
 from sdp.losses.objective import Objective
 from sdp.models.load import load_finetuned, load_tokenizer
+from sdp.prune_start import require_same_teacher
 from sdp.pruning.criteria import CRITERIA, Setup
 from sdp.pruning.layers import layer_count, prunable_weights
-from sdp.pruning.masks import sparsity_of
-from sdp.pruning.store import save_masks
+from sdp.pruning.masks import Masks, sparsity_of
+from sdp.pruning.store import load_masks, save_masks
 from sdp.recipe.sections import Recipe
-from sdp.run_folder import STAGE_FILE, RunFolder, read_json, write_json
+from sdp.run_folder import CACHE, STAGE_FILE, RunFolder, read_json, write_json
 from sdp.stages.pruning_analysis import start_analysis, write_analysis
 from sdp.stages.training_inputs import DevMetric, tokenize_split
 from sdp.steps import optimizer_steps
@@ -50,9 +54,10 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     bf16 = trains_in_bf16(recipe.prune, device)
     teacher = _teacher(run, objective, rows, collator, device, reporter, bf16=bf16)
     steps = optimizer_steps(len(rows), recipe.prune)
-    masked = _masked_weights(model, recipe, steps)
-    dev = DevMetric(model, data.development, tokenizer, collator, recipe)
+    # Before the model becomes another one: the analysis reads the teacher in it.
     analysis = start_analysis(recipe, model, data.development, tokenizer, steps)
+    masked = _masked_weights(model, recipe, steps, _load_start(recipe, run, model))
+    dev = DevMetric(model, data.development, tokenizer, collator, recipe)
     log = train(
         TrainingRun(
             title="pruning",
@@ -89,7 +94,17 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     return result
 
 
-def _masked_weights(model: PreTrainedModel, recipe: Recipe, steps: int) -> MaskedWeights:
+def _load_start(recipe: Recipe, run: RunFolder, model: PreTrainedModel) -> Masks | None:
+    """Put the weights of the pruning that the recipe goes on from into the model; its masks, or None without one."""
+    if recipe.prune.start is None:
+        return None
+    require_same_teacher(recipe.prune, run)
+    start = Path(recipe.prune.start)
+    model.load_state_dict(load_finetuned(start).state_dict())
+    return load_masks(start)
+
+
+def _masked_weights(model: PreTrainedModel, recipe: Recipe, steps: int, masks: Masks | None) -> MaskedWeights:
     settings = recipe.prune
     setup = Setup(
         seed=recipe.seed,
@@ -98,7 +113,7 @@ def _masked_weights(model: PreTrainedModel, recipe: Recipe, steps: int) -> Maske
         gate_penalty=settings.gate_penalty,
     )
     weights = prunable_weights(model)
-    return MaskedWeights(weights, CRITERIA[settings.criterion](weights, setup))
+    return MaskedWeights(weights, CRITERIA[settings.criterion](weights, setup), masks)
 
 
 def count_zeros(saved: PreTrainedModel, masked: MaskedWeights) -> dict[str, dict[str, int]]:
@@ -136,5 +151,5 @@ def _teacher(
     if objective.needs_live_teacher:
         return LiveTeacher(model, objective, bf16=bf16)
     record = read_json(source / STAGE_FILE) or {}
-    cache = TeacherCache(run.path / "cache", str(record["outputs"]["model.safetensors"]["sha256"])[:16])
+    cache = TeacherCache(run.path / CACHE, str(record["outputs"]["model.safetensors"]["sha256"])[:16])
     return cached_teacher(model, rows, collator, objective, cache, device, reporter)

@@ -6,14 +6,12 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sdp.report.style import ACCENT, DENSE, PRUNED, STYLE, svg
+from sdp.report.style import COLOURS, DENSE, MARKERS, PRUNED, STYLE, svg_file
 from sdp.study.comparison import ArmResult, Split
 from sdp.study.statistics import mean_interval
 from sdp.study.table import StudyTable
 
 SPARSITY_KEY = "prune.sparsity"
-_COLOURS = (PRUNED, ACCENT, "#8b6bb5", "#c9a227", "#4aa3c7", "#b5506d", "#6b7a3a", "#555555")
-_MARKERS = "osD^vP*X"
 
 
 def metric_plot(study: StudyTable) -> str | None:
@@ -27,9 +25,7 @@ def metric_plot(study: StudyTable) -> str | None:
         axes = figure.subplots(1, len(study.splits), squeeze=False, sharey=True)
         for place, split in zip(axes[0], study.splits, strict=True):
             draw(place, study, split)
-        # A file of its own has no page to take its colours from.
-        label = f"{study.metric} of the arms of a study"
-        return svg(figure, label).replace("<svg ", '<svg style="color: #333333; background: white" ', 1)
+        return svg_file(figure, f"{study.metric} of the arms of a study")
 
 
 def _varies_sparsity(study: StudyTable) -> bool:
@@ -54,8 +50,8 @@ def _lines(axes: Axes, study: StudyTable, split: Split) -> None:
             [x for x, _ in points],
             means,
             yerr=spread,
-            color=_COLOURS[index % len(_COLOURS)],
-            marker=_MARKERS[index % len(_MARKERS)],
+            color=COLOURS[index % len(COLOURS)],
+            marker=MARKERS[index % len(MARKERS)],
             label=name,
             markersize=4,
             linewidth=1.4,

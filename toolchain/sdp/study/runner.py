@@ -10,25 +10,24 @@ studies/quickstart/
 from __future__ import annotations
 
 import gc
-import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sdp.console import Reporter
-from sdp.errors import RunError, SdpError, StoppedError
+from sdp.errors import SdpError, StoppedError
 from sdp.pipeline import find_stage, run_pipeline
-from sdp.run_folder import LOCK_FILE, RunFolder
-from sdp.study.cell import CELLS, cell_content, read_cell, write_cell
+from sdp.run_folder import CACHE, RunFolder, share_files
+from sdp.study.cell import cell_content, read_cell, write_cell
 from sdp.study.grid import LAST_STAGE, Cell
 from sdp.study.vary import Axis
 
 STUDY_FILE = "study.json"
-TEACHERS, RUNS, CACHE = "teachers", "runs", "cache"
+TEACHERS, RUNS = "teachers", "runs"
 FINETUNE = find_stage("finetune")
 
 
@@ -59,18 +58,6 @@ def finished_cells(out: Path, cells: Sequence[Cell]) -> dict[str, dict[str, Any]
     """The results that are there, by cell key."""
     found = ((cell.key, read_cell(out, cell)) for cell in cells)
     return {key: content for key, content in found if content is not None}
-
-
-def check_folder(out: Path) -> None:
-    """See that a folder is a study's or nobody's.
-
-    Raises:
-        RunError: it holds something else.
-    """
-    names = {entry.name for entry in out.iterdir()} if out.is_dir() else set()
-    if names and not names & {CELLS, STUDY_FILE} and names - {LOCK_FILE, TEACHERS, RUNS}:
-        hint = "Name another folder with --out, or empty this one."
-        raise RunError("the folder is not empty and is no study", where=str(out), hint=hint)
 
 
 @dataclass(frozen=True)
@@ -149,8 +136,7 @@ class Runner:
         """Run the cell's stages beside its teacher, and write its result."""
         teacher, run = RunFolder(self.out / TEACHERS / cell.teacher), RunFolder(self.out / RUNS / cell.key)
         with self._at_work(run, cell):
-            shutil.rmtree(run.stage(FINETUNE.folder), ignore_errors=True)
-            share_files(teacher.stage(FINETUNE.folder), run.stage(FINETUNE.folder))
+            run.take(teacher, FINETUNE.folder)
             share_files(teacher.path / CACHE, run.path / CACHE)
             records = run_pipeline(cell.recipe, run, LAST_STAGE, self.reporter)
             share_files(run.path / CACHE, teacher.path / CACHE)
@@ -159,30 +145,9 @@ class Runner:
             write_cell(self.out, content)
         return content
 
-    @contextmanager
-    def _at_work(self, run: RunFolder, cell: Cell) -> Iterator[None]:
+    def _at_work(self, run: RunFolder, cell: Cell) -> AbstractContextManager[None]:
         """Hold a run folder that is the cell's."""
-        run.check_owner(cell.recipe.name, self.recipe_file)
-        with run.locked():
-            run.claim(cell.recipe.name, self.recipe_file, cell.overrides)
-            yield
-
-
-def share_files(source: Path, target: Path) -> None:
-    """Let the files of a folder appear in another, without a second copy where the file system can link.
-
-    A finished stage's files are never written to again, only replaced, so a linked one cannot change.
-    """
-    if not source.is_dir():
-        return
-    for path in source.rglob("*"):
-        place = target / path.relative_to(source)
-        if path.is_file() and not place.exists():
-            place.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                os.link(path, place)
-            except OSError:
-                shutil.copy2(path, place)
+        return run.at_work(cell.recipe.name, self.recipe_file, cell.overrides)
 
 
 def _duration(seconds: float) -> str:

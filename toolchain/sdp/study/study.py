@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from sdp.console import Reporter
 from sdp.data.identity import count_rows
-from sdp.run_folder import RunFolder, write_json
+from sdp.run_folder import RunFolder, check_results_folder, write_json
 from sdp.steps import optimizer_steps
+from sdp.study.cell import CELLS
 from sdp.study.grid import Cell, make_grid
-from sdp.study.runner import STUDY_FILE, Progress, Runner, check_folder, finished_cells
+from sdp.study.runner import RUNS, STUDY_FILE, TEACHERS, Progress, Runner, finished_cells
 from sdp.study.vary import Axis, Baseline, check_axes, parse_baseline, parse_vary
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def open_study(
     chosen = parse_baseline(baseline, axes) if baseline is not None else None
     cells = make_grid(recipe_file, axes, seeds, overrides, download=download)
     folder = out or Path("studies") / cells[0].recipe.name
-    check_folder(folder)
+    check_results_folder(folder, "study", marks=(CELLS, STUDY_FILE), others=(TEACHERS, RUNS))
     return Study(recipe_file, axes, chosen, cells, folder)
 
 

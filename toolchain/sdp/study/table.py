@@ -7,17 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
-from sdp.console import result_console
 from sdp.study.comparison import SPLITS, ArmResult, Split, SplitScores, compare_arms, remarks, to_json
 from sdp.study.grid import Cell
 from sdp.study.runner import Progress
 from sdp.study.statistics import Summary
 from sdp.study.vary import Axis, Baseline
-
-WIDEST = 500
+from sdp.table_text import markdown_table, print_table
 
 
 @dataclass(frozen=True)
@@ -82,35 +77,16 @@ def make_table(
     )
 
 
-def print_table(study: StudyTable, out: Path) -> None:
+def print_study(study: StudyTable, out: Path) -> None:
     """Print the table, what stands below it, and where it is."""
-    console, table = result_console(), _rich_table(study)
-    if not console.is_terminal:
-        # Nobody's screen is too narrow for it.
-        widest = console.measure(table, options=console.options.update(width=WIDEST))
-        console.width = max(console.width, widest.maximum)
-    console.print(table)
-    for line in [*footnotes(study), f"table and plot: {out}"]:
-        console.print(line, markup=False)
-
-
-def _rich_table(study: StudyTable) -> Table:
-    header, rows = _text(study)
-    # Text: labels such as [1, 2] are no markup.
-    table = Table(title=Text(_title(study)), title_justify="left")
-    for index, name in enumerate(header):
-        table.add_column(Text(name), justify="left" if index < len(study.axes) else "right")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    return table
+    below = [*footnotes(study), f"table and plot: {out}"]
+    print_table(_title(study), *_text(study), len(study.axes), below)
 
 
 def markdown(study: StudyTable) -> str:
     """The table with its remarks, for a README or notes."""
-    header, rows = _text(study)
-    marks = ["---"] * len(study.axes) + ["---:"] * (len(header) - len(study.axes))
-    lines = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in [header, marks, *rows]]
     notes = [f"* {line}" for line in footnotes(study)]
+    lines = markdown_table(*_text(study), len(study.axes))
     return "\n".join([f"**{_title(study)}**", "", *lines, "", *notes]).rstrip() + "\n"
 
 

@@ -10,13 +10,13 @@ from sdp.recipe.pruning import PruneSection
 from sdp.training.masked_weights import MaskedWeights
 
 
-def mask_plan(settings: PruneSection, steps: int) -> dict[int, float]:
-    """The steps of a run after which masks are updated -> sparsity, in order."""
-    return mask_updates(steps, settings.ramp, settings.mask_updates, settings.sparsity, settings.schedule)
+def mask_plan(settings: PruneSection, steps: int, initial: float = 0.0) -> dict[int, float]:
+    """The steps of a run after which masks are updated -> sparsity, in order; it rises from `initial`."""
+    return mask_updates(steps, settings.ramp, settings.mask_updates, settings.sparsity, settings.schedule, initial)
 
 
 class MaskUpdates:
-    """Recomputes the masks at the steps that the schedule names.
+    """Recomputes the masks at the steps that the schedule names; sparsity rises from that of the masks given.
 
     Raises:
         ModelError: the model's weights cannot be cut into the blocks or groups of the pattern.
@@ -30,7 +30,7 @@ class MaskUpdates:
         self._settings = settings
         self._masked = masked
         self._analysis = analysis
-        self._plan = mask_plan(settings, steps)
+        self._plan = mask_plan(settings, steps, sparsity_of(masked.masks))
 
     def __call__(self, step: int) -> dict[str, float] | None:
         """Update the masks if `step` is one of the plan; return the sparsity wanted and reached, or None."""

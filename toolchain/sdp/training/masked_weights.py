@@ -23,11 +23,15 @@ class MaskedWeights:
     Args:
         weights: name -> parameter.
         criterion: of the same weights; magnitude without one.
+        masks: name -> mask to start from; without them all weights are kept.
     """
 
-    def __init__(self, weights: dict[str, nn.Parameter], criterion: Criterion | None = None) -> None:
+    def __init__(
+        self, weights: dict[str, nn.Parameter], criterion: Criterion | None = None, masks: Masks | None = None
+    ) -> None:
         self.weights = weights
-        self._hold_to({name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()})
+        all_kept = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}
+        self._hold_to(all_kept if masks is None else self._in_place(masks))
         self._criterion = criterion if criterion is not None else Magnitude(weights, Setup())
         self._done = False
 

@@ -1,0 +1,156 @@
+"""What a sweep runs: its levels, each a recipe and a run folder of its own, that goes on from the level before it.
+
+The first level is `sdp run` at that sparsity, bit for bit. Every other one starts from the weights and masks of the one
+before (`prune.start`), with the same fine-tuned network as teacher: its sparsity rises from there by the recipe's
+schedule in the share `prune.ramp` of `prune.epochs`, and recovers in the rest. So each level is a whole training with a
+learning rate of its own, which rises and falls again (learning-rate rewinding, arXiv 2003.02389), and ends recovered;
+N levels cost one fine-tuning and N times `prune.epochs`, and the k-th level has had k times that training, which a
+plain run of its sparsity has not.
+
+Choosing a level is a choice, so it is made on dev where the data has a test split that the recipe evaluates on; only
+the chosen level is then measured there, once. Without one, levels are judged and chosen on the same rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from sdp.data.source import resolve_source
+from sdp.errors import RecipeError
+from sdp.recipe import Recipe, load_recipe
+from sdp.run_folder import TEMPORARY, RunFolder, check_results_folder
+from sdp.study.vary import override_key
+
+SPARSITY_KEY = "prune.sparsity"
+OPTION = "--sparsity"
+FRONTIER_FILE = "frontier.json"
+CHOSEN = "chosen"
+ON_DEV = 'evaluate.split="dev"'
+
+
+@dataclass(frozen=True)
+class Level:
+    """One sparsity of a sweep.
+
+    Attributes:
+        sparsity: as asked for.
+        overrides: of the recipe file, all of them.
+        recipe: what runs.
+        run: its run folder.
+    """
+
+    sparsity: float
+    overrides: tuple[str, ...]
+    recipe: Recipe
+    run: RunFolder
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The levels of a sweep in rising order, and the folder that they are in.
+
+    Attributes:
+        recipe_file: the recipe.
+        overrides: of all levels alike (`--set`).
+        levels: at least one.
+        out: the sweep's folder.
+        held_out: whether levels are judged on dev, and the chosen one then on test.
+    """
+
+    recipe_file: Path
+    overrides: tuple[str, ...]
+    levels: tuple[Level, ...]
+    out: Path
+    held_out: bool
+
+    @property
+    def name(self) -> str:
+        """The recipe's name."""
+        return self.levels[0].recipe.name
+
+    def chosen(self, level: Level) -> Level:
+        """A level as the recipe evaluates it, in a run folder beside the levels."""
+        overrides = tuple(override for override in level.overrides if override != ON_DEV)
+        recipe = load_recipe(self.recipe_file, overrides)
+        return Level(level.sparsity, overrides, recipe, RunFolder(self.out / CHOSEN))
+
+
+def parse_levels(text: str) -> tuple[float, ...]:
+    """Read `--sparsity S1,S2,...`.
+
+    Raises:
+        RecipeError: not numbers between 0 and 1 in rising order.
+    """
+    where = f"{OPTION} {text}"
+    try:
+        levels = tuple(float(piece) for piece in text.split(","))
+    except ValueError:
+        hint = f"For example {OPTION} 0.5,0.7,0.8,0.9"
+        raise RecipeError("has not the form S1,S2,...", where=where, hint=hint) from None
+    wrong = [level for level in levels if not 0 < level < 1]
+    if wrong:
+        raise RecipeError(f"{wrong[0]:g} does not lie between 0 and 1", where=where)
+    if any(level >= following for level, following in pairwise(levels)):
+        rising = ",".join(f"{level:g}" for level in sorted(set(levels)))
+        what = "levels must rise: each goes on from the one before it"
+        raise RecipeError(what, where=where, hint=f"{OPTION} {rising}")
+    return levels
+
+
+def folder_name(sparsity: float) -> str:
+    """The name of a level's run folder: two decimals, or as many as it needs."""
+    short = f"{sparsity:.2f}"
+    return f"sparsity-{short if float(short) == sparsity else repr(sparsity)}"
+
+
+def open_sweep(recipe_file: Path, sparsity: str, overrides: Sequence[str], out: Path | None) -> Sweep:
+    """Read and check a sweep; nothing is run or written.
+
+    Args:
+        recipe_file: the recipe.
+        sparsity: the `--sparsity` option.
+        overrides: the `--set` options.
+        out: the sweep's folder; sweeps/NAME without it.
+
+    Raises:
+        UsageError: options, recipe, data or folder are wrong.
+    """
+    wanted = parse_levels(sparsity)
+    if SPARSITY_KEY in map(override_key, overrides):
+        raise RecipeError("set in two places", where=SPARSITY_KEY, hint=f"Name it in {OPTION} alone.")
+    recipe = load_recipe(recipe_file, overrides)
+    if recipe.prune.pattern == "2:4":
+        raise RecipeError('pattern = "2:4" has one sparsity, 0.5: there is nothing to sweep', where="prune.pattern")
+    folder = out or Path("sweeps") / recipe.name
+    check_results_folder(folder, "sweep", marks=(FRONTIER_FILE,), others=(f"{FRONTIER_FILE}{TEMPORARY}",))
+    held_out = _evaluates_on_test(recipe)
+    levels: list[Level] = []
+    for level in wanted:
+        # Absolute, so that commands on the level's folder find it from anywhere.
+        start = (levels[-1].run.path / "2-prune").resolve() if levels else None
+        of_level = (
+            *overrides,
+            f"{SPARSITY_KEY}={level!r}",
+            *([f"prune.start={json.dumps(str(start), ensure_ascii=False)}"] if start else []),
+            *([ON_DEV] if held_out else []),
+        )
+        made = load_recipe(recipe_file, of_level)
+        levels.append(Level(level, of_level, made, RunFolder(folder / folder_name(level))))
+    return Sweep(recipe_file, tuple(overrides), tuple(levels), folder, held_out)
+
+
+def _evaluates_on_test(recipe: Recipe) -> bool:
+    """Whether the recipe's numbers are those of a test split.
+
+    Raises:
+        RecipeError: it asks for one, and the data has none.
+    """
+    docstrings, split = recipe.data.docstrings, recipe.evaluate.split
+    there = docstrings.test > 0 if docstrings is not None else "test" in resolve_source(recipe).splits
+    if split == "test" and not there:
+        raise RecipeError("the data has no test split", where="evaluate.split", hint='Set it to "dev".')
+    return there and split != "dev"

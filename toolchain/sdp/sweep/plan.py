@@ -1,0 +1,60 @@
+"""What running a sweep would do, told without torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sdp.data.identity import count_rows
+from sdp.pipeline import STAGES, input_identities, plan
+from sdp.steps import optimizer_steps
+from sdp.sweep.levels import Level, Sweep
+
+
+def plan_sweep(sweep: Sweep) -> dict[str, Any]:
+    """What running the sweep would do: its levels, the stages that would run, and optimizer steps (None: data not here
+    yet)."""
+    rows = count_rows(sweep.levels[0].recipe)["train"]
+    levels: list[dict[str, Any]] = []
+    pruned_before = False
+    for index, level in enumerate(sweep.levels):
+        stages = _stale_stages(level, changed=pruned_before)
+        # What the first level fine-tunes is the others' as well.
+        training = [stage for stage in ("finetune", "prune") if stage in stages and (stage == "prune" or not index)]
+        steps = {
+            stage: None if rows is None else optimizer_steps(rows, getattr(level.recipe, stage)) for stage in training
+        }
+        pruned_before = pruned_before or "prune" in stages
+        levels.append(
+            {
+                "sparsity": level.sparsity,
+                "folder": level.run.path.name,
+                "done": not stages,
+                "stages": stages,
+                "steps": steps,
+            }
+        )
+    return {"folder": str(sweep.out), "levels": levels, "test_at_the_end": sweep.held_out}
+
+
+def _stale_stages(level: Level, *, changed: bool) -> list[str]:
+    """The stages of a level that would run; all but fine-tuning where what it goes on from is made anew."""
+    if changed:
+        return [stage.name for stage in STAGES if stage.name != "finetune"]
+    identities = input_identities(level.recipe, download=False)
+    return [status.stage.name for status in plan(level.recipe, level.run, identities) if not status.up_to_date]
+
+
+def plan_lines(planned: dict[str, Any]) -> list[str]:
+    """A plan as a person reads it."""
+    lines = []
+    for level in planned["levels"]:
+        counts = level["steps"]
+        stages = [f"{stage} {counts[stage]:,} steps" if counts.get(stage) else stage for stage in level["stages"]]
+        lines.append(f"{level['folder']}  {'done' if level['done'] else 'will run: ' + ', '.join(stages)}")
+    found = [count for level in planned["levels"] for count in level["steps"].values()]
+    waiting = sum(not level["done"] for level in planned["levels"])
+    total = "" if None in found else f", {sum(found):,} optimizer steps"
+    lines.append(f"{waiting} of {len(planned['levels'])} levels will run in {planned['folder']}{total}")
+    if planned["test_at_the_end"]:
+        lines.append("Levels are judged on dev; the chosen one is then measured on test.")
+    return lines

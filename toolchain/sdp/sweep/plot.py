@@ -1,0 +1,93 @@
+"""The frontier as a picture: the metric against speed-up and against size, a point for each level."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from sdp.gate import Outcome
+from sdp.report.style import COLOURS, DENSE, FOREGROUND, MARKERS, STYLE, svg_file
+from sdp.sweep.frontier import Estimate, Frontier, Point
+
+SIZE = 5.5
+# How a point is filled says what the gate said of its level.
+FILLS: dict[Outcome, Any] = {
+    "pass": {},
+    "inconclusive": {"fillstyle": "left", "markerfacecoloralt": "white"},
+    "fail": {"markerfacecolor": "white"},
+}
+# Behind a name, for the whiskers of others that may pass there.
+BACKGROUND: Any = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
+RING: Any = {"marker": "o", "markersize": 12, "color": FOREGROUND, "fillstyle": "none", "linestyle": "none"}
+
+
+def frontier_plot(frontier: Frontier) -> str | None:
+    """The plot as a self-contained SVG file; None before a level is finished."""
+    dense, points = frontier.dense, frontier.points
+    if dense is None or not points:
+        return None
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(9.6, 4.0))
+        speed, size = figure.subplots(1, 2, sharey=True)
+        for index, case in enumerate(points[0].cases):
+            style = {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
+            _line(speed, frontier, [point.cases[index].speedup for point in points], style)
+            speed.plot([], [], label=case.case, linewidth=0.9, markersize=4, **style)
+        sizes = [point.bytes / 1e6 for point in points]
+        _line(size, frontier, [Estimate(x, x, x) for x in sizes], {"color": FOREGROUND, "marker": "o"})
+        # On the side that the line, which falls here and rises there, leaves free.
+        _names(speed, points, [max(case.speedup.high for case in point.cases) for point in points], "left", 7)
+        _names(size, points, sizes, "right", -7)
+        for axes, place in ((speed, 1.0), (size, dense.bytes / 1e6)):
+            axes.axhline(dense.metric.value, color=DENSE, linestyle="--", linewidth=0.8)
+            axes.errorbar([place], [dense.metric.value], _whiskers([dense.metric]), fmt="o", color=DENSE, capsize=2)
+            axes.margins(x=0.12)
+        speed.plot([], [], "o", color=DENSE, label="dense")
+        speed.set_xlabel("speed-up against the dense ONNX file, 95 % interval")
+        speed.set_ylabel(f"{frontier.metric} on {points[0].split}, 95 % interval")
+        speed.legend(frameon=False, fontsize=7)
+        size.set_xlabel("ONNX file, MB")
+        size.legend(handles=_key(frontier), frameon=False, fontsize=7, loc="lower right")
+        figure.tight_layout()
+        return svg_file(figure, f"{frontier.metric} against speed-up and against size")
+
+
+def _line(axes: Axes, frontier: Frontier, across: Sequence[Estimate], style: dict[str, Any]) -> None:
+    """One line through the levels, with whiskers in both directions, and a ring around the chosen one."""
+    up = [point.metric for point in frontier.points]
+    x, y = [estimate.value for estimate in across], [estimate.value for estimate in up]
+    axes.errorbar(x, y, _whiskers(up), _whiskers(across), color=style["color"], linewidth=0.9, capsize=2)
+    for place, height, point in zip(x, y, frontier.points, strict=True):
+        # Over the lines.
+        axes.plot([place], [height], markersize=SIZE, zorder=4, **style, **FILLS[point.verdict])
+        if point is frontier.chosen:
+            axes.plot([place], [height], **RING)
+
+
+def _whiskers(estimates: Sequence[Estimate]) -> list[list[float]]:
+    below = [estimate.value - estimate.low for estimate in estimates]
+    return [below, [estimate.high - estimate.value for estimate in estimates]]
+
+
+def _names(axes: Axes, points: Sequence[Point], places: Sequence[float], align: str, across: float) -> None:
+    """The sparsity of each level, beside its point at that place."""
+    for point, place in zip(points, places, strict=True):
+        at, text = (place, point.metric.value), f"{point.sparsity:g}"
+        offset: Any = {"xytext": (across, 4), "textcoords": "offset points", "ha": align}
+        axes.annotate(text, at, fontsize=8, bbox=BACKGROUND, **offset)
+
+
+def _key(frontier: Frontier) -> list[Line2D]:
+    """What fillings and the ring mean, where they occur."""
+    seen = {point.verdict for point in frontier.points}
+    handles = [
+        Line2D([], [], marker="o", linestyle="none", color=FOREGROUND, label=f"gate: {outcome}", **fill)
+        for outcome, fill in FILLS.items()
+        if outcome in seen
+    ]
+    return handles if frontier.chosen is None else [*handles, Line2D([], [], label="chosen", **RING)]

@@ -1,0 +1,99 @@
+"""Running a sweep: every level's run that is not up to date, then the chosen level on test, and what it leaves.
+
+sweeps/quickstart/
+    sparsity-0.50/     a run folder: the snapshot at that sparsity, evaluated, exported, measured and judged
+    sparsity-0.80/     another; its 1-finetune is the first one's, its pruning starts from 2-prune of the one before
+    chosen/            the chosen level measured on test, where there is a test split
+    frontier.json, .md the table; frontier.svg, its plot
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from sdp.console import Reporter
+from sdp.pipeline import find_stage, run_pipeline
+from sdp.run_folder import CACHE, RunFolder, share_files, write_json
+from sdp.sweep.frontier import Frontier, read_dense, read_point
+from sdp.sweep.levels import FRONTIER_FILE, Level, Sweep
+
+MARKDOWN_FILE, PLOT_FILE = "frontier.md", "frontier.svg"
+FINETUNED, PRUNED = find_stage("finetune").folder, find_stage("prune").folder
+
+
+def execute(sweep: Sweep, reporter: Reporter) -> Frontier:
+    """Bring every level up to date, in rising order, then measure the chosen one; write what is known after each.
+
+    Raises:
+        StoppedError: a signal came; the same command goes on.
+        RunError: another process works on this sweep.
+        SdpError: a stage of a level failed.
+    """
+    with RunFolder(sweep.out).locked():
+        frontier = _empty(sweep)
+        _write(sweep, frontier)
+        for index, level in enumerate(sweep.levels):
+            reporter.heading(f"level {index + 1}/{len(sweep.levels)}: sparsity {level.sparsity:g}")
+            results = _run(sweep, level, reporter, sweep.levels[0].run if index else None, [FINETUNED])
+            point = read_point(level.sparsity, level.run.path.name, results)
+            points, dense = (*frontier.points, point), read_dense(results)
+            frontier = replace(frontier, metric=results["export"]["metric"], dense=dense, points=points)
+            _write(sweep, frontier)
+        if sweep.held_out and frontier.chosen is not None:
+            level = sweep.levels[frontier.points.index(frontier.chosen)]
+            frontier = _confirm(sweep, level, frontier, reporter)
+            _write(sweep, frontier)
+    return frontier
+
+
+def _run(
+    sweep: Sweep, level: Level, reporter: Reporter, source: RunFolder | None, stages: Sequence[str]
+) -> dict[str, Any]:
+    """Bring a level's run up to date, with stages that are another run's already, and read its results."""
+    from sdp.summary import run_results
+
+    with level.run.at_work(level.recipe.name, sweep.recipe_file, level.overrides):
+        if source is not None:
+            for folder in stages:
+                level.run.take(source, folder)
+            share_files(source.path / CACHE, level.run.path / CACHE)
+        run_pipeline(level.recipe, level.run, "report", reporter)
+    # Trainer and model refer to each other; the next level needs their memory.
+    gc.collect()
+    return run_results(level.run)
+
+
+def _confirm(sweep: Sweep, level: Level, frontier: Frontier, reporter: Reporter) -> Frontier:
+    """Measure the chosen level on test, in a run folder of its own."""
+    chosen = sweep.chosen(level)
+    reporter.heading(f"chosen: sparsity {level.sparsity:g}, now on test")
+    results = _run(sweep, chosen, reporter, level.run, [FINETUNED, PRUNED])
+    return replace(frontier, confirmed=read_point(level.sparsity, chosen.run.path.name, results))
+
+
+def _empty(sweep: Sweep) -> Frontier:
+    recipe = sweep.levels[0].recipe
+    return Frontier(
+        name=recipe.name,
+        metric=recipe.task.score,
+        gate=recipe.gate,
+        epochs=recipe.prune.epochs,
+        wanted=tuple(level.sparsity for level in sweep.levels),
+        dense=None,
+        points=(),
+        held_out=sweep.held_out,
+    )
+
+
+def _write(sweep: Sweep, frontier: Frontier) -> None:
+    from sdp.sweep.plot import frontier_plot
+    from sdp.sweep.table import markdown
+
+    write_json(sweep.out / FRONTIER_FILE, frontier.to_json())
+    (sweep.out / MARKDOWN_FILE).write_text(markdown(frontier), encoding="utf-8")
+    plot = frontier_plot(frontier)
+    if plot is not None:
+        (sweep.out / PLOT_FILE).write_text(plot, encoding="utf-8")
