@@ -124,15 +124,31 @@ def run_command(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run the whole pipeline: fine-tune, prune, evaluate, export, bench, gate, report.
+    """Run the whole pipeline: fine-tune, prune, evaluate, export, bench, gate, report, and ship if the gate passes.
 
     Stages that are up to date are skipped; an interrupted stage resumes. Exit code: 0 the gate passes, 1 it or a stage
     fails, 2 wrong usage or recipe, 3 inconclusive.
     """
     with told():
         selected = select(target, overrides, run_dir, runs)
-        bring_up_to_date(selected, "report", as_json=as_json, quiet=quiet)
+        bring_up_to_date(selected, "ship", as_json=as_json, quiet=quiet)
         exit_with_verdict(selected)
+
+
+@app.command("ship")
+def ship_command(
+    target: Target = None,
+    overrides: Overrides = None,
+    run_dir: RunDir = None,
+    runs: Runs = RUNS,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make the folder that goes out, 8-ship, after bringing everything before it up to date, if the gate passes.
+
+    Exit code: 0 it is made, 1 the gate or a stage fails, 2 wrong usage or recipe, 3 inconclusive.
+    """
+    run_command(target, overrides, run_dir, runs, as_json, quiet)
 
 
 def _stage_command(stage: str, help_text: str) -> None:
