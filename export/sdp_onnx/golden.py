@@ -1,4 +1,4 @@
-"""Golden inputs: inputs and the logits that a file gave for them, stored beside it, so that another machine can compare.
+"""Golden inputs: inputs and the logits that a file gave for them, stored beside it for another machine to compare with.
 
 golden.json holds no row of any data set: token ids drawn at random, and a few neutral sentences.
 """

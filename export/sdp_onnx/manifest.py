@@ -1,6 +1,6 @@
 """A manifest lists the files of a folder with their hashes, so that a shipped model can be checked.
 
-manifest.json does that; manifest.sha256 beside it holds the hash of manifest.json, in the form that `sha256sum -c` reads.
+manifest.json does that; manifest.sha256 beside it holds the hash of manifest.json, in the form of `sha256sum`.
 Both guard against damage. Somebody who changes a file on purpose can change them too.
 """
 

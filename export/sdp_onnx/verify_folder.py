@@ -151,15 +151,12 @@ def _extra(folder: Path, listed: dict[str, Any]) -> Iterator[str]:
     """Files and links that the manifest does not list, in order."""
     known = {*listed, MANIFEST, SEAL}
     for root, folders, files in os.walk(folder):
-        here = Path(root)
-        if here == folder:
-            folders[:] = [name for name in folders if name not in BOOKKEEPING]
-            files = [name for name in files if name not in BOOKKEEPING]
-        folders.sort()
+        here, ours = Path(root), BOOKKEEPING if Path(root) == folder else set()
+        folders[:] = sorted(set(folders) - ours)
         links = [name for name in folders if (here / name).is_symlink()]
         for name in sorted([*files, *links]):
             path = (here / name).relative_to(folder).as_posix()
-            if path not in known:
+            if path not in known and name not in ours:
                 yield path
 
 

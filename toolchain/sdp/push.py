@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,13 @@ from sdp_onnx.manifest import MANIFEST, file_sha256
 from sdp_onnx.verify_folder import shipped_files, verify_folder
 
 SHIP_FOLDER = "8-ship"
+REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+# What to do about an answer of the hub.
+HINTS = {
+    401: "The token is not valid: log in with `hf auth login`, or set another HF_TOKEN.",
+    403: "The token may not write there: give it write access, or name a repository of your own.",
+    404: "Check the owner's name, and that the branch exists.",
+}
 
 
 @dataclass(frozen=True)
@@ -71,15 +79,9 @@ def push(folder: Path, repository: str, *, revision: str, private: bool, dry_run
         FailedError: the folder does not verify, or the hub refuses or cannot be reached.
     """
     from huggingface_hub import constants
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
 
-    try:
-        validate_repo_id(repository)
-    except HFValidationError as error:
-        raise UsageError(f"{repository!r} is no repository's id", hint=str(error)) from None
-    if "/" not in repository:
-        raise UsageError(f"{repository!r} names no owner", hint="Give OWNER/NAME.")
+    if not REPOSITORY.fullmatch(repository):
+        raise UsageError(f"{repository!r} is no repository's id", hint="Give OWNER/NAME.")
     _must_verify(folder)
     files = tuple(PushedFile(name, (folder / name).stat().st_size) for name in shipped_files(folder))
     identity = file_sha256(folder / MANIFEST)
@@ -124,22 +126,22 @@ def _upload(folder: Path, planned: Push) -> Push:
 
 def _told(error: Exception, planned: Push) -> Exception:
     """The hub's answer as a message for the user; anything that is no answer of the hub's is a bug and stays."""
-    from httpx2 import HTTPError
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     where = f"{planned.endpoint}/{planned.repository}"
+    if isinstance(error, RuntimeError) and isinstance(error.__cause__, Exception):
+        # One of the uploads that run side by side.
+        error = error.__cause__
     if isinstance(error, OfflineModeIsEnabled):
         return FailedError("the hub is switched off", where=where, hint="Unset HF_HUB_OFFLINE.")
     if isinstance(error, HfHubHTTPError):
         status = error.response.status_code
-        hints = {
-            401: "The token is not valid: `hf auth login`, or another HF_TOKEN.",
-            403: "The token may not write there: give it write access, or name a repository of your own.",
-            404: "Check the owner's name, and that the branch exists.",
-        }
         said = error.server_message or str(error).strip().splitlines()[0]
-        return FailedError(f"the hub refuses ({status}): {said}", where=where, hint=hints.get(status, ""))
-    if isinstance(error, HTTPError | ConnectionError):
+        return FailedError(f"the hub refuses ({status}): {said}", where=where, hint=HINTS.get(status, ""))
+    # httpx's own errors; huggingface_hub 2 has another copy of it than 1.
+    if isinstance(error, HfHubHTTPError.__bases__[0] | ConnectionError):
         hint = "Check the network and HF_ENDPOINT; the same command goes on."
         return FailedError(f"the hub cannot be reached: {error}", where=where, hint=hint)
+    if isinstance(error, ValueError):
+        return FailedError(f"the hub refuses: {error}", where=where)
     return error
