@@ -64,7 +64,7 @@ def run(
     output.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     for result in results:
         print(
-            f"{result['name']} ({', '.join(result['encodings'])}): {result['class']}, {result['calls']} calls, "
+            f"{result['name']} ({result['precision']}; {', '.join(result['encodings'])}): {result['class']}, {result['calls']} calls, "
             f"{result['max_error']:.1e} of the largest logit to plain onnxruntime: "
             f"{'agrees' if result['agrees'] else 'DIFFERS'}"
         )
@@ -104,6 +104,7 @@ def compare(folder: Path, python: Path) -> dict[str, Any]:
     return {
         "name": manifest["name"],
         "problem_type": manifest["problem_type"],
+        "precision": manifest["recipe"]["export"]["precision"],
         "encodings": sorted({tensor["encoding"] for tensor in manifest["tensors"]}),
         "operator_library": library,
         "class": said["class"],
