@@ -63,10 +63,10 @@ def run(
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     for result in results:
+        kind = f"{result['precision']}; {', '.join(result['encodings'])}"
         print(
-            f"{result['name']} ({result['precision']}; {', '.join(result['encodings'])}): {result['class']}, {result['calls']} calls, "
-            f"{result['max_error']:.1e} of the largest logit to plain onnxruntime: "
-            f"{'agrees' if result['agrees'] else 'DIFFERS'}"
+            f"{result['name']} ({kind}): {result['class']}, {result['calls']} calls, {result['max_error']:.1e} of the "
+            f"largest logit to plain onnxruntime: {'agrees' if result['agrees'] else 'DIFFERS'}"
         )
     if not all(result["agrees"] for result in results):
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""benchmarks/optimum_load.py: what is committed was measured with the versions that it pins, with and without a library."""
+"""benchmarks/optimum_load.py: what is committed was measured with the versions that it pins."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 from seqeval.metrics import f1_score
 from sklearn.metrics import ndcg_score
 
+from card import examples, says_what_is_stored
 from toy import BAD, FILLER, GOOD, save_tiny_model, save_xlmr_tokenizer, sdp, write_project
 
 EXTRA = """
@@ -90,6 +91,13 @@ def test_tagging(kind: str, tmp_path: Path) -> None:
     # A benchmark takes seconds, and one is enough.
     done = sdp("run" if kind == "bert" else "export", "toy.toml", *options, cwd=tmp_path, check=True)
     run = tmp_path / "runs" / "toy"
+    if kind == "bert":
+        says_what_is_stored(run / "8-ship", examples(run / "8-ship")[0])
+        card = (run / "8-ship" / "README.md").read_text()
+        assert "pipeline_tag: token-classification" in card
+        assert "\nlanguage:\n- en\n- de\n" in card
+        exported_part = read(run / "4-export/metrics.json")["parts"]["de"]
+        assert f"| de | {exported_part['rows']} | {exported_part['models']['dense']['value']:.3f} |" in card
     assert "entity-f1 on dev" in done.stdout
     assert "average, zero-shot" in done.stdout
     assert "words that no model saw (data.max_length): 11" in done.stdout
