@@ -74,11 +74,12 @@ def test_what_only_shows_or_checks_does_not(code: Code, neutral: str) -> None:
     assert code_hash("sdp.stage") == before
 
 
-def test_a_template_counts_with_the_module_that_names_it(code: Code, tmp_path: Path) -> None:
-    (tmp_path / "page.html").write_text("one")
-    code(stage="import sdp.page", page="get('page.html')", other="get('else.html')")
+@pytest.mark.parametrize("name", ["page.html", "page.md"])
+def test_a_template_counts_with_the_module_that_names_it(code: Code, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("one")
+    code(stage="import sdp.page", page=f"get('{name}')", other="get('else.html')")
     before = code_hash("sdp.stage"), code_hash("sdp.other")
-    (tmp_path / "page.html").write_text("two")
+    (tmp_path / name).write_text("two")
     code()
     assert code_hash("sdp.stage") != before[0]
     assert code_hash("sdp.other") == before[1]

@@ -7,8 +7,10 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
-import yaml
+from huggingface_hub import metadata_load
 from typer.testing import CliRunner
 
 from card import examples, says_what_is_stored
@@ -64,8 +66,8 @@ def test_the_cards_examples_run_in_a_copy_of_the_folder(shipped: Path, tmp_path:
 
 
 def test_the_card_shows_what_the_files_hold(shipped: Path) -> None:
-    front, _, body = (shipped / "README.md").read_text().removeprefix("---\n").partition("\n---\n")
-    told = yaml.safe_load(front)
+    told = metadata_load(shipped / "README.md")
+    body = (shipped / "README.md").read_text().partition("\n---\n")[2]
     metrics = json.loads((shipped.parent / "4-export" / "metrics.json").read_text())
     (result,) = told["model-index"][0]["results"]
     assert result["metrics"] == [{"type": "accuracy", "value": metrics["models"]["exported"]["value"]}]
@@ -175,6 +177,22 @@ def test_a_file_is_copied_where_it_cannot_be_linked(tmp_path: Path, monkeypatch:
     place(source, tmp_path / "copy.onnx")
     assert (tmp_path / "copy.onnx").read_text() == "weights"
     assert not (tmp_path / "copy.onnx").samefile(source)
+
+
+def test_weights_beside_the_model_are_copied_because_onnx_refuses_linked_ones(tmp_path: Path) -> None:
+    weights = onnx.numpy_helper.from_array(np.arange(1000, dtype=np.float32), "weights")
+    graph = onnx.helper.make_graph([], "graph", [], [], [weights])
+    model = onnx.helper.make_model(graph)
+    (tmp_path / "4-export").mkdir()
+    (tmp_path / "8-ship").mkdir()
+    file = tmp_path / "4-export" / "model.onnx"
+    onnx.save(model, file, save_as_external_data=True, location="model.onnx.data", size_threshold=0)
+    for name in ("model.onnx", "model.onnx.data"):
+        place(file.with_name(name), tmp_path / "8-ship" / name)
+    for folder in ("4-export", "8-ship"):
+        (found,) = onnx.load(tmp_path / folder / "model.onnx").graph.initializer
+        assert onnx.numpy_helper.to_array(found)[-1] == 999
+    assert (tmp_path / "8-ship" / "model.onnx").samefile(file)
 
 
 def test_verify_prints_a_line_a_file_and_ends_with_what_it_found(

@@ -25,7 +25,7 @@ from sdp_onnx.golden import Golden, load_tokenizer, write_golden
 from sdp_onnx.manifest import MANIFEST, seal_manifest, write_manifest
 from sdp_onnx.operator_library import LIBRARY_NAME
 from sdp_onnx.session import create_session
-from sdp_onnx.verify_folder import MODEL_FILE, verify_folder
+from sdp_onnx.verify_folder import MODEL_FILE, shipped_files, verify_folder
 
 FORMAT = 1
 
@@ -47,15 +47,14 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     card = model_card(recipe, results, licenses, operator_library=library, tolerance=golden.tolerance)
     (target / "README.md").write_text(card, encoding="utf-8")
     content = _manifest(recipe, exported, results, licenses, library)
-    manifest = write_manifest(target, content, omit=(STAGE_FILE,))
+    write_manifest(target, content, omit=(STAGE_FILE,))
     seal_manifest(target)
     report = verify_folder(target)
     if not report.ok:
         wrong = "; ".join(f"{check.name} {check.detail}" for check in report.checks if check.outcome != "ok")
         raise StageError(f"the folder does not verify: {wrong}", where=str(target))
-    files = read_json(manifest)
-    sizes = [entry["bytes"] for entry in (files or {})["files"].values()]
-    return {"files": len(report.checks), "bytes": sum(sizes)}
+    names = shipped_files(target)
+    return {"files": len(names), "bytes": sum((target / name).stat().st_size for name in names)}
 
 
 def _clear(target: Path) -> None:
