@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 GOOD = ["good", "fine", "great", "lovely", "superb"]
@@ -122,10 +123,13 @@ def write_project(folder: Path, model: Path, extra: str = "") -> Path:
     return recipe
 
 
-def sdp(*arguments: str | Path, cwd: Path, check: bool = False) -> subprocess.CompletedProcess[str]:
-    """Run the real command line in a process of its own."""
+def sdp(
+    *arguments: str | Path, cwd: Path, check: bool = False, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the real command line in a process of its own, with some variables more in its environment."""
     command = [sys.executable, "-c", "from sdp.cli import main; main()", *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, env=ONE_THREAD, capture_output=True, text=True, timeout=300, check=False)
+    variables = {**ONE_THREAD, **(env or {})}
+    done = subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=300, check=False)
     if check and done.returncode != 0:
         raise AssertionError(f"sdp {' '.join(map(str, arguments))} -> {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done

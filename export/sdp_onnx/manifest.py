@@ -1,16 +1,22 @@
-"""A manifest lists the files of a folder with their hashes, so that a shipped model can be checked."""
+"""A manifest lists the files of a folder with their hashes, so that a shipped model can be checked.
+
+manifest.json does that; manifest.sha256 beside it holds the hash of manifest.json, in the form of `sha256sum`.
+Both guard against damage. Somebody who changes a file on purpose can change them too.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from sdp_onnx.errors import ModelFileError
 
 MANIFEST = "manifest.json"
+SEAL = "manifest.sha256"
 
 
 def file_sha256(path: Path) -> str:
@@ -19,17 +25,22 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_manifest(folder: Path, content: dict[str, Any]) -> Path:
+def write_manifest(folder: Path, content: dict[str, Any], *, omit: Collection[str] = ()) -> Path:
     """Write `content` and, under `files`, hash and size of every other file below `folder`, to manifest.json.
 
     Paths are relative to the folder, with forward slashes. The file is replaced in one step. Returns its path.
+
+    Args:
+        folder: the folder.
+        content: what else the manifest says.
+        omit: names of files that are no part of what is listed.
     """
     target = folder / MANIFEST
     partial = folder / f"{MANIFEST}.partial"
     files = {
         path.relative_to(folder).as_posix(): {"sha256": file_sha256(path), "bytes": path.stat().st_size}
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path not in (target, partial)
+        if path.is_file() and path not in (target, partial) and path.name not in (SEAL, *omit)
     }
     try:
         partial.write_text(json.dumps(content | {"files": files}, indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -37,6 +48,13 @@ def write_manifest(folder: Path, content: dict[str, Any]) -> Path:
     finally:
         partial.unlink(missing_ok=True)
     return target
+
+
+def seal_manifest(folder: Path) -> Path:
+    """Write the hash of a finished manifest.json to manifest.sha256; returns its path."""
+    seal = folder / SEAL
+    seal.write_text(f"{file_sha256(folder / MANIFEST)}  {MANIFEST}\n", encoding="ascii")
+    return seal
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -50,13 +50,17 @@ def library_identity() -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else "none"
 
 
-def register(options: ort.SessionOptions) -> None:
+def register(options: ort.SessionOptions, library: Path | None = None) -> None:
     """Make the operators known to sessions created with `options`.
+
+    Args:
+        options: of the sessions.
+        library: the library's file; this installation's when None.
 
     Raises:
         OperatorLibraryError: there is no library, or this onnxruntime cannot load it.
     """
-    path = library_path()
+    path = library or library_path()
     try:
         options.register_custom_ops_library(os.fspath(path))
     except Exception as error:  # onnxruntime's exceptions share no base class of their own

@@ -33,6 +33,7 @@ def create_session(
     threads: int | None = None,
     profile: Path | None = None,
     idle_between_runs: bool = False,
+    library: Path | Literal["installed", "none"] = "installed",
 ) -> ort.InferenceSession:
     """Load a model file, which may use the operators of this package's library.
 
@@ -42,6 +43,7 @@ def create_session(
             file. The session's `end_profiling` completes it.
         idle_between_runs: let the threads sleep as soon as a run ends. By default they go on spinning for the next run,
             and take the cores from other sessions meanwhile.
+        library: the operator library to load: the installed one if there is one, none, or that file.
 
     Raises:
         ModelFileError: the file is missing, damaged, invalid, or refers to data outside its folder.
@@ -61,7 +63,9 @@ def create_session(
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = os.fspath(profile)
-    if has_library():
+    if isinstance(library, Path):
+        register(options, library)
+    elif library == "installed" and has_library():
         register(options)
     if provider == "cuda":
         return _create_cuda_session(path, options)

@@ -74,11 +74,12 @@ def test_what_only_shows_or_checks_does_not(code: Code, neutral: str) -> None:
     assert code_hash("sdp.stage") == before
 
 
-def test_a_template_counts_with_the_module_that_names_it(code: Code, tmp_path: Path) -> None:
-    (tmp_path / "page.html").write_text("one")
-    code(stage="import sdp.page", page="get('page.html')", other="get('else.html')")
+@pytest.mark.parametrize("name", ["page.html", "page.md"])
+def test_a_template_counts_with_the_module_that_names_it(code: Code, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("one")
+    code(stage="import sdp.page", page=f"get('{name}')", other="get('else.html')")
     before = code_hash("sdp.stage"), code_hash("sdp.other")
-    (tmp_path / "page.html").write_text("two")
+    (tmp_path / name).write_text("two")
     code()
     assert code_hash("sdp.stage") != before[0]
     assert code_hash("sdp.other") == before[1]
@@ -93,7 +94,8 @@ def test_a_module_whose_name_begins_like_a_neutral_one_counts(code: Code) -> Non
 
 def test_the_real_stages_differ_and_are_stable() -> None:
     modules = [
-        f"sdp.stages.{stage}" for stage in ("finetune", "prune", "evaluate", "export", "bench", "gate", "report")
+        f"sdp.stages.{stage}"
+        for stage in ("finetune", "prune", "evaluate", "export", "bench", "gate", "report", "ship")
     ]
     hashes = [code_hash(module) for module in modules]
     assert len(set(hashes)) == len(modules)

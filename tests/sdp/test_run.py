@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from sdp_onnx.model_file import stored_tensors
 from sdp_onnx.operator_library import LIBRARY_NAME, has_library
 from toy import sdp
 
-STAGES = ["1-finetune", "2-prune", "3-evaluate", "4-export", "5-bench", "6-gate", "7-report"]
+STAGES = ["1-finetune", "2-prune", "3-evaluate", "4-export", "5-bench", "6-gate", "7-report", "8-ship"]
 
 
 @pytest.fixture(scope="module")
@@ -126,12 +127,18 @@ def test_manifest_and_metadata_tell_where_the_file_comes_from(run: Path) -> None
     manifest = read(run / "4-export" / "manifest.json")
     assert manifest["recipe"]["prune"]["sparsity"] == 0.8
     assert set(manifest["files"]) >= {"model.onnx", "tokenizer.json", "config.json"}
+    for name, entry in manifest["files"].items():
+        assert hashlib.sha256((run / "4-export" / name).read_bytes()).hexdigest() == entry["sha256"]
     assert manifest["inputs"]["data"]
     assert manifest["versions"]["torch"] == torch.__version__
     metadata = {entry.key: entry.value for entry in onnx.load(run / "4-export" / "model.onnx").metadata_props}
     layers = json.loads(metadata["sdp.layers"])
     assert len(layers) == 12
     assert json.loads(metadata["sdp.recipe"])["name"] == "toy"
+    # It may be passed on: where files lie on this machine is nobody's business.
+    for text in (metadata["sdp.recipe"], json.dumps(manifest)):
+        assert "train.tsv" in text
+        assert str(run.parents[1]) not in text
 
 
 def test_again_everything_is_up_to_date_and_torch_is_not_loaded(project: Path) -> None:

@@ -13,7 +13,7 @@ from sdp.recipe import load_recipe
 from sdp.run_folder import RunFolder
 from toy import sdp, toy_rows, write_tsv
 
-STAGES = ["finetune", "prune", "evaluate", "export", "bench", "gate", "report"]
+STAGES = ["finetune", "prune", "evaluate", "export", "bench", "gate", "report", "ship"]
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +40,7 @@ def would_run(project: Path, *arguments: str) -> dict[str, str]:
         ('export.encoding="dense"', "export", 'export.encoding changed: "auto" -> "dense"'),
         ("bench.seconds=0.3", "bench", "bench.seconds changed: 0.2 -> 0.3"),
         ("gate.max_size_ratio=0.9", "gate", "gate.max_size_ratio changed: 1.0 -> 0.9"),
+        ('ship.license="mit"', "ship", 'ship.license changed: null -> "mit"'),
         ("seed=1", "finetune", "seed changed: 0 -> 1"),
     ],
 )

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 from seqeval.metrics import f1_score
 from sklearn.metrics import ndcg_score
 
+from card import examples, says_what_is_stored
 from toy import BAD, FILLER, GOOD, save_tiny_model, save_xlmr_tokenizer, sdp, write_project
 
 EXTRA = """
@@ -64,6 +65,16 @@ def flips_of_words(run: Path, rows: list[dict[str, list[str]]]) -> int:
     return len(flips)
 
 
+def check_card(run: Path) -> None:
+    """A tagger's model card, by language, whose example is run."""
+    says_what_is_stored(run / "8-ship", examples(run / "8-ship")[0])
+    card = (run / "8-ship" / "README.md").read_text()
+    assert "pipeline_tag: token-classification" in card
+    assert "\nlanguage:\n- en\n- de\n" in card
+    german = read(run / "4-export/metrics.json")["parts"]["de"]
+    assert f"| de | {german['rows']} | {german['models']['dense']['value']:.3f} |" in card
+
+
 @pytest.mark.parametrize("kind", ["bert", "xlmr"])
 def test_tagging(kind: str, tmp_path: Path) -> None:
     for name, count, seed in (("train", 160, 1), ("dev.en", 20, 2), ("dev.de", 20, 3)):
@@ -90,6 +101,8 @@ def test_tagging(kind: str, tmp_path: Path) -> None:
     # A benchmark takes seconds, and one is enough.
     done = sdp("run" if kind == "bert" else "export", "toy.toml", *options, cwd=tmp_path, check=True)
     run = tmp_path / "runs" / "toy"
+    if kind == "bert":
+        check_card(run)
     assert "entity-f1 on dev" in done.stdout
     assert "average, zero-shot" in done.stdout
     assert "words that no model saw (data.max_length): 11" in done.stdout

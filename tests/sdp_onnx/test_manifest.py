@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sdp_onnx.errors import ModelFileError
-from sdp_onnx.manifest import file_sha256, read_manifest, write_manifest
+from sdp_onnx.manifest import file_sha256, read_manifest, seal_manifest, write_manifest
 
 
 def test_a_manifest_lists_every_other_file(tmp_path: Path) -> None:
@@ -24,6 +24,14 @@ def test_a_manifest_lists_every_other_file(tmp_path: Path) -> None:
             },
         }
     assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json", "model.onnx", "tokenizer"]
+
+
+def test_what_is_left_out_and_the_seal_are_not_listed(tmp_path: Path) -> None:
+    for name in ("model.onnx", "stage.json", "manifest.sha256"):
+        (tmp_path / name).write_text("x")
+    manifest = write_manifest(tmp_path, {}, omit=("stage.json",))
+    assert read_manifest(tmp_path)["files"].keys() == {"model.onnx"}
+    assert seal_manifest(tmp_path).read_text() == f"{file_sha256(manifest)}  manifest.json\n"
 
 
 def test_content_that_is_no_json_leaves_the_old_manifest(tmp_path: Path) -> None:

@@ -122,15 +122,31 @@ def run_command(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run the whole pipeline: fine-tune, prune, evaluate, export, bench, gate, report.
+    """Run the whole pipeline: fine-tune, prune, evaluate, export, bench, gate, report, and ship if the gate passes.
 
     Stages that are up to date are skipped; an interrupted stage resumes. Exit code: 0 the gate passes, 1 it or a stage
     fails, 2 wrong usage or recipe, 3 inconclusive.
     """
     with told():
         selected = select(target, overrides, run_dir, runs)
-        bring_up_to_date(selected, "report", as_json=as_json, quiet=quiet)
+        bring_up_to_date(selected, "ship", as_json=as_json, quiet=quiet)
         exit_with_verdict(selected)
+
+
+@app.command("ship")
+def ship_command(
+    target: Target = None,
+    overrides: Overrides = None,
+    run_dir: RunDir = None,
+    runs: Runs = RUNS,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make the folder that goes out, 8-ship, after bringing everything before it up to date, if the gate passes.
+
+    Exit code: 0 it is made, 1 the gate or a stage fails, 2 wrong usage or recipe, 3 inconclusive.
+    """
+    run_command(target, overrides, run_dir, runs, as_json, quiet)
 
 
 def _stage_command(stage: str, help_text: str) -> None:
@@ -334,6 +350,48 @@ def print_tags(said: list[tuple[str, Any]], *, as_json: bool) -> None:
         return
     for word, answer in said:
         typer.echo(f"{word}\t{answer.label}\t{answer.probability:.4f}" if answer else f"{word}\t-\t-")
+
+
+@app.command("verify")
+def verify_command(
+    folder: Annotated[Path, typer.Argument(help="A shipped folder (8-ship, or a copy of it), or a run folder.")],
+    as_json: Json = False,
+) -> None:
+    """Check a shipped folder: every file against the manifest, then the golden inputs in onnxruntime. Needs no torch.
+
+    Exit code: 0 it is as it was shipped, 1 it is not, 2 wrong usage.
+    """
+    with told():
+        from sdp.push import shipped_folder
+        from sdp.shipped_text import report_lines
+        from sdp_onnx.verify_folder import verify_folder
+
+        report = verify_folder(shipped_folder(folder))
+        typer.echo(json.dumps(report.to_json(), indent=2) if as_json else "\n".join(report_lines(report)))
+        if not report.ok:
+            raise typer.Exit(1)
+
+
+@app.command("push")
+def push_command(
+    folder: Annotated[Path, typer.Argument(help="A shipped folder, or a run folder.")],
+    repository: Annotated[str, typer.Argument(metavar="REPO_ID", help="The hub's repository: OWNER/NAME.")],
+    revision: Annotated[str, typer.Option(help="The branch that gets the commit.")] = "main",
+    public: Annotated[bool, typer.Option("--public", help="If the repository is made now, make it public.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Upload. Without it, the command tells what it would do.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Verify a shipped folder, and upload it to the Hugging Face Hub in one commit.
+
+    The token is that of `hf auth login`, or HF_TOKEN. Exit code: 0 done, 1 the folder does not verify or the hub
+    refuses, 2 wrong usage.
+    """
+    with told():
+        from sdp.push import push, shipped_folder
+        from sdp.shipped_text import push_lines
+
+        made = push(shipped_folder(folder), repository, revision=revision, private=not public, dry_run=not yes)
+        typer.echo(json.dumps(made.to_json(), indent=2) if as_json else "\n".join(push_lines(made)))
 
 
 @app.command("inspect")

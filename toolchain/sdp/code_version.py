@@ -18,6 +18,8 @@ PACKAGES = ("sdp", "sdp_onnx")
 # Modules that show, store or check, and cannot change a number. Settings enter a fingerprint by value.
 NEUTRAL = ("sdp.console", "sdp.errors", "sdp.run_folder", "sdp.recipe", "sdp_onnx.errors")
 
+TEMPLATES = (".html", ".md")
+
 
 def code_hash(module: str) -> str:
     """SHA-256 over the source of a module and of all modules of sdp and sdp_onnx that it imports, directly or not."""
@@ -71,7 +73,7 @@ def _source(module: str) -> bytes:
 def _templates(module: str) -> bytes:
     """Files beside a module that it names: a template is as much code as what fills it."""
     path = _file(module)
-    beside = sorted(path.parent.glob("*.html")) if path is not None else []
+    beside = sorted(file for file in path.parent.iterdir() if file.suffix in TEMPLATES) if path is not None else []
     return b"".join(file.read_bytes() for file in beside if file.name.encode() in _source(module))
 
 

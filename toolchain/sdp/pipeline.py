@@ -24,7 +24,7 @@ from sdp.data.identity import data_identity
 from sdp.models.source import locate_model
 from sdp.prune_start import start_identity
 from sdp.recipe.sections import Recipe
-from sdp.run_folder import STAGE_FILE, RunFolder
+from sdp.run_folder import STAGE_FILE, RunFolder, read_json
 from sdp_onnx.operator_library import library_identity
 
 MODEL_FILES = ("*.safetensors", "config.json", "tokenizer*")
@@ -50,6 +50,7 @@ class Stage:
         libraries: distributions whose version changes its result.
         operators: whether the operator library, or that there is none, changes its result.
         publish: files that are also put at the top of the run folder, where a person looks first.
+        after_pass: whether it is made only while the gate says "pass", and taken away when it no longer does.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Stage:
     libraries: tuple[str, ...] = ()
     operators: bool = False
     publish: tuple[str, ...] = ()
+    after_pass: bool = False
 
 
 STAGES = (
@@ -137,6 +139,22 @@ STAGES = (
         libraries=("matplotlib",),
         publish=("report.html",),
     ),
+    Stage(
+        name="ship",
+        folder="8-ship",
+        module="sdp.stages.ship",
+        sections=("model", "task", "data", "ship"),
+        model=True,
+        reads={
+            "prune": ("metrics.json",),
+            "evaluate": ("metrics.json",),
+            "export": ("*",),
+            "bench": ("latency.json",),
+            "gate": ("verdict.json",),
+        },
+        libraries=(*ONNX_LIBRARIES, "tokenizers", "huggingface_hub"),
+        after_pass=True,
+    ),
 )
 
 
@@ -191,6 +209,8 @@ def stage_status(stage: Stage, recipe: Recipe, run: RunFolder, identities: Mappi
     }
     record = run.record(stage.folder)
     if record is None:
+        if stage.after_pass and (said := gate_verdict(run)) not in (None, "pass"):
+            return Status(stage, False, f"only when the gate passes; it says {said}", ingredients)
         reason = "interrupted before, will resume" if run.partial(stage.folder).exists() else "not done yet"
         return Status(stage, False, reason, ingredients)
     change = first_difference(record.get("ingredients", {}), ingredients)
@@ -257,11 +277,14 @@ def run_pipeline(recipe: Recipe, run: RunFolder, until: str, reporter: Reporter)
         reporter: shows what happens.
 
     Returns:
-        stage name -> its record (stage.json), for every stage up to `until`.
+        stage name -> its record (stage.json), for every stage up to `until`; without those that only a passed gate
+        allows, where it did not pass.
     """
     identities = input_identities(recipe, download=True)
     records: dict[str, dict[str, Any]] = {}
     for stage in STAGES:
+        if stage.after_pass and gate_verdict(run) != "pass":
+            break
         status = stage_status(stage, recipe, run, identities)
         if status.up_to_date:
             reporter.line(f"{stage.name:9} up to date")
@@ -274,6 +297,8 @@ def run_pipeline(recipe: Recipe, run: RunFolder, until: str, reporter: Reporter)
         if record is None:
             raise RuntimeError(f"stage {stage.name} left no record in {run.stage(stage.folder)}")
         records[stage.name] = record
+        if stage.name == "gate":
+            withhold(run, reporter, wanted=find_stage(until).after_pass)
         if stage.name == until:
             break
     return records
@@ -282,6 +307,36 @@ def run_pipeline(recipe: Recipe, run: RunFolder, until: str, reporter: Reporter)
 def run_single(name: str, recipe: Recipe, run: RunFolder, reporter: Reporter) -> None:
     """Run one stage that reads neither model nor data on what the run folder holds, up to date or not."""
     _run_stage(stage_status(find_stage(name), recipe, run, {}), recipe, run, reporter)
+    if name == "gate":
+        withhold(run, reporter, wanted=False)
+
+
+def gate_verdict(run: RunFolder) -> str | None:
+    """What the gate said last: pass, fail or inconclusive; None where it said nothing yet."""
+    content = read_json(run.stage(find_stage("gate").folder) / "verdict.json")
+    return str(content["verdict"]) if content is not None else None
+
+
+def withhold(run: RunFolder, reporter: Reporter, *, wanted: bool) -> None:
+    """Unless the gate passed, take away what an earlier pass allowed, so that nobody takes it for this run's result.
+
+    Args:
+        run: the run folder.
+        reporter: told why.
+        wanted: whether the result would have been made now; otherwise only a removal is worth a line.
+    """
+    said = gate_verdict(run)
+    if said == "pass":
+        return
+    for stage in STAGES:
+        if not stage.after_pass:
+            continue
+        older = run.stage(stage.folder).exists()
+        for folder in (run.stage(stage.folder), run.partial(stage.folder)):
+            shutil.rmtree(folder, ignore_errors=True)
+        if wanted or older:
+            removed = f"; the older {stage.folder} is removed" if older else ""
+            reporter.line(f"{stage.name:9} not made: the gate says {said}{removed}")
 
 
 def _run_stage(status: Status, recipe: Recipe, run: RunFolder, reporter: Reporter) -> None:

@@ -39,13 +39,18 @@ def summary_table(run: RunFolder, name: str) -> Table | None:
         return None
     table = Table(title=f"{name}: what pruning cost and gained", title_justify="left")
     table.add_column()
-    columns = [_model_column(results, *model) for model in MODELS]
     for model, _ in MODELS:
         table.add_column(model, justify="right")
-    rows = dict.fromkeys(row for column in columns for row in column)
-    for row in rows:
-        table.add_row(row, *(column.get(row, "") for column in columns))
+    for row in summary_rows(results):
+        table.add_row(*row)
     return table
+
+
+def summary_rows(results: dict[str, Any]) -> list[list[str]]:
+    """What matters, in words, and its value for each of MODELS; empty where a model has none."""
+    columns = [_model_column(results, *model) for model in MODELS]
+    rows = dict.fromkeys(row for column in columns for row in column)
+    return [[row, *(column.get(row, "") for column in columns)] for row in rows]
 
 
 def _model_column(results: dict[str, Any], model: str, role: str | None) -> dict[str, str]:
@@ -131,7 +136,19 @@ def summary_lines(run: RunFolder) -> list[str]:
     report = run.path / "report.html"
     if report.is_file():
         lines.append(f"report: {report}")
+    if line := _shipped_line(run):
+        lines.append(line)
     return lines
+
+
+def _shipped_line(run: RunFolder) -> str:
+    """Where the shipped folder is, and whether it is of this export; empty where there is none."""
+    shipped, export = run.record("8-ship"), run.record("4-export")
+    if shipped is None or export is None:
+        return ""
+    hashes = {name: output["sha256"] for name, output in export["outputs"].items()}
+    same = shipped["ingredients"]["inputs"]["export"] == hashes
+    return f"shipped: {run.stage('8-ship')}{'' if same else ' (of an earlier export; renew it with sdp ship)'}"
 
 
 def _peak_memory(bench: dict[str, Any], role: str) -> str:

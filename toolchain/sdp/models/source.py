@@ -12,8 +12,8 @@ from sdp.errors import ModelError, NotDownloadedError
 from sdp.recipe.sections import ModelSection
 
 PACKAGE_PREFIX = "package:"
-# Weights as safetensors only: pickled weights are not even downloaded.
-HUB_PATTERNS = ["*.json", "*.safetensors", "*.model", "*.txt"]
+# Weights as safetensors only: pickled weights are not even downloaded. The README tells the licence.
+HUB_PATTERNS = ["*.json", "*.safetensors", "*.model", "*.txt", "README.md"]
 CODE_PATTERN = "*.py"
 READ_SUFFIXES = (".json", ".safetensors", ".txt", ".model", ".py")
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")

@@ -268,6 +268,18 @@ class GateSection(Section):
     """Smallest speed-up against the dense ONNX file, in every cell of the benchmark grid."""
 
 
+class ShipSection(Section):
+    """What the shipped folder says of itself. Changing it trains nothing anew."""
+
+    license: str | None = Field(default=None, min_length=1)
+    """Licence of the shipped model, as model cards name it (apache-2.0, mit, cc-by-nc-4.0, other); without it that of
+    the pretrained model, where its README.md tells one."""
+    data_license: str | None = Field(default=None, min_length=1)
+    """Licence of the data; without it that in the README.md of a local data set folder."""
+    intended_use: str | None = Field(default=None, min_length=1)
+    """What the model is for and what it is not for, in your words, for the model card."""
+
+
 class RuntimeSection(Section):
     """Where and how the work is done. Nothing here makes a finished stage out of date."""
 
@@ -294,6 +306,7 @@ class Recipe(Section):
     export: ExportSection = ExportSection()
     bench: BenchSection = BenchSection()
     gate: GateSection = GateSection()
+    ship: ShipSection = ShipSection()
     runtime: RuntimeSection = RuntimeSection()
 
     @model_validator(mode="after")

@@ -30,6 +30,7 @@ from sdp.evaluation.onnx_predict import model_inputs, predict_logits
 from sdp.models.load import load_finetuned, load_tokenizer
 from sdp.pruning.layers import prunable_weights
 from sdp.recipe.sections import Recipe
+from sdp.recipe.shareable import shareable
 from sdp.run_folder import STAGE_FILE, RunFolder, read_json, write_json
 from sdp.stages.comparison import compare_models
 from sdp.stages.training_inputs import tokenize_split
@@ -81,7 +82,7 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     }
     write_json(target / "metrics.json", record)
     file_bytes = sum(file.stat().st_size for file in target.glob(f"{MODEL_FILE}*"))
-    write_manifest(target, _manifest(recipe, run, records, layers, record))
+    write_manifest(target, _manifest(recipe, run, records, layers, record), omit=(STAGE_FILE,))
     return {
         metric: record["models"]["exported"]["value"],
         "bytes": file_bytes,
@@ -108,7 +109,7 @@ def _write_onnx(
         )
         metadata = {
             "sdp.version": sdp.__version__,
-            "sdp.recipe": json.dumps(recipe.model_dump(mode="json"), sort_keys=True),
+            "sdp.recipe": json.dumps(shareable(recipe), sort_keys=True),
             "sdp.layers": json.dumps((read_json(run.stage("2-prune") / "metrics.json") or {}).get("layers", {})),
         }
         return encode_model(
@@ -183,7 +184,7 @@ def _manifest(
     finetune = read_json(run.stage("1-finetune") / STAGE_FILE) or {}
     return {
         "sdp": sdp.__version__,
-        "recipe": recipe.model_dump(mode="json"),
+        "recipe": shareable(recipe),
         "inputs": finetune["ingredients"]["inputs"],
         "versions": library_versions(("torch", "transformers", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript")),
         "max_length": recipe.data.max_length,

@@ -1,0 +1,74 @@
+"""Load one shipped folder with optimum, in an environment that has neither sdp nor its versions; called by
+optimum_load.py. Prints one line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import optimum.onnxruntime
+import torch
+import transformers
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def main(folder: Path) -> None:
+    """Run the golden inputs of a folder, tokenize its texts, and run the example of its README.md."""
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    golden = json.loads((folder / "golden.json").read_text(encoding="utf-8"))
+    (example,) = _optimum_examples(folder)
+    options = onnxruntime.SessionOptions()
+    if manifest["operator_library"]:
+        options.register_custom_ops_library(str(folder / manifest["operator_library"]))
+    kind = re.findall(r"ORTModelFor\w+", example)[0]
+    model = getattr(optimum.onnxruntime, kind).from_pretrained(folder, session_options=options)
+    logits = []
+    for case in golden["cases"]:
+        inputs = {name: torch.tensor(value) for name, value in case["inputs"].items()}
+        logits.append(model(**inputs).logits.tolist())
+    done = subprocess.run([sys.executable, "-c", example], cwd=folder, capture_output=True, text=True, check=False)
+    names = ("optimum", "optimum-onnx", "onnxruntime", "transformers", "tokenizers", "torch")
+    result = {
+        "class": kind,
+        "logits": logits,
+        "same_tokens": _same_tokens(folder, golden),
+        "readme_example": "runs" if done.returncode == 0 else done.stderr.strip().splitlines()[-1],
+        "versions": {name: version(name) for name in names},
+    }
+    print(json.dumps(result))
+
+
+def _optimum_examples(folder: Path) -> list[str]:
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    return [block for block in blocks if "optimum" in block]
+
+
+def _same_tokens(folder: Path, golden: dict[str, Any]) -> int:
+    """How many texts this environment's transformers tokenizes as the folder says."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    limits = {"truncation": True, "max_length": golden["max_length"]}
+    same = 0
+    for case in golden["cases"]:
+        text = case["text"]
+        if not text:
+            continue
+        if golden["words"]:
+            found = tokenizer(text, is_split_into_words=True, **limits)
+        else:
+            found = tokenizer(text[0], " ".join(text[1:]) or None, **limits)
+        same += [found["input_ids"]] == case["inputs"]["input_ids"]
+    return same
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

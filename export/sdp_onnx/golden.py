@@ -1,0 +1,148 @@
+"""Golden inputs: inputs and the logits that a file gave for them, stored beside it for another machine to compare with.
+
+golden.json holds no row of any data set: token ids drawn at random, and a few neutral sentences.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdp_onnx.errors import ModelFileError
+from sdp_onnx.verify import relative_error
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding, Tokenizer
+
+GOLDEN = "golden.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class GoldenCase:
+    """One call.
+
+    Attributes:
+        name: the case in words.
+        text: what the inputs are tokens of: the text columns, or the words of a sentence; empty for drawn token ids.
+        inputs: by name, each [B, L], int64.
+        logits: what the file said, [B, C], or [B, L, C] for tokens.
+    """
+
+    name: str
+    text: tuple[str, ...]
+    inputs: dict[str, NDArray[np.int64]]
+    logits: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Golden:
+    """What golden.json holds.
+
+    Attributes:
+        tolerance: largest difference allowed, as a share of the largest logit of the call.
+        max_length: tokens that a text is cut to.
+        words: whether a text is given as its words.
+        cases: the calls.
+    """
+
+    tolerance: float
+    max_length: int
+    words: bool
+    cases: tuple[GoldenCase, ...]
+
+
+def write_golden(folder: Path, golden: Golden) -> None:
+    """Write golden.json."""
+    cases = [
+        {
+            "name": case.name,
+            "text": list(case.text),
+            "inputs": {name: value.tolist() for name, value in case.inputs.items()},
+            "logits": case.logits.tolist(),
+        }
+        for case in golden.cases
+    ]
+    content = {
+        "format": FORMAT,
+        "tolerance": golden.tolerance,
+        "max_length": golden.max_length,
+        "words": golden.words,
+        "cases": cases,
+    }
+    (folder / GOLDEN).write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_golden(folder: Path) -> Golden:
+    """Read golden.json.
+
+    Raises:
+        ModelFileError: there is none, it is damaged, or another version wrote it.
+    """
+    path = folder / GOLDEN
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise ValueError(f"format {content['format']} of another version")
+        cases = tuple(
+            GoldenCase(
+                case["name"],
+                tuple(case["text"]),
+                {name: np.array(value, np.int64) for name, value in case["inputs"].items()},
+                np.array(case["logits"], np.float32),
+            )
+            for case in content["cases"]
+        )
+        return Golden(float(content["tolerance"]), int(content["max_length"]), bool(content["words"]), cases)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ModelFileError(f"the golden inputs cannot be read ({error})", where=str(path)) from error
+
+
+def load_tokenizer(folder: Path, max_length: int) -> Tokenizer:
+    """The tokenizer of a folder, cutting at `max_length` and padding nothing.
+
+    Raises:
+        ModelFileError: tokenizer.json is missing or damaged.
+    """
+    from tokenizers import Tokenizer
+
+    path = folder / "tokenizer.json"
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises bare Exception for a missing or damaged file
+        raise ModelFileError(f"the tokenizer cannot be read ({error})", where=str(path)) from error
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length)
+    return tokenizer
+
+
+def text_inputs(
+    tokenizer: Tokenizer, text: Sequence[str], names: Sequence[str], *, words: bool
+) -> dict[str, NDArray[np.int64]]:
+    """Tokenize one text, pair (columns after the second stand behind it) or list of words into inputs [1, L]."""
+    encoding: Encoding
+    if words:
+        encoding = tokenizer.encode(list(text), is_pretokenized=True)
+    else:
+        encoding = tokenizer.encode(text[0], " ".join(text[1:]) if len(text) > 1 else None)
+    known = {"input_ids": encoding.ids, "attention_mask": encoding.attention_mask, "token_type_ids": encoding.type_ids}
+    return {name: np.array([known[name]], np.int64) for name in names}
+
+
+def run_case(session: Any, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
+    """The first output of an onnxruntime session, the logits."""
+    return np.asarray(session.run(None, inputs)[0], np.float32)
+
+
+def case_error(case: GoldenCase, logits: NDArray[np.float32]) -> float:
+    """Largest difference to the stored logits, as a share of the largest of them; logits of padding are left out."""
+    expected, mask = case.logits, case.inputs.get("attention_mask")
+    if mask is not None and expected.ndim == 3 and expected.shape == logits.shape:
+        expected, logits = expected[mask == 1], logits[mask == 1]
+    return relative_error(expected, logits)

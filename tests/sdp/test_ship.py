@@ -1,0 +1,210 @@
+"""The shipped folder in the pipeline: what is in it, when it is made, and when it is taken away."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from huggingface_hub import metadata_load
+from typer.testing import CliRunner
+
+from card import examples, says_what_is_stored
+from sdp.cli import app
+from sdp.console import Reporter
+from sdp.errors import StageError
+from sdp.pipeline import gate_verdict, withhold
+from sdp.run_folder import RunFolder
+from sdp.shipping.files import place, take_exported
+from sdp_onnx.operator_library import LIBRARY_NAME, has_library
+from sdp_onnx.verify_folder import verify_folder
+from toy import sdp
+
+
+@pytest.fixture(scope="module")
+def shipped(finished: Path) -> Path:
+    return finished / "runs" / "toy" / "8-ship"
+
+
+@pytest.fixture
+def project(finished: Path, tmp_path: Path) -> Path:
+    shutil.copytree(finished, tmp_path / "project", symlinks=True)
+    return tmp_path / "project"
+
+
+def test_what_was_exported_is_there_once_on_the_disk(shipped: Path) -> None:
+    exported = shipped.with_name("4-export")
+    for name in ("model.onnx", "tokenizer.json", "config.json", *([LIBRARY_NAME] if has_library() else [])):
+        assert (shipped / name).samefile(exported / name)
+    assert not (shipped / "metrics.json").exists()
+
+
+def test_the_manifest_tells_measurements_verdict_and_licences(shipped: Path) -> None:
+    manifest = json.loads((shipped / "manifest.json").read_text())
+    run = shipped.parent
+    assert manifest["gate"] == json.loads((run / "6-gate" / "verdict.json").read_text())
+    assert manifest["metrics"] == json.loads((run / "4-export" / "metrics.json").read_text())
+    assert manifest["benchmark"]["cases"] == json.loads((run / "5-bench" / "latency.json").read_text())["cases"]
+    assert manifest["licenses"]["shipped"] == {"name": "unknown", "source": ""}
+    assert manifest["operator_library"] == (LIBRARY_NAME if has_library() else None)
+    # Only names of files go out.
+    for name in ("manifest.json", "README.md", "golden.json"):
+        assert str(run.parents[1]) not in (shipped / name).read_text()
+
+
+def test_the_cards_examples_run_in_a_copy_of_the_folder(shipped: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere"
+    shutil.copytree(shipped, folder)
+    found = examples(folder)
+    assert ["optimum" in example for example in found] == [False, False, True]
+    for example in found[:2]:
+        says_what_is_stored(folder, example)
+
+
+def test_the_card_shows_what_the_files_hold(shipped: Path) -> None:
+    told = metadata_load(shipped / "README.md")
+    body = (shipped / "README.md").read_text().partition("\n---\n")[2]
+    metrics = json.loads((shipped.parent / "4-export" / "metrics.json").read_text())
+    (result,) = told["model-index"][0]["results"]
+    assert result["metrics"] == [{"type": "accuracy", "value": metrics["models"]["exported"]["value"]}]
+    assert (told["pipeline_tag"], told["license"], "base_model" in told) == ("text-classification", "unknown", False)
+    cells = {
+        row[0]: row[1:] for row in ([c.strip() for c in line.split("|")[1:-1]] for line in body.splitlines()) if row
+    }
+    assert cells["encoder zeros"] == ["0.0%", "80.0%", "80.0%"]
+    assert cells["accuracy on dev"][2] == f"{metrics['models']['exported']['value']:.3f}"
+    assert cells["data"] == ["unknown", "nobody"]
+    assert "Its makers have not told." in body
+
+
+def test_words_and_licences_of_the_recipe_are_shipped_without_training_anew(project: Path) -> None:
+    settings = ('ship.license="Apache-2.0"', 'ship.data_license="cc-by-4.0"', 'ship.intended_use="Praise of films."')
+    given = [part for setting in settings for part in ("--set", setting)]
+    done = sdp("ship", "toy.toml", *given, cwd=project, check=True)
+    assert done.stderr.count("up to date") == 7
+    assert "licence unknown" not in done.stderr
+    assert "shipped: runs/toy/8-ship" in done.stdout
+    card = (project / "runs/toy/8-ship/README.md").read_text()
+    assert "\nlicense: apache-2.0\n" in card
+    assert "| data | cc-by-4.0 | the recipe |" in card
+    assert "Praise of films." in card
+    assert verify_folder(project / "runs/toy/8-ship").ok
+
+
+def test_what_the_gate_refuses_is_not_shipped(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    folder = project / "runs" / "toy" / "8-ship"
+    done = CliRunner().invoke(app, ["run", "toy.toml", "--set", "gate.max_size_ratio=0.01"])
+    assert done.exit_code == 1
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("ship ")]
+    assert line == "ship      not made: the gate says fail; the older 8-ship is removed"
+    assert not folder.exists()
+    assert (folder.with_name("4-export") / "model.onnx").stat().st_size > 0
+    assert "shipped" not in done.stdout
+    checked = json.loads(CliRunner().invoke(app, ["check", "--json"]).stdout)["stages"][-1]
+    assert checked == {"stage": "ship", "up_to_date": False, "reason": "only when the gate passes; it says fail"}
+    # Allowed again, it comes back: nothing but gate, report and ship runs.
+    again = CliRunner().invoke(app, ["run", "toy.toml"])
+    assert (again.exit_code, again.stderr.count("up to date")) == (0, 5)
+    assert verify_folder(folder).ok
+
+
+@pytest.mark.parametrize("verdict", ["fail", "inconclusive"])
+def test_a_gate_that_does_not_pass_takes_the_folder_away(
+    verdict: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunFolder(tmp_path)
+    run.stage("6-gate").mkdir()
+    for wanted, line in ((True, "removed"), (True, f"not made: the gate says {verdict}"), (False, "")):
+        if line == "removed":
+            run.stage("8-ship").mkdir()
+            (run.stage("8-ship") / "model.onnx").touch()
+            run.partial("8-ship").mkdir()
+        (run.stage("6-gate") / "verdict.json").write_text(json.dumps({"verdict": verdict}))
+        withhold(run, Reporter(), wanted=wanted)
+        said = capsys.readouterr().err
+        assert line in said
+        assert said.count("\n") == bool(line)
+        assert [entry.name for entry in tmp_path.iterdir()] == ["6-gate"]
+    (run.stage("6-gate") / "verdict.json").write_text('{"verdict": "pass"}')
+    run.stage("8-ship").mkdir()
+    withhold(run, Reporter(), wanted=False)
+    assert (gate_verdict(run), run.stage("8-ship").exists()) == ("pass", True)
+
+
+def test_a_gate_judged_anew_takes_the_folder_away_too(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    done = CliRunner().invoke(app, ["gate", "toy.toml", "--no-update", "--set", "gate.max_size_ratio=0.01"])
+    assert done.exit_code == 1
+    assert "the older 8-ship is removed" in done.stderr
+    assert not (project / "runs/toy/8-ship").exists()
+
+
+def test_a_folder_of_an_earlier_export_is_called_so(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    record = project / "runs/toy/4-export/stage.json"
+    content = json.loads(record.read_text())
+    content["outputs"]["model.onnx"]["sha256"] = "0" * 64
+    record.write_text(json.dumps(content))
+    from sdp.summary import summary_lines
+
+    assert summary_lines(RunFolder(Path("runs/toy")))[-1] == (
+        "shipped: runs/toy/8-ship (of an earlier export; renew it with sdp ship)"
+    )
+
+
+def test_an_export_that_was_changed_is_not_shipped(tmp_path: Path) -> None:
+    source, target = tmp_path / "4-export", tmp_path / "8-ship"
+    source.mkdir()
+    target.mkdir()
+    (source / "model.onnx").write_text("changed")
+    with pytest.raises(StageError, match="changed since it was exported"):
+        take_exported(source, target, {"model.onnx": {"bytes": 7, "sha256": "0" * 64}})
+
+
+def test_a_file_is_copied_where_it_cannot_be_linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "model.onnx"
+    source.write_text("weights")
+
+    def refuse(*_: object) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    place(source, tmp_path / "copy.onnx")
+    assert (tmp_path / "copy.onnx").read_text() == "weights"
+    assert not (tmp_path / "copy.onnx").samefile(source)
+
+
+def test_weights_beside_the_model_are_copied_because_onnx_refuses_linked_ones(tmp_path: Path) -> None:
+    weights = onnx.numpy_helper.from_array(np.arange(1000, dtype=np.float32), "weights")
+    graph = onnx.helper.make_graph([], "graph", [], [], [weights])
+    model = onnx.helper.make_model(graph)
+    (tmp_path / "4-export").mkdir()
+    (tmp_path / "8-ship").mkdir()
+    file = tmp_path / "4-export" / "model.onnx"
+    onnx.save(model, file, save_as_external_data=True, location="model.onnx.data", size_threshold=0)
+    for name in ("model.onnx", "model.onnx.data"):
+        place(file.with_name(name), tmp_path / "8-ship" / name)
+    for folder in ("4-export", "8-ship"):
+        (found,) = onnx.load(tmp_path / folder / "model.onnx").graph.initializer
+        assert onnx.numpy_helper.to_array(found)[-1] == 999
+    assert (tmp_path / "8-ship" / "model.onnx").samefile(file)
+
+
+def test_verify_prints_a_line_a_file_and_ends_with_what_it_found(
+    shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(shipped, tmp_path / "run" / "8-ship")
+    whole = CliRunner().invoke(app, ["verify", str(tmp_path / "run")])
+    assert (whole.exit_code, whole.stdout.splitlines()[-1].endswith("as it was shipped")) == (0, True)
+    assert [line.split()[1] for line in whole.stdout.splitlines()[:2]] == ["manifest.json", "README.md"]
+    (tmp_path / "run" / "8-ship" / "config.json").unlink()
+    broken = CliRunner().invoke(app, ["verify", str(tmp_path / "run" / "8-ship"), "--json"])
+    told = json.loads(broken.stdout)
+    assert (broken.exit_code, told["ok"]) == (1, False)
+    assert {"name": "config.json", "outcome": "failed", "detail": "is missing"} in told["checks"]
+    assert CliRunner().invoke(app, ["verify", str(tmp_path / "gone")]).exit_code == 2

@@ -1,0 +1,166 @@
+"""The shipped folder's README.md: a model card as the hub has it, written from what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+import sdp
+from sdp.data.source import resolve_source
+from sdp.gate import measured_on
+from sdp.models.source import PACKAGE_PREFIX
+from sdp.recipe.sections import Recipe
+from sdp.recipe.shareable import shareable
+from sdp.report.page import lost_sentence
+from sdp.shipping.golden import SENTENCES
+from sdp.shipping.licenses import UNKNOWN, Licenses
+from sdp.summary import summary_rows
+from sdp.tasks import ProblemType
+
+PIPELINE_TAGS: dict[ProblemType, str] = {
+    "classification": "text-classification",
+    "regression": "text-classification",
+    "tagging": "token-classification",
+    "ranking": "text-ranking",
+}
+# optimum's class for each kind of task.
+ORT_MODELS: dict[ProblemType, str] = {
+    "classification": "ORTModelForSequenceClassification",
+    "regression": "ORTModelForSequenceClassification",
+    "tagging": "ORTModelForTokenClassification",
+    "ranking": "ORTModelForSequenceClassification",
+}
+
+
+def model_card(
+    recipe: Recipe,
+    results: dict[str, Any],
+    licenses: Licenses,
+    *,
+    operator_library: str | None,
+    tolerance: float,
+) -> str:
+    """Write the card.
+
+    Args:
+        recipe: the recipe.
+        results: what the stages wrote, by stage, as `summary.run_results` gives it.
+        licenses: of the model and the data.
+        operator_library: the file name of the library that the model needs; None where it needs none.
+        tolerance: of the golden inputs.
+
+    Returns:
+        Markdown with YAML front matter.
+    """
+    environment = Environment(
+        loader=PackageLoader("sdp.shipping", "."),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    evaluate, export, bench = results["evaluate"], results["export"], results["bench"]
+    kind = recipe.task.problem_type
+    return environment.get_template("card.md").render(
+        front=front_matter(recipe, export, licenses),
+        recipe=recipe,
+        model_name=shareable(recipe)["model"]["name"],
+        version=sdp.__version__,
+        results=results,
+        lost=lost_sentence(evaluate, export),
+        where=measured_on(export),
+        rows=summary_rows(results),
+        parts=part_rows(export),
+        part=export["part"],
+        bench=bench,
+        machine=machine_words(bench["environment"]),
+        checks=[check["sentence"] for check in results["gate"]["checks"]],
+        licenses=licenses,
+        library=operator_library,
+        tolerance=tolerance,
+        ort_model=ORT_MODELS[kind],
+        example=example_text(kind, len(resolve_source(recipe).text)),
+    )
+
+
+def front_matter(recipe: Recipe, export: dict[str, Any], licenses: Licenses) -> str:
+    """The YAML at the top of the card, with the score of the exported file."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    source = resolve_source(recipe)
+    task, value = PIPELINE_TAGS[recipe.task.problem_type], export["models"]["exported"]["value"]
+    on_hub = source.dataset is not None and source.dataset == shareable(recipe)["data"]["dataset"]
+    known = recipe.task.known
+    dataset = source.dataset if known is not None or on_hub else None
+    languages = list(export["parts"]) if export["part"] == "language" else list(known.languages) if known else None
+    model = recipe.model.name
+    on_this_machine = model.startswith(PACKAGE_PREFIX) or model != shareable(recipe)["model"]["name"]
+    result = EvalResult(
+        task_type=task,
+        dataset_type=dataset or recipe.name,
+        dataset_name=recipe.task.name or recipe.name,
+        dataset_split=export["split"],
+        metric_type=export["metric"],
+        metric_value=round(value, 4),
+    )
+    data = ModelCardData(
+        license=licenses.shipped.name.lower(),
+        language=languages,
+        base_model=None if on_this_machine else model,
+        datasets=dataset,
+        library_name="onnx",
+        pipeline_tag=task,
+        tags=["onnx", "onnxruntime", "pruning", "sparse", "sdp"],
+        metrics=[export["metric"]],
+        model_name=recipe.name,
+        eval_results=[result],
+    )
+    return str(data.to_yaml())
+
+
+def part_rows(export: dict[str, Any]) -> list[list[str]]:
+    """One row for each language or subset, and for the averages over them: what the exported file lost there."""
+    named = [(name, f"{part['rows']:,}", part) for name, part in export["parts"].items()]
+    named += [(f"average, {name}", "", average) for name, average in export["averages"].items()]
+    return [[name, rows, *_dense_against_exported(record)] for name, rows, record in named]
+
+
+def _dense_against_exported(record: dict[str, Any]) -> list[str]:
+    drop, models = record["drop"], record["models"]
+    values = [f"{models[name]['value']:.3f}" for name in ("dense", "exported")]
+    return [*values, f"{drop['value']:.3f}", f"{drop['low']:.3f} to {drop['high']:.3f}"]
+
+
+def machine_words(environment: dict[str, Any]) -> str:
+    """The machine of the measurements in a few words."""
+    runtime = next((f"{k} {v}" for k, v in environment["packages"].items() if k.startswith("onnxruntime")), "")
+    processors = [*environment["gpus"], f"{environment['cpu']}, {environment['logical_cores']} cores"]
+    return ", ".join(filter(None, [*processors, environment["os"], runtime]))
+
+
+def example_text(kind: ProblemType, columns: int) -> dict[str, str]:
+    """The arguments of the examples: for the tokenizers library, and for transformers, which takes batches."""
+    first, second = SENTENCES[:2]
+    if kind == "tagging":
+        words = f"[{_quoted(first.split())}]"
+        return {
+            "tokenizers": f"{words}, is_pretokenized=True",
+            "transformers": f"[{words}], is_split_into_words=True",
+        }
+    texts: Sequence[str] = (first, second) if columns > 1 else (first,)
+    return {
+        "tokenizers": _quoted(texts),
+        "transformers": ", ".join(f'["{text}"]' for text in texts),
+    }
+
+
+def _quoted(words: Sequence[str]) -> str:
+    return ", ".join(f'"{word}"' for word in words)
+
+
+def unknown_words(licenses: Licenses) -> str:
+    """What the card says of licences that nobody told, as one line; empty where all are known."""
+    missing = licenses.unknown()
+    return f"licence {UNKNOWN} for {' and '.join(missing)}" if missing else ""

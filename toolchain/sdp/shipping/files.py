@@ -1,0 +1,49 @@
+"""Put the exported files into the shipped folder without a second copy of what is large."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from sdp.errors import StageError
+from sdp.run_folder import STAGE_FILE
+from sdp_onnx.manifest import MANIFEST, file_sha256
+
+# Of the exported folder, what tells about the run and is told anew in the shipped one.
+NOT_SHIPPED = (MANIFEST, "metrics.json", STAGE_FILE)
+
+
+def take_exported(source: Path, target: Path, outputs: dict[str, Any]) -> list[str]:
+    """Place an export's files in a folder; returns their names.
+
+    Args:
+        source: the finished export's folder.
+        target: the folder that is shipped.
+        outputs: the export's record of its files: name -> "sha256" and "bytes".
+
+    Raises:
+        StageError: a file is not the one that was exported and verified.
+    """
+    names = sorted(name for name in outputs if name not in NOT_SHIPPED)
+    for name in names:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        place(source / name, target / name)
+        if file_sha256(target / name) != outputs[name]["sha256"]:
+            hint = "Delete the export's folder and run again."
+            raise StageError("the file was changed since it was exported", where=str(source / name), hint=hint)
+    return names
+
+
+def place(source: Path, target: Path) -> None:
+    """Give a file a second name where the file system can, and copy it elsewhere."""
+    # onnx refuses weights outside the model's file that have a second name: it may lie outside the folder.
+    if not source.name.endswith(".onnx.data"):
+        try:
+            os.link(source, target)
+            return
+        except OSError:
+            # Another file system, one without hard links, or one that forbids them.
+            target.unlink(missing_ok=True)
+    shutil.copyfile(source, target)

@@ -1,0 +1,68 @@
+"""Whose licences a shipped model comes under, as far as somebody said so: nothing is guessed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdp.errors import ModelError
+from sdp.models.source import locate_model
+from sdp.recipe.sections import Recipe
+
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class License:
+    """A licence and who told it.
+
+    Attributes:
+        name: an identifier such as apache-2.0; "unknown" where nobody told one.
+        source: where it is told, in words; empty where it is unknown.
+    """
+
+    name: str = UNKNOWN
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Licenses:
+    """Those of the shipped folder, of the pretrained model and of the data."""
+
+    shipped: License
+    model: License
+    data: License
+
+    def unknown(self) -> list[str]:
+        """What has none, with the setting that tells one."""
+        settings = (("the shipped model", self.shipped, "ship.license"), ("the data", self.data, "ship.data_license"))
+        return [f"{what} ({setting})" for what, found, setting in settings if found.name == UNKNOWN]
+
+
+def find_licenses(recipe: Recipe) -> Licenses:
+    """What the recipe says, else what the README.md of the pretrained model and of a local data set folder say."""
+    try:
+        model = told_in(locate_model(recipe.model, download=False).path, "the pretrained model's README.md")
+    except ModelError:
+        # A finished stage does without the pretrained model.
+        model = License()
+    data = told_in(Path(recipe.data.dataset), "the data set's README.md") if recipe.data.dataset else License()
+    shipped = License(model.name, f"that of the pretrained model, from {model.source}") if model.source else model
+    if recipe.ship.license is not None:
+        shipped = License(recipe.ship.license, "the recipe")
+    if recipe.ship.data_license is not None:
+        data = License(recipe.ship.data_license, "the recipe")
+    return Licenses(shipped, model, data)
+
+
+def told_in(folder: Path, source: str) -> License:
+    """The licence in the front matter of a folder's README.md."""
+    from huggingface_hub import metadata_load
+
+    try:
+        content = metadata_load(folder / "README.md") or {}
+    except Exception:  # no README.md, or one whose front matter YAML refuses, each in its own way
+        return License()
+    told = content.get("license_name") if content.get("license") == "other" else content.get("license")
+    told = " and ".join(map(str, told)) if isinstance(told, list) else told
+    return License(str(told), source) if told else License()

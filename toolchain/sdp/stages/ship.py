@@ -1,0 +1,106 @@
+"""Stage 8: the folder that goes out, made only when the gate passes.
+
+Holds the exported files (hard links where the file system has them), README.md (a model card), golden.json (inputs and
+the logits they give), manifest.json (hashes, recipe, versions, measurements, verdict, licences) and manifest.sha256.
+It is verified before it counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import sdp
+from sdp.console import Reporter
+from sdp.errors import StageError
+from sdp.recipe.sections import Recipe
+from sdp.run_folder import STAGE_FILE, RunFolder, read_json
+from sdp.shipping.card import model_card, unknown_words
+from sdp.shipping.files import take_exported
+from sdp.shipping.golden import golden_cases
+from sdp.shipping.licenses import Licenses, find_licenses
+from sdp.summary import run_results
+from sdp_onnx.golden import Golden, load_tokenizer, write_golden
+from sdp_onnx.manifest import MANIFEST, seal_manifest, write_manifest
+from sdp_onnx.operator_library import LIBRARY_NAME
+from sdp_onnx.session import create_session
+from sdp_onnx.verify_folder import MODEL_FILE, shipped_files, verify_folder
+
+FORMAT = 1
+
+
+def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
+    """Assemble the folder and verify it."""
+    _clear(target)
+    source = run.stage("4-export")
+    record, exported, config = run.record("4-export"), read_json(source / MANIFEST), read_json(source / "config.json")
+    if record is None or exported is None or config is None:
+        raise StageError("the export is damaged", where=str(source), hint="Delete the folder and run again.")
+    names = take_exported(source, target, record["outputs"])
+    library = LIBRARY_NAME if LIBRARY_NAME in names else None
+    golden = _golden(recipe, target, config, exported, library)
+    write_golden(target, golden)
+    licenses, results = find_licenses(recipe), run_results(run)
+    if told := unknown_words(licenses):
+        reporter.line(f"  {told}: the card says so")
+    card = model_card(recipe, results, licenses, operator_library=library, tolerance=golden.tolerance)
+    (target / "README.md").write_text(card, encoding="utf-8")
+    content = _manifest(recipe, exported, results, licenses, library)
+    write_manifest(target, content, omit=(STAGE_FILE,))
+    seal_manifest(target)
+    report = verify_folder(target)
+    if not report.ok:
+        wrong = "; ".join(f"{check.name} {check.detail}" for check in report.checks if check.outcome != "ok")
+        raise StageError(f"the folder does not verify: {wrong}", where=str(target))
+    names = shipped_files(target)
+    return {"files": len(names), "bytes": sum((target / name).stat().st_size for name in names)}
+
+
+def _clear(target: Path) -> None:
+    """Remove what an interrupted attempt left; the stage takes seconds and starts from nothing."""
+    for path in sorted(target.rglob("*"), reverse=True):
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()
+        elif path != target / STAGE_FILE:
+            path.unlink()
+
+
+def _golden(
+    recipe: Recipe, target: Path, config: dict[str, Any], exported: dict[str, Any], library: str | None
+) -> Golden:
+    session = create_session(target / MODEL_FILE, library=target / library if library else "none")
+    cases = golden_cases(
+        session,
+        load_tokenizer(target, exported["max_length"]),
+        config,
+        problem_type=recipe.task.problem_type,
+        columns=exported["text_columns"],
+        max_length=exported["max_length"],
+    )
+    return Golden(
+        tolerance=recipe.export.allowed_error,
+        max_length=exported["max_length"],
+        words=recipe.task.problem_type == "tagging",
+        cases=cases,
+    )
+
+
+def _manifest(
+    recipe: Recipe, exported: dict[str, Any], results: dict[str, Any], licenses: Licenses, library: str | None
+) -> dict[str, Any]:
+    """What the export's manifest says, with what was found out since."""
+    bench = results["bench"]
+    measured = ("baseline_bytes", "candidate_bytes", "provider", "cases", "quiet", "environment")
+    return {
+        **{key: value for key, value in exported.items() if key != "files"},
+        "format": FORMAT,
+        "shipped_by": f"sdp {sdp.__version__}",
+        "name": recipe.name,
+        "operator_library": library,
+        "metrics": results["export"],
+        "sparsity": results["prune"]["sparsity"],
+        "benchmark": {key: bench[key] for key in measured},
+        "gate": results["gate"],
+        "licenses": asdict(licenses),
+    }
