@@ -56,6 +56,14 @@ def test_the_study_is_planned_as_it_stands(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(json.loads(done.stdout)["cells"]) == 3 * 2 * 3
 
 
+def test_the_sweep_is_planned_as_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    (command,) = [block for block in blocks("sh") if block.startswith("sdp sweep")]
+    monkeypatch.chdir(REPOSITORY)
+    done = CliRunner().invoke(app, [*shlex.split(command)[1:], "--dry-run"])
+    assert done.exit_code == 0, done.output
+    assert all(level in done.output for level in ("0.50", "0.70", "0.80", "0.90", "0.95"))
+
+
 def test_the_first_command_runs_the_quickstart() -> None:
     first = blocks("sh")[0]
     assert '".[quickstart]"' in first

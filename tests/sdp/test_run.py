@@ -202,11 +202,11 @@ def test_predict_answers_from_the_exported_folder_alone(run: Path, project: Path
 @pytest.mark.skipif(not has_library(), reason="installed without a C++ compiler")
 def test_the_readmes_example_runs_in_the_exported_folder(run: Path) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    code = readme.partition("<!-- run in 4-export -->\n```python\n")[2].partition("```")[0]
+    code = readme.partition("<!-- run in 8-ship -->\n```python\n")[2].partition("```")[0]
     assert len([line for line in code.splitlines() if line]) == 5
     example = code.replace("libsdp_operators.so", LIBRARY_NAME)
     command = [sys.executable, "-c", example]
-    done = subprocess.run(command, cwd=run / "4-export", capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=run / "8-ship", capture_output=True, text=True, check=False)
     assert done.stdout.startswith("[array([["), done.stderr
 
 

@@ -13,7 +13,7 @@ from sdp.gate import measured_on
 from sdp.models.source import PACKAGE_PREFIX
 from sdp.recipe.sections import Recipe
 from sdp.recipe.shareable import shareable
-from sdp.report.page import lost_sentence
+from sdp.report.sections.cost import lost_sentence
 from sdp.shipping.golden import SENTENCES
 from sdp.shipping.licenses import UNKNOWN, Licenses
 from sdp.summary import summary_rows
