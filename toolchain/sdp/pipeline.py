@@ -20,7 +20,9 @@ from typing import Any
 
 from sdp.code_version import code_hash, library_versions
 from sdp.console import Reporter
+from sdp.data.corpus import corpus_identity
 from sdp.data.identity import data_identity
+from sdp.errors import RecipeError
 from sdp.models.source import locate_model
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import STAGE_FILE, RunFolder
@@ -28,7 +30,11 @@ from sdp_onnx.operator_library import library_identity
 
 MODEL_FILES = ("*.safetensors", "config.json", "tokenizer*")
 # Where inputs are is no ingredient: their hashes are, and a moved project is still up to date.
-LOCATIONS = {"model": {"name", "revision"}, "data": {"dataset", "revision", "train", "dev", "test"}}
+LOCATIONS = {
+    "model": {"name", "revision"},
+    "data": {"dataset", "revision", "train", "dev", "test"},
+    "vocabulary": {"corpus"},
+}
 TRAINING_LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers")
 ONNX_LIBRARIES = ("onnx", "onnxruntime", "onnxruntime-gpu")
 
@@ -44,7 +50,8 @@ class Stage:
         sections: the recipe's sections that change its result.
         model: whether it reads the pretrained model.
         data: whether it reads the task's data.
-        reads: earlier stage -> patterns of the files it reads there.
+        corpus: whether it reads the files of [vocabulary].
+        reads: earlier stage -> patterns of the files it reads there, where the recipe has that stage.
         libraries: distributions whose version changes its result.
         operators: whether the operator library, or that there is none, changes its result.
         publish: files that are also put at the top of the run folder, where a person looks first.
@@ -56,12 +63,24 @@ class Stage:
     sections: tuple[str, ...]
     model: bool = False
     data: bool = False
+    corpus: bool = False
     reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     libraries: tuple[str, ...] = ()
     operators: bool = False
     publish: tuple[str, ...] = ()
 
 
+# Before all others, in recipes that have [vocabulary].
+VOCABULARY = Stage(
+    name="vocabulary",
+    folder="0-vocabulary",
+    module="sdp.stages.vocabulary",
+    sections=("model", "vocabulary", "task", "data"),
+    model=True,
+    data=True,
+    corpus=True,
+    libraries=("tokenizers", "transformers"),
+)
 STAGES = (
     Stage(
         name="finetune",
@@ -70,6 +89,7 @@ STAGES = (
         sections=("model", "task", "data", "finetune"),
         model=True,
         data=True,
+        reads={"vocabulary": MODEL_FILES},
         libraries=TRAINING_LIBRARIES,
     ),
     Stage(
@@ -138,7 +158,23 @@ STAGES = (
 
 def find_stage(name: str) -> Stage:
     """The stage of that name."""
-    return next(stage for stage in STAGES if stage.name == name)
+    return next(stage for stage in (VOCABULARY, *STAGES) if stage.name == name)
+
+
+def stages_of(recipe: Recipe, until: str | None = None) -> tuple[Stage, ...]:
+    """The stages of a recipe in order, up to one of them.
+
+    Raises:
+        RecipeError: the recipe has no such stage.
+    """
+    stages = STAGES if recipe.vocabulary is None else (VOCABULARY, *STAGES)
+    if until is None:
+        return stages
+    names = [stage.name for stage in stages]
+    if until not in names:
+        hint = f"Add [{until}] with a size, or set it: --set {until}.size=24000."
+        raise RecipeError(f"the recipe has no [{until}]", where=recipe.name, hint=hint)
+    return stages[: names.index(until) + 1]
 
 
 @dataclass(frozen=True)
@@ -157,13 +193,15 @@ class Status:
 
 
 def input_identities(recipe: Recipe, *, download: bool) -> dict[str, dict[str, str]]:
-    """Hashes of what comes from outside: "model" and "data".
+    """Hashes of what comes from outside: "model", "data" and, where [vocabulary] names files, "corpus".
 
     Args:
         recipe: the recipe.
         download: fetch a hub model that is not here yet; otherwise a missing one is an error.
     """
-    return {"model": locate_model(recipe.model, download=download).identity(), "data": data_identity(recipe)}
+    identities = {"model": locate_model(recipe.model, download=download).identity(), "data": data_identity(recipe)}
+    corpus = corpus_identity(recipe)
+    return {**identities, "corpus": corpus} if corpus else identities
 
 
 def stage_status(stage: Stage, recipe: Recipe, run: RunFolder, identities: Mapping[str, dict[str, str]]) -> Status:
@@ -172,8 +210,12 @@ def stage_status(stage: Stage, recipe: Recipe, run: RunFolder, identities: Mappi
         name: getattr(recipe, name).model_dump(mode="json", exclude=LOCATIONS.get(name)) for name in stage.sections
     }
     inputs: dict[str, Any] = {name: identities[name] for name in ("model", "data") if getattr(stage, name)}
-    for upstream, patterns in stage.reads.items():
-        inputs[upstream] = _outputs(run, find_stage(upstream), patterns)
+    if stage.corpus and "corpus" in identities:
+        inputs["corpus"] = identities["corpus"]
+    earlier = {upstream.name: upstream for upstream in stages_of(recipe)}
+    for name, patterns in stage.reads.items():
+        if name in earlier:
+            inputs[name] = _outputs(run, earlier[name], patterns)
     ingredients = {
         "seed": recipe.seed,
         "settings": settings,
@@ -226,7 +268,7 @@ def plan(recipe: Recipe, run: RunFolder, identities: Mapping[str, dict[str, str]
     """Say for every stage whether it would run, and why. A stage after one that runs is said to depend on it."""
     statuses: list[Status] = []
     stale: set[str] = set()
-    for stage in STAGES:
+    for stage in stages_of(recipe):
         status = stage_status(stage, recipe, run, identities)
         waiting = [name for name in stage.reads if name in stale]
         if waiting and status.up_to_date:
@@ -252,9 +294,13 @@ def run_pipeline(recipe: Recipe, run: RunFolder, until: str, reporter: Reporter)
     Returns:
         stage name -> its record (stage.json), for every stage up to `until`.
     """
+    stages = stages_of(recipe, until)
     identities = input_identities(recipe, download=True)
+    if recipe.vocabulary is None:
+        # What an earlier version of the recipe trimmed is no part of this run.
+        shutil.rmtree(run.stage(VOCABULARY.folder), ignore_errors=True)
     records: dict[str, dict[str, Any]] = {}
-    for stage in STAGES:
+    for stage in stages:
         status = stage_status(stage, recipe, run, identities)
         if status.up_to_date:
             reporter.line(f"{stage.name:9} up to date")
@@ -267,8 +313,6 @@ def run_pipeline(recipe: Recipe, run: RunFolder, until: str, reporter: Reporter)
         if record is None:
             raise RuntimeError(f"stage {stage.name} left no record in {run.stage(stage.folder)}")
         records[stage.name] = record
-        if stage.name == until:
-            break
     return records
 
 

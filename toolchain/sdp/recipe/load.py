@@ -201,6 +201,9 @@ def _make_paths_absolute(raw: _Raw) -> None:
         # Anything that is no folder is left as it is: a hub id, "package:...", or a path the loader will miss by name.
         if isinstance(name, str) and name and (name.startswith((".", "/", "~")) or os.path.isdir(absolute(key, name))):
             raw.get(key[:-1])[key[-1]] = str(absolute(key, name).resolve())
+    corpus = ("vocabulary", "corpus")
+    if isinstance(names := raw.get(corpus), list):
+        names[:] = [str(absolute(corpus, name)) if isinstance(name, str) else name for name in names]
     if raw.get(("data", "dataset")) is not None:
         return
     for split in ("train", "dev", "test"):

@@ -21,7 +21,7 @@ from typing import Any
 
 from sdp.console import Reporter
 from sdp.errors import RunError, SdpError, StoppedError
-from sdp.pipeline import find_stage, run_pipeline
+from sdp.pipeline import run_pipeline, stages_of
 from sdp.run_folder import LOCK_FILE, RunFolder
 from sdp.study.cell import CELLS, cell_content, read_cell, write_cell
 from sdp.study.grid import LAST_STAGE, Cell
@@ -29,7 +29,7 @@ from sdp.study.vary import Axis
 
 STUDY_FILE = "study.json"
 TEACHERS, RUNS, CACHE = "teachers", "runs", "cache"
-FINETUNE = find_stage("finetune")
+FINETUNE = "finetune"
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Runner:
         teacher = RunFolder(self.out / TEACHERS / cell.teacher)
         try:
             with self._at_work(teacher, cell):
-                run_pipeline(cell.recipe, teacher, FINETUNE.name, self.reporter)
+                run_pipeline(cell.recipe, teacher, FINETUNE, self.reporter)
         except StoppedError:
             raise
         except SdpError as error:
@@ -149,8 +149,9 @@ class Runner:
         """Run the cell's stages beside its teacher, and write its result."""
         teacher, run = RunFolder(self.out / TEACHERS / cell.teacher), RunFolder(self.out / RUNS / cell.key)
         with self._at_work(run, cell):
-            shutil.rmtree(run.stage(FINETUNE.folder), ignore_errors=True)
-            share_files(teacher.stage(FINETUNE.folder), run.stage(FINETUNE.folder))
+            for stage in stages_of(cell.recipe, FINETUNE):
+                shutil.rmtree(run.stage(stage.folder), ignore_errors=True)
+                share_files(teacher.stage(stage.folder), run.stage(stage.folder))
             share_files(teacher.path / CACHE, run.path / CACHE)
             records = run_pipeline(cell.recipe, run, LAST_STAGE, self.reporter)
             share_files(run.path / CACHE, teacher.path / CACHE)
