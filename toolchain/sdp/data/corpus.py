@@ -5,12 +5,12 @@ from __future__ import annotations
 import glob
 import hashlib
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from sdp.data.files import read_columns, read_lines
-from sdp.data.rows import RawSplit, Split
+from sdp.data.rows import Split
 from sdp.data.source import LANGUAGE, part_kind, resolve_source
 from sdp.errors import DataError
 from sdp.recipe.sections import Recipe
@@ -50,7 +50,7 @@ def corpus_identity(recipe: Recipe) -> dict[str, str]:
     return identity
 
 
-def read_corpus(recipe: Recipe, section: VocabularySection, rows: Mapping[str, Split | RawSplit]) -> Corpus:
+def read_corpus(recipe: Recipe, section: VocabularySection, rows: Iterable[Split]) -> Corpus:
     """Read the corpus, and hold a share of it out.
 
     Args:
@@ -121,14 +121,14 @@ def _read_texts(path: Path, columns: tuple[str, ...]) -> Iterator[str]:
             yield value
 
 
-def _row_texts(recipe: Recipe, section: VocabularySection, rows: Mapping[str, Split | RawSplit]) -> Texts:
+def _row_texts(recipe: Recipe, section: VocabularySection, rows: Iterable[Split]) -> Texts:
     source = resolve_source(recipe) if recipe.data.docstrings is None else None
     names = (source.config, *source.splits.values()) if source is not None else ()
     by_language = part_kind(recipe, *names) == "language"
     if section.languages is not None and not by_language:
         raise _no_place_for_languages("data")
     texts: Texts = {}
-    for split in rows.values():
+    for split in rows:
         for part, row in zip(split.parts, split.texts, strict=True):
             # The words of a sentence that is tagged; the texts of a pair, each by itself.
             found = [" ".join(row)] if recipe.task.problem_type == "tagging" else row
