@@ -15,6 +15,8 @@ from toy import ONE_THREAD, write_project
 
 REPOSITORY = Path(__file__).parents[2]
 STUDY = ["study", "toy.toml", "--vary", "prune.sparsity=0.5,0.9", "--dry-run"]
+TRIMMED = ["check", "toy.toml", "--set", "vocabulary.size=50"]
+QUESTIONS = [["--help"], ["run", "--help"], ["schema"], ["check", "toy.toml"], TRIMMED, STUDY]
 HEAVY = {"torch", "transformers", "datasets", "optimum", "onnxruntime", "sklearn", "matplotlib"}
 
 
@@ -34,7 +36,9 @@ def test_sdp_onnx_knows_neither_sdp_nor_torch(path: Path) -> None:
     assert path.stem == "torch_export" or "torch" not in imported(path)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["schema"], ["check", "toy.toml"], STUDY])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["schema"], ["check", "toy.toml"], TRIMMED, STUDY]
+)
 def test_questions_load_no_torch(arguments: list[str], tmp_path: Path, toy_model: Path) -> None:
     write_project(tmp_path, toy_model)
     code = (

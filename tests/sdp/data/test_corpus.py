@@ -67,8 +67,8 @@ def test_several_columns_and_files_of_one_name(tmp_path: Path) -> None:
     assert len(corpus_identity(made)) == 2
     with pytest.raises(DataError, match='no column "sentence"'):
         read(recipe(tmp_path, {"corpus": ["one/t.csv"]}))
+    (tmp_path / "n.jsonl").write_text('{"sentence": null}\n')
     with pytest.raises(DataError, match="which is no text"):
-        (tmp_path / "n.jsonl").write_text('{"sentence": null}\n')
         read(recipe(tmp_path, {"corpus": ["n.jsonl"]}))
 
 
@@ -116,7 +116,7 @@ def test_the_tasks_own_rows_by_language(tmp_path: Path) -> None:
 
 
 def test_a_taggers_words_are_one_text(tmp_path: Path) -> None:
-    rows = [(f"word{index} and word{index + 1}", "O O O") for index in range(40)]
+    rows = [(f"word{index} and word{index + 1}", "O O B-X") for index in range(40)]
     for name in ("train", "dev"):
         write_tsv(tmp_path / f"{name}.tsv", rows)
     found = everything(read(recipe(tmp_path, {}, {"test": None}, type="tagging", metric="accuracy")))
