@@ -62,14 +62,20 @@ def read_corpus(recipe: Recipe, section: VocabularySection, rows: Iterable[Split
         DataError: a file cannot be read, a language has no rows, or there are too few texts to hold some out.
     """
     texts = _file_texts(recipe, section) if section.corpus is not None else _row_texts(recipe, section, rows)
-    corpus = Corpus({}, {})
-    for language, found in texts.items():
-        for side, chosen in ((corpus.held_out, True), (corpus.counted, False)):
-            side[language] = [text for text in found if _is_held_out(text, section.held_out) is chosen]
+    corpus = split_texts(texts, section.held_out)
     if not any(corpus.counted.values()) or not any(corpus.held_out.values()):
         count = sum(map(len, texts.values()))
         what = f"the corpus has {count} texts, too few to count some and hold {section.held_out:.0%} out"
         raise DataError(what, where="vocabulary.corpus", hint="Give more text, or set vocabulary.held_out.")
+    return corpus
+
+
+def split_texts(texts: Texts, held_out: float) -> Corpus:
+    """Hold a share of some texts out. A text's side depends on nothing but the text."""
+    corpus = Corpus({}, {})
+    for language, found in texts.items():
+        for side, chosen in ((corpus.held_out, True), (corpus.counted, False)):
+            side[language] = [text for text in found if _is_held_out(text, held_out) is chosen]
     return corpus
 
 
