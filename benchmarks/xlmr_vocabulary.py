@@ -141,7 +141,7 @@ def _measure(
             files[f"dense fp32, {count:,} pieces"] = _sizes(dense, model, count)
         files[f"{SPARSITY:.0%} {pattern}, {precision}, {count:,} pieces"] = _sizes(encoded[model], model, count)
         dense.unlink()
-        print(f"{model.name}: {files}", file=sys.stderr, flush=True)
+        print(f"{model.name} is measured", file=sys.stderr, flush=True)
     check = _check(whole, small, encoded, corpus)
     return {"vocabulary": report, "files": files, "check": {"pattern": pattern, "precision": precision, **check}}
 
@@ -162,11 +162,10 @@ def _check(whole: Path, small: Path, encoded: dict[Path, Path], corpus: Corpus) 
     kept = set(json.loads((small / IDS_FILE).read_text(encoding="utf-8"))["old_ids"])
     tokenizers = {model: load_tokenizer(model) for model in (whole, small)}
     texts = [text for found in corpus.held_out.values() for text in found]
-    same = [text for text in texts if set(tokenizers[whole](text)["input_ids"]) <= kept][:: len(corpus.held_out)]
-    chosen = same[:CHECKED_TEXTS]
-    logits = {
-        model: _logits(encoded[model], [tokenizers[model](text)["input_ids"] for text in chosen]) for model in encoded
-    }
+    same = [text for text in texts if set(tokenizers[whole](text)["input_ids"]) <= kept]
+    chosen = same[:: max(1, len(same) // CHECKED_TEXTS)]
+    rows = {model: [tokenizers[model](text)["input_ids"] for text in chosen] for model in encoded}
+    logits = {model: _logits(path, rows[model]) for model, path in encoded.items()}
     largest = np.abs(logits[whole]).max()
     return {
         "texts": len(chosen),
