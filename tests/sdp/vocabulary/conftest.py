@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 from pathlib import Path
 
@@ -28,6 +29,21 @@ def lines() -> list[str]:
     return [line for module in STANDARD_LIBRARY for line in docstring_lines(module)]
 
 
+def xlmr_normalizer() -> bytes:
+    """SentencePiece's table of nmt_nfkc, which is XLM-R's: ligatures, full-width letters, kinds of spaces."""
+    import sentencepiece
+    from sentencepiece import sentencepiece_model_pb2
+
+    written = io.BytesIO()
+    options = {"vocab_size": 30, "hard_vocab_limit": False, "minloglevel": 2}
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["any text"]), model_writer=written, normalization_rule_name="nmt_nfkc", **options
+    )
+    model = sentencepiece_model_pb2.ModelProto.FromString(written.getvalue())
+    table: bytes = model.normalizer_spec.precompiled_charsmap
+    return table
+
+
 @pytest.fixture(scope="session")
 def unigram_model(tmp_path_factory: pytest.TempPathFactory, lines: list[str]) -> Path:
     """XLM-R with a head for masked words, tiny, and a Unigram tokenizer of its kind that was trained here."""
@@ -43,7 +59,7 @@ def unigram_model(tmp_path_factory: pytest.TempPathFactory, lines: list[str]) ->
         lines + foreign, vocab_size=1200, special_tokens=special, unk_token="<unk>", show_progress=False
     )
     vocabulary = [tuple(piece) for piece in json.loads(trained.to_str())["model"]["vocab"]]
-    tokenizer = XLMRobertaTokenizer(vocab=vocabulary)
+    tokenizer = XLMRobertaTokenizer(vocab=vocabulary, _spm_precompiled_charsmap=xlmr_normalizer())
     tokenizer.save_pretrained(folder)
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     torch.manual_seed(0)

@@ -84,7 +84,7 @@ def trimmed(tokenizer: Tokenizer, old_ids: list[int]) -> Tokenizer:
 
 
 # Scores are whole numbers, so that many segmentations tie.
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     vocabulary=st.dictionaries(words, st.integers(-6, 0), min_size=1, max_size=25),
     text=st.text(f"{LETTERS}x", min_size=1, max_size=14),
@@ -113,7 +113,7 @@ def test_without_the_lowest_score_an_unknown_character_would_win() -> None:
     assert trimmed(before, [*without, names.index("c")]).encode("abcde").tokens == told
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     starts=st.sets(words, max_size=12),
     ends=st.sets(words, max_size=12),

@@ -95,6 +95,9 @@ def test_unigram(trimmed_unigram: Trimmed, unigram_model: Path, lines: list[str]
     unknown = AutoTokenizer.from_pretrained(small).unk_token_id
     assert not any(unknown in found for found in after[::2])
     assert unknown in ids(small, ["η έκθεση"])[0]
+    # XLM-R's normalizer goes along: a ligature, a full-width letter.
+    assert ids(small, ["the ﬁle ｏｆ"]) == ids(small, ["the file of"])
+    assert unknown not in ids(small, ["the ﬁle ｏｆ"])[0]
 
     # The head for masked words shares the table and has a bias for each piece.
     whole, cut = (AutoModelForMaskedLM.from_pretrained(folder).eval() for folder in (unigram_model, small))
@@ -191,7 +194,7 @@ def test_sixteen_languages(unigram_model: Path, tmp_path: Path) -> None:
     from sdp.data.files import read_columns
 
     texts = {
-        path.name.split(".")[1]: read_columns(path, ("sentence1",))["sentence1"][:300:3]
+        path.name.split(".")[1]: read_columns(path, ("sentence1",))["sentence1"][:120:3]
         for path in (SHARED / "xnli").glob("dev.*.tsv.gz")
     }
     assert len(texts) == 16

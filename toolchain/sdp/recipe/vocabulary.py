@@ -18,7 +18,7 @@ class VocabularySection(Section):
     size: int = Field(gt=0)
     """Most pieces to keep. First come special tokens and the characters of the corpus, then the pieces that the corpus
     uses most (every language weighs the same), then the tokenizer's likeliest that are spelled with those characters.
-    A vocabulary that is no larger than this stays as it is."""
+    Pieces of other characters go, also where there is room."""
     corpus: tuple[str, ...] | None = Field(default=None, min_length=1)
     """Files of text, relative to the recipe: txt (one text a line), tsv, csv, jsonl, parquet, also .gz; names may hold
     "*" and "{language}". Without it, the texts of the task's train and dev rows; its test rows are never looked at."""
