@@ -53,7 +53,7 @@ def test_coverage(comparison: Comparison) -> None:
     )
     record = found.to_json()
     assert (record["words"], record["same_words"], record["kept_pieces"]) == (7, 3 / 7, 5 / 9)
-    assert record["unknown_per_1000"] == {"before": 1000 / 9, "after": 2000 / 12}
+    assert record["unknown_per_1000"] == {"before": 1000 / 9, "after": 2000 / 9}
     assert record["pieces_per_word"] == {"before": 9 / 7, "after": 12 / 7}
 
 

@@ -16,7 +16,9 @@ Ids = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Coverage:
-    """Counts over some texts, before and after trimming. A word is what the tokenizer splits a text into first.
+    """Counts over some texts, before and after trimming.
+
+    A word is what the tokenizer splits a text into first: in scripts without spaces, XLM-R's takes a whole sentence.
 
     Attributes:
         words: number of words.
@@ -40,7 +42,8 @@ class Coverage:
         return Coverage(*(getattr(self, item.name) + getattr(other, item.name) for item in fields(self)))
 
     def to_json(self) -> dict[str, Any]:
-        """The counts as shares and means; of no words, None."""
+        """The counts as shares and means; of no words, None. Unknown pieces are told per 1,000 pieces of before, also
+        those of after, so that the two compare."""
 
         def ratio(part: int, whole: int, scale: float = 1.0) -> float | None:
             return scale * part / whole if whole else None
@@ -51,7 +54,7 @@ class Coverage:
             "kept_pieces": ratio(self.kept_pieces, self.pieces_before),
             "unknown_per_1000": {
                 "before": ratio(self.unknown_before, self.pieces_before, 1000),
-                "after": ratio(self.unknown_after, self.pieces_after, 1000),
+                "after": ratio(self.unknown_after, self.pieces_before, 1000),
             },
             "pieces_per_word": {
                 "before": ratio(self.pieces_before, self.words),
