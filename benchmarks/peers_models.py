@@ -79,9 +79,19 @@ _CALIBRATION_ROWS = 2
 Inputs = dict[str, NDArray[np.int64]]
 
 
-def pruned_model(size: str, pattern: Pruning, sparsity: float = SPARSITY) -> XLMRobertaForSequenceClassification:
-    """The classifier with the linear layers of its encoder pruned by magnitude, ready to be exported."""
+def pruned_model(
+    size: str, pattern: Pruning, sparsity: float = SPARSITY, vocabulary: int | None = None
+) -> XLMRobertaForSequenceClassification:
+    """The classifier with the linear layers of its encoder pruned by magnitude, ready to be exported.
+
+    Args:
+        size: a name of SIZES.
+        pattern: which zeros stand together.
+        sparsity: share of the encoder's linear weights that are zero.
+        vocabulary: number of pieces; that of the size without it.
+    """
     settings: dict[str, Any] = {**SIZES[size], "num_labels": 8}
+    settings["vocab_size"] = vocabulary or settings["vocab_size"]
     config = XLMRobertaConfig(
         **settings,
         max_position_embeddings=514,

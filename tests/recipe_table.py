@@ -33,6 +33,8 @@ def row(path: Path) -> str:
     """A recipe's line of the table."""
     recipe = load_recipe(path)
     model = recipe.model.name.rpartition(":")[2].removesuffix("/model").rpartition("/")[2]
+    if recipe.vocabulary is not None:
+        model += f", {recipe.vocabulary.size:,} pieces"
     task = recipe.task.name or "its own"
     metrics = ", ".join((recipe.task.score, *recipe.task.also))
     cells = [

@@ -32,8 +32,11 @@ def write_tsv(path: Path, rows: list[tuple[str, str]]) -> Path:
     return path
 
 
-def save_tiny_model(folder: Path, kind: str = "bert", seed: int = 0) -> Path:
-    """A transformers folder: a tiny encoder with random weights, and a tokenizer that knows the toy words."""
+def save_tiny_model(folder: Path, kind: str = "bert", seed: int = 0, more_rows: int = 0) -> Path:
+    """A transformers folder: a tiny encoder with random weights, and a tokenizer that knows the toy words.
+
+    It has a row of embeddings for each piece, and `more_rows` beside them for the pieces of another tokenizer.
+    """
     import torch
     from transformers import (
         BertConfig,
@@ -53,7 +56,7 @@ def save_tiny_model(folder: Path, kind: str = "bert", seed: int = 0) -> Path:
     vocabulary.write_text("\n".join(dict.fromkeys(words)))
     tokenizer = BertTokenizerFast(str(vocabulary))
     torch.manual_seed(seed)
-    sizes = {"vocab_size": len(tokenizer), "max_position_embeddings": 64}
+    sizes = {"vocab_size": len(tokenizer) + more_rows, "max_position_embeddings": 64}
     if kind == "distilbert":
         model = DistilBertModel(DistilBertConfig(dim=32, hidden_dim=64, n_layers=2, n_heads=2, **sizes))
     else:

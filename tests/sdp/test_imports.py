@@ -16,6 +16,8 @@ from toy import ONE_THREAD, write_project
 REPOSITORY = Path(__file__).parents[2]
 STUDY = ["study", "toy.toml", "--vary", "prune.sparsity=0.5,0.9", "--dry-run"]
 SWEEP = ["sweep", "toy.toml", "--sparsity", "0.5,0.9", "--dry-run"]
+TRIMMED = ["check", "toy.toml", "--set", "vocabulary.size=50"]
+QUESTIONS = [["--help"], ["run", "--help"], ["schema"], ["check", "toy.toml"], TRIMMED, STUDY, SWEEP]
 HEAVY = {"torch", "transformers", "datasets", "optimum", "onnxruntime", "sklearn", "matplotlib"}
 
 
@@ -35,7 +37,7 @@ def test_sdp_onnx_knows_neither_sdp_nor_torch(path: Path) -> None:
     assert path.stem == "torch_export" or "torch" not in imported(path)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["schema"], ["check", "toy.toml"], STUDY, SWEEP])
+@pytest.mark.parametrize("arguments", QUESTIONS)
 def test_questions_load_no_torch(arguments: list[str], tmp_path: Path, toy_model: Path) -> None:
     write_project(tmp_path, toy_model)
     code = (

@@ -86,17 +86,18 @@ def bring_up_to_date(selected: Selected, until: str, *, as_json: bool, quiet: bo
     if as_json:
         typer.echo(json.dumps({"run": str(run.path), **run_results(run)}, indent=2))
     else:
-        print_summary(selected)
+        print_summary(selected, vocabulary=until == "vocabulary")
     return records
 
 
-def print_summary(selected: Selected) -> None:
-    """Print the table and the lines below it."""
+def print_summary(selected: Selected, *, vocabulary: bool) -> None:
+    """Print the tables (that of the vocabulary where it was asked for) and the lines below them."""
     from sdp.console import result_console
-    from sdp.summary import parts_table, summary_lines, summary_table
+    from sdp.summary import parts_table, summary_lines, summary_table, vocabulary_table
 
-    console = result_console()
-    for table in (summary_table(selected.run, selected.recipe.name), parts_table(selected.run)):
+    console, run = result_console(), selected.run
+    tables = (vocabulary_table(run),) if vocabulary else (summary_table(run, selected.recipe.name), parts_table(run))
+    for table in tables:
         if table is not None:
             console.print(table)
     for line in summary_lines(selected.run):
@@ -164,6 +165,7 @@ def _stage_command(stage: str, help_text: str) -> None:
     app.command(stage, help=help_text)(command)
 
 
+_stage_command("vocabulary", "Trim the vocabulary to the recipe's [vocabulary], and tell what the kept pieces cover.")
 _stage_command("finetune", "Fine-tune the pretrained encoder densely: the baseline and the teacher.")
 _stage_command("prune", "Prune by self-distillation, after bringing fine-tuning up to date.")
 _stage_command("evaluate", "Compare dense and pruned model on the evaluation split, after bringing both up to date.")

@@ -20,7 +20,9 @@ from typing import Any
 
 from sdp.code_version import code_hash, library_versions
 from sdp.console import Reporter
+from sdp.data.corpus import corpus_identity
 from sdp.data.identity import data_identity
+from sdp.errors import RecipeError
 from sdp.models.source import locate_model
 from sdp.prune_start import start_identity
 from sdp.recipe.sections import Recipe
@@ -29,7 +31,12 @@ from sdp_onnx.operator_library import library_identity
 
 MODEL_FILES = ("*.safetensors", "config.json", "tokenizer*")
 # Where inputs are is no ingredient: their hashes are, and a moved project is still up to date.
-LOCATIONS = {"model": {"name", "revision"}, "data": {"dataset", "revision", "train", "dev", "test"}, "prune": {"start"}}
+LOCATIONS = {
+    "model": {"name", "revision"},
+    "data": {"dataset", "revision", "train", "dev", "test"},
+    "vocabulary": {"corpus"},
+    "prune": {"start"},
+}
 TRAINING_LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers")
 ONNX_LIBRARIES = ("onnx", "onnxruntime", "onnxruntime-gpu")
 
@@ -45,8 +52,9 @@ class Stage:
         sections: the recipe's sections that change its result.
         model: whether it reads the pretrained model.
         data: whether it reads the task's data.
+        corpus: whether it reads the files of [vocabulary].
         start: whether it reads the finished pruning that the recipe goes on from, if it names one.
-        reads: earlier stage -> patterns of the files it reads there.
+        reads: earlier stage -> patterns of the files it reads there, where the recipe has that stage.
         libraries: distributions whose version changes its result.
         operators: whether the operator library, or that there is none, changes its result.
         publish: files that are also put at the top of the run folder, where a person looks first.
@@ -59,6 +67,7 @@ class Stage:
     sections: tuple[str, ...]
     model: bool = False
     data: bool = False
+    corpus: bool = False
     start: bool = False
     reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     libraries: tuple[str, ...] = ()
@@ -67,6 +76,17 @@ class Stage:
     after_pass: bool = False
 
 
+# Before all others, in recipes that have [vocabulary].
+VOCABULARY = Stage(
+    name="vocabulary",
+    folder="0-vocabulary",
+    module="sdp.stages.vocabulary",
+    sections=("model", "vocabulary", "task", "data"),
+    model=True,
+    data=True,
+    corpus=True,
+    libraries=("tokenizers", "transformers"),
+)
 STAGES = (
     Stage(
         name="finetune",
@@ -75,6 +95,7 @@ STAGES = (
         sections=("model", "task", "data", "finetune"),
         model=True,
         data=True,
+        reads={"vocabulary": MODEL_FILES},
         libraries=TRAINING_LIBRARIES,
     ),
     Stage(
@@ -160,7 +181,23 @@ STAGES = (
 
 def find_stage(name: str) -> Stage:
     """The stage of that name."""
-    return next(stage for stage in STAGES if stage.name == name)
+    return next(stage for stage in (VOCABULARY, *STAGES) if stage.name == name)
+
+
+def stages_of(recipe: Recipe, until: str | None = None) -> tuple[Stage, ...]:
+    """The stages of a recipe in order, up to one of them.
+
+    Raises:
+        RecipeError: the recipe has no such stage.
+    """
+    stages = STAGES if recipe.vocabulary is None else (VOCABULARY, *STAGES)
+    if until is None:
+        return stages
+    names = [stage.name for stage in stages]
+    if until not in names:
+        hint = f"Add [{until}] with a size, or set it: --set {until}.size=24000."
+        raise RecipeError(f"the recipe has no [{until}]", where=recipe.name, hint=hint)
+    return stages[: names.index(until) + 1]
 
 
 @dataclass(frozen=True)
@@ -179,14 +216,19 @@ class Status:
 
 
 def input_identities(recipe: Recipe, *, download: bool) -> dict[str, dict[str, str]]:
-    """Hashes of what comes from outside: "model" and "data", and "start" where pruning goes on from another.
+    """Hashes of what comes from outside: "model" and "data", "corpus" where [vocabulary] names files, and "start" where
+    pruning goes on from another.
 
     Args:
         recipe: the recipe.
         download: fetch a hub model that is not here yet; otherwise a missing one is an error.
     """
     identities = {"model": locate_model(recipe.model, download=download).identity(), "data": data_identity(recipe)}
-    return identities if recipe.prune.start is None else {**identities, "start": start_identity(recipe.prune)}
+    if corpus := corpus_identity(recipe):
+        identities["corpus"] = corpus
+    if recipe.prune.start is not None:
+        identities["start"] = start_identity(recipe.prune)
+    return identities
 
 
 def stage_status(stage: Stage, recipe: Recipe, run: RunFolder, identities: Mapping[str, dict[str, str]]) -> Status:
@@ -195,10 +237,11 @@ def stage_status(stage: Stage, recipe: Recipe, run: RunFolder, identities: Mappi
         name: getattr(recipe, name).model_dump(mode="json", exclude=LOCATIONS.get(name)) for name in stage.sections
     }
     inputs: dict[str, Any] = {name: identities[name] for name in ("model", "data") if getattr(stage, name)}
-    if stage.start and "start" in identities:
-        inputs["start"] = identities["start"]
-    for upstream, patterns in stage.reads.items():
-        inputs[upstream] = _outputs(run, find_stage(upstream), patterns)
+    inputs |= {name: identities[name] for name in ("corpus", "start") if getattr(stage, name) and name in identities}
+    earlier = {upstream.name: upstream for upstream in stages_of(recipe)}
+    for name, patterns in stage.reads.items():
+        if name in earlier:
+            inputs[name] = _outputs(run, earlier[name], patterns)
     ingredients = {
         "seed": recipe.seed,
         "settings": settings,
@@ -253,7 +296,7 @@ def plan(recipe: Recipe, run: RunFolder, identities: Mapping[str, dict[str, str]
     """Say for every stage whether it would run, and why. A stage after one that runs is said to depend on it."""
     statuses: list[Status] = []
     stale: set[str] = set()
-    for stage in STAGES:
+    for stage in stages_of(recipe):
         status = stage_status(stage, recipe, run, identities)
         waiting = [name for name in stage.reads if name in stale]
         if waiting and status.up_to_date:
@@ -280,9 +323,13 @@ def run_pipeline(recipe: Recipe, run: RunFolder, until: str, reporter: Reporter)
         stage name -> its record (stage.json), for every stage up to `until`; without those that only a passed gate
         allows, where it did not pass.
     """
+    stages = stages_of(recipe, until)
     identities = input_identities(recipe, download=True)
+    if recipe.vocabulary is None:
+        # What an earlier version of the recipe trimmed is no part of this run.
+        shutil.rmtree(run.stage(VOCABULARY.folder), ignore_errors=True)
     records: dict[str, dict[str, Any]] = {}
-    for stage in STAGES:
+    for stage in stages:
         if stage.after_pass and gate_verdict(run) != "pass":
             break
         status = stage_status(stage, recipe, run, identities)
@@ -298,9 +345,7 @@ def run_pipeline(recipe: Recipe, run: RunFolder, until: str, reporter: Reporter)
             raise RuntimeError(f"stage {stage.name} left no record in {run.stage(stage.folder)}")
         records[stage.name] = record
         if stage.name == "gate":
-            withhold(run, reporter, wanted=find_stage(until).after_pass)
-        if stage.name == until:
-            break
+            withhold(run, reporter, wanted=stages[-1].after_pass)
     return records
 
 

@@ -12,7 +12,7 @@ from sdp.explain.findings import explain
 from sdp.explain.forecast import product, stored_as, stored_bytes
 from sdp.models.parts import ModelParts, count_parts, encoder_shape
 from sdp.models.source import locate_model
-from sdp.pipeline import STAGES, Status, input_identities, plan
+from sdp.pipeline import Status, input_identities, plan, stages_of
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder
 from sdp.steps import optimizer_steps
@@ -28,7 +28,7 @@ class PartPlan:
     Attributes:
         name: embeddings, encoder or rest.
         parameters: before pruning.
-        remaining: parameters that are not zero after pruning.
+        remaining: parameters that are neither trimmed nor zero after pruning.
         bytes_before: as dense float32.
         bytes_after: as the recipe's encoding stores it, from counts; the file is measured later.
     """
@@ -61,7 +61,7 @@ class Plan:
                 {"stage": stage.name}
                 if stages is None
                 else {"stage": stage.name, "up_to_date": stages[i].up_to_date, "reason": stages[i].reason}
-                for i, stage in enumerate(STAGES)
+                for i, stage in enumerate(stages_of(self.recipe))
             ],
             "rows": self.rows,
             "optimizer_steps": self.steps,
@@ -129,7 +129,7 @@ def part_plans(parts: ModelParts, recipe: Recipe) -> list[PartPlan]:
     other = parts.encoder_other
     encoder = PartPlan("encoder", parts.encoder, remaining + other, parts.encoder * 4, after + other * 4)
     return [
-        _untouched("embeddings", parts.embeddings, 1 if recipe.export.precision == "int8" else FLOAT_BYTES),
+        _embeddings(parts, recipe),
         encoder,
         _untouched("rest", parts.rest),
     ]
@@ -142,5 +142,15 @@ def _encoded_bytes(elements: int, kept: int, recipe: Recipe) -> int:
     return stored_bytes(kind, stored_as(kind, recipe.export, density), recipe.prune.pattern, elements, kept)
 
 
-def _untouched(name: str, parameters: int, bytes_each: int = FLOAT_BYTES) -> PartPlan:
-    return PartPlan(name, parameters, parameters, parameters * FLOAT_BYTES, parameters * bytes_each)
+def _embeddings(parts: ModelParts, recipe: Recipe) -> PartPlan:
+    """Every piece that [vocabulary] takes away takes its row along; int8 stores a byte a value."""
+    kept = parts.embeddings
+    if recipe.vocabulary is not None and parts.vocabulary is not None:
+        rows, columns = parts.vocabulary
+        kept -= max(0, rows - recipe.vocabulary.size) * columns
+    bytes_each = 1 if recipe.export.precision == "int8" else FLOAT_BYTES
+    return PartPlan("embeddings", parts.embeddings, kept, parts.embeddings * FLOAT_BYTES, kept * bytes_each)
+
+
+def _untouched(name: str, parameters: int) -> PartPlan:
+    return PartPlan(name, parameters, parameters, parameters * FLOAT_BYTES, parameters * FLOAT_BYTES)

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from sdp.console import result_console
 from sdp.explain.facts import Finding
-from sdp.pipeline import STAGES
+from sdp.pipeline import stages_of
 from sdp.plan import Plan
 
 
@@ -36,7 +36,7 @@ def _stage_table(plan: Plan) -> Table:
     table = Table(title="stages", title_justify="left")
     for header in ("stage", "state", "optimizer steps"):
         table.add_column(header)
-    for index, stage in enumerate(STAGES):
+    for index, stage in enumerate(stages_of(plan.recipe)):
         steps = plan.steps.get(stage.name)
         state = "not known yet"
         if plan.stages is not None:
@@ -49,6 +49,8 @@ def _stage_table(plan: Plan) -> Table:
 def _part_table(plan: Plan) -> Table:
     prune, export = plan.recipe.prune, plan.recipe.export
     title = f"parameters and bytes at {prune.sparsity:.0%} encoder sparsity, encoding {export.encoding}"
+    if plan.recipe.vocabulary is not None:
+        title += f", a vocabulary of at most {plan.recipe.vocabulary.size:,} pieces"
     table = Table(title=title, title_justify="left")
     table.add_column("part")
     for header in ("parameters", "not zero after", "MB before", "MB after"):

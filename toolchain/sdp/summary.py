@@ -11,6 +11,7 @@ from sdp.kernel_time import longest_cases, time_line
 from sdp.run_folder import RunFolder, read_json
 
 FILES = {
+    "vocabulary": "0-vocabulary/vocabulary.json",
     "finetune": "1-finetune/metrics.json",
     "prune": "2-prune/metrics.json",
     "evaluate": "3-evaluate/metrics.json",
@@ -94,6 +95,36 @@ def parts_table(run: RunFolder) -> Table | None:
     return table
 
 
+def vocabulary_table(run: RunFolder) -> Table | None:
+    """What the kept pieces cover of the held-out texts, by language; None where no vocabulary was trimmed."""
+    vocabulary = run_results(run).get("vocabulary")
+    if vocabulary is None:
+        return None
+    title = f"{vocabulary['pieces_after']:,} of {vocabulary['pieces_before']:,} pieces, on texts that were held out"
+    table = Table(title=title, title_justify="left")
+    table.add_column("language")
+    for header in ("words", "as before", "pieces kept", "unknown per 1,000", "pieces a word"):
+        table.add_column(header, justify="right")
+    for name, part in vocabulary["parts"].items():
+        table.add_row(name, *_covered(part))
+    table.add_section()
+    table.add_row("all", *_covered(vocabulary["coverage"]))
+    return table
+
+
+def _covered(coverage: dict[str, Any]) -> list[str]:
+    if not coverage["words"]:
+        return ["0", "", "", "", ""]
+    unknown, pieces = coverage["unknown_per_1000"], coverage["pieces_per_word"]
+    return [
+        f"{coverage['words']:,}",
+        f"{coverage['same_words']:.1%}",
+        f"{coverage['kept_pieces']:.1%}",
+        f"{unknown['before']:.2f} -> {unknown['after']:.2f}",
+        f"{pieces['before']:.2f} -> {pieces['after']:.2f}",
+    ]
+
+
 def _lost(record: dict[str, Any]) -> list[str]:
     values = [f"{record['models'][model]['value']:.3f}" for model in ("dense", "pruned")]
     drop = record["drop"]
@@ -104,7 +135,15 @@ def _lost(record: dict[str, Any]) -> list[str]:
 def summary_lines(run: RunFolder) -> list[str]:
     """What the table does not say: paired test, file against torch, speed and where time goes, verdict, report."""
     results = run_results(run)
-    lines = [
+    lines = []
+    if "vocabulary" in results:
+        vocabulary = results["vocabulary"]
+        _, same, _, unknown, pieces = _covered(vocabulary["coverage"])
+        lines.append(
+            f"vocabulary: {vocabulary['pieces_after']:,} of {vocabulary['pieces_before']:,} pieces; of held-out words "
+            f"{same} as before, unknown pieces per 1,000 {unknown}, pieces a word {pieces}"
+        )
+    lines += [
         f"{stage}: {results[stage]['metric']} on dev {results[stage]['dev']:.3f}"
         for stage in ("finetune", "prune")
         if stage in results

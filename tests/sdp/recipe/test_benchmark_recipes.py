@@ -25,7 +25,7 @@ TRAIN, EVALUATION = 24, 8
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A tiny model of each kind, with a tokenizer of its kind."""
     folder = tmp_path_factory.mktemp("models")
-    made = {kind: save_tiny_model(folder / kind, kind) for kind in ("bert", "xlmr")}
+    made = {kind: save_tiny_model(folder / kind, kind, more_rows=2) for kind in ("bert", "xlmr")}
     for name in ("vocab.txt", "tokenizer.json", "tokenizer_config.json"):
         (made["xlmr"] / name).unlink(missing_ok=True)
     save_xlmr_tokenizer(made["xlmr"])
@@ -39,7 +39,7 @@ def invoke(*arguments: str | Path) -> str:
 
 
 def test_there_is_one_for_each_task() -> None:
-    names = [load_recipe(path).task.name for path in RECIPES]
+    names = [load_recipe(path).task.name for path in RECIPES if not path.stem.endswith("_small")]
     assert sorted(names) == sorted(TASKS)
 
 
@@ -71,6 +71,8 @@ def test_it_is_checked_and_runs(path: Path, models: dict[str, Path], tmp_path: P
         "evaluate.resamples": 100,
         "runtime.device": '"cpu"',
     }
+    if recipe.vocabulary is not None:
+        values["vocabulary.size"] = 60
     options = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
     options += ["--run-dir", str(tmp_path / "run"), "--json"]
     plan = json.loads(invoke("check", path, *options))

@@ -87,7 +87,7 @@ def test_a_setting_at_its_default_is_no_setting(recipe: Path) -> None:
 
 def test_a_result_is_read_back_unless_a_default_has_changed(recipe: Path, tmp_path: Path) -> None:
     one = cell(recipe)
-    settings = settings_of(one.recipe, cell_stages())
+    settings = settings_of(one.recipe, cell_stages(one.recipe))
     content = {"format": 1, "key": one.key, "seed": 0, "inputs": one.inputs, "settings": settings}
     content |= {"metric": "accuracy", "dev": {"dense": 1.0, "pruned": 0.5}, "sparsity": 0.5, "evaluated": {}}
     file = cell_file(tmp_path, one)

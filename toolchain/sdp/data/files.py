@@ -1,4 +1,4 @@
-"""Rows from files: tsv, csv, jsonl and parquet, plain or gzip.
+"""Rows from files: tsv, csv, jsonl and parquet, and lines from txt, plain or gzip.
 
 tsv is what GLUE means by it: tabs between fields and no quoting. csv follows RFC 4180. Nothing is guessed: the texts
 "NA", "null" and "" are texts.
@@ -53,6 +53,15 @@ def read_columns(path: Path, columns: Sequence[str]) -> Columns:
     if not rows:
         raise DataError("the file has a header and no rows", where=str(path))
     return {name: table[name] for name in columns}
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file, plain or gzip, without blank ones.
+
+    Raises:
+        DataError: the file is missing, damaged, or not UTF-8.
+    """
+    return [line for line in _decode(path, _read_bytes(path)).splitlines() if line.strip()]
 
 
 def missing_columns(missing: Sequence[str], present: Sequence[str], where: str) -> DataError:

@@ -20,16 +20,27 @@ _PRETRAINING_HEADS = (
     *("vocab_transform.", "vocab_layer_norm.", "vocab_projector."),  # DistilBERT
     *("discriminator_predictions.", "generator_predictions.", "generator_lm_head."),  # ELECTRA
 )
+# Input embeddings, a row for each piece: BERT, XLM-R, ELECTRA, DeBERTa and others; ModernBERT; decoders.
+_INPUT_EMBEDDINGS = re.compile(r"(^|\.)(word_embeddings|tok_embeddings|embed_tokens|wte)\.weight$")
 
 
 @dataclass(frozen=True)
 class ModelParts:
-    """Parameter counts by part; `prunable` holds the size of each linear weight of the encoder layers."""
+    """Parameter counts by part.
+
+    Attributes:
+        embeddings: of the embeddings.
+        encoder_other: of the encoder layers, without their linear weights.
+        rest: of what is neither.
+        prunable: the size of each linear weight of the encoder layers.
+        vocabulary: rows and columns of the input embeddings, a row a piece; None where they are not found.
+    """
 
     embeddings: int
     encoder_other: int
     rest: int
     prunable: dict[str, int] = field(default_factory=dict)
+    vocabulary: tuple[int, int] | None = None
 
     @property
     def encoder(self) -> int:
@@ -62,20 +73,45 @@ def count_parts(folder: ModelFolder) -> ModelParts:
     """
     counts = {"embeddings": 0, "encoder": 0, "rest": 0}
     prunable: dict[str, int] = {}
+    vocabulary: tuple[int, int] | None = None
+    for name, shape in _shapes(folder).items():
+        if name.startswith(_PRETRAINING_HEADS):
+            continue
+        if _INPUT_EMBEDDINGS.search(name):
+            vocabulary = (shape[0], shape[1])
+        if is_prunable(name, len(shape)):
+            prunable[name] = math.prod(shape)
+        elif not name.endswith("position_ids"):
+            counts[part_of(name)] += math.prod(shape)
+    return ModelParts(counts["embeddings"], counts["encoder"], counts["rest"], prunable, vocabulary)
+
+
+def vocabulary_tensors(folder: ModelFolder) -> dict[str, int]:
+    """The tensors that have a row for each piece, with their rows: the input embeddings first, then the output layers
+    of pretraining heads.
+
+    Raises:
+        ModelError: a safetensors file is damaged, or no input embeddings are found.
+    """
+    shapes = _shapes(folder)
+    tables = {name: shape[0] for name, shape in shapes.items() if _INPUT_EMBEDDINGS.search(name)}
+    if not tables:
+        hint = "Remove [vocabulary]: sdp does not know where this kind of model keeps its embeddings."
+        raise ModelError("no table of input embeddings is found", where=str(folder.path), hint=hint)
+    heads = {name: shape[0] for name, shape in shapes.items() if name.startswith(_PRETRAINING_HEADS) and shape}
+    return {**tables, **{name: rows for name, rows in heads.items() if rows in tables.values()}}
+
+
+def _shapes(folder: ModelFolder) -> dict[str, list[int]]:
+    """The shape of every tensor, by name."""
+    shapes: dict[str, list[int]] = {}
     for path in folder.weight_files:
         try:
             with safe_open(path, framework="np") as weights:
-                shapes = {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118
+                shapes |= {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise ModelError(f"not a readable safetensors file: {error}", where=str(path)) from None
-        for name, shape in shapes.items():
-            if name.startswith(_PRETRAINING_HEADS):
-                continue
-            if is_prunable(name, len(shape)):
-                prunable[name] = math.prod(shape)
-            elif not name.endswith("position_ids"):
-                counts[part_of(name)] += math.prod(shape)
-    return ModelParts(counts["embeddings"], counts["encoder"], counts["rest"], prunable)
+    return shapes
 
 
 def encoder_shape(folder: ModelFolder) -> tuple[int | None, int | None]:

@@ -204,6 +204,9 @@ def _make_paths_absolute(raw: _Raw) -> None:
     start = raw.get(("prune", "start"))
     if isinstance(start, str) and start:
         raw.get(("prune",))["start"] = str(absolute(("prune", "start"), start).resolve())
+    corpus = ("vocabulary", "corpus")
+    if isinstance(names := raw.get(corpus), list):
+        names[:] = [str(absolute(corpus, name)) if isinstance(name, str) else name for name in names]
     if raw.get(("data", "dataset")) is not None:
         return
     for split in ("train", "dev", "test"):

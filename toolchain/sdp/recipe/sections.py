@@ -14,6 +14,7 @@ from sdp.recipe.analysis import AnalysisSection
 from sdp.recipe.base import Section, TrainingSection
 from sdp.recipe.losses import RepresentationLoss
 from sdp.recipe.pruning import PruneSection
+from sdp.recipe.vocabulary import VocabularySection
 from sdp.tasks import TASKS, MetricName, ProblemType, Task, find_task
 
 __all__ = ["METRICS_BY_TYPE", "MetricName", "ProblemType", "Recipe"]
@@ -297,6 +298,8 @@ class Recipe(Section):
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of everything random: classifier weights, order of rows, dropout, bootstrap."""
     model: ModelSection
+    vocabulary: VocabularySection | None = None
+    """Trims the vocabulary before fine-tuning; without it, every piece stays."""
     task: TaskSection
     data: DataSection = DataSection()
     finetune: FinetuneSection = FinetuneSection()

@@ -17,7 +17,7 @@ from sdp.data.batches import Collator
 from sdp.data.load import load_task_data
 from sdp.losses.objective import Objective
 from sdp.models.load import load_pretrained, load_tokenizer
-from sdp.models.source import locate_model
+from sdp.models.source import ModelFolder, locate_model
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder, write_json
 from sdp.stages.training_inputs import DevMetric, tokenize_split
@@ -29,7 +29,8 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     """Fine-tune the recipe's model on its task; resumes what an interrupted attempt left in `target`."""
     device = training_device(recipe.runtime)
     data = load_task_data(recipe)
-    folder = locate_model(recipe.model)
+    trimmed = ModelFolder(recipe.model.name, run.stage("0-vocabulary"))
+    folder = locate_model(recipe.model) if recipe.vocabulary is None else trimmed
     remote_code = recipe.model.trust_remote_code
     tokenizer = load_tokenizer(folder.path, trust_remote_code=remote_code)
     set_seed(recipe.seed)

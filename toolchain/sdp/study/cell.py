@@ -37,7 +37,7 @@ def read_cell(out: Path, cell: Cell) -> dict[str, Any] | None:
     if content is None or content.get("format") != FORMAT or not content.keys() >= _NEEDED:
         return None
     same = (content["key"], content["seed"], content["inputs"]) == (cell.key, cell.seed, cell.inputs)
-    return content if same and _agree(content["settings"], settings_of(cell.recipe, cell_stages())) else None
+    return content if same and _agree(content["settings"], settings_of(cell.recipe, cell_stages(cell.recipe))) else None
 
 
 def _agree(before: object, now: object) -> bool:
@@ -58,7 +58,8 @@ def cell_content(cell: Cell, arm: Mapping[str, str], run: RunFolder, records: Ma
         run: its run folder.
         records: stage name -> stage.json.
     """
-    metrics = {stage.name: read_json(run.stage(stage.folder) / "metrics.json") or {} for stage in cell_stages()}
+    stages = cell_stages(cell.recipe)
+    metrics = {stage.name: read_json(run.stage(stage.folder) / "metrics.json") or {} for stage in stages}
     finetune, prune, evaluate = metrics["finetune"], metrics["prune"], metrics["evaluate"]
     flips = evaluate["flips"]
     on_test = evaluate["split"] == "test"
@@ -89,7 +90,7 @@ def cell_content(cell: Cell, arm: Mapping[str, str], run: RunFolder, records: Ma
         "machine": _machine(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "inputs": cell.inputs,
-        "settings": settings_of(cell.recipe, cell_stages()),
+        "settings": settings_of(cell.recipe, stages),
     }
 
 

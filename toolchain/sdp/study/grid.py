@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sdp.errors import RecipeError
-from sdp.pipeline import LOCATIONS, STAGES, Stage, find_stage, input_identities
+from sdp.pipeline import LOCATIONS, Stage, input_identities, stages_of
 from sdp.recipe import Recipe, load_recipe
 from sdp.recipe.load import COMMAND_LINE
 from sdp.study.vary import Axis
@@ -62,10 +62,9 @@ def arm_title(arm: Arm, axes: Sequence[Axis]) -> str:
     return ", ".join(f"{axis.name}={label}" for axis, label in zip(axes, arm, strict=True)) or "the recipe"
 
 
-def cell_stages() -> tuple[Stage, ...]:
+def cell_stages(recipe: Recipe) -> tuple[Stage, ...]:
     """The stages that a cell runs."""
-    names = [stage.name for stage in STAGES]
-    return STAGES[: names.index(LAST_STAGE) + 1]
+    return stages_of(recipe, LAST_STAGE)
 
 
 def settings_of(recipe: Recipe, stages: Iterable[Stage], *, defaults: bool = True) -> dict[str, Any]:
@@ -115,8 +114,8 @@ def make_grid(
                 varied=tuple(override for value in arm for override in value.overrides),
                 recipe=recipe,
                 inputs=inputs,
-                key=result_key(recipe, cell_stages(), inputs),
-                teacher=result_key(recipe, [find_stage("finetune")], inputs),
+                key=result_key(recipe, cell_stages(recipe), inputs),
+                teacher=result_key(recipe, stages_of(recipe, "finetune"), inputs),
             )
         )
     _refuse_equal_arms(cells, axes)
@@ -170,7 +169,8 @@ class _Identities:
         self._known: dict[str, Identities] = {}
 
     def __call__(self, recipe: Recipe) -> Identities:
-        same = json.dumps([getattr(recipe, name).model_dump(mode="json") for name in ("model", "task", "data")])
+        read = recipe.model_dump(mode="json", include={"model", "vocabulary", "task", "data"})
+        same = json.dumps(read)
         if same not in self._known:
             self._known[same] = input_identities(recipe, download=self._download)
         return self._known[same]

@@ -20,7 +20,7 @@ from typing import Any
 
 from sdp.console import Reporter
 from sdp.errors import SdpError, StoppedError
-from sdp.pipeline import find_stage, run_pipeline
+from sdp.pipeline import run_pipeline, stages_of
 from sdp.run_folder import CACHE, RunFolder, share_files
 from sdp.study.cell import cell_content, read_cell, write_cell
 from sdp.study.grid import LAST_STAGE, Cell
@@ -28,7 +28,7 @@ from sdp.study.vary import Axis
 
 STUDY_FILE = "study.json"
 TEACHERS, RUNS = "teachers", "runs"
-FINETUNE = find_stage("finetune")
+FINETUNE = "finetune"
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class Runner:
         teacher = RunFolder(self.out / TEACHERS / cell.teacher)
         try:
             with self._at_work(teacher, cell):
-                run_pipeline(cell.recipe, teacher, FINETUNE.name, self.reporter)
+                run_pipeline(cell.recipe, teacher, FINETUNE, self.reporter)
         except StoppedError:
             raise
         except SdpError as error:
@@ -136,7 +136,8 @@ class Runner:
         """Run the cell's stages beside its teacher, and write its result."""
         teacher, run = RunFolder(self.out / TEACHERS / cell.teacher), RunFolder(self.out / RUNS / cell.key)
         with self._at_work(run, cell):
-            run.take(teacher, FINETUNE.folder)
+            for stage in stages_of(cell.recipe, FINETUNE):
+                run.take(teacher, stage.folder)
             share_files(teacher.path / CACHE, run.path / CACHE)
             records = run_pipeline(cell.recipe, run, LAST_STAGE, self.reporter)
             share_files(run.path / CACHE, teacher.path / CACHE)

@@ -10,18 +10,16 @@ sweeps/quickstart/
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from sdp.console import Reporter
-from sdp.pipeline import find_stage, run_pipeline
+from sdp.pipeline import run_pipeline, stages_of
 from sdp.run_folder import CACHE, RunFolder, share_files, write_json
 from sdp.sweep.frontier import Frontier, read_dense, read_point
 from sdp.sweep.levels import FRONTIER_FILE, Level, Sweep
 
 MARKDOWN_FILE, PLOT_FILE = "frontier.md", "frontier.svg"
-FINETUNED, PRUNED = find_stage("finetune").folder, find_stage("prune").folder
 
 
 def execute(sweep: Sweep, reporter: Reporter) -> Frontier:
@@ -37,7 +35,7 @@ def execute(sweep: Sweep, reporter: Reporter) -> Frontier:
         _write(sweep, frontier)
         for index, level in enumerate(sweep.levels):
             reporter.heading(f"level {index + 1}/{len(sweep.levels)}: sparsity {level.sparsity:g}")
-            results = _run(sweep, level, reporter, sweep.levels[0].run if index else None, [FINETUNED])
+            results = _run(sweep, level, reporter, sweep.levels[0].run if index else None, "finetune")
             point = read_point(level.sparsity, level.run.path.name, results)
             points, dense = (*frontier.points, point), read_dense(results)
             frontier = replace(frontier, metric=results["export"]["metric"], dense=dense, points=points)
@@ -49,16 +47,14 @@ def execute(sweep: Sweep, reporter: Reporter) -> Frontier:
     return frontier
 
 
-def _run(
-    sweep: Sweep, level: Level, reporter: Reporter, source: RunFolder | None, stages: Sequence[str]
-) -> dict[str, Any]:
-    """Bring a level's run up to date, with stages that are another run's already, and read its results."""
+def _run(sweep: Sweep, level: Level, reporter: Reporter, source: RunFolder | None, shared: str) -> dict[str, Any]:
+    """Bring a level's run up to date, with the stages up to `shared` from another run, and read its results."""
     from sdp.summary import run_results
 
     with level.run.at_work(level.recipe.name, sweep.recipe_file, level.overrides):
         if source is not None:
-            for folder in stages:
-                level.run.take(source, folder)
+            for stage in stages_of(level.recipe, shared):
+                level.run.take(source, stage.folder)
             share_files(source.path / CACHE, level.run.path / CACHE)
         run_pipeline(level.recipe, level.run, "report", reporter)
     # Trainer and model refer to each other; the next level needs their memory.
@@ -70,7 +66,7 @@ def _confirm(sweep: Sweep, level: Level, frontier: Frontier, reporter: Reporter)
     """Measure the chosen level on test, in a run folder of its own."""
     chosen = sweep.chosen(level)
     reporter.heading(f"chosen: sparsity {level.sparsity:g}, now on test")
-    results = _run(sweep, chosen, reporter, level.run, [FINETUNED, PRUNED])
+    results = _run(sweep, chosen, reporter, level.run, "prune")
     return replace(frontier, confirmed=read_point(level.sparsity, chosen.run.path.name, results))
 
 

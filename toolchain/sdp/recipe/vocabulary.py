@@ -1,0 +1,32 @@
+"""The recipe's [vocabulary]: which pieces of the pretrained tokenizer are kept."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from sdp.recipe.base import Section
+
+
+class VocabularySection(Section):
+    """Fewer pieces: tokenizer and embeddings are cut down to what a corpus uses, before fine-tuning.
+
+    [vocabulary]
+    size = 24000
+    corpus = ["texts/{language}/*.txt.gz"]
+    """
+
+    size: int = Field(gt=0)
+    """Most pieces to keep. First come special tokens and the characters of the corpus, then the pieces that the corpus
+    uses most (every language weighs the same), then the tokenizer's likeliest that are spelled with those characters.
+    Pieces of other characters go, also where there is room."""
+    corpus: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """Files of text, relative to the recipe: txt (one text a line), tsv, csv, jsonl, parquet, also .gz; names may hold
+    "*" and "{language}". Without it, the texts of the task's train and dev rows; its test rows are never looked at."""
+    text: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """The text columns of the corpus' tables; those of the task without it."""
+    languages: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """The languages whose texts count, where the names of corpus or data hold "{language}"; without it those that the
+    task trains on or is evaluated on."""
+    held_out: float = Field(default=0.1, gt=0, lt=1)
+    """Share of the texts that is not counted: on it the report says what the kept pieces cover. Equal texts are on the
+    same side."""

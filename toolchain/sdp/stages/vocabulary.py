@@ -1,0 +1,38 @@
+"""Stage 0, of recipes with [vocabulary]: the pretrained model with fewer pieces. Everything after it reads this one.
+
+Writes safetensors, config.json and the tokenizer (a transformers folder), old_ids.json (new id -> old id), and
+vocabulary.json with what the kept pieces cover of the texts that were held out.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sdp.console import Reporter
+from sdp.data.corpus import read_corpus
+from sdp.data.load import load_task_data
+from sdp.errors import RecipeError
+from sdp.models.source import locate_model
+from sdp.recipe.sections import Recipe
+from sdp.run_folder import RunFolder, write_json
+from sdp.vocabulary.trim import trim_model
+
+
+def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
+    """Choose the pieces by the corpus, cut tokenizer and embeddings down to them, and judge by the held-out texts."""
+    section = recipe.vocabulary
+    if section is None:
+        raise RecipeError("the recipe has no [vocabulary]")
+    folder = locate_model(recipe.model)
+    if section.corpus is None:
+        data = load_task_data(recipe)
+        corpus = read_corpus(recipe, section, (data.train, data.dev))
+    else:
+        corpus = read_corpus(recipe, section, ())
+    counted, held_out = (sum(map(len, texts.values())) for texts in (corpus.counted, corpus.held_out))
+    reporter.line(f"  choosing pieces by {counted:,} texts, judging them by {held_out:,}")
+    remote_code = recipe.model.trust_remote_code
+    report = trim_model(folder, target, corpus, section.size, trust_remote_code=remote_code)
+    write_json(target / "vocabulary.json", report)
+    return {"pieces": report["pieces_after"], "words as before": report["coverage"]["same_words"]}

@@ -1,0 +1,131 @@
+"""A model folder with fewer pieces: chosen by a corpus, written, read back, and judged by texts that were held out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerBase
+
+from sdp.data.corpus import Corpus
+from sdp.errors import ModelError
+from sdp.models.load import load_tokenizer
+from sdp.models.source import ModelFolder
+from sdp.run_folder import write_json
+from sdp.vocabulary.coverage import Comparison, Coverage, count_pieces, plain_tokenizer
+from sdp.vocabulary.pieces import choose_pieces
+from sdp.vocabulary.tokenizer_json import HINT, Inventory, read_inventory, trim_tokenizer
+from sdp.vocabulary.weights import read_config, token_ids, trim_config, trim_weights
+
+TOKENIZER_FILE = "tokenizer.json"
+IDS_FILE = "old_ids.json"
+
+
+def trim_model(
+    folder: ModelFolder, target: Path, corpus: Corpus, size: int, *, trust_remote_code: bool = False
+) -> dict[str, Any]:
+    """Write a model folder whose vocabulary holds at most `size` pieces, and old_ids.json (new id -> old id).
+
+    Args:
+        folder: the pretrained model.
+        target: an existing folder.
+        corpus: the texts that pieces are chosen by, and those that the choice is judged by.
+        size: most pieces to keep.
+        trust_remote_code: allow code that comes with the model.
+
+    Returns:
+        the sizes, and what the kept pieces cover of the held-out texts, altogether and by language.
+
+    Raises:
+        ModelError: tokenizer or weights are of a kind that cannot be trimmed, or do not fit each other.
+        RecipeError: `size` has no room for the pieces that spell the corpus.
+    """
+    tokenizer = load_tokenizer(folder.path, trust_remote_code=trust_remote_code)
+    content = tokenizer_content(tokenizer, str(folder.path))
+    inventory = read_inventory(content, str(folder.path))
+    config = read_config(folder)
+    before = plain_tokenizer(json.dumps(content))
+    weights = piece_weights(before, corpus)
+    old_ids = _choose(before, content, inventory, weights, size, corpus, token_ids(config))
+    trim_weights(folder, target, old_ids)
+    trim_config(config, target, old_ids)
+    tokenizer.save_pretrained(target)
+    small = json.dumps(trim_tokenizer(content, old_ids), ensure_ascii=False, indent=2)
+    (target / TOKENIZER_FILE).write_text(small, encoding="utf-8")
+    write_json(target / IDS_FILE, {"old_ids": old_ids})
+    # The file is what counts: the tokenizer is read back.
+    after = plain_tokenizer(load_tokenizer(target, trust_remote_code=trust_remote_code).backend_tokenizer.to_str())
+    comparison = Comparison(before, after, old_ids, inventory.unknown)
+    parts = {part: comparison.coverage(texts) for part, texts in corpus.held_out.items()}
+    return _report(inventory, corpus, weights, old_ids, parts)
+
+
+def tokenizer_content(tokenizer: PreTrainedTokenizerBase, where: str) -> dict[str, Any]:
+    """The JSON of a tokenizer, as the tokenizers library writes it.
+
+    Raises:
+        ModelError: it runs in Python and has none.
+    """
+    if not tokenizer.is_fast:
+        raise ModelError("the tokenizer has no tokenizer.json, and none can be made of it", where=where, hint=HINT)
+    content: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
+    return content
+
+
+def piece_weights(tokenizer: Tokenizer, corpus: Corpus) -> NDArray[np.float64]:
+    """How much each piece is used, [V]: the mean over the languages of its share of their pieces."""
+    counts = [count_pieces(tokenizer, texts) for texts in corpus.counted.values()]
+    shares = [found / max(1, found.sum()) for found in counts]
+    return np.asarray(np.mean(shares, axis=0))
+
+
+def _choose(
+    before: Tokenizer,
+    content: dict[str, Any],
+    inventory: Inventory,
+    weights: NDArray[np.float64],
+    size: int,
+    corpus: Corpus,
+    named: Mapping[str, int],
+) -> list[int]:
+    """Choose pieces so that nothing that was counted becomes unknown.
+
+    A character that has no piece of its own can become unknown when the piece that held it goes; the pieces of such a
+    word then must stay, and the choice is made again.
+    """
+    must_stay = set(named.values())
+    while True:
+        old_ids = choose_pieces(inventory, weights, size, also=must_stay, pad=named.get("pad_token_id"))
+        after = plain_tokenizer(json.dumps(trim_tokenizer(content, old_ids)))
+        comparison = Comparison(before, after, old_ids, inventory.unknown)
+        lost = {index for texts in corpus.counted.values() for index in comparison.newly_unknown(texts)}
+        if not lost:
+            return old_ids
+        must_stay |= lost
+
+
+def _report(
+    inventory: Inventory,
+    corpus: Corpus,
+    weights: NDArray[np.float64],
+    old_ids: list[int],
+    parts: Mapping[str, Coverage],
+) -> dict[str, Any]:
+    total = Coverage()
+    for part in parts.values():
+        total += part
+    return {
+        "kind": inventory.kind,
+        "pieces_before": len(inventory.pieces),
+        "pieces_after": len(old_ids),
+        "pieces_used": int(np.count_nonzero(weights)),
+        "counted_texts": sum(map(len, corpus.counted.values())),
+        "held_out_texts": sum(map(len, corpus.held_out.values())),
+        "coverage": total.to_json(),
+        "parts": {name: part.to_json() for name, part in parts.items()} if set(parts) != {""} else {},
+    }
