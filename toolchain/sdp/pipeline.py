@@ -150,6 +150,7 @@ STAGES = (
         module="sdp.stages.report",
         sections=("task", "prune", "gate"),
         reads={
+            "vocabulary": ("vocabulary.json",),
             "finetune": ("metrics.json",),
             "prune": ("metrics.json", "pruning.jsonl", "analysis.json"),
             "evaluate": ("metrics.json", "flips.csv"),

@@ -123,7 +123,10 @@ def test_a_size_that_arithmetic_rules_out() -> None:
     assert "embeddings, 94%" in finding.what_would
     loose = replace(facts(gate={"max_size_ratio": 0.9}), bytes_before=BEFORE, bytes_after=AFTER)
     assert warned(loose) == []
-    assert "94% of the predicted file" in about(explain(loose), "export.precision").sentence
+    embeddings = about(explain(loose), "vocabulary")
+    assert "94% of the predicted file" in embeddings.sentence
+    assert "int8" in embeddings.what_would
+    assert "[vocabulary]" in embeddings.what_would
 
 
 def test_rows_too_few_to_ever_show_so_small_a_drop() -> None:

@@ -12,6 +12,11 @@ from tokenizers import Tokenizer
 from typer.testing import CliRunner, Result
 
 from sdp.cli import app
+from sdp.recipe import load_recipe
+from sdp.report.page import page_environment, render_section
+from sdp.report.section import RunFiles
+from sdp.report.sections import vocabulary
+from sdp.run_folder import RunFolder
 from toy import toy_rows, write_project
 
 SIZE = 300
@@ -87,10 +92,10 @@ def test_the_plan_and_the_command(recipe: Path, unigram_model: Path, tmp_path: P
 def test_everything_after_it_is_small(exported: Path) -> None:
     report = read(exported / "0-vocabulary/vocabulary.json")
     assert (report["pieces_after"], report["counted_texts"] + report["held_out_texts"]) == (SIZE, 300)
-    vocabulary = Tokenizer.from_file(str(exported / "0-vocabulary/tokenizer.json")).get_vocab()
-    assert len(vocabulary) == SIZE
+    pieces = Tokenizer.from_file(str(exported / "0-vocabulary/tokenizer.json")).get_vocab()
+    assert len(pieces) == SIZE
     for stage in ("1-finetune", "2-prune", "4-export"):
-        assert Tokenizer.from_file(str(exported / stage / "tokenizer.json")).get_vocab() == vocabulary
+        assert Tokenizer.from_file(str(exported / stage / "tokenizer.json")).get_vocab() == pieces
         assert read(exported / stage / "config.json")["vocab_size"] == SIZE
     assert [rows_of(exported / stage) for stage in ("0-vocabulary", "1-finetune", "2-prune")] == [SIZE] * 3
     manifest = read(exported / "4-export/manifest.json")
@@ -102,8 +107,16 @@ def test_everything_after_it_is_small(exported: Path) -> None:
     assert json.loads(said)["label"] in ("pos", "neg")
 
 
+def test_the_report_tells_it(recipe: Path, exported: Path, unigram_model: Path) -> None:
+    made = vocabulary.section(RunFiles(load_recipe(recipe), RunFolder(exported)))
+    assert made is not None
+    page = render_section(page_environment(), made)
+    assert f"{SIZE} of {rows_of(unigram_model):,} pieces are kept" in page
+    assert "pieces a word after" in page
+
+
 def test_what_makes_it_run_again(recipe: Path, exported: Path) -> None:
-    assert set(stale(recipe, exported)) == {"bench", "gate", "report"}
+    assert set(stale(recipe, exported)) == {"bench", "gate", "report", "ship"}
     assert next(iter(stale(recipe, exported, "--set", "finetune.epochs=2"))) == "finetune"
     changed = stale(recipe, exported, "--set", "vocabulary.size=301")
     assert next(iter(changed.items())) == ("vocabulary", f"vocabulary.size changed: {SIZE} -> 301")

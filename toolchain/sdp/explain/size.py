@@ -43,11 +43,15 @@ def _embeddings(facts: Facts) -> Iterator[Finding]:
     if share < _WORTH_A_WORD:
         return
     what = f"embeddings are {share:.0%} of the predicted file ({after['embeddings'] / 1e6:,.0f} MB) and are not pruned"
-    if facts.recipe.export.precision == "int8":
-        yield Finding("note", "export.precision", f"{what}; int8 stores them in a quarter already")
-    elif facts.recipe.bench.provider == "cuda":
-        # There int8 would cost more than it saves: its kernels are for the CPU.
-        yield Finding("note", "model.name", what)
-    else:
-        would = 'export.precision = "int8", which stores them in a quarter.'
-        yield Finding("note", "export.precision", what, would)
+    # On a GPU int8 would cost more than it saves: its kernels are for the CPU.
+    quartered = facts.recipe.export.precision == "int8"
+    ways = [] if quartered or facts.recipe.bench.provider == "cuda" else ['export.precision = "int8" (a quarter)']
+    if facts.recipe.vocabulary is None:
+        ways.append("[vocabulary] with a size, which keeps the pieces that your texts use")
+    told = f"{what}; int8 stores them in a quarter already" if quartered else what
+    yield Finding(
+        "note",
+        "vocabulary" if facts.recipe.vocabulary is None else "export.precision",
+        told,
+        f"{' or '.join(ways)}." if ways else "",
+    )

@@ -10,11 +10,11 @@ from markupsafe import Markup
 import sdp
 from sdp.recipe.sections import Recipe
 from sdp.report.section import RunFiles, Section
-from sdp.report.sections import cost, flips, loss, network, origin, size, speed, training, verdict
+from sdp.report.sections import cost, flips, loss, network, origin, size, speed, training, verdict, vocabulary
 from sdp.run_folder import RunFolder
 
 # In the order of the page: what was decided and why, what it cost, what it gained, how it came about.
-SECTIONS: tuple[ModuleType, ...] = (verdict, cost, loss, flips, size, speed, network, training, origin)
+SECTIONS: tuple[ModuleType, ...] = (verdict, cost, loss, flips, size, vocabulary, speed, network, training, origin)
 
 
 def render_page(recipe: Recipe, run: RunFolder) -> str:
