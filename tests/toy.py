@@ -103,6 +103,7 @@ resamples = 200
 [bench]
 sequence_lengths = ["task", 16]
 seconds = 0.2
+starts = 1
 
 [gate]
 max_metric_drop = 0.9
