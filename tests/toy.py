@@ -108,6 +108,7 @@ starts = 1
 [gate]
 max_metric_drop = 0.9
 max_size_ratio = 1.0
+budget_seconds = 0
 """
 
 
@@ -123,10 +124,14 @@ def write_project(folder: Path, model: Path, extra: str = "") -> Path:
     return recipe
 
 
-def sdp(*arguments: str | Path, cwd: Path, check: bool = False) -> subprocess.CompletedProcess[str]:
-    """Run the real command line in a process of its own."""
+def sdp(
+    *arguments: str | Path, cwd: Path, check: bool = False, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the real command line in a process of its own, `env` added to its environment."""
     command = [sys.executable, "-c", "from sdp.cli import main; main()", *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, env=ONE_THREAD, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        command, cwd=cwd, env=ONE_THREAD | (env or {}), capture_output=True, text=True, timeout=300, check=False
+    )
     if check and done.returncode != 0:
         raise AssertionError(f"sdp {' '.join(map(str, arguments))} -> {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done
