@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from sdp.gate_check import Cell, Check, judge_bound
-from sdp.gate_timing import LOOKS, judge_timing, with_more
+from sdp.gate_timing import LOOKS, judge_timing, settled, with_more
 from sdp.recipe.sections import GateSection
-from sdp.stages.gate_more import open_cells, settled
+from sdp.stages.gate_more import open_cells
 
 TRUTH = 2.0
 

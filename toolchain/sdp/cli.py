@@ -14,6 +14,7 @@ import typer
 from sdp.command_errors import told
 from sdp.console import Reporter
 from sdp.errors import RunError
+from sdp.versus.command import compare_command
 
 app = typer.Typer(
     name="sdp",
@@ -263,6 +264,9 @@ def study_command(
             print_table(table, study.out)
         if table.failed:
             raise typer.Exit(1)
+
+
+app.command("compare")(compare_command)
 
 
 @app.command("schema")

@@ -81,6 +81,11 @@ def with_more(bench: Mapping[str, Any], more: Sequence[Mapping[str, Any]]) -> di
     return {**bench, "cases": cases, "processes": bench["processes"] + processes}
 
 
+def settled(before: Sequence[Check], now: Sequence[Check]) -> list[Check]:
+    """The checks of now, but for those that were decided before: a crossed line ends a sequential test."""
+    return [old if old.outcome != "inconclusive" else new for old, new in zip(before, now, strict=True)]
+
+
 def _starts(look: Mapping[str, Any], case: Mapping[str, Any]) -> list[dict[str, Any]]:
     same = [other for other in look["cases"] if all(other[key] == case[key] for key in ("case", "threads"))]
     return [start for other in same for start in other["starts"]]

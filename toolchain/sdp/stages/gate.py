@@ -15,7 +15,7 @@ from sdp.console import Reporter
 from sdp.errors import RunError
 from sdp.gate import judge, junit, markdown, verdict
 from sdp.gate_check import EXIT_CODES, Check
-from sdp.gate_timing import LOOKS, with_more
+from sdp.gate_timing import LOOKS, settled, with_more
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder, read_json, write_json
 from sdp_onnx.manifest import file_sha256
@@ -34,11 +34,16 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     benchmark = file_sha256(run.path / READS["bench"])
     more = measured_before(run.stage("6-gate"), benchmark)
     looks = LOOKS if recipe.gate.measured_again or more else 1
-    checks = judge(recipe.gate, exported, with_more(bench, more), looks)
+
+    def rejudge(looked: list[dict[str, Any]]) -> list[Check]:
+        return judge(recipe.gate, exported, with_more(bench, looked), looks)
+
+    checks = rejudge([])
+    for number in range(len(more)):
+        checks = settled(checks, rejudge(more[: number + 1]))
     if is_open(checks) and recipe.gate.measured_again and len(more) + 1 < LOOKS:
         from sdp.stages.gate_more import measure_until_decided
 
-        rejudge = lambda looked: judge(recipe.gate, exported, with_more(bench, looked), looks)  # noqa: E731
         checks, more = measure_until_decided(recipe, run, target, reporter, checks, more, rejudge)
     if more:
         write_json(target / MEASUREMENTS, {"benchmark": benchmark, "looks": more})

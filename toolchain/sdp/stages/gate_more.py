@@ -12,7 +12,7 @@ from typing import Any
 from sdp.console import Reporter
 from sdp.gate import verdict
 from sdp.gate_check import Check
-from sdp.gate_timing import LOOKS
+from sdp.gate_timing import LOOKS, settled
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder
 from sdp.stages.bench_inputs import BenchInputs, bench_inputs
@@ -63,11 +63,6 @@ def measure_until_decided(
             if verdict(checks) == "fail" or decided or time.monotonic() - started >= budget:
                 break
     return checks, more
-
-
-def settled(before: list[Check], now: list[Check]) -> list[Check]:
-    """The checks of now, but for those that were decided before: a crossed line ends a sequential test."""
-    return [old if old.outcome != "inconclusive" else new for old, new in zip(before, now, strict=True)]
 
 
 def open_cells(checks: list[Check], names: list[str]) -> dict[int, list[int]]:
