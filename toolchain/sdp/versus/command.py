@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sdp.command_errors import told
-from sdp.versus.difference import Difference
+
+if TYPE_CHECKING:
+    from sdp.versus.difference import Difference
 
 Before = Annotated[Path, typer.Argument(help="A run folder, or a file that --save wrote: main.", show_default=False)]
 After = Annotated[
