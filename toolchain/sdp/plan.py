@@ -9,7 +9,7 @@ from sdp.data.identity import count_rows
 from sdp.errors import NotDownloadedError
 from sdp.models.parts import ModelParts, count_parts
 from sdp.models.source import locate_model
-from sdp.pipeline import STAGES, Status, input_identities, plan
+from sdp.pipeline import STAGES, Status, cache_key, input_identities, plan
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder
 from sdp.steps import optimizer_steps
@@ -45,6 +45,8 @@ class Plan:
     """Everything `sdp check` prints. What cannot be known yet is None, and `unknown` says why."""
 
     recipe: Recipe
+    run_folder: str
+    cache_key: str
     stages: list[Status] | None
     rows: dict[str, int | None]
     steps: dict[str, int | None]
@@ -56,6 +58,8 @@ class Plan:
         stages = self.stages
         return {
             "recipe": self.recipe.name,
+            "run_folder": self.run_folder,
+            "cache_key": self.cache_key,
             "stages": [
                 {"stage": stage.name}
                 if stages is None
@@ -81,9 +85,11 @@ def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
     unknown: list[str] = []
     parts: list[PartPlan] | None = None
     stages: list[Status] | None = None
+    identities: dict[str, dict[str, str]] = {}
     try:
         parts = part_plans(count_parts(locate_model(recipe.model, download=False)), recipe)
-        stages = plan(recipe, run, input_identities(recipe, download=False))
+        identities = input_identities(recipe, download=False)
+        stages = plan(recipe, run, identities)
     except NotDownloadedError as error:
         unknown.append(f"parameters, bytes and what is up to date: {error.where}: {error.what}")
     rows = count_rows(recipe)
@@ -94,7 +100,7 @@ def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
         "finetune": None if train is None else optimizer_steps(train, recipe.finetune),
         "prune": None if train is None else optimizer_steps(train, recipe.prune),
     }
-    return Plan(recipe, stages, rows, steps, parts, unknown)
+    return Plan(recipe, str(run.path), cache_key(recipe, identities), stages, rows, steps, parts, unknown)
 
 
 def part_plans(parts: ModelParts, recipe: Recipe) -> list[PartPlan]:
