@@ -1,4 +1,4 @@
-"""The GitHub action: its steps run as a job would run them, in a repository of its own; the example workflow fits it."""
+"""The GitHub action: its steps run as in a job, in a repository of its own; the example workflow fits it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ CI = Path(__file__).parents[2] / "toolchain" / "ci"
 ACTION: dict[str, Any] = yaml.safe_load((CI / "action.yml").read_text(encoding="utf-8"))
 STEPS: list[dict[str, Any]] = ACTION["runs"]["steps"]
 EXPRESSION = re.compile(r"\$\{\{\s*(.*?)\s*\}\}")
-CONTEXTS = ("inputs", "steps", "github")
 
 
 class Job:
@@ -88,11 +87,8 @@ def repository(finished: Path, tmp_path: Path) -> Path:
 
 
 def results(job: Job) -> list[list[type]]:
-    return [
-        [type(result) for result in case.result]
-        for suite in JUnitXml.fromfile(job.folder / "6-gate/junit.xml")
-        for case in suite
-    ]
+    report = JUnitXml.fromfile(job.folder / "6-gate" / "junit.xml")
+    return [[type(result) for result in case.result] for suite in report for case in suite]
 
 
 def test_a_model_that_passes_is_compared_with_the_baseline(repository: Path) -> None:
@@ -109,11 +105,8 @@ def test_a_model_that_passes_is_compared_with_the_baseline(repository: Path) -> 
     assert page.startswith("### sdp gate: toy: **pass**\n")
     assert "against baseline.json: nothing is worse beyond noise" in page
     assert results(job) == [[], []]
-    for path in next(step for step in STEPS if step.get("name") == "Upload verdict and report")["with"]["path"].split():
-        continue
-    for line in next(step for step in STEPS if step.get("name") == "Upload verdict and report")["with"][
-        "path"
-    ].splitlines():
+    (upload,) = [step for step in STEPS if step.get("name") == "Upload verdict and report"]
+    for line in upload["with"]["path"].splitlines():
         assert (repository / job.fill(line.strip())).is_file()
 
 

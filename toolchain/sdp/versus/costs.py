@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -70,7 +71,10 @@ def welch_ratio(before: Sequence[float], after: Sequence[float]) -> Ratio:
     value = math.exp(sum(logs[0]) / len(logs[0]) - sum(logs[1]) / len(logs[1]))
     if all(max(own) == min(own) for own in logs):
         return Ratio(value, value, value)
-    ends = ttest_ind(*logs, equal_var=False).confidence_interval(1 - 2 * TAIL)
+    with warnings.catch_warnings():
+        # Values of one run that are all equal are no mistake.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        ends = ttest_ind(*logs, equal_var=False).confidence_interval(1 - 2 * TAIL)
     return Ratio(value, math.exp(ends.low), math.exp(ends.high))
 
 
