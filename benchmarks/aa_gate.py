@@ -59,17 +59,18 @@ def run(
     budget: Annotated[float, typer.Option(help="The gate's budget in seconds.")] = 20.0,
     output: Output = RESULTS,
 ) -> None:
-    """Gate each model against itself, write the JSON after each, and end with 1 if any gate failed."""
+    """Gate each model against itself, write the JSON after every gate, and end with 1 if any failed."""
     results: list[dict[str, Any]] = []
+    output.parent.mkdir(parents=True, exist_ok=True)
     for folder in folders:
-        results.append(against_itself(folder, times, budget))
-        content = {
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "environment": environment_record(),
-            "results": results,
-        }
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        results.append({})
+        for results[-1] in against_itself(folder, times, budget):
+            content = {
+                "date": datetime.now(UTC).isoformat(timespec="seconds"),
+                "environment": environment_record(),
+                "results": results,
+            }
+            output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     table(output)
     if any("fail" in result["verdicts"] for result in results):
         raise typer.Exit(1)
@@ -88,11 +89,11 @@ def table(output: Output = RESULTS) -> None:
         print(f"| {result['recipe']} | {len(gates)} | {counts} | {again} | {deviation:.1%} |")
 
 
-def against_itself(folder: Path, times: int, budget: float) -> dict[str, Any]:
+def against_itself(folder: Path, times: int, budget: float) -> Iterator[dict[str, Any]]:
     """Gate the dense model of a run folder against itself.
 
-    Returns:
-        the verdicts by number, and of each gate its checks, looks and A/A ratios.
+    Yields:
+        after every gate the verdicts so far, by number, and of each gate its checks, looks and A/A ratios.
     """
     owner = read_json(folder / RUN_FILE)
     if owner is None:
@@ -111,8 +112,8 @@ def against_itself(folder: Path, times: int, budget: float) -> dict[str, Any]:
             with busy_core():
                 gates.append(gate_once(recipe, copy))
             print(f"{recipe.name} {number + 1}/{times}: {gates[-1]['verdict']}", file=sys.stderr)
-    verdicts = Counter(one["verdict"] for one in gates)
-    return {"recipe": recipe.name, "budget_seconds": budget, "verdicts": dict(verdicts), "gates": gates}
+            verdicts = Counter(one["verdict"] for one in gates)
+            yield {"recipe": recipe.name, "budget_seconds": budget, "verdicts": dict(verdicts), "gates": gates}
 
 
 def ship_the_dense_model(recipe: Recipe, run: RunFolder) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ def test_open_cells_are_measured_again_within_the_budget_and_the_page_says_so(fi
     # What was said without measuring was not the last word.
     assert "gate      runs (gate.budget_seconds changed: 0.0 -> 1.0)" in done.stderr
     assert "inconclusive: measuring again for up to 1 s" in done.stderr
+    assert re.search(r"^gate: \w+ \(measured again for \d+ s\)$", done.stdout, re.MULTILINE)
     verdict = read(run / "6-gate" / "verdict.json")
     assert done.returncode == verdict["exit_code"], done.stderr
     looks = read(run / "6-gate" / "measurements.json")["looks"]
