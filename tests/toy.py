@@ -107,10 +107,12 @@ resamples = 200
 [bench]
 sequence_lengths = ["task", 16]
 seconds = 0.2
+starts = 1
 
 [gate]
 max_metric_drop = 0.9
 max_size_ratio = 1.0
+budget_seconds = 0
 """
 
 

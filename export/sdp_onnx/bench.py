@@ -4,7 +4,8 @@ For each number of threads three processes are started: the baseline, the baseli
 one of them works at any time. A round gives each process one turn on the same batches; the order of a round's turns
 runs through all permutations, so that drift and whatever one turn leaves behind fall on all of them alike. The
 speed-up is the ratio of the times within a round, over rounds; the ratio of the two baseline processes, which ought to
-be 1, says how far the machine can be believed and widens the interval of the speed-up (see `bench_statistics`).
+be 1, says how far the machine can be believed. All of it is repeated with new processes; the interval of the speed-up
+rests on these starts and on what the baseline processes showed (see `bench_starts`).
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from pathlib import Path
 
 from sdp_onnx.bench_cases import Case, save_batches
 from sdp_onnx.bench_process import Worker
-from sdp_onnx.bench_statistics import Latency, Ratio, is_quiet, latency, paired_ratio, widened
+from sdp_onnx.bench_starts import Start, speedup_interval
+from sdp_onnx.bench_statistics import Latency, Ratio, is_quiet, latency, median_error, paired_ratio
 from sdp_onnx.environment import environment_record
 from sdp_onnx.model_file import file_bytes
 from sdp_onnx.session import Provider, require_cuda
@@ -34,11 +36,14 @@ ROLES = ("baseline", "baseline again", "candidate")
 # A turn lasts about this long for the baseline; the candidate runs the same batches.
 _TURN_SECONDS = 0.04
 _CALIBRATION_RUNS = 3
+MIN_ROUNDS = 10
 
 # The threads of the turn before get the time to fall asleep.
 _PAUSE_SECONDS = 0.005
 
 Progress = Callable[[str, float], None]
+# Seconds by process (in the order of ROLES), round and run.
+Times = list[list[list[float]]]
 
 
 @dataclass(frozen=True)
@@ -48,13 +53,14 @@ class CaseResult:
     Attributes:
         case, batch_size, sequence_length: the case measured; None is the task's own lengths.
         threads: threads of one operator.
-        rounds: how often each process had its turn.
+        rounds: how often each process had its turn, over all starts.
         runs_per_turn: timed runs in a turn.
         baseline: times of both baseline processes.
         candidate: times of the candidate.
-        speedup: baseline time / candidate time, its interval widened by the A/A deviation.
+        speedup: baseline time / candidate time, its interval as wide as starts and A/A ratios differ.
         same_file: the A/A ratio: first baseline process / second.
         quiet: whether `same_file` says that the machine was quiet enough.
+        starts: what each start of the processes measured.
     """
 
     case: str
@@ -68,6 +74,7 @@ class CaseResult:
     speedup: Ratio
     same_file: Ratio
     quiet: bool
+    starts: tuple[Start, ...]
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,7 @@ class BenchResult:
         baseline_bytes, candidate_bytes: their sizes with external data.
         provider: where they ran.
         cases: one result per number of threads and case.
-        processes: three per number of threads.
+        processes: three per start and number of threads, in the order of ROLES.
         quiet: whether every case was.
         environment: see `environment_record`.
         load_average: the system's load over 1, 5 and 15 minutes before the benchmark; empty where it has none.
@@ -119,14 +126,16 @@ def benchmark_pair(
     threads: Sequence[int],
     provider: Provider = "cpu",
     seconds_per_case: float = 3.0,
-    min_rounds: int = 10,
+    min_rounds: int = MIN_ROUNDS,
+    starts: int = 1,
     on_progress: Progress | None = None,
 ) -> BenchResult:
     """Measure `candidate` against `baseline` on every case with every number of threads.
 
     Args:
-        seconds_per_case: a case ends when all turns together took this long and `min_rounds` rounds are done.
-        min_rounds: at least 2; the intervals rest on rounds.
+        seconds_per_case: a case ends when all turns of all starts took this long and `min_rounds` rounds are done.
+        min_rounds: at least 2, over all starts, of which each has at least 2.
+        starts: how often new processes are started.
         on_progress: told what is measured now, and the share of all cases that is done, from 0 to 1.
 
     Raises:
@@ -140,18 +149,26 @@ def benchmark_pair(
     report = on_progress or (lambda _label, _share: None)
     sizes = file_bytes(baseline), file_bytes(candidate)
     load_average = os.getloadavg() if hasattr(os, "getloadavg") else ()
-    results: list[CaseResult] = []
+    measured: dict[tuple[int, int], list[Times]] = {(count, i): [] for count in threads for i in range(len(cases))}
+    runs: dict[tuple[int, int], int] = {}
     processes: list[ProcessResult] = []
+    rounds = max(2, math.ceil(min_rounds / starts))
     with tempfile.TemporaryDirectory() as folder:
         inputs = Path(folder, "inputs.npz")
         save_batches(inputs, cases)
-        for count in threads:
+        for start, count in itertools.product(range(starts), threads):
             with _workers(baseline, candidate, inputs, provider, count) as workers:
                 for index, case in enumerate(cases):
-                    report(f"{case.name}, {count} threads", len(results) / (len(cases) * len(threads)))
-                    results.append(_measure(workers, index, case, count, seconds_per_case, min_rounds))
+                    key = (count, index)
+                    done = start * len(measured) + list(measured).index(key)
+                    report(f"{case.name}, {count} threads", done / (starts * len(measured)))
+                    if key not in runs:
+                        runs[key] = _runs_per_turn(workers[0], index)
+                    seconds = seconds_per_case / starts
+                    measured[key].append(_measure(workers, index, runs[key], seconds, rounds, first=start * rounds))
                 processes += _finish(workers, count)
     report("done", 1.0)
+    results = [_summarize(times, cases[i], count, runs[count, i]) for (count, i), times in measured.items()]
     return BenchResult(
         baseline=str(baseline),
         candidate=str(candidate),
@@ -177,26 +194,29 @@ def _workers(baseline: Path, candidate: Path, inputs: Path, provider: Provider, 
         yield workers
 
 
-def _measure(
-    workers: Sequence[Worker], index: int, case: Case, threads: int, seconds_per_case: float, min_rounds: int
-) -> CaseResult:
-    calibration = workers[0].turn(index, 0, _CALIBRATION_RUNS)
-    runs = max(1, round(_TURN_SECONDS / statistics.median(calibration)))
-    # times[process][round][run]
-    times: list[list[list[float]]] = [[], [], []]
-    deadline = time.monotonic() + seconds_per_case
-    for number, order in enumerate(itertools.cycle(itertools.permutations(range(len(workers))))):
-        if number >= min_rounds and time.monotonic() >= deadline:
+def _runs_per_turn(worker: Worker, index: int) -> int:
+    return max(1, round(_TURN_SECONDS / statistics.median(worker.turn(index, 0, _CALIBRATION_RUNS))))
+
+
+def _measure(workers: Sequence[Worker], index: int, runs: int, seconds: float, min_rounds: int, first: int) -> Times:
+    """Rounds on one case, the first of them number `first`, until both limits are reached."""
+    times: Times = [[], [], []]
+    deadline = time.monotonic() + seconds
+    orders = list(itertools.permutations(range(len(workers))))
+    for number in itertools.count(first):
+        if number - first >= min_rounds and time.monotonic() >= deadline:
             break
-        for process in order:
+        for process in orders[number % len(orders)]:
             time.sleep(_PAUSE_SECONDS)
             times[process].append(workers[process].turn(index, number * runs, runs))
-    return _summarize(times, case, threads, runs)
+    return times
 
 
-def _summarize(times: list[list[list[float]]], case: Case, threads: int, runs: int) -> CaseResult:
-    first, second, candidate = ([statistics.median(turn) for turn in turns] for turns in times)
-    both = [math.sqrt(one * other) for one, other in zip(first, second, strict=True)]
+def _summarize(starts: Sequence[Times], case: Case, threads: int, runs: int) -> CaseResult:
+    measured = tuple(_start(times) for times in starts)
+    # [process][run], and of the baselines [process][round].
+    flat = [list(itertools.chain.from_iterable(turn for times in starts for turn in times[p])) for p in range(3)]
+    first, second = ([statistics.median(turn) for times in starts for turn in times[p]] for p in range(2))
     same_file = paired_ratio(first, second)
     return CaseResult(
         case=case.name,
@@ -205,11 +225,26 @@ def _summarize(times: list[list[list[float]]], case: Case, threads: int, runs: i
         threads=threads,
         rounds=len(first),
         runs_per_turn=runs,
-        baseline=latency(list(itertools.chain(*times[0], *times[1])), case.batch_size),
-        candidate=latency(list(itertools.chain(*times[2])), case.batch_size),
-        speedup=widened(paired_ratio(both, candidate), same_file),
+        baseline=latency([*flat[0], *flat[1]], case.batch_size),
+        candidate=latency(flat[2], case.batch_size),
+        speedup=speedup_interval(measured),
         same_file=same_file,
         quiet=is_quiet(same_file),
+        starts=measured,
+    )
+
+
+def _start(times: Times) -> Start:
+    first, second, candidate = ([statistics.median(turn) for turn in turns] for turns in times)
+    logs = [math.log(math.sqrt(a * b) / c) for a, b, c in zip(first, second, candidate, strict=True)]
+    own = latency(list(itertools.chain.from_iterable(times[2])), 1)
+    return Start(
+        rounds=len(logs),
+        speedup=math.exp(statistics.median(logs)),
+        speedup_error=median_error(logs),
+        same_file=math.exp(statistics.median(math.log(a / b) for a, b in zip(first, second, strict=True))),
+        p50_ms=own.p50_ms,
+        p99_ms=own.p99_ms,
     )
 
 

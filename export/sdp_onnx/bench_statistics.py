@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 _CONFIDENCE = 0.95
 _RESAMPLES = 4000
+_ERROR_RESAMPLES = 1000
 _SEED = 0
 
 # An A/A ratio this close to 1 is quiet, however narrow its interval.
@@ -76,14 +77,10 @@ def paired_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> 
     return Ratio(math.exp(estimate), math.exp(low), math.exp(high))
 
 
-def widened(speedup: Ratio, same_file: Ratio) -> Ratio:
-    """A speed-up whose interval allows for the error seen between two processes of the same file.
-
-    With d = exp(|log A/A|), the factor by which two equal files seemed to differ, the interval [low, high] becomes
-    [low / d, high * d]: a noisy machine gives a wider interval rather than a wrong one. The value stays.
-    """
-    deviation = math.exp(abs(math.log(same_file.value)))
-    return Ratio(speedup.value, speedup.low / deviation, speedup.high * deviation)
+def median_error(values: Sequence[float]) -> float:
+    """Standard error of a median, by the bootstrap over the values; 0 where they are all equal. The seed is fixed."""
+    drawn = np.random.default_rng(_SEED).choice(np.asarray(values, dtype=np.float64), (_ERROR_RESAMPLES, len(values)))
+    return float(np.median(drawn, axis=1).std(ddof=1))
 
 
 def is_quiet(same_file: Ratio) -> bool:

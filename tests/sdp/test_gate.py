@@ -2,26 +2,59 @@
 
 from __future__ import annotations
 
-from xml.etree import ElementTree
+from pathlib import Path
 
 import pytest
+from junitparser import JUnitXml
 
-from sdp.gate import EXIT_CODES, judge, judge_bound, junit, markdown, verdict
+from sdp.errors import RunError
+from sdp.gate import judge, junit, markdown, verdict
+from sdp.gate_check import EXIT_CODES, judge_bound
 from sdp.recipe.sections import GateSection
 
 EXPORTED = {
     "metric": "accuracy",
     "split": "test",
+    "rows": 400,
     "mean_over": None,
     "models": {"exported": {"value": 0.80, "low": 0.78, "high": 0.82}},
     "drop": {"value": 0.03, "low": 0.01, "high": 0.05},
+    "part": None,
+    "parts": {},
+    "torch": {"same_predictions": 0.99, "max_relative_error": 1e-6, "split_relative_error": 2e-6},
 }
+PARTS = {
+    "en": {"drop": {}, "drop_of_all": {"value": 0.01, "low": -0.01, "high": 0.03}},
+    "sw": {"drop": {}, "drop_of_all": {"value": 0.06, "low": 0.02, "high": 0.09}},
+}
+
+
+def starts(*speedups: float) -> list[dict[str, float]]:
+    """Processes of one file hardly differ; the candidate takes 6 ms for a speed-up of 1."""
+    return [
+        {
+            "rounds": 10,
+            "speedup": speedup,
+            "speedup_error": 0.001,
+            "same_file": 1.001,
+            "p50_ms": 6 / speedup,
+            "p99_ms": 12 / speedup,
+        }
+        for speedup in speedups
+    ]
+
+
 BENCH = {
-    "baseline_bytes": 1000,
-    "candidate_bytes": 400,
+    "baseline_bytes": 1_000_000,
+    "candidate_bytes": 400_000,
     "cases": [
-        {"case": "batch 1, 32 tokens", "threads": 2, "speedup": {"value": 3.0, "low": 2.8, "high": 3.2}},
-        {"case": "batch 1, 128 tokens", "threads": 2, "speedup": {"value": 2.0, "low": 1.9, "high": 2.1}},
+        {"case": "batch 1, 32 tokens", "threads": 2, "starts": starts(3.0, 3.05, 2.95)},
+        {"case": "batch 1, 128 tokens", "threads": 2, "starts": starts(2.0, 2.02, 1.98)},
+    ],
+    "processes": [
+        {"role": role, "threads": 2, "load_ms": 1.0, "peak_memory_bytes": peak}
+        for peak in (100e6, 102e6, 101e6)
+        for role in ("baseline", "baseline again", "candidate")
     ],
 }
 
@@ -58,6 +91,23 @@ def test_a_threshold_inside_the_interval_is_inconclusive(bound: str, threshold: 
         ({"max_metric_drop": 0.005}, ["fail"]),
         ({"max_size_ratio": 0.4}, ["pass"]),
         ({"max_size_ratio": 0.39}, ["fail"]),
+        ({"max_part_drop": 0.05}, ["pass"]),
+        ({"max_part_drop": 0.005}, ["fail"]),
+        ({"max_size_mb": 0.4}, ["pass"]),
+        ({"max_size_mb": 0.3}, ["fail"]),
+        ({"min_same_predictions": 0.97}, ["pass"]),
+        ({"min_same_predictions": 0.98}, ["inconclusive"]),
+        ({"min_same_predictions": 0.999}, ["fail"]),
+        ({"max_relative_error": 2e-6}, ["pass"]),
+        ({"max_relative_error": 1e-6}, ["fail"]),
+        ({"max_latency_ms": 4.0}, ["pass", "pass"]),
+        ({"max_latency_ms": 2.5}, ["pass", "fail"]),
+        ({"max_latency_ms": 3.0}, ["pass", "inconclusive"]),
+        ({"max_p99_ms": 6.1}, ["pass", "inconclusive"]),
+        ({"max_p99_ms": 3.0}, ["fail", "fail"]),
+        ({"max_memory_mb": 110.0}, ["pass"]),
+        ({"max_memory_mb": 101.0}, ["inconclusive"]),
+        ({"max_memory_mb": 90.0}, ["fail"]),
         ({"min_speedup": 1.5}, ["pass", "pass"]),
         ({"min_speedup": 2.5}, ["pass", "fail"]),
         ({"min_speedup": 2.0}, ["pass", "inconclusive"]),
@@ -74,6 +124,27 @@ def test_a_mean_over_languages_is_said_to_be_one() -> None:
     assert "mean over" not in judge(settings, EXPORTED, BENCH)[0].subject
 
 
+def test_parts_are_judged_each_and_the_worst_comes_first() -> None:
+    record = {**EXPORTED, "mean_over": "2 languages", "part": "language", "parts": PARTS}
+    for threshold, outcomes in ((0.1, ["pass", "pass"]), (0.05, ["inconclusive", "pass"]), (0.01, ["fail"])):
+        checks = judge(GateSection(max_part_drop=threshold), record, BENCH)
+        assert [check.outcome for check in checks][: len(outcomes)] == outcomes
+        assert "language sw of test (the worst of 2)" in checks[0].subject
+        assert "language en of test" in checks[1].subject
+    with pytest.raises(RunError, match="another version"):
+        judge(GateSection(max_part_drop=0.1), {**record, "parts": {"en": {"drop": {}}}}, BENCH)
+
+
+def test_numbers_that_are_not_there_are_told() -> None:
+    old = {**BENCH, "cases": [{"case": "a", "threads": 1, "speedup": {}}]}
+    with pytest.raises(RunError, match="another version"):
+        judge(GateSection(min_speedup=1.0), EXPORTED, old)
+    unknown = {**BENCH, "processes": [{**BENCH["processes"][0], "peak_memory_bytes": None}]}
+    with pytest.raises(RunError, match="does not tell"):
+        judge(GateSection(max_memory_mb=1.0), EXPORTED, unknown)
+    assert judge(GateSection(), EXPORTED, unknown) == []
+
+
 def test_one_failure_fails_and_one_doubt_leaves_it_open() -> None:
     def checks(**settings: float) -> list:
         return judge(GateSection(**settings), EXPORTED, BENCH)
@@ -85,13 +156,23 @@ def test_one_failure_fails_and_one_doubt_leaves_it_open() -> None:
     assert EXIT_CODES == {"pass": 0, "fail": 1, "inconclusive": 3}
 
 
-def test_junit_and_markdown_tell_the_same() -> None:
+def test_junit_and_markdown_tell_the_same(tmp_path: Path) -> None:
     checks = judge(GateSection(min_metric=0.81, max_size_ratio=0.1, min_speedup=1.5), EXPORTED, BENCH)
-    suite = ElementTree.fromstring(junit(checks, "a & b")).find("testsuite")
-    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("4", "1", "1")
-    assert len(suite.findall("testcase")) == 4
-    assert "must be at most 0.1" in suite.find("testcase/failure").get("message")
-    assert "a & b" in suite.get("name")
-    table = markdown(checks, "a & b")
+    (tmp_path / "junit.xml").write_text(junit(checks, "a & b", "Measured again for 3 s."), encoding="utf-8")
+    report = JUnitXml.fromfile(tmp_path / "junit.xml")
+    (suite,) = report
+    assert (suite.tests, suite.failures, suite.errors) == (4, 1, 1)
+    assert suite.name == "sdp gate: a & b"
+    assert "<system-out>Measured again for 3 s.</system-out>" in (tmp_path / "junit.xml").read_text(encoding="utf-8")
+    told = [(case.classname, [type(result).__name__ for result in case.result]) for case in suite]
+    assert told == [
+        ("gate.min_metric", ["Error"]),
+        ("gate.max_size_ratio", ["Failure"]),
+        ("gate.min_speedup", []),
+        ("gate.min_speedup", []),
+    ]
+    assert "must be at most 0.1" in list(suite)[1].result[0].message
+    table = markdown(checks, "a & b", "Measured again for 3 s.")
     assert "**fail**" in table
     assert table.count("\n| m") == 4
+    assert table.endswith("\n\nMeasured again for 3 s.\n")

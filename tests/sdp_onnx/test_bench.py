@@ -19,6 +19,7 @@ from sdp_onnx import bench
 from sdp_onnx.bench import Case, benchmark_pair
 from sdp_onnx.bench_cases import load_batches, save_batches
 from sdp_onnx.bench_process import Worker
+from sdp_onnx.bench_starts import Start
 from sdp_onnx.bench_worker import run_turn
 from sdp_onnx.encode import encode_model
 from sdp_onnx.errors import BenchmarkError, ModelFileError, SdpError
@@ -75,6 +76,36 @@ def test_a_benchmark_from_end_to_end(bert_file: Path, tmp_path: Path, cases: lis
     content = json.loads(json.dumps(result.to_json()))
     assert content["environment"]["logical_cores"] == os.cpu_count()
     assert content["cases"][1]["sequence_length"] is None
+
+
+def test_every_start_has_new_processes_and_the_orders_go_on(
+    bert_file: Path, cases: list[Case], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (file := bert_file.with_name("dense.onnx")).write_bytes(bert_file.read_bytes())
+    monkeypatch.setattr(bench, "Worker", FakeWorker)
+    monkeypatch.setattr(FakeWorker, "turns", [])
+    monkeypatch.setattr(FakeWorker, "started", [])
+    told: list[float] = []
+    result = benchmark_pair(
+        file,
+        file,
+        cases,
+        threads=[1, 2],
+        seconds_per_case=0,
+        min_rounds=6,
+        starts=3,
+        on_progress=lambda _, share: told.append(share),
+    )
+    assert len(FakeWorker.started) == 3 * 2 * 3
+    assert [(process.role, process.threads) for process in result.processes] == 3 * [
+        (role, threads) for threads in (1, 2) for role in bench.ROLES
+    ]
+    assert [(case.rounds, [start.rounds for start in case.starts]) for case in result.cases] == 4 * [(6, [2, 2, 2])]
+    assert told == pytest.approx([step / 12 for step in range(13)])
+    # Rounds of the first case with one thread: each order once, over the three starts.
+    own = [turn for turn in FakeWorker.turns if turn[0] % 6 < 3 and turn[2] == 1]
+    orders = {tuple(number % 6 for number, _, _ in own[place : place + 3]) for place in range(0, len(own), 3)}
+    assert len(orders) == 6
 
 
 def test_a_file_against_itself_is_as_fast_as_itself(bert_file: Path, cases: list[Case]) -> None:
@@ -213,7 +244,10 @@ def test_ratios_roles_and_turns_with_known_times(
     assert (case.same_file.value, case.quiet, result.quiet) == (pytest.approx(1.1), False, False)
     estimate = 3 * 1.1**0.5
     speedup = (case.speedup.low, case.speedup.value, case.speedup.high)
-    assert speedup == pytest.approx((estimate / 1.1, estimate, estimate * 1.1))
+    # One A/A ratio is one degree of freedom: 12.7 standard errors.
+    width = 1.1 ** (12.7062 * 0.75**0.5)
+    assert speedup == pytest.approx((estimate / width, estimate, estimate * width), rel=1e-4)
+    assert case.starts == (Start(6, pytest.approx(estimate), pytest.approx(0), pytest.approx(1.1), 10.0, 10.0),)
     assert case.candidate.p50_ms == pytest.approx(10)
     assert case.candidate.rows_per_second == pytest.approx(100)
     assert [(p.peak_memory_bytes, p.load_ms) for p in result.processes] == [(100, 2), (101, 2), (102, 2)]

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from sdp_onnx.bench_statistics import Ratio, is_quiet, latency, paired_ratio, widened
+from sdp_onnx.bench_statistics import Ratio, is_quiet, latency, median_error, paired_ratio
 
 
 def test_latency_against_closed_forms() -> None:
@@ -48,10 +48,11 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     assert hits >= 88
 
 
-@pytest.mark.parametrize("deviation", [1.1, 1 / 1.1])
-def test_an_interval_is_widened_by_the_deviation_in_either_direction(deviation: float) -> None:
-    result = widened(Ratio(3.0, 2.5, 3.5), Ratio(deviation, 0.8, 1.2))
-    assert (result.value, result.low, result.high) == pytest.approx((3.0, 2.5 / 1.1, 3.5 * 1.1))
+def test_the_error_of_a_median_against_its_asymptotic_form() -> None:
+    """sqrt(pi / 2) sigma / sqrt(n) for normal values."""
+    values = np.random.default_rng(0).normal(0, 2, 400)
+    assert median_error(values.tolist()) == pytest.approx(math.sqrt(math.pi / 2) * 2 / 20, rel=0.25)
+    assert median_error([0.5] * 7) == 0
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer
 from sdp.command_errors import told
 from sdp.console import Reporter
 from sdp.errors import RunError
+from sdp.versus.command import compare_command
 
 app = typer.Typer(
     name="sdp",
@@ -105,12 +107,16 @@ def print_summary(selected: Selected, *, vocabulary: bool) -> None:
 
 
 def exit_with_verdict(selected: Selected) -> None:
-    """End with the exit code of the gate's verdict."""
+    """End with the exit code of the gate's verdict, and tell a GitHub job's page of it."""
     from sdp.run_folder import read_json
 
     verdict = read_json(selected.run.stage("6-gate") / "verdict.json")
     if verdict is None:
         raise RunError("the gate left no verdict", where=str(selected.run.path))
+    page = os.environ.get("GITHUB_STEP_SUMMARY")
+    if page:
+        with open(page, "a", encoding="utf-8") as stream:
+            stream.write((selected.run.stage("6-gate") / "summary.md").read_text(encoding="utf-8"))
     raise typer.Exit(int(verdict["exit_code"]))
 
 
@@ -197,8 +203,11 @@ def gate_command(
 
             if not selected.run.path.is_dir():
                 raise RunError("there is no such run", where=str(selected.run.path), hint="Run it first: sdp run.")
+            # Without a budget nothing is measured; and with one, the verdict is not up to date.
+            gate = selected.recipe.gate.model_copy(update={"budget_seconds": 0.0})
             with selected.run.locked():
-                run_single("gate", selected.recipe, selected.run, Reporter(quiet=quiet))
+                recipe = selected.recipe.model_copy(update={"gate": gate})
+                run_single("gate", recipe, selected.run, Reporter(quiet=quiet))
         else:
             bring_up_to_date(selected, "gate", as_json=as_json, quiet=quiet)
         if no_update and as_json:
@@ -309,6 +318,9 @@ def sweep_command(
         else:
             print_frontier(frontier, sweep.out)
         raise typer.Exit(content["exit_code"])
+
+
+app.command("compare")(compare_command)
 
 
 @app.command("schema")

@@ -1,83 +1,42 @@
 """The gate: thresholds against measured values with their intervals, as pure functions on the stages' JSON.
 
 A value whose interval lies on the good side of its threshold passes, on the bad side fails; a threshold inside the
-interval is inconclusive: more rows or a quieter machine would tell.
+interval is inconclusive: more rows, more measurements or a quieter machine would tell.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 from xml.etree import ElementTree
 
+from sdp.errors import RunError
+from sdp.gate_check import EXIT_CODES, Check, Outcome, judge_bound
+from sdp.gate_timing import judge_timing
 from sdp.recipe.sections import GateSection
 
-Outcome = Literal["pass", "fail", "inconclusive"]
-EXIT_CODES: dict[Outcome, int] = {"pass": 0, "fail": 1, "inconclusive": 3}
 
-
-@dataclass(frozen=True)
-class Check:
-    """One threshold and what was measured against it.
-
-    Attributes:
-        name: the key in [gate].
-        outcome: pass, fail or inconclusive.
-        threshold: from the recipe.
-        value: measured.
-        low, high: 95 % interval of the value; both equal to it where it is exact.
-        subject: what was measured, in words.
-        bound: whether the value must be at least ("min") or at most ("max") the threshold.
-    """
-
-    name: str
-    outcome: Outcome
-    threshold: float
-    value: float
-    low: float
-    high: float
-    subject: str
-    bound: Literal["min", "max"]
-
-    def sentence(self) -> str:
-        """The check in words."""
-        limit = "at least" if self.bound == "min" else "at most"
-        spread = f" [{self.low:.4g}, {self.high:.4g}]" if self.low != self.high else ""
-        return f"{self.subject} is {self.value:.4g}{spread}, must be {limit} {self.threshold:g}"
-
-
-def judge_bound(
-    name: str, bound: Literal["min", "max"], threshold: float, estimate: dict[str, float], subject: str
-) -> Check:
-    """Judge one value.
-
-    Args:
-        name: the key in [gate].
-        bound: "min" or "max".
-        threshold: the recipe's.
-        estimate: "value", "low" and "high".
-        subject: what was measured, in words.
-    """
-    low, high = estimate["low"], estimate["high"]
-    if bound == "min":
-        outcome: Outcome = "pass" if low >= threshold else "fail" if high < threshold else "inconclusive"
-    else:
-        outcome = "pass" if high <= threshold else "fail" if low > threshold else "inconclusive"
-    return Check(name, outcome, threshold, estimate["value"], low, high, subject, bound)
-
-
-def judge(settings: GateSection, exported: dict[str, Any], bench: dict[str, Any]) -> list[Check]:
+def judge(settings: GateSection, exported: dict[str, Any], bench: dict[str, Any], looks: int = 1) -> list[Check]:
     """Judge every threshold of a recipe.
 
     Args:
         settings: the recipe's [gate].
         exported: 4-export/metrics.json, the exported file's own score against the dense model.
         bench: 5-bench/latency.json.
+        looks: how many looks at timings the verdict may take (see `gate_timing`).
 
     Returns:
-        one check for each threshold that is set; for the speed-up one for each case of the benchmark.
+        one check for each threshold that is set; of every part for the drop by part, of every cell for what was timed.
     """
+    return [
+        *_judge_metric(settings, exported),
+        *_judge_agreement(settings, exported),
+        *_judge_size(settings, bench),
+        *judge_timing(settings, bench, looks),
+    ]
+
+
+def _judge_metric(settings: GateSection, exported: Mapping[str, Any]) -> list[Check]:
     checks = []
     metric, split = exported["metric"], measured_on(exported)
     if settings.min_metric is not None:
@@ -88,20 +47,71 @@ def judge(settings: GateSection, exported: dict[str, Any], bench: dict[str, Any]
     if settings.max_metric_drop is not None:
         subject = f"drop of {metric} on {split}, exported file against dense model"
         checks.append(judge_bound("max_metric_drop", "max", settings.max_metric_drop, exported["drop"], subject))
-    if settings.max_size_ratio is not None:
-        ratio = bench["candidate_bytes"] / bench["baseline_bytes"]
-        exact = {"value": ratio, "low": ratio, "high": ratio}
-        checks.append(
-            judge_bound("max_size_ratio", "max", settings.max_size_ratio, exact, "size against the dense file")
-        )
-    if settings.min_speedup is not None:
-        for case in bench["cases"]:
-            subject = f"speed-up at {case['case']}, {case['threads']} threads"
-            checks.append(judge_bound("min_speedup", "min", settings.min_speedup, case["speedup"], subject))
+    if settings.max_part_drop is not None:
+        drops = part_drops(exported)
+        for rank, (name, drop) in enumerate(drops.items()):
+            part = f"{exported['part']} {name} of {exported['split']}" if name else split
+            worst = f" (the worst of {len(drops)})" if rank == 0 and len(drops) > 1 else ""
+            subject = f"drop of {metric} on {part}{worst}"
+            checks.append(judge_bound("max_part_drop", "max", settings.max_part_drop, drop, subject))
     return checks
 
 
-def measured_on(record: dict[str, Any]) -> str:
+def part_drops(exported: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """The drop of every part with an interval whose low end holds for all parts at once, the worst part first.
+
+    Where the data has no parts, all of it is one without a name. The largest of K drops has the interval from the
+    largest low end to the largest high end: with the low ends joint, one of them is too high in 2.5 % of splits; and
+    the largest drop lies above every high end only if it lies above its own, again in 2.5 %.
+
+    Raises:
+        RunError: another version of sdp wrote the record.
+    """
+    if not exported["parts"]:
+        return {"": exported["drop"]}
+    try:
+        drops = {name: part["drop_of_all"] for name, part in exported["parts"].items()}
+    except KeyError:
+        hint = "Export again: sdp export (or sdp gate without --no-update)."
+        raise RunError("metrics.json is another version's: its parts have no joint interval", hint=hint) from None
+    return dict(sorted(drops.items(), key=lambda item: -item[1]["value"]))
+
+
+def _judge_agreement(settings: GateSection, exported: Mapping[str, Any]) -> list[Check]:
+    checks = []
+    torch = exported.get("torch", {})
+    if settings.min_same_predictions is not None:
+        from sdp.evaluation.statistics import wilson
+
+        # The words of a sentence are wrong together: as many cases as there are sentences.
+        share = wilson(torch["same_predictions"], exported["rows"]).to_json()
+        subject = f"share of predictions on {exported['split']} that are torch's"
+        checks.append(judge_bound("min_same_predictions", "min", settings.min_same_predictions, share, subject))
+    if settings.max_relative_error is not None:
+        largest = max(torch["max_relative_error"], torch["split_relative_error"])
+        subject = "largest difference to torch, relative to the largest logit,"
+        checks.append(judge_bound("max_relative_error", "max", settings.max_relative_error, _exact(largest), subject))
+    return checks
+
+
+def _judge_size(settings: GateSection, bench: Mapping[str, Any]) -> list[Check]:
+    checks = []
+    if settings.max_size_ratio is not None:
+        ratio = _exact(bench["candidate_bytes"] / bench["baseline_bytes"])
+        checks.append(
+            judge_bound("max_size_ratio", "max", settings.max_size_ratio, ratio, "size against the dense file")
+        )
+    if settings.max_size_mb is not None:
+        megabytes = _exact(bench["candidate_bytes"] / 1e6)
+        checks.append(judge_bound("max_size_mb", "max", settings.max_size_mb, megabytes, "size of the file in MB"))
+    return checks
+
+
+def _exact(value: float) -> dict[str, float]:
+    return {"value": value, "low": value, "high": value}
+
+
+def measured_on(record: Mapping[str, Any]) -> str:
     """The split that a metrics.json is about, in words, and what its score is the mean over, if anything."""
     return f"{record['split']}, mean over {record['mean_over']}" if record["mean_over"] else str(record["split"])
 
@@ -112,8 +122,8 @@ def verdict(checks: Sequence[Check]) -> Outcome:
     return "fail" if "fail" in outcomes else "inconclusive" if "inconclusive" in outcomes else "pass"
 
 
-def junit(checks: Sequence[Check], suite: str) -> str:
-    """The checks as JUnit XML: a failure for each that fails, an error for each that is inconclusive."""
+def junit(checks: Sequence[Check], suite: str, note: str = "") -> str:
+    """The checks as JUnit XML: a failure for each that fails, an error for each that is inconclusive; and a note."""
     counts = {outcome: sum(check.outcome == outcome for check in checks) for outcome in EXIT_CODES}
     root = ElementTree.Element("testsuites")
     element = ElementTree.SubElement(
@@ -130,12 +140,15 @@ def junit(checks: Sequence[Check], suite: str) -> str:
             ElementTree.SubElement(case, "failure", message=check.sentence())
         elif check.outcome == "inconclusive":
             ElementTree.SubElement(case, "error", message=f"inconclusive: {check.sentence()}")
+    if note:
+        ElementTree.SubElement(element, "system-out").text = note
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def markdown(checks: Sequence[Check], suite: str) -> str:
-    """The checks as a Markdown table, for a pull request or a CI job's summary."""
+def markdown(checks: Sequence[Check], suite: str, note: str = "") -> str:
+    """The checks as a Markdown table, for a pull request or a CI job's summary, and a note below it."""
     lines = [f"### sdp gate: {suite}: **{verdict(checks)}**", "", "| check | outcome | measured |", "|---|---|---|"]
     lines += [f"| {check.name} | {check.outcome} | {check.sentence()} |" for check in checks]
+    lines += ["", note] if note else []
     return "\n".join([*lines, ""]) if checks else f"### sdp gate: {suite}: **pass** (no thresholds are set)\n"

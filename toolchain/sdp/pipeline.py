@@ -261,6 +261,25 @@ def stage_status(stage: Stage, recipe: Recipe, run: RunFolder, identities: Mappi
     return Status(stage, change is None, change or "up to date", ingredients)
 
 
+def cache_key(recipe: Recipe, identities: Mapping[str, dict[str, str]]) -> str:
+    """A name for what a recipe's stages up to the benchmark are made from, under which a CI job keeps its run folder.
+
+    Args:
+        recipe: the recipe.
+        identities: as `input_identities` gives them; empty where they are not known before the first run.
+    """
+    costly = [stage for stage in stages_of(recipe) if stage.name not in ("gate", "report", "ship")]
+    settings = {
+        name: getattr(recipe, name).model_dump(mode="json", exclude=LOCATIONS.get(name))
+        for stage in costly
+        for name in stage.sections
+    }
+    code = {stage.name: code_hash(stage.module) for stage in costly}
+    libraries = library_versions(tuple(name for stage in costly for name in stage.libraries))
+    content = [recipe.seed, settings, identities, code, libraries, library_identity()]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def _outputs(run: RunFolder, stage: Stage, patterns: Iterable[str]) -> dict[str, str] | None:
     """Hashes of the files that a finished stage made and that match a pattern; None where it is not finished."""
     record = run.record(stage.folder)

@@ -12,7 +12,7 @@ from sdp.explain.findings import explain
 from sdp.explain.forecast import product, stored_as, stored_bytes
 from sdp.models.parts import ModelParts, count_parts, encoder_shape
 from sdp.models.source import locate_model
-from sdp.pipeline import Status, input_identities, plan, stages_of
+from sdp.pipeline import Status, cache_key, input_identities, plan, stages_of
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder
 from sdp.steps import optimizer_steps
@@ -45,6 +45,8 @@ class Plan:
     """Everything `sdp check` prints. What cannot be known yet is None, and `unknown` says why."""
 
     recipe: Recipe
+    run_folder: str
+    cache_key: str
     stages: list[Status] | None
     rows: dict[str, int | None]
     steps: dict[str, int | None]
@@ -57,6 +59,8 @@ class Plan:
         stages = self.stages
         return {
             "recipe": self.recipe.name,
+            "run_folder": self.run_folder,
+            "cache_key": self.cache_key,
             "stages": [
                 {"stage": stage.name}
                 if stages is None
@@ -85,12 +89,14 @@ def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
     counted: ModelParts | None = None
     hidden_size = layers = None
     stages: list[Status] | None = None
+    identities: dict[str, dict[str, str]] = {}
     try:
         model = locate_model(recipe.model, download=False)
         counted = count_parts(model)
         parts = part_plans(counted, recipe)
         hidden_size, layers = encoder_shape(model)
-        stages = plan(recipe, run, input_identities(recipe, download=False))
+        identities = input_identities(recipe, download=False)
+        stages = plan(recipe, run, identities)
     except NotDownloadedError as error:
         unknown.append(f"parameters, bytes and what is up to date: {error.where}: {error.what}")
     rows = count_rows(recipe)
@@ -112,7 +118,8 @@ def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
         hidden_size=hidden_size,
         layers=layers,
     )
-    return Plan(recipe, stages, rows, steps, parts, unknown, explain(facts))
+    key = cache_key(recipe, identities)
+    return Plan(recipe, str(run.path), key, stages, rows, steps, parts, unknown, explain(facts))
 
 
 def part_plans(parts: ModelParts, recipe: Recipe) -> list[PartPlan]:

@@ -171,7 +171,9 @@ def summary_lines(run: RunFolder) -> list[str]:
         if profile is not None:
             lines += [time_line(profile, case) for case in longest_cases(profile)]
     if "gate" in results:
-        lines.append(f"gate: {results['gate']['verdict']}")
+        seconds = results["gate"]["measured_again"]["seconds"]
+        again = f" (measured again for {seconds:.0f} s)" if seconds else ""
+        lines.append(f"gate: {results['gate']['verdict']}{again}")
     report = run.path / "report.html"
     if report.is_file():
         lines.append(f"report: {report}")

@@ -100,6 +100,18 @@ def test_the_score_of_parts_is_their_mean_and_the_zero_shot_average_leaves_train
     assert record["test"]["name"] == "paired bootstrap"
 
 
+def test_the_low_end_of_a_part_allows_for_the_other_parts() -> None:
+    rng = np.random.default_rng(0)
+    right = {language: rng.random(100) < 0.8 for language in ("en", "de", "sw", "fr", "ru")}
+    made, dense, pruned = parallel(list(right), 100, right)
+    record = compare("accuracy", made, ("dense", dense), ("pruned", pruned), resamples=1000, seed=0, part="language")
+    for part in record["parts"].values():
+        joint, own = part["drop_of_all"], part["drop"]
+        assert joint["low"] < own["low"]
+        assert (joint["value"], joint["high"]) == (own["value"], own["high"])
+    assert "drop_of_all" not in record
+
+
 def test_parallel_rows_are_drawn_together() -> None:
     """A copy of a language adds no rows to be surer with; another language of as many other rows does."""
     once = np.arange(100) % 2 == 0

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from sdp.data.rows import Split
-from sdp.evaluation.statistics import interval, mcnemar, paired_bootstrap_test, resampled_scores
+from sdp.evaluation.statistics import interval, joint_lows, mcnemar, paired_bootstrap_test, resampled_scores, wilson
 
 
 def rows(labels: np.ndarray) -> Split:
@@ -65,3 +65,35 @@ def test_a_difference_that_never_changes_sign_is_as_sure_as_the_draws_allow() ->
     assert paired_bootstrap_test(np.full(999, 0.1)).p == pytest.approx(2 / 1000)
     mixed = np.array([-0.1] * 100 + [0.1] * 899)
     assert paired_bootstrap_test(mixed).p == pytest.approx(2 * 101 / 1000)
+
+
+@pytest.mark.parametrize(("right", "count"), [(0, 10), (7, 10), (400, 400), (399, 400), (5000, 9000)])
+def test_a_share_has_scipys_wilson_interval(right: int, count: int) -> None:
+    theirs = stats.binomtest(right, count).proportion_ci(method="wilson")
+    found = wilson(right / count, count)
+    assert (found.value, found.low, found.high) == pytest.approx((right / count, theirs.low, theirs.high))
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_low_ends_hold_for_all_parts_at_once(together: bool) -> None:
+    """12 parts of equal truth, sampled apart or from the same rows: any end above it is an error, 2.5 % allowed."""
+    rng = np.random.default_rng(11)
+    wrong = alone = 0
+    for _ in range(400):
+        rows = rng.normal(0, 1, (200, 1 if together else 12)) + rng.normal(0, 0.1 if together else 0, (200, 12))
+        means, errors = rows.mean(axis=0), rows.std(axis=0) / np.sqrt(200)
+        correlation = np.corrcoef(rows.T)
+        draws = means + errors * rng.multivariate_normal(np.zeros(12), correlation, 500, method="cholesky")
+        lows = joint_lows(means, draws)
+        wrong += bool((lows > 0).any())
+        alone += bool((np.quantile(draws, 0.025, axis=0) > 0).any())
+    # Three standard errors of the simulation are 2.3 %.
+    assert wrong <= 400 * 0.048
+    assert alone > (0 if together else 400 * 0.15)
+
+
+def test_a_part_that_no_draw_moves_is_known_exactly() -> None:
+    draws = np.stack([np.zeros(100), np.linspace(-1, 1, 100)], axis=1)
+    lows = joint_lows(np.zeros(2), draws)
+    assert lows[0] == 0
+    assert lows[1] < -0.9

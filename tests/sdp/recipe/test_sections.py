@@ -148,6 +148,20 @@ def test_a_tagging_task_has_no_pooled_representation(name: str) -> None:
     assert recipe(task={"type": "tagging"}, prune={"losses": others}).task.problem_type == "tagging"
 
 
+@pytest.mark.parametrize("kind", ["regression", "ranking"])
+def test_numbers_are_not_the_same_predictions(kind: str) -> None:
+    task, data = {"type": kind}, {**FILES, "group": "g" if kind == "ranking" else None}
+    assert recipe(task=task, data=data, gate={"max_relative_error": 1e-3}).gate.min_same_predictions is None
+    with pytest.raises(ValidationError, match=r"max_relative_error fits"):
+        recipe(task=task, data=data, gate={"min_same_predictions": 0.9})
+
+
+def test_only_what_is_timed_is_measured_again() -> None:
+    assert not recipe(gate={"min_metric": 0.5, "max_size_mb": 3.0}).gate.measured_again
+    assert recipe(gate={"max_memory_mb": 200.0}).gate.measured_again
+    assert not recipe(gate={"max_memory_mb": 200.0, "budget_seconds": 0.0}).gate.measured_again
+
+
 def test_threads_are_one_number_or_several() -> None:
     assert recipe(bench={"threads": 3}).bench.thread_counts == (3,)
     assert recipe(bench={"threads": (1, 2)}).bench.thread_counts == (1, 2)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sdp.data.rows import Split
 from sdp.evaluation.metrics import NUMERIC, Array, predictions, score_predictions
-from sdp.evaluation.statistics import interval, mcnemar, paired_bootstrap_test, resampled_scores
+from sdp.evaluation.statistics import interval, joint_lows, mcnemar, paired_bootstrap_test, resampled_scores
 from sdp.recipe.sections import MetricName
 
 Logits = NDArray[np.float32]
@@ -100,13 +100,17 @@ def compare(
         the record that evaluate's and export's metrics.json hold: "models", "drop" (first - second; positive is a
         loss), "test", "flips" (of so many "predictions": one a row, for tagging one a word), the same for other metrics
         in "also" and for each part in "parts" (empty where the rows have none), and in "averages" that over "all"
-        parts, which is the score itself ("mean_over" says of what), and over the "zero-shot" ones.
+        parts, which is the score itself ("mean_over" says of what), and over the "zero-shot" ones. A part's
+        "drop_of_all" is its drop with a low end that holds for all parts at once: whoever looks for the worst of many
+        finds one that looks bad by chance. For "no part lost too much" the high end is right as it is.
     """
     names, metrics = (first[0], second[0]), (metric, *also)
     predicted = {m: [predictions(m, first[1]), predictions(m, second[1])] for m in metrics}
     parts = _parts(split, predicted, resamples, seed)
     scored = {name: {m: rows.scored(m) for m in metrics} for name, rows in parts.items()}
     named = {name: rows.to_json(scored[name], metric, names) for name, rows in parts.items()}
+    for record, low in zip(named.values(), _joint_lows([own[metric] for own in scored.values()]), strict=True):
+        record["drop_of_all"] = {**record["drop"], "low": low}
     over = None if list(parts) == [""] else f"{len(parts)} {part or 'part'}{'s' * (len(parts) > 1)}"
     counts = {"rows": len(split), "predictions": len(split.labels)}
     whole = {"split": split.name, "metric": metric, **counts, "mean_over": over}
@@ -148,6 +152,12 @@ def _parts(split: Split, predicted: dict[MetricName, list[Array]], resamples: in
         )
         for number, name in enumerate(names)
     }
+
+
+def _joint_lows(parts: Sequence[_Scored]) -> list[float]:
+    values = np.array([part.values[0] - part.values[1] for part in parts])
+    draws = np.stack([part.draws[:, 0] - part.draws[:, 1] for part in parts], axis=1)
+    return [float(low) for low in joint_lows(values, draws)]
 
 
 def _record(scored: dict[MetricName, _Scored], metric: MetricName, names: tuple[str, str]) -> dict[str, Any]:

@@ -109,6 +109,40 @@ def interval(value: float, resampled: NDArray[np.float64]) -> Estimate:
     return Estimate(value, float(low), float(high))
 
 
+def joint_lows(values: NDArray[np.float64], resampled: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Low ends for K values that hold for all of them at once, each end at most that of its own interval.
+
+    The bootstrap's max-t band (Romano and Wolf 2005): with se_k the standard deviation of value k's draws and c the
+    97.5 % quantile, over draws, of the largest (draw - value) / se_k, the ends are value_k - c se_k.
+
+    Args:
+        values: [K].
+        resampled: bootstrap draws of all values from the same resamples, [R, K].
+
+    Returns:
+        [K].
+    """
+    tail = (1 - CONFIDENCE) / 2
+    errors = resampled.std(axis=0)
+    # A value that no draw moves is known exactly.
+    above = np.divide(resampled - values, errors, out=np.zeros_like(resampled), where=errors > 0)
+    joint = values - np.quantile(above.max(axis=1), 1 - tail) * errors
+    lows: NDArray[np.float64] = np.minimum(joint, np.quantile(resampled, tail, axis=0))
+    return lows
+
+
+def wilson(share: float, count: int) -> Estimate:
+    """A share of `count` independent cases with its 95 % score interval (Wilson 1927).
+
+    With z = 1.96: (share + z^2 / 2n +- z sqrt(share (1 - share) / n + z^2 / 4n^2)) / (1 + z^2 / n).
+    """
+    z = float(stats.norm.isf((1 - CONFIDENCE) / 2))
+    centre = share + z**2 / (2 * count)
+    half = z * float(np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)))
+    scale = 1 + z**2 / count
+    return Estimate(share, max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale))
+
+
 def mcnemar(first_correct: NDArray[np.bool_], second_correct: NDArray[np.bool_]) -> PairedTest:
     """McNemar's exact test on the rows that only one of two models has right (McNemar 1947).
 

@@ -233,7 +233,9 @@ class BenchSection(Section):
     provider: Literal["cpu", "cuda"] = "cpu"
     """Execution provider. Asked for cuda and not got it is an error."""
     seconds: float = Field(default=3.0, gt=0)
-    """Time for each cell of the grid, all files together."""
+    """Time for each cell of the grid, all files and starts together."""
+    starts: int = Field(default=3, ge=1)
+    """How often the files are loaded into new processes; what a start leaves to chance is then in the intervals."""
 
     @field_validator("sequence_lengths")
     @classmethod
@@ -257,16 +259,39 @@ class BenchSection(Section):
 
 
 class GateSection(Section):
-    """What a model must reach to ship. A threshold that is left out is not checked."""
+    """What a model must reach to ship. A threshold that is left out is not checked; every one is judged with its
+    interval, and one that lies inside it is inconclusive."""
 
     min_metric: float | None = None
     """Lowest metric of the exported file on the evaluation split."""
     max_metric_drop: float | None = Field(default=None, ge=0)
     """Largest loss of the metric against the dense model (0.02 = two points of accuracy)."""
+    max_part_drop: float | None = Field(default=None, ge=0)
+    """The same for every language or subset by itself, so for the worst; where the data has none, for all of it."""
     max_size_ratio: float | None = Field(default=None, gt=0)
     """Largest size of the exported file, as a share of the dense ONNX file."""
+    max_size_mb: float | None = Field(default=None, gt=0)
+    """Largest size of the exported file (model.onnx with its data) in MB, 10^6 bytes."""
     min_speedup: float | None = Field(default=None, gt=0)
     """Smallest speed-up against the dense ONNX file, in every cell of the benchmark grid."""
+    max_latency_ms: float | None = Field(default=None, gt=0)
+    """Largest median time of one call, in every cell of the benchmark grid."""
+    max_p99_ms: float | None = Field(default=None, gt=0)
+    """Largest 99th percentile of the time of one call, in every cell of the benchmark grid."""
+    max_memory_mb: float | None = Field(default=None, gt=0)
+    """Largest peak memory of a process that runs the exported file through the benchmark, in MB."""
+    min_same_predictions: float | None = Field(default=None, gt=0, le=1)
+    """Smallest share of rows (words in tagging) for which the exported file predicts what torch does."""
+    max_relative_error: float | None = Field(default=None, ge=0)
+    """Largest difference of the exported file's logits to torch's, relative to the largest logit."""
+    budget_seconds: float = Field(default=60.0, ge=0)
+    """Where speed, latency or memory are inconclusive, measure those cases again for so long; 0 never does."""
+
+    @property
+    def measured_again(self) -> bool:
+        """Whether any threshold is one that more measurements can decide."""
+        keys = (self.min_speedup, self.max_latency_ms, self.max_p99_ms, self.max_memory_mb)
+        return self.budget_seconds > 0 and any(key is not None for key in keys)
 
 
 class ShipSection(Section):
@@ -317,6 +342,15 @@ class Recipe(Section):
         for loss in self.prune.losses if self.task.problem_type == "tagging" else ():
             if isinstance(loss, RepresentationLoss) and loss.representation == "pooled":
                 raise ValueError(f'a tagging task has no pooled representation; give the loss {loss.name} "tokens"')
+        return self
+
+    @model_validator(mode="after")
+    def _only_classes_can_be_the_same(self) -> Recipe:
+        if self.gate.min_same_predictions is not None and self.task.problem_type in ("regression", "ranking"):
+            raise ValueError(
+                f"gate.min_same_predictions counts classes, and this task is {self.task.problem_type}; "
+                "gate.max_relative_error fits"
+            )
         return self
 
     @model_validator(mode="after")

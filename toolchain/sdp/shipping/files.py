@@ -12,7 +12,7 @@ from sdp.run_folder import STAGE_FILE
 from sdp_onnx.manifest import MANIFEST, file_sha256
 
 # Of the exported folder, what tells about the run and is told anew in the shipped one.
-NOT_SHIPPED = (MANIFEST, "metrics.json", STAGE_FILE)
+NOT_SHIPPED = (MANIFEST, "metrics.json", "rows.json", STAGE_FILE)
 
 
 def take_exported(source: Path, target: Path, outputs: dict[str, Any]) -> list[str]:

@@ -27,6 +27,7 @@ from sdp.data.source import resolve_source
 from sdp.errors import StageError
 from sdp.evaluation.metrics import NUMERIC, predictions
 from sdp.evaluation.onnx_predict import model_inputs, predict_logits
+from sdp.evaluation.rows_record import rows_record
 from sdp.models.load import load_finetuned, load_tokenizer
 from sdp.pruning.layers import prunable_weights
 from sdp.recipe.sections import Recipe
@@ -81,6 +82,9 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
         "same_predictions": None if metric in NUMERIC else same,
     }
     write_json(target / "metrics.json", record)
+    # On one line: as long as the split.
+    rows_of = json.dumps(rows_record(split, predictions(metric, logits)), separators=(",", ":"))
+    (target / "rows.json").write_text(rows_of + "\n", encoding="utf-8")
     file_bytes = sum(file.stat().st_size for file in target.glob(f"{MODEL_FILE}*"))
     write_manifest(target, _manifest(recipe, run, records, layers, record), omit=(STAGE_FILE,))
     return {

@@ -1,6 +1,8 @@
-"""Stage 6: pass, fail or inconclusive, from the numbers that the stages before wrote.
+"""Stage 6: pass, fail or inconclusive, from the numbers that the stages before wrote; where they leave speed,
+latency or memory open, from more measurements, as long as the recipe's budget lasts.
 
-Writes verdict.json, junit.xml and summary.md.
+Writes verdict.json, junit.xml, summary.md, and measurements.json, what was measured again. A later verdict on the same
+benchmark starts from those.
 """
 
 from __future__ import annotations
@@ -11,35 +13,84 @@ from typing import Any
 
 from sdp.console import Reporter
 from sdp.errors import RunError
-from sdp.gate import EXIT_CODES, judge, junit, markdown, verdict
+from sdp.gate import judge, junit, markdown, verdict
+from sdp.gate_check import EXIT_CODES, Check
+from sdp.gate_timing import LOOKS, settled, with_more
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder, read_json, write_json
+from sdp_onnx.manifest import file_sha256
 
 READS = {"export": "4-export/metrics.json", "bench": "5-bench/latency.json"}
+MEASUREMENTS = "measurements.json"
 
 
 def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
     """Judge the recipe's thresholds.
 
     Raises:
-        RunError: a stage that the gate reads is not there.
+        RunError: a stage that the gate reads is not there, or another version wrote its numbers.
     """
-    inputs = {stage: _read(run, stage, file) for stage, file in READS.items()}
-    checks = judge(recipe.gate, inputs["export"], inputs["bench"])
-    outcome = verdict(checks)
+    exported, bench = (_read(run, stage, file) for stage, file in READS.items())
+    benchmark = file_sha256(run.path / READS["bench"])
+    more = measured_before(run.stage("6-gate"), benchmark)
+    looks = LOOKS if recipe.gate.measured_again or more else 1
+
+    def rejudge(looked: list[dict[str, Any]]) -> list[Check]:
+        return judge(recipe.gate, exported, with_more(bench, looked), looks)
+
+    checks = rejudge([])
+    for number in range(len(more)):
+        checks = settled(checks, rejudge(more[: number + 1]))
+    if is_open(checks) and recipe.gate.measured_again and len(more) + 1 < LOOKS:
+        from sdp.stages.gate_more import measure_until_decided
+
+        checks, more = measure_until_decided(recipe, run, target, reporter, checks, more, rejudge)
+    if more:
+        write_json(target / MEASUREMENTS, {"benchmark": benchmark, "looks": more})
+    return _report(recipe, target, reporter, checks, more)
+
+
+def is_open(checks: list[Check]) -> bool:
+    """Whether more measurements could change the verdict: nothing fails, and a check of what is timed is open."""
+    return verdict(checks) == "inconclusive" and any(
+        check.outcome == "inconclusive" and check.cell is not None for check in checks
+    )
+
+
+def measured_before(folder: Path, benchmark: str) -> list[dict[str, Any]]:
+    """What an earlier verdict on the same benchmark (by its hash) measured; none where there is no such file."""
+    content = read_json(folder / MEASUREMENTS) or {}
+    looks: list[dict[str, Any]] = content["looks"] if content.get("benchmark") == benchmark else []
+    return looks
+
+
+def _report(
+    recipe: Recipe, target: Path, reporter: Reporter, checks: list[Check], more: list[dict[str, Any]]
+) -> dict[str, Any]:
+    outcome, again = verdict(checks), _again(more)
     if not checks:
         reporter.line("  no thresholds are set in [gate]: nothing can fail")
     for check in checks:
         reporter.line(f"  {check.outcome}: {check.sentence()}")
+    if again:
+        reporter.line(f"  {again}")
     content = {
         "verdict": outcome,
         "exit_code": EXIT_CODES[outcome],
+        "measured_again": {"seconds": round(sum(look["seconds"] for look in more), 1), "looks": len(more)},
         "checks": [{**asdict(check), "sentence": check.sentence()} for check in checks],
     }
     write_json(target / "verdict.json", content)
-    (target / "junit.xml").write_text(junit(checks, recipe.name), encoding="utf-8")
-    (target / "summary.md").write_text(markdown(checks, recipe.name), encoding="utf-8")
+    (target / "junit.xml").write_text(junit(checks, recipe.name, again), encoding="utf-8")
+    (target / "summary.md").write_text(markdown(checks, recipe.name, again), encoding="utf-8")
     return {"verdict": outcome, "checks": len(checks)}
+
+
+def _again(more: list[dict[str, Any]]) -> str:
+    if not more:
+        return ""
+    cells = dict.fromkeys(f"{case['case']}, {case['threads']} threads" for look in more for case in look["cases"])
+    return f"Measured again for {sum(look['seconds'] for look in more):.0f} s: {'; '.join(cells)}."
 
 
 def _read(run: RunFolder, stage: str, file: str) -> dict[str, Any]:

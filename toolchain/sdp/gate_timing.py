@@ -1,0 +1,139 @@
+"""The gate's checks of what was timed: speed-up, latency and memory, from starts of the benchmark's processes.
+
+How often these checks are wrong. Each interval has a tail of 2.5 % on either side, before it is shared out:
+
+- Whoever looks again when the answer is open gets more chances to be wrong, so a verdict that may take up to `LOOKS`
+  looks gives each a share of the tail (Bonferroni: no assumption about how the looks depend on each other).
+- One cell of the grid that is too slow fails the model, so false alarms add up over cells: the tail that fails is also
+  divided by their number. To pass, every cell must pass, which the worst one alone prevents: that tail is not divided.
+- A difference as large as the one between two processes of the same file, in any start, is no difference: on the side
+  that fails, the interval is widened by that factor. So a model judged against its own truth hardly ever fails.
+
+For each key of [gate], a model that is good enough fails in at most 2.5 % of runs, and one that is not passes in at
+most 2.5 %.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from sdp.errors import RunError
+from sdp.gate_check import Cell, Check, judge_bound
+from sdp.recipe.sections import GateSection
+from sdp_onnx.bench_starts import TAIL, Start, Tails, largest_deviation, speedup_interval, spread_interval
+from sdp_onnx.bench_statistics import Ratio
+
+LOOKS = 3
+Bound = Literal["min", "max"]
+
+
+def judge_timing(settings: GateSection, bench: Mapping[str, Any], looks: int) -> list[Check]:
+    """Judge every threshold on what was timed.
+
+    Args:
+        settings: the recipe's [gate].
+        bench: 5-bench/latency.json, with what was measured again (`with_more`).
+        looks: how many looks the verdict may take in all; 1 or `LOOKS`.
+
+    Returns:
+        for each threshold that is set a check of every cell of the grid; for memory one of every number of threads.
+
+    Raises:
+        RunError: the benchmark is another version's, or memory is to be judged and the system does not tell it.
+    """
+    checks: list[Check] = []
+    if not all("starts" in case for case in bench["cases"]):
+        hint = "Measure again: sdp bench (or sdp gate without --no-update)."
+        raise RunError("latency.json is another version's: it holds no starts", hint=hint)
+    cells = {
+        Cell(case["case"], case["threads"]): [Start(**start) for start in case["starts"]] for case in bench["cases"]
+    }
+    if settings.min_speedup is not None:
+        tails = _tails("min", looks, len(cells))
+        for cell, starts in cells.items():
+            deviation = largest_deviation([start.same_file for start in starts])
+            estimate = _widened("min", speedup_interval(starts, tails), deviation)
+            subject = f"speed-up at {cell.words()}"
+            checks.append(judge_bound("min_speedup", "min", settings.min_speedup, estimate, subject, cell))
+    for key, percentile in (("max_latency_ms", "p50_ms"), ("max_p99_ms", "p99_ms")):
+        threshold = getattr(settings, key)
+        if threshold is not None:
+            checks += _judge_latency(key, percentile, threshold, cells, looks)
+    if settings.max_memory_mb is not None:
+        checks += _judge_memory(settings.max_memory_mb, bench["processes"], looks)
+    return checks
+
+
+def with_more(bench: Mapping[str, Any], more: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The benchmark's JSON with starts and processes that were measured later.
+
+    Args:
+        bench: 5-bench/latency.json.
+        more: for each later look its "cases" and "processes", of the same form. Processes that did not run every case
+            of their number of threads are none to compare memory with, and are not among them.
+    """
+    cases = [
+        {**case, "starts": case["starts"] + [start for look in more for start in _starts(look, case)]}
+        for case in bench["cases"]
+    ]
+    processes = [process for look in more for process in look["processes"]]
+    return {**bench, "cases": cases, "processes": bench["processes"] + processes}
+
+
+def settled(before: Sequence[Check], now: Sequence[Check]) -> list[Check]:
+    """The checks of now, but for those that were decided before: a crossed line ends a sequential test."""
+    return [old if old.outcome != "inconclusive" else new for old, new in zip(before, now, strict=True)]
+
+
+def _starts(look: Mapping[str, Any], case: Mapping[str, Any]) -> list[dict[str, Any]]:
+    same = [other for other in look["cases"] if all(other[key] == case[key] for key in ("case", "threads"))]
+    return [start for other in same for start in other["starts"]]
+
+
+def _judge_latency(
+    key: str, percentile: str, threshold: float, cells: Mapping[Cell, list[Start]], looks: int
+) -> list[Check]:
+    checks = []
+    tails = _tails("max", looks, len(cells))
+    for cell, starts in cells.items():
+        controls = [start.same_file for start in starts]
+        times = spread_interval([getattr(start, percentile) for start in starts], controls, tails)
+        estimate = _widened("max", times, largest_deviation(controls))
+        subject = f"{percentile.removesuffix('_ms')} in ms at {cell.words()}"
+        checks.append(judge_bound(key, "max", threshold, estimate, subject, cell))
+    return checks
+
+
+def _judge_memory(threshold: float, processes: Sequence[Mapping[str, Any]], looks: int) -> list[Check]:
+    checks = []
+    counts = list(dict.fromkeys(process["threads"] for process in processes))
+    for count in counts:
+        own = [process for process in processes if process["threads"] == count]
+        first, second, peaks = (
+            [process["peak_memory_bytes"] for process in own if process["role"] == role]
+            for role in ("baseline", "baseline again", "candidate")
+        )
+        if None in (*first, *second, *peaks):
+            hint = "Remove gate.max_memory_mb, or run the gate on Linux or macOS."
+            raise RunError("this system does not tell how much memory a process needed", hint=hint)
+        controls = [a / b for a, b in zip(first, second, strict=True)]
+        tails = _tails("max", looks, len(counts))
+        megabytes = spread_interval([peak / 1e6 for peak in peaks], controls, tails)
+        estimate = _widened("max", megabytes, largest_deviation(controls))
+        subject = f"peak memory in MB, {count} threads"
+        checks.append(judge_bound("max_memory_mb", "max", threshold, estimate, subject, Cell(None, count)))
+    return checks
+
+
+def _tails(bound: Bound, looks: int, cells: int) -> Tails:
+    """See the module: "above" fails a lower bound, "below" an upper one."""
+    passing, failing = TAIL / looks, TAIL / looks / cells
+    return Tails(below=passing, above=failing) if bound == "min" else Tails(below=failing, above=passing)
+
+
+def _widened(bound: Bound, interval: Ratio, deviation: float) -> dict[str, float]:
+    low, high = (
+        (interval.low, interval.high * deviation) if bound == "min" else (interval.low / deviation, interval.high)
+    )
+    return {"value": interval.value, "low": low, "high": high}

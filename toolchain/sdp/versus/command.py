@@ -1,0 +1,89 @@
+"""`sdp compare`: one run against another, such as a branch against main."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sdp.command_errors import told
+
+if TYPE_CHECKING:
+    from sdp.versus.difference import Difference
+
+Before = Annotated[Path, typer.Argument(help="A run folder, or a file that --save wrote: main.", show_default=False)]
+After = Annotated[
+    Path | None, typer.Argument(help="The run folder (or file) to compare with it: this branch.", show_default=False)
+]
+Save = Annotated[Path | None, typer.Option(help="Keep what later comparisons need of the first run in this file.")]
+Measure = Annotated[
+    bool, typer.Option("--measure", help="Measure both exported files in turns; times are not compared without it.")
+]
+Fail = Annotated[bool, typer.Option("--fail-on-regression", help="Exit code 1 where anything is worse beyond noise.")]
+
+
+def compare_command(
+    before: Before,
+    after: After = None,
+    save: Save = None,
+    measure: Measure = False,
+    fail_on_regression: Fail = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table on stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only results and errors.")] = False,
+) -> None:
+    """Compare two runs: metric by part, size, memory and time, each with its interval.
+
+    Scores are compared pairwise where both runs were scored on the same rows. Exit code: 0, or with
+    --fail-on-regression 1 where something is worse beyond noise; 2 wrong usage.
+    """
+    with told():
+        from sdp.errors import UsageError
+        from sdp.versus.snapshot import load_snapshot, save_snapshot
+
+        first = load_snapshot(before)
+        if save is not None:
+            save_snapshot(first, save)
+        if after is None:
+            if save is None:
+                raise UsageError("compare needs two runs, or one and --save FILE")
+            return
+        rows = differences(first, load_snapshot(after), measured(before, after, quiet=quiet) if measure else None)
+        worse = [row.what for row in rows if row.outcome == "worse"]
+        said = f"worse in {', '.join(worse)}" if worse else "nothing is worse beyond noise"
+        show(rows, f"{after} against {before}: {said}", as_json=as_json, as_markdown=as_markdown)
+        if worse and fail_on_regression:
+            raise typer.Exit(1)
+
+
+def differences(before: dict[str, Any], after: dict[str, Any], measured: dict[str, Any] | None) -> list[Difference]:
+    """All rows of the comparison of two snapshots; `measured` is what measuring both files in turns gave."""
+    from sdp.versus.costs import compare_costs
+    from sdp.versus.quality import compare_quality
+
+    return [*compare_quality(before, after), *compare_costs(before, after, measured)]
+
+
+def measured(before: Path, after: Path, *, quiet: bool) -> dict[str, Any]:
+    """Measure both exported files as the recipe of `after` says."""
+    from sdp.cli import RUNS, select
+    from sdp.console import Reporter
+    from sdp.versus.measure import measure_in_turns
+
+    return measure_in_turns(before, after, select(after, None, None, RUNS).recipe, Reporter(quiet=quiet))
+
+
+def show(rows: list[Difference], title: str, *, as_json: bool, as_markdown: bool) -> None:
+    """Print the rows as JSON, as Markdown or as a table."""
+    from sdp.console import result_console
+    from sdp.versus.table import differences_markdown, differences_table
+
+    if as_json:
+        typer.echo(json.dumps({"title": title, "rows": [asdict(row) for row in rows]}, indent=2, ensure_ascii=False))
+    elif as_markdown:
+        typer.echo(differences_markdown(rows, title), nl=False)
+    else:
+        result_console().print(differences_table(rows, title))

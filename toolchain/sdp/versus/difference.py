@@ -1,0 +1,65 @@
+"""One row of a comparison: a value before and after, the difference with its interval, and what may be said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sdp_onnx.bench_statistics import Ratio
+
+Outcome = Literal["better", "worse", "no difference", "not compared"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A value of two runs.
+
+    Attributes:
+        what: the value's name.
+        before, after: the value in each run.
+        outcome: better or worse where the interval of the change leaves no doubt.
+        how: how that was judged, or why it was not.
+        change: after - before, or after / before where `ratio`; None where it is not compared.
+        low, high: its interval; None where it is exact or not compared.
+        ratio: whether the change is a ratio.
+    """
+
+    what: str
+    before: float
+    after: float
+    outcome: Outcome
+    how: str
+    change: float | None = None
+    low: float | None = None
+    high: float | None = None
+    ratio: bool = False
+
+    def words(self) -> str:
+        """The change as a person reads it."""
+        if self.change is None:
+            return ""
+        shape = "x{:.3g}" if self.ratio else "{:+.3f}"
+        spread = "" if self.low is None or self.high is None else f" [{self._ends(shape)}]"
+        return shape.format(self.change) + spread
+
+    def _ends(self, shape: str) -> str:
+        return ", ".join(shape.format(end) for end in (self.low, self.high))
+
+
+def outcome_of(low: float, high: float, nothing: float, *, higher_is_better: bool) -> Outcome:
+    """Which side of `nothing` (0 for a difference, 1 for a ratio) an interval lies on."""
+    if low <= nothing <= high:
+        return "no difference"
+    return "better" if (low > nothing) == higher_is_better else "worse"
+
+
+def not_compared(what: str, values: Sequence[float], why: str) -> Difference:
+    """Two values, before and after, side by side."""
+    return Difference(what, values[0], values[1], "not compared", why)
+
+
+def by_ratio(what: str, values: Sequence[float], ratio: Ratio, how: str) -> Difference:
+    """Two costs, before and after, whose ratio has an interval."""
+    outcome = outcome_of(ratio.low, ratio.high, 1, higher_is_better=False)
+    return Difference(what, values[0], values[1], outcome, how, ratio.value, ratio.low, ratio.high, ratio=True)

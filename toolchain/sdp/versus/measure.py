@@ -1,0 +1,44 @@
+"""The exported files of two runs, measured in turns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sdp.console import Reporter
+from sdp.errors import UsageError
+from sdp.recipe.sections import Recipe
+from sdp.run_folder import RunFolder
+from sdp.stages.bench_inputs import read_cases
+from sdp_onnx.bench import benchmark_pair
+
+
+def measure_in_turns(before: Path, after: Path, recipe: Recipe, reporter: Reporter) -> dict[str, Any]:
+    """Measure the file of `after` (candidate) against that of `before` (baseline) on the cells of `after`'s recipe.
+
+    Args:
+        before, after: run folders.
+        recipe: that of `after`; its data gives the inputs.
+        reporter: shows progress.
+
+    Returns:
+        the form of latency.json.
+
+    Raises:
+        UsageError: one of them is no run folder; ModelFileError: a file is missing or does not take the inputs.
+    """
+    for run in (before, after):
+        if not run.is_dir():
+            raise UsageError(f"--measure runs both exported files, and {run} holds none", hint="Give run folders.")
+    settings = recipe.bench
+    with reporter.task("measuring both files", 100) as task:
+        return benchmark_pair(
+            before / "4-export" / "model.onnx",
+            after / "4-export" / "model.onnx",
+            read_cases(recipe, RunFolder(after)),
+            threads=settings.thread_counts,
+            provider=settings.provider,
+            seconds_per_case=settings.seconds,
+            starts=settings.starts,
+            on_progress=lambda name, share: task.update(round(100 * share), name),
+        ).to_json()

@@ -1,0 +1,120 @@
+"""The metric of two runs: paired where both were scored on the same rows, apart where they were not."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdp.data.rows import Split
+from sdp.errors import UsageError
+from sdp.evaluation.compare import Logits, compare
+from sdp.evaluation.metrics import NO_PREDICTION, NUMERIC, Array, score_predictions
+from sdp.evaluation.rows_record import read_rows, same_order
+from sdp.evaluation.statistics import Estimate, interval, joint_lows, resampled_scores
+from sdp.recipe.sections import MetricName
+from sdp.versus.difference import Difference, outcome_of
+from sdp.versus.snapshot import Snapshot
+
+RESAMPLES = 2000
+
+
+def compare_quality(before: Snapshot, after: Snapshot) -> list[Difference]:
+    """The metric over all, and of each part that both have.
+
+    A part is called worse if the low end of its loss, which holds for all parts at once, is above zero.
+
+    Raises:
+        UsageError: the runs are of different metrics.
+    """
+    metric: MetricName = before["metric"]
+    if after["metric"] != metric:
+        raise UsageError(f"one run is scored by {metric}, the other by {after['metric']}: nothing to compare")
+    (first, said), (second, other) = read_rows(before["rows"]), read_rows(after["rows"])
+    order = same_order(before["rows"]["hashes"], after["rows"]["hashes"])
+    if order is None:
+        return _apart(metric, (first, said), (second, other), _shared(before, after))
+    return _paired(metric, first, said, _reordered(second, other, order), before["part"])
+
+
+def _shared(before: Snapshot, after: Snapshot) -> str:
+    common = len(set(before["rows"]["hashes"]) & set(after["rows"]["hashes"]))
+    counts = " and ".join(f"{len(run['rows']['hashes']):,}" for run in (before, after))
+    return f"unpaired bootstrap: {counts} rows, {common:,} of them the same"
+
+
+def _reordered(split: Split, predicted: Array, order: NDArray[np.int64]) -> Array:
+    """Predictions of rows, or of the words of rows, in another order of the rows."""
+    if split.tags is None:
+        return predicted[order]
+    starts = np.cumsum([0, *(len(words) for words in split.texts)])
+    return np.concatenate([predicted[starts[row] : starts[row + 1]] for row in order])
+
+
+def _paired(metric: MetricName, split: Split, said: Array, other: Array, part: str | None) -> list[Difference]:
+    record = compare(
+        metric,
+        split,
+        ("before", as_logits(metric, said)),
+        ("after", as_logits(metric, other)),
+        resamples=RESAMPLES,
+        seed=0,
+        part=part,
+    )
+    test = record["test"]
+    how = f"paired: the same {len(split):,} rows; {test['name']} p = {test['p']:.3g}"
+    own, drop = [record["models"][name]["value"] for name in ("before", "after")], record["drop"]
+    rows = [_by_drop(f"{metric} on {split.name}", own, drop, how)]
+    for name, found in record["parts"].items():
+        values = [found["models"][model]["value"] for model in ("before", "after")]
+        rows.append(
+            _by_drop(f"{metric}, {name}", values, found["drop_of_all"], "paired; low end for all parts at once")
+        )
+    return rows
+
+
+def _apart(metric: MetricName, before: tuple[Split, Array], after: tuple[Split, Array], how: str) -> list[Difference]:
+    """Each run's rows are drawn by themselves; where rows are shared the interval is rather too wide."""
+    (first, first_draws), (second, second_draws) = (_scores(metric, *run, i) for i, run in enumerate((before, after)))
+    means = [float(np.mean(list(values.values()))) for values in (first, second)]
+    draws = [np.mean(list(own.values()), axis=0) for own in (first_draws, second_draws)]
+    whole = interval(means[0] - means[1], draws[0] - draws[1])
+    rows = [_by_drop(f"{metric} on {after[0].name}", means, whole.to_json(), how)]
+    common = [name for name in first if name in second]
+    if len(first) == len(second) == 1 or not common:
+        return rows
+    drops = np.array([first[name] - second[name] for name in common])
+    resampled = np.stack([first_draws[name] - second_draws[name] for name in common], axis=1)
+    for place, low in enumerate(joint_lows(drops, resampled)):
+        high = interval(0.0, resampled[:, place]).high
+        estimate, name = Estimate(float(drops[place]), float(low), high), common[place]
+        rows.append(_by_drop(f"{metric}, {name}", [first[name], second[name]], estimate.to_json(), "unpaired"))
+    return rows
+
+
+def _scores(
+    metric: MetricName, split: Split, predicted: Array, seed: int
+) -> tuple[dict[str, float], dict[str, NDArray[np.float64]]]:
+    """Score and draws of each part."""
+    values, draws = {}, {}
+    for number, name in enumerate(dict.fromkeys(split.parts)):
+        mask = np.array([part == name for part in split.parts])
+        own, said = split.where(mask), predicted[split.predictions_in(mask)]
+        values[name] = score_predictions(metric, own, said)
+        draws[name] = resampled_scores(metric, own, [said], RESAMPLES, (seed, number))[:, 0]
+    return values, draws
+
+
+def as_logits(metric: MetricName, predicted: Array) -> Logits:
+    """Logits that a metric takes for these predictions: [N, 1] scores, or [N, C] with a one at the class."""
+    if metric in NUMERIC:
+        return predicted.astype(np.float32)[:, None]
+    ids = predicted.astype(np.int64)
+    logits = np.eye(max(2, int(ids.max(initial=0)) + 1), dtype=np.float32)[np.maximum(ids, 0)]
+    logits[ids == NO_PREDICTION] = np.nan
+    return logits
+
+
+def _by_drop(what: str, values: list[float], drop: dict[str, float], how: str) -> Difference:
+    change, low, high = -drop["value"], -drop["high"], -drop["low"]
+    outcome = outcome_of(low, high, 0, higher_is_better=True)
+    return Difference(what, values[0], values[1], outcome, how, change, low, high)

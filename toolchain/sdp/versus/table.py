@@ -1,0 +1,32 @@
+"""A comparison as a table for a terminal, and as Markdown for a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from sdp.versus.difference import Difference
+
+HEADERS = ("", "before", "after", "change", "outcome", "how")
+
+
+def differences_table(rows: Sequence[Difference], title: str) -> Table:
+    """For a terminal."""
+    table = Table(title=title, title_justify="left")
+    for header in HEADERS:
+        table.add_column(header, justify="right" if header in ("before", "after") else "left")
+    for row in rows:
+        table.add_row(*_cells(row))
+    return table
+
+
+def differences_markdown(rows: Sequence[Difference], title: str) -> str:
+    """For a pull request or a CI job's summary."""
+    lines = [f"### {title}", "", f"| {' | '.join(HEADERS)} |", "|---|--:|--:|---|---|---|"]
+    return "\n".join([*lines, *(f"| {' | '.join(_cells(row))} |" for row in rows), ""])
+
+
+def _cells(row: Difference) -> tuple[str, ...]:
+    before, after = (f"{value:.4g}" for value in (row.before, row.after))
+    return row.what, before, after, row.words(), row.outcome, row.how
