@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from sdp.gate import measured_on
+from sdp.gate.judge import measured_on
 from sdp.kernel_time import longest_cases, time_line
 from sdp.run_folder import RunFolder, read_json
 

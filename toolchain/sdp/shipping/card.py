@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import sdp
 from sdp.data.source import resolve_source
-from sdp.gate import measured_on
+from sdp.gate.judge import measured_on
 from sdp.models.source import PACKAGE_PREFIX
 from sdp.recipe.sections import Recipe
 from sdp.recipe.shareable import shareable

@@ -13,9 +13,10 @@ from typing import Any
 
 from sdp.console import Reporter
 from sdp.errors import RunError
-from sdp.gate import judge, junit, markdown, verdict
-from sdp.gate_check import EXIT_CODES, Check
-from sdp.gate_timing import LOOKS, settled, with_more
+from sdp.gate.check import EXIT_CODES, Check
+from sdp.gate.judge import judge, verdict
+from sdp.gate.timing import LOOKS, settled, with_more
+from sdp.gate.verdict_files import junit, markdown
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder, read_json, write_json
 from sdp_onnx.manifest import file_sha256

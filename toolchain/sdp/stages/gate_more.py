@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from sdp.console import Reporter
-from sdp.gate import verdict
-from sdp.gate_check import Check
-from sdp.gate_timing import LOOKS, settled
+from sdp.gate.check import Check
+from sdp.gate.judge import verdict
+from sdp.gate.timing import LOOKS, settled
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder
 from sdp.stages.bench_inputs import BenchInputs, bench_inputs

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sdp.gate import measured_on
-from sdp.gate_check import EXIT_CODES, Outcome
+from sdp.gate.check import EXIT_CODES, Outcome
+from sdp.gate.judge import measured_on
 from sdp.recipe.sections import GateSection
 
 

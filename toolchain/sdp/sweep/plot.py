@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from sdp.gate_check import Outcome
+from sdp.gate.check import Outcome
 from sdp.report.style import COLOURS, DENSE, FOREGROUND, MARKERS, STYLE, svg_file
 from sdp.sweep.frontier import Estimate, Frontier, Point
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sdp.gate import measured_on
+from sdp.gate.judge import measured_on
 from sdp.report.section import RunFiles, Section
 
 

@@ -8,8 +8,9 @@ import pytest
 from junitparser import JUnitXml
 
 from sdp.errors import RunError
-from sdp.gate import judge, junit, markdown, verdict
-from sdp.gate_check import EXIT_CODES, judge_bound
+from sdp.gate.check import EXIT_CODES, judge_bound
+from sdp.gate.judge import judge, verdict
+from sdp.gate.verdict_files import junit, markdown
 from sdp.recipe.sections import GateSection
 
 EXPORTED = {

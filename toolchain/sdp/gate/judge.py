@@ -1,4 +1,4 @@
-"""The gate: thresholds against measured values with their intervals, as pure functions on the stages' JSON.
+"""Every threshold of a recipe against what the stages measured, as pure functions on their JSON.
 
 A value whose interval lies on the good side of its threshold passes, on the bad side fails; a threshold inside the
 interval is inconclusive: more rows, more measurements or a quieter machine would tell.
@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from xml.etree import ElementTree
 
 from sdp.errors import RunError
-from sdp.gate_check import EXIT_CODES, Check, Outcome, judge_bound
-from sdp.gate_timing import judge_timing
+from sdp.gate.check import Check, Outcome, judge_bound
+from sdp.gate.timing import judge_timing
 from sdp.recipe.sections import GateSection
 
 
@@ -23,7 +22,7 @@ def judge(settings: GateSection, exported: dict[str, Any], bench: dict[str, Any]
         settings: the recipe's [gate].
         exported: 4-export/metrics.json, the exported file's own score against the dense model.
         bench: 5-bench/latency.json.
-        looks: how many looks at timings the verdict may take (see `gate_timing`).
+        looks: how many looks at timings the verdict may take (see `gate.timing`).
 
     Returns:
         one check for each threshold that is set; of every part for the drop by part, of every cell for what was timed.
@@ -120,35 +119,3 @@ def verdict(checks: Sequence[Check]) -> Outcome:
     """fail if any check fails, else inconclusive if any is, else pass."""
     outcomes = {check.outcome for check in checks}
     return "fail" if "fail" in outcomes else "inconclusive" if "inconclusive" in outcomes else "pass"
-
-
-def junit(checks: Sequence[Check], suite: str, note: str = "") -> str:
-    """The checks as JUnit XML: a failure for each that fails, an error for each that is inconclusive; and a note."""
-    counts = {outcome: sum(check.outcome == outcome for check in checks) for outcome in EXIT_CODES}
-    root = ElementTree.Element("testsuites")
-    element = ElementTree.SubElement(
-        root,
-        "testsuite",
-        name=f"sdp gate: {suite}",
-        tests=str(len(checks)),
-        failures=str(counts["fail"]),
-        errors=str(counts["inconclusive"]),
-    )
-    for check in checks:
-        case = ElementTree.SubElement(element, "testcase", classname=f"gate.{check.name}", name=check.subject)
-        if check.outcome == "fail":
-            ElementTree.SubElement(case, "failure", message=check.sentence())
-        elif check.outcome == "inconclusive":
-            ElementTree.SubElement(case, "error", message=f"inconclusive: {check.sentence()}")
-    if note:
-        ElementTree.SubElement(element, "system-out").text = note
-    ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
-
-
-def markdown(checks: Sequence[Check], suite: str, note: str = "") -> str:
-    """The checks as a Markdown table, for a pull request or a CI job's summary, and a note below it."""
-    lines = [f"### sdp gate: {suite}: **{verdict(checks)}**", "", "| check | outcome | measured |", "|---|---|---|"]
-    lines += [f"| {check.name} | {check.outcome} | {check.sentence()} |" for check in checks]
-    lines += ["", note] if note else []
-    return "\n".join([*lines, ""]) if checks else f"### sdp gate: {suite}: **pass** (no thresholds are set)\n"

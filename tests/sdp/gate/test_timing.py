@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sdp.gate_check import Cell, Check, judge_bound
-from sdp.gate_timing import LOOKS, judge_timing, settled, with_more
+from sdp.gate.check import Cell, Check, judge_bound
+from sdp.gate.timing import LOOKS, judge_timing, settled, with_more
 from sdp.recipe.sections import GateSection
 from sdp.stages.gate_more import open_cells
 

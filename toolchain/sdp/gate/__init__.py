@@ -1,0 +1,1 @@
+"""The gate: thresholds against measured values, each with its interval: pass, fail or inconclusive."""

@@ -1,0 +1,41 @@
+"""The checks of a gate as other programs and people read them: JUnit XML and Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from xml.etree import ElementTree
+
+from sdp.gate.check import EXIT_CODES, Check
+from sdp.gate.judge import verdict
+
+
+def junit(checks: Sequence[Check], suite: str, note: str = "") -> str:
+    """The checks as JUnit XML: a failure for each that fails, an error for each that is inconclusive; and a note."""
+    counts = {outcome: sum(check.outcome == outcome for check in checks) for outcome in EXIT_CODES}
+    root = ElementTree.Element("testsuites")
+    element = ElementTree.SubElement(
+        root,
+        "testsuite",
+        name=f"sdp gate: {suite}",
+        tests=str(len(checks)),
+        failures=str(counts["fail"]),
+        errors=str(counts["inconclusive"]),
+    )
+    for check in checks:
+        case = ElementTree.SubElement(element, "testcase", classname=f"gate.{check.name}", name=check.subject)
+        if check.outcome == "fail":
+            ElementTree.SubElement(case, "failure", message=check.sentence())
+        elif check.outcome == "inconclusive":
+            ElementTree.SubElement(case, "error", message=f"inconclusive: {check.sentence()}")
+    if note:
+        ElementTree.SubElement(element, "system-out").text = note
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def markdown(checks: Sequence[Check], suite: str, note: str = "") -> str:
+    """The checks as a Markdown table, for a pull request or a CI job's summary, and a note below it."""
+    lines = [f"### sdp gate: {suite}: **{verdict(checks)}**", "", "| check | outcome | measured |", "|---|---|---|"]
+    lines += [f"| {check.name} | {check.outcome} | {check.sentence()} |" for check in checks]
+    lines += ["", note] if note else []
+    return "\n".join([*lines, ""]) if checks else f"### sdp gate: {suite}: **pass** (no thresholds are set)\n"
