@@ -43,7 +43,7 @@ def evaluated_split(facts: Facts) -> str:
 
 def threshold_findings(facts: Facts) -> Iterator[Finding]:
     """Findings on the gate."""
-    if all(value is None for value in facts.recipe.gate.model_dump().values()):
+    if not facts.recipe.gate.thresholds:
         would = "gate.max_metric_drop, gate.max_size_ratio, gate.min_speedup."
         yield Finding("warning", "gate", "no threshold is set: whatever comes out passes", would)
     yield from _size(facts)

@@ -288,6 +288,11 @@ class GateSection(Section):
     """Where speed, latency or memory are inconclusive, measure those cases again for so long; 0 never does."""
 
     @property
+    def thresholds(self) -> dict[str, float]:
+        """The thresholds that are set, by key."""
+        return self.model_dump(exclude_none=True, exclude={"budget_seconds"})
+
+    @property
     def measured_again(self) -> bool:
         """Whether any threshold is one that more measurements can decide."""
         keys = (self.min_speedup, self.max_latency_ms, self.max_p99_ms, self.max_memory_mb)

@@ -123,7 +123,7 @@ class Frontier:
         return {
             "recipe": self.name,
             "metric": self.metric,
-            "gate": self.gate.model_dump(mode="json", exclude_none=True),
+            "gate": self.gate.thresholds,
             "epochs": self.epochs,
             "wanted": list(self.wanted),
             "dense": asdict(self.dense) if self.dense is not None else None,
@@ -201,7 +201,7 @@ def _how_it_was_chosen(frontier: Frontier) -> list[str]:
         )
     elif frontier.finished and chosen is None:
         lines.append("No level passes the gate: none is chosen.")
-    if not frontier.gate.model_dump(exclude_none=True):
+    if not frontier.gate.thresholds:
         lines.append("[gate] sets no threshold: every level passes, whatever it lost.")
     return lines
 

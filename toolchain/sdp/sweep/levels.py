@@ -28,6 +28,8 @@ from sdp.study.vary import override_key
 SPARSITY_KEY = "prune.sparsity"
 OPTION = "--sparsity"
 FRONTIER_FILE = "frontier.json"
+# Levels are compared; what goes out is made of one of them, by `sdp ship FOLDER`.
+LAST_STAGE = "report"
 CHOSEN = "chosen"
 ON_DEV = 'evaluate.split="dev"'
 

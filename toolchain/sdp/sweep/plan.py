@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from sdp.data.identity import count_rows
-from sdp.pipeline import STAGES, input_identities, plan
+from sdp.pipeline import input_identities, plan, stages_of
 from sdp.steps import optimizer_steps
-from sdp.sweep.levels import Level, Sweep
+from sdp.sweep.levels import LAST_STAGE, Level, Sweep
 
 
 def plan_sweep(sweep: Sweep) -> dict[str, Any]:
@@ -38,10 +38,12 @@ def plan_sweep(sweep: Sweep) -> dict[str, Any]:
 
 def _stale_stages(level: Level, *, changed: bool) -> list[str]:
     """The stages of a level that would run; all but fine-tuning where what it goes on from is made anew."""
+    stages = [stage.name for stage in stages_of(level.recipe, LAST_STAGE)]
     if changed:
-        return [stage.name for stage in STAGES if stage.name != "finetune"]
-    identities = input_identities(level.recipe, download=False)
-    return [status.stage.name for status in plan(level.recipe, level.run, identities) if not status.up_to_date]
+        return [stage for stage in stages if stage not in ("vocabulary", "finetune")]
+    statuses = plan(level.recipe, level.run, input_identities(level.recipe, download=False))
+    stale = {status.stage.name for status in statuses if not status.up_to_date}
+    return [stage for stage in stages if stage in stale]
 
 
 def plan_lines(planned: dict[str, Any]) -> list[str]:

@@ -17,7 +17,7 @@ from sdp.console import Reporter
 from sdp.pipeline import run_pipeline, stages_of
 from sdp.run_folder import CACHE, RunFolder, share_files, write_json
 from sdp.sweep.frontier import Frontier, read_dense, read_point
-from sdp.sweep.levels import FRONTIER_FILE, Level, Sweep
+from sdp.sweep.levels import FRONTIER_FILE, LAST_STAGE, Level, Sweep
 
 MARKDOWN_FILE, PLOT_FILE = "frontier.md", "frontier.svg"
 
@@ -56,7 +56,7 @@ def _run(sweep: Sweep, level: Level, reporter: Reporter, source: RunFolder | Non
             for stage in stages_of(level.recipe, shared):
                 level.run.take(source, stage.folder)
             share_files(source.path / CACHE, level.run.path / CACHE)
-        run_pipeline(level.recipe, level.run, "report", reporter)
+        run_pipeline(level.recipe, level.run, LAST_STAGE, reporter)
     # Trainer and model refer to each other; the next level needs their memory.
     gc.collect()
     return run_results(level.run)
