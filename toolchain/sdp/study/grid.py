@@ -38,7 +38,7 @@ class Cell:
         overrides: of the recipe file, all of them.
         varied: those of them that the arm brings.
         recipe: what runs.
-        inputs: hashes of model and data.
+        inputs: hashes of model, data and whatever else comes from outside.
         key: names the cell's result.
         teacher: names the fine-tuning, which cells share.
     """
@@ -82,6 +82,12 @@ def result_key(recipe: Recipe, stages: Iterable[Stage], inputs: Identities) -> s
     return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()[:KEY_LENGTH]
 
 
+def _teacher_key(recipe: Recipe, inputs: Identities) -> str:
+    """Names the fine-tuning, which does not read what pruning goes on from."""
+    read = {name: hashes for name, hashes in inputs.items() if name != "start"}
+    return result_key(recipe, stages_of(recipe, "finetune"), read)
+
+
 def make_grid(
     recipe_file: Path, axes: Sequence[Axis], seeds: int, fixed: Sequence[str], *, download: bool = True
 ) -> list[Cell]:
@@ -115,7 +121,7 @@ def make_grid(
                 recipe=recipe,
                 inputs=inputs,
                 key=result_key(recipe, cell_stages(recipe), inputs),
-                teacher=result_key(recipe, stages_of(recipe, "finetune"), inputs),
+                teacher=_teacher_key(recipe, inputs),
             )
         )
     _refuse_equal_arms(cells, axes)
@@ -162,15 +168,16 @@ def _refuse_equal_arms(cells: Sequence[Cell], axes: Sequence[Axis]) -> None:
 
 
 class _Identities:
-    """Hashes of model and data, computed once for all cells that read the same."""
+    """Hashes of what cells read, computed once for all that read the same."""
 
     def __init__(self, *, download: bool) -> None:
         self._download = download
         self._known: dict[str, Identities] = {}
 
     def __call__(self, recipe: Recipe) -> Identities:
-        read = recipe.model_dump(mode="json", include={"model", "vocabulary", "task", "data"})
-        same = json.dumps(read)
+        # Whether a pruning can be gone on from depends on the settings of the next one.
+        prune = {"prune"} if recipe.prune.start is not None else set()
+        same = json.dumps(recipe.model_dump(mode="json", include={"model", "vocabulary", "task", "data", *prune}))
         if same not in self._known:
             self._known[same] = input_identities(recipe, download=self._download)
         return self._known[same]
