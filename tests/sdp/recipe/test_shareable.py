@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from sdp.recipe import load_recipe
@@ -22,3 +23,12 @@ def test_absolute_paths_lose_their_folders_and_nothing_else(tmp_path: Path, toy_
 def test_names_that_are_no_paths_stay(tmp_path: Path, toy_model: Path) -> None:
     recipe = load_recipe(write_project(tmp_path, toy_model), ('model.name="package:a/b"',))
     assert shareable(recipe)["model"]["name"] == "package:a/b"
+
+
+def test_nothing_says_where_corpus_and_earlier_pruning_lie(tmp_path: Path, toy_model: Path) -> None:
+    extra = '\n[vocabulary]\nsize = 99\ncorpus = ["texts/{language}/*.txt", "more.tsv"]\n'
+    recipe = load_recipe(write_project(tmp_path / "project", toy_model, extra), ['prune.start="sweep/2-prune"'])
+    content = shareable(recipe)
+    assert content["vocabulary"]["corpus"] == ["*.txt", "more.tsv"]
+    assert content["prune"]["start"] == "2-prune"
+    assert str(tmp_path) not in json.dumps(content)
