@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from sdp.report.style import ACCENT, DENSE, FOREGROUND, PRUNED, STYLE, WIDTH, svg
+from sdp.report.style import ACCENT, DENSE, FOREGROUND, PRUNED, STYLE, WIDTH, plain, svg, unmeasured
 
 PART_COLOURS = {"embeddings": DENSE, "encoder": PRUNED, "rest": ACCENT}
 # Of the longer bar: below it there is no room for a number.
@@ -76,11 +76,13 @@ def losses(rows: Sequence[tuple[str, Mapping[str, float]]], what: str) -> str:
             colour = PRUNED if drop["low"] > 0 else ACCENT if drop["high"] < 0 else DENSE
             axes.plot([drop["low"], drop["high"]], [place, place], color=colour, linewidth=2, solid_capstyle="butt")
             axes.plot([drop["value"]], [place], "o", color=colour, markersize=5)
-        axes.set_yticks(range(len(rows)), [_short(name) for name, _ in rows])
+        names = [_short(name) for name, _ in rows]
+        axes.set_yticks(range(len(rows)), [plain(name) for name in names])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.margins(x=0.08)
         axes.set_xlabel(f"{what} lost, 95 % interval")
-        return svg(figure, f"{what} lost by row, a dot with its 95 % interval for each; the table has the numbers")
+        label = f"{what} lost by row, a dot with its 95 % interval for each; the table has the numbers"
+        return svg(figure, label, left=max(map(unmeasured, names)))
 
 
 def _short(name: str) -> str:
