@@ -168,6 +168,7 @@ STAGES = (
         sections=("model", "task", "data", "ship"),
         model=True,
         reads={
+            "vocabulary": ("vocabulary.json",),
             "prune": ("metrics.json",),
             "evaluate": ("metrics.json",),
             "export": ("*",),
