@@ -57,5 +57,13 @@ def test_the_page_gives_the_colour_and_ids_are_the_pictures_own() -> None:
 
 def test_wide_letters_have_room_although_the_font_here_lacks_them() -> None:
     # 0.6 em is what is measured of each, and 1 em what it takes; 10.5 points are an em.
-    name = "東" * 10
-    assert width(picture(name, "b")) >= width(picture("x", "b")) + 9 * 10.5
+    name = "東" * 9
+    assert width(picture(name, "b")) >= width(picture("x", "b")) + 8 * 10.5
+
+
+@pytest.mark.parametrize("name", ["a name that is far too long for it", "東" * 40, "東a" * 20])
+def test_a_long_name_leaves_text_readable_on_a_phone(name: str) -> None:
+    drawn = picture(name, "b")
+    assert "…" in drawn
+    # Of 350 pixels, which is what a phone has beside margins.
+    assert 10.5 * 350 / width(drawn) >= 8

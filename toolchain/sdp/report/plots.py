@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import matplotlib as mpl
@@ -10,11 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from sdp.report.style import ACCENT, DENSE, FOREGROUND, PRUNED, STYLE, WIDTH, plain, svg, unmeasured
+from sdp.report.style import ACCENT, DENSE, FOREGROUND, PRUNED, STYLE, WIDTH, is_wide, plain, svg, unmeasured
 
 PART_COLOURS = {"embeddings": DENSE, "encoder": PRUNED, "rest": ACCENT}
 # Of the longer bar: below it there is no room for a number.
 _ROOM_FOR_A_NUMBER = 0.14
+# Of a name beside a picture, a wide letter taking two.
+_COLUMNS = 18
 
 
 def training_curves(title: str, log: list[dict[str, Any]], metric: str) -> list[str]:
@@ -86,7 +89,8 @@ def losses(rows: Sequence[tuple[str, Mapping[str, float]]], what: str) -> str:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 18 else f"{name[:17]}…"
+    ends = list(accumulate(2 if is_wide(letter) else 1 for letter in name))
+    return name if not ends or ends[-1] <= _COLUMNS else f"{name[: sum(end < _COLUMNS for end in ends)]}…"
 
 
 def sizes(parts: Sequence[Mapping[str, Any]]) -> str:

@@ -45,11 +45,15 @@ def plain(name: str) -> str:
     return name.replace("$", r"\$")
 
 
+def is_wide(letter: str) -> bool:
+    """Whether a letter takes the room of two, as 東 does."""
+    return unicodedata.east_asian_width(letter) in "WF"
+
+
 def unmeasured(name: str) -> float:
-    """Inches that a name needs beyond what matplotlib, whose font lacks wide letters (東), takes it to need."""
-    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in name)
+    """Inches that a name needs beyond what matplotlib, whose font lacks wide letters, takes it to need."""
     # A box of 0.6 em stands for a letter of 1 em.
-    return 0.4 * wide * float(STYLE["font.size"]) / 72
+    return 0.4 * sum(map(is_wide, name)) * float(STYLE["font.size"]) / 72
 
 
 def svg(figure: Figure, label: str, *, left: float = 0.0) -> str:
