@@ -9,16 +9,15 @@ from sdp.data.identity import count_rows
 from sdp.errors import NotDownloadedError
 from sdp.explain.facts import Facts, Finding, this_machine
 from sdp.explain.findings import explain
-from sdp.explain.forecast import product, stored_as, stored_bytes
+from sdp.explain.forecast import FLOAT_BYTES, product, stored_as, stored_bytes
 from sdp.models.parts import ModelParts, count_parts, encoder_shape
 from sdp.models.source import locate_model
-from sdp.pipeline import Status, cache_key, input_identities, plan, stages_of
+from sdp.pipeline import Status, cache_key, input_identities, plan
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder
+from sdp.stage_table import stages_of
 from sdp.steps import optimizer_steps
 from sdp_onnx.operator_library import has_library
-
-FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ import pytest
 
 from sdp.errors import RecipeError
 from sdp.run_folder import write_json
+from sdp.stage_table import settings_of
 from sdp.study.cell import cell_file, read_cell
-from sdp.study.grid import Cell, cell_stages, make_grid, settings_of
+from sdp.study.grid import Cell, cell_stages, make_grid
 from sdp.study.vary import parse_vary
 from toy import write_project, write_tsv
 

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from sdp.errors import RecipeError
-from sdp.pipeline import LOCATIONS, Stage, input_identities, stages_of
+from sdp.pipeline import input_identities
 from sdp.recipe import Recipe, load_recipe
 from sdp.recipe.load import COMMAND_LINE
+from sdp.stage_table import Stage, settings_of, stages_of
 from sdp.study.vary import Axis
 
 LAST_STAGE = "evaluate"
@@ -65,15 +66,6 @@ def arm_title(arm: Arm, axes: Sequence[Axis]) -> str:
 def cell_stages(recipe: Recipe) -> tuple[Stage, ...]:
     """The stages that a cell runs."""
     return stages_of(recipe, LAST_STAGE)
-
-
-def settings_of(recipe: Recipe, stages: Iterable[Stage], *, defaults: bool = True) -> dict[str, Any]:
-    """The settings that decide the result of some stages, without places on this machine."""
-    sections = dict.fromkeys(section for stage in stages for section in stage.sections)
-    return {
-        name: getattr(recipe, name).model_dump(mode="json", exclude=LOCATIONS.get(name), exclude_defaults=not defaults)
-        for name in sections
-    }
 
 
 def result_key(recipe: Recipe, stages: Iterable[Stage], inputs: Identities) -> str:
