@@ -84,6 +84,10 @@ def test_structure_serves_keyboard_and_screen_reader(page: str) -> None:
     boxes = [box for box in outline.found("div") if box.get("class") == "wide"]
     assert all(box["tabindex"] == "0" and box["role"] == "region" and box["aria-label"] for box in boxes)
     assert page.count("<table") == len(boxes), "a table outside of a box that scrolls"
+    reached = [given for _, given in outline.tags if given.get("tabindex") == "0"]
+    assert all(given.get("role") and given.get("aria-label") for given in reached), (
+        "what the keyboard reaches has a name"
+    )
     assert outline.found("html")[0]["lang"] == "en"
 
 
