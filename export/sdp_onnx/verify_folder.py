@@ -1,9 +1,9 @@
 """Is a shipped folder whole, and does it give here the answers that it gave where it was made?
 
 Files are checked against the manifest before any of them is used: the operator library is a shared library, and loading
-it runs its code. Nothing is used where a file is wrong, missing or not listed. This finds damage (a copy that broke off,
-a changed byte, a forgotten file). It does not prove who made the folder: for that, compare the hash in manifest.sha256
-with one that you got another way.
+it runs its code. Nothing is used where a file is wrong, missing or not listed. This finds damage (a copy that broke
+off, a changed byte, a forgotten file). It does not prove who made the folder: for that, compare the hash in
+manifest.sha256 with one that you got another way.
 """
 
 from __future__ import annotations
