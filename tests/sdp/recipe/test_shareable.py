@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+
+import pytest
 
 from sdp.recipe import load_recipe
 from sdp.recipe.shareable import shareable
@@ -22,3 +25,17 @@ def test_absolute_paths_lose_their_folders_and_nothing_else(tmp_path: Path, toy_
 def test_names_that_are_no_paths_stay(tmp_path: Path, toy_model: Path) -> None:
     recipe = load_recipe(write_project(tmp_path, toy_model), ('model.name="package:a/b"',))
     assert shareable(recipe)["model"]["name"] == "package:a/b"
+
+
+def test_no_key_tells_a_folder_of_this_machine(
+    tmp_path: Path, toy_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Paths of --set are relative to where the command runs.
+    monkeypatch.chdir(tmp_path)
+    settings = ("vocabulary.size=100", 'vocabulary.corpus=["texts/a.txt", "texts/b.txt"]', 'prune.start="old/2-prune"')
+    recipe = load_recipe(write_project(tmp_path, toy_model), settings)
+    assert str(tmp_path) in recipe.model_dump_json()
+    content = shareable(recipe)
+    assert str(tmp_path) not in json.dumps(content)
+    assert content["vocabulary"]["corpus"] == ["a.txt", "b.txt"]
+    assert content["prune"]["start"] == "2-prune"
