@@ -13,6 +13,7 @@ Writes results/optimum_load.json.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -94,7 +95,9 @@ def compare(folder: Path, python: Path) -> dict[str, Any]:
     library = manifest["operator_library"]
     session = create_session(folder / "model.onnx", library=folder / library if library else "none")
     worker = [str(python), str(HERE / "optimum_load_worker.py"), str(folder)]
-    done = subprocess.run(worker, check=True, stdout=subprocess.PIPE, text=True)
+    # Before huggingface_hub is imported, which reads it once.
+    variables = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(worker, check=True, stdout=subprocess.PIPE, text=True, env=variables)
     said = json.loads(done.stdout.splitlines()[-1])
     stored, plain = [], []
     for case, logits in zip(golden.cases, said["logits"], strict=True):

@@ -5,7 +5,6 @@ optimum_load.py. Prints one line of JSON.
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -17,8 +16,6 @@ import onnxruntime
 import optimum.onnxruntime
 import torch
 import transformers
-
-os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 def main(folder: Path) -> None:

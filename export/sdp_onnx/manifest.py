@@ -70,7 +70,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise ModelFileError(
             "the folder has no manifest.json", where=str(folder), hint="It is not an exported model, or not all of it."
         ) from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    # ValueError: no UTF-8, no JSON, or a number of thousands of digits; RecursionError: thousands of brackets.
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelFileError(f"the manifest cannot be read ({error})", where=str(path), hint="Export again.") from error
     if not isinstance(content, dict) or not isinstance(content.get("files"), dict):
         raise ModelFileError("the manifest lists no files", where=str(path), hint="Export again.")

@@ -62,7 +62,8 @@ def register(options: ort.SessionOptions, library: Path | None = None) -> None:
     """
     path = library or library_path()
     try:
-        options.register_custom_ops_library(os.fspath(path))
+        # A bare name would make the system's loader look everywhere but beside the model.
+        options.register_custom_ops_library(os.fspath(path.absolute()))
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
         raise OperatorLibraryError(
             f"onnxruntime cannot load the operator library: {error}",

@@ -51,6 +51,18 @@ def relative_error(expected: NDArray[Any], actual: NDArray[Any]) -> float:
     return difference / scale if scale > 0.0 else math.inf
 
 
+def logits_error(expected: NDArray[Any], actual: NDArray[Any], attention_mask: NDArray[np.int64] | None) -> float:
+    """The `relative_error` of logits, [B, C] or of tokens [B, L, C]; what a model says of padding means nothing.
+
+    Args:
+        expected, actual: the logits.
+        attention_mask: 1 where there is a token, [B, L]; None where the model takes none.
+    """
+    if attention_mask is not None and expected.ndim == 3 and expected.shape == actual.shape:
+        expected, actual = expected[attention_mask == 1], actual[attention_mask == 1]
+    return relative_error(expected, actual)
+
+
 def verify_logits(
     model: Path,
     batches: Iterable[tuple[dict[str, NDArray[Any]], NDArray[Any]]],
@@ -60,24 +72,17 @@ def verify_logits(
 ) -> Agreement:
     """Run a file on batches of (inputs by name [batch, sequence], expected logits) and compare its first output.
 
-    Logits of tokens, [batch, sequence, labels], are compared where attention_mask is 1: what a model says about padding
-    means nothing.
-
     Raises:
-        VerificationError: a batch differs by more than `tolerance` (see `relative_error`), or there is no batch.
+        VerificationError: a batch differs by more than `tolerance` (see `logits_error`), or there is no batch.
         ModelFileError, ProviderError: the session cannot be created.
     """
     session = create_session(model, provider=provider)
     output = session.get_outputs()[0].name
     errors: list[tuple[float, tuple[int, ...], int]] = []
     for inputs, logits in batches:
-        expected = logits
         leading = inputs.get("input_ids", next(iter(inputs.values())))
         actual = np.asarray(session.run([output], inputs)[0])
-        real = inputs.get("attention_mask")
-        if real is not None and expected.ndim == 3 and expected.shape == actual.shape:
-            expected, actual = expected[real == 1], actual[real == 1]
-        errors.append((relative_error(expected, actual), leading.shape, leading.shape[0]))
+        errors.append((logits_error(logits, actual, inputs.get("attention_mask")), leading.shape, leading.shape[0]))
     if not errors:
         raise VerificationError("no batch was compared", where=str(model), hint="Give at least one batch of inputs.")
     worst, shape, _ = max(errors, key=lambda entry: entry[0])

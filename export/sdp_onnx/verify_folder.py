@@ -1,8 +1,9 @@
 """Is a shipped folder whole, and does it give here the answers that it gave where it was made?
 
 Files are checked against the manifest before any of them is used: the operator library is a shared library, and loading
-it runs its code. This finds damage (a copy that broke off, a changed byte, a forgotten file). It does not prove who
-made the folder: for that, compare the hash in manifest.sha256 with one that you got another way.
+it runs its code. Nothing is used where a file is wrong, missing or not listed. This finds damage (a copy that broke
+off, a changed byte, a forgotten file). It does not prove who made the folder: for that, compare the hash in
+manifest.sha256 with one that you got another way.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ Outcome = Literal["ok", "failed", "skipped"]
 MODEL_FILE = "model.onnx"
 # What version control, the hub and the run folder put beside the files; none of it is shipped.
 BOOKKEEPING = {".git", ".gitattributes", ".cache", "stage.json"}
+# That of a large model with every tensor in it has 100 KB; a folder from elsewhere may hold anything.
+_LARGEST_MANIFEST = 10**8
 _SEAL_LINE = re.compile(rf"([0-9a-f]{{64}})  {re.escape(MANIFEST)}\n?")
 
 
@@ -61,6 +64,11 @@ class FolderReport:
         return {"folder": str(self.folder), "ok": self.ok, "checks": [asdict(check) for check in self.checks]}
 
 
+def printable(text: str) -> str:
+    """A name or message out of a folder that may come from anywhere, as one line that moves no cursor."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
 def verify_folder(folder: Path) -> FolderReport:
     """Check every file of a shipped folder against its manifest, then run its golden inputs.
 
@@ -69,17 +77,20 @@ def verify_folder(folder: Path) -> FolderReport:
     """
     if not folder.is_dir():
         raise UsageError("there is no such folder", where=str(folder))
-    checks = [_check_seal(folder)]
+    seal = _check_seal(folder)
+    checks = [seal]
+    if _unreadable(folder, MANIFEST):
+        return FolderReport(folder, (seal,))
     try:
         manifest = _read(folder)
     except ModelFileError as error:
-        if checks[0].outcome == "ok":
-            checks.append(FolderCheck(MANIFEST, "failed", error.what))
-        return FolderReport(folder, tuple(checks))
+        said = seal if seal.outcome == "failed" else FolderCheck(MANIFEST, "failed", error.what)
+        return FolderReport(folder, (said,))
     checks += [_check_file(folder, name, entry) for name, entry in sorted(manifest["files"].items())]
-    whole = all(check.outcome == "ok" for check in checks)
     checks += [FolderCheck(name, "failed", "is not in the manifest") for name in _extra(folder, manifest["files"])]
-    checks += _run(folder, manifest) if whole else [FolderCheck("golden inputs", "skipped", "a file is damaged")]
+    whole = all(check.outcome == "ok" for check in checks)
+    skipped = FolderCheck("golden inputs", "skipped", "the files are not those that were shipped")
+    checks += _run(folder, manifest) if whole else [skipped]
     return FolderReport(folder, tuple(checks))
 
 
@@ -96,9 +107,11 @@ def _read(folder: Path) -> dict[str, Any]:
     manifest = read_manifest(folder)
     for name, entry in manifest["files"].items():
         parts = PurePosixPath(name).parts
-        if not parts or ".." in parts or name != "/".join(parts) or "\\" in name or ":" in name:
+        # What cannot be printed could write over the lines before it, and is no name for the system either.
+        odd = not name.isprintable() or "\\" in name or ":" in name
+        if odd or not parts or ".." in parts or name != "/".join(parts):
             raise ModelFileError(f"the manifest lists {name!r}, which is no name inside the folder")
-        if not isinstance(entry, dict) or not {"sha256", "bytes"} <= entry.keys():
+        if not isinstance(entry, dict) or [type(entry.get(key)) for key in ("sha256", "bytes")] != [str, int]:
             raise ModelFileError(f"the manifest tells neither hash nor size of {name}")
     if manifest.get("operator_library") not in (None, *manifest["files"]):
         raise ModelFileError("the manifest's operator library is not one of its files")
@@ -108,7 +121,7 @@ def _read(folder: Path) -> dict[str, Any]:
 def _check_seal(folder: Path) -> FolderCheck:
     """Is manifest.json the one that manifest.sha256 tells of?"""
     for name in (MANIFEST, SEAL):
-        if problem := _no_plain_file(folder, name):
+        if problem := _unreadable(folder, name):
             return FolderCheck(name, "failed", problem)
     line = _SEAL_LINE.fullmatch((folder / SEAL).read_text(encoding="ascii", errors="replace"))
     if line is None:
@@ -127,6 +140,14 @@ def _check_file(folder: Path, name: str, entry: dict[str, Any]) -> FolderCheck:
     if file_sha256(folder / name) != entry["sha256"]:
         return FolderCheck(name, "failed", "has another hash than is listed: it was changed or damaged")
     return FolderCheck(name, "ok", _size(folder / name))
+
+
+def _unreadable(folder: Path, name: str) -> str:
+    """Why the manifest or its hash is not to be read, which the others are checked by; empty where it is."""
+    problem = _no_plain_file(folder, name)
+    if not problem and (size := (folder / name).stat().st_size) > _LARGEST_MANIFEST:
+        return f"has {size} bytes: no manifest is so large"
+    return problem
 
 
 def _no_plain_file(folder: Path, name: str) -> str:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
-from toy import ONE_THREAD
+from typer.testing import CliRunner
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "aa_gate.py"
+import aa_gate
 
 
 def test_a_model_against_itself_does_not_fail(finished: Path, tmp_path: Path) -> None:
     output = tmp_path / "results" / "aa_gate.json"
     options = ["--times", "1", "--budget", "0", "--output", output]
-    command = [sys.executable, str(SCRIPT), "run", *map(str, [finished / "runs" / "toy", *options])]
-    done = subprocess.run(command, env=ONE_THREAD, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = CliRunner().invoke(aa_gate.app, ["run", *map(str, [finished / "runs" / "toy", *options])])
+    assert done.exit_code == 0, done.stderr
     (result,) = json.loads(output.read_text())["results"]
     (gate,) = result["gates"]
     outcomes = {check["name"]: check["outcome"] for check in gate["checks"]}

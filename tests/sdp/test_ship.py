@@ -228,3 +228,15 @@ def test_verify_prints_a_line_a_file_and_ends_with_what_it_found(
     assert (broken.exit_code, told["ok"]) == (1, False)
     assert {"name": "config.json", "outcome": "failed", "detail": "is missing"} in told["checks"]
     assert CliRunner().invoke(app, ["verify", str(tmp_path / "gone")]).exit_code == 2
+
+
+def test_names_from_elsewhere_are_printed_on_one_line_each(shipped: Path, tmp_path: Path) -> None:
+    """A file's name may hold what clears the line before it, or bytes that are no text at all."""
+    folder = tmp_path / "8-ship"
+    shutil.copytree(shipped, folder)
+    for name in (b"a\x1b[2K\nok", b"\xff"):
+        Path(os.fsdecode(os.path.join(os.fsencode(folder), name))).touch()
+    done = sdp("verify", folder, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, "")
+    told = [line for line in done.stdout.splitlines() if line.endswith("is not in the manifest")]
+    assert [line.split()[1] for line in told] == [r"a\x1b[2K\nok", r"\udcff"]

@@ -51,16 +51,16 @@ def test_a_setting_makes_its_stage_and_what_follows_run(project: Path, override:
     assert set(STAGES[: STAGES.index(first)]).isdisjoint(stale)
 
 
-def test_the_key_of_a_ci_cache_follows_what_costs_time(project: Path) -> None:
+def test_the_key_of_a_ci_cache_follows_what_costs_time_and_what_the_gate_measures(project: Path) -> None:
     def key(*overrides: str) -> str:
         recipe = load_recipe(project / "toy.toml", overrides)
         return cache_key(recipe, input_identities(recipe, download=False))
 
     same = key()
     assert json.loads(sdp("check", "toy.toml", "--json", cwd=project, check=True).stdout)["cache_key"] == same
-    assert key("gate.max_size_ratio=0.9") == key("runtime.checkpoint_seconds=1.0") == same
-    others = ("prune.sparsity=0.9", "seed=1", "bench.starts=2", "data.max_length=16")
-    assert len({same, *(key(other) for other in others)}) == 5
+    assert key('ship.license="mit"') == key("runtime.checkpoint_seconds=1.0") == same
+    others = ("prune.sparsity=0.9", "seed=1", "bench.starts=2", "data.max_length=16", "gate.max_size_ratio=0.9")
+    assert len({same, *(key(other) for other in others)}) == 6
 
 
 def test_another_operator_library_exports_and_measures_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

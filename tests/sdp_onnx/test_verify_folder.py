@@ -134,7 +134,35 @@ def test_a_pipe_is_no_file_and_is_not_waited_for(folder: Path) -> None:
     assert failed(verify_folder(folder)) == {"config.json": "is no plain file"}
 
 
-@pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "a/../../outside", ""])
+@pytest.mark.parametrize("name", [MANIFEST, SEAL])
+def test_a_manifest_that_is_no_file_is_not_waited_for(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    code = (
+        "import sys; from pathlib import Path; from sdp_onnx.verify_folder import verify_folder\n"
+        "print(*[check.name for check in verify_folder(Path(sys.argv[1])).checks])"
+    )
+    command = [sys.executable, "-c", code, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split()[0] == name
+
+
+def test_a_link_in_the_place_of_the_manifest_is_not_read(folder: Path, tmp_path: Path) -> None:
+    shutil.move(folder / MANIFEST, tmp_path / MANIFEST)
+    (folder / MANIFEST).symlink_to(tmp_path / MANIFEST)
+    assert [check.name for check in verify_folder(folder).checks] == [MANIFEST]
+
+
+@pytest.mark.parametrize("name", [MANIFEST, SEAL])
+def test_a_manifest_of_gigabytes_is_not_read(folder: Path, name: str) -> None:
+    # Sparse: it takes no room on the disk.
+    os.truncate(folder / name, 2**40)
+    assert "no manifest is so large" in failed(verify_folder(folder))[name]
+
+
+@pytest.mark.parametrize(
+    "name", ["../outside", "/etc/hostname", "a/../../outside", "", "a\x00b", "\ud800", "a\x1b[2K\nb"]
+)
 def test_a_manifest_that_points_outside_is_refused(folder: Path, name: str) -> None:
     (folder.parent / "outside").write_text("x")
     content = json.loads((folder / MANIFEST).read_text())
@@ -144,7 +172,22 @@ def test_a_manifest_that_points_outside_is_refused(folder: Path, name: str) -> N
     assert failed(verify_folder(folder)).keys() == {MANIFEST}
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"files": []}', '{"files": {"a": 3}}', '{"files": {"a": {}}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"files": []}',
+        '{"files": {"a": 3}}',
+        '{"files": {"a": {}}}',
+        '{"files": {"a": {"sha256": 0, "bytes": 1}}}',
+        '{"files": {"a": {"sha256": "0", "bytes": [1]}}}',
+        '{"files": {"a": {"sha256": "0", "bytes": ' + "9" * 5000 + "}}}",
+        '{"files": ' + "[" * 100_000,
+    ],
+    ids=range(10),
+)
 def test_a_sealed_manifest_that_is_none(folder: Path, text: str) -> None:
     (folder / MANIFEST).write_text(text)
     seal_manifest(folder)
@@ -156,6 +199,28 @@ def test_an_operator_library_that_is_no_file_of_the_folder_is_refused(folder: Pa
     (folder / MANIFEST).write_text(json.dumps({**content, "operator_library": "/tmp/other.so"}))
     seal_manifest(folder)
     assert "operator library" in failed(verify_folder(folder))[MANIFEST]
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json", "golden.json", *LIBRARY])
+def test_what_the_manifest_does_not_list_is_never_used(folder: Path, name: str) -> None:
+    """A file that no hash vouches for, in the place where the model or its library is looked for."""
+    content = json.loads((folder / MANIFEST).read_text())
+    del content["files"][name]
+    if name == LIBRARY_NAME:
+        content["operator_library"] = None
+    (folder / MANIFEST).write_text(json.dumps(content))
+    seal_manifest(folder)
+    checks = {check.name: check for check in verify_folder(folder).checks}
+    assert checks[name].detail == "is not in the manifest"
+    assert checks["golden inputs"].outcome == "skipped"
+    assert not {"tokenizer", "model"} & checks.keys()
+
+
+@pytest.mark.skipif(not has_library(), reason="needs the operator library")
+def test_a_folder_verifies_from_inside(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bare file name would make the loader look for the library everywhere but here."""
+    monkeypatch.chdir(folder)
+    assert failed(verify_folder(Path("."))) == {}
 
 
 @pytest.mark.skipif(not has_library() or platform.libc_ver()[0] != "glibc", reason="needs the library, and glibc")

@@ -27,6 +27,7 @@ from sdp.prune_start import start_identity
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import STAGE_FILE, RunFolder, read_json
 from sdp.stage_table import STAGES, VOCABULARY, Stage, find_stage, settings_of, stages_of
+from sdp_onnx.manifest import file_sha256
 from sdp_onnx.operator_library import library_identity
 
 
@@ -88,16 +89,19 @@ def stage_status(stage: Stage, recipe: Recipe, run: RunFolder, identities: Mappi
 
 
 def cache_key(recipe: Recipe, identities: Mapping[str, dict[str, str]]) -> str:
-    """A name for what a recipe's stages up to the benchmark are made from, under which a CI job keeps its run folder.
+    """A name for what a recipe's stages up to the gate are made from, under which a CI job keeps its run folder.
+
+    The gate is one of them so that what it measured again is kept, too: a job that is started again gives the same
+    verdict, and no fresh chance of a wrong one.
 
     Args:
         recipe: the recipe.
         identities: as `input_identities` gives them; empty where they are not known before the first run.
     """
-    costly = [stage for stage in stages_of(recipe) if stage.name not in ("gate", "report", "ship")]
-    code = {stage.name: code_hash(stage.module) for stage in costly}
-    libraries = library_versions(tuple(name for stage in costly for name in stage.libraries))
-    content = [recipe.seed, settings_of(recipe, costly), identities, code, libraries, library_identity()]
+    stages = stages_of(recipe, "gate")
+    code = {stage.name: code_hash(stage.module) for stage in stages}
+    libraries = library_versions(tuple(name for stage in stages for name in stage.libraries))
+    content = [recipe.seed, settings_of(recipe, stages), identities, code, libraries, library_identity()]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -233,7 +237,7 @@ def _run_stage(status: Status, recipe: Recipe, run: RunFolder, reporter: Reporte
     result = function(recipe, run, target, reporter)
     seconds = round(time.monotonic() - started, 1)
     outputs = {
-        str(path.relative_to(target)): {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        str(path.relative_to(target)): {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
         for path in sorted(target.rglob("*"))
         if path.is_file() and path.name != STAGE_FILE
     }
@@ -250,8 +254,3 @@ def _run_stage(status: Status, recipe: Recipe, run: RunFolder, reporter: Reporte
         f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in result.items()
     )
     reporter.line(f"{'':9} done in {seconds:.0f} s: {words}")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

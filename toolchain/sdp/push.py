@@ -9,7 +9,7 @@ from typing import Any
 
 from sdp.errors import FailedError, UsageError
 from sdp_onnx.manifest import MANIFEST, file_sha256
-from sdp_onnx.verify_folder import shipped_files, verify_folder
+from sdp_onnx.verify_folder import printable, shipped_files, verify_folder
 
 SHIP_FOLDER = "8-ship"
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
@@ -92,7 +92,7 @@ def push(folder: Path, repository: str, *, revision: str, private: bool, dry_run
 def _must_verify(folder: Path) -> None:
     report = verify_folder(folder)
     if not report.ok:
-        wrong = [f"{check.name} {check.detail}" for check in report.checks if check.outcome == "failed"]
+        wrong = [printable(f"{check.name} {check.detail}") for check in report.checks if check.outcome == "failed"]
         raise FailedError(
             f"the folder does not verify, so nothing is uploaded: {'; '.join(wrong)}",
             where=str(folder),

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sdp.push import Push
-from sdp_onnx.verify_folder import FolderReport
+from sdp_onnx.verify_folder import FolderReport, printable
 
 
 def report_lines(report: FolderReport) -> Iterator[str]:
     """One line a file or check, and what it all means."""
-    width = max(len(check.name) for check in report.checks)
-    for check in report.checks:
-        yield f"{check.outcome:8}{check.name:{width}}  {check.detail}"
-    bad = [check.name for check in report.checks if check.outcome == "failed"]
+    lines = [(check.outcome, printable(check.name), printable(check.detail)) for check in report.checks]
+    width = max(len(name) for _, name, _ in lines)
+    for outcome, name, detail in lines:
+        yield f"{outcome:8}{name:{width}}  {detail}"
+    bad = [name for outcome, name, _ in lines if outcome == "failed"]
     yield f"{report.folder}: {'not as it was shipped: ' + ', '.join(bad) if bad else 'as it was shipped'}"
 
 

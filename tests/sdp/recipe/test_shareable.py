@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from sdp.recipe import load_recipe
 from sdp.recipe.shareable import shareable
 from toy import write_project
@@ -25,10 +27,15 @@ def test_names_that_are_no_paths_stay(tmp_path: Path, toy_model: Path) -> None:
     assert shareable(recipe)["model"]["name"] == "package:a/b"
 
 
-def test_nothing_says_where_corpus_and_earlier_pruning_lie(tmp_path: Path, toy_model: Path) -> None:
-    extra = '\n[vocabulary]\nsize = 99\ncorpus = ["texts/{language}/*.txt", "more.tsv"]\n'
-    recipe = load_recipe(write_project(tmp_path / "project", toy_model, extra), ['prune.start="sweep/2-prune"'])
+def test_no_key_tells_a_folder_of_this_machine(
+    tmp_path: Path, toy_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Paths of --set are relative to where the command runs.
+    monkeypatch.chdir(tmp_path)
+    settings = ("vocabulary.size=100", 'vocabulary.corpus=["texts/a.txt", "texts/b.txt"]', 'prune.start="old/2-prune"')
+    recipe = load_recipe(write_project(tmp_path, toy_model), settings)
+    assert str(tmp_path) in recipe.model_dump_json()
     content = shareable(recipe)
-    assert content["vocabulary"]["corpus"] == ["*.txt", "more.tsv"]
-    assert content["prune"]["start"] == "2-prune"
     assert str(tmp_path) not in json.dumps(content)
+    assert content["vocabulary"]["corpus"] == ["a.txt", "b.txt"]
+    assert content["prune"]["start"] == "2-prune"

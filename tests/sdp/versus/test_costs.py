@@ -39,10 +39,13 @@ def test_memory_by_welch(peaks: tuple[float, ...], outcome: str) -> None:
     assert rows(run(), run(peaks=peaks))["peak memory, 1 threads, MB"].outcome == outcome
 
 
-def test_memory_of_another_machine_or_of_one_process_is_only_shown() -> None:
+def test_memory_of_another_machine_or_grid_or_of_one_process_is_only_shown() -> None:
     name = "peak memory, 1 threads, MB"
     assert rows(run(), run(peaks=(200e6,)))[name].how == "one start says nothing about spread (bench.starts)"
     assert rows(run(), run(peaks=(200e6, 201e6), cpu="y"))[name].outcome == "not compared"
+    longer = run(peaks=(200e6, 201e6))
+    longer["bench"]["cases"].append({**longer["bench"]["cases"][0], "case": "batch 1, 512 tokens"})
+    assert rows(run(), longer)[name].how == "the processes ran other cases"
 
 
 def test_welch_against_scipy_on_the_other_side() -> None:

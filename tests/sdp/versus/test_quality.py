@@ -71,6 +71,18 @@ def test_parts_have_rows_of_their_own(labels: np.ndarray, first: int) -> None:
     assert (rows["accuracy, en"].outcome, rows["accuracy, sw"].outcome) == ("worse", "no difference")
 
 
+def test_a_part_that_only_one_run_has_makes_neither_better() -> None:
+    """The hard language is gone: the mean rises, and the model is the same."""
+    same = np.zeros(300, dtype=np.int64)
+    said = np.concatenate([np.zeros(150, dtype=np.int64), right_but(same[150:], 90)])
+    both = snapshot(numbered(same, parts=("en",) * 150 + ("sw",) * 150), said, part="language")
+    one = snapshot(numbered(same[:150], parts=("en",) * 150), said[:150], part="language")
+    for before, after in ((both, one), (one, both)):
+        (whole,) = compare_quality(before, after)
+        assert (whole.change, whole.outcome) == (0, "no difference")
+        assert whole.how.endswith("; mean over the parts that both have (1)")
+
+
 def test_metrics_must_be_the_same(labels: np.ndarray) -> None:
     one = snapshot(numbered(labels), labels)
     with pytest.raises(UsageError, match="one run is scored by accuracy, the other by f1"):

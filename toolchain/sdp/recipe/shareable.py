@@ -8,8 +8,13 @@ from typing import Any
 from sdp.recipe.sections import Recipe
 
 PLACES = (
-    *(("model", "name"), ("data", "dataset"), ("data", "train"), ("data", "dev"), ("data", "test")),
-    *(("vocabulary", "corpus"), ("prune", "start")),
+    ("model", "name"),
+    ("data", "dataset"),
+    ("data", "train"),
+    ("data", "dev"),
+    ("data", "test"),
+    ("vocabulary", "corpus"),
+    ("prune", "start"),
 )
 
 
@@ -18,11 +23,10 @@ def shareable(recipe: Recipe) -> dict[str, Any]:
     content = recipe.model_dump(mode="json")
     for section, key in PLACES:
         if content[section] is not None:
-            content[section][key] = _without_place(content[section][key])
+            value = content[section][key]
+            content[section][key] = [_name(own) for own in value] if isinstance(value, list) else _name(value)
     return content
 
 
-def _without_place(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_without_place(name) for name in value]
+def _name(value: str | None) -> str | None:
     return PurePath(value).name if value is not None and PurePath(value).is_absolute() else value

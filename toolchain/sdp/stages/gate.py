@@ -13,7 +13,7 @@ from typing import Any
 
 from sdp.console import Reporter
 from sdp.errors import RunError
-from sdp.gate.check import EXIT_CODES, Check
+from sdp.gate.check import EXIT_CODES, Cell, Check
 from sdp.gate.judge import judge, verdict
 from sdp.gate.timing import LOOKS, settled, with_more
 from sdp.gate.verdict_files import junit, markdown
@@ -90,7 +90,7 @@ def _report(
 def _again(more: list[dict[str, Any]]) -> str:
     if not more:
         return ""
-    cells = dict.fromkeys(f"{case['case']}, {case['threads']} threads" for look in more for case in look["cases"])
+    cells = dict.fromkeys(Cell(case["case"], case["threads"]).words() for look in more for case in look["cases"])
     return f"Measured again for {sum(look['seconds'] for look in more):.0f} s: {'; '.join(cells)}."
 
 

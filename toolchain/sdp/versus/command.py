@@ -68,11 +68,19 @@ def differences(before: dict[str, Any], after: dict[str, Any], measured: dict[st
 
 
 def measured(before: Path, after: Path, *, quiet: bool) -> dict[str, Any]:
-    """Measure both exported files as the recipe of `after` says."""
+    """Measure both exported files as the recipe of `after` says.
+
+    Raises:
+        UsageError: one of them is no run folder.
+    """
     from sdp.cli import RUNS, select
     from sdp.console import Reporter
+    from sdp.errors import UsageError
     from sdp.versus.measure import measure_in_turns
 
+    for run in (before, after):
+        if not run.is_dir():
+            raise UsageError(f"--measure runs both exported files, and {run} holds none", hint="Give run folders.")
     return measure_in_turns(before, after, select(after, None, None, RUNS).recipe, Reporter(quiet=quiet))
 
 

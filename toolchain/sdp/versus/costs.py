@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from sdp.gate.check import Cell
 from sdp.versus.difference import Difference, by_ratio, not_compared, outcome_of
 from sdp.versus.snapshot import Snapshot
 from sdp_onnx.bench_starts import TAIL, Start, Tails, largest_deviation, speedup_interval, spread_interval
@@ -45,6 +46,7 @@ def _size(before: int, after: int) -> Difference:
 
 def _memory(before: dict[str, Any], after: dict[str, Any]) -> Iterator[Difference]:
     same = all(before["environment"].get(key) == after["environment"].get(key) for key in MACHINE)
+    grids = [{(case["case"], case["threads"]) for case in bench["cases"]} for bench in (before, after)]
     for threads in dict.fromkeys(process["threads"] for process in after["processes"]):
         peaks = [_peaks(bench["processes"], threads) for bench in (before, after)]
         if not all(peaks) or None in (*peaks[0], *peaks[1]):
@@ -52,6 +54,8 @@ def _memory(before: dict[str, Any], after: dict[str, Any]) -> Iterator[Differenc
         what, values = f"peak memory, {threads} threads, MB", [spread_interval(own, [1.0]).value / 1e6 for own in peaks]
         if not same:
             yield not_compared(what, values, "another machine, or other libraries")
+        elif grids[0] != grids[1]:
+            yield not_compared(what, values, "the processes ran other cases")
         elif min(len(own) for own in peaks) < 2:
             yield not_compared(what, values, "one start says nothing about spread (bench.starts)")
         else:
@@ -83,7 +87,7 @@ def _side_by_side(before: dict[str, Any], after: dict[str, Any]) -> Iterator[Dif
     for case in after["cases"]:
         other = known.get((case["case"], case["threads"]))
         if other is not None:
-            cell = f"{case['case']}, {case['threads']} threads"
+            cell = Cell(case["case"], case["threads"]).words()
             times, gains = ([_mean(own["starts"], key) for own in (other, case)] for key in ("p50_ms", "speedup"))
             yield not_compared(f"p50 at {cell}, ms", times, "not measured in turns (--measure does)")
             yield not_compared(f"speed-up at {cell}", gains, "each against its own dense file")
@@ -99,7 +103,7 @@ def _in_turns(measured: dict[str, Any]) -> Iterator[Difference]:
         # Time is the inverse of speed.
         ratio = Ratio(1 / found.value, 1 / (found.high * deviation), deviation / found.low)
         after = _mean(case["starts"], "p50_ms")
-        what = f"p50 at {case['case']}, {case['threads']} threads, ms"
+        what = f"p50 at {Cell(case['case'], case['threads']).words()}, ms"
         how = f"both files in turns, {len(starts)} starts; widened by the A/A deviation"
         yield by_ratio(what, [after * found.value, after], ratio, how)
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from sdp.console import Reporter
-from sdp.errors import UsageError
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder
 from sdp.stages.bench_inputs import read_cases
@@ -25,11 +24,8 @@ def measure_in_turns(before: Path, after: Path, recipe: Recipe, reporter: Report
         the form of latency.json.
 
     Raises:
-        UsageError: one of them is no run folder; ModelFileError: a file is missing or does not take the inputs.
+        ModelFileError: a file is missing or does not take the inputs.
     """
-    for run in (before, after):
-        if not run.is_dir():
-            raise UsageError(f"--measure runs both exported files, and {run} holds none", hint="Give run folders.")
     settings = recipe.bench
     with reporter.task("measuring both files", 100) as task:
         return benchmark_pair(

@@ -75,12 +75,17 @@ def _paired(metric: MetricName, split: Split, said: Array, other: Array, part: s
 def _apart(metric: MetricName, before: tuple[Split, Array], after: tuple[Split, Array], how: str) -> list[Difference]:
     """Each run's rows are drawn by themselves; where rows are shared the interval is rather too wide."""
     (first, first_draws), (second, second_draws) = (_scores(metric, *run, i) for i, run in enumerate((before, after)))
+    common = [name for name in first if name in second]
+    if common and first.keys() != second.keys():
+        # Means over different languages differ without any change of the model.
+        first, second = ({name: own[name] for name in common} for own in (first, second))
+        first_draws, second_draws = ({name: own[name] for name in common} for own in (first_draws, second_draws))
+        how += f"; mean over the parts that both have ({len(common)})"
     means = [float(np.mean(list(values.values()))) for values in (first, second)]
     draws = [np.mean(list(own.values()), axis=0) for own in (first_draws, second_draws)]
     whole = interval(means[0] - means[1], draws[0] - draws[1])
     rows = [_by_drop(f"{metric} on {after[0].name}", means, whole.to_json(), how)]
-    common = [name for name in first if name in second]
-    if len(first) == len(second) == 1 or not common:
+    if len(common) < 2:
         return rows
     drops = np.array([first[name] - second[name] for name in common])
     resampled = np.stack([first_draws[name] - second_draws[name] for name in common], axis=1)

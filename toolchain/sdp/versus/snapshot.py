@@ -11,6 +11,7 @@ from sdp.run_folder import RUN_FILE, read_json
 
 FORM = 1
 Snapshot = dict[str, Any]
+_KEYS = {"recipe", "metric", "part", "rows", "bench"}
 _CASE_KEYS = ("case", "threads", "starts")
 
 
@@ -31,11 +32,15 @@ def take_snapshot(run: Path) -> Snapshot:
             "the run has no exported model with its predictions (4-export/rows.json)", where=str(run), hint=hint
         )
     bench = read_json(run / "5-bench" / "latency.json")
-    if bench is not None:
-        cases = [{key: case[key] for key in _CASE_KEYS} for case in bench["cases"]]
-        bench = {"cases": cases} | {key: bench[key] for key in ("candidate_bytes", "processes", "environment")}
-    content = {key: metrics[key] for key in ("metric", "part")}
-    return {"snapshot": FORM, "recipe": owner["recipe"], **content, "rows": rows, "bench": bench}
+    try:
+        if bench is not None:
+            cases = [{key: case[key] for key in _CASE_KEYS} for case in bench["cases"]]
+            bench = {"cases": cases} | {key: bench[key] for key in ("candidate_bytes", "processes", "environment")}
+        content = {key: metrics[key] for key in ("metric", "part")}
+        return {"snapshot": FORM, "recipe": owner["recipe"], **content, "rows": rows, "bench": bench}
+    except KeyError as error:
+        hint = f"Bring it up to date first: sdp bench {run}"
+        raise RunError(f"another version of sdp made this run: it has no {error}", where=str(run), hint=hint) from None
 
 
 def load_snapshot(path: Path) -> Snapshot:
@@ -47,7 +52,7 @@ def load_snapshot(path: Path) -> Snapshot:
     if path.is_dir():
         return take_snapshot(path)
     content = read_json(path)
-    if content is None or content.get("snapshot") != FORM:
+    if content is None or content.get("snapshot") != FORM or not content.keys() >= _KEYS:
         hint = "Give a run folder, or a file that sdp compare --save wrote."
         raise RunError("neither a run folder nor a saved baseline of this version", where=str(path), hint=hint)
     return content
