@@ -18,8 +18,12 @@ from sdp.cli import app
 from sdp.console import Reporter
 from sdp.errors import StageError
 from sdp.pipeline import gate_verdict, withhold
+from sdp.recipe import load_recipe
 from sdp.run_folder import RunFolder
+from sdp.shipping.card import model_card
 from sdp.shipping.files import place, take_exported
+from sdp.shipping.licenses import find_licenses
+from sdp.summary import run_results
 from sdp_onnx.operator_library import LIBRARY_NAME, has_library
 from sdp_onnx.verify_folder import verify_folder
 from toy import sdp
@@ -79,6 +83,22 @@ def test_the_card_shows_what_the_files_hold(shipped: Path) -> None:
     assert cells["accuracy on dev"][2] == f"{metrics['models']['exported']['value']:.3f}"
     assert cells["data"] == ["unknown", "nobody"]
     assert "Its makers have not told." in body
+
+
+def test_the_card_tells_a_trimmed_vocabulary(shipped: Path) -> None:
+    run, recipe = shipped.parent, load_recipe(shipped.parents[2] / "toy.toml")
+    found, results = find_licenses(recipe), run_results(RunFolder(run))
+    plain = model_card(recipe, results, found, operator_library=None, tolerance=1e-4)
+    assert "vocabulary was cut down" not in plain
+    told = {"pieces_before": 250_002, "pieces_after": 24_000, "held_out_texts": 1_234}
+    coverage = {"words": 9, "same_words": 0.984}
+    card = model_card(
+        recipe, {**results, "vocabulary": {**told, "coverage": coverage}}, found, operator_library=None, tolerance=1e-4
+    )
+    assert "cut down from 250,002 to 24,000 pieces" in card
+    assert "words of 1,234 texts that had no part in the choice 98.4 % are split" in card
+    no_words = {**results, "vocabulary": {**told, "coverage": {"words": 0, "same_words": None}}}
+    assert "cut down" in model_card(recipe, no_words, found, operator_library=None, tolerance=1e-4)
 
 
 def test_words_and_licences_of_the_recipe_are_shipped_without_training_anew(project: Path) -> None:

@@ -1,4 +1,4 @@
-"""The pipeline: the stages in order, which of them are up to date, and running those that are not.
+"""The pipeline: which stages are up to date, and running those that are not.
 
 A stage is a module with one function, `run(recipe, run, target, reporter)`: files in, files out, a short result
 returned. It is up to date when its settings, its inputs (by hash), the code behind it and the libraries it uses are
@@ -13,7 +13,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -22,184 +22,13 @@ from sdp.code_version import code_hash, library_versions
 from sdp.console import Reporter
 from sdp.data.corpus import corpus_identity
 from sdp.data.identity import data_identity
-from sdp.errors import RecipeError
 from sdp.models.source import locate_model
 from sdp.prune_start import start_identity
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import STAGE_FILE, RunFolder, read_json
+from sdp.stage_table import STAGES, VOCABULARY, Stage, find_stage, settings_of, stages_of
 from sdp_onnx.manifest import file_sha256
 from sdp_onnx.operator_library import library_identity
-
-MODEL_FILES = ("*.safetensors", "config.json", "tokenizer*")
-# Where inputs are is no ingredient: their hashes are, and a moved project is still up to date.
-LOCATIONS = {
-    "model": {"name", "revision"},
-    "data": {"dataset", "revision", "train", "dev", "test"},
-    "vocabulary": {"corpus"},
-    "prune": {"start"},
-}
-TRAINING_LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers")
-ONNX_LIBRARIES = ("onnx", "onnxruntime", "onnxruntime-gpu")
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One row of the pipeline.
-
-    Attributes:
-        name: the stage, and the command that brings it up to date.
-        folder: its place in the run folder.
-        module: where its `run` is.
-        sections: the recipe's sections that change its result.
-        model: whether it reads the pretrained model.
-        data: whether it reads the task's data.
-        corpus: whether it reads the files of [vocabulary].
-        start: whether it reads the finished pruning that the recipe goes on from, if it names one.
-        reads: earlier stage -> patterns of the files it reads there, where the recipe has that stage.
-        libraries: distributions whose version changes its result.
-        operators: whether the operator library, or that there is none, changes its result.
-        publish: files that are also put at the top of the run folder, where a person looks first.
-        after_pass: whether it is made only while the gate says "pass", and taken away when it no longer does.
-    """
-
-    name: str
-    folder: str
-    module: str
-    sections: tuple[str, ...]
-    model: bool = False
-    data: bool = False
-    corpus: bool = False
-    start: bool = False
-    reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    libraries: tuple[str, ...] = ()
-    operators: bool = False
-    publish: tuple[str, ...] = ()
-    after_pass: bool = False
-
-
-# Before all others, in recipes that have [vocabulary].
-VOCABULARY = Stage(
-    name="vocabulary",
-    folder="0-vocabulary",
-    module="sdp.stages.vocabulary",
-    sections=("model", "vocabulary", "task", "data"),
-    model=True,
-    data=True,
-    corpus=True,
-    libraries=("tokenizers", "transformers"),
-)
-STAGES = (
-    Stage(
-        name="finetune",
-        folder="1-finetune",
-        module="sdp.stages.finetune",
-        sections=("model", "task", "data", "finetune"),
-        model=True,
-        data=True,
-        reads={"vocabulary": MODEL_FILES},
-        libraries=TRAINING_LIBRARIES,
-    ),
-    Stage(
-        name="prune",
-        folder="2-prune",
-        module="sdp.stages.prune",
-        sections=("task", "data", "prune", "analysis"),
-        data=True,
-        start=True,
-        reads={"finetune": MODEL_FILES},
-        libraries=TRAINING_LIBRARIES,
-    ),
-    Stage(
-        name="evaluate",
-        folder="3-evaluate",
-        module="sdp.stages.evaluate",
-        sections=("task", "data", "evaluate"),
-        data=True,
-        reads={"finetune": MODEL_FILES, "prune": MODEL_FILES},
-        libraries=(*TRAINING_LIBRARIES, "scikit-learn", "scipy"),
-    ),
-    Stage(
-        name="export",
-        folder="4-export",
-        module="sdp.stages.export",
-        sections=("task", "data", "evaluate", "export"),
-        data=True,
-        reads={"prune": MODEL_FILES, "evaluate": ("*.safetensors", "metrics.json")},
-        libraries=(*TRAINING_LIBRARIES, *ONNX_LIBRARIES, "onnxscript"),
-        operators=True,
-    ),
-    Stage(
-        name="bench",
-        folder="5-bench",
-        module="sdp.stages.bench",
-        sections=("data", "evaluate", "bench"),
-        data=True,
-        reads={"finetune": MODEL_FILES, "export": ("model.onnx*", "tokenizer*")},
-        libraries=(*ONNX_LIBRARIES, "torch", "onnxscript"),
-        operators=True,
-    ),
-    Stage(
-        name="gate",
-        folder="6-gate",
-        module="sdp.stages.gate",
-        sections=("gate",),
-        reads={"evaluate": ("metrics.json",), "export": ("metrics.json",), "bench": ("latency.json",)},
-    ),
-    Stage(
-        name="report",
-        folder="7-report",
-        module="sdp.stages.report",
-        sections=("task", "prune", "gate"),
-        reads={
-            "vocabulary": ("vocabulary.json",),
-            "finetune": ("metrics.json",),
-            "prune": ("metrics.json", "pruning.jsonl", "analysis.json"),
-            "evaluate": ("metrics.json", "flips.csv"),
-            "export": ("metrics.json", "manifest.json"),
-            "bench": ("latency.json",),
-            "gate": ("verdict.json",),
-        },
-        libraries=("matplotlib",),
-        publish=("report.html",),
-    ),
-    Stage(
-        name="ship",
-        folder="8-ship",
-        module="sdp.stages.ship",
-        sections=("model", "task", "data", "ship"),
-        model=True,
-        reads={
-            "prune": ("metrics.json",),
-            "evaluate": ("metrics.json",),
-            "export": ("*",),
-            "bench": ("latency.json",),
-            "gate": ("verdict.json",),
-        },
-        libraries=(*ONNX_LIBRARIES, "tokenizers", "huggingface_hub"),
-        after_pass=True,
-    ),
-)
-
-
-def find_stage(name: str) -> Stage:
-    """The stage of that name."""
-    return next(stage for stage in (VOCABULARY, *STAGES) if stage.name == name)
-
-
-def stages_of(recipe: Recipe, until: str | None = None) -> tuple[Stage, ...]:
-    """The stages of a recipe in order, up to one of them.
-
-    Raises:
-        RecipeError: the recipe has no such stage.
-    """
-    stages = STAGES if recipe.vocabulary is None else (VOCABULARY, *STAGES)
-    if until is None:
-        return stages
-    names = [stage.name for stage in stages]
-    if until not in names:
-        hint = f"Add [{until}] with a size, or set it: --set {until}.size=24000."
-        raise RecipeError(f"the recipe has no [{until}]", where=recipe.name, hint=hint)
-    return stages[: names.index(until) + 1]
 
 
 @dataclass(frozen=True)
@@ -235,9 +64,6 @@ def input_identities(recipe: Recipe, *, download: bool) -> dict[str, dict[str, s
 
 def stage_status(stage: Stage, recipe: Recipe, run: RunFolder, identities: Mapping[str, dict[str, str]]) -> Status:
     """Compare what a stage would be made from with what its folder was made from."""
-    settings = {
-        name: getattr(recipe, name).model_dump(mode="json", exclude=LOCATIONS.get(name)) for name in stage.sections
-    }
     inputs: dict[str, Any] = {name: identities[name] for name in ("model", "data") if getattr(stage, name)}
     inputs |= {name: identities[name] for name in ("corpus", "start") if getattr(stage, name) and name in identities}
     earlier = {upstream.name: upstream for upstream in stages_of(recipe)}
@@ -246,7 +72,7 @@ def stage_status(stage: Stage, recipe: Recipe, run: RunFolder, identities: Mappi
             inputs[name] = _outputs(run, earlier[name], patterns)
     ingredients = {
         "seed": recipe.seed,
-        "settings": settings,
+        "settings": settings_of(recipe, (stage,)),
         "inputs": inputs,
         "code": code_hash(stage.module),
         "libraries": library_versions(stage.libraries)
@@ -273,14 +99,9 @@ def cache_key(recipe: Recipe, identities: Mapping[str, dict[str, str]]) -> str:
         identities: as `input_identities` gives them; empty where they are not known before the first run.
     """
     stages = stages_of(recipe, "gate")
-    settings = {
-        name: getattr(recipe, name).model_dump(mode="json", exclude=LOCATIONS.get(name))
-        for stage in stages
-        for name in stage.sections
-    }
     code = {stage.name: code_hash(stage.module) for stage in stages}
     libraries = library_versions(tuple(name for stage in stages for name in stage.libraries))
-    content = [recipe.seed, settings, identities, code, libraries, library_identity()]
+    content = [recipe.seed, settings_of(recipe, stages), identities, code, libraries, library_identity()]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

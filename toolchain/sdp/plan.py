@@ -9,16 +9,15 @@ from sdp.data.identity import count_rows
 from sdp.errors import NotDownloadedError
 from sdp.explain.facts import Facts, Finding, this_machine
 from sdp.explain.findings import explain
-from sdp.explain.forecast import product, stored_as, stored_bytes
+from sdp.explain.forecast import FLOAT_BYTES, product, stored_as, stored_bytes
 from sdp.models.parts import ModelParts, count_parts, encoder_shape
 from sdp.models.source import locate_model
-from sdp.pipeline import Status, cache_key, input_identities, plan, stages_of
+from sdp.pipeline import Status, cache_key, input_identities, plan
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder
+from sdp.stage_table import stages_of
 from sdp.steps import optimizer_steps
 from sdp_onnx.operator_library import has_library
-
-FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -86,13 +85,14 @@ def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
     """
     unknown: list[str] = []
     parts: list[PartPlan] | None = None
-    counted: ModelParts | None = None
+    trimmed: ModelParts | None = None
     hidden_size = layers = None
     stages: list[Status] | None = None
     identities: dict[str, dict[str, str]] = {}
     try:
         model = locate_model(recipe.model, download=False)
         counted = count_parts(model)
+        trimmed = _after_vocabulary(counted, recipe)
         parts = part_plans(counted, recipe)
         hidden_size, layers = encoder_shape(model)
         identities = input_identities(recipe, download=False)
@@ -111,10 +111,11 @@ def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
         recipe,
         this_machine(),
         rows,
-        bytes_before=None if parts is None else {part.name: part.bytes_before for part in parts},
+        bytes_pretrained=None if parts is None else sum(part.bytes_before for part in parts),
+        bytes_dense=None if trimmed is None else trimmed.total * FLOAT_BYTES,
         bytes_after=None if parts is None else {part.name: part.bytes_after for part in parts},
-        prunable=None if counted is None else sum(counted.prunable.values()),
-        parameters=None if counted is None else counted.total,
+        prunable=None if trimmed is None else sum(trimmed.prunable.values()),
+        parameters=None if trimmed is None else trimmed.total,
         hidden_size=hidden_size,
         layers=layers,
     )
@@ -122,8 +123,13 @@ def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
     return Plan(recipe, str(run.path), key, stages, rows, steps, parts, unknown, explain(facts))
 
 
+def _after_vocabulary(parts: ModelParts, recipe: Recipe) -> ModelParts:
+    """The model as it is fine-tuned."""
+    return parts if recipe.vocabulary is None else parts.trimmed(recipe.vocabulary.size)
+
+
 def part_plans(parts: ModelParts, recipe: Recipe) -> list[PartPlan]:
-    """Predict what pruning and encoding do to each part.
+    """Predict what trimming the vocabulary, pruning and encoding do to each part.
 
     The sparsity is taken as equal in every layer, which is exact for scope = "layer" and right in sum for "global".
     """
@@ -134,11 +140,11 @@ def part_plans(parts: ModelParts, recipe: Recipe) -> list[PartPlan]:
         remaining += kept
         after += _encoded_bytes(elements, kept, recipe)
     other = parts.encoder_other
-    encoder = PartPlan("encoder", parts.encoder, remaining + other, parts.encoder * 4, after + other * 4)
+    before, rest = parts.encoder * FLOAT_BYTES, parts.rest * FLOAT_BYTES
     return [
-        _embeddings(parts, recipe),
-        encoder,
-        _untouched("rest", parts.rest),
+        _embeddings(parts.embeddings, _after_vocabulary(parts, recipe).embeddings, recipe),
+        PartPlan("encoder", parts.encoder, remaining + other, before, after + other * FLOAT_BYTES),
+        PartPlan("rest", parts.rest, parts.rest, rest, rest),
     ]
 
 
@@ -149,15 +155,6 @@ def _encoded_bytes(elements: int, kept: int, recipe: Recipe) -> int:
     return stored_bytes(kind, stored_as(kind, recipe.export, density), recipe.prune.pattern, elements, kept)
 
 
-def _embeddings(parts: ModelParts, recipe: Recipe) -> PartPlan:
-    """Every piece that [vocabulary] takes away takes its row along; int8 stores a byte a value."""
-    kept = parts.embeddings
-    if recipe.vocabulary is not None and parts.vocabulary is not None:
-        rows, columns = parts.vocabulary
-        kept -= max(0, rows - recipe.vocabulary.size) * columns
+def _embeddings(parameters: int, kept: int, recipe: Recipe) -> PartPlan:
     bytes_each = 1 if recipe.export.precision == "int8" else FLOAT_BYTES
-    return PartPlan("embeddings", parts.embeddings, kept, parts.embeddings * FLOAT_BYTES, kept * bytes_each)
-
-
-def _untouched(name: str, parameters: int) -> PartPlan:
-    return PartPlan(name, parameters, parameters, parameters * FLOAT_BYTES, parameters * FLOAT_BYTES)
+    return PartPlan("embeddings", parameters, kept, parameters * FLOAT_BYTES, kept * bytes_each)

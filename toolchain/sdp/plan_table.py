@@ -9,8 +9,8 @@ from rich.text import Text
 
 from sdp.console import result_console
 from sdp.explain.facts import Finding
-from sdp.pipeline import stages_of
 from sdp.plan import Plan
+from sdp.stage_table import stages_of
 
 
 def print_plan(plan: Plan, recipe_file: Path, run_path: Path) -> None:

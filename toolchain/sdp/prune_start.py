@@ -42,7 +42,7 @@ def require_same_teacher(prune: PruneSection, run: RunFolder) -> None:
     teacher = run.record("1-finetune") or {}
     if before != teacher["outputs"][WEIGHTS]["sha256"]:
         what = "it was pruned from another fine-tuned model than this run's"
-        hint = "Give the same seed, task, data and [finetune] to both."
+        hint = "Give the same seed, model, [vocabulary], task, data and [finetune] to both."
         raise RecipeError(what, where=f"{WHERE} = {prune.start}", hint=hint)
 
 

@@ -12,8 +12,8 @@ import pytest
 from sdp.data.corpus import Corpus, corpus_identity, read_corpus
 from sdp.data.load import load_task_data
 from sdp.errors import DataError
-from sdp.recipe import Recipe
-from toy import toy_rows, write_tsv
+from sdp.recipe import Recipe, load_recipe
+from toy import toy_rows, write_project, write_tsv
 
 
 def recipe(folder: Path, vocabulary: dict[str, Any], data: dict[str, Any] | None = None, **task: Any) -> Recipe:
@@ -55,6 +55,14 @@ def test_files_of_every_format(tmp_path: Path) -> None:
     assert not set(read(again).held_out[""]) & set(read(again).counted[""])
     more = read(recipe(tmp_path, {"corpus": ["*.txt*", "c.tsv", "d.jsonl"], "held_out": 0.5}))
     assert set(corpus.held_out[""]) < set(more.held_out[""])
+
+
+def test_the_folder_of_the_recipe_is_no_pattern(tmp_path: Path, toy_model: Path) -> None:
+    folder = tmp_path / "project [v2] *"
+    path = write_project(folder, toy_model, '\n[vocabulary]\nsize = 50\ncorpus = ["texts/*.txt"]\n')
+    (folder / "texts").mkdir()
+    (folder / "texts/a.txt").write_text("\n".join(LINES))
+    assert everything(read(load_recipe(path))) == {"": sorted(LINES)}
 
 
 def test_several_columns_and_files_of_one_name(tmp_path: Path) -> None:

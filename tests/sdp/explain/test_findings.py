@@ -20,13 +20,15 @@ from sdp.explain.forecast import filled_blocks
 from sdp.explain.thresholds import half_width, rows_needed
 from sdp.explain.training import cached_vectors, teacher_is_live
 from sdp.losses.objective import Objective
+from sdp.models.parts import count_parts
+from sdp.models.source import ModelFolder
 from sdp.recipe.sections import Recipe
 from toy import write_project
 
 RECIPES = next(folder for folder in Path(__file__).parents if (folder / "pyproject.toml").is_file()) / "recipes"
 QUIET = Machine(cores=8, memory_bytes=64 * 10**9, bf16=False, gpu=False, library=True)
 # XLM-R-base, in round numbers, at 90 % zeros.
-BEFORE = {"embeddings": 768_000_000, "encoder": 340_000_000, "rest": 2_400_000}
+BEFORE = 1_110_400_000
 AFTER = {"embeddings": 768_000_000, "encoder": 45_000_000, "rest": 2_400_000}
 
 
@@ -104,7 +106,7 @@ def test_of_layers_that_may_differ_only_the_mean_is_told() -> None:
     assert "gate.min_speedup" in warned(facts(replace(QUIET, library=False), prune=uneven, gate={"min_speedup": 2}))
     known = facts(prune=uneven, export={"precision": "int8"})
     assert "on average hold a nonzero: most layers run" in about(explain(known), "prune.pattern").sentence
-    known = replace(facts(prune=uneven, gate={"max_size_ratio": 0.2}), bytes_before=BEFORE, bytes_after=AFTER)
+    known = replace(facts(prune=uneven, gate={"max_size_ratio": 0.2}), bytes_dense=BEFORE, bytes_after=AFTER)
     assert "can hardly be met" in about(explain(known), "gate.max_size_ratio").sentence
 
 
@@ -117,16 +119,33 @@ def test_without_the_operator_library_nothing_is_promised() -> None:
 
 
 def test_a_size_that_arithmetic_rules_out() -> None:
-    known = replace(facts(gate={"max_size_ratio": 0.2}), bytes_before=BEFORE, bytes_after=AFTER)
+    known = replace(facts(gate={"max_size_ratio": 0.2}), bytes_dense=BEFORE, bytes_after=AFTER)
     finding = about(explain(known), "gate.max_size_ratio")
     assert "0.73 of the dense one" in finding.sentence
     assert "embeddings, 94%" in finding.what_would
-    loose = replace(facts(gate={"max_size_ratio": 0.9}), bytes_before=BEFORE, bytes_after=AFTER)
+    loose = replace(facts(gate={"max_size_ratio": 0.9}), bytes_dense=BEFORE, bytes_after=AFTER)
     assert warned(loose) == []
     embeddings = about(explain(loose), "vocabulary")
     assert "94% of the predicted file" in embeddings.sentence
     assert "int8" in embeddings.what_would
     assert "[vocabulary]" in embeddings.what_would
+
+
+def test_the_gate_compares_with_the_dense_model_of_the_trimmed_vocabulary(tmp_path: Path, toy_model: Path) -> None:
+    # Half of the toy model's bytes are embeddings: against the whole one the file would be half as large.
+    recipe = write_project(tmp_path, toy_model, "\n[vocabulary]\nsize = 10\n")
+    parts = count_parts(ModelFolder("toy", toy_model))
+    rows, columns = parts.vocabulary or (0, 0)
+    dense = parts.total - (rows - 10) * columns
+    found = CliRunner().invoke(app, ["check", str(recipe), "--set", "gate.max_size_ratio=0.01", "--json"])
+    plan = json.loads(found.stdout)
+    after = sum(part["bytes_after"] for part in plan["parts"])
+    told = {finding["subject"]: finding["sentence"] for finding in plan["findings"]}
+    assert f"the predicted file is {after / (4 * dense):.2f} of the dense one" in told["gate.max_size_ratio"]
+    assert told["vocabulary.size"].endswith(
+        f"{after / (4 * dense):.2f} of that one, and {after / (4 * parts.total):.2f} of the pretrained model"
+    )
+    assert f"{after / (4 * dense):.2f}" != f"{after / (4 * parts.total):.2f}"
 
 
 def test_rows_too_few_to_ever_show_so_small_a_drop() -> None:

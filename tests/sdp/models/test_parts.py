@@ -69,6 +69,15 @@ def test_a_whole_pretraining_checkpoint(tmp_path: Path) -> None:
     assert count(tmp_path).total == size(model.distilbert)
 
 
+def test_a_smaller_vocabulary_takes_rows_of_one_table_away(toy_model: Path) -> None:
+    whole = count(toy_model)
+    rows, columns = whole.vocabulary or (0, 0)
+    small = whole.trimmed(rows - 7)
+    assert small.vocabulary == (rows - 7, columns)
+    assert (whole.embeddings - small.embeddings, whole.total - small.total) == (7 * columns, 7 * columns)
+    assert whole.trimmed(rows + 1) == whole
+
+
 def test_position_ids_do_not_count(toy_model: Path, tmp_path: Path) -> None:
     tensors = load_file(toy_model / "model.safetensors")
     save_file({**tensors, "embeddings.position_ids": torch.arange(64)[None]}, tmp_path / "model.safetensors")

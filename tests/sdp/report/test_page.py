@@ -15,7 +15,7 @@ from pages import Outline, colours, contrast
 from sdp.recipe import load_recipe
 from sdp.report.page import SECTIONS, page_environment, render_page, render_section
 from sdp.report.section import RunFiles
-from sdp.report.sections import flips, loss, verdict
+from sdp.report.sections import flips, loss, origin, size, verdict
 from sdp.run_folder import RunFolder
 
 HOSTILE = "<script>alert('1')</script> & \"quoted\" \N{RIGHT-TO-LEFT OVERRIDE}reversed"
@@ -84,6 +84,10 @@ def test_structure_serves_keyboard_and_screen_reader(page: str) -> None:
     boxes = [box for box in outline.found("div") if box.get("class") == "wide"]
     assert all(box["tabindex"] == "0" and box["role"] == "region" and box["aria-label"] for box in boxes)
     assert page.count("<table") == len(boxes), "a table outside of a box that scrolls"
+    reached = [given for _, given in outline.tags if given.get("tabindex") == "0"]
+    assert all(given.get("role") and given.get("aria-label") for given in reached), (
+        "what the keyboard reaches has a name"
+    )
     assert outline.found("html")[0]["lang"] == "en"
 
 
@@ -129,7 +133,7 @@ def test_failing_checks_come_first_and_say_why(project: Path) -> None:
 def test_texts_are_shown_as_they_are_whatever_they_hold(project: Path) -> None:
     run = project / "runs/toy"
     write_flips(
-        run, [flip(0, "lost", text=HOSTILE), flip(1, "lost", text=ARABIC), flip(2, "gained", text="long " * 900)]
+        run, [flip(0, "lost", text=HOSTILE), flip(1, "lost", text=ARABIC), flip(2, "gained", text="long " * 90_000)]
     )
     outline = Outline(part(project, flips))
     assert not outline.found("script")
@@ -155,6 +159,25 @@ def test_examples_are_losses_then_gains_in_turns_from_every_language(project: Pa
     assert "Right before, wrong now: 32" in titles
     assert "Wrong before, right now: 20" in titles
     assert [given.get("lang") for given in outline.found("p") if given.get("class") == "text"][:2] == ["en", "sw"]
+
+
+def test_a_trimmed_vocabulary_is_told_with_size_and_time(project: Path) -> None:
+    assert "every piece" not in part(project, size)
+    folder = project / "runs/toy/0-vocabulary"
+    folder.mkdir()
+    bench = json.loads((project / "runs/toy/5-bench/latency.json").read_text())
+    removed = 10 * bench["candidate_bytes"] - bench["baseline_bytes"]
+    (folder / "vocabulary.json").write_text(json.dumps({"removed_bytes": removed}))
+    (folder / "stage.json").write_text(json.dumps({"seconds": 12.5}))
+    assert "the exported file is 10.0\N{NO-BREAK SPACE}% of that" in part(project, size)
+    words = Outline(part(project, origin)).words
+    assert words[words.index(("th", "0-vocabulary")) + 1] == ("td", "12.5")
+
+
+def test_on_paper_long_cells_wrap(page: str) -> None:
+    printed = page.partition("@media print {")[2].partition("</style>")[0]
+    assert "@media" not in printed
+    assert "td.n, .grid tbody th, .pairs th { white-space: normal; }" in printed
 
 
 def test_losses_by_class_and_language_are_those_of_the_exported_file(project: Path) -> None:

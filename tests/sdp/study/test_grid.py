@@ -11,8 +11,9 @@ import pytest
 
 from sdp.errors import RecipeError
 from sdp.run_folder import write_json
+from sdp.stage_table import settings_of
 from sdp.study.cell import cell_file, read_cell
-from sdp.study.grid import Cell, cell_stages, make_grid, settings_of
+from sdp.study.grid import Cell, cell_stages, make_grid
 from sdp.study.vary import parse_vary
 from toy import write_project, write_tsv
 
@@ -142,3 +143,18 @@ def test_two_arms_of_one_recipe_are_refused(vary: str, recipe: Path) -> None:
     assert tomllib.loads(recipe.read_text())["prune"]["epochs"] == 4
     with pytest.raises(RecipeError, match="two arms are the same recipe"):
         make_grid(recipe, [parse_vary(vary)], 1, [])
+
+
+def test_cells_that_go_on_from_different_prunings_are_different_cells(recipe: Path, finished: Path) -> None:
+    # Only what is in the folder counts, and it is told apart although the place is no setting.
+    starts = [recipe.parent / name for name in ("one", "two")]
+    for seed, run in enumerate(starts):
+        shutil.copytree(finished / "runs/toy/2-prune", run / "2-prune")
+        record = json.loads((run / "2-prune/stage.json").read_text())
+        record["outputs"]["masks.safetensors"]["sha256"] = f"{seed}"
+        (run / "2-prune/stage.json").write_text(json.dumps(record))
+    arms = ",".join(f'{run.name}{{prune.start="{run}/2-prune"}}' for run in starts)
+    cells = make_grid(recipe, [parse_vary(f"arm=none{{}},{arms}")], 1, ["prune.sparsity=0.9"])
+    assert ["start" in c.inputs for c in cells] == [False, True, True]
+    assert len({c.key for c in cells}) == 3
+    assert len({c.teacher for c in cells}) == 1

@@ -70,7 +70,7 @@ def test_no_room() -> None:
     with pytest.raises(RecipeError, match="3 pieces have no room for the 5 that spell the corpus") as caught:
         choose_pieces(vocabulary, weights(5, p1=1.0), 3)
     assert caught.value.where == "vocabulary.size"
-    assert str(caught.value.hint).startswith("Try 5 or more")
+    assert str(caught.value.hint).startswith("Give it at least 5")
     assert choose_pieces(vocabulary, weights(5, p1=1.0), 5) == [0, 1, 2, 3, 4]
 
 

@@ -89,8 +89,9 @@ def test_the_plan_and_the_command(recipe: Path, unigram_model: Path, tmp_path: P
     assert json.loads(again.stdout)["vocabulary"] == read(tmp_path / "run/0-vocabulary/vocabulary.json")
 
 
-def test_everything_after_it_is_small(exported: Path) -> None:
+def test_everything_after_it_is_small(exported: Path, unigram_model: Path) -> None:
     report = read(exported / "0-vocabulary/vocabulary.json")
+    assert report["removed_bytes"] == (rows_of(unigram_model) - SIZE) * 16 * 4
     assert (report["pieces_after"], report["counted_texts"] + report["held_out_texts"]) == (SIZE, 300)
     pieces = Tokenizer.from_file(str(exported / "0-vocabulary/tokenizer.json")).get_vocab()
     assert len(pieces) == SIZE

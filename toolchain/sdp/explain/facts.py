@@ -60,10 +60,11 @@ class Facts:
         recipe: the recipe.
         machine: this machine.
         rows: split -> number of rows.
-        bytes_before: part -> bytes as dense float32.
+        bytes_pretrained: bytes of the pretrained model as dense float32.
+        bytes_dense: the same after [vocabulary], which is what the exported file is compared with.
         bytes_after: part -> bytes as predicted for the exported file.
         prunable: linear weights of the encoder, the parameters that pruning may touch.
-        parameters: all parameters.
+        parameters: all parameters, after [vocabulary].
         hidden_size: width of the encoder.
         layers: number of its layers.
     """
@@ -71,7 +72,8 @@ class Facts:
     recipe: Recipe
     machine: Machine
     rows: Mapping[str, int | None]
-    bytes_before: Mapping[str, int] | None = None
+    bytes_pretrained: int | None = None
+    bytes_dense: int | None = None
     bytes_after: Mapping[str, int] | None = None
     prunable: int | None = None
     parameters: int | None = None
@@ -80,10 +82,10 @@ class Facts:
 
     @property
     def size_ratio(self) -> float | None:
-        """Predicted bytes of the exported weights as a share of the dense ones."""
-        if self.bytes_before is None or self.bytes_after is None:
+        """Predicted bytes of the exported weights as a share of the dense ones, whose vocabulary is as small."""
+        if self.bytes_dense is None or self.bytes_after is None:
             return None
-        return sum(self.bytes_after.values()) / max(1, sum(self.bytes_before.values()))
+        return sum(self.bytes_after.values()) / max(1, self.bytes_dense)
 
 
 def this_machine() -> Machine:

@@ -17,6 +17,7 @@ def size_findings(facts: Facts) -> Iterator[Finding]:
     """Findings on bytes."""
     yield from _coo(facts)
     yield from _embeddings(facts)
+    yield from _trimmed(facts)
 
 
 def _coo(facts: Facts) -> Iterator[Finding]:
@@ -55,3 +56,14 @@ def _embeddings(facts: Facts) -> Iterator[Finding]:
         told,
         f"{' or '.join(ways)}." if ways else "",
     )
+
+
+def _trimmed(facts: Facts) -> Iterator[Finding]:
+    ratio, whole = facts.size_ratio, facts.bytes_pretrained
+    if facts.recipe.vocabulary is None or ratio is None or whole is None or facts.bytes_after is None:
+        return
+    what = (
+        f"gate, benchmark and report compare with the dense model of the trimmed vocabulary: the predicted file is "
+        f"{ratio:.2f} of that one, and {sum(facts.bytes_after.values()) / max(1, whole):.2f} of the pretrained model"
+    )
+    yield Finding("note", "vocabulary.size", what)

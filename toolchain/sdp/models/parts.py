@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from safetensors import SafetensorError, safe_open
 
@@ -51,6 +51,14 @@ class ModelParts:
     def total(self) -> int:
         """All parameters."""
         return self.embeddings + self.encoder + self.rest
+
+    def trimmed(self, size: int) -> ModelParts:
+        """The same model with at most `size` pieces; as it is where the table of pieces is not found."""
+        if self.vocabulary is None:
+            return self
+        rows, columns = self.vocabulary
+        kept = min(rows, size)
+        return replace(self, embeddings=self.embeddings - (rows - kept) * columns, vocabulary=(kept, columns))
 
 
 def is_prunable(name: str, dimensions: int) -> bool:

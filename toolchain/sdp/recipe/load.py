@@ -8,6 +8,7 @@ it came from, so that an error can name it.
 from __future__ import annotations
 
 import difflib
+import glob
 import json
 import os
 import tomllib
@@ -206,7 +207,9 @@ def _make_paths_absolute(raw: _Raw) -> None:
         raw.get(("prune",))["start"] = str(absolute(("prune", "start"), start).resolve())
     corpus = ("vocabulary", "corpus")
     if isinstance(names := raw.get(corpus), list):
-        names[:] = [str(absolute(corpus, name)) if isinstance(name, str) else name for name in names]
+        # These are patterns, and the folder of the recipe is none, whatever its name.
+        folder = glob.escape(str(absolute(corpus, "")))
+        names[:] = [os.path.join(folder, os.path.expanduser(n)) if isinstance(n, str) else n for n in names]
     if raw.get(("data", "dataset")) is not None:
         return
     for split in ("train", "dev", "test"):

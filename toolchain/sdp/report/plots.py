@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import matplotlib as mpl
@@ -10,11 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from sdp.report.style import ACCENT, DENSE, FOREGROUND, PRUNED, STYLE, WIDTH, svg
+from sdp.report.style import ACCENT, DENSE, FOREGROUND, PRUNED, STYLE, WIDTH, is_wide, plain, svg, unmeasured
 
 PART_COLOURS = {"embeddings": DENSE, "encoder": PRUNED, "rest": ACCENT}
 # Of the longer bar: below it there is no room for a number.
 _ROOM_FOR_A_NUMBER = 0.14
+# Of a name beside a picture, a wide letter taking two.
+_COLUMNS = 18
 
 
 def training_curves(title: str, log: list[dict[str, Any]], metric: str) -> list[str]:
@@ -76,15 +79,18 @@ def losses(rows: Sequence[tuple[str, Mapping[str, float]]], what: str) -> str:
             colour = PRUNED if drop["low"] > 0 else ACCENT if drop["high"] < 0 else DENSE
             axes.plot([drop["low"], drop["high"]], [place, place], color=colour, linewidth=2, solid_capstyle="butt")
             axes.plot([drop["value"]], [place], "o", color=colour, markersize=5)
-        axes.set_yticks(range(len(rows)), [_short(name) for name, _ in rows])
+        names = [_short(name) for name, _ in rows]
+        axes.set_yticks(range(len(rows)), [plain(name) for name in names])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.margins(x=0.08)
         axes.set_xlabel(f"{what} lost, 95 % interval")
-        return svg(figure, f"{what} lost by row, a dot with its 95 % interval for each; the table has the numbers")
+        label = f"{what} lost by row, a dot with its 95 % interval for each; the table has the numbers"
+        return svg(figure, label, left=max(map(unmeasured, names)))
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 18 else f"{name[:17]}…"
+    ends = list(accumulate(2 if is_wide(letter) else 1 for letter in name))
+    return name if not ends or ends[-1] <= _COLUMNS else f"{name[: sum(end < _COLUMNS for end in ends)]}…"
 
 
 def sizes(parts: Sequence[Mapping[str, Any]]) -> str:

@@ -1,7 +1,7 @@
 """What a section of the report is, and how it reads the run folder.
 
 A new section is a module in `sections/` with a function `section(files)`, a template of the same name beside it, and a
-row in `page.SECTIONS`. The files that it reads belong into the report's row in `pipeline.STAGES`.
+row in `page.SECTIONS`. The files that it reads belong into the report's row in `stage_table.STAGES`.
 """
 
 from __future__ import annotations

@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import unicodedata
+import warnings
 from html import escape
 from typing import Any
 
+import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 # Drawn in this colour, then replaced: text and axes take the colour of the text around them.
 FOREGROUND = "#123456"
@@ -36,30 +40,56 @@ STYLE: Any = {
 }
 
 
-def svg(figure: Figure, label: str) -> str:
+def plain(name: str) -> str:
+    """A name from data or options as a figure shows it letter by letter: between two $ there would be a formula."""
+    return name.replace("$", r"\$")
+
+
+def is_wide(letter: str) -> bool:
+    """Whether a letter takes the room of two, as 東 does."""
+    return unicodedata.east_asian_width(letter) in "WF"
+
+
+def unmeasured(name: str) -> float:
+    """Inches that a name needs beyond what matplotlib, whose font lacks wide letters, takes it to need."""
+    # A box of 0.6 em stands for a letter of 1 em.
+    return 0.4 * sum(map(is_wide, name)) * float(STYLE["font.size"]) / 72
+
+
+def svg(figure: Figure, label: str, *, left: float = 0.0) -> str:
     """A figure as SVG text, to be put into a page.
 
     Args:
         figure: the figure.
         label: what it shows, for those who hear the page.
+        left: inches to leave free on the left, beside the usual margin.
     """
     stream = io.StringIO()
-    figure.savefig(
-        stream,
-        format="svg",
-        transparent=True,
-        bbox_inches="tight",
-        metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")),
-    )
+    with warnings.catch_warnings():
+        # The page's reader has fonts that this machine may lack.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
+        box = figure.get_tightbbox().padded(mpl.rcParams["savefig.pad_inches"])
+        figure.savefig(
+            stream,
+            format="svg",
+            transparent=True,
+            bbox_inches=Bbox.from_extents(box.x0 - left, box.y0, box.x1, box.y1),
+            metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")),
+        )
     text = stream.getvalue()
-    text = text[text.index("<svg") :].replace(FOREGROUND, "currentColor")
-    return _own_ids(text, label).replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1)
+    text = _own_page(text[text.index("<svg") :], label)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1)
 
 
-def _own_ids(text: str, label: str) -> str:
-    """Ids that no other picture of the page has; matplotlib calls the parts of every figure alike."""
+def _own_page(text: str, label: str) -> str:
+    """The page's colour, and ids that no other picture of it has; matplotlib calls the parts of every figure alike."""
     prefix = f"s{hashlib.sha256((label + text).encode()).hexdigest()[:8]}-"
-    return re.sub(r'(\bid="|\bhref="#|url\(#)', rf"\g<1>{prefix}", text)
+
+    def change(tag: re.Match[str]) -> str:
+        return re.sub(r'(\bid="|\bhref="#|url\(#)', rf"\g<1>{prefix}", tag[0]).replace(FOREGROUND, "currentColor")
+
+    # In tags alone: between them is what somebody wrote.
+    return re.sub(r"<[^>]+>", change, text)
 
 
 def svg_file(figure: Figure, label: str) -> str:

@@ -69,6 +69,7 @@ def model_card(
         model_name=shareable(recipe)["model"]["name"],
         version=sdp.__version__,
         results=results,
+        vocabulary=results.get("vocabulary"),
         lost=lost_sentence(evaluate, export),
         where=measured_on(export),
         rows=summary_rows(results),

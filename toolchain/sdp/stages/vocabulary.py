@@ -1,7 +1,7 @@
 """Stage 0, of recipes with [vocabulary]: the pretrained model with fewer pieces. Everything after it reads this one.
 
 Writes safetensors, config.json and the tokenizer (a transformers folder), old_ids.json (new id -> old id), and
-vocabulary.json with what the kept pieces cover of the texts that were held out.
+vocabulary.json with what the kept pieces cover of the texts that were held out, and the bytes saved as dense float32.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ from sdp.console import Reporter
 from sdp.data.corpus import read_corpus
 from sdp.data.load import load_task_data
 from sdp.errors import RecipeError
-from sdp.models.source import locate_model
+from sdp.models.parts import count_parts
+from sdp.models.source import ModelFolder, locate_model
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder, write_json
 from sdp.vocabulary.trim import trim_model
+
+FLOAT_BYTES = 4
 
 
 def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
@@ -34,5 +37,6 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     reporter.line(f"  choosing pieces by {counted:,} texts, judging them by {held_out:,}")
     remote_code = recipe.model.trust_remote_code
     report = trim_model(folder, target, corpus, section.size, trust_remote_code=remote_code)
-    write_json(target / "vocabulary.json", report)
+    sizes = [count_parts(model).total * FLOAT_BYTES for model in (folder, ModelFolder(folder.name, target))]
+    write_json(target / "vocabulary.json", {**report, "removed_bytes": sizes[0] - sizes[1]})
     return {"pieces": report["pieces_after"], "words as before": report["coverage"]["same_words"]}

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sdp.run_folder import RunFolder, read_json, write_json
-from sdp.study.grid import Cell, cell_stages, settings_of
+from sdp.stage_table import settings_of
+from sdp.study.grid import Cell, cell_stages
 from sdp_onnx.environment import environment_record
 
 FORMAT = 1

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from sdp.errors import RecipeError
-from sdp.pipeline import LOCATIONS, Stage, input_identities, stages_of
+from sdp.pipeline import input_identities
 from sdp.recipe import Recipe, load_recipe
 from sdp.recipe.load import COMMAND_LINE
+from sdp.stage_table import Stage, settings_of, stages_of
 from sdp.study.vary import Axis
 
 LAST_STAGE = "evaluate"
@@ -38,7 +39,7 @@ class Cell:
         overrides: of the recipe file, all of them.
         varied: those of them that the arm brings.
         recipe: what runs.
-        inputs: hashes of model and data.
+        inputs: hashes of model, data and whatever else comes from outside.
         key: names the cell's result.
         teacher: names the fine-tuning, which cells share.
     """
@@ -67,19 +68,16 @@ def cell_stages(recipe: Recipe) -> tuple[Stage, ...]:
     return stages_of(recipe, LAST_STAGE)
 
 
-def settings_of(recipe: Recipe, stages: Iterable[Stage], *, defaults: bool = True) -> dict[str, Any]:
-    """The settings that decide the result of some stages, without places on this machine."""
-    sections = dict.fromkeys(section for stage in stages for section in stage.sections)
-    return {
-        name: getattr(recipe, name).model_dump(mode="json", exclude=LOCATIONS.get(name), exclude_defaults=not defaults)
-        for name in sections
-    }
-
-
 def result_key(recipe: Recipe, stages: Iterable[Stage], inputs: Identities) -> str:
     """Hash of what decides the result of some stages, except the code."""
     ingredients = {"seed": recipe.seed, "settings": settings_of(recipe, stages, defaults=False), "inputs": inputs}
     return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()[:KEY_LENGTH]
+
+
+def _teacher_key(recipe: Recipe, inputs: Identities) -> str:
+    """Names the fine-tuning, which does not read what pruning goes on from."""
+    read = {name: hashes for name, hashes in inputs.items() if name != "start"}
+    return result_key(recipe, stages_of(recipe, "finetune"), read)
 
 
 def make_grid(
@@ -115,7 +113,7 @@ def make_grid(
                 recipe=recipe,
                 inputs=inputs,
                 key=result_key(recipe, cell_stages(recipe), inputs),
-                teacher=result_key(recipe, stages_of(recipe, "finetune"), inputs),
+                teacher=_teacher_key(recipe, inputs),
             )
         )
     _refuse_equal_arms(cells, axes)
@@ -162,15 +160,16 @@ def _refuse_equal_arms(cells: Sequence[Cell], axes: Sequence[Axis]) -> None:
 
 
 class _Identities:
-    """Hashes of model and data, computed once for all cells that read the same."""
+    """Hashes of what cells read, computed once for all that read the same."""
 
     def __init__(self, *, download: bool) -> None:
         self._download = download
         self._known: dict[str, Identities] = {}
 
     def __call__(self, recipe: Recipe) -> Identities:
-        read = recipe.model_dump(mode="json", include={"model", "vocabulary", "task", "data"})
-        same = json.dumps(read)
+        # Whether a pruning can be gone on from depends on the settings of the next one.
+        prune = {"prune"} if recipe.prune.start is not None else set()
+        same = json.dumps(recipe.model_dump(mode="json", include={"model", "vocabulary", "task", "data", *prune}))
         if same not in self._known:
             self._known[same] = input_identities(recipe, download=self._download)
         return self._known[same]

@@ -6,7 +6,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sdp.report.style import COLOURS, DENSE, MARKERS, PRUNED, STYLE, svg_file
+from sdp.report.style import COLOURS, DENSE, MARKERS, PRUNED, STYLE, plain, svg_file
 from sdp.study.comparison import ArmResult, Split
 from sdp.study.statistics import mean_interval
 from sdp.study.table import StudyTable
@@ -52,7 +52,7 @@ def _lines(axes: Axes, study: StudyTable, split: Split) -> None:
             yerr=spread,
             color=COLOURS[index % len(COLOURS)],
             marker=MARKERS[index % len(MARKERS)],
-            label=name,
+            label=plain(name),
             markersize=4,
             linewidth=1.4,
             capsize=2,
@@ -75,7 +75,7 @@ def _points(axes: Axes, study: StudyTable, split: Split) -> None:
         if interval is not None:
             axes.plot(interval, [place, place], color=PRUNED, linewidth=1.4)
         axes.plot([mean], [place], "o", color=PRUNED, markersize=5)
-    axes.set_yticks(range(len(arms)), [", ".join(arm.arm) or "the recipe" for arm in arms])
+    axes.set_yticks(range(len(arms)), [plain(", ".join(arm.arm)) or "the recipe" for arm in arms])
     axes.margins(y=0.2)
     if not axes.yaxis_inverted():
         axes.invert_yaxis()

@@ -20,8 +20,9 @@ from typing import Any
 
 from sdp.console import Reporter
 from sdp.errors import SdpError, StoppedError
-from sdp.pipeline import run_pipeline, stages_of
+from sdp.pipeline import run_pipeline
 from sdp.run_folder import CACHE, RunFolder, share_files
+from sdp.stage_table import stages_of
 from sdp.study.cell import cell_content, read_cell, write_cell
 from sdp.study.grid import LAST_STAGE, Cell
 from sdp.study.vary import Axis

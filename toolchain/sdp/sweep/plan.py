@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from sdp.data.identity import count_rows
-from sdp.pipeline import input_identities, plan, stages_of
+from sdp.pipeline import input_identities, plan
+from sdp.stage_table import stages_of
 from sdp.steps import optimizer_steps
 from sdp.sweep.levels import LAST_STAGE, Level, Sweep
 

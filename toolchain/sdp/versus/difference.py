@@ -39,12 +39,13 @@ class Difference:
         """The change as a person reads it."""
         if self.change is None:
             return ""
-        shape = "x{:.3g}" if self.ratio else "{:+.3f}"
-        spread = "" if self.low is None or self.high is None else f" [{self._ends(shape)}]"
-        return shape.format(self.change) + spread
+        if self.low is None or self.high is None:
+            return self._shown(self.change)
+        return f"{self._shown(self.change)} [{self._shown(self.low)}, {self._shown(self.high)}]"
 
-    def _ends(self, shape: str) -> str:
-        return ", ".join(shape.format(end) for end in (self.low, self.high))
+    def _shown(self, value: float) -> str:
+        # Adding 0.0 makes no zero negative.
+        return f"x{value:.3g}" if self.ratio else f"{0.0 + round(value, 3):+.3f}"
 
 
 def outcome_of(low: float, high: float, nothing: float, *, higher_is_better: bool) -> Outcome:

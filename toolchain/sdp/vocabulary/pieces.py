@@ -49,7 +49,7 @@ def choose_pieces(
         required.add(int(np.argmin(inventory.scores)))
     if len(required) > size:
         what = f"{size} pieces have no room for the {len(required)} that spell the corpus: special tokens, characters"
-        hint = f"Try {len(required)} or more, or give a corpus with fewer characters."
+        hint = f"Give it at least {len(required)}, or a corpus with fewer characters."
         raise RecipeError(what, where="vocabulary.size", hint=hint)
     optional = (index for index in _ranking(inventory, weights, alphabet) if index not in required)
     kept = sorted({*required, *islice(optional, size - len(required))})

@@ -104,7 +104,8 @@ def _choose(
         after = plain_tokenizer(json.dumps(trim_tokenizer(content, old_ids)))
         comparison = Comparison(before, after, old_ids, inventory.unknown)
         lost = {index for texts in corpus.counted.values() for index in comparison.newly_unknown(texts)}
-        if not lost:
+        # Nothing is lost, or nothing more can be kept.
+        if lost <= must_stay:
             return old_ids
         must_stay |= lost
 

@@ -9,17 +9,19 @@ import sdp
 from sdp.report.section import RunFiles, Section
 from sdp.run_folder import STAGE_FILE
 
-FOLDERS = ("1-finetune", "2-prune", "3-evaluate", "4-export", "5-bench", "6-gate")
+FOLDERS = ("0-vocabulary", "1-finetune", "2-prune", "3-evaluate", "4-export", "5-bench", "6-gate")
 
 
 def section(files: RunFiles) -> Section:
     """What someone needs who wants to make it again."""
     manifest, bench = files.json("4-export/manifest.json"), files.json("5-bench/latency.json")
     environment = bench["environment"]
+    # Not every recipe has a vocabulary to trim.
+    records = {folder: files.optional(f"{folder}/{STAGE_FILE}") for folder in FOLDERS}
     versions = {"sdp": sdp.__version__} | manifest["versions"] | environment["packages"]
     values = {
         "recipe": files.recipe,
-        "seconds": {folder: files.json(f"{folder}/{STAGE_FILE}")["seconds"] for folder in FOLDERS},
+        "seconds": {folder: record["seconds"] for folder, record in records.items() if record is not None},
         "machine": machine_rows(environment),
         "versions": versions,
         "inputs": [

@@ -18,7 +18,10 @@ def section(files: RunFiles) -> Section:
     """Dense against exported, part by part."""
     parts = size_by_part(files.json("4-export/manifest.json")["tensors"])
     bench = files.json("5-bench/latency.json")
-    values = {"parts": parts, "picture": plots.sizes(parts), "bench": bench}
+    # The benchmark's dense file has lost as many pieces.
+    vocabulary = files.optional("0-vocabulary/vocabulary.json")
+    whole = bench["baseline_bytes"] + vocabulary["removed_bytes"] if vocabulary is not None else None
+    values = {"parts": parts, "picture": plots.sizes(parts), "bench": bench, "whole": whole}
     return Section("Size by part", "sections/size.html", values)
 
 

@@ -10,5 +10,5 @@ def section(files: RunFiles) -> Section | None:
     vocabulary = files.optional("0-vocabulary/vocabulary.json")
     if vocabulary is None:
         return None
-    rows = [("all", vocabulary["coverage"]), *(vocabulary["parts"] or {}).items()]
+    rows = [("all", vocabulary["coverage"]), *vocabulary["parts"].items()]
     return Section("Vocabulary", "sections/vocabulary.html", {"vocabulary": vocabulary, "rows": rows})

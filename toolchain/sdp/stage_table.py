@@ -1,0 +1,197 @@
+"""The stages of the pipeline in order: what each reads, and the settings that change its result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sdp.errors import RecipeError
+from sdp.recipe.sections import Recipe
+
+MODEL_FILES = ("*.safetensors", "config.json", "tokenizer*")
+# Where inputs are is no ingredient: their hashes are, and a moved project is still up to date.
+LOCATIONS = {
+    "model": {"name", "revision"},
+    "data": {"dataset", "revision", "train", "dev", "test"},
+    "vocabulary": {"corpus"},
+    "prune": {"start"},
+}
+TRAINING_LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers")
+ONNX_LIBRARIES = ("onnx", "onnxruntime", "onnxruntime-gpu")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row of the pipeline.
+
+    Attributes:
+        name: the stage, and the command that brings it up to date.
+        folder: its place in the run folder.
+        module: where its `run` is.
+        sections: the recipe's sections that change its result.
+        model: whether it reads the pretrained model.
+        data: whether it reads the task's data.
+        corpus: whether it reads the files of [vocabulary].
+        start: whether it reads the finished pruning that the recipe goes on from, if it names one.
+        reads: earlier stage -> patterns of the files it reads there, where the recipe has that stage.
+        libraries: distributions whose version changes its result.
+        operators: whether the operator library, or that there is none, changes its result.
+        publish: files that are also put at the top of the run folder, where a person looks first.
+        after_pass: whether it is made only while the gate says "pass", and taken away when it no longer does.
+    """
+
+    name: str
+    folder: str
+    module: str
+    sections: tuple[str, ...]
+    model: bool = False
+    data: bool = False
+    corpus: bool = False
+    start: bool = False
+    reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    libraries: tuple[str, ...] = ()
+    operators: bool = False
+    publish: tuple[str, ...] = ()
+    after_pass: bool = False
+
+
+# Before all others, in recipes that have [vocabulary].
+VOCABULARY = Stage(
+    name="vocabulary",
+    folder="0-vocabulary",
+    module="sdp.stages.vocabulary",
+    sections=("model", "vocabulary", "task", "data"),
+    model=True,
+    data=True,
+    corpus=True,
+    libraries=("tokenizers", "transformers"),
+)
+STAGES = (
+    Stage(
+        name="finetune",
+        folder="1-finetune",
+        module="sdp.stages.finetune",
+        sections=("model", "task", "data", "finetune"),
+        model=True,
+        data=True,
+        reads={"vocabulary": MODEL_FILES},
+        libraries=TRAINING_LIBRARIES,
+    ),
+    Stage(
+        name="prune",
+        folder="2-prune",
+        module="sdp.stages.prune",
+        sections=("task", "data", "prune", "analysis"),
+        data=True,
+        start=True,
+        reads={"finetune": MODEL_FILES},
+        libraries=TRAINING_LIBRARIES,
+    ),
+    Stage(
+        name="evaluate",
+        folder="3-evaluate",
+        module="sdp.stages.evaluate",
+        sections=("task", "data", "evaluate"),
+        data=True,
+        reads={"finetune": MODEL_FILES, "prune": MODEL_FILES},
+        libraries=(*TRAINING_LIBRARIES, "scikit-learn", "scipy"),
+    ),
+    Stage(
+        name="export",
+        folder="4-export",
+        module="sdp.stages.export",
+        sections=("task", "data", "evaluate", "export"),
+        data=True,
+        reads={"prune": MODEL_FILES, "evaluate": ("*.safetensors", "metrics.json")},
+        libraries=(*TRAINING_LIBRARIES, *ONNX_LIBRARIES, "onnxscript"),
+        operators=True,
+    ),
+    Stage(
+        name="bench",
+        folder="5-bench",
+        module="sdp.stages.bench",
+        sections=("data", "evaluate", "bench"),
+        data=True,
+        reads={"finetune": MODEL_FILES, "export": ("model.onnx*", "tokenizer*")},
+        libraries=(*ONNX_LIBRARIES, "torch", "onnxscript"),
+        operators=True,
+    ),
+    Stage(
+        name="gate",
+        folder="6-gate",
+        module="sdp.stages.gate",
+        sections=("gate",),
+        reads={"evaluate": ("metrics.json",), "export": ("metrics.json",), "bench": ("latency.json",)},
+    ),
+    Stage(
+        name="report",
+        folder="7-report",
+        module="sdp.stages.report",
+        sections=("task", "prune", "gate"),
+        reads={
+            "vocabulary": ("vocabulary.json",),
+            "finetune": ("metrics.json",),
+            "prune": ("metrics.json", "pruning.jsonl", "analysis.json"),
+            "evaluate": ("metrics.json", "flips.csv"),
+            "export": ("metrics.json", "manifest.json"),
+            "bench": ("latency.json",),
+            "gate": ("verdict.json",),
+        },
+        libraries=("matplotlib",),
+        publish=("report.html",),
+    ),
+    Stage(
+        name="ship",
+        folder="8-ship",
+        module="sdp.stages.ship",
+        sections=("model", "task", "data", "ship"),
+        model=True,
+        reads={
+            "vocabulary": ("vocabulary.json",),
+            "prune": ("metrics.json",),
+            "evaluate": ("metrics.json",),
+            "export": ("*",),
+            "bench": ("latency.json",),
+            "gate": ("verdict.json",),
+        },
+        libraries=(*ONNX_LIBRARIES, "tokenizers", "huggingface_hub"),
+        after_pass=True,
+    ),
+)
+
+
+def find_stage(name: str) -> Stage:
+    """The stage of that name."""
+    return next(stage for stage in (VOCABULARY, *STAGES) if stage.name == name)
+
+
+def stages_of(recipe: Recipe, until: str | None = None) -> tuple[Stage, ...]:
+    """The stages of a recipe in order, up to one of them.
+
+    Raises:
+        RecipeError: the recipe has no such stage.
+    """
+    stages = STAGES if recipe.vocabulary is None else (VOCABULARY, *STAGES)
+    if until is None:
+        return stages
+    names = [stage.name for stage in stages]
+    if until not in names:
+        hint = f"Add [{until}] with a size, or set it: --set {until}.size=24000."
+        raise RecipeError(f"the recipe has no [{until}]", where=recipe.name, hint=hint)
+    return stages[: names.index(until) + 1]
+
+
+def settings_of(recipe: Recipe, stages: Iterable[Stage], *, defaults: bool = True) -> dict[str, Any]:
+    """The settings that decide the result of some stages, by section, without places on this machine.
+
+    Args:
+        recipe: the recipe, which has these stages.
+        stages: the stages.
+        defaults: also those that have their default.
+    """
+    sections = dict.fromkeys(section for stage in stages for section in stage.sections)
+    return {
+        name: getattr(recipe, name).model_dump(mode="json", exclude=LOCATIONS.get(name), exclude_defaults=not defaults)
+        for name in sections
+    }
