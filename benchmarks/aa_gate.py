@@ -45,7 +45,8 @@ from sdp_onnx.session import create_session
 
 RESULTS = Path(__file__).parent / "results" / "aa_gate.json"
 COPIED = ("1-finetune", "3-evaluate", "4-export")
-SPIN = "while True: pass"
+# It ends with whoever started it, however that ends.
+SPIN = "import os, sys\nwhile os.getppid() == int(sys.argv[1]): pass"
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__)
 
@@ -154,13 +155,13 @@ def gate_once(recipe: Recipe, run: RunFolder) -> dict[str, Any]:
 
 
 @contextmanager
-def busy_core() -> Iterator[None]:
-    """A process that spins for as long as the block lasts, on one core where the system can bind it to one."""
-    process = subprocess.Popen([sys.executable, "-c", SPIN])
+def busy_core() -> Iterator[int]:
+    """A process, by its id, that spins as long as the block lasts, on one core where the system can bind it to one."""
+    process = subprocess.Popen([sys.executable, "-c", SPIN, str(os.getpid())])
     try:
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(process.pid, {min(os.sched_getaffinity(0))})
-        yield
+        yield process.pid
     finally:
         process.kill()
         process.wait()

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 from typer.testing import CliRunner
@@ -27,3 +31,22 @@ def test_a_model_against_itself_does_not_fail(finished: Path, tmp_path: Path) ->
     }
     assert outcomes["min_speedup"] in ("pass", "inconclusive")
     assert done.stdout.splitlines()[2].startswith("| toy | 1 | ")
+
+
+def test_the_busy_process_ends_with_whoever_started_it() -> None:
+    code = (
+        "import aa_gate, os, signal\n"
+        "with aa_gate.busy_core() as spinner:\n"
+        "    print(spinner, flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    folder = Path(aa_gate.__file__).parent
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL
+    status = Path(f"/proc/{int(done.stdout)}/status")
+    for _ in range(300):
+        # Nobody may be there to bury it.
+        if not status.exists() or "State:\tZ" in status.read_text():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it still spins")
