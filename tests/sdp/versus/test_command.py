@@ -87,6 +87,7 @@ def test_both_files_are_measured_in_turns(runs: Path) -> None:
         (["main", "cut.json"], "neither a run folder nor a saved baseline"),
         (["saved.json", "main", "--measure"], "saved.json holds none"),
         (["main", "saved.json", "--measure"], "saved.json holds none"),
+        (["main", "trimmed", "--measure"], "and 7 pieces: the same token ids would mean different texts"),
     ],
 )
 def test_mistakes_are_told(runs: Path, arguments: list[str], said: str) -> None:
@@ -96,6 +97,10 @@ def test_mistakes_are_told(runs: Path, arguments: list[str], said: str) -> None:
     if not (runs / "old").exists():
         shutil.copytree(runs / "main", runs / "old")
         (runs / "old" / "5-bench" / "latency.json").write_text('{"cases": [{"case": "a", "threads": 1}]}')
+    if not (runs / "trimmed").exists():
+        shutil.copytree(runs / "main", runs / "trimmed")
+        config = runs / "trimmed" / "4-export" / "config.json"
+        config.write_text(json.dumps({**json.loads(config.read_text(encoding="utf-8")), "vocab_size": 7}))
     compare(runs / "main", "--save", runs / "saved.json")
     result = compare(*(text if text.startswith("--") else runs / text for text in arguments))
     assert result.exit_code == 2

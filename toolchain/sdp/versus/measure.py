@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from sdp.console import Reporter
+from sdp.errors import UsageError
 from sdp.recipe.sections import Recipe
-from sdp.run_folder import RunFolder
+from sdp.run_folder import RunFolder, read_json
 from sdp.stages.bench_inputs import read_cases
 from sdp_onnx.bench import benchmark_pair
 
@@ -24,8 +25,14 @@ def measure_in_turns(before: Path, after: Path, recipe: Recipe, reporter: Report
         the form of latency.json.
 
     Raises:
+        UsageError: the files have different vocabularies.
         ModelFileError: a file is missing or does not take the inputs.
     """
+    pieces = [(read_json(run / "4-export" / "config.json") or {}).get("vocab_size") for run in (before, after)]
+    if pieces[0] != pieces[1]:
+        what = f"the models have {pieces[0]} and {pieces[1]} pieces: the same token ids would mean different texts"
+        hint = "Compare without --measure, or each with its own dense file (sdp bench)."
+        raise UsageError(what, where=f"{before}, {after}", hint=hint)
     settings = recipe.bench
     with reporter.task("measuring both files", 100) as task:
         return benchmark_pair(
