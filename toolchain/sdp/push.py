@@ -109,6 +109,8 @@ def _upload(folder: Path, planned: Push) -> Push:
     api = HfApi()
     try:
         api.create_repo(planned.repository, private=planned.private, exist_ok=True)
+        # Before the commit: nothing that fails after it may look as if nothing had been uploaded.
+        there = api.list_repo_files(planned.repository, revision=planned.revision)
         # One commit: nobody who downloads meanwhile gets half of it.
         commit = api.create_commit(
             planned.repository,
@@ -116,7 +118,6 @@ def _upload(folder: Path, planned: Push) -> Push:
             commit_message=f"Shipped by sdp, manifest {planned.manifest[:12]}",
             revision=planned.revision,
         )
-        there = api.list_repo_files(planned.repository, revision=planned.revision)
     except Exception as error:
         raise _told(error, planned) from error
     ours = {".gitattributes", *(file.name for file in planned.files)}
