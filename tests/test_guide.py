@@ -52,7 +52,10 @@ def test_the_recipe_is_checked_as_it_stands(project: Path, monkeypatch: pytest.M
 
 
 def test_the_python_to_practise_with_is_python() -> None:
-    ast.parse(block("python", "<!-- practise -->\n"))
+    tree = ast.parse(block("python", "<!-- practise -->\n"))
+    names = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    # What it writes is what the next step reads.
+    assert {"tickets.csv", "text", "label"} <= names
 
 
 def test_every_command_and_option_is_there() -> None:

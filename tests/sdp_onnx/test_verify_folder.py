@@ -196,7 +196,7 @@ def test_a_sealed_manifest_that_is_none(folder: Path, text: str) -> None:
 
 def test_an_operator_library_that_is_no_file_of_the_folder_is_refused(folder: Path) -> None:
     content = json.loads((folder / MANIFEST).read_text())
-    (folder / MANIFEST).write_text(json.dumps({**content, "operator_library": "/tmp/other.so"}))
+    (folder / MANIFEST).write_text(json.dumps({**content, "operator_library": "/elsewhere/other.so"}))
     seal_manifest(folder)
     assert "operator library" in failed(verify_folder(folder))[MANIFEST]
 
