@@ -160,8 +160,7 @@ def benchmark_pair(
             with _workers(baseline, candidate, inputs, provider, count) as workers:
                 for index, case in enumerate(cases):
                     key = (count, index)
-                    done = start * len(measured) + list(measured).index(key)
-                    report(f"{case.name}, {count} threads", done / (starts * len(measured)))
+                    report(f"{case.name}, {count} threads", sum(map(len, measured.values())) / (starts * len(measured)))
                     if key not in runs:
                         runs[key] = _runs_per_turn(workers[0], index)
                     seconds = seconds_per_case / starts
