@@ -103,7 +103,7 @@ PARTS = (
     # Rows enough to tell arms apart in separability and recovery; looking at them takes a third of the time.
     Part("losses-sst2", "sst2", (f"prune.losses={FIVE_LOSSES}",), "prune.losses=none", (*SMALL, "analysis.rows=96")),
     Part("losses-mrpc", "mrpc", (f"prune.losses={FIVE_LOSSES}",), "prune.losses=none"),
-    Part("losses-rte", "rte", (f"prune.losses={FIVE_LOSSES}",), "prune.losses=none"),
+    Part("losses-rte", "rte", (f"prune.losses={FIVE_LOSSES}",), "prune.losses=none", (*SMALL, "analysis.rows=96")),
     Part("why-sst2", "sst2", (f"arm={','.join(WHY)}",), "arm=none"),
     Part(
         "sparsity-sst2",
