@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -177,3 +178,5 @@ def test_junit_and_markdown_tell_the_same(tmp_path: Path) -> None:
     assert "**fail**" in table
     assert table.count("\n| m") == 4
     assert table.endswith("\n\nMeasured again for 3 s.\n")
+    named = replace(checks[0], subject="accuracy on a|b")
+    assert "accuracy on a\\|b" in markdown([named], "suite")

@@ -7,6 +7,9 @@ from xml.etree import ElementTree
 
 from sdp.gate.check import EXIT_CODES, Check
 from sdp.gate.judge import verdict
+from sdp.table_text import markdown_table
+
+HEADERS = ("check", "outcome", "measured")
 
 
 def junit(checks: Sequence[Check], suite: str, note: str = "") -> str:
@@ -35,7 +38,9 @@ def junit(checks: Sequence[Check], suite: str, note: str = "") -> str:
 
 def markdown(checks: Sequence[Check], suite: str, note: str = "") -> str:
     """The checks as a Markdown table, for a pull request or a CI job's summary, and a note below it."""
-    lines = [f"### sdp gate: {suite}: **{verdict(checks)}**", "", "| check | outcome | measured |", "|---|---|---|"]
-    lines += [f"| {check.name} | {check.outcome} | {check.sentence()} |" for check in checks]
-    lines += ["", note] if note else []
-    return "\n".join([*lines, ""]) if checks else f"### sdp gate: {suite}: **pass** (no thresholds are set)\n"
+    if not checks:
+        return f"### sdp gate: {suite}: **pass** (no thresholds are set)\n"
+    rows = [(check.name, check.outcome, check.sentence()) for check in checks]
+    lines = markdown_table(HEADERS, rows, labels=len(HEADERS))
+    below = ["", note] if note else []
+    return "\n".join([f"### sdp gate: {suite}: **{verdict(checks)}**", "", *lines, *below, ""])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from sdp.table_text import markdown_table
 from sdp.versus.difference import Difference
 
 HEADERS = ("", "before", "after", "change", "outcome", "how")
@@ -23,8 +24,8 @@ def differences_table(rows: Sequence[Difference], title: str) -> Table:
 
 def differences_markdown(rows: Sequence[Difference], title: str) -> str:
     """For a pull request or a CI job's summary."""
-    lines = [f"### {title}", "", f"| {' | '.join(HEADERS)} |", "|---|--:|--:|---|---|---|"]
-    return "\n".join([*lines, *(f"| {' | '.join(_cells(row))} |" for row in rows), ""])
+    lines = markdown_table(HEADERS, [_cells(row) for row in rows], labels=len(HEADERS))
+    return "\n".join([f"### {title}", "", *lines, ""])
 
 
 def _cells(row: Difference) -> tuple[str, ...]:
