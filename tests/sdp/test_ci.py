@@ -156,13 +156,23 @@ def test_what_is_installed_is_no_pattern_of_file_names(install: str, arguments: 
 
 def test_wrong_inputs_end_before_anything_runs(repository: Path) -> None:
     plan = next(step for step in STEPS if step.get("id") == "plan")
-    done = Job(repository, recipe="toy.toml", inconclusive="maybe").run(plan)
+    job = Job(repository, recipe="toy.toml", inconclusive="maybe")
+    done = job.run(plan)
     assert (done.returncode, "must be fail or pass, not 'maybe'" in done.stdout) == (2, True)
+    assert job.context["steps.plan.outputs.exit-code"] == "2"
+
+
+def test_a_wrong_recipe_has_its_exit_code(repository: Path) -> None:
+    plan = next(step for step in STEPS if step.get("id") == "plan")
+    job = Job(repository, recipe="toy.toml", set="prune.sparsity=2")
+    done = job.run(plan)
+    assert (done.returncode, job.context["steps.plan.outputs.exit-code"]) == (2, "2")
+    assert "prune.sparsity" in done.stderr
 
 
 def test_the_action_is_whole() -> None:
     """Every expression names something that is there, and what others wrote is pinned to a version."""
-    outputs = {"plan": {"key", "prefix", "run-folder"}, "run": {"exit-code"}, "cache": {"cache-hit"}}
+    outputs = {"plan": {"key", "prefix", "run-folder", "exit-code"}, "run": {"exit-code"}, "cache": {"cache-hit"}}
     assert {step["id"] for step in STEPS if "id" in step} == set(outputs)
     for expression in EXPRESSION.findall((CI / "action.yml").read_text(encoding="utf-8")):
         for name in re.findall(r"(?:inputs|steps|github)\.[\w.-]+", expression):
