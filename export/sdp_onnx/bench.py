@@ -146,28 +146,12 @@ def benchmark_pair(
         raise ValueError("a benchmark needs two rounds, a case, a number of threads, and batches in every case")
     if provider == "cuda":
         require_cuda()
-    report = on_progress or (lambda _label, _share: None)
     sizes = file_bytes(baseline), file_bytes(candidate)
     load_average = os.getloadavg() if hasattr(os, "getloadavg") else ()
-    measured: dict[tuple[int, int], list[Times]] = {(count, i): [] for count in threads for i in range(len(cases))}
-    runs: dict[tuple[int, int], int] = {}
-    processes: list[ProcessResult] = []
-    rounds = max(2, math.ceil(min_rounds / starts))
-    with tempfile.TemporaryDirectory() as folder:
-        inputs = Path(folder, "inputs.npz")
-        save_batches(inputs, cases)
-        for start, count in itertools.product(range(starts), threads):
-            with _workers(baseline, candidate, inputs, provider, count) as workers:
-                for index, case in enumerate(cases):
-                    key = (count, index)
-                    report(f"{case.name}, {count} threads", sum(map(len, measured.values())) / (starts * len(measured)))
-                    if key not in runs:
-                        runs[key] = _runs_per_turn(workers[0], index)
-                    seconds = seconds_per_case / starts
-                    measured[key].append(_measure(workers, index, runs[key], seconds, rounds, first=start * rounds))
-                processes += _finish(workers, count)
-    report("done", 1.0)
-    results = [_summarize(times, cases[i], count, runs[count, i]) for (count, i), times in measured.items()]
+    plan = _Plan(baseline, candidate, cases, threads, provider, starts)
+    report = on_progress or (lambda _label, _share: None)
+    measured, processes = _measure_all(plan, seconds_per_case / starts, max(2, math.ceil(min_rounds / starts)), report)
+    results = [_summarize(found, cases[index], count) for (count, index), found in measured.items()]
     return BenchResult(
         baseline=str(baseline),
         candidate=str(candidate),
@@ -182,12 +166,61 @@ def benchmark_pair(
     )
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What is measured: arguments of `benchmark_pair`."""
+
+    baseline: Path
+    candidate: Path
+    cases: Sequence[Case]
+    threads: Sequence[int]
+    provider: Provider
+    starts: int
+
+
+@dataclass
+class _Measured:
+    """Times of one case with one number of threads: runs in a turn, chosen at the first start, and times by start."""
+
+    runs: int
+    starts: list[Times]
+
+
+def _measure_all(
+    plan: _Plan, seconds: float, min_rounds: int, report: Progress
+) -> tuple[dict[tuple[int, int], _Measured], list[ProcessResult]]:
+    """Every start, number of threads and case in turn, `seconds` and `min_rounds` at least for each.
+
+    Returns:
+        (threads, index of the case) -> its times; and the processes as they ended.
+    """
+    measured: dict[tuple[int, int], _Measured] = {}
+    processes: list[ProcessResult] = []
+    turns = plan.starts * len(plan.threads) * len(plan.cases)
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = Path(folder, "inputs.npz")
+        save_batches(inputs, plan.cases)
+        for start, count in itertools.product(range(plan.starts), plan.threads):
+            with _workers(plan, inputs, count) as workers:
+                for index, case in enumerate(plan.cases):
+                    done = sum(len(found.starts) for found in measured.values())
+                    report(f"{case.name}, {count} threads", done / turns)
+                    if (count, index) not in measured:
+                        measured[count, index] = _Measured(_runs_per_turn(workers[0], index), [])
+                    found = measured[count, index]
+                    first = start * min_rounds
+                    found.starts.append(_measure(workers, index, found.runs, seconds, min_rounds, first=first))
+                processes += _finish(workers, count)
+    report("done", 1.0)
+    return measured, processes
+
+
 @contextmanager
-def _workers(baseline: Path, candidate: Path, inputs: Path, provider: Provider, threads: int) -> Iterator[list[Worker]]:
+def _workers(plan: _Plan, inputs: Path, threads: int) -> Iterator[list[Worker]]:
     """Three processes in the order of ROLES, their models loaded; they end with the block."""
     with ExitStack() as stack:
-        files = (baseline, baseline, candidate)
-        workers = [stack.enter_context(Worker(file, inputs, provider=provider, threads=threads)) for file in files]
+        files = (plan.baseline, plan.baseline, plan.candidate)
+        workers = [stack.enter_context(Worker(file, inputs, provider=plan.provider, threads=threads)) for file in files]
         for worker in workers:
             worker.load()
         yield workers
@@ -211,7 +244,8 @@ def _measure(workers: Sequence[Worker], index: int, runs: int, seconds: float, m
     return times
 
 
-def _summarize(starts: Sequence[Times], case: Case, threads: int, runs: int) -> CaseResult:
+def _summarize(found: _Measured, case: Case, threads: int) -> CaseResult:
+    starts = found.starts
     measured = tuple(_start(times) for times in starts)
     # [process][run], and of the baselines [process][round].
     flat = [list(itertools.chain.from_iterable(turn for times in starts for turn in times[p])) for p in range(3)]
@@ -223,7 +257,7 @@ def _summarize(starts: Sequence[Times], case: Case, threads: int, runs: int) -> 
         sequence_length=case.sequence_length,
         threads=threads,
         rounds=len(first),
-        runs_per_turn=runs,
+        runs_per_turn=found.runs,
         baseline=latency([*flat[0], *flat[1]], case.batch_size),
         candidate=latency(flat[2], case.batch_size),
         speedup=speedup_interval(measured),
