@@ -76,7 +76,7 @@ def test_a_stopped_run_ends_like_an_unbroken_one(how: signal.Signals, unbroken: 
     os.kill(process.pid, how)
     _, errors = process.communicate(timeout=120)
     if how != signal.SIGKILL:
-        assert process.returncode == 130
+        assert process.returncode == 128 + how
         assert "The same command resumes" in errors
         assert "Traceback" not in errors
     assert not (project / "runs/toy/2-prune").exists()
