@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from faults_server import MARK
 
@@ -20,7 +21,7 @@ name = "toy"
 name = "model"
 
 [vocabulary]
-size = 62
+size = 70
 
 [task]
 type = "classification"
@@ -80,10 +81,13 @@ TIMES = ("seconds",)
 def make_project(folder: Path) -> None:
     """Write recipe, data and model."""
     sys.path.insert(0, str(TESTS))
-    from toy import save_tiny_model, toy_rows, write_tsv  # type: ignore[import-not-found, unused-ignore]
+    import toy  # type: ignore[import-not-found, unused-ignore]
+    from toy import save_tiny_model, toy_rows, write_tsv
 
     folder.mkdir(parents=True)
-    save_tiny_model(folder / "model")
+    # Pieces that no text uses, so that there is something to trim.
+    with mock.patch.object(toy, "FILLER", [*toy.FILLER, *(f"unused{number}" for number in range(40))]):
+        save_tiny_model(folder / "model")
     write_tsv(folder / "train.tsv", toy_rows(160, seed=1))
     write_tsv(folder / "dev.tsv", toy_rows(60, seed=2))
     (folder / "toy.toml").write_text(RECIPE)
