@@ -4,8 +4,8 @@
     python benchmarks/faults.py table
 
 A tiny project (a BERT of two layers, 160 sentences) is run once unbroken, by the plain command. Then, again and again,
-the same command is started in a fresh copy and interrupted once in every stage: by SIGKILL (or SIGINT, SIGTERM), at a
-moment drawn uniformly over that stage's duration. What an interrupted command left is what the next one starts from,
+the same command is started in a fresh copy and interrupted in every stage, twice in those that take less time than
+starting: by SIGKILL (or SIGINT, SIGTERM), at a moment drawn uniformly over that stage's duration. What an interrupted command left is what the next one starts from,
 and after the last the same command runs to its end. Then masks, weights, metrics and model.onnx must be those of the
 unbroken run, byte by byte where a file holds no times, and nothing may be left: no other file in the run folder or the
 folder for temporary files, no process, no shared memory. Criteria and losses that remember something are killed in
@@ -54,6 +54,7 @@ GRIDS = {
     "sweep": ("sweep", "toy.toml", "--sparsity", "0.5,0.8", "--out", "out", "--quiet"),
 }
 KILLS_OF_A_GRID = 6
+LONG = ("4-export", "5-bench")
 app = typer.Typer(add_completion=False)
 
 
@@ -198,9 +199,10 @@ class Bench:
 def break_in_every_stage(
     bench: Bench, spent: dict[str, float], draw: random.Random, how: Sequence[signal.Signals]
 ) -> dict[str, Any]:
-    """One copy, interrupted once in every stage, by the signals in turns, then run to its end and compared."""
+    """One copy, interrupted in every stage, by the signals in turns, then run to its end and compared."""
     project, events = bench.copy(bench.fresh), []
-    for number, stage in enumerate(STAGES):
+    moments = [stage for stage in STAGES for _ in range(1 if stage in LONG else 2)]
+    for number, stage in enumerate(moments):
         event = interrupt(project, stage, draw.random() * spent[stage], how[number % len(how)])
         events += [event] if event is not None else []
     project.finish(*RUN)

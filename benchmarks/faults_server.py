@@ -9,13 +9,15 @@ and session of its own, with its own working folder, streams and temporary folde
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
 import json
 import os
 import signal
 import sys
-from typing import Any
+import traceback
+from typing import Any, NoReturn
 
 MODULES = (
     "torch.onnx",
@@ -69,6 +71,24 @@ def become(request: dict[str, Any]) -> None:
     sys.argv = ["sdp", *request["start"]]
 
 
+def run() -> NoReturn:
+    """Run the command line; ends the process without the destructors of libraries, whose threads no fork has."""
+    from sdp.cli import main
+
+    code: object = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
+
+
 if __name__ == "__main__":
     for module in MODULES:
         with contextlib.redirect_stdout(sys.stderr):
@@ -76,6 +96,4 @@ if __name__ == "__main__":
     request = serve()
     if request is not None:
         become(request)
-        from sdp.cli import main
-
-        main()
+        run()
