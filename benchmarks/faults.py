@@ -5,11 +5,12 @@
 
 A tiny project (a BERT of two layers, 160 sentences) is run once unbroken, by the plain command. Then, again and again,
 the same command is started in a fresh copy and interrupted in every stage, twice in those that take less time than
-starting: by SIGKILL (or SIGINT, SIGTERM), at a moment drawn uniformly over that stage's duration. What an interrupted command left is what the next one starts from,
-and after the last the same command runs to its end. Then masks, weights, metrics and model.onnx must be those of the
-unbroken run, byte by byte where a file holds no times, and nothing may be left: no other file in the run folder or the
-folder for temporary files, no process, no shared memory. Criteria and losses that remember something are killed in
-pruning, a study and a sweep over their whole duration. The disk section fills a small file system in every stage.
+starting: by SIGKILL (or SIGINT, SIGTERM), at a moment drawn uniformly over that stage's duration. What an interrupted
+command left is what the next one starts from, and after the last the same command runs to its end. Then masks, weights,
+metrics and model.onnx must be those of the unbroken run, byte by byte where a file holds no times, and nothing may be
+left: no other file in the run folder or the folder for temporary files, no process, no shared memory. Criteria and
+losses that remember something are killed in pruning, a study and a sweep over their whole duration. The disk section
+fills a small file system in every stage.
 
 Results are added to those in the file, so that the command can be stopped and started again.
 """

@@ -77,7 +77,7 @@ def test_a_dead_holder_is_not_named(tmp_path: Path) -> None:
     with run.locked():
         holder = {"pid": ended.pid, "host": socket.gethostname(), "since": "2026"}
         write_json(tmp_path / ".holder.json", holder)
-        with pytest.raises(RunError, match=r"working in this folder$"), RunFolder(tmp_path).locked():
+        with pytest.raises(RunError, match=r"working in this folder\n"), RunFolder(tmp_path).locked():
             pass
         write_json(tmp_path / ".holder.json", {**holder, "host": "elsewhere"})
         with pytest.raises(RunError, match=f"process {ended.pid} on elsewhere"), RunFolder(tmp_path).locked():
