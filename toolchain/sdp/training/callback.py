@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 import time
@@ -19,6 +18,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from sdp.console import Task
 from sdp.errors import StageError, StoppedError
+from sdp.run_folder import read_json, write_json
 from sdp.training.masked_weights import MaskedWeights
 
 COMPLETE = "complete.json"
@@ -52,7 +52,14 @@ class StepCallback(TrainerCallback):
         self.stop_saved = False
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Make up for the point that an interrupted attempt owed: its checkpoint was written before the epoch's end."""
+        """Take up the log of an interrupted attempt, and make up for the point that it owed.
+
+        Trainer sorts the keys of the log that it saves: layers would be in another order than in an unbroken run. The
+        last checkpoint of an epoch is written before the epoch is evaluated.
+        """
+        if state.global_step > 0:
+            saved = read_json(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / COMPLETE) or {}
+            state.log_history = saved.get("log", state.log_history)
         epoch = state.epoch or 0.0
         if epoch > 0 and epoch.is_integer() and not any("dev" in record for record in _of_step(state)):
             self._add_dev_metric(state)
@@ -90,7 +97,7 @@ class StepCallback(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Mark the checkpoint as whole: a killed process leaves half-written folders behind."""
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-        (folder / COMPLETE).write_text(json.dumps({"step": state.global_step}))
+        write_json(folder / COMPLETE, {"step": state.global_step, "log": state.log_history})
         # Trainer would rotate by the clock, which may be set back, and before this checkpoint is known to be whole.
         for older in complete_checkpoints(folder.parent)[:-KEPT_CHECKPOINTS]:
             discard_checkpoint(older)
