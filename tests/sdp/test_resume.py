@@ -41,7 +41,7 @@ def finetuned_copy(finished: Path, folder: Path) -> Path:
 
 def wait_for_checkpoint(process: subprocess.Popen[str], folder: Path, step: int) -> None:
     """Wait until pruning has written a whole checkpoint at or after a step."""
-    for _ in range(1200):
+    for _ in range(12_000):
         done = folder.glob("runs/toy/2-prune.partial/checkpoints/checkpoint-*/complete.json")
         if any(int(path.parent.name.removeprefix("checkpoint-")) >= step for path in done):
             return
