@@ -222,11 +222,14 @@ def break_while_pruning(
     whole, project = bench.copy(bench.whole.folder), bench.copy(bench.whole.folder)
     whole.finish(*arguments)
     events: list[dict[str, Any]] = []
+    checkpoints = project.run / "2-prune.partial" / "checkpoints"
     for _ in range(3):
+        before = set(checkpoints.glob("*/complete.json"))
         command = project.start(*arguments)
-        while not (project.run / "2-prune.partial").exists() and command.code() is None:
+        # With one more to resume from than before, so that each kill is later than the last.
+        while not set(checkpoints.glob("*/complete.json")) - before and command.code() is None:
             time.sleep(0.002)
-        time.sleep((0.2 + 0.8 * draw.random()) * spent)
+        time.sleep(0.1 * draw.random() * spent)
         if command.code() is None:
             events.append({"signal": "SIGKILL", "stage": stage_at_work(project.run), "wrong": []})
             os.kill(command.pid, signal.SIGKILL)
