@@ -428,7 +428,11 @@ def inspect_command(
 def main() -> None:
     """Entry point of the `sdp` command."""
     try:
-        app()
+        # Also while commands are put together, before one of them begins.
+        with told():
+            app()
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
     except BrokenPipeError:
         # The reader (head, less) has seen enough.
         sys.stderr.close()

@@ -25,7 +25,7 @@ from sdp.data.identity import data_identity
 from sdp.models.source import locate_model
 from sdp.prune_start import start_identity
 from sdp.recipe.sections import Recipe
-from sdp.run_folder import STAGE_FILE, RunFolder, read_json
+from sdp.run_folder import SCRATCH, RunFolder, outputs_of, read_json, temporary_files_in
 from sdp.stage_table import STAGES, VOCABULARY, Stage, find_stage, settings_of, stages_of
 from sdp_onnx.manifest import file_sha256
 from sdp_onnx.operator_library import library_identity
@@ -177,6 +177,7 @@ def run_pipeline(recipe: Recipe, run: RunFolder, until: str, reporter: Reporter)
     for stage in stages:
         if stage.after_pass and gate_verdict(run) != "pass":
             break
+        run.repair(stage.folder)
         status = stage_status(stage, recipe, run, identities)
         if status.up_to_date:
             reporter.line(f"{stage.name:9} up to date")
@@ -231,15 +232,15 @@ def withhold(run: RunFolder, reporter: Reporter, *, wanted: bool) -> None:
 
 def _run_stage(status: Status, recipe: Recipe, run: RunFolder, reporter: Reporter) -> None:
     stage = status.stage
-    target = run.begin(stage.folder, status.fingerprint)
+    target = run.begin(stage.folder, status.fingerprint, resume=stage.resumes)
     started = time.monotonic()
-    function: StageFunction = importlib.import_module(stage.module).run
-    result = function(recipe, run, target, reporter)
+    with temporary_files_in(run.path / SCRATCH):
+        function: StageFunction = importlib.import_module(stage.module).run
+        result = function(recipe, run, target, reporter)
     seconds = round(time.monotonic() - started, 1)
     outputs = {
         str(path.relative_to(target)): {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
-        for path in sorted(target.rglob("*"))
-        if path.is_file() and path.name != STAGE_FILE
+        for path in outputs_of(target)
     }
     record = {
         "stage": stage.name,

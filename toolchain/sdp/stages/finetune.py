@@ -6,7 +6,6 @@ curve.
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder, write_json
 from sdp.stages.training_inputs import DevMetric, tokenize_split
 from sdp.training.device import training_device
-from sdp.training.run import CHECKPOINTS, TrainingRun, train
+from sdp.training.run import TrainingRun, train
 
 
 def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
@@ -54,7 +53,6 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     )
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)
-    shutil.rmtree(target / CHECKPOINTS, ignore_errors=True)
     metric = recipe.task.score
     result: dict[str, Any] = {metric: dev()}
     sizes = {"train": len(data.train), "dev": len(data.dev), "test": len(data.test) if data.test else 0}

@@ -10,7 +10,6 @@ and analysis.json (what the masks did to the network, unless the recipe turns th
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,7 @@ from sdp.steps import optimizer_steps
 from sdp.training.device import training_device, trains_in_bf16
 from sdp.training.mask_updates import MaskUpdates, mask_plan
 from sdp.training.masked_weights import MaskedWeights
-from sdp.training.run import CHECKPOINTS, TrainingRun, train
+from sdp.training.run import TrainingRun, train
 from sdp.training.teacher import LiveTeacher, Teacher, TeacherCache, cached_teacher
 
 
@@ -80,7 +79,6 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)
     save_masks(masked.masks, target)
-    shutil.rmtree(target / CHECKPOINTS, ignore_errors=True)
     layers = count_zeros(load_finetuned(target), masked)
     metric = recipe.task.score
     result = {metric: dev(), "encoder_sparsity": sparsity_of(masked.masks)}

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sdp.console import Reporter
-from sdp.errors import SdpError, StoppedError
+from sdp.errors import SdpError, StoppedError, StorageError
 from sdp.pipeline import run_pipeline
 from sdp.run_folder import CACHE, RunFolder, share_files
 from sdp.stage_table import stages_of
@@ -112,7 +112,7 @@ class Runner:
             if message is None:
                 self._train_teacher(cell, progress)
                 progress.results[cell.key] = self._run_cell(cell)
-        except StoppedError:
+        except (StoppedError, StorageError):
             raise
         except SdpError as error:
             message = str(error)
@@ -127,7 +127,7 @@ class Runner:
         try:
             with self._at_work(teacher, cell):
                 run_pipeline(cell.recipe, teacher, FINETUNE, self.reporter)
-        except StoppedError:
+        except (StoppedError, StorageError):
             raise
         except SdpError as error:
             progress.broken_teachers[cell.teacher] = str(error)

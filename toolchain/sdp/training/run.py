@@ -16,8 +16,9 @@ from sdp.data.batches import Collator, TokenizedSplit
 from sdp.losses.objective import Objective
 from sdp.recipe.base import TrainingSection
 from sdp.recipe.sections import Recipe
+from sdp.run_folder import CHECKPOINTS
 from sdp.steps import optimizer_steps
-from sdp.training.callback import StepCallback, last_complete_checkpoint, stop_on_signal
+from sdp.training.callback import StepCallback, last_complete_checkpoint, require_finite, stop_on_signal
 from sdp.training.device import trains_in_bf16
 from sdp.training.masked_weights import MaskedWeights
 from sdp.training.teacher import Teacher
@@ -25,8 +26,6 @@ from sdp.training.trainer import SdpTrainer
 
 # Trainer says where it resumes from through this logger; sdp says it itself.
 logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
-
-CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def train(run: TrainingRun, recipe: Recipe, reporter: Reporter) -> list[dict[str
 
     Raises:
         StoppedError: a signal came; a checkpoint was saved, unless the last step was over.
-        StageError: the loss is no longer finite.
+        StageError: the loss or a weight is no longer finite.
     """
     steps = optimizer_steps(len(run.train), run.settings)
     checkpoint = last_complete_checkpoint(run.folder / CHECKPOINTS)
@@ -101,7 +100,9 @@ def train(run: TrainingRun, recipe: Recipe, reporter: Reporter) -> list[dict[str
         trainer.remove_callback(PrinterCallback)
         with stop_on_signal(callback):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    return list(trainer.state.log_history)
+    require_finite(run.model, steps, run.folder / CHECKPOINTS)
+    # Trainer's summary of the last attempt is no event.
+    return [record for record in trainer.state.log_history if "train_runtime" not in record]
 
 
 def _arguments(run: TrainingRun, recipe: Recipe, steps: int) -> TrainingArguments:
@@ -119,7 +120,6 @@ def _arguments(run: TrainingRun, recipe: Recipe, steps: int) -> TrainingArgument
         use_cpu=run.device.type == "cpu",
         # Checkpoints are asked for by the clock, in StepCallback.
         save_strategy="no",
-        save_total_limit=2,
         logging_steps=max(1, steps // 100),
         report_to=[],
         disable_tqdm=True,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -18,6 +18,7 @@ from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit, length_sorted_batches
 from sdp.losses.objective import Objective
 from sdp.losses.representation import NetworkOutput, RowsKey, rows_of
+from sdp.run_folder import TEMPORARY
 from sdp.training.forward import Reader
 
 LOGITS = "logits"
@@ -128,16 +129,26 @@ def cached_teacher(
     names = [LOGITS] * objective.one_prediction_a_row + [str(key) for key in objective.rows]
     identity = rows_identity(split)
     paths = {name: cache.path(identity, name) for name in names}
-    missing = [name for name, path in paths.items() if not path.exists()]
+    stored = {name: words for name, path in paths.items() if (words := _read_words(path, name, device)) is not None}
+    missing = [name for name in names if name not in stored]
     if missing:
         cache.folder.mkdir(parents=True, exist_ok=True)
         said = _ask(model, read, split, collator, objective, missing, device, reporter)
         for name in missing:
-            temporary = paths[name].with_name(f"{paths[name].name}.{os.getpid()}.tmp")
+            # The run folder is locked: a file of this name is what a killed process left.
+            temporary = paths[name].with_name(f"{paths[name].name}{TEMPORARY}")
             save_file({name: said[name]}, temporary)
             temporary.replace(paths[name])
-    stored = {name: load_file(path, device=str(device))[name] for name, path in paths.items()}
+            stored[name] = said[name].to(device)
     return CachedTeacher(stored.get(LOGITS), {key: stored[str(key)] for key in objective.rows}, read.weights)
+
+
+def _read_words(path: Path, name: str, device: torch.device) -> Tensor | None:
+    """Read what the teacher said; None where it was not asked yet, or the file is damaged."""
+    try:
+        return load_file(path, device=str(device))[name]
+    except (OSError, SafetensorError, KeyError):
+        return None
 
 
 def _ask(

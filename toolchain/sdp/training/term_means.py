@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
+import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+# In a checkpoint: what was added up since the last log record before it.
+STATE_FILE = "terms.safetensors"
 
 
 class TermMeans:
@@ -25,3 +31,15 @@ class TermMeans:
         means = {name: total.item() / self._counts[name] for name, total in self._sums.items()}
         self._sums, self._counts = {}, {}
         return means
+
+    def save(self, folder: Path) -> None:
+        """Write sums and counts into a checkpoint."""
+        sums = {f"sum {name}": total.cpu().reshape(()) for name, total in self._sums.items()}
+        counts = {f"count {name}": torch.tensor(count) for name, count in self._counts.items()}
+        save_file(sums | counts, folder / STATE_FILE)
+
+    def load(self, folder: Path, device: torch.device) -> None:
+        """Go on from a checkpoint."""
+        state = load_file(folder / STATE_FILE, device=str(device))
+        self._sums = {name.removeprefix("sum "): t for name, t in state.items() if name.startswith("sum ")}
+        self._counts = {name: int(state[f"count {name}"]) for name in self._sums}

@@ -19,6 +19,7 @@ from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 from sdp.errors import StageError
 from sdp.losses.objective import Objective
+from sdp.training.callback import way_on
 from sdp.training.forward import Reader
 from sdp.training.masked_weights import MaskedWeights
 from sdp.training.sampler import LengthGroupedSampler
@@ -61,13 +62,16 @@ class SdpTrainer(Trainer):
             parts = ", ".join(f"{name} {value.item():.3g}" for name, value in terms.items())
             raise StageError(
                 f"the loss became {loss.item()} at step {self.state.global_step + 1} ({parts})",
-                hint="Lower the learning rate or the weight of the losses.",
+                hint=way_on(Path(str(self.args.output_dir))),
             )
-        self._terms.add(terms)
+        self._terms.add({"loss": loss.detach(), **terms})
         return (loss, {"logits": student.logits}) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log the mean of every unweighted term beside the loss that they make up."""
+        """Log the mean of every unweighted term beside the loss that they make up, since the record before.
+
+        Trainer's own mean of the loss would begin anew where a run resumes.
+        """
         super().log({**logs, **self._terms.take()} if "loss" in logs else logs, start_time)
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
@@ -91,10 +95,13 @@ class SdpTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         super()._save(output_dir, state_dict)
+        folder = Path(output_dir or str(self.args.output_dir))
+        self._terms.save(folder)
         if self._masked is not None:
-            self._masked.save(Path(output_dir or str(self.args.output_dir)))
+            self._masked.save(folder)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
+        self._terms.load(Path(resume_from_checkpoint), self.args.device)
         if self._masked is not None:
             self._masked.load(Path(resume_from_checkpoint))
