@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sdp import ranks
 from sdp.command_errors import told
 from sdp.console import Reporter
 from sdp.errors import RunError
@@ -79,10 +80,13 @@ def select(target: Path | None, overrides: list[str] | None, run_dir: Path | Non
 
 def bring_up_to_date(selected: Selected, until: str, *, as_json: bool, quiet: bool) -> dict[str, Any]:
     """Run the pipeline up to a stage and print what is known by then; returns the stages' records."""
-    from sdp.pipeline import run_pipeline
+    from sdp.pipeline import follow, run_pipeline
     from sdp.summary import run_results
 
     run = selected.run
+    if ranks.rank() > 0:
+        follow(selected.recipe, run)
+        raise typer.Exit
     with run.at_work(selected.recipe.name, selected.recipe_file, selected.overrides):
         records = run_pipeline(selected.recipe, run, until, Reporter(quiet=quiet))
     if as_json:
@@ -201,6 +205,7 @@ def gate_command(
         if no_update:
             from sdp.pipeline import run_single
 
+            ranks.require_one_process("sdp gate --no-update")
             if not selected.run.path.is_dir():
                 raise RunError("there is no such run", where=str(selected.run.path), hint="Run it first: sdp run.")
             # Without a budget nothing is measured; and with one, the verdict is not up to date.

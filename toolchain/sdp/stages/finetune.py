@@ -21,6 +21,7 @@ from sdp.models.source import ModelFolder, locate_model
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder, write_json
 from sdp.stages.training_inputs import DevMetric, tokenize_split
+from sdp.training.collectives import this_rank
 from sdp.training.device import training_device
 from sdp.training.run import CHECKPOINTS, TrainingRun, train
 
@@ -47,11 +48,13 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
             settings=recipe.finetune,
             folder=target,
             device=device,
-            evaluate=dev,
+            evaluate=dev if this_rank() == 0 else None,
         ),
         recipe,
         reporter,
     )
+    if this_rank() > 0:
+        return {}
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)
     shutil.rmtree(target / CHECKPOINTS, ignore_errors=True)

@@ -33,6 +33,7 @@ from sdp.run_folder import CACHE, STAGE_FILE, RunFolder, read_json, write_json
 from sdp.stages.pruning_analysis import start_analysis, write_analysis
 from sdp.stages.training_inputs import DevMetric, tokenize_split
 from sdp.steps import optimizer_steps
+from sdp.training.collectives import this_rank
 from sdp.training.device import training_device, trains_in_bf16
 from sdp.training.mask_updates import MaskUpdates, mask_plan
 from sdp.training.masked_weights import MaskedWeights
@@ -55,7 +56,7 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     teacher = _teacher(run, objective, rows, collator, device, reporter, bf16=bf16)
     steps = optimizer_steps(len(rows), recipe.prune)
     # Before the model becomes another one: the analysis reads the teacher in it.
-    analysis = start_analysis(recipe, model, data.development, tokenizer, steps)
+    analysis = start_analysis(recipe, model, data.development, tokenizer, steps) if this_rank() == 0 else None
     masked = _masked_weights(model, recipe, steps, _load_start(recipe, run, model))
     dev = DevMetric(model, data.development, tokenizer, collator, recipe)
     log = train(
@@ -68,7 +69,7 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
             settings=recipe.prune,
             folder=target,
             device=device,
-            evaluate=dev,
+            evaluate=dev if this_rank() == 0 else None,
             teacher=teacher,
             masked=masked,
             update_masks=MaskUpdates(recipe.prune, steps, masked, analysis),
@@ -77,6 +78,8 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
         recipe,
         reporter,
     )
+    if this_rank() > 0:
+        return {}
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)
     save_masks(masked.masks, target)

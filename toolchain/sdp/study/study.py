@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdp.console import Reporter
 from sdp.data.identity import count_rows
+from sdp.ranks import require_one_process
 from sdp.run_folder import RunFolder, check_results_folder, write_json
 from sdp.steps import optimizer_steps
 from sdp.study.cell import CELLS
@@ -57,6 +58,7 @@ def open_study(
     Raises:
         UsageError: options, recipes, model, data or folder are wrong.
     """
+    require_one_process("sdp study")
     axes = tuple(parse_vary(text) for text in vary)
     check_axes(axes, overrides)
     chosen = parse_baseline(baseline, axes) if baseline is not None else None

@@ -17,6 +17,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from sdp.console import Task
 from sdp.errors import StoppedError
+from sdp.training.collectives import any_rank, this_rank
 from sdp.training.masked_weights import MaskedWeights
 
 COMPLETE = "complete.json"
@@ -64,7 +65,9 @@ class StepCallback(TrainerCallback):
             entry: dict[str, Any] = {"step": state.global_step, "epoch": state.epoch or 0.0, "analysis": seen}
             state.log_history.append(entry)
         self._task.update(state.global_step, self._note)
-        due = time.monotonic() - self._last_checkpoint >= self._checkpoint_seconds
+        # Clocks and signals differ between ranks, and all must stop at the same step.
+        due = this_rank() == 0 and time.monotonic() - self._last_checkpoint >= self._checkpoint_seconds
+        due, self.stop_requested = any_rank(due, self.stop_requested)
         if (due and state.global_step < state.max_steps) or self.stop_requested:
             control.should_save = True
         if self.stop_requested:
@@ -73,8 +76,11 @@ class StepCallback(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Mark the checkpoint as whole: a killed process leaves half-written folders behind."""
-        folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-        (folder / COMPLETE).write_text(json.dumps({"step": state.global_step}))
+        # Every rank writes the state of its random numbers.
+        any_rank()
+        if this_rank() == 0:
+            folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+            (folder / COMPLETE).write_text(json.dumps({"step": state.global_step}))
         self.stop_saved = self.stop_requested
         self._last_checkpoint = time.monotonic()
 
