@@ -199,6 +199,7 @@ def run_pipeline(recipe: Recipe, run: RunFolder, until: str, reporter: Reporter)
         records[stage.name] = record
         if stage.name == "gate":
             withhold(run, reporter, wanted=stages[-1].after_pass)
+    ranks.tell(None)
     return records
 
 

@@ -24,6 +24,7 @@ from sdp.training.callback import StepCallback, last_complete_checkpoint, stop_o
 from sdp.training.collectives import this_rank
 from sdp.training.device import trains_in_bf16
 from sdp.training.masked_weights import MaskedWeights
+from sdp.training.sharded import is_sharded, shard_settings
 from sdp.training.teacher import Teacher
 from sdp.training.trainer import SdpTrainer
 
@@ -46,7 +47,7 @@ class TrainingRun:
         settings: epochs, learning rate, batch size, weight decay, warm-up.
         folder: checkpoints go into a folder "checkpoints" in it.
         device: from `training_device`.
-        evaluate: gives the dev metric after each epoch, on the rank that keeps the log; None on others.
+        evaluate: gives the dev metric after each epoch; called on all ranks, and what it says on rank 0 counts.
         teacher: the unpruned network, where the objective needs it.
         masked: the weights being pruned, where any are.
         update_masks: called with each step; changes the masks where due and returns what to log, or None.
@@ -61,7 +62,7 @@ class TrainingRun:
     settings: TrainingSection
     folder: Path
     device: torch.device
-    evaluate: Callable[[], float] | None
+    evaluate: Callable[[], float]
     teacher: Teacher | None = None
     masked: MaskedWeights | None = None
     update_masks: Callable[[int], dict[str, float] | None] | None = None
@@ -158,6 +159,7 @@ def _arguments(run: TrainingRun, recipe: Recipe, steps: int) -> TrainingArgument
         # Said outright, because Trainer would change it with activation checkpointing: a pooler may be unused.
         ddp_find_unused_parameters=True,
         dataloader_pin_memory=run.device.type == "cuda",
+        **({"fsdp": True, "fsdp_config": shard_settings(run.model)} if is_sharded(recipe.runtime) else {}),
     )
     # One process trains on one GPU. Trainer would split batches, of that many times the size, over all that it sees:
     # the number of steps would be wrong, and what a hook reads of the classifier in pieces.

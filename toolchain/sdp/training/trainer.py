@@ -23,6 +23,7 @@ from transformers import PreTrainedModel, Trainer, TrainingArguments
 from sdp.errors import StageError
 from sdp.losses.objective import Objective
 from sdp.losses.representation import NetworkOutput
+from sdp.pruning.layers import prunable_weights
 from sdp.training.collectives import average_gradients, share
 from sdp.training.forward import Reader
 from sdp.training.in_parts import first_rows, read_in_parts
@@ -128,9 +129,15 @@ class SdpTrainer(Trainer):
         lengths = [len(row["input_ids"]) for row in rows.rows]
         return LengthGroupedSampler(lengths, self._train_batch_size, self.args.seed)
 
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Called when the model has the parameters that it is trained with; where it is sharded they are new ones."""
+        if self._masked is not None and self.is_fsdp_enabled:
+            self._masked.take_up(prunable_weights(self.model))
+        return super().create_scheduler(num_training_steps, optimizer)
+
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         super()._save(output_dir, state_dict)
-        if self._masked is not None:
+        if self._masked is not None and self.args.should_save:
             self._masked.save(Path(output_dir or str(self.args.output_dir)))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
