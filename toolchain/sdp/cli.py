@@ -260,6 +260,12 @@ def study_command(
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="The study's folder; studies/NAME without it.")] = None,
     keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep every cell's run folder.")] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Run the cells on a Ray cluster: auto, HOST:PORT, or local for this machine."
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would run, and run nothing.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -276,7 +282,7 @@ def study_command(
             made = plan_study(study)
             typer.echo(json.dumps(made, indent=2) if as_json else "\n".join(plan_lines(made)))
             return
-        table = execute(study, Reporter(quiet=quiet), keep_models=keep_models)
+        table = execute(study, Reporter(quiet=quiet), keep_models=keep_models, ray=ray)
         if as_json:
             typer.echo(json.dumps(table.to_json(), indent=2))
         else:
