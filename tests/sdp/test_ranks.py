@@ -80,3 +80,11 @@ def test_two_ranks_have_the_weights_of_one(stage: str, project: Path) -> None:
 def test_one_process_finds_the_ranks_result_up_to_date(project: Path) -> None:
     done = sdp("prune", "toy.toml", *OPTIONS, "--run-dir", "two", cwd=project, check=True)
     assert [line.split(maxsplit=1)[1] for line in done.stderr.splitlines()] == ["up to date"] * 2
+
+
+def test_what_goes_wrong_on_all_ranks_is_told_once(project: Path) -> None:
+    code, said = run_ranks(2, "finetune", "toy.toml", "--set", "finetune.batch_size=1", "--run-dir", "bad", cwd=project)
+    assert code == 1
+    assert said.count("error: ") == 1, said
+    assert "a batch of 1 rows cannot be shared out between 2 processes" in said
+    assert "sdp/" not in said, "no traceback of sdp's own"

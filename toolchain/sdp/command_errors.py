@@ -40,6 +40,8 @@ def told() -> Iterator[None]:
             what = f"no space left on the disk ({error})\n  Free some space; finished stages are kept, and"
         elif isinstance(error, OSError) and error.errno in REFUSALS:
             what = f"{error.filename}: {error.strerror}\n  Finished stages are kept; once that is changed,"
+        elif ranks.is_lost_rank(error):
+            what = "another process of this run ended; torchrun tells below how\n  Finished stages are kept, and"
         elif ranks.rank_count() > 1 and not ranks.first_to_fail():
             # What another rank's end did to this one.
             raise typer.Exit(1) from None

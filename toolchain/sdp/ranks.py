@@ -96,6 +96,12 @@ def _part() -> None:
     dist.destroy_process_group()
 
 
+def is_lost_rank(error: BaseException) -> bool:
+    """Whether an error says no more than that another rank has ended."""
+    words = ("closed by peer", "reset by peer", "Broken pipe", "ncclRemoteError")
+    return rank_count() > 1 and isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+
+
 def first_to_fail() -> bool:
     """Whether this rank is the first that ends with an error: it says why, and the others are silent."""
     if _Meeting.store is None:
