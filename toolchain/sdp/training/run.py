@@ -24,7 +24,7 @@ from sdp.training.callback import StepCallback, last_complete_checkpoint, stop_o
 from sdp.training.collectives import this_rank
 from sdp.training.device import trains_in_bf16
 from sdp.training.masked_weights import MaskedWeights
-from sdp.training.sharded import is_sharded, shard_settings
+from sdp.training.sharded import is_sharded, let_accelerate_shard, shard_settings
 from sdp.training.teacher import Teacher
 from sdp.training.trainer import SdpTrainer
 
@@ -95,9 +95,12 @@ def train(run: TrainingRun, recipe: Recipe, reporter: Reporter) -> list[dict[str
             evaluate=run.evaluate,
             observe=run.observe,
         )
+        arguments = _arguments(run, recipe, steps)
+        if is_sharded(recipe.runtime):
+            let_accelerate_shard()
         trainer = SdpTrainer(
             run.model,
-            _arguments(run, recipe, steps),
+            arguments,
             objective=run.objective,
             teacher=run.teacher,
             masked=run.masked,

@@ -10,6 +10,7 @@ import copy
 from collections.abc import Callable, Mapping
 
 import torch
+from accelerate import DistributedType, PartialState
 from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import PreTrainedModel
@@ -75,6 +76,13 @@ def shard_settings(model: PreTrainedModel) -> dict[str, object]:
     """How Trainer is to shard: the encoder's layers one by one, and the rest."""
     layer = type(encoder_layers(model)[1][0]).__name__
     return {"version": 2, "transformer_layer_cls_to_wrap": [layer], "state_dict_type": "FULL_STATE_DICT"}
+
+
+def let_accelerate_shard() -> None:
+    """Let the next Accelerator shard on CPUs as well, by gloo: it takes FSDP for a thing of devices of its own."""
+    state = PartialState()
+    if state.distributed_type == DistributedType.MULTI_CPU:
+        PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
 
 
 class WholeModel:
