@@ -95,17 +95,25 @@ class WholeModel:
 
     def __init__(self, trained: PreTrainedModel, runtime: RuntimeSection) -> None:
         self._trained = trained
-        copied = is_sharded(runtime) and this_rank() == 0
+        self._sharded = is_sharded(runtime)
+        copied = self._sharded and this_rank() == 0
         self.model: PreTrainedModel = copy.deepcopy(trained) if copied else trained
 
     def refresh(self) -> None:
-        """Bring the copy up to date; all ranks call this."""
+        """Bring the copy up to date; all ranks call this.
+
+        Raises:
+            RuntimeError: the model was to be sharded, and is not.
+        """
+        if not self._sharded:
+            return
         for name, parameter in self._trained.named_parameters():
-            if isinstance(parameter, DTensor):
-                gathered = whole(parameter)
-                if this_rank() == 0:
-                    with torch.no_grad():
-                        self.model.get_parameter(name).copy_(gathered)
+            if not isinstance(parameter, DTensor):
+                raise RuntimeError(f"{name} is not sharded")
+            gathered = whole(parameter)
+            if this_rank() == 0:
+                with torch.no_grad():
+                    self.model.get_parameter(name).copy_(gathered)
 
     def evaluated_by(self, metric: Callable[[], float]) -> Callable[[], float]:
         """A metric of `model`, for all ranks to call: up to date and computed on rank 0, 0 on the others."""
