@@ -40,6 +40,11 @@ def rank() -> int:
     return int(os.environ["RANK"]) if rank_count() > 1 else 0
 
 
+def ranks_here() -> int:
+    """Number of those processes on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if rank_count() > 1 else 1
+
+
 def require_one_process(what: str) -> None:
     """Refuse to go on as one of several ranks.
 
@@ -58,9 +63,9 @@ def join() -> None:
     import torch
     import torch.distributed as dist
 
-    cuda = torch.cuda.is_available()
+    cuda = torch.cuda.is_available() and ranks_here() <= torch.cuda.device_count()
     if cuda:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     _Meeting.store, number, count = next(iter(dist.rendezvous("env://")))
     # Both, because what is said about the work (stop, save, which masks) does not lie on a GPU.
     backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
