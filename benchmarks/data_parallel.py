@@ -87,7 +87,9 @@ ARMS = (
 def run(output: Annotated[Path, typer.Option(help="The JSON of the results.")] = RESULTS) -> None:
     """Train all arms, and write the curves, the table and a plot."""
     with tempfile.TemporaryDirectory() as scratch:
-        arms = [{"arm": arm.name, "dropout": arm.dropout, "curves": train(arm, Path(scratch))} for arm in ARMS]
+        arms: list[dict[str, Any]] = [
+            {"arm": arm.name, "dropout": arm.dropout, "curves": train(arm, Path(scratch))} for arm in ARMS
+        ]
     for arm in arms:
         base = next(other for other in arms if other["dropout"] == arm["dropout"])
         arm["difference"] = {stage: difference(arm["curves"][stage], base["curves"][stage]) for stage in STAGES}

@@ -62,7 +62,8 @@ def run_on_ray(
         teachers = {teacher: train.remote(asdict(words), key) for teacher, key in said.items()}
         # A cell's task starts when that of its teacher has ended, with what it said.
         tasks = {prune.remote(asdict(words), cell.key, teachers[cell.teacher]): cell for cell in waiting}
-        runner.reporter.line(f"{len(tasks)} cells on {len(ray.nodes())} machines, {len(teachers)} fine-tunings")
+        cpus = ray.cluster_resources().get("CPU", 0)
+        runner.reporter.line(f"cells: {len(tasks)}; fine-tunings: {len(teachers)}; CPUs of the cluster: {cpus:.0f}")
         while tasks:
             (ended, *_), _ = ray.wait(list(tasks), num_returns=1)
             cell = tasks.pop(ended)
@@ -97,6 +98,8 @@ def _connect(address: str) -> Any:
 def _outcome(ray: Any, task: Any) -> str | None:
     try:
         said: str | None = ray.get(task)
+    except ray.exceptions.RayTaskError as error:
+        return f"{type(error.cause).__name__}: {error.cause}"
     except ray.exceptions.RayError as error:
         return f"its worker died {TRIES + 1} times: {str(error).strip().splitlines()[0]}"
     return said
