@@ -60,6 +60,8 @@ def join() -> None:
     """Meet the other ranks, if there are any; from here on they can talk and compute together."""
     if rank_count() == 1 or _Meeting.store is not None:
         return
+    # Before torch is loaded: DistributedDataParallel warns that it looked for unused parameters and found none.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     import torch
     import torch.distributed as dist
 

@@ -7,6 +7,7 @@ mask update on all ranks, one copy of the model for evaluation on rank 0.
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Mapping
 
 import torch
@@ -80,6 +81,8 @@ def shard_settings(model: PreTrainedModel) -> dict[str, object]:
 
 def let_accelerate_shard() -> None:
     """Let the next Accelerator shard on CPUs as well, by gloo: it takes FSDP for a thing of devices of its own."""
+    # The pooled representation is a view of what the model returns, and nothing is changed in place.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     state = PartialState()
     if state.distributed_type == DistributedType.MULTI_CPU:
         PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
