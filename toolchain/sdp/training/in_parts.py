@@ -8,7 +8,7 @@ of GradCache, arXiv 2101.06983).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import pairwise
 
@@ -37,19 +37,22 @@ def read_in_parts(read: Callable[[Inputs], NetworkOutput], inputs: Inputs, parts
     if parts == 1:
         return read(inputs)
     cuts = [rows * part // parts for part in range(parts + 1)]
-    said = [
+    said: list[NetworkOutput] = [
         checkpoint(read, {name: tensor[start:stop] for name, tensor in inputs.items()}, use_reentrant=False)
         for start, stop in pairwise(cuts)
     ]
-    first = said[0]
+    hidden = [part.hidden for part in said if part.hidden is not None]
     return replace(
-        first,
-        logits=None if first.logits is None else torch.cat([part.logits for part in said]),
-        hidden=None
-        if first.hidden is None
-        else tuple(map(torch.cat, zip(*(part.hidden for part in said), strict=True))),
-        pooled=None if first.pooled is None else torch.cat([part.pooled for part in said]),
+        said[0],
+        logits=_joined(part.logits for part in said),
+        hidden=tuple(torch.cat(states) for states in zip(*hidden, strict=True)) if hidden else None,
+        pooled=_joined(part.pooled for part in said),
     )
+
+
+def _joined(pieces: Iterable[Tensor | None]) -> Tensor | None:
+    present = [piece for piece in pieces if piece is not None]
+    return torch.cat(present) if present else None
 
 
 def first_rows(output: NetworkOutput, count: int) -> NetworkOutput:
