@@ -44,6 +44,8 @@ class StepCallback(TrainerCallback):
         self._observe = observe
         self._last_checkpoint = time.monotonic()
         self._note = ""
+        # Here, and on any rank as of the last step.
+        self.signalled = False
         self.stop_requested = False
         self.stop_saved = False
 
@@ -67,7 +69,7 @@ class StepCallback(TrainerCallback):
         self._task.update(state.global_step, self._note)
         # Clocks and signals differ between ranks, and all must stop at the same step.
         due = this_rank() == 0 and time.monotonic() - self._last_checkpoint >= self._checkpoint_seconds
-        due, self.stop_requested = any_rank(due, self.stop_requested)
+        due, self.stop_requested = any_rank(due, self.signalled)
         if (due and state.global_step < state.max_steps) or self.stop_requested:
             control.should_save = True
         if self.stop_requested:
@@ -104,9 +106,9 @@ def stop_on_signal(callback: StepCallback) -> Iterator[None]:
     """Turn the first Ctrl-C or SIGTERM into a checkpoint and a clean stop after the current step."""
 
     def request(number: int, frame: FrameType | None) -> None:
-        if callback.stop_requested:
+        if callback.signalled:
             raise KeyboardInterrupt
-        callback.stop_requested = True
+        callback.signalled = True
 
     previous = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -114,7 +116,7 @@ def stop_on_signal(callback: StepCallback) -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-    if callback.stop_requested:
+    if callback.signalled or callback.stop_requested:
         # A signal after the last step finds nobody who asks for a checkpoint any more.
         saved = "a checkpoint was saved" if callback.stop_saved else "what came after the last checkpoint is done again"
         raise StoppedError(f"stopped; {saved}", hint="The same command resumes where it stopped.")

@@ -26,9 +26,10 @@ def any_rank(*flags: bool) -> tuple[bool, ...]:
     """For each flag whether it is set on any rank. No rank goes on before all have come here."""
     if rank_count() == 1:
         return flags
-    counts = torch.tensor(flags, dtype=torch.int32)
+    # One more, because nobody waits for a sum of nothing.
+    counts = torch.tensor([*flags, False], dtype=torch.int32)
     dist.all_reduce(counts)
-    return tuple(bool(count) for count in counts)
+    return tuple(bool(count) for count in counts[:-1])
 
 
 def sum_parts(tensors: Mapping[str, Tensor]) -> None:
