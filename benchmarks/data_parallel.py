@@ -1,4 +1,4 @@
-"""The loss curve of one process against two: data-parallel, fully sharded, and one that computes its batches in parts.
+"""The loss curve of one process against that of two: data-parallel, and fully sharded.
 
     python benchmarks/data_parallel.py run
     python benchmarks/data_parallel.py table
@@ -26,6 +26,8 @@ import matplotlib as mpl
 import typer
 from matplotlib.figure import Figure
 
+from sdp.data.docstrings import read_docstrings
+from sdp.recipe.sections import DocstringsSection
 from sdp.report.style import DENSE, PRUNED, STYLE, WIDTH, svg_file
 from sdp_onnx.environment import environment_record
 
@@ -39,11 +41,11 @@ name = "model"
 [task]
 type = "classification"
 [data]
+train = "train.jsonl"
+dev = "dev.jsonl"
+text = ["text"]
+label = "label"
 max_length = 32
-[data.docstrings]
-packages = ["torch", "transformers", "scipy", "sklearn", "matplotlib", "pandas", "sympy", "networkx"]
-train = 312
-dev = 64
 [finetune]
 epochs = 1
 batch_size = 16
@@ -77,7 +79,6 @@ ARMS = (
     Arm("one process"),
     Arm("2 processes, DDP", 2),
     Arm("2 processes, FSDP", 2, ('runtime.parallel="fsdp"',)),
-    Arm("one process, batches in 4 parts", 1, ("runtime.accumulation=4",)),
     Arm("one process, dropout 0.1", dropout=0.1),
     Arm("2 processes, DDP, dropout 0.1", 2, dropout=0.1),
 )
@@ -87,6 +88,7 @@ ARMS = (
 def run(output: Annotated[Path, typer.Option(help="The JSON of the results.")] = RESULTS) -> None:
     """Train all arms, and write the curves, the table and a plot."""
     with tempfile.TemporaryDirectory() as scratch:
+        write_rows(Path(scratch))
         arms: list[dict[str, Any]] = [
             {"arm": arm.name, "dropout": arm.dropout, "curves": train(arm, Path(scratch))} for arm in ARMS
         ]
@@ -115,12 +117,23 @@ def train(arm: Arm, scratch: Path) -> dict[str, list[float]]:
     project = scratch / arm.name.replace(" ", "-").replace(",", "")
     write_model(project / "model", arm.dropout)
     (project / "recipe.toml").write_text(RECIPE, encoding="utf-8")
+    for name in ("train.jsonl", "dev.jsonl"):
+        (project / name).symlink_to(scratch / name)
     launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(arm.ranks), "-m"]
     command = [sys.executable, "-m", *(launcher if arm.ranks > 1 else ()), "sdp", "prune", "recipe.toml"]
     command += [word for setting in arm.settings for word in ("--set", setting)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run([*command, "--run-dir", "run"], cwd=project, env=environment, check=True)
     return {stage: losses(project / "run" / folder / "metrics.json") for stage, folder in STAGES.items()}
+
+
+def write_rows(folder: Path) -> None:
+    """Sentences of documentation and the library that each is from, once for all arms."""
+    splits = read_docstrings(DocstringsSection(packages=("scipy", "matplotlib", "networkx"), train=208, dev=48), seed=0)
+    for name, split in splits.items():
+        rows = ({"text": text[0], "label": label} for text, label in zip(split.texts, split.labels, strict=True))
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
 
 
 def write_model(folder: Path, dropout: float) -> None:
@@ -154,7 +167,7 @@ def plot(content: dict[str, Any]) -> str:
     with mpl.rc_context(STYLE):
         drawn = Figure(figsize=(2 * WIDTH, 3.4), layout="constrained")
         for axis, stage in zip(drawn.subplots(1, len(STAGES)), STAGES, strict=True):
-            for arm, line in zip(content["arms"], ("-", "--", ":", "-.", "-", "--"), strict=True):
+            for arm, line in zip(content["arms"], ("-", "--", ":", "-", "--"), strict=True):
                 color = PRUNED if arm["dropout"] else DENSE
                 axis.plot(arm["curves"][stage], line, label=arm["arm"], color=color)
             axis.set(title=stage, xlabel="optimizer step", ylabel="loss")
