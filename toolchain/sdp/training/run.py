@@ -140,6 +140,8 @@ def _make_dropout_differ(seed: int) -> None:
 
 def _arguments(run: TrainingRun, recipe: Recipe, steps: int) -> TrainingArguments:
     settings = run.settings
+    # Typed as the text that it was in older releases.
+    sharded: Any = is_sharded(recipe.runtime)
     arguments = TrainingArguments(
         output_dir=str(run.folder / CHECKPOINTS),
         max_steps=steps,
@@ -162,7 +164,8 @@ def _arguments(run: TrainingRun, recipe: Recipe, steps: int) -> TrainingArgument
         # Said outright, because Trainer would change it with activation checkpointing: a pooler may be unused.
         ddp_find_unused_parameters=True,
         dataloader_pin_memory=run.device.type == "cuda",
-        **({"fsdp": True, "fsdp_config": shard_settings(run.model)} if is_sharded(recipe.runtime) else {}),
+        fsdp=sharded or None,
+        fsdp_config=shard_settings(run.model) if sharded else None,
     )
     # One process trains on one GPU. Trainer would split batches, of that many times the size, over all that it sees:
     # the number of steps would be wrong, and what a hook reads of the classifier in pieces.

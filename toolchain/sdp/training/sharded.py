@@ -9,10 +9,11 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from accelerate import DistributedType, PartialState
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import PreTrainedModel
 
@@ -40,7 +41,10 @@ def local(tensor: Tensor) -> Tensor:
 
 def whole(tensor: Tensor) -> Tensor:
     """A sharded tensor with the parts of all ranks, which all call this; the tensor itself where it is not sharded."""
-    return tensor.detach().full_tensor() if isinstance(tensor, DTensor) else tensor
+    if not isinstance(tensor, DTensor):
+        return tensor
+    gathered: Tensor = tensor.full_tensor()
+    return gathered.detach()
 
 
 def part_like(tensor: Tensor, sharded: Tensor) -> Tensor:
@@ -50,7 +54,7 @@ def part_like(tensor: Tensor, sharded: Tensor) -> Tensor:
     return distribute_tensor(tensor, sharded.device_mesh, sharded.placements, src_data_rank=None).to_local()
 
 
-def whole_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def whole_weights(weights: Mapping[str, nn.Parameter]) -> Mapping[str, Any]:
     """`whole` of each."""
     return {name: whole(weight) for name, weight in weights.items()}
 
@@ -73,7 +77,7 @@ def require_shardable(objective: Objective, runtime: RuntimeSection, prune: Prun
         raise UsageError(wrong, where='runtime.parallel = "fsdp"', hint=hint)
 
 
-def shard_settings(model: PreTrainedModel) -> dict[str, object]:
+def shard_settings(model: PreTrainedModel) -> dict[str, Any]:
     """How Trainer is to shard: the encoder's layers one by one, and the rest."""
     layer = type(encoder_layers(model)[1][0]).__name__
     return {"version": 2, "transformer_layer_cls_to_wrap": [layer], "state_dict_type": "FULL_STATE_DICT"}

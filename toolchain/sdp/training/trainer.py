@@ -51,6 +51,7 @@ class SdpTrainer(Trainer):
         # The objective is a mean over a batch. Trainer would take it for a sum over all accumulated batches that the
         # model has divided already, and would not divide it by their number.
         self.model_accepts_loss_kwargs = False
+        self._trained = model
         self._objective = objective
         self._read = Reader(model, objective)
         self._terms = TermMeans()
@@ -88,7 +89,7 @@ class SdpTrainer(Trainer):
         }
         if self._parts > 1:
             # DistributedDataParallel reduces gradients after one forward pass; `training_step` does it after several.
-            model = self.model
+            model = self._trained
         student = read_in_parts(partial(self._read, model), shown, self._parts)
         return student if count else first_rows(student, 0)
 
@@ -106,7 +107,7 @@ class SdpTrainer(Trainer):
             self._masked.before_forward(step)
         loss = super().training_step(model, inputs, num_items_in_batch)
         if self._parts > 1:
-            average_gradients(self.model.parameters())
+            average_gradients(self._trained.parameters())
         if self._masked is not None and self.accelerator.sync_gradients:
             self._masked.after_backward(step)
         return loss
@@ -119,10 +120,12 @@ class SdpTrainer(Trainer):
         """
         options: dict[str, Any] = {"collate_fn": self.data_collator, "pin_memory": self.args.dataloader_pin_memory}
         sampler = self._get_train_sampler()
-        loader = DataLoader(self.train_dataset, self._train_batch_size, sampler=sampler, **options)
-        return prepare_data_loader(
+        rows: Any = self.train_dataset
+        loader = DataLoader[dict[str, Tensor]](rows, self._train_batch_size, sampler=sampler, **options)
+        prepared: DataLoader[dict[str, Tensor]] = prepare_data_loader(
             loader, self.args.device, num_processes=1, process_index=0, put_on_device=True, rng_types=[]
         )
+        return prepared
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         rows: Any = train_dataset if train_dataset is not None else self.train_dataset
@@ -132,7 +135,7 @@ class SdpTrainer(Trainer):
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Called when the model has the parameters that it is trained with; where it is sharded they are new ones."""
         if self._masked is not None and self.is_fsdp_enabled:
-            self._masked.take_up(prunable_weights(self.model))
+            self._masked.take_up(prunable_weights(self._trained))
         return super().create_scheduler(num_training_steps, optimizer)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
