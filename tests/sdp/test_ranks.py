@@ -41,7 +41,7 @@ def start_ranks(count: int, *arguments: str, cwd: Path) -> subprocess.Popen[str]
 def run_ranks(count: int, *arguments: str, cwd: Path) -> tuple[int, str]:
     """Run it to its end: exit code of torchrun, and all that was said."""
     process = start_ranks(count, *arguments, cwd=cwd)
-    said = "".join(process.communicate(timeout=240))
+    said = "".join(process.communicate(timeout=600))
     return process.returncode, said
 
 
@@ -130,7 +130,7 @@ def test_stopped_ranks_go_on(parallel: str, project: Path) -> None:
     process = start_ranks(2, "prune", "toy.toml", *options, "--run-dir", folder, cwd=project)
     wait_for_checkpoint(process, project / folder / "2-prune.partial")
     process.terminate()
-    said = "".join(process.communicate(timeout=240))
+    said = "".join(process.communicate(timeout=600))
     assert said.count("error: ") == 1, said
     assert "The same command resumes" in said
     code, said = run_ranks(2, "prune", "toy.toml", *options, "--run-dir", folder, cwd=project)
@@ -146,7 +146,7 @@ def test_a_killed_rank_ends_all_with_one_word(project: Path) -> None:
     wait_for_checkpoint(process, project / "killed" / "1-finetune.partial")
     ranks = {int(child.environ()["RANK"]): child for child in psutil.Process(process.pid).children()}
     ranks[1].kill()
-    said = "".join(process.communicate(timeout=240))
+    said = "".join(process.communicate(timeout=600))
     assert process.returncode == 1
     assert "Traceback" not in said.split("torch.distributed.elastic")[0]
     assert said.count("error: ") == 1, said
