@@ -24,7 +24,7 @@ from sdp.training.callback import StepCallback, last_complete_checkpoint, stop_o
 from sdp.training.collectives import this_rank
 from sdp.training.device import trains_in_bf16
 from sdp.training.masked_weights import MaskedWeights
-from sdp.training.sharded import is_sharded, let_accelerate_shard, shard_settings
+from sdp.training.sharded import is_sharded, let_accelerate_shard, require_own_checkpoint, shard_settings
 from sdp.training.teacher import Teacher
 from sdp.training.trainer import SdpTrainer
 
@@ -83,6 +83,7 @@ def train(run: TrainingRun, recipe: Recipe, reporter: Reporter) -> list[dict[str
     _require_a_row_each(run.settings.batch_size)
     checkpoint = last_complete_checkpoint(run.folder / CHECKPOINTS)
     if checkpoint is not None:
+        require_own_checkpoint(checkpoint, sharded=is_sharded(recipe.runtime))
         reporter.line(f"  resuming {run.title} from step {checkpoint.name.removeprefix('checkpoint-')} of {steps}")
     if recipe.runtime.checkpointing:
         _checkpoint_layers(run.model)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import DistributedType, PartialState
+from accelerate.utils.constants import FSDP_MODEL_NAME
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import PreTrainedModel
@@ -75,6 +77,19 @@ def require_shardable(objective: Objective, runtime: RuntimeSection, prune: Prun
     if wrong is not None:
         hint = f'Leave runtime.parallel at "ddp". Sharded pruning knows the criteria {", ".join(CRITERIA)}.'
         raise UsageError(wrong, where='runtime.parallel = "fsdp"', hint=hint)
+
+
+def require_own_checkpoint(checkpoint: Path, *, sharded: bool) -> None:
+    """See that a checkpoint is of a run that was sharded as this one is: their optimizer states are stored otherwise.
+
+    Raises:
+        UsageError: it is not.
+    """
+    was = (checkpoint / f"{FSDP_MODEL_NAME}.bin").exists()
+    if was != sharded:
+        kind = 'as "fsdp" under torchrun' if was else 'without "fsdp"'
+        hint = f"Go on as it was, or delete {checkpoint.parent} to start this stage anew."
+        raise UsageError(f"the interrupted attempt trained {kind}", where="runtime.parallel", hint=hint)
 
 
 def shard_settings(model: PreTrainedModel) -> dict[str, Any]:
