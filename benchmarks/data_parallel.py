@@ -167,7 +167,7 @@ def plot(content: dict[str, Any]) -> str:
     with mpl.rc_context(STYLE):
         drawn = Figure(figsize=(2 * WIDTH, 3.4), layout="constrained")
         for axis, stage in zip(drawn.subplots(1, len(STAGES)), STAGES, strict=True):
-            for arm, line in zip(content["arms"], ("-", "--", ":", "-", "--"), strict=True):
+            for arm, line in zip(content["arms"], ("-", "--", ":", "-", "--"), strict=False):
                 color = PRUNED if arm["dropout"] else DENSE
                 axis.plot(arm["curves"][stage], line, label=arm["arm"], color=color)
             axis.set(title=stage, xlabel="optimizer step", ylabel="loss")
