@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sdp import ranks
 from sdp.command_errors import told
 from sdp.console import Reporter
 from sdp.errors import RunError
@@ -79,10 +80,13 @@ def select(target: Path | None, overrides: list[str] | None, run_dir: Path | Non
 
 def bring_up_to_date(selected: Selected, until: str, *, as_json: bool, quiet: bool) -> dict[str, Any]:
     """Run the pipeline up to a stage and print what is known by then; returns the stages' records."""
-    from sdp.pipeline import run_pipeline
+    from sdp.pipeline import follow, run_pipeline
     from sdp.summary import run_results
 
     run = selected.run
+    if ranks.rank() > 0:
+        follow(selected.recipe, run)
+        raise typer.Exit
     with run.at_work(selected.recipe.name, selected.recipe_file, selected.overrides):
         records = run_pipeline(selected.recipe, run, until, Reporter(quiet=quiet))
     if as_json:
@@ -201,6 +205,7 @@ def gate_command(
         if no_update:
             from sdp.pipeline import run_single
 
+            ranks.require_one_process("sdp gate --no-update")
             if not selected.run.path.is_dir():
                 raise RunError("there is no such run", where=str(selected.run.path), hint="Run it first: sdp run.")
             # Without a budget nothing is measured; and with one, the verdict is not up to date.
@@ -255,6 +260,12 @@ def study_command(
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="The study's folder; studies/NAME without it.")] = None,
     keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep every cell's run folder.")] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Run the cells on a Ray cluster: auto, HOST:PORT, or local for this machine."
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would run, and run nothing.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -271,7 +282,7 @@ def study_command(
             made = plan_study(study)
             typer.echo(json.dumps(made, indent=2) if as_json else "\n".join(plan_lines(made)))
             return
-        table = execute(study, Reporter(quiet=quiet), keep_models=keep_models)
+        table = execute(study, Reporter(quiet=quiet), keep_models=keep_models, ray=ray)
         if as_json:
             typer.echo(json.dumps(table.to_json(), indent=2))
         else:

@@ -9,7 +9,8 @@ from types import FrameType
 
 import typer
 
-from sdp.errors import SdpError, StoppedError, StorageError
+from sdp import ranks
+from sdp.errors import RunError, SdpError, StoppedError, StorageError
 from sdp.storage import causes, storage_error
 
 
@@ -17,7 +18,8 @@ from sdp.storage import causes, storage_error
 def told() -> Iterator[None]:
     """Turn errors into one message on stderr and the exit code of their kind; bugs keep their traceback.
 
-    SIGTERM ends a command as Ctrl-C does: what it has so far is written, and processes that it started end with it.
+    SIGTERM ends a command as Ctrl-C does: what it has so far is written, and processes that it started end with it. Of
+    several ranks that fail together, the first tells why.
     """
     received: list[int] = []
 
@@ -27,15 +29,19 @@ def told() -> Iterator[None]:
 
     previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
+        ranks.join()
         yield
     except typer.Exit:
         raise
     except (Exception, KeyboardInterrupt) as error:
         shown = _shown(error, received)
-        if shown is None:
+        speaks = ranks.first_to_fail()
+        if shown is None and speaks:
             raise
-        typer.echo(f"error: {shown}" if not isinstance(shown, StoppedError) else str(shown), err=True)
-        raise typer.Exit(shown.exit_code) from None
+        if shown is not None and speaks:
+            typer.echo(f"error: {shown}" if not isinstance(shown, StoppedError) else str(shown), err=True)
+        # A bug's traceback is the first rank's to show; what its end did to the others says nothing.
+        raise typer.Exit(shown.exit_code if shown is not None else 1) from None
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -56,4 +62,7 @@ def _shown(error: BaseException, received: list[int]) -> SdpError | None:
     ):
         what = "stopped; finished stages are kept, and the same command goes on from there"
         return StoppedError(what, number=received[0] if received else signal.SIGINT)
+    if ranks.is_lost_rank(error):
+        hint = "Finished stages are kept, and the same command goes on from there."
+        return RunError("another process of this run ended; torchrun tells below how", hint=hint)
     return storage_error(error) or (error if isinstance(error, SdpError) else None)

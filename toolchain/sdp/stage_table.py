@@ -39,6 +39,7 @@ class Stage:
         operators: whether the operator library, or that there is none, changes its result.
         publish: files that are also put at the top of the run folder, where a person looks first.
         resumes: whether an interrupted attempt is taken up; the others take seconds to minutes and start from nothing.
+        ranks: whether all processes that torchrun started work on it, or the first alone.
         after_pass: whether it is made only while the gate says "pass", and taken away when it no longer does.
     """
 
@@ -55,6 +56,7 @@ class Stage:
     operators: bool = False
     publish: tuple[str, ...] = ()
     resumes: bool = False
+    ranks: bool = False
     after_pass: bool = False
 
 
@@ -80,6 +82,7 @@ STAGES = (
         reads={"vocabulary": MODEL_FILES},
         libraries=TRAINING_LIBRARIES,
         resumes=True,
+        ranks=True,
     ),
     Stage(
         name="prune",
@@ -91,6 +94,7 @@ STAGES = (
         reads={"finetune": MODEL_FILES},
         libraries=TRAINING_LIBRARIES,
         resumes=True,
+        ranks=True,
     ),
     Stage(
         name="evaluate",

@@ -20,8 +20,10 @@ from sdp.models.source import ModelFolder, locate_model
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder, write_json
 from sdp.stages.training_inputs import DevMetric, tokenize_split
+from sdp.training.collectives import this_rank
 from sdp.training.device import training_device
 from sdp.training.run import TrainingRun, train
+from sdp.training.sharded import WholeModel, is_sharded, require_shardable
 
 
 def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
@@ -35,23 +37,30 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     set_seed(recipe.seed)
     model = load_pretrained(folder, recipe.task.problem_type, data.label_names, device, trust_remote_code=remote_code)
     collator = Collator(tokenizer)
-    dev = DevMetric(model, data.development, tokenizer, collator, recipe)
+    objective = Objective(recipe.task.problem_type)
+    if is_sharded(recipe.runtime):
+        require_shardable(objective, recipe.runtime)
+    whole = WholeModel(model, recipe.runtime)
+    dev = DevMetric(whole.model, data.development, tokenizer, collator, recipe)
     log = train(
         TrainingRun(
             title="fine-tuning",
             model=model,
             train=tokenize_split(data.train, tokenizer, recipe),
             collator=collator,
-            objective=Objective(recipe.task.problem_type),
+            objective=objective,
             settings=recipe.finetune,
             folder=target,
             device=device,
-            evaluate=dev,
+            evaluate=whole.evaluated_by(dev),
         ),
         recipe,
         reporter,
     )
-    model.save_pretrained(target)
+    whole.refresh()
+    if this_rank() > 0:
+        return {}
+    whole.model.save_pretrained(target)
     tokenizer.save_pretrained(target)
     metric = recipe.task.score
     result: dict[str, Any] = {metric: dev()}

@@ -19,7 +19,9 @@ from transformers.trainer_utils import get_last_checkpoint
 from sdp.console import Task
 from sdp.errors import StageError, StoppedError
 from sdp.run_folder import read_json, write_json
+from sdp.training.collectives import any_rank, this_rank
 from sdp.training.masked_weights import MaskedWeights
+from sdp.training.sharded import local
 
 COMPLETE = "complete.json"
 # The newest, and one to fall back on.
@@ -47,8 +49,9 @@ class StepCallback(TrainerCallback):
         self._observe = observe
         self._last_checkpoint = time.monotonic()
         self._note = ""
-        # The number of the signal; 0 before one comes.
-        self.stop_requested = 0
+        # The number of the signal that came here, 0 before one; and whether one came on any rank by the last step.
+        self.signalled = 0
+        self.stop_requested = False
         self.stop_saved = False
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -86,7 +89,9 @@ class StepCallback(TrainerCallback):
             entry: dict[str, Any] = {"step": state.global_step, "epoch": state.epoch or 0.0, "analysis": seen}
             state.log_history.append(entry)
         self._task.update(state.global_step, self._note)
-        due = time.monotonic() - self._last_checkpoint >= self._checkpoint_seconds
+        # Clocks and signals differ between ranks, and all must stop at the same step.
+        due = this_rank() == 0 and time.monotonic() - self._last_checkpoint >= self._checkpoint_seconds
+        due, self.stop_requested = any_rank(due, self.signalled)
         if (due and state.global_step < state.max_steps) or self.stop_requested:
             require_finite(given["model"], state.global_step, Path(str(args.output_dir)))
             control.should_save = True
@@ -96,12 +101,15 @@ class StepCallback(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Mark the checkpoint as whole: a killed process leaves half-written folders behind."""
-        folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-        write_json(folder / COMPLETE, {"step": state.global_step, "log": state.log_history})
-        # Trainer would rotate by the clock, which may be set back, and before this checkpoint is known to be whole.
-        for older in complete_checkpoints(folder.parent)[:-KEPT_CHECKPOINTS]:
-            discard_checkpoint(older)
-        self.stop_saved = self.stop_requested != 0
+        # Every rank writes the state of its random numbers.
+        any_rank()
+        if this_rank() == 0:
+            folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+            write_json(folder / COMPLETE, {"step": state.global_step, "log": state.log_history})
+            # Trainer would rotate by the clock, which may be set back, and before this one is known to be whole.
+            for older in complete_checkpoints(folder.parent)[:-KEPT_CHECKPOINTS]:
+                discard_checkpoint(older)
+        self.stop_saved = self.stop_requested
         self._last_checkpoint = time.monotonic()
 
     def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -136,8 +144,10 @@ def require_finite(model: nn.Module, step: int, checkpoints: Path) -> None:
     Raises:
         StageError: one is not; the message names it, and says how to go on.
     """
-    for name, weight in model.named_parameters():
-        if not bool(torch.isfinite(weight).all()):
+    weights = dict(model.named_parameters())
+    broken = any_rank(*(not bool(torch.isfinite(local(weight)).all()) for weight in weights.values()))
+    for name, is_broken in zip(weights, broken, strict=True):
+        if is_broken:
             raise StageError(f"weights are no finite numbers after step {step}", where=name, hint=way_on(checkpoints))
 
 
@@ -165,9 +175,9 @@ def stop_on_signal(callback: StepCallback) -> Iterator[None]:
     """Turn the first Ctrl-C or SIGTERM into a checkpoint and a clean stop after the current step."""
 
     def request(number: int, frame: FrameType | None) -> None:
-        if callback.stop_requested:
+        if callback.signalled:
             raise KeyboardInterrupt
-        callback.stop_requested = number
+        callback.signalled = number
 
     previous = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -175,8 +185,9 @@ def stop_on_signal(callback: StepCallback) -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-    if callback.stop_requested:
+    if callback.signalled or callback.stop_requested:
         # A signal after the last step finds nobody who asks for a checkpoint any more.
         saved = "a checkpoint was saved" if callback.stop_saved else "what came after the last checkpoint is done again"
         hint = "The same command resumes where it stopped."
-        raise StoppedError(f"stopped; {saved}", number=callback.stop_requested, hint=hint)
+        # A rank that another one's signal stops had none itself.
+        raise StoppedError(f"stopped; {saved}", number=callback.signalled or signal.SIGTERM, hint=hint)

@@ -9,6 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from sdp.losses.distributed import rank_count
+from sdp.training.collectives import sum_parts
+
 # In a checkpoint: what was added up since the last log record before it.
 STATE_FILE = "terms.safetensors"
 
@@ -27,8 +30,10 @@ class TermMeans:
             self._counts[name] = self._counts.get(name, 0) + 1
 
     def take(self) -> dict[str, float]:
-        """The mean of every term since the last call, each over the batches that had it."""
-        means = {name: total.item() / self._counts[name] for name, total in self._sums.items()}
+        """The mean of every term since the last call, each over the batches that had it, and over the ranks."""
+        sums = {name: total.clone() for name, total in sorted(self._sums.items())}
+        sum_parts(sums)
+        means = {name: sums[name].item() / (self._counts[name] * rank_count()) for name in self._sums}
         self._sums, self._counts = {}, {}
         return means
 
