@@ -1,0 +1,230 @@
+"""How much memory exporting and encoding need, against the size of the model: XLM-R-base and XLM-R-large.
+
+    python benchmarks/memory.py run --size base --size large
+    python benchmarks/memory.py table
+
+The weights are random at the shape of XLM-R with its 250,002 pieces, 90 % of the encoder's zero: memory depends on
+shapes and zeros alone. Each step runs in a process of its own, and its figure is that process's peak resident memory
+(ru_maxrss, of the process and of those that it waited for), the libraries included. What the imports alone take is
+measured the same way and stands beside it; nothing is subtracted. Pages of mapped files count as they do for a cgroup
+that holds them: loading a model maps its file.
+
+Steps: `imports` loads the libraries; `load` also the model; `export` writes it as dense ONNX; `encode` reads that file
+and writes the sparse one, in fp32 and in int8; `stage` does what `sdp export` does with the model, in one process: load,
+export, encode, check, count zeros, compare with torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+RESULTS = Path(__file__).parent / "results" / "memory.json"
+PIECES = 250002
+INPUTS = ("input_ids", "attention_mask")
+# Wanted: at most so many times the model's own size, and for XLM-R-large at most so many bytes.
+WANTED_RATIO = 2.5
+WANTED_LARGE_BYTES = 12 * 10**9
+TOLERANCE = 1e-3
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__)
+
+Output = Annotated[Path, typer.Option(help="The JSON of the results.")]
+
+
+# In the processes that are measured. Heavy libraries are imported there only: a process starts with the peak of the one
+# that made it.
+
+
+def make(folder: Path, size: str, pieces: int) -> dict[str, Any]:
+    """Write the pruned model; its own memory is not measured."""
+    from peers_models import pruned_model
+
+    model = pruned_model(size, "unstructured", vocabulary=pieces)
+    model.save_pretrained(folder / "model")
+    return {"parameters": model.num_parameters(), "bytes": 4 * model.num_parameters()}
+
+
+def imports(_: Path) -> None:
+    """The libraries that exporting needs."""
+    import sdp.models.load
+    import sdp_onnx.encode
+    import sdp_onnx.torch_export  # noqa: F401
+
+
+def load(folder: Path) -> None:
+    """The libraries and the model."""
+    from sdp.models.load import load_finetuned
+
+    imports(folder)
+    load_finetuned(folder / "model")
+
+
+def export(folder: Path) -> None:
+    """Load the model and write it as dense ONNX, its tensors beside the file as `sdp export` has them."""
+    from sdp.models.load import load_finetuned
+    from sdp_onnx.torch_export import export_torch
+
+    model = load_finetuned(folder / "model")
+    export_torch(model, folder / "dense.onnx", input_names=INPUTS, external_data_threshold=0)
+
+
+def encode(folder: Path) -> None:
+    """Dense ONNX to sparse layers in fp32."""
+    from sdp_onnx.encode import encode_model
+
+    encode_model(folder / "dense.onnx", folder / "fp32.onnx", encoding="kernel", metadata={})
+
+
+def encode_int8(folder: Path) -> None:
+    """Dense ONNX to sparse layers in int8, and the table of pieces in int8."""
+    from sdp_onnx.encode import encode_model
+
+    encode_model(folder / "dense.onnx", folder / "int8.onnx", encoding="kernel", precision="int8", metadata={})
+
+
+def encode_coo(folder: Path) -> None:
+    """Dense ONNX to ONNX's own sparse tensors."""
+    from sdp_onnx.encode import encode_model
+
+    encode_model(folder / "dense.onnx", folder / "coo.onnx", encoding="auto", metadata={})
+
+
+def stage(folder: Path) -> None:
+    """All that the export stage does with the model, one after the other in one process."""
+    import numpy as np
+    import torch
+
+    from sdp.models.load import load_finetuned
+    from sdp.pruning.layers import prunable_weights
+    from sdp_onnx.encode import encode_model
+    from sdp_onnx.torch_export import export_torch
+    from sdp_onnx.verify import check_file, verify_logits, zeros_by_tensor
+
+    model = load_finetuned(folder / "model").eval()
+    dense, target = folder / "work.onnx", folder / "stage.onnx"
+    export_torch(model, dense, input_names=INPUTS, external_data_threshold=0)
+    encode_model(dense, target, encoding="kernel", metadata={})
+    check_file(target)
+    found = zeros_by_tensor(target)
+    for name, weight in prunable_weights(model).items():
+        if found[name] != (int((weight == 0).sum()), weight.numel()):
+            raise ValueError(f"{name} has other zeros in the file")
+    ids = np.random.default_rng(0).integers(5, 1000, (2, 32), dtype=np.int64)
+    inputs = dict(zip(INPUTS, (ids, np.ones_like(ids)), strict=True))
+    with torch.inference_mode():
+        logits = model(**{name: torch.from_numpy(value) for name, value in inputs.items()}).logits.numpy()
+    verify_logits(target, [(inputs, logits)], tolerance=TOLERANCE)
+
+
+STEPS: dict[str, Callable[[Path], None]] = {
+    step.__name__: step for step in (imports, load, export, encode, encode_coo, encode_int8, stage)
+}
+
+
+# In the process that measures.
+
+
+def measure(folder: Path, code: str) -> dict[str, Any]:
+    """Run a line of Python that may use this module, in a process of its own.
+
+    Returns:
+        its peak memory in bytes, its seconds, and what it printed last, read as JSON.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    command = [sys.executable, "-c", f"import memory, pathlib, json\n{code}"]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])}
+    started = time.monotonic()
+    answer = folder / "answer.json"
+    with answer.open("wb") as out:
+        process = subprocess.Popen(command, env=env, stdout=out)
+        _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{code} ended with status {process.returncode}")
+    last = answer.read_text(encoding="utf-8").splitlines()[-1:]
+    peak = usage.ru_maxrss if sys.platform == "darwin" else usage.ru_maxrss * 1024
+    return {"bytes": peak, "seconds": round(time.monotonic() - started, 1), "said": json.loads(last[0]) if last else {}}
+
+
+def measure_size(folder: Path, size: str, pieces: int, steps: list[str]) -> dict[str, Any]:
+    """Peak memory of every step of one size, in the order in which they need each other's files."""
+    made = measure(folder, f"print(json.dumps(memory.make(pathlib.Path({str(folder)!r}), {size!r}, {pieces})))")["said"]
+    measured = {}
+    for name in steps:
+        found = measure(folder, f"memory.STEPS[{name!r}](pathlib.Path({str(folder)!r}))")
+        measured[name] = {
+            "bytes": found["bytes"],
+            "of_model": round(found["bytes"] / made["bytes"], 3),
+            "seconds": found["seconds"],
+        }
+        print(f"{size} {name}: {found['bytes'] / 1e9:.2f} GB, {found['seconds']:.0f} s", file=sys.stderr, flush=True)
+    files = {path.name: path.stat().st_size for path in sorted(folder.glob("*.onnx*"))}
+    return {"size": size, "pieces": pieces, "model": made, "steps": measured, "files": files}
+
+
+@app.command()
+def run(
+    size: Annotated[list[str], typer.Option(help="base, large, or a smaller one of peers_models.py.")] = ["base"],  # noqa: B006
+    pieces: Annotated[int, typer.Option(help="Size of the vocabulary.")] = PIECES,
+    step: Annotated[list[str], typer.Option(help="Steps; all of them without it.")] = [],  # noqa: B006
+    output: Output = RESULTS,
+) -> None:
+    """Make the models, measure the steps, and write the JSON; sizes that were measured before are kept."""
+    from sdp_onnx.environment import environment_record
+
+    results = {result["size"]: result for result in _stored(output)}
+    for name in size:
+        with tempfile.TemporaryDirectory() as temporary:
+            results[name] = {
+                "date": datetime.now(UTC).isoformat(timespec="seconds"),
+                **measure_size(Path(temporary), name, pieces, step or list(STEPS)),
+                "environment": environment_record(),
+            }
+        output.parent.mkdir(parents=True, exist_ok=True)
+        content = {"wanted": {"of_model": WANTED_RATIO, "large_bytes": WANTED_LARGE_BYTES}}
+        output.write_text(json.dumps(content | {"results": list(results.values())}, indent=1) + "\n", encoding="utf-8")
+
+
+@app.command()
+def table(output: Output = RESULTS) -> None:
+    """Print the peaks as Markdown."""
+    print("| model | GB | step | peak GB | of the model |\n|---|---|---|---|---|")
+    for result in _stored(output):
+        for row in _rows(result):
+            print(f"| {' | '.join(row)} |")
+
+
+def _rows(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    size = result["model"]["bytes"]
+    for name, found in result["steps"].items():
+        yield (
+            f"XLM-R-{result['size']}, {result['model']['parameters'] / 1e6:.0f} M",
+            f"{size / 1e9:.2f}",
+            name,
+            f"{found['bytes'] / 1e9:.2f}",
+            f"{found['of_model']:.2f}",
+        )
+
+
+def _stored(output: Path) -> list[dict[str, Any]]:
+    if not output.is_file():
+        return []
+    found: list[dict[str, Any]] = json.loads(output.read_text(encoding="utf-8"))["results"]
+    return found
+
+
+if __name__ == "__main__":
+    app()
