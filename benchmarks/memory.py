@@ -10,8 +10,8 @@ measured the same way and stands beside it; nothing is subtracted. Pages of mapp
 that holds them: loading a model maps its file.
 
 Steps: `imports` loads the libraries; `load` also the model; `export` writes it as dense ONNX; `encode` reads that file
-and writes the sparse one, in fp32 and in int8; `stage` does what `sdp export` does with the model, in one process: load,
-export, encode, check, count zeros, compare with torch.
+and writes the sparse one: layers of the operator library in fp32 and in int8, and ONNX's own sparse tensors; `stage` is
+the export stage of `sdp export`, all in one process: export, encode, check, compare with torch, score with onnxruntime.
 """
 
 from __future__ import annotations
@@ -35,7 +35,24 @@ INPUTS = ("input_ids", "attention_mask")
 # Wanted: at most so many times the model's own size, and for XLM-R-large at most so many bytes.
 WANTED_RATIO = 2.5
 WANTED_LARGE_BYTES = 12 * 10**9
-TOLERANCE = 1e-3
+LABELS = 8
+ROWS = 16
+# Where the export stage looks for the pruned model.
+MODEL = "run/2-prune"
+RECIPE = """
+name = "memory"
+[model]
+name = "run/2-prune"
+[task]
+type = "classification"
+[data]
+train = "rows.tsv"
+dev = "rows.tsv"
+text = ["text"]
+label = "label"
+[evaluate]
+resamples = 100
+"""
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__)
 
@@ -47,11 +64,25 @@ Output = Annotated[Path, typer.Option(help="The JSON of the results.")]
 
 
 def make(folder: Path, size: str, pieces: int) -> dict[str, Any]:
-    """Write the pruned model; its own memory is not measured."""
+    """Write the pruned model, and beside it what the export stage reads; the memory of this is not measured."""
+    import numpy as np
+    from safetensors.numpy import save_file
+    from transformers import XLMRobertaTokenizer
+
     from peers_models import pruned_model
 
     model = pruned_model(size, "unstructured", vocabulary=pieces)
-    model.save_pretrained(folder / "model")
+    model.save_pretrained(folder / MODEL)
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    XLMRobertaTokenizer(vocab=[(piece, 0.0) for piece in [*special, "▁", *"abcdefgh"]]).save_pretrained(folder / MODEL)
+    lines = ["text\tlabel", *(f"{'abcdefgh' * length}\t{length % LABELS}" for length in range(1, ROWS + 1))]
+    (folder / "rows.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "recipe.toml").write_text(RECIPE, encoding="utf-8")
+    for stage in ("1-finetune", "3-evaluate"):
+        (folder / "run" / stage).mkdir()
+    (folder / "run/1-finetune/stage.json").write_text('{"ingredients": {"inputs": {}}}', encoding="utf-8")
+    logits = np.zeros((ROWS, LABELS), np.float32)
+    save_file({"dense": logits, "pruned": logits}, folder / "run/3-evaluate/predictions.safetensors")
     return {"parameters": model.num_parameters(), "bytes": 4 * model.num_parameters()}
 
 
@@ -67,7 +98,7 @@ def load(folder: Path) -> None:
     from sdp.models.load import load_finetuned
 
     imports(folder)
-    load_finetuned(folder / "model")
+    load_finetuned(folder / MODEL)
 
 
 def export(folder: Path) -> None:
@@ -75,7 +106,7 @@ def export(folder: Path) -> None:
     from sdp.models.load import load_finetuned
     from sdp_onnx.torch_export import export_torch
 
-    model = load_finetuned(folder / "model")
+    model = load_finetuned(folder / MODEL)
     export_torch(model, folder / "dense.onnx", input_names=INPUTS, external_data_threshold=0)
 
 
@@ -101,30 +132,15 @@ def encode_coo(folder: Path) -> None:
 
 
 def stage(folder: Path) -> None:
-    """All that the export stage does with the model, one after the other in one process."""
-    import numpy as np
-    import torch
+    """The export stage itself: export, encode, check, compare with torch, score with onnxruntime."""
+    from sdp.console import Reporter
+    from sdp.recipe.load import load_recipe
+    from sdp.run_folder import RunFolder
+    from sdp.stages.export import run
 
-    from sdp.models.load import load_finetuned
-    from sdp.pruning.layers import prunable_weights
-    from sdp_onnx.encode import encode_model
-    from sdp_onnx.torch_export import export_torch
-    from sdp_onnx.verify import check_file, verify_logits, zeros_by_tensor
-
-    model = load_finetuned(folder / "model").eval()
-    dense, target = folder / "work.onnx", folder / "stage.onnx"
-    export_torch(model, dense, input_names=INPUTS, external_data_threshold=0)
-    encode_model(dense, target, encoding="kernel", metadata={})
-    check_file(target)
-    found = zeros_by_tensor(target)
-    for name, weight in prunable_weights(model).items():
-        if found[name] != (int((weight == 0).sum()), weight.numel()):
-            raise ValueError(f"{name} has other zeros in the file")
-    ids = np.random.default_rng(0).integers(5, 1000, (2, 32), dtype=np.int64)
-    inputs = dict(zip(INPUTS, (ids, np.ones_like(ids)), strict=True))
-    with torch.inference_mode():
-        logits = model(**{name: torch.from_numpy(value) for name, value in inputs.items()}).logits.numpy()
-    verify_logits(target, [(inputs, logits)], tolerance=TOLERANCE)
+    target = folder / "run/4-export"
+    target.mkdir()
+    run(load_recipe(folder / "recipe.toml"), RunFolder(folder / "run"), target, Reporter(quiet=True))
 
 
 STEPS: dict[str, Callable[[Path], None]] = {
@@ -171,7 +187,7 @@ def measure_size(folder: Path, size: str, pieces: int, steps: list[str]) -> dict
             "seconds": found["seconds"],
         }
         print(f"{size} {name}: {found['bytes'] / 1e9:.2f} GB, {found['seconds']:.0f} s", file=sys.stderr, flush=True)
-    files = {path.name: path.stat().st_size for path in sorted(folder.glob("*.onnx*"))}
+    files = {str(path.relative_to(folder)): path.stat().st_size for path in sorted(folder.rglob("*.onnx*"))}
     return {"size": size, "pieces": pieces, "model": made, "steps": measured, "files": files}
 
 
