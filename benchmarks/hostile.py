@@ -15,8 +15,6 @@ line started anew. A run that was stopped goes on where it was, for the same see
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,7 +28,6 @@ import typer
 
 from hostile_folders import Project, make_project
 from hostile_worker import KINDS, kind_of
-from sdp.code_version import code_hash
 from sdp_onnx.environment import environment_record
 from sdp_onnx.json_process import JsonProcess, ProcessEndedError
 
@@ -50,7 +47,9 @@ def run(
     seed: Annotated[int, typer.Option(help="Of the damage.")] = 0,
     kind: Annotated[list[str], typer.Option(help="Only inputs of these kinds.")] = [],  # noqa: B006
     first: Annotated[int, typer.Option(help="Number of the first input.")] = 0,
-    work: Annotated[Path | None, typer.Option(help="Folder for the project that is damaged; kept and used again.")] = None,
+    work: Annotated[
+        Path | None, typer.Option(help="Folder for the project that is damaged; kept and used again.")
+    ] = None,
     output: Output = RESULTS,
 ) -> None:
     """Use the inputs, and write the JSON. Exit code 1 where there are findings."""
@@ -92,7 +91,7 @@ def use_inputs(project: Project, count: int, seed: int, kinds: list[str], first:
                 try:
                     yield {**asked, **process.ask(asked)}
                 except ProcessEndedError as error:
-                    yield {**asked, "status": "finding", "detail": f"crash: {error}"[:300], "seconds": 0.0, "bytes": 0}
+                    yield {**asked, "status": "finding", "detail": f"crash: {str(error)[-300:]}", "seconds": 0.0, "bytes": 0}
                     break
 
 
@@ -117,10 +116,14 @@ def summarize(outcomes: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 def table(output: Output = RESULTS) -> None:
     """Print the results as Markdown."""
     content = json.loads(output.read_text(encoding="utf-8"))
-    print("| input | inputs | used | refused | findings | slowest, s | most memory, MB |\n|---|---|---|---|---|---|---|")
+    print(
+        "| input | inputs | used | refused | findings | slowest, s | most memory, MB |\n|---|---|---|---|---|---|---|"
+    )
     for kind, found in content["kinds"].items():
         numbers = [found[key] for key in ("inputs", "accepted", "refused", "finding")]
-        print(f"| {kind} | {' | '.join(map(str, numbers))} | {found['slowest_seconds']:.1f} | {found['most_bytes'] / 1e6:.0f} |")
+        print(
+            f"| {kind} | {' | '.join(map(str, numbers))} | {found['slowest_seconds']:.1f} | {found['most_bytes'] / 1e6:.0f} |"
+        )
     print(f"\n{content['inputs']} inputs, {content['seconds']:.0f} s, {len(content['findings'])} findings")
 
 

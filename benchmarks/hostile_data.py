@@ -117,7 +117,9 @@ def _jsonl(random: Random) -> bytes:
             record[text(random)[:20]] = value(random)
         lines.append(json.dumps(record, ensure_ascii=random.random() < 0.7))
     if random.random() < 0.1:
-        lines.insert(random.randrange(len(lines) + 1), random.choice(["[" * 100_000, "{" * 5000, "1" * 5000, "[]", "null"]))
+        lines.insert(
+            random.randrange(len(lines) + 1), random.choice(["[" * 100_000, "{" * 5000, "1" * 5000, "[]", "null"])
+        )
     end = random.choice(["\n", "\r\n", "\n\n"])
     return (end.join(lines) + end).encode("utf-8", "surrogatepass")
 

@@ -29,7 +29,7 @@ class Outcome:
     Attributes:
         status: accepted, refused or finding.
         detail: for a finding what went wrong and where, otherwise the error's first line.
-        seconds: how long it took.
+        seconds: processor time that it took.
         bytes: by how much the process grew, at the peak.
     """
 
@@ -41,7 +41,7 @@ class Outcome:
 
 def judge(use: Callable[[], object]) -> Outcome:
     """Use an input, and say what came of it."""
-    before, started = _resident(), time.monotonic()
+    before, started = _resident(), time.process_time()
     status, detail = "accepted", ""
     try:
         use()
@@ -51,7 +51,7 @@ def judge(use: Callable[[], object]) -> Outcome:
             status, detail = "finding", "an error that says nothing"
     except Exception as error:
         status, detail = "finding", _told(error)
-    seconds, grown = time.monotonic() - started, max(0, _peak() - before)
+    seconds, grown = time.process_time() - started, max(0, _peak() - before)
     if status != "finding" and seconds > MOST_SECONDS:
         status, detail = "finding", f"took {seconds:.0f} s"
     if status != "finding" and grown > MOST_BYTES:

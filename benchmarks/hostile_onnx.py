@@ -61,17 +61,19 @@ def _graph(random: Random, path: Path, project: Project) -> None:
 
 def _inputs(random: Random, model: ModelProto) -> None:
     nodes = model.graph.node
+    if not nodes:
+        return
     node, other = random.choice(nodes), random.choice(nodes)
     kind = random.randrange(6)
     if kind == 0 and node.input:
         # Often a circle: its input comes from a node that needs it.
-        node.input[random.randrange(len(node.input))] = other.output[0]
+        node.input[random.randrange(len(node.input))] = (list(other.output) or [""])[0]
     elif kind == 1 and node.input:
         del node.input[random.randrange(len(node.input))]
     elif kind == 2:
-        node.input.append(random.choice(["", "nothing", other.output[0]]))
+        node.input.append(random.choice(["", "nothing", *other.output]))
     elif kind == 3:
-        node.output[0] = random.choice([other.output[0], "", "x"])
+        node.output[:] = [random.choice(["", "x", *other.output])]
     elif kind == 4 and node.input:
         node.input[random.randrange(len(node.input))] = random.choice(TEXTS[:40]).replace("\ud800", "")
     else:
@@ -79,8 +81,11 @@ def _inputs(random: Random, model: ModelProto) -> None:
 
 
 def _attributes(random: Random, model: ModelProto) -> None:
-    library = [node for node in model.graph.node if node.domain]
-    node = random.choice(library or list(model.graph.node)) if random.random() < 0.7 else random.choice(model.graph.node)
+    nodes = list(model.graph.node)
+    if not nodes:
+        return
+    library = [node for node in nodes if node.domain] or nodes
+    node = random.choice(library if random.random() < 0.7 else nodes)
     if not node.attribute:
         node.attribute.append(helper.make_attribute("axis", random.choice(INTEGERS)))
         return
@@ -90,7 +95,16 @@ def _attributes(random: Random, model: ModelProto) -> None:
         node.attribute.remove(attribute)
         return
     value: Any = random.choice(
-        [random.choice(INTEGERS), float("nan"), "text", b"\xff\xfe", [1, 2, 3], [random.choice(INTEGERS)], [b"\xff"], ["a"]]
+        [
+            random.choice(INTEGERS),
+            float("nan"),
+            "text",
+            b"\xff\xfe",
+            [1, 2, 3],
+            [random.choice(INTEGERS)],
+            [b"\xff"],
+            ["a"],
+        ]
     )
     made = helper.make_attribute(attribute.name, value)
     if kind == 1:
@@ -105,6 +119,8 @@ def _attributes(random: Random, model: ModelProto) -> None:
 
 def _nodes(random: Random, model: ModelProto) -> None:
     nodes = model.graph.node
+    if not nodes:
+        return
     node = random.choice(nodes)
     kind = random.randrange(6)
     if kind == 0:
@@ -120,7 +136,7 @@ def _nodes(random: Random, model: ModelProto) -> None:
         del nodes[:]
         nodes.extend(order)
     else:
-        inner = helper.make_graph([node], "inner", [], [helper.make_tensor_value_info(node.output[0] or "y", 1, None)])
+        inner = helper.make_graph([node], "inner", [], [helper.make_tensor_value_info((list(node.output) or ["y"])[0], 1, None)])
         nodes.add().CopyFrom(helper.make_node("If", ["c"], ["branch"], then_branch=inner, else_branch=inner))
 
 
@@ -216,7 +232,9 @@ def _outside(random: Random, path: Path, project: Project) -> None:
     elif kind == 4:
         location = random.choice(["/dev/zero", "/dev/stdin", "/proc/self/environ", "/etc/passwd"])
     elif kind == 5:
-        location = random.choice(["", ".", "a\0b", "model.onnx", "./weights.bin/", "x" * 5000, "\u2028", "inner/../../x"])
+        location = random.choice(
+            ["", ".", "a\0b", "model.onnx", "./weights.bin/", "x" * 5000, "\u2028", "inner/../../x"]
+        )
     elif kind == 6:
         (path.parent / "inner").symlink_to(secret.parent)
         location = f"inner/{secret.name}"
@@ -256,7 +274,9 @@ def _sparse(random: Random, path: Path, project: Project) -> None:
     positions = numpy_helper.to_array(sparse.indices).copy()
     kind = random.randrange(10)
     if kind == 0:
-        positions[random.randrange(positions.size)] = random.choice([-1, 2**31, 2**62, -(2**63), positions.max() + 10**6])
+        positions[random.randrange(positions.size)] = random.choice(
+            [-1, 2**31, 2**62, -(2**63), positions.max() + 10**6]
+        )
     elif kind == 1:
         positions = positions[::-1].copy()
     elif kind == 2:

@@ -15,8 +15,24 @@ from hostile_values import TEXTS, damaged_bytes
 Use = Callable[[], object]
 KEYS = (
     *("name", "seed", "extends", "model.name", "model.revision", "task.type", "task.name", "task.metric", "data.train"),
-    *("data.dev", "data.test", "data.text", "data.label", "data.dataset", "data.config", "data.max_length", "data.group"),
-    *("finetune.epochs", "finetune.learning_rate", "finetune.batch_size", "prune.sparsity", "prune.losses", "prune.start"),
+    *(
+        "data.dev",
+        "data.test",
+        "data.text",
+        "data.label",
+        "data.dataset",
+        "data.config",
+        "data.max_length",
+        "data.group",
+    ),
+    *(
+        "finetune.epochs",
+        "finetune.learning_rate",
+        "finetune.batch_size",
+        "prune.sparsity",
+        "prune.losses",
+        "prune.start",
+    ),
     *("prune.scope", "prune.mask_updates", "prune.criterion", "export.tolerance", "export.opset", "bench.threads"),
     *("bench.sequence_lengths", "bench.seconds", "gate.max_metric_drop", "gate.budget_seconds", "gate.min_speedup"),
     *("evaluate.resamples", "runtime.checkpoint_seconds", "vocabulary.size", "vocabulary.corpus", "task.subsets"),
@@ -24,9 +40,27 @@ KEYS = (
 )
 VALUES = (
     *("nan", "inf", "-inf", "0", "-1", "1", "2", "1e-320", "1e308", "9" * 400, "-" + "9" * 5000, "9223372036854775808"),
-    *("true", "[]", "{}", "[[]]", '""', '"\\u0000"', '"a\\u0000b.tsv"', "1979-05-27", "07:32:00", "1979-05-27T07:32:00Z"),
+    *(
+        "true",
+        "[]",
+        "{}",
+        "[[]]",
+        '""',
+        '"\\u0000"',
+        '"a\\u0000b.tsv"',
+        "1979-05-27",
+        "07:32:00",
+        "1979-05-27T07:32:00Z",
+    ),
     *("[1, 'a']", "['en', 'de']", "{name = 'kld'}", "[{name = 'kld', weight = nan}]", "0x7fffffffffffffff", "'task'"),
-    *("'{language}.tsv'", "'{subset}{language}'", "'package:os/x'", "'package:sdp/../..'", "'~nobody/x.tsv'", "'/dev/zero'"),
+    *(
+        "'{language}.tsv'",
+        "'{subset}{language}'",
+        "'package:os/x'",
+        "'package:sdp/../..'",
+        "'~nobody/x.tsv'",
+        "'/dev/zero'",
+    ),
     *("'/dev/zero.tsv'", "'/dev/null'", "'.'", "'/'", "'..'", "'" + "a/" * 2000 + "'", "'**/*'", "'[a-'", "'model'"),
 )
 
@@ -58,7 +92,9 @@ def _check(file: Path, arguments: list[str]) -> None:
 def _bytes(random: Random, file: Path, recipe: str) -> bytes:
     content = recipe.encode()
     if random.random() < 0.3:
-        content = random.choice([b"\xef\xbb\xbf" + content, content.replace(b"\n", b"\r\n"), content.replace(b"\n", b"\r")])
+        content = random.choice(
+            [b"\xef\xbb\xbf" + content, content.replace(b"\n", b"\r\n"), content.replace(b"\n", b"\r")]
+        )
         return content
     return damaged_bytes(random, content)
 
@@ -107,7 +143,9 @@ def _files(random: Random, file: Path, recipe: str) -> bytes | None:
     elif kind == 2:
         other.mkdir()
     elif kind == 3:
-        parent = random.choice(["/dev/zero", "/dev/null", "/proc/self/mem", "/", ".", "", "a\\u0000b", "x" * 5000, "~/x.toml"])
+        parent = random.choice(
+            ["/dev/zero", "/dev/null", "/proc/self/mem", "/", ".", "", "a\\u0000b", "x" * 5000, "~/x.toml"]
+        )
     elif kind == 4:
         other.symlink_to("toy.toml")
     elif kind == 5:

@@ -71,11 +71,16 @@ def predict_case(random: Random, folder: Path, project: Project) -> Use:
     """`sdp predict` with hostile texts, in half of the cases from a damaged folder."""
     exported = copy(project.run / "4-export", folder / "exported")
     if random.random() < 0.5:
-        path = exported / random.choice(["config.json", "manifest.json", "tokenizer.json", "tokenizer.json", "model.onnx"])
+        path = exported / random.choice(
+            ["config.json", "manifest.json", "tokenizer.json", "tokenizer.json", "model.onnx"]
+        )
         damage = damaged_json if path.suffix == ".json" else damaged_bytes
         replace(path, damage(random, path.read_bytes()))
     # Undecodable bytes of an argument come as lone surrogates.
-    texts = [random.choice([text(random), random.choice(TEXTS), random.choice(SURROGATES)]) for _ in range(random.choice([1, 1, 1, 2]))]
+    texts = [
+        random.choice([text(random), random.choice(TEXTS), random.choice(SURROGATES)])
+        for _ in range(random.choice([1, 1, 1, 2]))
+    ]
     return lambda: _predict(exported, [part.replace("\0", "") for part in texts])
 
 
@@ -201,7 +206,9 @@ def _cell(random: Random, folder: Path, project: Project) -> Use:
     from sdp.study.cell import CELLS, read_cell
     from sdp.study.study import open_study, plan_study
 
-    study = open_study(project.path / "toy.toml", ["prune.sparsity=0.5,0.6"], 1, None, [], folder / "out", download=False)
+    study = open_study(
+        project.path / "toy.toml", ["prune.sparsity=0.5,0.6"], 1, None, [], folder / "out", download=False
+    )
     cell = study.cells[0]
     stages = {"key": cell.key, "format": 1, "seed": cell.seed, "inputs": cell.inputs, "metric": "accuracy", "dev": {}}
     content = {**stages, "settings": {}, "sparsity": 0.5, "evaluated": {"split": "dev", "parts": {}}}

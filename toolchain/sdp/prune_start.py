@@ -50,7 +50,11 @@ def _settings(prune: PruneSection, record: dict[str, Any]) -> dict[str, Any]:
     """The [prune] that a pruning was made with, as far as it is read here."""
     try:
         settings = record["ingredients"]["settings"]["prune"]
-        return {"scope": str(settings["scope"]), "pattern": str(settings["pattern"]), "sparsity": float(settings["sparsity"])}
+        return {
+            "scope": str(settings["scope"]),
+            "pattern": str(settings["pattern"]),
+            "sparsity": float(settings["sparsity"]),
+        }
     except (KeyError, TypeError, ValueError):
         what = "its stage.json is damaged, or another version's"
         raise RecipeError(what, where=f"{WHERE} = {prune.start}", hint="Prune again, and start from that.") from None

@@ -20,7 +20,8 @@ ROLES = ("baseline", "baseline again", "candidate")
 MOST_CLASSES = 10_000
 
 Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(gt=0)]
+# No count of bytes, rows or threads is beyond what a float holds exactly.
+Count = Annotated[int, Field(gt=0, lt=2**53)]
 
 
 class _Stored(BaseModel):
