@@ -4,16 +4,18 @@
     python benchmarks/hostile.py table
 
 Every input is made from its number and the seed alone, and given to what would read it: `sdp check`, `inspect`,
-`verify`, `predict`, `compare`, `gate --no-update`, loading of data and models, encoding, an onnxruntime session. Allowed
-are an answer that holds (a damaged folder never verifies, no NaN is judged, zeros are as many as elements at most, ...)
-and one of sdp's own errors. Any other exception, a crash, 20 seconds or a gigabyte is a finding.
+`verify`, `predict`, `compare`, `gate --no-update`, loading of data and models, encoding, an onnxruntime session.
+Allowed are an answer that holds (a damaged folder never verifies, no NaN is judged, zeros are as many as elements at
+most, ...) and one of sdp's own errors. Any other exception, a crash, 20 seconds of processor time or a gigabyte is a
+finding.
 
-Inputs are used in a process of their own, the commands by calling the command line within it; every 40th is a command
-line started anew. A run that was stopped goes on where it was, for the same seed and code.
+Inputs are used in a process of their own, the commands by calling the command line within it; every 80th input is given
+to a command line started anew. A run that was stopped goes on where it was, for the same inputs and code.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import tempfile
@@ -28,13 +30,16 @@ import typer
 
 from hostile_folders import Project, make_project
 from hostile_worker import KINDS, kind_of
+from sdp.code_version import code_hash
 from sdp_onnx.environment import environment_record
 from sdp_onnx.json_process import JsonProcess, ProcessEndedError
 
 RESULTS = Path(__file__).parent / "results" / "hostile.json"
 WORKER = Path(__file__).with_name("hostile_worker.py")
 # A process that has seen so many is replaced: what leaks must not add up to a finding.
-FOR_ONE_PROCESS = 400
+FOR_ONE_PROCESS = 1000
+# Of each so many inputs that a command reads, one is given to the real command line.
+COMMAND_LINES = 80
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__)
 
@@ -53,22 +58,27 @@ def run(
     output: Output = RESULTS,
 ) -> None:
     """Use the inputs, and write the JSON. Exit code 1 where there are findings."""
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory() as temporary:
+    started, log = time.monotonic(), output.with_suffix(".jsonl")
+    asked = (count, seed, kind, first)
+    outcomes, before = _resumed(log, asked)
+    with tempfile.TemporaryDirectory() as temporary, log.open("a", encoding="utf-8") as stream:
         project = make_project((work or Path(temporary)).absolute())
-        outcomes = []
-        for number, outcome in enumerate(use_inputs(project, count, seed, kind, first), start=1):
+        for outcome in use_inputs(project, inputs_of(*asked)[len(outcomes) :], seed):
             outcomes.append(outcome)
+            seconds = before + time.monotonic() - started
+            stream.write(json.dumps({**outcome, "after_seconds": round(seconds, 1)}) + "\n")
+            stream.flush()
             if outcome["status"] == "finding":
                 print(f"{outcome['kind']} {outcome['number']}: {outcome['detail']}", file=sys.stderr, flush=True)
-            if number % 100 == 0:
-                print(f"{number} inputs, {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+            if len(outcomes) % 100 == 0:
+                print(f"{len(outcomes)} inputs, {seconds:.0f} s", file=sys.stderr, flush=True)
+    log.unlink()
     findings = [outcome for outcome in outcomes if outcome["status"] == "finding"]
     content = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "seed": seed,
         "inputs": len(outcomes),
-        "seconds": round(time.monotonic() - started, 1),
+        "seconds": round(before + time.monotonic() - started, 1),
         "kinds": summarize(outcomes),
         "findings": findings,
         "environment": environment_record(),
@@ -78,21 +88,43 @@ def run(
     raise typer.Exit(bool(findings))
 
 
-def use_inputs(project: Project, count: int, seed: int, kinds: list[str], first: int = 0) -> Iterator[dict[str, Any]]:
+def inputs_of(count: int, seed: int, kinds: list[str], first: int) -> list[int]:
+    """The numbers of the inputs."""
+    numbers = (number for number in range(first, first + 1000 * count) if not kinds or kind_of(number) in kinds)
+    return list(itertools.islice(numbers, count))
+
+
+def use_inputs(project: Project, numbers: list[int], seed: int) -> Iterator[dict[str, Any]]:
     """The outcome of each input, with its kind and number."""
-    numbers = iter(number for number in range(first, first + 1000 * count) if not kinds or kind_of(number) in kinds)
-    left = count
-    while left > 0:
+    left = list(reversed(numbers))
+    while left:
         with JsonProcess([sys.executable, str(WORKER), str(project.path)]) as process:
-            for _ in range(min(left, FOR_ONE_PROCESS)):
-                left -= 1
-                number = next(numbers)
+            for _ in range(min(len(left), FOR_ONE_PROCESS)):
+                number = left.pop()
                 asked = {"kind": kind_of(number), "seed": seed, "number": number}
+                if number % COMMAND_LINES == 0:
+                    asked["process"] = True
                 try:
                     yield {**asked, **process.ask(asked)}
                 except ProcessEndedError as error:
-                    yield {**asked, "status": "finding", "detail": f"crash: {str(error)[-300:]}", "seconds": 0.0, "bytes": 0}
+                    crash = f"crash: {str(error)[-300:]}"
+                    yield {**asked, "status": "finding", "detail": crash, "seconds": 0.0, "bytes": 0}
                     break
+
+
+def _resumed(log: Path, asked: tuple[int, int, list[str], int]) -> tuple[list[dict[str, Any]], float]:
+    """What an earlier run of the same inputs found before it was stopped, and how long it took."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    first = {"asked": list(asked), "code": code_hash("sdp.cli")}
+    lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
+    # The last line may have been cut.
+    found = [json.loads(line) for line in lines if line.endswith("}")]
+    if found[:1] != [first]:
+        log.write_text(json.dumps(first) + "\n", encoding="utf-8")
+        return [], 0.0
+    outcomes = found[1:]
+    log.write_text("".join(json.dumps(line) + "\n" for line in found), encoding="utf-8")
+    return outcomes, outcomes[-1]["after_seconds"] if outcomes else 0.0
 
 
 def summarize(outcomes: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -121,9 +153,8 @@ def table(output: Output = RESULTS) -> None:
     )
     for kind, found in content["kinds"].items():
         numbers = [found[key] for key in ("inputs", "accepted", "refused", "finding")]
-        print(
-            f"| {kind} | {' | '.join(map(str, numbers))} | {found['slowest_seconds']:.1f} | {found['most_bytes'] / 1e6:.0f} |"
-        )
+        cost = f"{found['slowest_seconds']:.1f} | {found['most_bytes'] / 1e6:.0f}"
+        print(f"| {kind} | {' | '.join(map(str, numbers))} | {cost} |")
     print(f"\n{content['inputs']} inputs, {content['seconds']:.0f} s, {len(content['findings'])} findings")
 
 

@@ -132,8 +132,8 @@ def _parquet(random: Random) -> bytes:
     kind = random.randrange(8)
     said: Any = [row[0] if isinstance(row[0], str) else None for row in rows]
     if kind == 0:
-        # A few kilobytes that stand for gigabytes of text.
-        said = pa.repeat("x" * 1000, 3_000_000)
+        # A few kilobytes that stand for hundreds of megabytes of text.
+        said = pa.repeat("x" * 1000, 200_000)
     elif kind == 1:
         said = [[part] for part in said]
     elif kind == 2:

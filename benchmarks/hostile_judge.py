@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -15,6 +18,8 @@ from sdp_onnx.errors import SdpError
 # More than any of these small inputs may need.
 MOST_SECONDS = 20.0
 MOST_BYTES = 10**9
+# Set while an input is given to the real command line.
+REAL_PROCESS = "SDP_HOSTILE_PROCESS"
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -60,20 +65,27 @@ def judge(use: Callable[[], object]) -> Outcome:
 
 
 def command(*arguments: str | Path) -> tuple[int, str]:
-    """Run the command line within this process.
+    """Run the command line within this process, or where `REAL_PROCESS` is set in one of its own.
 
     Returns:
         the exit code and what it printed.
 
     Raises:
         Exception: whatever escapes from it.
-        QuietError: it failed without a message of its own.
+        SdpError, QuietError: see `check_exit`.
     """
+    words = [str(argument) for argument in arguments]
+    if os.environ.get(REAL_PROCESS):
+        line = [sys.executable, "-c", "from sdp.cli import main; main()", *map(os.fsencode, words)]
+        ran = subprocess.run(line, capture_output=True, check=False, timeout=10 * MOST_SECONDS)
+        out, err = ran.stdout.decode(errors="replace"), ran.stderr.decode(errors="replace")
+        check_exit(ran.returncode, out, err)
+        return ran.returncode, out
     from typer.testing import CliRunner
 
     from sdp.cli import app
 
-    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    done = CliRunner().invoke(app, words)
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     check_exit(done.exit_code, done.stdout, done.stderr)

@@ -136,7 +136,9 @@ def _nodes(random: Random, model: ModelProto) -> None:
         del nodes[:]
         nodes.extend(order)
     else:
-        inner = helper.make_graph([node], "inner", [], [helper.make_tensor_value_info((list(node.output) or ["y"])[0], 1, None)])
+        inner = helper.make_graph(
+            [node], "inner", [], [helper.make_tensor_value_info((list(node.output) or ["y"])[0], 1, None)]
+        )
         nodes.add().CopyFrom(helper.make_node("If", ["c"], ["branch"], then_branch=inner, else_branch=inner))
 
 

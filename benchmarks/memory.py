@@ -16,8 +16,10 @@ the export stage of `sdp export`, all in one process: export, encode, check, com
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -79,7 +81,7 @@ def make(folder: Path, size: str, pieces: int) -> dict[str, Any]:
     (folder / "rows.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (folder / "recipe.toml").write_text(RECIPE, encoding="utf-8")
     for stage in ("1-finetune", "3-evaluate"):
-        (folder / "run" / stage).mkdir()
+        (folder / "run" / stage).mkdir(exist_ok=True)
     (folder / "run/1-finetune/stage.json").write_text('{"ingredients": {"inputs": {}}}', encoding="utf-8")
     logits = np.zeros((ROWS, LABELS), np.float32)
     save_file({"dense": logits, "pruned": logits}, folder / "run/3-evaluate/predictions.safetensors")
@@ -88,9 +90,8 @@ def make(folder: Path, size: str, pieces: int) -> dict[str, Any]:
 
 def imports(_: Path) -> None:
     """The libraries that exporting needs."""
-    import sdp.models.load
-    import sdp_onnx.encode
-    import sdp_onnx.torch_export  # noqa: F401
+    for name in ("sdp.models.load", "sdp_onnx.encode", "sdp_onnx.torch_export"):
+        importlib.import_module(name)
 
 
 def load(folder: Path) -> None:
@@ -139,6 +140,7 @@ def stage(folder: Path) -> None:
     from sdp.stages.export import run
 
     target = folder / "run/4-export"
+    shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
     run(load_recipe(folder / "recipe.toml"), RunFolder(folder / "run"), target, Reporter(quiet=True))
 
@@ -175,20 +177,24 @@ def measure(folder: Path, code: str) -> dict[str, Any]:
     return {"bytes": peak, "seconds": round(time.monotonic() - started, 1), "said": json.loads(last[0]) if last else {}}
 
 
-def measure_size(folder: Path, size: str, pieces: int, steps: list[str]) -> dict[str, Any]:
-    """Peak memory of every step of one size, in the order in which they need each other's files."""
-    made = measure(folder, f"print(json.dumps(memory.make(pathlib.Path({str(folder)!r}), {size!r}, {pieces})))")["said"]
+def measure_size(folder: Path, size: str, pieces: int, steps: list[str]) -> Iterator[dict[str, Any]]:
+    """What was measured of one size, growing step by step; steps need the files of those before them."""
+    place = repr(str(folder))
+    if not (folder / "made.json").is_file():
+        made = measure(folder, f"print(json.dumps(memory.make(pathlib.Path({place}), {size!r}, {pieces})))")["said"]
+        (folder / "made.json").write_text(json.dumps(made), encoding="utf-8")
+    made = json.loads((folder / "made.json").read_text(encoding="utf-8"))
     measured = {}
     for name in steps:
-        found = measure(folder, f"memory.STEPS[{name!r}](pathlib.Path({str(folder)!r}))")
+        found = measure(folder, f"memory.STEPS[{name!r}](pathlib.Path({place}))")
         measured[name] = {
             "bytes": found["bytes"],
             "of_model": round(found["bytes"] / made["bytes"], 3),
             "seconds": found["seconds"],
         }
         print(f"{size} {name}: {found['bytes'] / 1e9:.2f} GB, {found['seconds']:.0f} s", file=sys.stderr, flush=True)
-    files = {str(path.relative_to(folder)): path.stat().st_size for path in sorted(folder.rglob("*.onnx*"))}
-    return {"size": size, "pieces": pieces, "model": made, "steps": measured, "files": files}
+        files = {str(path.relative_to(folder)): path.stat().st_size for path in sorted(folder.rglob("*.onnx*"))}
+        yield {"size": size, "pieces": pieces, "model": made, "steps": measured, "files": files}
 
 
 @app.command()
@@ -196,22 +202,28 @@ def run(
     size: Annotated[list[str], typer.Option(help="base, large, or a smaller one of peers_models.py.")] = ["base"],  # noqa: B006
     pieces: Annotated[int, typer.Option(help="Size of the vocabulary.")] = PIECES,
     step: Annotated[list[str], typer.Option(help="Steps; all of them without it.")] = [],  # noqa: B006
+    work: Annotated[Path | None, typer.Option(help="Folder for the models; kept and used again.")] = None,
     output: Output = RESULTS,
 ) -> None:
-    """Make the models, measure the steps, and write the JSON; sizes that were measured before are kept."""
+    """Make the models, measure the steps, and write the JSON; what was measured of other sizes and steps is kept."""
     from sdp_onnx.environment import environment_record
 
+    environment = environment_record()
     results = {result["size"]: result for result in _stored(output)}
+    output.parent.mkdir(parents=True, exist_ok=True)
     for name in size:
+        known = results.get(name, {}).get("steps", {})
         with tempfile.TemporaryDirectory() as temporary:
-            results[name] = {
-                "date": datetime.now(UTC).isoformat(timespec="seconds"),
-                **measure_size(Path(temporary), name, pieces, step or list(STEPS)),
-                "environment": environment_record(),
-            }
-        output.parent.mkdir(parents=True, exist_ok=True)
-        content = {"wanted": {"of_model": WANTED_RATIO, "large_bytes": WANTED_LARGE_BYTES}}
-        output.write_text(json.dumps(content | {"results": list(results.values())}, indent=1) + "\n", encoding="utf-8")
+            folder = (work or Path(temporary)).absolute() / name
+            folder.mkdir(parents=True, exist_ok=True)
+            for found in measure_size(folder, name, pieces, step or list(STEPS)):
+                date = datetime.now(UTC).isoformat(timespec="seconds")
+                steps = known | found["steps"]
+                in_order = {key: steps[key] for key in STEPS if key in steps}
+                results[name] = {"date": date, **found, "steps": in_order, "environment": environment}
+                wanted = {"of_model": WANTED_RATIO, "large_bytes": WANTED_LARGE_BYTES}
+                content = {"wanted": wanted, "results": list(results.values())}
+                output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 @app.command()

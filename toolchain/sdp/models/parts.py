@@ -150,7 +150,9 @@ def check_size(folder: ModelFolder) -> None:
     rows = _largest(config, _ROWS)
     claimed = max(width * rows, width * width * layers)
     if claimed > most:
-        what = f"config.json describes a model of {claimed:,} parameters or more, and the weights are not nearly so many"
+        what = (
+            f"config.json describes a model of {claimed:,} parameters or more, and the weights are not nearly so many"
+        )
         raise ModelError(what, where=str(folder.path))
 
 
