@@ -32,6 +32,13 @@ def onnx_case(random: Random, folder: Path, project: Project) -> Use:
     return lambda: use(path)
 
 
+_PLACES = ("folder link", "hard link", "folder", "short", "good", "name", "name", "name")
+_NAMES = (
+    *("/dev/zero", "/dev/stdin", "/proc/self/environ", "/etc/passwd", "", ".", "a\0b", "model.onnx", "./weights.bin/"),
+    *("x" * 5000, "\u2028", "inner/../../x"),
+)
+
+
 @lru_cache(maxsize=1)
 def dense_model(path: Path) -> bytes:
     """A file without operators of the library, as torch exports it: the toy model."""
@@ -221,35 +228,7 @@ def _outside(random: Random, path: Path, project: Project) -> None:
     content = tensor.raw_data
     secret = path.parent.parent / f"{path.parent.name}.secret"
     secret.write_bytes(content)
-    kind = random.randrange(12)
-    location = "weights.bin"
-    if kind == 0:
-        location = f"../{secret.name}"
-    elif kind == 1:
-        location = str(secret)
-    elif kind == 2:
-        (path.parent / location).symlink_to(secret)
-    elif kind == 3:
-        os.link(secret, path.parent / location)
-    elif kind == 4:
-        location = random.choice(["/dev/zero", "/dev/stdin", "/proc/self/environ", "/etc/passwd"])
-    elif kind == 5:
-        location = random.choice(
-            ["", ".", "a\0b", "model.onnx", "./weights.bin/", "x" * 5000, "\u2028", "inner/../../x"]
-        )
-    elif kind == 6:
-        (path.parent / "inner").symlink_to(secret.parent)
-        location = f"inner/{secret.name}"
-    elif kind == 7:
-        (path.parent / location).symlink_to(location)
-    elif kind == 8:
-        (path.parent / location).write_bytes(content[: len(content) // 2])
-    elif kind == 9:
-        (path.parent / location).mkdir()
-    elif kind == 10:
-        (path.parent / location).symlink_to("/dev/zero")
-    else:
-        (path.parent / location).write_bytes(content)
+    location = _place_content(random, path.parent, secret)
     tensor.ClearField("raw_data")
     tensor.data_location = TensorProto.EXTERNAL
     entries = {"location": location, "offset": "0", "length": str(len(content))}
@@ -261,6 +240,27 @@ def _outside(random: Random, path: Path, project: Project) -> None:
     if random.random() < 0.1:
         tensor.external_data.add(key="location", value="../again")
     path.write_bytes(model.SerializeToString())
+
+
+def _place_content(random: Random, folder: Path, secret: Path) -> str:
+    """Put a tensor's content where it should not be, or not at all; the location that the tensor names."""
+    place, content = folder / "weights.bin", secret.read_bytes()
+    linked: dict[str, str | Path] = {"secret": secret, "circle": place.name, "device": "/dev/zero"}
+    kind = random.choice([*linked, *_PLACES])
+    if kind in linked:
+        place.symlink_to(linked[kind])
+    elif kind == "folder link":
+        (folder / "inner").symlink_to(secret.parent)
+        return f"inner/{secret.name}"
+    elif kind == "hard link":
+        os.link(secret, place)
+    elif kind == "folder":
+        place.mkdir()
+    elif kind in ("short", "good"):
+        place.write_bytes(content[: len(content) // 2] if kind == "short" else content)
+    else:
+        return random.choice([f"../{secret.name}", str(secret), *_NAMES])
+    return place.name
 
 
 def _sparse(random: Random, path: Path, project: Project) -> None:

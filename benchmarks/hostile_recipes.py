@@ -92,10 +92,8 @@ def _check(file: Path, arguments: list[str]) -> None:
 def _bytes(random: Random, file: Path, recipe: str) -> bytes:
     content = recipe.encode()
     if random.random() < 0.3:
-        content = random.choice(
-            [b"\xef\xbb\xbf" + content, content.replace(b"\n", b"\r\n"), content.replace(b"\n", b"\r")]
-        )
-        return content
+        ended = [content.replace(b"\n", end) for end in (b"\r\n", b"\r")]
+        return random.choice([b"\xef\xbb\xbf" + content, *ended])
     return damaged_bytes(random, content)
 
 

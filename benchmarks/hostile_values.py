@@ -164,29 +164,37 @@ def damaged_json(random: Random, content: bytes) -> bytes:
 def damaged_tree(random: Random, tree: Any) -> Any:
     """The tree with one thing changed somewhere."""
     if isinstance(tree, dict) and tree and random.random() < 0.85:
-        key = random.choice(list(tree))
-        kind = random.randrange(12)
-        if kind == 0:
-            return {name: inner for name, inner in tree.items() if name != key}
-        if kind == 1:
-            return {(text(random)[:80] if name == key else name): inner for name, inner in tree.items()}
-        if kind == 2:
-            return {**tree, text(random)[:80]: value(random)}
-        return {**tree, key: damaged_tree(random, tree[key])}
+        return _damaged_object(random, tree)
     if isinstance(tree, list) and tree and random.random() < 0.85:
-        place = random.randrange(len(tree))
-        kind = random.randrange(12)
-        if kind == 0:
-            return tree[:place] + tree[place + 1 :]
-        if kind == 1:
-            return tree[:place] + [tree[place]] * random.choice([2, 3, 50]) + tree[place + 1 :]
-        if kind == 2:
-            return random.sample(tree, len(tree))
-        return tree[:place] + [damaged_tree(random, tree[place])] + tree[place + 1 :]
-    if isinstance(tree, bool | None | str):
-        return value(random)
-    if isinstance(tree, int) and random.random() < 0.4:
+        return _damaged_list(random, tree)
+    if isinstance(tree, int) and not isinstance(tree, bool) and random.random() < 0.4:
         return tree + random.choice([-1, 1, 10, 1000])
     if isinstance(tree, float) and random.random() < 0.3:
         return -tree
     return value(random)
+
+
+def _damaged_object(random: Random, tree: dict[str, Any]) -> dict[str, Any]:
+    """A key lost, renamed or added, or most often something changed in the value of one."""
+    key = random.choice(list(tree))
+    kind = random.randrange(12)
+    if kind == 0:
+        return {name: inner for name, inner in tree.items() if name != key}
+    if kind == 1:
+        return {(text(random)[:80] if name == key else name): inner for name, inner in tree.items()}
+    if kind == 2:
+        return {**tree, text(random)[:80]: value(random)}
+    return {**tree, key: damaged_tree(random, tree[key])}
+
+
+def _damaged_list(random: Random, tree: list[Any]) -> list[Any]:
+    """An item lost or repeated, all in another order, or most often something changed in one."""
+    place = random.randrange(len(tree))
+    kind = random.randrange(12)
+    if kind == 0:
+        return tree[:place] + tree[place + 1 :]
+    if kind == 1:
+        return tree[:place] + [tree[place]] * random.choice([2, 3, 50]) + tree[place + 1 :]
+    if kind == 2:
+        return random.sample(tree, len(tree))
+    return [*tree[:place], damaged_tree(random, tree[place]), *tree[place + 1 :]]

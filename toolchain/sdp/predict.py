@@ -165,9 +165,7 @@ class Predictor:
 
     def _damaged(self, what: str) -> RunError:
         """The error for files that do not belong together."""
-        hint = (
-            "Export again (sdp export), or copy all files again. Of a shipped folder, sdp verify tells what is damaged."
-        )
+        hint = "Export again (sdp export), or copy all files again; sdp verify checks a shipped folder."
         return RunError(f"the exported folder is damaged: {what}", where=str(self._folder), hint=hint)
 
     def _answer(self, logits: NDArray[np.float32]) -> Answer:

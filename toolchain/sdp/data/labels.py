@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from sdp.data.rows import RawSplit
 from sdp.errors import DataError
 
-
 _LARGEST = float(np.finfo(np.float32).max)
 
 
