@@ -36,6 +36,8 @@ HOLES = [
     ("torch", "2.9.1", "2.10.0", "CVE-2026-24747", "the unpickler of weights_only corrupts memory"),
     ("transformers", "4.57.6", "5.0.0", "CVE-2026-1839", "Trainer loads its random state by pickle"),
     ("transformers", "5.2.0", "5.3.0", "CVE-2026-4372", "a model's config.json runs code"),
+    ("transformers", "5.4.0", "5.5.0", "CVE-2026-5241", "a model's config.json runs code (LightGlue)"),
+    ("transformers", "5.9.0", "5.10.0", "CVE-2026-9856", "saving a tokenizer writes files outside of the folder"),
     ("pytest", "9.0.2", "9.0.3", "CVE-2025-71176", "temporary folders of names that can be guessed"),
     ("sentencepiece", "0.2.0", "0.2.1", "CVE-2026-1260", "a damaged model writes beyond its memory"),
 ]
