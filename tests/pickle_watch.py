@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-_HOOK = '''
+_HOOK = """
 import os, sys
 
 def hook(event, args):
@@ -21,7 +21,7 @@ def hook(event, args):
             log.write(f"{args[0]}.{args[1]} in {' '.join(sys.orig_argv[:4])}\\n")
 
 sys.addaudithook(hook)
-'''
+"""
 
 
 def watched(folder: Path) -> dict[str, str]:

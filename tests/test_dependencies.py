@@ -17,7 +17,10 @@ from packaging.version import Version
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 REQUIREMENTS = [
     Requirement(line)
-    for line in [*PROJECT["dependencies"], *(one for extra in PROJECT["optional-dependencies"].values() for one in extra)]
+    for line in [
+        *PROJECT["dependencies"],
+        *(one for extra in PROJECT["optional-dependencies"].values() for one in extra),
+    ]
 ]
 # Package, last version with the hole (or one of them), first one without, advisory, and what it is.
 HOLES = [

@@ -45,7 +45,11 @@ def bomb() -> bytes:
         ("d.tsv.gz", gzip.compress(b"text\tlabel\na\tb\n") + b"garbage", "gzip"),
         ("d.parquet", b"PAR1" + bytes(50) + b"PAR1", "not a readable parquet file"),
         ("d.parquet", parquet(pa.Table.from_arrays([pa.array(["a"])] * 3, names=[*COLUMNS, "text"])), "twice"),
-        ("d.parquet", parquet(pa.table({"text": pa.array([b"\xff"], pa.binary()).view(pa.string()), "label": ["b"]})), ""),
+        (
+            "d.parquet",
+            parquet(pa.table({"text": pa.array([b"\xff"], pa.binary()).view(pa.string()), "label": ["b"]})),
+            "",
+        ),
     ],
     ids=lambda value: str(value)[:20],
 )
