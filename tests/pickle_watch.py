@@ -2,8 +2,8 @@
 
 Python raises the audit event `pickle.find_class` whenever an unpickler that can make any object looks one up: that of
 `pickle`, of `torch.load` without weights_only, of `numpy.load(allow_pickle=True)`, of joblib and of dill, in C and in
-Python. torch's loader of weights alone has an unpickler of its own, which knows tensors and what they are made of, calls
-nothing else, and raises no such event.
+Python. torch's loader of weights alone has an unpickler of its own, which knows tensors and what they are made of,
+calls nothing else, and raises no such event.
 """
 
 from __future__ import annotations

@@ -15,13 +15,8 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-REQUIREMENTS = [
-    Requirement(line)
-    for line in [
-        *PROJECT["dependencies"],
-        *(one for extra in PROJECT["optional-dependencies"].values() for one in extra),
-    ]
-]
+EXTRAS = PROJECT["optional-dependencies"].values()
+REQUIREMENTS = [Requirement(line) for lines in (PROJECT["dependencies"], *EXTRAS) for line in lines]
 # Package, last version with the hole (or one of them), first one without, advisory, and what it is.
 HOLES = [
     ("filelock", "3.20.0", "3.20.1", "CVE-2025-68146", "a link in place of the lock file truncates another file"),

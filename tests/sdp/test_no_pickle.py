@@ -31,8 +31,8 @@ def test_a_whole_run_opens_no_pickle(finished: Path, pickle_notes: Path) -> None
     [
         "import pickle, collections; pickle.loads(pickle.dumps(collections.OrderedDict))",
         "import pickle, collections; pickle._loads(pickle.dumps(collections.OrderedDict))",
-        "import numpy as np; np.save('x.npy', np.array([None]), allow_pickle=True); np.load('x.npy', allow_pickle=True)",
-        "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import pickle; pickle.loads(pickle.dumps(len))'])",
+        "import numpy as n; n.save('x.npy', n.array([None]), allow_pickle=True); n.load('x.npy', allow_pickle=True)",
+        "import os, sys; os.execv(sys.executable, [sys.executable, '-c', 'import pickle as p; p.loads(p.dumps(len))'])",
     ],
 )
 def test_the_watch_notices_a_pickle(code: str, tmp_path: Path) -> None:

@@ -56,9 +56,16 @@ def test_files_that_do_not_belong_together(file: str, change: dict, finished: Pa
     shutil.copytree(finished / "runs/toy/4-export", folder)
     content = json.loads((folder / file).read_text()) | change
     (folder / file).write_text(json.dumps(content))
+
+    def ask() -> None:
+        predictor = Predictor(folder)
+        if predictor.type == "tagging":
+            predictor.words(["good"])
+        else:
+            predictor("good film")
+
     with pytest.raises(RunError) as caught:
-        answer = Predictor(folder)
-        answer.words(["good"]) if answer.type == "tagging" else answer("good film")
+        ask()
     assert str(folder) in str(caught.value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -131,7 +132,9 @@ def test_rounding_row_by_row_is_rounding_at_once() -> None:
     np.testing.assert_array_equal(values, np.rint(weight / expected[:, None]))
 
 
-def test_export_lets_go_of_the_model(tmp_path: Path) -> None:
+def test_export_lets_go_of_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # pytest keeps every log record, and those of torch's tracing keep the model.
+    monkeypatch.setattr(logging.getLogger("torch.__trace"), "disabled", True)
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     model = XLMRobertaForSequenceClassification(XLMRobertaConfig(**sizes, vocab_size=50, max_position_embeddings=20))
     held = [weakref.ref(parameter) for parameter in model.parameters()]

@@ -18,6 +18,7 @@ from sdp.data.untrusted import ALWAYS_ALLOWED, most_unfolded
 from sdp.errors import DataError
 
 COLUMNS = ("text", "label")
+NO_TEXT = pa.array([b"\xff"], pa.binary()).view(pa.string())
 LINE = json.dumps({"text": "a", "label": "b"})
 
 

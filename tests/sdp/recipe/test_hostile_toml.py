@@ -40,6 +40,14 @@ def test_text_that_is_no_recipe(text: str, words: str, tmp_path: Path) -> None:
     assert words in refusal(path)
 
 
+def test_keys_without_number(tmp_path: Path) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text("\n".join(f"k{number} = 1" for number in range(20_000)))
+    lines = refusal(path).splitlines()
+    assert len(lines) < 60
+    assert "and 19,9" in lines[-1]
+
+
 def test_links_in_a_circle(tmp_path: Path) -> None:
     (tmp_path / "r.toml").symlink_to("r.toml")
     assert "symbolic links" in refusal(tmp_path / "r.toml")

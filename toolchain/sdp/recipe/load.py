@@ -31,6 +31,7 @@ DATA_SUFFIXES = (".tsv", ".csv", ".jsonl", ".parquet", ".gz")
 COMMAND_LINE = "--set"
 DATE = "TOML date"
 MOST_EXTENDED = 100
+MOST_TOLD = 50
 
 
 @dataclass
@@ -103,7 +104,9 @@ def load_recipe(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
         # JSON's strict mode takes arrays for tuples but no string for a number: what TOML's types deserve.
         return Recipe.model_validate_json(json.dumps(raw.tree, default=_not_json), strict=True)
     except ValidationError as error:
-        details = error.errors(include_url=False)
+        # As many problems as a person reads; a file that is no recipe at all may have a hundred thousand.
+        details = error.errors(include_url=False)[:MOST_TOLD]
+        untold = error.error_count() - len(details)
     # A value that fits no member of a union is one problem, of which pydantic tells every member's part.
     problems: dict[str, list[str]] = {}
     for detail in details:
@@ -116,7 +119,8 @@ def load_recipe(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
         place, message = _describe(detail, raw, path)
         problems.setdefault(place, []).append(message)
     lines = [f"{place}: {'; or '.join(messages)}" for place, messages in problems.items()]
-    raise RecipeError("\n  ".join(_headline(lines, path)))
+    more = [f"and {untold:,} more"] if untold else []
+    raise RecipeError("\n  ".join([*_headline(lines, path), *more]))
 
 
 def _not_json(value: object) -> list[list[str]]:
