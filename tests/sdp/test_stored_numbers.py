@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from sdp.cli import select
 from sdp.errors import RunError
 from sdp.run_folder import read_json
 from sdp.stages.gate import measured_before
@@ -103,3 +104,19 @@ def test_json_of_any_depth_and_kind_is_read_or_is_none(tmp_path: Path) -> None:
     assert read_json(path) is None
     (tmp_path / "zero.json").symlink_to("/dev/zero")
     assert read_json(tmp_path / "zero.json") is None
+
+
+@pytest.mark.parametrize(
+    "owner",
+    [
+        {"file": 3, "overrides": []},
+        {"file": "toy.toml", "overrides": "seed=1"},
+        {"file": "toy.toml", "overrides": [1]},
+        {"file": "a\0b", "overrides": []},
+        {"file": "\ud800", "overrides": []},
+    ],
+)
+def test_a_run_that_does_not_tell_its_recipe(owner: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"recipe": "toy", **owner}))
+    with pytest.raises(RunError, match="no run folder"):
+        select(tmp_path, None, None, tmp_path)

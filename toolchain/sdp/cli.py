@@ -81,7 +81,15 @@ def _tells_recipe(owner: dict[str, Any]) -> bool:
     """Whether a run.json holds the name of a file and a list of overrides."""
     file, overrides = owner.get("file"), owner.get("overrides")
     texts = [file, *overrides] if isinstance(overrides, list) else [None]
-    return all(isinstance(text, str) and "\0" not in text for text in texts)
+    return all(isinstance(text, str) and _names_a_file(text) for text in texts)
+
+
+def _names_a_file(text: str) -> bool:
+    """Whether the system could take a text for the name of a file."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def bring_up_to_date(selected: Selected, until: str, *, as_json: bool, quiet: bool) -> dict[str, Any]:
