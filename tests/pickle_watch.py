@@ -9,7 +9,6 @@ calls nothing else, and raises no such event.
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 _HOOK = """
@@ -29,7 +28,7 @@ def watched(folder: Path) -> dict[str, str]:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "sitecustomize.py").write_text(_HOOK)
     # Children inherit both; Python imports sitecustomize before anything else.
-    path = os.pathsep.join([str(folder), *(entry for entry in sys.path if entry)])
+    path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
     return {"PYTHONPATH": path, "PICKLE_LOG": str(folder / "pickles.txt")}
 
 
