@@ -137,15 +137,17 @@ def check_size(folder: ModelFolder) -> None:
     smaller in the file, by the number of layers at most, hence the wide bounds.
 
     Raises:
-        ModelError: it does, or it is no JSON object.
+        ModelError: it does.
     """
     try:
         config = json.loads((folder.path / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"config.json cannot be read: {error}", where=str(folder.path)) from None
+        stored = sum(math.prod(shape) for shape in _shapes(folder).values())
+    except (OSError, ValueError, RecursionError, ModelError):
+        # Loading tells what is wrong with them.
+        return
     if not isinstance(config, dict):
-        raise ModelError("config.json is no JSON object", where=str(folder.path))
-    most = max(_ALWAYS_ALLOWED, _MOST_TIMES * sum(math.prod(shape) for shape in _shapes(folder).values()))
+        return
+    most = max(_ALWAYS_ALLOWED, _MOST_TIMES * stored)
     width, layers = (_largest(config, keys) for keys in (_WIDTHS, _LAYERS))
     rows = _largest(config, _ROWS)
     claimed = max(width * rows, width * width * layers)
