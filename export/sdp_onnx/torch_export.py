@@ -56,6 +56,15 @@ def export_torch(
     names = _accepted_inputs(model, input_names)
     with _evaluation(model):
         program = _export_program(model, names, opset)
+    try:
+        _write_program(program, model, target, external_data_threshold)
+    finally:
+        _let_go(program)
+
+
+def _write_program(
+    program: torch.onnx.ONNXProgram, model: torch.nn.Module, target: Path, external_data_threshold: int
+) -> None:
     outputs = [value.name for value in program.model.graph.outputs]
     if outputs != ["logits"]:
         raise ExportError(
@@ -73,6 +82,13 @@ def export_torch(
     _rename(skeleton, renamed)
     entries = [_entry(renamed.get(name, name), load) for name, load in loaders.items()]
     write_model(skeleton, entries, target, external_data_threshold=external_data_threshold)
+
+
+def _let_go(program: torch.onnx.ONNXProgram) -> None:
+    """Part with the weights. The exporter's rules for rewriting graphs live as long as the process, and each keeps the
+    graph that it looked at last, which would keep the model in memory."""
+    for value in program.model.graph.initializers.values():
+        value.const_value = None
 
 
 def _accepted_inputs(model: torch.nn.Module, input_names: Sequence[str]) -> list[str]:

@@ -69,13 +69,28 @@ def select(target: Path | None, overrides: list[str] | None, run_dir: Path | Non
         return Selected(target, given, recipe, RunFolder(run_dir or runs / recipe.name))
     folder = target or run_dir or newest_run(runs)
     owner = read_json(folder / RUN_FILE)
-    if owner is None or not {"file", "overrides"} <= owner.keys():
+    if owner is None or not _tells_recipe(owner):
         raise RunError("no run folder (it has no run.json)", where=str(folder), hint="Give a recipe or a run folder.")
-    file = (folder / owner["file"]).resolve()
+    file = Path(os.path.realpath(folder / owner["file"]))
     given = (*owner["overrides"], *given)
     if not file.is_file():
         raise RunError("the recipe of this run is gone", where=str(file), hint="Give the recipe's new place.")
     return Selected(file, given, load_recipe(file, given), RunFolder(folder))
+
+
+def _tells_recipe(owner: dict[str, Any]) -> bool:
+    """Whether a run.json holds the name of a file and a list of overrides."""
+    file, overrides = owner.get("file"), owner.get("overrides")
+    texts = [file, *overrides] if isinstance(overrides, list) else [None]
+    return all(isinstance(text, str) and _names_a_file(text) for text in texts)
+
+
+def _names_a_file(text: str) -> bool:
+    """Whether the system could take a text for the name of a file."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def bring_up_to_date(selected: Selected, until: str, *, as_json: bool, quiet: bool) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def _outputs(run: RunFolder, stage: Stage, patterns: Iterable[str]) -> dict[str,
         return None
     wanted = tuple(patterns)
     return {
-        name: output["sha256"]
+        name: output.get("sha256")
         for name, output in sorted(record["outputs"].items())
         if any(fnmatch(name, pattern) for pattern in wanted)
     }
@@ -233,7 +233,8 @@ def run_single(name: str, recipe: Recipe, run: RunFolder, reporter: Reporter) ->
 def gate_verdict(run: RunFolder) -> str | None:
     """What the gate said last: pass, fail or inconclusive; None where it said nothing yet."""
     content = read_json(run.stage(find_stage("gate").folder) / "verdict.json")
-    return str(content["verdict"]) if content is not None else None
+    said = content.get("verdict") if content is not None else None
+    return str(said) if said is not None else None
 
 
 def withhold(run: RunFolder, reporter: Reporter, *, wanted: bool) -> None:

@@ -317,9 +317,12 @@ def share_files(source: Path, target: Path) -> None:
 
 def read_json(path: Path) -> dict[str, Any] | None:
     """Read a JSON object; None where there is no such file or it is damaged."""
+    # A device or a pipe would have no end.
+    if not path.is_file():
+        return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedT
 from transformers.utils import logging as transformers_logging
 
 from sdp.errors import ModelError
-from sdp.models.parts import part_of
+from sdp.models.parts import check_size, part_of
 from sdp.models.source import ModelFolder
 from sdp.recipe.sections import ProblemType
 
@@ -30,7 +30,7 @@ def load_tokenizer(path: Path, *, trust_remote_code: bool = False) -> PreTrained
     """
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # tokenizers raises bare Exception, transformers whatever a wrong type leads to
         raise ModelError(f"the tokenizer cannot be loaded: {_first_line(error)}", where=str(path)) from None
     return tokenizer
 
@@ -64,11 +64,12 @@ def load_pretrained(
     }
     if problem_type != "tagging":
         head["problem_type"] = "single_label_classification" if problem_type == "classification" else "regression"
+    check_size(folder)
     try:
         config = AutoConfig.from_pretrained(folder.path, trust_remote_code=trust_remote_code, **head)
         options = {"config": config, "trust_remote_code": trust_remote_code, "ignore_mismatched_sizes": True}
         model, loaded = _load(folder.path, device, tagger=problem_type == "tagging", **options)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # transformers raises whatever a wrong value in config.json leads to
         raise ModelError(f"the model cannot be loaded: {_first_line(error)}", where=str(folder.path)) from None
     # A head may be new; an encoder of random numbers is none.
     random = {*loaded["missing_keys"], *(name for name, *_ in loaded["mismatched_keys"])}
@@ -78,13 +79,24 @@ def load_pretrained(
             f"the weights do not fit config.json: {len(lacking)} are missing or of another shape, such as {lacking[0]}"
         )
         raise ModelError(what, where=str(folder.path))
+    odd = next((name for name, value in model.named_parameters() if not bool(torch.isfinite(value).all())), None)
+    if odd is not None:
+        raise ModelError("the weights are no finite numbers", where=f"{folder.path}: {odd}")
     return model
 
 
 def load_finetuned(path: Path, device: torch.device | None = None) -> PreTrainedModel:
-    """Load what a training stage saved, onto a device (the CPU without one)."""
-    architectures = AutoConfig.from_pretrained(path).architectures or [""]
-    return _load(path, device or torch.device("cpu"), tagger="TokenClassification" in architectures[0])[0]
+    """Load what a training stage saved, onto a device (the CPU without one).
+
+    Raises:
+        ModelError: the files are damaged.
+    """
+    try:
+        architectures = AutoConfig.from_pretrained(path).architectures or [""]
+        return _load(path, device or torch.device("cpu"), tagger="TokenClassification" in architectures[0])[0]
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        hint = "Delete the stage's folder: the same command makes it again."
+        raise ModelError(f"the model cannot be loaded: {_first_line(error)}", where=str(path), hint=hint) from None
 
 
 def _load(path: Path, device: torch.device, *, tagger: bool, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
