@@ -187,7 +187,7 @@ def _load(folder: Path) -> None:
     model = load_pretrained(located, "classification", ("neg", "pos"), torch.device("cpu"))
     if any(not bool(torch.isfinite(parameter).all()) for parameter in model.parameters()):
         raise QuietError("weights that are no finite numbers")
-    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+    if len(tokenizer) > model.config.vocab_size:
         raise QuietError("a tokenizer with pieces that the model does not have")
 
 

@@ -91,7 +91,7 @@ class StepCallback(TrainerCallback):
         self._task.update(state.global_step, self._note)
         # Clocks and signals differ between ranks, and all must stop at the same step.
         due = this_rank() == 0 and time.monotonic() - self._last_checkpoint >= self._checkpoint_seconds
-        due, self.stop_requested = any_rank(due, self.signalled)
+        due, self.stop_requested = any_rank(due, self.signalled != 0)
         if (due and state.global_step < state.max_steps) or self.stop_requested:
             require_finite(given["model"], state.global_step, Path(str(args.output_dir)))
             control.should_save = True
