@@ -333,8 +333,8 @@ def _inspect(path: Path) -> None:
 
 
 def _zeros(path: Path) -> None:
-    from sdp_onnx.model_file import file_bytes
-    from sdp_onnx.verify import check_file, zeros_by_tensor
+    from sdp_onnx.model_file import check_file, file_bytes
+    from sdp_onnx.verify import zeros_by_tensor
 
     check_file(path)
     for zeros, elements in zeros_by_tensor(path).values():

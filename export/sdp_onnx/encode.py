@@ -31,8 +31,7 @@ from sdp_onnx.encodings import (
 from sdp_onnx.kernel_choice import Precision
 from sdp_onnx.kernel_graph import KernelGraph, rewrite_graph
 from sdp_onnx.kernel_tensors import NewTensor
-from sdp_onnx.model_file import StoredTensor, TensorRecord, load_structure, stored_tensors
-from sdp_onnx.verify import check_file
+from sdp_onnx.model_file import StoredTensor, TensorRecord, check_file, load_structure, stored_tensors
 from sdp_onnx.writer import (
     PROTOBUF_LIMIT,
     Entry,

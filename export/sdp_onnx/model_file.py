@@ -175,6 +175,21 @@ def stored_tensors(model: ModelProto, path: Path) -> Iterator[StoredTensor]:
         yield StoredTensor(proto, str(path.parent))
 
 
+def check_file(path: Path) -> None:
+    """Run the ONNX checker on a file and its external data.
+
+    Raises:
+        ModelFileError: the file is missing, damaged or invalid.
+    """
+    load_structure(path)
+    try:
+        onnx.checker.check_model(str(path))
+    except Exception as error:  # the checker's C++ exceptions share no base class of their own
+        raise ModelFileError(
+            f"the ONNX checker refuses the file: {error}", where=str(path), hint="Export it again."
+        ) from error
+
+
 def file_bytes(path: Path) -> int:
     """Size of a model on disk: the file and the external files that its initializers name.
 

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sdp.errors import ModelError
-from sdp.models.load import load_finetuned, load_pretrained, load_tokenizer
+from sdp.models.load import load_finetuned, load_pretrained, load_tokenizer, require_pieces
 from sdp.models.source import ModelFolder
 from toy import save_tiny_model
 
@@ -135,3 +135,13 @@ def test_a_damaged_tokenizer(copy: Path) -> None:
     with pytest.raises(ModelError, match="the tokenizer cannot be loaded") as caught:
         load_tokenizer(copy)
     assert caught.value.where == str(copy)
+
+
+def test_a_tokenizer_with_more_pieces_than_the_model(copy: Path) -> None:
+    model = load_pretrained(ModelFolder("m", copy), "regression", (), CPU)
+    tokenizer = load_tokenizer(copy)
+    require_pieces(model, tokenizer, "there")
+    tokenizer.add_tokens([f"new{number}" for number in range(model.config.vocab_size)])
+    with pytest.raises(ModelError, match="embeddings for") as caught:
+        require_pieces(model, tokenizer, "there")
+    assert caught.value.where == "there"

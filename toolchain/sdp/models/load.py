@@ -85,6 +85,20 @@ def load_pretrained(
     return model
 
 
+def require_pieces(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, where: str) -> None:
+    """See that the model has an embedding for each of its tokenizer's pieces.
+
+    Raises:
+        ModelError: it has fewer, and a text with one of the others would break off the training.
+    """
+    table: Any = model.get_input_embeddings()
+    embeddings = len(table.weight)
+    needed = max(tokenizer.get_vocab().values(), default=-1) + 1
+    if needed > embeddings:
+        what = f"the tokenizer has {needed:,} pieces and the model embeddings for {embeddings:,}"
+        raise ModelError(what, where=where, hint="They do not belong together: copy the model's folder again.")
+
+
 def load_finetuned(path: Path, device: torch.device | None = None) -> PreTrainedModel:
     """Load what a training stage saved, onto a device (the CPU without one).
 

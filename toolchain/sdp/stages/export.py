@@ -40,11 +40,11 @@ from sdp.stages.comparison import compare_models
 from sdp.stages.training_inputs import tokenize_split
 from sdp_onnx.encode import EncodingChoice, encode_model
 from sdp_onnx.manifest import write_manifest
-from sdp_onnx.model_file import TensorRecord
+from sdp_onnx.model_file import TensorRecord, check_file
 from sdp_onnx.operator_library import has_library, library_path
 from sdp_onnx.session import create_session
 from sdp_onnx.torch_export import export_torch
-from sdp_onnx.verify import check_file, relative_error, verify_logits, zeros_by_tensor
+from sdp_onnx.verify import relative_error, verify_logits, zeros_by_tensor
 
 MODEL_FILE = "model.onnx"
 # Rows in one call while verifying; 1 is what a server sends most.
