@@ -177,7 +177,7 @@ def _header(random: Random, path: Path) -> bytes:
 def _load(folder: Path) -> None:
     import torch
 
-    from sdp.models.load import load_pretrained, load_tokenizer, require_pieces
+    from sdp.models.load import load_pretrained, load_tokenizer, require_embeddings
     from sdp.models.source import locate_model
     from sdp.recipe.load import load_recipe
 
@@ -187,9 +187,10 @@ def _load(folder: Path) -> None:
     model = load_pretrained(located, "classification", ("neg", "pos"), torch.device("cpu"))
     if any(not bool(torch.isfinite(parameter).all()) for parameter in model.parameters()):
         raise QuietError("weights that are no finite numbers")
-    require_pieces(model, tokenizer, str(located.path))
-    # Runs unless an id lies beyond the embeddings.
-    model(input_ids=torch.tensor([list(range(max(tokenizer.get_vocab().values()) + 1))[-8:]]))
+    row = {"input_ids": list(tokenizer("a good film, said nobody")["input_ids"])}
+    require_embeddings(model, [row], str(located.path))
+    # Runs unless a piece has no embedding.
+    model(input_ids=torch.tensor([row["input_ids"][:8]], dtype=torch.int64))
 
 
 def stored_case(random: Random, folder: Path, project: Project) -> Use:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
+from sdp.data.packed import TokenRow
 from sdp.errors import ModelError
 from sdp.models.parts import check_size, part_of
 from sdp.models.source import ModelFolder
@@ -85,17 +87,18 @@ def load_pretrained(
     return model
 
 
-def require_pieces(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, where: str) -> None:
-    """See that the model has an embedding for each of its tokenizer's pieces.
+def require_embeddings(model: PreTrainedModel, rows: Iterable[TokenRow], where: str) -> None:
+    """See that the model has an embedding for each piece that occurs in tokenized rows.
+
+    A tokenizer may have more pieces than the model, such as a mask that no text holds.
 
     Raises:
-        ModelError: it has fewer, and a text with one of the others would break off the training.
+        ModelError: it has not, and the row would break off the training.
     """
     table: Any = model.get_input_embeddings()
-    embeddings = len(table.weight)
-    needed = max(tokenizer.get_vocab().values(), default=-1) + 1
-    if needed > embeddings:
-        what = f"the tokenizer has {needed:,} pieces and the model embeddings for {embeddings:,}"
+    largest = max((max(row["input_ids"], default=-1) for row in rows), default=-1)
+    if largest >= len(table.weight):
+        what = f"the tokenizer gives piece {largest:,} and the model has embeddings for {len(table.weight):,}"
         raise ModelError(what, where=where, hint="They do not belong together: copy the model's folder again.")
 
 

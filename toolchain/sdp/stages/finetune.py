@@ -15,7 +15,7 @@ from sdp.console import Reporter
 from sdp.data.batches import Collator
 from sdp.data.load import load_task_data
 from sdp.losses.objective import Objective
-from sdp.models.load import load_pretrained, load_tokenizer, require_pieces
+from sdp.models.load import load_pretrained, load_tokenizer, require_embeddings
 from sdp.models.source import ModelFolder, locate_model
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder, write_json
@@ -36,18 +36,20 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     tokenizer = load_tokenizer(folder.path, trust_remote_code=remote_code)
     set_seed(recipe.seed)
     model = load_pretrained(folder, recipe.task.problem_type, data.label_names, device, trust_remote_code=remote_code)
-    require_pieces(model, tokenizer, str(folder.path))
     collator = Collator(tokenizer)
     objective = Objective(recipe.task.problem_type)
     if is_sharded(recipe.runtime):
         require_shardable(objective, recipe.runtime)
     whole = WholeModel(model, recipe.runtime)
     dev = DevMetric(whole.model, data.development, tokenizer, collator, recipe)
+    rows = tokenize_split(data.train, tokenizer, recipe)
+    for split in (rows, dev.rows):
+        require_embeddings(model, split.rows, str(folder.path))
     log = train(
         TrainingRun(
             title="fine-tuning",
             model=model,
-            train=tokenize_split(data.train, tokenizer, recipe),
+            train=rows,
             collator=collator,
             objective=objective,
             settings=recipe.finetune,
