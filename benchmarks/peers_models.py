@@ -45,6 +45,13 @@ INPUTS = ("input_ids", "attention_mask")
 
 # The vocabulary is cut to 32000: a lookup costs no time, whatever the size of the table.
 SIZES: dict[str, dict[str, Any]] = {
+    "large": {
+        "vocab_size": 32000,
+        "hidden_size": 1024,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "intermediate_size": 4096,
+    },
     "base": {
         "vocab_size": 32000,
         "hidden_size": 768,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pickle_watch import watched
 from toy import save_tiny_model, sdp, write_project
 
 # Tests run side by side, and tiny models gain nothing from a second thread: spinning ones would fight for the cores.
@@ -30,11 +31,17 @@ def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, toy_model: Path) -> Path:
+def pickle_notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the run of `finished` is watched for pickles."""
+    return tmp_path_factory.mktemp("pickles")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, toy_model: Path, pickle_notes: Path) -> Path:
     """A project whose recipe was run once, by the real command line; copy before changing it."""
     folder = tmp_path_factory.mktemp("finished")
     write_project(folder, toy_model)
-    done = sdp("run", "toy.toml", cwd=folder)
+    done = sdp("run", "toy.toml", cwd=folder, env=watched(pickle_notes))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "gate: pass" in done.stdout
     return folder

@@ -31,7 +31,7 @@ from sdp_onnx.encodings import (
 from sdp_onnx.kernel_choice import Precision
 from sdp_onnx.kernel_graph import KernelGraph, rewrite_graph
 from sdp_onnx.kernel_tensors import NewTensor
-from sdp_onnx.model_file import StoredTensor, TensorRecord, load_structure, stored_tensors
+from sdp_onnx.model_file import StoredTensor, TensorRecord, check_file, load_structure, stored_tensors
 from sdp_onnx.writer import (
     PROTOBUF_LIMIT,
     Entry,
@@ -106,8 +106,10 @@ def encode_model(
         A record of each initializer as written; of a weight inside an operator of the library, under its own name.
 
     Raises:
-        ModelFileError: the source is missing or damaged.
+        ModelFileError: the source is missing, damaged, or refused by the ONNX checker.
     """
+    # Rewriting takes the number of inputs of an operator, and the order of nodes, for what the standard says.
+    check_file(source)
     model = load_structure(source)
     tensors = {stored.name: stored for stored in stored_tensors(model, source)}
     kernels = rewrite_graph(model, tensors, precision) if encoding == "kernel" else KernelGraph()

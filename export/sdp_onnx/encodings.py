@@ -26,6 +26,10 @@ Encoding = Literal["dense", "coo", "kernel"]
 
 INDEX_BYTES = 8
 
+# A sparse tensor is decoded up to so many bytes in any case, and beyond to so many for each value in it.
+_ALWAYS_DECODED = 2**28
+_MOST_DECODED = 2**14
+
 _TEXT_OR_PACKED = {
     TensorProto.STRING,
     TensorProto.INT4,
@@ -70,9 +74,11 @@ def from_coo(sparse: SparseTensorProto, folder: str = "") -> NDArray[Any]:
     Positions may be linear, [nonzeros], or coordinates, [nonzeros, rank]. `folder` holds the external data, if any.
 
     Raises:
-        ModelFileError: the positions do not fit the values or point outside the tensor.
+        ModelFileError: the positions do not fit the values or point outside the tensor, or the shape is far larger than
+            the values give reason for.
     """
     shape = tuple(sparse.dims)
+    _check_claim(sparse)
     values = numpy_helper.to_array(sparse.values, folder)
     positions = numpy_helper.to_array(sparse.indices, folder)
     if positions.ndim == 2 and positions.shape[1] == len(shape) and _inside(positions, np.asarray(shape)):
@@ -86,6 +92,17 @@ def from_coo(sparse: SparseTensorProto, folder: str = "") -> NDArray[Any]:
     dense = np.zeros(math.prod(shape), dtype=values.dtype)
     dense[positions] = values
     return dense.reshape(shape)
+
+
+def _check_claim(sparse: SparseTensorProto) -> None:
+    """See that a few values do not claim a tensor that memory could not hold; an empty layer of a model may be zero."""
+    size = math.prod(sparse.dims) * itemsize_of(sparse.values.data_type)
+    if size > _ALWAYS_DECODED and size > _MOST_DECODED * math.prod(sparse.values.dims):
+        raise ModelFileError(
+            f"a sparse tensor of {math.prod(sparse.values.dims)} values claims {size:,} bytes",
+            where=sparse.values.name,
+            hint="The file is damaged: export it again.",
+        )
 
 
 def itemsize_of(data_type: int) -> int:

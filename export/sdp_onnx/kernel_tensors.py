@@ -14,6 +14,8 @@ from sdp_onnx.kernel_choice import GROUP, LayerKind
 from sdp_onnx.model_file import StoredTensor
 from sdp_onnx.sparse_format import pack_sparse
 
+_ROWS_AT_ONCE = 4096
+
 
 @dataclass(frozen=True)
 class NewTensor:
@@ -97,9 +99,15 @@ def round_rows(weight: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.float
         int8 [rows, columns] in [-127, 127] and float32 [rows]; their product differs from the weight by at most half a
         scale. A row of zeros has scale 1.
     """
-    largest = np.abs(weight).max(axis=1, initial=0.0)
-    scale = np.where(largest > 0, largest / 127, 1.0).astype(np.float32)
-    return np.rint(weight / scale[:, None]).clip(-127, 127).astype(np.int8), scale
+    values, scale = np.empty(weight.shape, np.int8), np.empty(len(weight), np.float32)
+    # A table of pieces may be most of the model: no second one of floats beside it.
+    for start in range(0, len(weight), _ROWS_AT_ONCE):
+        rows = weight[start : start + _ROWS_AT_ONCE]
+        largest = np.abs(rows).max(axis=1, initial=0.0)
+        own = np.where(largest > 0, largest / 127, 1.0).astype(np.float32)
+        values[start : start + len(rows)] = np.rint(rows / own[:, None]).clip(-127, 127)
+        scale[start : start + len(rows)] = own
+    return values, scale
 
 
 def _in_groups(weight: NDArray[Any], together: int = 1) -> NDArray[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,9 @@ class StoredTensor:
             if isinstance(self.proto, SparseTensorProto):
                 return from_coo(self.proto, self.folder)
             return np.asarray(numpy_helper.to_array(self.proto, self.folder))
-        except (ValueError, TypeError, OSError, onnx.checker.ValidationError) as error:
+        except ModelFileError:
+            raise
+        except Exception as error:  # whatever a damaged tensor makes numpy and onnx stumble over, memory included
             raise _damaged(self.name, error) from error
 
     def inline_message(self) -> TensorProto:
@@ -108,7 +111,7 @@ class StoredTensor:
         if uses_external_data(copy):
             try:
                 load_external_data_for_tensor(copy, self.folder)
-            except (ValueError, OSError, onnx.checker.ValidationError) as error:
+            except Exception as error:  # as in `array`
                 raise _damaged(self.name, error) from error
         return copy
 
@@ -172,6 +175,21 @@ def stored_tensors(model: ModelProto, path: Path) -> Iterator[StoredTensor]:
         yield StoredTensor(proto, str(path.parent))
 
 
+def check_file(path: Path) -> None:
+    """Run the ONNX checker on a file and its external data.
+
+    Raises:
+        ModelFileError: the file is missing, damaged or invalid.
+    """
+    load_structure(path)
+    try:
+        onnx.checker.check_model(str(path))
+    except Exception as error:  # the checker's C++ exceptions share no base class of their own
+        raise ModelFileError(
+            f"the ONNX checker refuses the file: {error}", where=str(path), hint="Export it again."
+        ) from error
+
+
 def file_bytes(path: Path) -> int:
     """Size of a model on disk: the file and the external files that its initializers name.
 
@@ -179,15 +197,27 @@ def file_bytes(path: Path) -> int:
         ModelFileError: the file or one of its external files is missing or damaged.
     """
     tensors = [stored.values for stored in stored_tensors(load_structure(path), path)]
-    names = {ExternalDataInfo(tensor).location for tensor in tensors if uses_external_data(tensor)}
     try:
-        return path.stat().st_size + sum((path.parent / name).stat().st_size for name in names)
+        files = {_external_file(path.parent, tensor) for tensor in tensors if uses_external_data(tensor)}
+        return path.stat().st_size + sum(file.stat().st_size for file in files)
     except OSError as error:
         raise ModelFileError(
             "the external data of the model is missing",
             where=str(error.filename),
             hint="Copy the .data file along with the .onnx file.",
         ) from error
+
+
+def _external_file(folder: Path, tensor: TensorProto) -> Path:
+    """The file that holds a tensor's content, which must be one of the model's folder."""
+    try:
+        location = ExternalDataInfo(tensor).location
+        inside = bool(location) and os.path.realpath(folder / location).startswith(os.path.realpath(folder) + os.sep)
+    except ValueError as error:
+        raise _damaged(tensor.name, error) from error
+    if not inside:
+        raise _damaged(tensor.name, ValueError(f"its file {location!r} is none of the model's folder"))
+    return folder / location
 
 
 def _not_a_model(path: Path) -> ModelFileError:

@@ -8,7 +8,7 @@ import io
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,16 @@ def export_torch(
     """
     names = _accepted_inputs(model, input_names)
     with _evaluation(model):
-        program = _export_program(model, names, opset)
+        program, held = _export_program(model, names, opset)
+    try:
+        _write_program(program, model, target, external_data_threshold)
+    finally:
+        _let_go([*held, *program.model.graph.initializers.values()])
+
+
+def _write_program(
+    program: torch.onnx.ONNXProgram, model: torch.nn.Module, target: Path, external_data_threshold: int
+) -> None:
     outputs = [value.name for value in program.model.graph.outputs]
     if outputs != ["logits"]:
         raise ExportError(
@@ -75,6 +84,13 @@ def export_torch(
     write_model(skeleton, entries, target, external_data_threshold=external_data_threshold)
 
 
+def _let_go(values: Iterable[Any]) -> None:
+    """Part with the weights. The exporter's rules for rewriting graphs live as long as the process, and each keeps the
+    graph that it looked at last, which would keep the model in memory."""
+    for value in values:
+        value.const_value = None
+
+
 def _accepted_inputs(model: torch.nn.Module, input_names: Sequence[str]) -> list[str]:
     accepted = inspect.signature(model.forward).parameters
     names = [name for name in _KNOWN_INPUTS if name in input_names and name in accepted]
@@ -87,7 +103,11 @@ def _accepted_inputs(model: torch.nn.Module, input_names: Sequence[str]) -> list
     return names
 
 
-def _export_program(model: torch.nn.Module, names: Sequence[str], opset: int) -> torch.onnx.ONNXProgram:
+def _export_program(
+    model: torch.nn.Module, names: Sequence[str], opset: int
+) -> tuple[torch.onnx.ONNXProgram, list[Any]]:
+    """The program, and the values of its graph that held a weight before it was optimized."""
+    held: list[Any] = []
     try:
         with _quiet():
             program = torch.onnx.export(
@@ -99,7 +119,12 @@ def _export_program(model: torch.nn.Module, names: Sequence[str], opset: int) ->
                 dynamo=True,
                 opset_version=opset,
                 verbose=False,
+                optimize=False,
             )
+            if program is not None:
+                # Of what is folded into constants the graph keeps the originals.
+                held += program.model.graph.initializers.values()
+                program.optimize()
     except Exception as error:  # the exporter wraps whatever the model's own code raises
         raise ExportError(
             f"torch cannot export the model: {_first_line(error)}",
@@ -109,7 +134,7 @@ def _export_program(model: torch.nn.Module, names: Sequence[str], opset: int) ->
         ) from error
     if program is None:
         raise ExportError("torch exported nothing", where=type(model).__name__)
-    return program
+    return program, held
 
 
 def _skeleton(program: torch.onnx.ONNXProgram) -> ModelProto:

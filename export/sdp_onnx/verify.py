@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
-from sdp_onnx.errors import ModelFileError, VerificationError
+from sdp_onnx.errors import VerificationError
 from sdp_onnx.kernel_weights import kernel_weights
 from sdp_onnx.model_file import load_structure, stored_tensors
 from sdp_onnx.session import Provider, create_session
@@ -95,21 +94,6 @@ def verify_logits(
             hint="The file is not a faithful copy of the model: do not ship it. Export it again from the same weights.",
         )
     return Agreement(len(errors), sum(rows for _, _, rows in errors), worst, shape, tolerance)
-
-
-def check_file(path: Path) -> None:
-    """Run the ONNX checker on a file and its external data.
-
-    Raises:
-        ModelFileError: the file is missing, damaged or invalid.
-    """
-    load_structure(path)
-    try:
-        onnx.checker.check_model(str(path))
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError, OSError) as error:
-        raise ModelFileError(
-            f"the ONNX checker refuses the file: {error}", where=str(path), hint="Export it again."
-        ) from error
 
 
 def zeros_by_tensor(path: Path) -> dict[str, tuple[int, int]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sdp.errors import RunError
+from sdp.errors import RunError, UsageError
 from sdp.predict import Predictor
 
 
@@ -31,3 +31,44 @@ def test_what_is_missing_is_named(
         Predictor(tmp_path)
     assert message in str(caught.value)
     assert str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("manifest.json", {"max_length": "long"}),
+        ("manifest.json", {"max_length": 10**30}),
+        ("manifest.json", {"max_length": 0}),
+        ("manifest.json", {"text_columns": True}),
+        ("manifest.json", {"problem_type": "oracle"}),
+        ("manifest.json", {"problem_type": "tagging"}),
+        ("manifest.json", {"problem_type": "regression"}),
+        ("config.json", {"id2label": ["neg", "pos"]}),
+        ("config.json", {"id2label": None}),
+        ("config.json", {"id2label": {"0": "neg", "1": "neg"}}),
+        ("config.json", {"id2label": {"0": "neg"}}),
+        ("config.json", {"id2label": {"0": "neg", "1": "pos", "2": "none"}}),
+        ("tokenizer.json", {"model": {"type": "WordLevel", "vocab": {"[UNK]": 10**6}, "unk_token": "[UNK]"}}),
+    ],
+)
+def test_files_that_do_not_belong_together(file: str, change: dict, finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "exported"
+    shutil.copytree(finished / "runs/toy/4-export", folder)
+    content = json.loads((folder / file).read_text()) | change
+    (folder / file).write_text(json.dumps(content))
+
+    def ask() -> None:
+        predictor = Predictor(folder)
+        if predictor.type == "tagging":
+            predictor.words(["good"])
+        else:
+            predictor("good film")
+
+    with pytest.raises(RunError) as caught:
+        ask()
+    assert str(folder) in str(caught.value)
+
+
+def test_half_of_a_character_is_no_text(finished: Path) -> None:
+    with pytest.raises(UsageError, match="not UTF-8"):
+        Predictor(finished / "runs/toy/4-export")("good \ud83d")

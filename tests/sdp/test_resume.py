@@ -41,7 +41,7 @@ def finetuned_copy(finished: Path, folder: Path) -> Path:
 
 def wait_for_checkpoint(process: subprocess.Popen[str], folder: Path, step: int) -> None:
     """Wait until pruning has written a whole checkpoint at or after a step."""
-    for _ in range(1200):
+    for _ in range(12_000):
         done = folder.glob("runs/toy/2-prune.partial/checkpoints/checkpoint-*/complete.json")
         if any(int(path.parent.name.removeprefix("checkpoint-")) >= step for path in done):
             return
@@ -76,7 +76,7 @@ def test_a_stopped_run_ends_like_an_unbroken_one(how: signal.Signals, unbroken: 
     os.kill(process.pid, how)
     _, errors = process.communicate(timeout=120)
     if how != signal.SIGKILL:
-        assert process.returncode == 130
+        assert process.returncode == 128 + how
         assert "The same command resumes" in errors
         assert "Traceback" not in errors
     assert not (project / "runs/toy/2-prune").exists()
@@ -90,8 +90,9 @@ def test_a_stopped_run_ends_like_an_unbroken_one(how: signal.Signals, unbroken: 
     assert all(masks[name].equal(mask) for name, mask in expected_masks.items())
     assert all(weights[name].equal(weight) for name, weight in expected_weights.items())
     assert metrics["dev"] == expected_metrics["dev"]
-    assert [r for r in metrics["log"] if "sparsity" in r] == [r for r in expected_metrics["log"] if "sparsity" in r]
-    assert analysis(project) == analysis(unbroken)
+    # As text: the order of keys, which is that of the layers, is the same too.
+    assert json.dumps(metrics["log"]) == json.dumps(expected_metrics["log"])
+    assert json.dumps(analysis(project)) == json.dumps(analysis(unbroken))
     assert not (project / "runs/toy/2-prune.partial").exists()
 
 

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from sdp.errors import RunError
-from sdp.run_folder import RunFolder, newest_run, read_json, write_json
+from sdp.run_folder import (
+    CHECKPOINTS,
+    RunFolder,
+    newest_run,
+    outputs_of,
+    read_json,
+    share_files,
+    temporary_files_in,
+    write_json,
+)
 
 STAGE = "1-finetune"
 
@@ -47,12 +59,29 @@ def test_only_one_process_works_in_it_and_a_killed_one_leaves_no_lock(tmp_path: 
     other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert other.stdout.readline() == "in\n"
     run = RunFolder(tmp_path)
-    with pytest.raises(RunError, match="another sdp process"), run.locked():
+    with pytest.raises(RunError, match=rf"another sdp process .*\(process {other.pid} on .+, since 20"), run.locked():
         pass
     os.kill(other.pid, signal.SIGKILL)
     other.wait()
+    assert (tmp_path / ".holder.json").exists(), "kill -9 leaves the name"
     with run.locked():
-        pass
+        assert json.loads((tmp_path / ".holder.json").read_text())["pid"] == os.getpid()
+    assert not (tmp_path / ".holder.json").exists()
+
+
+def test_a_dead_holder_is_not_named(tmp_path: Path) -> None:
+    """In the moment after a lock was taken its file still has the name of the one before."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    run = RunFolder(tmp_path)
+    with run.locked():
+        holder = {"pid": ended.pid, "host": socket.gethostname(), "since": "2026"}
+        write_json(tmp_path / ".holder.json", holder)
+        with pytest.raises(RunError, match=r"working in this folder\n"), RunFolder(tmp_path).locked():
+            pass
+        write_json(tmp_path / ".holder.json", {**holder, "host": "elsewhere"})
+        with pytest.raises(RunError, match=f"process {ended.pid} on elsewhere"), RunFolder(tmp_path).locked():
+            pass
 
 
 def test_a_stage_appears_whole_and_the_older_result_stays_until_then(tmp_path: Path) -> None:
@@ -112,3 +141,69 @@ def test_the_newest_run_is_the_one_worked_on_last(tmp_path: Path) -> None:
         seconds = 1000 + (10 if name == "new" else -age)
         os.utime(tmp_path / name / "run.json", (seconds, seconds))
     assert newest_run(tmp_path).name == "new"
+
+
+def test_the_newest_run_is_the_last_claimed_also_when_the_clock_is_set_back(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        RunFolder(tmp_path / name).claim(name, tmp_path / f"{name}.toml", ())
+    ahead = os.stat(tmp_path / "b" / "run.json").st_mtime + 10**6
+    os.utime(tmp_path / "b" / "run.json", (ahead, ahead))
+    RunFolder(tmp_path / "a").claim("a", tmp_path / "a.toml", ())
+    assert newest_run(tmp_path).name == "a"
+
+
+def test_checkpoints_are_no_result_and_leave_when_it_is_whole(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    partial = run.begin(STAGE, "f")
+    (partial / "inner").mkdir()
+    (partial / "out.txt").write_text("text")
+    (partial / "inner" / "more.txt").write_text("text")
+    (partial / CHECKPOINTS / "checkpoint-1").mkdir(parents=True)
+    (partial / CHECKPOINTS / "checkpoint-1" / "model").write_text("half")
+    assert [str(path.relative_to(partial)) for path in outputs_of(partial)] == ["inner/more.txt", "out.txt"]
+    run.finish(STAGE, record("text"))
+    assert sorted(entry.name for entry in run.stage(STAGE).iterdir()) == ["inner", "out.txt", "stage.json"]
+
+
+def test_a_stage_that_starts_from_nothing_keeps_nothing(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    (run.begin(STAGE, "f") / "half").write_text("half")
+    assert not (run.begin(STAGE, "f", resume=False) / "half").exists()
+
+
+def test_temporary_files_are_made_in_the_run_folder(tmp_path: Path) -> None:
+    before = tempfile.gettempdir(), os.environ.get("TMPDIR")
+    folder = tmp_path / "scratch"
+    (folder / "left").mkdir(parents=True)
+    with temporary_files_in(folder):
+        assert list(folder.iterdir()) == []
+        with tempfile.TemporaryDirectory() as inner:
+            assert Path(inner).parent == folder
+        code = "import tempfile; print(tempfile.gettempdir())"
+        told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        assert Path(told.strip()) == folder
+    assert (tempfile.gettempdir(), os.environ.get("TMPDIR")) == before
+    assert not folder.exists()
+
+
+def test_files_are_shared_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    (source / "words").write_text("whole")
+    (source / "more.tmp").write_text("ha")
+
+    def no_links(*_: object) -> None:
+        raise OSError
+
+    def killed(source: Path, target: Path) -> None:
+        target.write_text("wh")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "link", no_links)
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.copy2", killed)
+        with pytest.raises(KeyboardInterrupt):
+            share_files(source, target)
+    assert not (target / "words").exists()
+    share_files(source, target)
+    assert [(path.name, path.read_text()) for path in target.iterdir()] == [("words", "whole")]

@@ -14,9 +14,8 @@ from sdp_onnx.encode import encode_model
 from sdp_onnx.encodings import from_coo
 from sdp_onnx.errors import ModelFileError
 from sdp_onnx.inspect import inspect_model
-from sdp_onnx.model_file import file_bytes, load_structure, stored_tensors
+from sdp_onnx.model_file import check_file, file_bytes, load_structure, stored_tensors
 from sdp_onnx.session import create_session
-from sdp_onnx.verify import check_file
 
 QUERY = "bert.encoder.layer.0.attention.self.query.weight"
 EMBEDDING = "bert.embeddings.word_embeddings.weight"

@@ -20,10 +20,10 @@ from sdp_onnx.errors import OperatorLibraryError
 from sdp_onnx.inspect import inspect_model
 from sdp_onnx.kernel_tensors import round_rows
 from sdp_onnx.kernel_weights import kernel_weights
-from sdp_onnx.model_file import load_structure, stored_tensors
+from sdp_onnx.model_file import check_file, load_structure, stored_tensors
 from sdp_onnx.operator_library import has_library, instruction_set, library_path
 from sdp_onnx.session import create_session
-from sdp_onnx.verify import check_file, zeros_by_tensor
+from sdp_onnx.verify import zeros_by_tensor
 
 pytestmark = pytest.mark.skipif(not has_library(), reason="installed without a C++ compiler")
 
@@ -147,7 +147,7 @@ def test_the_value_before_a_fused_operator_can_still_be_an_output(tmp_path: Path
         ],
         "g",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", "tokens", 8])],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("y", "linear")],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", "tokens", 16]) for name in ("y", "linear")],
         [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(np.arange(16, dtype=np.float32), "b")],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), tmp_path / "a.onnx")
@@ -224,7 +224,7 @@ def test_a_large_embedding_table_becomes_rows_of_int8(tmp_path: Path) -> None:
         [helper.make_node("Gather", ["table", "ids"], ["x"]), helper.make_node("MatMul", ["x", "w"], ["y"])],
         "g",
         [helper.make_tensor_value_info("ids", TensorProto.INT64, ["batch", "tokens"])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", "tokens", 16])],
         [numpy_helper.from_array(table, "table"), numpy_helper.from_array(weight, "w")],
         value_info=[helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", "tokens", 8])],
     )

@@ -15,9 +15,9 @@ from sdp_onnx.encode import encode_model
 from sdp_onnx.encodings import to_coo
 from sdp_onnx.errors import ModelFileError, UsageError
 from sdp_onnx.inspect import inspect_model
-from sdp_onnx.model_file import file_bytes
+from sdp_onnx.model_file import check_file, file_bytes
 from sdp_onnx.session import create_session
-from sdp_onnx.verify import check_file, zeros_by_tensor
+from sdp_onnx.verify import zeros_by_tensor
 
 READERS: list[Callable[[Path], object]] = [inspect_model, check_file, create_session, zeros_by_tensor]
 

@@ -20,8 +20,9 @@ from transformers import (
 from sdp_onnx.encode import encode_model
 from sdp_onnx.errors import ExportError
 from sdp_onnx.inspect import inspect_model
+from sdp_onnx.model_file import check_file
 from sdp_onnx.torch_export import export_torch
-from sdp_onnx.verify import check_file, verify_logits
+from sdp_onnx.verify import verify_logits
 
 SHAPES = [(rows, tokens) for rows in (1, 3) for tokens in range(1, 41)]
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sdp import ranks
 from sdp.command_errors import told
 from sdp.console import Reporter
 from sdp.errors import RunError
@@ -68,21 +69,39 @@ def select(target: Path | None, overrides: list[str] | None, run_dir: Path | Non
         return Selected(target, given, recipe, RunFolder(run_dir or runs / recipe.name))
     folder = target or run_dir or newest_run(runs)
     owner = read_json(folder / RUN_FILE)
-    if owner is None or not {"file", "overrides"} <= owner.keys():
+    if owner is None or not _tells_recipe(owner):
         raise RunError("no run folder (it has no run.json)", where=str(folder), hint="Give a recipe or a run folder.")
-    file = (folder / owner["file"]).resolve()
+    file = Path(os.path.realpath(folder / owner["file"]))
     given = (*owner["overrides"], *given)
     if not file.is_file():
         raise RunError("the recipe of this run is gone", where=str(file), hint="Give the recipe's new place.")
     return Selected(file, given, load_recipe(file, given), RunFolder(folder))
 
 
+def _tells_recipe(owner: dict[str, Any]) -> bool:
+    """Whether a run.json holds the name of a file and a list of overrides."""
+    file, overrides = owner.get("file"), owner.get("overrides")
+    texts = [file, *overrides] if isinstance(overrides, list) else [None]
+    return all(isinstance(text, str) and _names_a_file(text) for text in texts)
+
+
+def _names_a_file(text: str) -> bool:
+    """Whether the system could take a text for the name of a file."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+
+
 def bring_up_to_date(selected: Selected, until: str, *, as_json: bool, quiet: bool) -> dict[str, Any]:
     """Run the pipeline up to a stage and print what is known by then; returns the stages' records."""
-    from sdp.pipeline import run_pipeline
+    from sdp.pipeline import follow, run_pipeline
     from sdp.summary import run_results
 
     run = selected.run
+    if ranks.rank() > 0:
+        follow(selected.recipe, run)
+        raise typer.Exit
     with run.at_work(selected.recipe.name, selected.recipe_file, selected.overrides):
         records = run_pipeline(selected.recipe, run, until, Reporter(quiet=quiet))
     if as_json:
@@ -201,6 +220,7 @@ def gate_command(
         if no_update:
             from sdp.pipeline import run_single
 
+            ranks.require_one_process("sdp gate --no-update")
             if not selected.run.path.is_dir():
                 raise RunError("there is no such run", where=str(selected.run.path), hint="Run it first: sdp run.")
             # Without a budget nothing is measured; and with one, the verdict is not up to date.
@@ -255,6 +275,12 @@ def study_command(
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="The study's folder; studies/NAME without it.")] = None,
     keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep every cell's run folder.")] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Run the cells on a Ray cluster: auto, HOST:PORT, or local for this machine."
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would run, and run nothing.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -271,7 +297,7 @@ def study_command(
             made = plan_study(study)
             typer.echo(json.dumps(made, indent=2) if as_json else "\n".join(plan_lines(made)))
             return
-        table = execute(study, Reporter(quiet=quiet), keep_models=keep_models)
+        table = execute(study, Reporter(quiet=quiet), keep_models=keep_models, ray=ray)
         if as_json:
             typer.echo(json.dumps(table.to_json(), indent=2))
         else:
@@ -428,7 +454,11 @@ def inspect_command(
 def main() -> None:
     """Entry point of the `sdp` command."""
     try:
-        app()
+        # Also while commands are put together, before one of them begins.
+        with told():
+            app()
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
     except BrokenPipeError:
         # The reader (head, less) has seen enough.
         sys.stderr.close()

@@ -2,55 +2,67 @@
 
 from __future__ import annotations
 
-import errno
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import typer
 
-from sdp.errors import SdpError
-
-# What the system refuses for reasons that lie outside sdp: permissions, a read-only disk, a name too long.
-REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
+from sdp import ranks
+from sdp.errors import RunError, SdpError, StoppedError, StorageError
+from sdp.storage import causes, storage_error
 
 
 @contextmanager
 def told() -> Iterator[None]:
     """Turn errors into one message on stderr and the exit code of their kind; bugs keep their traceback.
 
-    SIGTERM ends a command as Ctrl-C does: what it has so far is written, and processes that it started end with it.
+    SIGTERM ends a command as Ctrl-C does: what it has so far is written, and processes that it started end with it. Of
+    several ranks that fail together, the first tells why.
     """
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    received: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
+        ranks.join()
         yield
-    except SdpError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(error.exit_code) from None
-    except KeyboardInterrupt:
-        typer.echo("stopped; finished stages are kept, and the same command goes on from there", err=True)
-        raise typer.Exit(130) from None
-    except Exception as error:
-        if is_disk_full(error):
-            what = f"no space left on the disk ({error})\n  Free some space; finished stages are kept, and"
-        elif isinstance(error, OSError) and error.errno in REFUSALS:
-            what = f"{error.filename}: {error.strerror}\n  Finished stages are kept; once that is changed,"
-        else:
+    except typer.Exit:
+        raise
+    except (Exception, KeyboardInterrupt) as error:
+        shown = _shown(error, received)
+        speaks = ranks.first_to_fail()
+        if shown is None and speaks:
             raise
-        typer.echo(f"error: {what} the same command goes on from there.", err=True)
-        raise typer.Exit(1) from None
+        if shown is not None and speaks:
+            typer.echo(f"error: {shown}" if not isinstance(shown, StoppedError) else str(shown), err=True)
+        # A bug's traceback is the first rank's to show; what its end did to the others says nothing.
+        raise typer.Exit(shown.exit_code if shown is not None else 1) from None
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
-def is_disk_full(error: BaseException) -> bool:
-    """Whether an exception, or one that it came from, says that the disk is full (in words only, from safetensors)."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        # torch's zip writer reports a short write without its reason.
-        if "No space left on device" in str(cause) or "PytorchStreamWriter failed writing" in str(cause):
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return False
+def _shown(error: BaseException, received: list[int]) -> SdpError | None:
+    """What the user is told of an exception; None where it is a bug.
+
+    Args:
+        error: what came out of the command.
+        received: the signals that came.
+    """
+    if isinstance(error, (StoppedError, StorageError)):
+        return error
+    # Libraries that are interrupted in the middle of an import or of native code may raise something else.
+    if any(isinstance(cause, KeyboardInterrupt) for cause in causes(error)) or (
+        received and not isinstance(error, SdpError)
+    ):
+        what = "stopped; finished stages are kept, and the same command goes on from there"
+        return StoppedError(what, number=received[0] if received else signal.SIGINT)
+    if ranks.is_lost_rank(error):
+        hint = "Finished stages are kept, and the same command goes on from there."
+        return RunError("another process of this run ended; torchrun tells below how", hint=hint)
+    return storage_error(error) or (error if isinstance(error, SdpError) else None)

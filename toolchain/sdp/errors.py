@@ -7,8 +7,9 @@ UsageError (exit code 2)
 │   └── NotDownloadedError   the model is on the hub and was not to be downloaded now
 └── RunError         a run folder is missing, in use, or belongs to another recipe
 FailedError (exit code 1)
-└── StageError       a stage was carried out and failed
-StoppedError          Ctrl-C or SIGTERM: work is saved, the same command resumes (exit code 130)
+├── StageError       a stage was carried out and failed
+└── StorageError     the disk is full, or the system refuses to write
+StoppedError          Ctrl-C (exit code 130) or SIGTERM (143): work is saved, the same command resumes
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ __all__ = [
     "SdpError",
     "StageError",
     "StoppedError",
+    "StorageError",
     "UsageError",
 ]
 
@@ -53,7 +55,16 @@ class StageError(FailedError):
     """A stage was carried out and failed."""
 
 
-class StoppedError(SdpError):
-    """The user or the system stopped the command; the work done so far is kept."""
+class StorageError(FailedError):
+    """Files could not be written, for a reason that lies outside sdp."""
 
-    exit_code = 130
+
+class StoppedError(SdpError):
+    """The user or the system stopped the command; the work done so far is kept.
+
+    The exit code is that of a shell for a command that a signal ended: 128 and the signal's number.
+    """
+
+    def __init__(self, what: str, *, number: int, where: str = "", hint: str = "") -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.exit_code = 128 + number

@@ -18,14 +18,16 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from sdp import ranks
 from sdp.code_version import code_hash, library_versions
 from sdp.console import Reporter
 from sdp.data.corpus import corpus_identity
 from sdp.data.identity import data_identity
+from sdp.errors import RunError
 from sdp.models.source import locate_model
 from sdp.prune_start import start_identity
 from sdp.recipe.sections import Recipe
-from sdp.run_folder import STAGE_FILE, RunFolder, read_json
+from sdp.run_folder import SCRATCH, RunFolder, outputs_of, read_json, temporary_files_in
 from sdp.stage_table import STAGES, VOCABULARY, Stage, find_stage, settings_of, stages_of
 from sdp_onnx.manifest import file_sha256
 from sdp_onnx.operator_library import library_identity
@@ -70,14 +72,7 @@ def stage_status(stage: Stage, recipe: Recipe, run: RunFolder, identities: Mappi
     for name, patterns in stage.reads.items():
         if name in earlier:
             inputs[name] = _outputs(run, earlier[name], patterns)
-    ingredients = {
-        "seed": recipe.seed,
-        "settings": settings_of(recipe, (stage,)),
-        "inputs": inputs,
-        "code": code_hash(stage.module),
-        "libraries": library_versions(stage.libraries)
-        | ({"operator library": library_identity()} if stage.operators else {}),
-    }
+    ingredients = {**_own_ingredients(stage, recipe), "inputs": inputs}
     record = run.record(stage.folder)
     if record is None:
         if stage.after_pass and (said := gate_verdict(run)) not in (None, "pass"):
@@ -86,6 +81,17 @@ def stage_status(stage: Stage, recipe: Recipe, run: RunFolder, identities: Mappi
         return Status(stage, False, reason, ingredients)
     change = first_difference(record.get("ingredients", {}), ingredients)
     return Status(stage, change is None, change or "up to date", ingredients)
+
+
+def _own_ingredients(stage: Stage, recipe: Recipe) -> dict[str, Any]:
+    """What a stage is made from besides its inputs."""
+    return {
+        "seed": recipe.seed,
+        "settings": settings_of(recipe, (stage,)),
+        "code": code_hash(stage.module),
+        "libraries": library_versions(stage.libraries)
+        | ({"operator library": library_identity()} if stage.operators else {}),
+    }
 
 
 def cache_key(recipe: Recipe, identities: Mapping[str, dict[str, str]]) -> str:
@@ -112,7 +118,7 @@ def _outputs(run: RunFolder, stage: Stage, patterns: Iterable[str]) -> dict[str,
         return None
     wanted = tuple(patterns)
     return {
-        name: output["sha256"]
+        name: output.get("sha256")
         for name, output in sorted(record["outputs"].items())
         if any(fnmatch(name, pattern) for pattern in wanted)
     }
@@ -174,9 +180,12 @@ def run_pipeline(recipe: Recipe, run: RunFolder, until: str, reporter: Reporter)
         # What an earlier version of the recipe trimmed is no part of this run.
         shutil.rmtree(run.stage(VOCABULARY.folder), ignore_errors=True)
     records: dict[str, dict[str, Any]] = {}
-    for stage in stages:
+    for place, stage in enumerate(stages):
+        if not any(later.ranks for later in stages[place:]):
+            ranks.tell(None)
         if stage.after_pass and gate_verdict(run) != "pass":
             break
+        run.repair(stage.folder)
         status = stage_status(stage, recipe, run, identities)
         if status.up_to_date:
             reporter.line(f"{stage.name:9} up to date")
@@ -191,7 +200,27 @@ def run_pipeline(recipe: Recipe, run: RunFolder, until: str, reporter: Reporter)
         records[stage.name] = record
         if stage.name == "gate":
             withhold(run, reporter, wanted=stages[-1].after_pass)
+    ranks.tell(None)
     return records
+
+
+def follow(recipe: Recipe, run: RunFolder) -> None:
+    """What every rank but the first does: train along in the stages that the first runs, and write nothing.
+
+    Raises:
+        RunError: this rank has other code, libraries or settings than the first, or does not see its run folder.
+    """
+    while (said := ranks.listen()) is not None:
+        stage, where = find_stage(said["stage"]), f"rank {ranks.rank()}"
+        target = run.partial(stage.folder)
+        if not target.is_dir():
+            hint = "All machines need the same file system under the same path, and start in the same folder."
+            raise RunError(f"does not see {target}, in which rank 0 works", where=where, hint=hint)
+        ours = _own_ingredients(stage, recipe)
+        if difference := first_difference(said["made from"], json.loads(json.dumps(ours))):
+            raise RunError(f"is not like rank 0: {difference}", where=where, hint="Install the same on all machines.")
+        function: StageFunction = importlib.import_module(stage.module).run
+        function(recipe, run, target, Reporter(quiet=True))
 
 
 def run_single(name: str, recipe: Recipe, run: RunFolder, reporter: Reporter) -> None:
@@ -204,7 +233,8 @@ def run_single(name: str, recipe: Recipe, run: RunFolder, reporter: Reporter) ->
 def gate_verdict(run: RunFolder) -> str | None:
     """What the gate said last: pass, fail or inconclusive; None where it said nothing yet."""
     content = read_json(run.stage(find_stage("gate").folder) / "verdict.json")
-    return str(content["verdict"]) if content is not None else None
+    said = content.get("verdict") if content is not None else None
+    return str(said) if said is not None else None
 
 
 def withhold(run: RunFolder, reporter: Reporter, *, wanted: bool) -> None:
@@ -231,15 +261,17 @@ def withhold(run: RunFolder, reporter: Reporter, *, wanted: bool) -> None:
 
 def _run_stage(status: Status, recipe: Recipe, run: RunFolder, reporter: Reporter) -> None:
     stage = status.stage
-    target = run.begin(stage.folder, status.fingerprint)
+    target = run.begin(stage.folder, status.fingerprint, resume=stage.resumes)
+    if stage.ranks:
+        ranks.tell({"stage": stage.name, "made from": _own_ingredients(stage, recipe)})
     started = time.monotonic()
-    function: StageFunction = importlib.import_module(stage.module).run
-    result = function(recipe, run, target, reporter)
+    with temporary_files_in(run.path / SCRATCH):
+        function: StageFunction = importlib.import_module(stage.module).run
+        result = function(recipe, run, target, reporter)
     seconds = round(time.monotonic() - started, 1)
     outputs = {
         str(path.relative_to(target)): {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
-        for path in sorted(target.rglob("*"))
-        if path.is_file() and path.name != STAGE_FILE
+        for path in outputs_of(target)
     }
     record = {
         "stage": stage.name,

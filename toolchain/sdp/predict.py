@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,31 @@ class Answer:
     probability: float | None
     score: float | None
     probabilities: dict[str, float]
+
+
+# Inputs of a model, and what of a tokenizer's encoding each is.
+_INPUTS = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
+_SCORES = ("regression", "ranking")
+
+
+def _count(manifest: dict[str, Any], key: str) -> int:
+    value = manifest[key]
+    if type(value) is not int or value < 1:
+        raise ValueError(f"{key} is {value!r}")
+    return value
+
+
+def _check_texts(texts: Sequence[str]) -> None:
+    """See that texts are Unicode: bytes of another encoding come from a command line as halves of characters.
+
+    Raises:
+        UsageError: one is not.
+    """
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"the text {text[:40]!r} is not UTF-8", hint="Give it in UTF-8.") from None
 
 
 def exported_folder(path: Path) -> Path:
@@ -65,15 +90,22 @@ class Predictor:
         except Exception as error:  # tokenizers raises bare Exception for a missing or damaged file
             raise RunError(f"tokenizer.json cannot be read: {error}", where=str(folder)) from None
         self._tokenizer.no_padding()
+        self._folder = folder
         try:
-            self._tokenizer.enable_truncation(int(manifest["max_length"]))
-            self._columns = int(manifest["text_columns"])
+            self._columns, length = (_count(manifest, key) for key in ("text_columns", "max_length"))
             self.type: ProblemType = manifest["problem_type"]
-            self._labels = [config["id2label"][str(index)] for index in range(len(config["id2label"]))]
+            self._labels = [str(config["id2label"][str(index)]) for index in range(len(config["id2label"]))]
+            self._tokenizer.enable_truncation(length)
         except KeyError as error:
             what = f"manifest.json or config.json lacks {error}: another version of sdp wrote it"
             raise RunError(what, where=str(folder), hint="Export again: sdp export.") from None
+        except (TypeError, ValueError, OverflowError) as error:
+            raise self._damaged(f"manifest.json or config.json: {error}") from None
+        if self.type not in get_args(ProblemType) or len(set(self._labels)) < len(self._labels):
+            raise self._damaged(f"problem_type is {self.type!r}, the labels are {self._labels}")
         self._session: Any = create_session(folder / "model.onnx")
+        if any(value.name not in _INPUTS for value in self._session.get_inputs()):
+            raise self._damaged(f"the model takes {[value.name for value in self._session.get_inputs()]}")
 
     def __call__(self, *texts: str) -> Answer:
         """Predict for one input: one text, or as many as the task has columns of text.
@@ -83,6 +115,7 @@ class Predictor:
         """
         if self.type == "tagging":
             raise UsageError("this model answers word by word; ask with words()")
+        _check_texts(texts)
         if len(texts) != self._columns:
             raise UsageError(f"this model takes {self._columns} text{'s' * (self._columns > 1)}, not {len(texts)}")
         # As in training: columns after the second stand behind it.
@@ -100,6 +133,7 @@ class Predictor:
         """
         if self.type != "tagging":
             raise UsageError(f"this model does not tag words: its task is {self.type}")
+        _check_texts(sentence)
         encoding = self._tokenizer.encode(list(sentence), is_pretokenized=True)
         logits = self._logits(encoding)[0]
         said: dict[int, Answer] = {}
@@ -109,19 +143,34 @@ class Predictor:
         return [(word, said.get(place)) for place, word in enumerate(sentence)]
 
     def _logits(self, encoding: Encoding) -> NDArray[np.float32]:
-        """The model's logits, [1, C] or for tagging [1, L, C]."""
-        known = {
-            "input_ids": encoding.ids,
-            "attention_mask": encoding.attention_mask,
-            "token_type_ids": encoding.type_ids,
+        """The model's logits, [1, C] or for tagging [1, L, C].
+
+        Raises:
+            RunError: the files of the folder do not belong together.
+        """
+        inputs = {
+            value.name: np.array([getattr(encoding, _INPUTS[value.name])], dtype=np.int64)
+            for value in self._session.get_inputs()
         }
-        inputs = {value.name: np.array([known[value.name]], dtype=np.int64) for value in self._session.get_inputs()}
-        logits: NDArray[np.float32] = self._session.run(None, inputs)[0]
+        try:
+            logits: NDArray[np.float32] = np.asarray(self._session.run(None, inputs)[0], np.float32)
+        except Exception as error:  # onnxruntime's exceptions share no base class of their own
+            raise self._damaged(f"the model does not run: {error}") from None
+        classes = 1 if self.type in _SCORES else len(self._labels)
+        wanted = (1, len(encoding.ids), classes) if self.type == "tagging" else (1, classes)
+        if logits.shape != wanted or not np.isfinite(logits).all():
+            found = f"logits of shape {list(logits.shape)}" if logits.shape != wanted else "no finite numbers"
+            raise self._damaged(f"the model gives {found}, and {list(wanted)} were expected")
         return logits
+
+    def _damaged(self, what: str) -> RunError:
+        """The error for files that do not belong together."""
+        hint = "Export again (sdp export), or copy all files again; sdp verify checks a shipped folder."
+        return RunError(f"the exported folder is damaged: {what}", where=str(self._folder), hint=hint)
 
     def _answer(self, logits: NDArray[np.float32]) -> Answer:
         """What logits [C] say."""
-        if self.type in ("regression", "ranking"):
+        if self.type in _SCORES:
             return Answer(None, None, float(logits[0]), {})
         shifted = np.exp(logits.astype(np.float64) - logits.max())
         probabilities = shifted / shifted.sum()

@@ -21,7 +21,7 @@ def start_identity(prune: PruneSection) -> dict[str, str]:
         RecipeError: the folder is no finished pruning, or one with other settings than can be gone on from.
     """
     record = _record(prune)
-    before = record["ingredients"]["settings"]["prune"]
+    before = _settings(prune, record)
     for key in ("scope", "pattern"):
         if before[key] != getattr(prune, key):
             what = f'it was pruned with {key} = "{before[key]}", and the recipe has "{getattr(prune, key)}"'
@@ -44,6 +44,20 @@ def require_same_teacher(prune: PruneSection, run: RunFolder) -> None:
         what = "it was pruned from another fine-tuned model than this run's"
         hint = "Give the same seed, model, [vocabulary], task, data and [finetune] to both."
         raise RecipeError(what, where=f"{WHERE} = {prune.start}", hint=hint)
+
+
+def _settings(prune: PruneSection, record: dict[str, Any]) -> dict[str, Any]:
+    """The [prune] that a pruning was made with, as far as it is read here."""
+    try:
+        settings = record["ingredients"]["settings"]["prune"]
+        return {
+            "scope": str(settings["scope"]),
+            "pattern": str(settings["pattern"]),
+            "sparsity": float(settings["sparsity"]),
+        }
+    except (KeyError, TypeError, ValueError):
+        what = "its stage.json is damaged, or another version's"
+        raise RecipeError(what, where=f"{WHERE} = {prune.start}", hint="Prune again, and start from that.") from None
 
 
 def _record(prune: PruneSection) -> dict[str, Any]:

@@ -5,6 +5,7 @@
         1-finetune/stage.json   what the stage was made from: settings, inputs, code, versions; and what it made
         2-prune.partial/        a stage that is being worked on, or was interrupted
         cache/                  the teacher's words, reused when only the pruning changes
+        .lock, .holder.json     who works here: the lock, which the system lets go of with the process, and its name
 
 A stage's folder appears only when it is complete, by renaming; an older result stays until its successor is whole.
 """
@@ -14,21 +15,30 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
+import tempfile
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from sdp.errors import RunError
+from sdp.storage import storage_error
 
 RUN_FILE = "run.json"
 STAGE_FILE = "stage.json"
 LOCK_FILE = ".lock"
+HOLDER_FILE = ".holder.json"
 TEMPORARY = ".tmp"
 CACHE = "cache"
+# In a stage's folder as long as it works: what it resumes from.
+CHECKPOINTS = "checkpoints"
+# In the run folder as long as a stage works: what libraries call temporary.
+SCRATCH = "scratch"
 
 
 @dataclass(frozen=True)
@@ -47,15 +57,7 @@ class RunFolder:
 
     def record(self, folder: str) -> dict[str, Any] | None:
         """The stage.json of a finished stage, or None. A damaged one counts as none."""
-        record = read_json(self.stage(folder) / STAGE_FILE)
-        outputs = record.get("outputs") if record is not None else None
-        if not isinstance(outputs, dict) or not all(self._unchanged(folder, *item) for item in outputs.items()):
-            return None
-        return record
-
-    def _unchanged(self, folder: str, name: str, output: object) -> bool:
-        path = self.stage(folder) / name
-        return isinstance(output, dict) and path.is_file() and path.stat().st_size == output.get("bytes")
+        return _whole_record(self.stage(folder))
 
     def claim(self, name: str, recipe_file: Path, overrides: tuple[str, ...]) -> None:
         """Make the folder this recipe's, or see that it is already.
@@ -67,6 +69,7 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         file = os.path.relpath(recipe_file.resolve(), self.path.resolve())
         write_json(self.path / RUN_FILE, {"recipe": name, "file": file, "overrides": list(overrides)})
+        _make_newest(self.path / RUN_FILE)
 
     def check_owner(self, name: str, recipe_file: Path) -> None:
         """See that the folder is this recipe's or nobody's, without touching it.
@@ -77,7 +80,7 @@ class RunFolder:
         owner = read_json(self.path / RUN_FILE)
         file = os.path.relpath(recipe_file.resolve(), self.path.resolve())
         # The half-written file is what a kill during the first claim leaves.
-        ours = {LOCK_FILE, f"{RUN_FILE}{TEMPORARY}"}
+        ours = {LOCK_FILE, *(f"{name}{end}" for name in (RUN_FILE, HOLDER_FILE) for end in ("", TEMPORARY))}
         if owner is None and self.path.is_dir() and {entry.name for entry in self.path.iterdir()} - ours:
             hint = "Name another folder with --run-dir, or empty this one."
             raise RunError("the folder is not empty and is no run folder", where=str(self.path), hint=hint)
@@ -94,6 +97,7 @@ class RunFolder:
 
         Raises:
             RunError: another process works here.
+            StorageError: the disk is full, or the system refuses to write.
         """
         lock = FileLock(self.path / LOCK_FILE)
         try:
@@ -103,11 +107,19 @@ class RunFolder:
             hint = "Name another folder (--run-dir; for a study --out)."
             raise RunError(f"cannot be a run folder: {error.strerror}", where=str(self.path), hint=hint) from None
         except Timeout:
+            what = f"another sdp process is working in this folder{_holder(self.path)}"
             hint = "Wait for it, stop it, or name another folder (--run-dir; for a study --out)."
-            raise RunError("another sdp process is working in this folder", where=str(self.path), hint=hint) from None
+            raise RunError(what, where=str(self.path), hint=hint) from None
         try:
+            _sign(self.path)
             yield
+        except Exception as error:
+            if (found := storage_error(error, str(self.path))) is None:
+                raise
+            raise found from error
         finally:
+            with suppress(OSError):
+                (self.path / HOLDER_FILE).unlink()
             lock.release()
 
     @contextmanager
@@ -122,26 +134,50 @@ class RunFolder:
             self.claim(name, recipe_file, overrides)
             yield
 
-    def begin(self, folder: str, fingerprint: str) -> Path:
-        """Open the folder a stage works in, with what an interrupted attempt at the very same work left there."""
-        self._repair(folder)
+    def begin(self, folder: str, fingerprint: str, *, resume: bool = True) -> Path:
+        """Open the folder a stage works in.
+
+        Args:
+            folder: the stage's.
+            fingerprint: of the work.
+            resume: keep what an interrupted attempt at the very same work left there.
+        """
+        self.repair(folder)
         partial = self.partial(folder)
         started = read_json(partial / STAGE_FILE)
-        if started is None or started.get("fingerprint") != fingerprint:
+        if not resume or started is None or started.get("fingerprint") != fingerprint:
             shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
+            partial.mkdir(parents=True, exist_ok=True)
             write_json(partial / STAGE_FILE, {"fingerprint": fingerprint})
         return partial
 
     def finish(self, folder: str, record: dict[str, Any]) -> None:
         """Make a stage's folder appear, complete, in place of an older one."""
-        partial, final = self.partial(folder), self.stage(folder)
-        write_json(partial / STAGE_FILE, record)
-        old = final.with_name(f"{folder}.old")
+        # From here on the result is whole, and `repair` does what a kill leaves undone.
+        write_json(self.partial(folder) / STAGE_FILE, record)
+        self._publish(folder)
+
+    def repair(self, folder: str) -> None:
+        """End what a kill in the middle of `finish` left undone."""
+        final, old = self.stage(folder), self._old(folder)
+        if _whole_record(self.partial(folder)) is not None:
+            self._publish(folder)
+        elif old.exists() and not final.exists():
+            old.rename(final)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def _publish(self, folder: str) -> None:
+        partial, final, old = self.partial(folder), self.stage(folder), self._old(folder)
+        shutil.rmtree(partial / CHECKPOINTS, ignore_errors=True)
         if final.exists():
+            shutil.rmtree(old, ignore_errors=True)
             final.rename(old)
         partial.rename(final)
         shutil.rmtree(old, ignore_errors=True)
+
+    def _old(self, folder: str) -> Path:
+        """Where an older result is while its successor takes its place."""
+        return self.path / f"{folder}.old"
 
     def take(self, source: RunFolder, folder: str) -> None:
         """Make a finished stage of another run this run's, in place of its own; the files are shared."""
@@ -150,13 +186,82 @@ class RunFolder:
             shutil.rmtree(self.stage(folder), ignore_errors=True)
             share_files(source.stage(folder), self.stage(folder))
 
-    def _repair(self, folder: str) -> None:
-        """End what a kill between the two renames of `finish` left undone."""
-        final = self.stage(folder)
-        old = final.with_name(f"{folder}.old")
-        if old.exists() and not final.exists():
-            old.rename(final)
-        shutil.rmtree(old, ignore_errors=True)
+
+def outputs_of(folder: Path) -> list[Path]:
+    """The files of a stage's result, in order: all in its folder but its record and its checkpoints."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != STAGE_FILE]
+    return [path for path in files if path.relative_to(folder).parts[0] != CHECKPOINTS]
+
+
+@contextmanager
+def temporary_files_in(folder: Path) -> Iterator[None]:
+    """Let files that libraries and processes make in the system's temporary folder be made here; removed in the end.
+
+    A killed process leaves them behind. Here the next attempt finds them, and a full /tmp stops nobody.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    before = os.environ.get("TMPDIR"), tempfile.tempdir
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder.resolve())
+    try:
+        yield
+    finally:
+        os.environ.pop("TMPDIR")
+        if before[0] is not None:
+            os.environ["TMPDIR"] = before[0]
+        tempfile.tempdir = before[1]
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _whole_record(folder: Path) -> dict[str, Any] | None:
+    """The stage.json of a folder that holds all that it says; None where there is none, or a damaged one."""
+    record = read_json(folder / STAGE_FILE)
+    outputs = record.get("outputs") if record is not None else None
+    if not isinstance(outputs, dict) or not all(_unchanged(folder / name, output) for name, output in outputs.items()):
+        return None
+    return record
+
+
+def _unchanged(path: Path, output: object) -> bool:
+    return isinstance(output, dict) and path.is_file() and path.stat().st_size == output.get("bytes")
+
+
+def _sign(folder: Path) -> None:
+    """Tell others whose the lock is."""
+    since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+    write_json(folder / HOLDER_FILE, {"pid": os.getpid(), "host": socket.gethostname(), "since": since})
+
+
+def _holder(folder: Path) -> str:
+    """Whose the lock is, in words; empty where it is not told, as in the moment after it was taken."""
+    told = read_json(folder / HOLDER_FILE)
+    if told is None or not {"pid", "host", "since"} <= told.keys():
+        return ""
+    # A killed holder leaves its name behind, and nobody else's is there yet.
+    if told["host"] == socket.gethostname() and not _is_alive(told["pid"]):
+        return ""
+    return f" (process {told['pid']} on {told['host']}, since {told['since']})"
+
+
+def _is_alive(pid: object) -> bool:
+    """Whether a process of this machine is there; also where that is not to be known."""
+    try:
+        os.kill(int(str(pid)), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _make_newest(file: Path) -> None:
+    """Give a run.json a later time than those beside it have, whatever the clock says: it may have been set back."""
+    others = [other.stat().st_mtime_ns for other in file.parent.parent.glob(f"*/{RUN_FILE}") if other != file]
+    now = file.stat().st_mtime_ns
+    latest = max([now, *(other + 1000 for other in others)])
+    if latest > now:
+        with suppress(OSError):
+            os.utime(file, ns=(latest, latest))
 
 
 def newest_run(runs: Path) -> Path:
@@ -199,19 +304,25 @@ def share_files(source: Path, target: Path) -> None:
         return
     for path in source.rglob("*"):
         place = target / path.relative_to(source)
-        if path.is_file() and not place.exists():
+        # One that is being written, or was when its process was killed, is nobody else's.
+        if path.is_file() and path.suffix != TEMPORARY and not place.exists():
             place.parent.mkdir(parents=True, exist_ok=True)
             try:
                 os.link(path, place)
             except OSError:
-                shutil.copy2(path, place)
+                temporary = place.with_name(f"{place.name}{TEMPORARY}")
+                shutil.copy2(path, temporary)
+                temporary.replace(place)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
     """Read a JSON object; None where there is no such file or it is damaged."""
+    # A device or a pipe would have no end.
+    if not path.is_file():
+        return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 

@@ -38,6 +38,8 @@ class Stage:
         libraries: distributions whose version changes its result.
         operators: whether the operator library, or that there is none, changes its result.
         publish: files that are also put at the top of the run folder, where a person looks first.
+        resumes: whether an interrupted attempt is taken up; the others take seconds to minutes and start from nothing.
+        ranks: whether all processes that torchrun started work on it, or the first alone.
         after_pass: whether it is made only while the gate says "pass", and taken away when it no longer does.
     """
 
@@ -53,6 +55,8 @@ class Stage:
     libraries: tuple[str, ...] = ()
     operators: bool = False
     publish: tuple[str, ...] = ()
+    resumes: bool = False
+    ranks: bool = False
     after_pass: bool = False
 
 
@@ -77,6 +81,8 @@ STAGES = (
         data=True,
         reads={"vocabulary": MODEL_FILES},
         libraries=TRAINING_LIBRARIES,
+        resumes=True,
+        ranks=True,
     ),
     Stage(
         name="prune",
@@ -87,6 +93,8 @@ STAGES = (
         start=True,
         reads={"finetune": MODEL_FILES},
         libraries=TRAINING_LIBRARIES,
+        resumes=True,
+        ranks=True,
     ),
     Stage(
         name="evaluate",

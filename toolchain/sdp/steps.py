@@ -8,5 +8,5 @@ from sdp.recipe.base import TrainingSection
 
 
 def optimizer_steps(rows: int, settings: TrainingSection) -> int:
-    """Number of optimizer steps for `rows` training rows on one device; a last, smaller batch counts as one."""
+    """Number of optimizer steps for `rows` training rows, whatever the devices; a last, smaller batch counts as one."""
     return max(1, math.ceil(math.ceil(rows / settings.batch_size) * settings.epochs))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,6 +36,16 @@ def test_the_longer_text_of_a_pair_is_cut(toy_model: Path) -> None:
     ids = tokenize(split, tokenizer, 12)[0]["input_ids"]
     assert len(ids) == 12
     assert tokenizer.convert_ids_to_tokens(ids)[-3:] == ["bad", "film", "[SEP]"]
+
+
+def test_rows_tokenized_a_few_at_a_time_are_the_same(toy_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(toy_model)
+    texts = tuple(("good film " * count, "dull") for count in range(7))
+    split = Split("train", texts, np.zeros(7, dtype=np.int64), ("",) * 7)
+    whole = list(tokenize(split, tokenizer, 12))
+    monkeypatch.setattr("sdp.data.batches.CHUNK", 3)
+    assert list(tokenize(split, tokenizer, 12)) == whole
+    assert len(whole) == 7
 
 
 def test_scores_stay_numbers(toy_model: Path) -> None:

@@ -77,7 +77,7 @@ DEFECTS = [
     ("train.csv", b"text,text\na,b\n", "occurs twice"),
     ("train.tsv", b"text\tlabel\na\tb\n\xe9t\xe9\tb\n", "not UTF-8: byte 0xe9 in line 3"),
     ("train.tsv.gz", b"text\tlabel\na\tb\n", "gzip"),
-    ("train.tsv.gz", gzip.compress(b"text\tlabel\na\tb\n" * 50)[:-20], "gzip"),
+    ("train.tsv.gz", gzip.compress(b"text\tlabel\na\tb\n" * 50, mtime=0)[:-20], "gzip"),
     ("train.jsonl", b'{"text": "a", "label": "b"}\n{"text": \n', "line 2: not valid JSON"),
     ("train.jsonl", b'{"text": "a", "label": "b"}\n["a"]\n', "line 2: not a JSON object"),
     ("train.jsonl", b'{"text": "a", "label": "b"}\n{"text": "a"}\n', "line 2: other keys than the first line (label)"),

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sdp.errors import ModelError
-from sdp.models.load import load_finetuned, load_pretrained, load_tokenizer
+from sdp.models.load import load_finetuned, load_pretrained, load_tokenizer, require_embeddings
 from sdp.models.source import ModelFolder
 from toy import save_tiny_model
 
@@ -135,3 +135,12 @@ def test_a_damaged_tokenizer(copy: Path) -> None:
     with pytest.raises(ModelError, match="the tokenizer cannot be loaded") as caught:
         load_tokenizer(copy)
     assert caught.value.where == str(copy)
+
+
+def test_a_piece_without_an_embedding(copy: Path) -> None:
+    model = load_pretrained(ModelFolder("m", copy), "regression", (), CPU)
+    size = model.config.vocab_size
+    require_embeddings(model, [{"input_ids": [0, size - 1]}, {"input_ids": []}], "there")
+    with pytest.raises(ModelError, match=f"gives piece {size}") as caught:
+        require_embeddings(model, [{"input_ids": [0]}, {"input_ids": [1, size, 2]}], "there")
+    assert caught.value.where == "there"

@@ -194,14 +194,14 @@ def test_a_study_stopped_in_the_middle_ends_like_an_unbroken_one(
     options = [*GRID, *SHORT, "--set", "runtime.checkpoint_seconds=0"]
     # The teacher is at work, and nothing is finished.
     code, errors = stopped(tmp_path, "out/teachers/*/1-finetune.partial/checkpoints/*/complete.json", *options)
-    assert code == 130, errors
+    assert code == 143, errors
     assert "The same command resumes" in errors
     assert cells(tmp_path) == {}
     assert "8 of 8 cells are not finished" in (tmp_path / "out/study.md").read_text()
     # A later cell is at work, and has updated its masks.
     at = "out/runs/*/2-prune.partial/checkpoints/checkpoint-[3-9]/complete.json"
     code, errors = stopped(tmp_path, at, *options, after=1)
-    assert code == 130, errors
+    assert code == 143, errors
     assert errors.count("resuming fine-tuning from step") == 1
     assert "The same command resumes" in errors
     finished = len(cells(tmp_path))
@@ -219,7 +219,7 @@ def test_a_study_ends_where_nothing_is_trained_too(copy: Path) -> None:
     """SIGTERM while intervals are resampled: the process ends, and what it has is written."""
     options = [*GRID, *SHORT, "--set", "evaluate.resamples=300000"]
     code, errors = stopped(copy, "out/runs/*/3-evaluate.partial", *options)
-    assert code == 130, errors
+    assert code == 143, errors
     assert "Traceback" not in errors
     assert "the same command goes on" in errors
     assert "8 of 8 cells are not finished" in (copy / "out/study.md").read_text()

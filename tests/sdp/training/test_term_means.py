@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from sdp.training.term_means import TermMeans
@@ -24,3 +26,19 @@ def test_what_is_added_stays_what_it_was() -> None:
     means.add({"task": value})
     means.add({"task": value})
     assert float(value) == 1.0
+
+
+def test_the_sums_survive_a_checkpoint(tmp_path: Path) -> None:
+    whole, first, second = TermMeans(), TermMeans(), TermMeans()
+    values = torch.rand(5, generator=torch.Generator().manual_seed(0))
+    for number, value in enumerate(values):
+        terms = {"loss": value, **({"kld": value / 3} if number % 2 else {})}
+        whole.add(terms)
+        (first if number < 3 else second).add(terms)
+        if number == 2:
+            first.save(tmp_path)
+            second.load(tmp_path, torch.device("cpu"))
+    assert second.take() == whole.take()
+    second.save(tmp_path)
+    first.load(tmp_path, torch.device("cpu"))
+    assert first.take() == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import os
 import signal
 import weakref
 from collections.abc import Callable
@@ -29,7 +30,7 @@ from sdp.pruning.masks import Masks, select_masks
 from sdp.pruning.scores import magnitude_scores
 from sdp.recipe.losses import CrossCorrelationLoss, KldLoss
 from sdp.recipe.sections import FinetuneSection, Recipe
-from sdp.training.callback import last_complete_checkpoint
+from sdp.training.callback import complete_checkpoints, discard_checkpoint, last_complete_checkpoint
 from sdp.training.masked_weights import MaskedWeights
 from sdp.training.run import TrainingRun, train
 from sdp.training.teacher import LiveTeacher
@@ -84,7 +85,7 @@ def test_pruned_weights_are_zero_in_every_checkpoint(
 ) -> None:
     masked = MaskedWeights(prunable_weights(parts["model"]))
     # Keep all checkpoints, not the newest two.
-    monkeypatch.setattr("transformers.trainer.rotate_checkpoints", lambda *_, **__: None)
+    monkeypatch.setattr("sdp.training.callback.KEPT_CHECKPOINTS", 99)
     sparsities = {3: 0.4, 6: 0.7, 9: 0.9}
 
     def update(step: int) -> dict[str, float] | None:
@@ -251,6 +252,71 @@ def test_a_loss_that_is_no_number_stops_the_run(parts: dict[str, Any], tmp_path:
         parts["model"].classifier.weight.fill_(float("nan"))
     with pytest.raises(StageError, match=r"loss became nan at step 1 \(task nan\)"):
         run(parts, tmp_path)
+
+
+def test_weights_that_are_no_numbers_are_neither_saved_nor_finished(parts: dict[str, Any], tmp_path: Path) -> None:
+    weight = parts["model"].classifier.weight
+
+    def poison(at: int) -> Callable[[int], None]:
+        def observe(step: int) -> None:
+            if step == at:
+                weight.data[0, 0] = float("inf")
+
+        return observe
+
+    with pytest.raises(StageError, match="no finite numbers after step 5") as caught:
+        run(parts, tmp_path, observe=poison(5))
+    newest = last_complete_checkpoint(tmp_path / "checkpoints")
+    assert newest is not None
+    assert newest.name == "checkpoint-4"
+    assert caught.value.where == "classifier.weight"
+    assert str(newest) in caught.value.hint
+    assert "learning rate" in caught.value.hint
+    # Resumed from there; after the last step no loss is computed any more that could show it.
+    with pytest.raises(StageError, match="no finite numbers after step 12"):
+        run(parts, tmp_path, observe=poison(12))
+
+
+def killed_and_resumed(parts: dict[str, Any], folder: Path, kill: Callable[[Path], None]) -> list[dict[str, Any]]:
+    """Break off at the end of the first epoch, whose last step has left a checkpoint; then go on. Returns the log."""
+
+    def end() -> float:
+        kill(folder / "checkpoints")
+        raise KeyboardInterrupt
+
+    first = copy.deepcopy(parts["model"])
+    with pytest.raises(KeyboardInterrupt):
+        run({**parts, "model": first}, folder, end)
+    return run(parts, folder, lambda: 0.5)
+
+
+def test_a_kill_while_an_epoch_is_evaluated_loses_no_point_of_the_curve(parts: dict[str, Any], tmp_path: Path) -> None:
+    whole = run({**parts, "model": copy.deepcopy(parts["model"])}, tmp_path / "whole", lambda: 0.5)
+    resumed = killed_and_resumed(parts, tmp_path / "resumed", lambda folder: None)
+    assert [record["step"] for record in resumed if "dev" in record] == [6, 12]
+    assert [record for record in resumed if "dev" in record] == [record for record in whole if "dev" in record]
+    assert len(resumed) == len(whole)
+
+
+def test_checkpoints_are_kept_by_their_steps_whatever_the_clock_says(parts: dict[str, Any], tmp_path: Path) -> None:
+    def set_back(folder: Path) -> None:
+        for checkpoint in folder.iterdir():
+            ahead = checkpoint.stat().st_mtime + 1000
+            os.utime(checkpoint, (ahead, ahead))
+
+    killed_and_resumed(parts, tmp_path, set_back)
+    kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert kept == ["checkpoint-10", "checkpoint-11"]
+    assert [path.name for path in complete_checkpoints(tmp_path / "checkpoints")] == kept
+
+
+def test_a_checkpoint_that_is_half_removed_counts_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for step in (9, 10):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}" / "complete.json").write_text("{}")
+    monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)
+    discard_checkpoint(tmp_path / "checkpoint-10")
+    assert complete_checkpoints(tmp_path) == [tmp_path / "checkpoint-9"]
 
 
 def test_the_log_holds_every_unweighted_term(parts: dict[str, Any], tmp_path: Path) -> None:

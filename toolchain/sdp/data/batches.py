@@ -16,16 +16,18 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
+from sdp.data.packed import PackedRows, TokenRow
 from sdp.data.rows import Split
 from sdp.errors import ModelError
 
-TokenRow = dict[str, list[int]]
 IGNORED = -100
 """The label of a token that is not scored, which torch's cross-entropy leaves out."""
 NO_TOKEN = -1
+CHUNK = 10_000
+"""Rows that are tokenized at a time: a tokenizer's own record of a row is many times its text."""
 
 
-def tokenize(split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[TokenRow]:
+def tokenize(split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Sequence[TokenRow]:
     """Tokenize single texts or pairs, cutting the longer text of a pair first; no padding.
 
     The second text of a pair is that of the second column, with those of later columns behind it.
@@ -33,10 +35,15 @@ def tokenize(split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int) 
     Returns:
         for each row the model's inputs (input_ids, attention_mask, ...), lists of its own length.
     """
-    columns = [list(column) for column in zip(*(segments(texts) for texts in split.texts), strict=True)]
-    encoded = tokenizer(*columns, truncation="longest_first", max_length=max_length, padding=False)
-    names = [name for name in encoded if name in tokenizer.model_input_names]
-    return [{name: encoded[name][row] for name in names} for row in range(len(split))]
+
+    def chunk(start: int) -> list[TokenRow]:
+        rows = split.texts[start : start + CHUNK]
+        columns = [list(column) for column in zip(*(segments(texts) for texts in rows), strict=True)]
+        encoded = tokenizer(*columns, truncation="longest_first", max_length=max_length, padding=False)
+        names = [name for name in encoded if name in tokenizer.model_input_names]
+        return [{name: encoded[name][row] for name in names} for row in range(len(rows))]
+
+    return PackedRows(chunk(start) for start in range(0, len(split), CHUNK))
 
 
 def segments(texts: Sequence[str]) -> tuple[str, ...]:

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import csv
 import difflib
-import gzip
 import io
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from gzip import BadGzipFile
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
+from sdp.data.parquet import parquet_columns, parquet_rows
 from sdp.data.source import SUFFIXES
+from sdp.data.untrusted import UntrustedDataError, read_file
 from sdp.errors import DataError
 
 Columns = dict[str, list[Any]]
@@ -44,7 +45,9 @@ def read_columns(path: Path, columns: Sequence[str]) -> Columns:
     if not content.strip():
         raise DataError("the file is empty", where=str(path))
     table = (
-        _read_parquet(path, content) if suffix == ".parquet" else _read_text_table(path, _decode(path, content), suffix)
+        _read_parquet(path, content, columns)
+        if suffix == ".parquet"
+        else _read_text_table(path, _decode(path, content), suffix)
     )
     missing = [name for name in columns if name not in table]
     if missing:
@@ -82,24 +85,27 @@ def count_data_rows(path: Path) -> int:
     """
     content = _read_bytes(path)
     suffix = Path(path.name.removesuffix(".gz")).suffix
-    if suffix in (".tsv", ".jsonl"):
-        lines = sum(1 for line in content.splitlines() if line.strip())
-        return lines - (suffix == ".tsv")
-    table = (
-        _read_parquet(path, content) if suffix == ".parquet" else _read_text_table(path, _decode(path, content), suffix)
-    )
-    return len(next(iter(table.values()))) if table else 0
+    if suffix == ".tsv":
+        # Empty lines are none, but a line of tabs is a row of empty texts.
+        return max(0, sum(1 for line in content.splitlines() if line) - 1)
+    if suffix == ".jsonl":
+        return sum(1 for line in _decode(path, content).split("\n") if line.strip())
+    if suffix == ".parquet":
+        with _refusing_parquet(path):
+            return parquet_rows(content)
+    return max(map(len, _read_text_table(path, _decode(path, content), suffix).values()), default=0)
 
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if path.suffix == ".gz" and content else content
+        return read_file(path)
+    except UntrustedDataError as error:
+        raise DataError(str(error), where=str(path)) from None
     except FileNotFoundError:
         raise DataError("no such data file", where=str(path), hint=_nearest(path)) from None
     except IsADirectoryError:
         raise DataError("is a folder, not a file", where=str(path), hint="For a folder use data.dataset.") from None
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+    except (BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"not a whole gzip file ({error})", where=str(path)) from None
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", where=str(path)) from None
@@ -128,7 +134,7 @@ def _read_text_table(path: Path, text: str, suffix: str) -> Columns:
     reader = csv.reader(io.StringIO(text, newline=""), **quoting)
     table: Columns = {}
     try:
-        header = next(reader)
+        header = next(reader, [])
         table = {name: [] for name in header}
         if len(table) < len(header):
             raise DataError(f"a column name occurs twice: {', '.join(header)}", where=f"{path}, line 1")
@@ -156,8 +162,13 @@ def _read_jsonl(path: Path, text: str) -> Columns:
             record = json.loads(line)
         except ValueError as error:
             raise DataError(f"not valid JSON: {error}", where=f"{path}, line {number}") from None
+        except RecursionError:
+            raise DataError("JSON nested too deeply", where=f"{path}, line {number}") from None
         if not isinstance(record, dict):
             raise DataError("not a JSON object", where=f"{path}, line {number}")
+        if "\\u" in line and _has_half_character(record):
+            what = "half of a surrogate pair (such as \\ud83d alone), which is no text in Unicode"
+            raise DataError(what, where=f"{path}, line {number}", hint="Write the file anew, as UTF-8.")
         if rows == 0:
             table = {name: [] for name in record}
         if record.keys() != table.keys():
@@ -169,9 +180,29 @@ def _read_jsonl(path: Path, text: str) -> Columns:
     return table
 
 
-def _read_parquet(path: Path, content: bytes) -> Columns:
+def _has_half_character(record: dict[str, Any]) -> bool:
+    """Whether any text in it cannot be encoded: JSON can write what Unicode has not."""
     try:
-        frame = pd.read_parquet(io.BytesIO(content), dtype_backend="pyarrow")
-    except (OSError, ValueError) as error:
-        raise DataError(f"not a readable parquet file: {str(error).splitlines()[0]}", where=str(path)) from None
-    return {str(name): [None if value is pd.NA else value for value in frame[name]] for name in frame.columns}
+        json.dumps(record, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _read_parquet(path: Path, content: bytes, columns: Sequence[str]) -> Columns:
+    with _refusing_parquet(path):
+        return parquet_columns(content, columns)
+
+
+@contextmanager
+def _refusing_parquet(path: Path) -> Iterator[None]:
+    import pyarrow as pa
+
+    try:
+        yield
+    except UntrustedDataError as error:
+        raise DataError(str(error), where=str(path)) from None
+    # Arrow's own errors are partly none of Python's kinds.
+    except (OSError, ValueError, TypeError, KeyError, MemoryError, pa.ArrowException) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"not a readable parquet file: {reason}", where=str(path)) from None

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from sdp.data.rows import RawSplit
 from sdp.errors import DataError
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 
 def class_names(train: RawSplit) -> tuple[str, ...]:
     """The classes of a task: the labels (tags) that occur in training, integers in numerical order, strings sorted.
@@ -44,6 +46,7 @@ def class_ids(split: RawSplit, names: Sequence[str], *, fixed: bool = False) -> 
     found: dict[object, int] = {}
     ids = []
     for label, where in _values(split):
+        _check_kind(label, where)
         if label not in found:
             name = _class_name(label, where)
             if name not in known:
@@ -78,7 +81,8 @@ def scores(split: RawSplit, grades: Sequence[str] = ()) -> NDArray[np.float32]:
             value = by_name[str(label)] if str(label) in by_name else float(str(label))
         except ValueError:
             value = math.nan
-        if not math.isfinite(value):
+        # A number beyond float32 would become infinite in training.
+        if not abs(value) <= _LARGEST:
             known = f" and none of {', '.join(grades)}" if grades else ""
             raise DataError(f"the label {label!r} is no finite number{known}", where=f"{split.where}, row {row + 1}")
         values[row] = value
@@ -125,7 +129,16 @@ def _values(split: RawSplit) -> Iterator[tuple[object, str]]:
             yield tag, where
 
 
+def _check_kind(label: object, where: str) -> None:
+    """See that a label is one value: a list or an object has no name."""
+    if isinstance(label, list | tuple | dict | bytes | np.ndarray):
+        shown = repr(label)
+        what = f"the label is {shown if len(shown) < 40 else type(label).__name__}, which is neither text nor a number"
+        raise DataError(what, where=where)
+
+
 def _class_name(label: object, where: str) -> str:
+    _check_kind(label, where)
     name = "" if label is None else str(int(label)) if isinstance(label, bool) else str(label)
     # Integers that came through a float column (1.0) are integers.
     if isinstance(label, float) and label.is_integer():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
+from sdp.data.packed import TokenRow
 from sdp.errors import ModelError
-from sdp.models.parts import part_of
+from sdp.models.parts import check_size, part_of
 from sdp.models.source import ModelFolder
 from sdp.recipe.sections import ProblemType
 
@@ -30,7 +32,7 @@ def load_tokenizer(path: Path, *, trust_remote_code: bool = False) -> PreTrained
     """
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # tokenizers raises bare Exception, transformers whatever a wrong type leads to
         raise ModelError(f"the tokenizer cannot be loaded: {_first_line(error)}", where=str(path)) from None
     return tokenizer
 
@@ -64,11 +66,12 @@ def load_pretrained(
     }
     if problem_type != "tagging":
         head["problem_type"] = "single_label_classification" if problem_type == "classification" else "regression"
+    check_size(folder)
     try:
         config = AutoConfig.from_pretrained(folder.path, trust_remote_code=trust_remote_code, **head)
         options = {"config": config, "trust_remote_code": trust_remote_code, "ignore_mismatched_sizes": True}
         model, loaded = _load(folder.path, device, tagger=problem_type == "tagging", **options)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # transformers raises whatever a wrong value in config.json leads to
         raise ModelError(f"the model cannot be loaded: {_first_line(error)}", where=str(folder.path)) from None
     # A head may be new; an encoder of random numbers is none.
     random = {*loaded["missing_keys"], *(name for name, *_ in loaded["mismatched_keys"])}
@@ -78,13 +81,39 @@ def load_pretrained(
             f"the weights do not fit config.json: {len(lacking)} are missing or of another shape, such as {lacking[0]}"
         )
         raise ModelError(what, where=str(folder.path))
+    odd = next((name for name, value in model.named_parameters() if not bool(torch.isfinite(value).all())), None)
+    if odd is not None:
+        raise ModelError("the weights are no finite numbers", where=f"{folder.path}: {odd}")
     return model
 
 
+def require_embeddings(model: PreTrainedModel, rows: Iterable[TokenRow], where: str) -> None:
+    """See that the model has an embedding for each piece that occurs in tokenized rows.
+
+    A tokenizer may have more pieces than the model, such as a mask that no text holds.
+
+    Raises:
+        ModelError: it has not, and the row would break off the training.
+    """
+    table: Any = model.get_input_embeddings()
+    largest = max((max(row["input_ids"], default=-1) for row in rows), default=-1)
+    if largest >= len(table.weight):
+        what = f"the tokenizer gives piece {largest:,} and the model has embeddings for {len(table.weight):,}"
+        raise ModelError(what, where=where, hint="They do not belong together: copy the model's folder again.")
+
+
 def load_finetuned(path: Path, device: torch.device | None = None) -> PreTrainedModel:
-    """Load what a training stage saved, onto a device (the CPU without one)."""
-    architectures = AutoConfig.from_pretrained(path).architectures or [""]
-    return _load(path, device or torch.device("cpu"), tagger="TokenClassification" in architectures[0])[0]
+    """Load what a training stage saved, onto a device (the CPU without one).
+
+    Raises:
+        ModelError: the files are damaged.
+    """
+    try:
+        architectures = AutoConfig.from_pretrained(path).architectures or [""]
+        return _load(path, device or torch.device("cpu"), tagger="TokenClassification" in architectures[0])[0]
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        hint = "Delete the stage's folder: the same command makes it again."
+        raise ModelError(f"the model cannot be loaded: {_first_line(error)}", where=str(path), hint=hint) from None
 
 
 def _load(path: Path, device: torch.device, *, tagger: bool, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:

@@ -23,6 +23,14 @@ _PRETRAINING_HEADS = (
 # Input embeddings, a row for each piece: BERT, XLM-R, ELECTRA, DeBERTa and others; ModernBERT; decoders.
 _INPUT_EMBEDDINGS = re.compile(r"(^|\.)(word_embeddings|tok_embeddings|embed_tokens|wte)\.weight$")
 
+# Names of sizes in config.json, for `check_size`.
+_WIDTHS = ("hidden_size", "dim", "d_model", "embedding_size", "intermediate_size", "hidden_dim")
+_LAYERS = ("num_hidden_layers", "n_layers")
+_ROWS = ("vocab_size", "max_position_embeddings", "type_vocab_size")
+# A model may have so many parameters whatever its file holds, or so many times those.
+_ALWAYS_ALLOWED = 10**8
+_MOST_TIMES = 100
+
 
 @dataclass(frozen=True)
 class ModelParts:
@@ -117,16 +125,49 @@ def _shapes(folder: ModelFolder) -> dict[str, list[int]]:
         try:
             with safe_open(path, framework="np") as weights:
                 shapes |= {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
+        except (SafetensorError, OSError, ValueError, TypeError) as error:
             raise ModelError(f"not a readable safetensors file: {error}", where=str(path)) from None
     return shapes
+
+
+def check_size(folder: ModelFolder) -> None:
+    """See that config.json does not describe a model far larger than the weights beside it.
+
+    Such a model would be made in memory before its weights are found missing. Sizes that are shared or cut may be
+    smaller in the file, by the number of layers at most, hence the wide bounds.
+
+    Raises:
+        ModelError: it does.
+    """
+    try:
+        config = json.loads((folder.path / "config.json").read_text(encoding="utf-8"))
+        stored = sum(math.prod(shape) for shape in _shapes(folder).values())
+    except (OSError, ValueError, RecursionError, ModelError):
+        # Loading tells what is wrong with them.
+        return
+    if not isinstance(config, dict):
+        return
+    most = max(_ALWAYS_ALLOWED, _MOST_TIMES * stored)
+    width, layers = (_largest(config, keys) for keys in (_WIDTHS, _LAYERS))
+    rows = _largest(config, _ROWS)
+    claimed = max(width * rows, width * width * layers)
+    if claimed > most:
+        what = (
+            f"config.json describes a model of {claimed:,} parameters or more, and the weights are not nearly so many"
+        )
+        raise ModelError(what, where=str(folder.path))
+
+
+def _largest(config: dict[str, object], keys: tuple[str, ...]) -> int:
+    """The largest of some sizes; 1 where none is a positive whole number."""
+    return max((value for key in keys if isinstance(value := config.get(key), int) and value > 0), default=1)
 
 
 def encoder_shape(folder: ModelFolder) -> tuple[int | None, int | None]:
     """Width and number of layers of the encoder, from config.json; None where it does not tell."""
     try:
         config = json.loads((folder.path / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None, None
     found = [
         next((config[key] for key in keys if isinstance(config, dict) and isinstance(config.get(key), int)), None)

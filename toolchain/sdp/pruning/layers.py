@@ -28,16 +28,25 @@ def prunable_weights(model: PreTrainedModel) -> dict[str, nn.Parameter]:
     Raises:
         ModelError: the encoder's layers are not recognized.
     """
+    stack_name, stack = encoder_layers(model)
+    return {
+        f"{stack_name}.{name}.weight": module.get_parameter("weight")
+        for name, module in stack.named_modules()
+        if isinstance(module, nn.Linear)
+    }
+
+
+def encoder_layers(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
+    """The encoder's list of layers, and its name in the model.
+
+    Raises:
+        ModelError: no list of as many layers has linear weights.
+    """
     layers = layer_count(model)
-    for stack_name, stack in model.named_modules():
-        if isinstance(stack, nn.ModuleList) and len(stack) == layers:
-            found = {
-                f"{stack_name}.{name}.weight": module.get_parameter("weight")
-                for name, module in stack.named_modules()
-                if isinstance(module, nn.Linear)
-            }
-            if found:
-                return found
+    for name, stack in model.named_modules():
+        linear = any(isinstance(module, nn.Linear) for module in stack.modules())
+        if isinstance(stack, nn.ModuleList) and len(stack) == layers and linear:
+            return name, stack
     raise ModelError(
         f"no list of {layers} layers with linear weights was found in {type(model).__name__}",
         hint="sdp prunes encoders built from nn.Linear, such as BERT, XLM-R, MiniLM and DistilBERT.",

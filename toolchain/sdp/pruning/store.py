@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from sdp.errors import ModelError
 from sdp.pruning.masks import Masks
 
 FILE_NAME = "masks.safetensors"
@@ -20,5 +22,17 @@ def save_masks(masks: Masks, folder: Path) -> Path:
 
 
 def load_masks(folder: Path) -> Masks:
-    """Read masks.safetensors from a folder, as bool tensors."""
-    return {name: mask.bool() for name, mask in load_file(folder / FILE_NAME).items()}
+    """Read masks.safetensors from a folder, as bool tensors.
+
+    Raises:
+        ModelError: the file is missing or damaged, or holds something else than masks.
+    """
+    path = folder / FILE_NAME
+    try:
+        stored = load_file(path)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise ModelError(f"the masks cannot be read: {error}", where=str(path), hint="Prune again.") from None
+    for name, mask in stored.items():
+        if mask.dtype != torch.uint8 or bool((mask > 1).any()):
+            raise ModelError("a mask holds other values than 0 and 1", where=f"{path}: {name}", hint="Prune again.")
+    return {name: mask.bool() for name, mask in stored.items()}

@@ -21,7 +21,7 @@ class TrainingSection(Section):
     learning_rate: float = Field(default=5e-5, gt=0, lt=1)
     """Peak of the linear schedule with warm-up."""
     batch_size: int = Field(default=32, gt=0)
-    """Rows in one optimizer step (on each device)."""
+    """Rows in one optimizer step, of all processes and devices together."""
     weight_decay: float = Field(default=0.01, ge=0, lt=1)
     """Decoupled weight decay of AdamW."""
     warmup: float = Field(default=0.1, ge=0, lt=1)

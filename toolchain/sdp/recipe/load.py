@@ -11,7 +11,6 @@ import difflib
 import glob
 import json
 import os
-import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from pydantic_core import ErrorDetails
 from sdp.errors import RecipeError
 from sdp.recipe.losses import LOSSES
 from sdp.recipe.sections import Recipe
+from sdp.recipe.toml_text import MOST_LEVELS, parse, read_text, real_path
 
 Tree = dict[str, Any]
 Key = tuple[str, ...]
@@ -30,6 +30,8 @@ Key = tuple[str, ...]
 DATA_SUFFIXES = (".tsv", ".csv", ".jsonl", ".parquet", ".gz")
 COMMAND_LINE = "--set"
 DATE = "TOML date"
+MOST_EXTENDED = 100
+MOST_TOLD = 50
 
 
 @dataclass
@@ -102,7 +104,9 @@ def load_recipe(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
         # JSON's strict mode takes arrays for tuples but no string for a number: what TOML's types deserve.
         return Recipe.model_validate_json(json.dumps(raw.tree, default=_not_json), strict=True)
     except ValidationError as error:
-        details = error.errors(include_url=False)
+        # As many problems as a person reads; a file that is no recipe at all may have a hundred thousand.
+        details = error.errors(include_url=False)[:MOST_TOLD]
+        untold = error.error_count() - len(details)
     # A value that fits no member of a union is one problem, of which pydantic tells every member's part.
     problems: dict[str, list[str]] = {}
     for detail in details:
@@ -115,7 +119,8 @@ def load_recipe(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
         place, message = _describe(detail, raw, path)
         problems.setdefault(place, []).append(message)
     lines = [f"{place}: {'; or '.join(messages)}" for place, messages in problems.items()]
-    raise RecipeError("\n  ".join(_headline(lines, path)))
+    more = [f"and {untold:,} more"] if untold else []
+    raise RecipeError("\n  ".join([*_headline(lines, path), *more]))
 
 
 def _not_json(value: object) -> list[list[str]]:
@@ -133,10 +138,13 @@ def _read_chain(path: Path) -> Iterator[tuple[Path, Tree]]:
     seen: list[Path] = []
     current: Path | None = path
     while current is not None:
-        if current.resolve() in seen:
-            chain = " -> ".join(str(file) for file in [*seen, current.resolve()])
+        real = real_path(current)
+        if real in seen:
+            chain = " -> ".join(str(file) for file in [*seen, real])
             raise RecipeError(f"recipes extend each other in a circle: {chain}", where=f"{path}: extends")
-        seen.append(current.resolve())
+        if len(seen) == MOST_EXTENDED:
+            raise RecipeError(f"more than {MOST_EXTENDED} recipes extend each other", where=f"{path}: extends")
+        seen.append(real)
         table = _read_toml(current, seen[-2] if len(seen) > 1 else None)
         parent = table.pop("extends", None)
         if parent is not None and not isinstance(parent, str):
@@ -147,7 +155,7 @@ def _read_chain(path: Path) -> Iterator[tuple[Path, Tree]]:
 
 def _read_toml(path: Path, extended_by: Path | None) -> Tree:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return parse(read_text(path))
     except FileNotFoundError:
         where = f"{extended_by}: extends" if extended_by else str(path)
         what = f"{path} does not exist" if extended_by else "no such recipe"
@@ -175,12 +183,12 @@ def _parse_override(text: str) -> tuple[Key, object]:
     key, equals, value = text.partition("=")
     where = f"{COMMAND_LINE} {text}"
     names = tuple(name.strip() for name in key.split("."))
-    if not equals or not all(names):
+    if not equals or not all(names) or len(names) > MOST_LEVELS:
         raise RecipeError("an override has the form a.b=VALUE", where=where)
     if names == ("extends",):
         raise RecipeError("extends stands in a recipe file, and cannot be overridden", where=where)
     try:
-        parsed = tomllib.loads(f"value = {value}")
+        parsed = parse(f"value = {value}")
     except ValueError:
         parsed = {}
     if parsed.keys() != {"value"}:
@@ -194,17 +202,17 @@ def _make_paths_absolute(raw: _Raw) -> None:
 
     def absolute(key: Key, name: str) -> Path:
         origin = raw.origin(key)
-        folder = Path.cwd() if origin in (None, COMMAND_LINE) else Path(str(origin)).resolve().parent
+        folder = Path.cwd() if origin in (None, COMMAND_LINE) else real_path(Path(str(origin))).parent
         return folder / os.path.expanduser(name)  # Path's raises for an unknown user
 
     for key in (("model", "name"), ("data", "dataset")):
         name = raw.get(key)
         # Anything that is no folder is left as it is: a hub id, "package:...", or a path the loader will miss by name.
         if isinstance(name, str) and name and (name.startswith((".", "/", "~")) or os.path.isdir(absolute(key, name))):
-            raw.get(key[:-1])[key[-1]] = str(absolute(key, name).resolve())
+            raw.get(key[:-1])[key[-1]] = str(real_path(absolute(key, name)))
     start = raw.get(("prune", "start"))
     if isinstance(start, str) and start:
-        raw.get(("prune",))["start"] = str(absolute(("prune", "start"), start).resolve())
+        raw.get(("prune",))["start"] = str(real_path(absolute(("prune", "start"), start)))
     corpus = ("vocabulary", "corpus")
     if isinstance(names := raw.get(corpus), list):
         # These are patterns, and the folder of the recipe is none, whatever its name.

@@ -318,6 +318,16 @@ class RuntimeSection(Section):
     """auto: CUDA with bf16 where there is a GPU, the CPU otherwise. Asked for cuda and not got it is an error."""
     checkpoint_seconds: float = Field(default=60.0, ge=0)
     """Training writes a checkpoint this often; a killed run loses at most this much work."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """Under torchrun. ddp: every process has the whole model, and a part of each batch. fsdp: weights, gradients and
+    optimizer state are shared out as well (FSDP2), for models that fill the memory; with the criteria that need weights
+    alone, and without [analysis]."""
+    accumulation: int = Field(default=1, gt=0)
+    """Compute each batch in so many parts, one after another: less memory, for one forward pass more. The losses see
+    the whole batch, also those that are no mean over rows; the result is the same but for other draws of dropout."""
+    checkpointing: bool = False
+    """Keep only each layer's inputs for the backward pass, and compute the rest again: less memory, the same result,
+    about a third more time."""
 
 
 class Recipe(Section):

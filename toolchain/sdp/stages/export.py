@@ -7,9 +7,12 @@ very file run by onnxruntime.
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +40,28 @@ from sdp.stages.comparison import compare_models
 from sdp.stages.training_inputs import tokenize_split
 from sdp_onnx.encode import EncodingChoice, encode_model
 from sdp_onnx.manifest import write_manifest
-from sdp_onnx.model_file import TensorRecord
+from sdp_onnx.model_file import TensorRecord, check_file
 from sdp_onnx.operator_library import has_library, library_path
 from sdp_onnx.session import create_session
 from sdp_onnx.torch_export import export_torch
-from sdp_onnx.verify import check_file, relative_error, verify_logits, zeros_by_tensor
+from sdp_onnx.verify import relative_error, verify_logits, zeros_by_tensor
 
 MODEL_FILE = "model.onnx"
 # Rows in one call while verifying; 1 is what a server sends most.
 VERIFIED_BATCH_SIZES = (1, 2, 7)
+
+
+@dataclass(frozen=True)
+class _Torch:
+    """What the exported file must agree with, kept when the model itself has gone.
+
+    Attributes:
+        zeros: of each pruned layer, zeros and elements.
+        batches: inputs by name, and torch's logits for them.
+    """
+
+    zeros: dict[str, tuple[int, int]]
+    batches: list[tuple[dict[str, NDArray[np.int64]], NDArray[np.float32]]]
 
 
 def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
@@ -53,19 +69,22 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     source = run.stage("2-prune")
     data = load_task_data(recipe)
     split = data.evaluation(recipe.evaluate.split)
-    tokenizer, model = load_tokenizer(source), load_finetuned(source)
+    tokenizer = load_tokenizer(source)
     rows, collator = tokenize_split(split, tokenizer, recipe), Collator(tokenizer)
     path = target / MODEL_FILE
-    records = _write_onnx(recipe, model, tokenizer, run, path)
+    with _work_folder(target) as work:
+        expected = _export_dense(recipe, source, tokenizer, rows, collator, work)
+        # Encoding, and onnxruntime after it, need as much memory as the model did, which is free by now.
+        gc.collect()
+        records = _encode(recipe, run, work / MODEL_FILE, path)
     if any(record.encoding == "kernel" for record in records):
         shutil.copy(library_path(), target)
     tokenizer.save_pretrained(target)
-    model.config.save_pretrained(target)
     reporter.line("  verifying against torch")
     check_file(path)
-    layers = _same_zeros(model, path, exact=recipe.export.precision == "fp32")
+    layers = _same_zeros(expected.zeros, path, exact=recipe.export.precision == "fp32")
     tolerance = recipe.export.allowed_error
-    agreement = verify_logits(path, _torch_batches(model, rows, collator, tokenizer), tolerance=tolerance)
+    agreement = verify_logits(path, expected.batches, tolerance=tolerance)
     reporter.line("  scoring the exported file with onnxruntime")
     logits = predict_logits(create_session(path), rows, collator, recipe.evaluate.batch_size)
     said = load_file(run.stage("3-evaluate") / "predictions.safetensors")
@@ -94,38 +113,59 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     }
 
 
-def _write_onnx(
-    recipe: Recipe, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, run: RunFolder, path: Path
-) -> list[TensorRecord]:
-    """Export densely into a folder of its own, then encode into `path`."""
-    limit = recipe.export.external_data_mb * 10**6
-    work = path.parent / "work"
+@contextmanager
+def _work_folder(target: Path) -> Iterator[Path]:
+    """A folder for the dense file, which goes with the block."""
+    work = target / "work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     try:
-        export_torch(
-            model,
-            work / MODEL_FILE,
-            input_names=tokenizer.model_input_names,
-            opset=recipe.export.opset,
-            # Weights outside the file are read one by one, so that encoding never holds all of them.
-            external_data_threshold=0,
-        )
-        metadata = {
-            "sdp.version": sdp.__version__,
-            "sdp.recipe": json.dumps(shareable(recipe), sort_keys=True),
-            "sdp.layers": json.dumps((read_json(run.stage("2-prune") / "metrics.json") or {}).get("layers", {})),
-        }
-        return encode_model(
-            work / MODEL_FILE,
-            path,
-            encoding=_encoding(recipe),
-            precision=recipe.export.precision,
-            metadata=metadata,
-            external_data_threshold=limit,
-        )
+        yield work
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _export_dense(
+    recipe: Recipe,
+    source: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: TokenizedSplit,
+    collator: Collator,
+    work: Path,
+) -> _Torch:
+    """Write the dense file and the model's config.json, and note what the model says and holds.
+
+    The model ends with the function.
+    """
+    model = load_finetuned(source)
+    model.config.save_pretrained(work.parent)
+    zeros = {name: (int((weight == 0).sum()), weight.numel()) for name, weight in prunable_weights(model).items()}
+    batches = list(_torch_batches(model, rows, collator, tokenizer))
+    export_torch(
+        model,
+        work / MODEL_FILE,
+        input_names=tokenizer.model_input_names,
+        opset=recipe.export.opset,
+        # Weights outside the file are read one by one, so that encoding never holds all of them.
+        external_data_threshold=0,
+    )
+    return _Torch(zeros, batches)
+
+
+def _encode(recipe: Recipe, run: RunFolder, dense: Path, path: Path) -> list[TensorRecord]:
+    metadata = {
+        "sdp.version": sdp.__version__,
+        "sdp.recipe": json.dumps(shareable(recipe), sort_keys=True),
+        "sdp.layers": json.dumps((read_json(run.stage("2-prune") / "metrics.json") or {}).get("layers", {})),
+    }
+    return encode_model(
+        dense,
+        path,
+        encoding=_encoding(recipe),
+        precision=recipe.export.precision,
+        metadata=metadata,
+        external_data_threshold=recipe.export.external_data_mb * 10**6,
+    )
 
 
 def _encoding(recipe: Recipe) -> EncodingChoice:
@@ -139,23 +179,20 @@ def _encoding(recipe: Recipe) -> EncodingChoice:
     return "kernel" if recipe.export.encoding == "auto" and has_library() else recipe.export.encoding
 
 
-def _same_zeros(model: PreTrainedModel, path: Path, *, exact: bool) -> dict[str, dict[str, int]]:
-    """Count zeros in the reopened file, layer by layer, against torch; unless `exact`, rounding may have added some.
+def _same_zeros(expected: dict[str, tuple[int, int]], path: Path, *, exact: bool) -> dict[str, dict[str, int]]:
+    """Compare zeros of the reopened file, layer by layer, with torch's; unless `exact`, rounding may have added some.
 
     Raises:
         StageError: a layer is missing in the file or has other zeros.
     """
     found = zeros_by_tensor(path)
-    layers = {}
-    for name, weight in prunable_weights(model).items():
-        expected = (int((weight == 0).sum()), weight.numel())
+    for name, (wanted, size) in expected.items():
         zeros, elements = found.get(name, (0, 0))
-        if elements != expected[1] or zeros < expected[0] or (exact and zeros > expected[0]):
+        if elements != size or zeros < wanted or (exact and zeros > wanted):
             raise StageError(
-                f"torch has {expected} (zeros, elements), the file {found.get(name)}", where=f"{path}: {name}"
+                f"torch has {(wanted, size)} (zeros, elements), the file {found.get(name)}", where=f"{path}: {name}"
             )
-        layers[name] = {"zeros": expected[0], "elements": expected[1]}
-    return layers
+    return {name: {"zeros": zeros, "elements": elements} for name, (zeros, elements) in expected.items()}
 
 
 def _torch_batches(

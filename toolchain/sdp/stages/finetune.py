@@ -6,7 +6,6 @@ curve.
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,15 @@ from sdp.console import Reporter
 from sdp.data.batches import Collator
 from sdp.data.load import load_task_data
 from sdp.losses.objective import Objective
-from sdp.models.load import load_pretrained, load_tokenizer
+from sdp.models.load import load_pretrained, load_tokenizer, require_embeddings
 from sdp.models.source import ModelFolder, locate_model
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder, write_json
 from sdp.stages.training_inputs import DevMetric, tokenize_split
+from sdp.training.collectives import this_rank
 from sdp.training.device import training_device
-from sdp.training.run import CHECKPOINTS, TrainingRun, train
+from sdp.training.run import TrainingRun, train
+from sdp.training.sharded import WholeModel, is_sharded, require_shardable
 
 
 def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
@@ -36,25 +37,34 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     set_seed(recipe.seed)
     model = load_pretrained(folder, recipe.task.problem_type, data.label_names, device, trust_remote_code=remote_code)
     collator = Collator(tokenizer)
-    dev = DevMetric(model, data.development, tokenizer, collator, recipe)
+    objective = Objective(recipe.task.problem_type)
+    if is_sharded(recipe.runtime):
+        require_shardable(objective, recipe.runtime)
+    whole = WholeModel(model, recipe.runtime)
+    dev = DevMetric(whole.model, data.development, tokenizer, collator, recipe)
+    rows = tokenize_split(data.train, tokenizer, recipe)
+    for split in (rows, dev.rows):
+        require_embeddings(model, split.rows, str(folder.path))
     log = train(
         TrainingRun(
             title="fine-tuning",
             model=model,
-            train=tokenize_split(data.train, tokenizer, recipe),
+            train=rows,
             collator=collator,
-            objective=Objective(recipe.task.problem_type),
+            objective=objective,
             settings=recipe.finetune,
             folder=target,
             device=device,
-            evaluate=dev,
+            evaluate=whole.evaluated_by(dev),
         ),
         recipe,
         reporter,
     )
-    model.save_pretrained(target)
+    whole.refresh()
+    if this_rank() > 0:
+        return {}
+    whole.model.save_pretrained(target)
     tokenizer.save_pretrained(target)
-    shutil.rmtree(target / CHECKPOINTS, ignore_errors=True)
     metric = recipe.task.score
     result: dict[str, Any] = {metric: dev()}
     sizes = {"train": len(data.train), "dev": len(data.dev), "test": len(data.test) if data.test else 0}

@@ -19,9 +19,13 @@ from sdp.gate.timing import LOOKS, settled, with_more
 from sdp.gate.verdict_files import junit, markdown
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder, read_json, write_json
+from sdp.stored_numbers import Bench, Exported, Looks, check_stored
 from sdp_onnx.manifest import file_sha256
 
-READS = {"export": "4-export/metrics.json", "bench": "5-bench/latency.json"}
+READS: dict[str, tuple[str, type[Exported] | type[Bench]]] = {
+    "export": ("4-export/metrics.json", Exported),
+    "bench": ("5-bench/latency.json", Bench),
+}
 MEASUREMENTS = "measurements.json"
 
 
@@ -31,8 +35,8 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     Raises:
         RunError: a stage that the gate reads is not there, or another version wrote its numbers.
     """
-    exported, bench = (_read(run, stage, file) for stage, file in READS.items())
-    benchmark = file_sha256(run.path / READS["bench"])
+    exported, bench = (_read(run, stage, file, kind) for stage, (file, kind) in READS.items())
+    benchmark = file_sha256(run.path / READS["bench"][0])
     more = measured_before(run.stage("6-gate"), benchmark)
     looks = LOOKS if recipe.gate.measured_again or more else 1
 
@@ -59,9 +63,16 @@ def is_open(checks: list[Check]) -> bool:
 
 
 def measured_before(folder: Path, benchmark: str) -> list[dict[str, Any]]:
-    """What an earlier verdict on the same benchmark (by its hash) measured; none where there is no such file."""
+    """What an earlier verdict on the same benchmark (by its hash) measured; none where there is no such file.
+
+    Raises:
+        RunError: it is damaged.
+    """
     content = read_json(folder / MEASUREMENTS) or {}
-    looks: list[dict[str, Any]] = content["looks"] if content.get("benchmark") == benchmark else []
+    if content.get("benchmark") != benchmark:
+        return []
+    check_stored(Looks, content, str(folder / MEASUREMENTS), "Delete it; the gate will measure again.")
+    looks: list[dict[str, Any]] = content["looks"]
     return looks
 
 
@@ -94,9 +105,10 @@ def _again(more: list[dict[str, Any]]) -> str:
     return f"Measured again for {sum(look['seconds'] for look in more):.0f} s: {'; '.join(cells)}."
 
 
-def _read(run: RunFolder, stage: str, file: str) -> dict[str, Any]:
+def _read(run: RunFolder, stage: str, file: str, kind: type[Exported] | type[Bench]) -> dict[str, Any]:
     content = read_json(run.path / file)
+    hint = f"Bring it up to date first: sdp {stage} (or sdp gate without --no-update)."
     if content is None:
-        hint = f"Bring it up to date first: sdp {stage} (or sdp gate without --no-update)."
         raise RunError(f"the gate reads {file}, which this run does not have", where=str(run.path), hint=hint)
+    check_stored(kind, content, str(run.path / file), hint)
     return content

@@ -10,7 +10,6 @@ and analysis.json (what the masks did to the network, unless the recipe turns th
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +32,12 @@ from sdp.run_folder import CACHE, STAGE_FILE, RunFolder, read_json, write_json
 from sdp.stages.pruning_analysis import start_analysis, write_analysis
 from sdp.stages.training_inputs import DevMetric, tokenize_split
 from sdp.steps import optimizer_steps
+from sdp.training.collectives import this_rank
 from sdp.training.device import training_device, trains_in_bf16
 from sdp.training.mask_updates import MaskUpdates, mask_plan
 from sdp.training.masked_weights import MaskedWeights
-from sdp.training.run import CHECKPOINTS, TrainingRun, train
+from sdp.training.run import TrainingRun, train
+from sdp.training.sharded import WholeModel, is_sharded, require_shardable
 from sdp.training.teacher import LiveTeacher, Teacher, TeacherCache, cached_teacher
 
 
@@ -51,13 +52,19 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     set_seed(recipe.seed)
     model = load_finetuned(source, device)
     objective = Objective(recipe.task.problem_type, recipe.prune.losses, layer_count(model))
+    if is_sharded(recipe.runtime):
+        require_shardable(objective, recipe.runtime, recipe.prune)
     bf16 = trains_in_bf16(recipe.prune, device)
     teacher = _teacher(run, objective, rows, collator, device, reporter, bf16=bf16)
     steps = optimizer_steps(len(rows), recipe.prune)
     # Before the model becomes another one: the analysis reads the teacher in it.
-    analysis = start_analysis(recipe, model, data.development, tokenizer, steps)
+    analyse = this_rank() == 0 and not is_sharded(recipe.runtime)
+    if is_sharded(recipe.runtime) and recipe.analysis.rows != 0:
+        reporter.line("  no analysis: no process of a sharded run has the whole network at a mask update")
+    analysis = start_analysis(recipe, model, data.development, tokenizer, steps) if analyse else None
     masked = _masked_weights(model, recipe, steps, _load_start(recipe, run, model))
-    dev = DevMetric(model, data.development, tokenizer, collator, recipe)
+    whole = WholeModel(model, recipe.runtime)
+    dev = DevMetric(whole.model, data.development, tokenizer, collator, recipe)
     log = train(
         TrainingRun(
             title="pruning",
@@ -68,7 +75,7 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
             settings=recipe.prune,
             folder=target,
             device=device,
-            evaluate=dev,
+            evaluate=whole.evaluated_by(dev),
             teacher=teacher,
             masked=masked,
             update_masks=MaskUpdates(recipe.prune, steps, masked, analysis),
@@ -77,10 +84,12 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
         recipe,
         reporter,
     )
-    model.save_pretrained(target)
+    whole.refresh()
+    if this_rank() > 0:
+        return {}
+    whole.model.save_pretrained(target)
     tokenizer.save_pretrained(target)
     save_masks(masked.masks, target)
-    shutil.rmtree(target / CHECKPOINTS, ignore_errors=True)
     layers = count_zeros(load_finetuned(target), masked)
     metric = recipe.task.score
     result = {metric: dev(), "encoder_sparsity": sparsity_of(masked.masks)}

@@ -32,7 +32,6 @@ FORMAT = 1
 
 def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
     """Assemble the folder and verify it."""
-    _clear(target)
     source = run.stage("4-export")
     record, exported, config = run.record("4-export"), read_json(source / MANIFEST), read_json(source / "config.json")
     if record is None or exported is None or config is None:
@@ -55,15 +54,6 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
         raise StageError(f"the folder does not verify: {wrong}", where=str(target))
     names = shipped_files(target)
     return {"files": len(names), "bytes": sum((target / name).stat().st_size for name in names)}
-
-
-def _clear(target: Path) -> None:
-    """Remove what an interrupted attempt left; the stage takes seconds and starts from nothing."""
-    for path in sorted(target.rglob("*"), reverse=True):
-        if path.is_dir() and not path.is_symlink():
-            path.rmdir()
-        elif path != target / STAGE_FILE:
-            path.unlink()
 
 
 def _golden(

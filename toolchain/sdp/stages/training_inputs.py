@@ -21,7 +21,11 @@ def tokenize_split(split: Split, tokenizer: PreTrainedTokenizerBase, recipe: Rec
 
 
 class DevMetric:
-    """The task's metric of a model on the dev rows that training may look at, as it stands when called."""
+    """The task's metric of a model on the dev rows that training may look at, as it stands when called.
+
+    Attributes:
+        rows: those rows, tokenized.
+    """
 
     def __init__(
         self,
@@ -33,14 +37,14 @@ class DevMetric:
     ) -> None:
         self._model = model
         self._split = dev
-        self._rows = tokenize_split(dev, tokenizer, recipe)
+        self.rows = tokenize_split(dev, tokenizer, recipe)
         self._collator = collator
         self._metric = recipe.task.score
         self._batch_size = recipe.evaluate.batch_size
 
     def logits(self) -> NDArray[np.float32]:
         """The model's logits on the dev rows, [N, C] (words for N in tagging)."""
-        return predict_logits(self._model, self._rows, self._collator, self._batch_size)
+        return predict_logits(self._model, self.rows, self._collator, self._batch_size)
 
     def __call__(self) -> float:
         return score(self._metric, self._split, self.logits())

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sdp.console import Reporter
-from sdp.errors import SdpError, StoppedError
+from sdp.errors import SdpError, StoppedError, StorageError
 from sdp.pipeline import run_pipeline
 from sdp.run_folder import CACHE, RunFolder, share_files
 from sdp.stage_table import stages_of
@@ -110,9 +110,9 @@ class Runner:
         message = progress.broken_teachers.get(cell.teacher)
         try:
             if message is None:
-                self._train_teacher(cell, progress)
-                progress.results[cell.key] = self._run_cell(cell)
-        except StoppedError:
+                self._train_or_note(cell, progress)
+                progress.results[cell.key] = self.run_cell(cell)
+        except (StoppedError, StorageError):
             raise
         except SdpError as error:
             message = str(error)
@@ -122,18 +122,22 @@ class Runner:
         if not self.keep_models:
             shutil.rmtree(self.out / RUNS / cell.key, ignore_errors=True)
 
-    def _train_teacher(self, cell: Cell, progress: Progress) -> None:
-        teacher = RunFolder(self.out / TEACHERS / cell.teacher)
+    def _train_or_note(self, cell: Cell, progress: Progress) -> None:
         try:
-            with self._at_work(teacher, cell):
-                run_pipeline(cell.recipe, teacher, FINETUNE, self.reporter)
-        except StoppedError:
+            self.train_teacher(cell)
+        except (StoppedError, StorageError):
             raise
         except SdpError as error:
             progress.broken_teachers[cell.teacher] = str(error)
             raise
 
-    def _run_cell(self, cell: Cell) -> dict[str, Any]:
+    def train_teacher(self, cell: Cell) -> None:
+        """Bring the fine-tuning that a cell shares with others up to date."""
+        teacher = RunFolder(self.out / TEACHERS / cell.teacher)
+        with self._at_work(teacher, cell):
+            run_pipeline(cell.recipe, teacher, FINETUNE, self.reporter)
+
+    def run_cell(self, cell: Cell) -> dict[str, Any]:
         """Run the cell's stages beside its teacher, and write its result."""
         teacher, run = RunFolder(self.out / TEACHERS / cell.teacher), RunFolder(self.out / RUNS / cell.key)
         with self._at_work(run, cell):

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from sdp.console import Reporter
 from sdp.data.identity import count_rows
+from sdp.ranks import require_one_process
 from sdp.run_folder import RunFolder, check_results_folder, write_json
 from sdp.steps import optimizer_steps
 from sdp.study.cell import CELLS
 from sdp.study.grid import Cell, make_grid
+from sdp.study.on_ray import Words, run_on_ray
 from sdp.study.runner import RUNS, STUDY_FILE, TEACHERS, Progress, Runner, finished_cells
 from sdp.study.vary import Axis, Baseline, check_axes, parse_baseline, parse_vary
 
@@ -31,6 +33,7 @@ class Study:
     baseline: Baseline | None
     cells: list[Cell]
     out: Path
+    words: Words
 
 
 def open_study(
@@ -57,17 +60,25 @@ def open_study(
     Raises:
         UsageError: options, recipes, model, data or folder are wrong.
     """
+    require_one_process("sdp study")
     axes = tuple(parse_vary(text) for text in vary)
     check_axes(axes, overrides)
     chosen = parse_baseline(baseline, axes) if baseline is not None else None
     cells = make_grid(recipe_file, axes, seeds, overrides, download=download)
     folder = out or Path("studies") / cells[0].recipe.name
     check_results_folder(folder, "study", marks=(CELLS, STUDY_FILE), others=(TEACHERS, RUNS))
-    return Study(recipe_file, axes, chosen, cells, folder)
+    words = Words(str(recipe_file.resolve()), tuple(vary), seeds, tuple(overrides), str(folder.resolve()))
+    return Study(recipe_file, axes, chosen, cells, folder, words)
 
 
-def execute(study: Study, reporter: Reporter, *, keep_models: bool) -> StudyTable:
+def execute(study: Study, reporter: Reporter, *, keep_models: bool, ray: str | None = None) -> StudyTable:
     """Run what is not finished, and write the results, also when it is stopped in the middle.
+
+    Args:
+        study: from `open_study`.
+        reporter: shows what happens.
+        keep_models: keep the run folders of cells and teachers.
+        ray: address of the Ray cluster to run the cells on; this process runs them without it.
 
     Raises:
         StoppedError: a signal came; the same command goes on.
@@ -77,7 +88,10 @@ def execute(study: Study, reporter: Reporter, *, keep_models: bool) -> StudyTabl
     with RunFolder(study.out).locked():
         try:
             runner = Runner(study.axes, study.recipe_file, study.out, reporter, keep_models)
-            runner.run(study.cells, progress, on_cell=lambda: _write(study, progress))
+            if ray is None:
+                runner.run(study.cells, progress, on_cell=lambda: _write(study, progress))
+            else:
+                run_on_ray(study.words, ray, study.cells, progress, lambda: _write(study, progress), runner)
         finally:
             table = _write(study, progress)
     return table

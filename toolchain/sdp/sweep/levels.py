@@ -21,6 +21,7 @@ from pathlib import Path
 
 from sdp.data.source import resolve_source
 from sdp.errors import RecipeError
+from sdp.ranks import require_one_process
 from sdp.recipe import Recipe, load_recipe
 from sdp.run_folder import TEMPORARY, RunFolder, check_results_folder
 from sdp.study.vary import override_key
@@ -121,6 +122,7 @@ def open_sweep(recipe_file: Path, sparsity: str, overrides: Sequence[str], out: 
     Raises:
         UsageError: options, recipe, data or folder are wrong.
     """
+    require_one_process("sdp sweep")
     wanted = parse_levels(sparsity)
     if SPARSITY_KEY in map(override_key, overrides):
         raise RecipeError("set in two places", where=SPARSITY_KEY, hint=f"Name it in {OPTION} alone.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 import time
@@ -12,14 +11,21 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
+from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from sdp.console import Task
-from sdp.errors import StoppedError
+from sdp.errors import StageError, StoppedError
+from sdp.run_folder import read_json, write_json
+from sdp.training.collectives import any_rank, this_rank
 from sdp.training.masked_weights import MaskedWeights
+from sdp.training.sharded import local
 
 COMPLETE = "complete.json"
+# The newest, and one to fall back on.
+KEPT_CHECKPOINTS = 2
 
 
 class StepCallback(TrainerCallback):
@@ -43,8 +49,23 @@ class StepCallback(TrainerCallback):
         self._observe = observe
         self._last_checkpoint = time.monotonic()
         self._note = ""
+        # The number of the signal that came here, 0 before one; and whether one came on any rank by the last step.
+        self.signalled = 0
         self.stop_requested = False
         self.stop_saved = False
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Take up the log of an interrupted attempt, and make up for the point that it owed.
+
+        Trainer sorts the keys of the log that it saves: layers would be in another order than in an unbroken run. The
+        last checkpoint of an epoch is written before the epoch is evaluated.
+        """
+        if state.global_step > 0:
+            saved = read_json(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / COMPLETE) or {}
+            state.log_history = saved.get("log", state.log_history)
+        epoch = state.epoch or 0.0
+        if epoch > 0 and epoch.is_integer() and not any("dev" in record for record in _of_step(state)):
+            self._add_dev_metric(state)
 
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -54,9 +75,13 @@ class StepCallback(TrainerCallback):
             self._masked.enforce()
 
     def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
     ) -> TrainerControl:
-        """Update masks, then ask for a checkpoint where one is due or a signal came."""
+        """Update masks, then ask for a checkpoint where one is due or a signal came.
+
+        Raises:
+            StageError: a weight is no finite number, so there is nothing worth saving.
+        """
         if self._update_masks is not None and (record := self._update_masks(state.global_step)) is not None:
             state.log_history.append({"step": state.global_step, "epoch": state.epoch or 0.0, **record})
             self._note = f"{record['sparsity']:.0%} zeros"
@@ -64,8 +89,11 @@ class StepCallback(TrainerCallback):
             entry: dict[str, Any] = {"step": state.global_step, "epoch": state.epoch or 0.0, "analysis": seen}
             state.log_history.append(entry)
         self._task.update(state.global_step, self._note)
-        due = time.monotonic() - self._last_checkpoint >= self._checkpoint_seconds
+        # Clocks and signals differ between ranks, and all must stop at the same step.
+        due = this_rank() == 0 and time.monotonic() - self._last_checkpoint >= self._checkpoint_seconds
+        due, self.stop_requested = any_rank(due, self.signalled != 0)
         if (due and state.global_step < state.max_steps) or self.stop_requested:
+            require_finite(given["model"], state.global_step, Path(str(args.output_dir)))
             control.should_save = True
         if self.stop_requested:
             control.should_training_stop = True
@@ -73,15 +101,64 @@ class StepCallback(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Mark the checkpoint as whole: a killed process leaves half-written folders behind."""
-        folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-        (folder / COMPLETE).write_text(json.dumps({"step": state.global_step}))
+        # Every rank writes the state of its random numbers.
+        any_rank()
+        if this_rank() == 0:
+            folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+            write_json(folder / COMPLETE, {"step": state.global_step, "log": state.log_history})
+            # Trainer would rotate by the clock, which may be set back, and before this one is known to be whole.
+            for older in complete_checkpoints(folder.parent)[:-KEPT_CHECKPOINTS]:
+                discard_checkpoint(older)
         self.stop_saved = self.stop_requested
         self._last_checkpoint = time.monotonic()
 
     def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Add a point of the dev metric to the curve."""
+        """Add a point of the dev metric to the curve; Trainer calls this too where a stop breaks an epoch off."""
+        if not self.stop_requested:
+            self._add_dev_metric(state)
+
+    def _add_dev_metric(self, state: TrainerState) -> None:
         if self._evaluate is not None:
             state.log_history.append({"step": state.global_step, "epoch": state.epoch or 0.0, "dev": self._evaluate()})
+
+
+def _of_step(state: TrainerState) -> list[dict[str, Any]]:
+    return [record for record in state.log_history if record.get("step") == state.global_step]
+
+
+def complete_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints that were written to their end, in the order of their steps."""
+    whole = [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}")]
+    return sorted(whole, key=lambda path: int(path.name.removeprefix("checkpoint-")))
+
+
+def discard_checkpoint(folder: Path) -> None:
+    """Remove a checkpoint; killed in the middle, it leaves one that counts as half-written."""
+    (folder / COMPLETE).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def require_finite(model: nn.Module, step: int, checkpoints: Path) -> None:
+    """See that every weight is a finite number.
+
+    Raises:
+        StageError: one is not; the message names it, and says how to go on.
+    """
+    weights = dict(model.named_parameters())
+    broken = any_rank(*(not bool(torch.isfinite(local(weight)).all()) for weight in weights.values()))
+    for name, is_broken in zip(weights, broken, strict=True):
+        if is_broken:
+            raise StageError(f"weights are no finite numbers after step {step}", where=name, hint=way_on(checkpoints))
+
+
+def way_on(checkpoints: Path) -> str:
+    """What to do after a training that broke off by itself: where its last checkpoint is, and what to try."""
+    newest = complete_checkpoints(checkpoints)
+    kept = f"The last good checkpoint is {newest[-1]}. " if newest else "There is no checkpoint yet. "
+    return kept + (
+        "Lower the learning rate or the weight of the losses, warm up longer, or compute in fp32; "
+        "with other settings the stage starts anew."
+    )
 
 
 def last_complete_checkpoint(folder: Path) -> Path | None:
@@ -98,9 +175,9 @@ def stop_on_signal(callback: StepCallback) -> Iterator[None]:
     """Turn the first Ctrl-C or SIGTERM into a checkpoint and a clean stop after the current step."""
 
     def request(number: int, frame: FrameType | None) -> None:
-        if callback.stop_requested:
+        if callback.signalled:
             raise KeyboardInterrupt
-        callback.stop_requested = True
+        callback.signalled = number
 
     previous = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -108,7 +185,9 @@ def stop_on_signal(callback: StepCallback) -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-    if callback.stop_requested:
+    if callback.signalled or callback.stop_requested:
         # A signal after the last step finds nobody who asks for a checkpoint any more.
         saved = "a checkpoint was saved" if callback.stop_saved else "what came after the last checkpoint is done again"
-        raise StoppedError(f"stopped; {saved}", hint="The same command resumes where it stopped.")
+        hint = "The same command resumes where it stopped."
+        # A rank that another one's signal stops had none itself.
+        raise StoppedError(f"stopped; {saved}", number=callback.signalled or signal.SIGTERM, hint=hint)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import torch
 
 from sdp.errors import UsageError
+from sdp.ranks import ranks_here
 from sdp.recipe.base import TrainingSection
 from sdp.recipe.sections import RuntimeSection
 
@@ -19,6 +20,10 @@ def training_device(runtime: RuntimeSection) -> torch.device:
     if runtime.device == "cpu":
         return torch.device("cpu")
     if torch.cuda.is_available():
+        if ranks_here() > torch.cuda.device_count():
+            what = f"{ranks_here()} processes were started on a machine of {torch.cuda.device_count()} GPUs"
+            hint = 'Start one for each (--nproc-per-node), or set runtime.device to "cpu".'
+            raise UsageError(what, where="torchrun", hint=hint)
         return torch.device("cuda")
     if runtime.device == "cuda":
         if torch.version.cuda is None:

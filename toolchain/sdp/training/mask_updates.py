@@ -7,6 +7,7 @@ from sdp.errors import ModelError
 from sdp.pruning.masks import BLOCK, select_masks, sparsity_of
 from sdp.pruning.schedule import mask_updates
 from sdp.recipe.pruning import PruneSection
+from sdp.training.collectives import as_on_first_rank
 from sdp.training.masked_weights import MaskedWeights
 
 
@@ -38,6 +39,7 @@ class MaskUpdates:
         if wanted is None:
             return None
         masks = select_masks(self._masked.scores(), wanted, self._settings.scope, self._settings.pattern)
+        as_on_first_rank(masks)
         if self._analysis is not None:
             self._analysis.before_update(self._masked.weights, self._masked.masks, masks)
         self._masked.set(masks, last=step == max(self._plan))

@@ -12,6 +12,7 @@ from sdp.pruning.criteria.base import Criterion, Setup
 from sdp.pruning.criteria.weights import Magnitude
 from sdp.pruning.masks import Masks, clear_pruned, mask_bits
 from sdp.pruning.store import load_masks, save_masks
+from sdp.training.sharded import local, part_like, whole_weights
 
 # Beside the masks in a checkpoint, as long as the criterion is not done.
 STATE_FILE = "criterion.safetensors"
@@ -37,7 +38,16 @@ class MaskedWeights:
 
     def scores(self) -> dict[str, Tensor]:
         """The criterion's score of each weight."""
-        return self._criterion.scores(self.masks)
+        self._criterion.weights = whole_weights(self.weights)
+        try:
+            return self._criterion.scores(self.masks)
+        finally:
+            self._criterion.weights = self.weights
+
+    def take_up(self, weights: dict[str, nn.Parameter]) -> None:
+        """Go on with other parameters of the same names and values: sharding a model replaces them."""
+        self.weights = self._criterion.weights = weights
+        self._hold_to(self.masks)
 
     def set(self, masks: Masks, last: bool = False) -> None:
         """Replace the masks and zero what they prune; after the last time the criterion is let go of."""
@@ -59,7 +69,7 @@ class MaskedWeights:
         self._criterion.observe(self.masks, step)
         for name, weight in self.weights.items():
             if weight.grad is not None:
-                clear_pruned(weight.grad, self._bits[name])
+                clear_pruned(local(weight.grad), self._bits[name])
 
     def enforce(self) -> None:
         """Zero the pruned weights after an optimizer step: momentum and weight decay move them."""
@@ -88,12 +98,15 @@ class MaskedWeights:
 
     def _hold_to(self, masks: Masks) -> None:
         self.masks = masks
-        self._bits = {name: mask_bits(mask, self.weights[name].dtype) for name, mask in masks.items()}
+        self._bits = {
+            name: mask_bits(part_like(mask, self.weights[name]), self.weights[name].dtype)
+            for name, mask in masks.items()
+        }
         self._zero_pruned()
 
     def _zero_pruned(self) -> None:
         for name, weight in self.weights.items():
-            clear_pruned(weight, self._bits[name])
+            clear_pruned(local(weight), self._bits[name])
 
     def _finish(self) -> None:
         # Magnitude sees and stores nothing: what others remember is freed, and recovery costs nothing.

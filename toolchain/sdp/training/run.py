@@ -8,25 +8,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel, PrinterCallback, TrainingArguments
 
 from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit
+from sdp.errors import ModelError, UsageError
+from sdp.losses.distributed import rank_count
 from sdp.losses.objective import Objective
 from sdp.recipe.base import TrainingSection
 from sdp.recipe.sections import Recipe
+from sdp.run_folder import CHECKPOINTS
 from sdp.steps import optimizer_steps
-from sdp.training.callback import StepCallback, last_complete_checkpoint, stop_on_signal
+from sdp.training.callback import StepCallback, last_complete_checkpoint, require_finite, stop_on_signal
+from sdp.training.collectives import this_rank
 from sdp.training.device import trains_in_bf16
 from sdp.training.masked_weights import MaskedWeights
+from sdp.training.sharded import is_sharded, let_accelerate_shard, require_own_checkpoint, shard_settings
 from sdp.training.teacher import Teacher
 from sdp.training.trainer import SdpTrainer
 
 # Trainer says where it resumes from through this logger; sdp says it itself.
 logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
-
-CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class TrainingRun:
         settings: epochs, learning rate, batch size, weight decay, warm-up.
         folder: checkpoints go into a folder "checkpoints" in it.
         device: from `training_device`.
-        evaluate: gives the dev metric after each epoch.
+        evaluate: gives the dev metric after each epoch; called on all ranks, and what it says on rank 0 counts.
         teacher: the unpruned network, where the objective needs it.
         masked: the weights being pruned, where any are.
         update_masks: called with each step; changes the masks where due and returns what to log, or None.
@@ -72,12 +76,16 @@ def train(run: TrainingRun, recipe: Recipe, reporter: Reporter) -> list[dict[str
 
     Raises:
         StoppedError: a signal came; a checkpoint was saved, unless the last step was over.
-        StageError: the loss is no longer finite.
+        StageError: the loss or a weight is no longer finite.
     """
     steps = optimizer_steps(len(run.train), run.settings)
+    _require_a_row_each(run.settings.batch_size)
     checkpoint = last_complete_checkpoint(run.folder / CHECKPOINTS)
     if checkpoint is not None:
+        require_own_checkpoint(checkpoint, sharded=is_sharded(recipe.runtime))
         reporter.line(f"  resuming {run.title} from step {checkpoint.name.removeprefix('checkpoint-')} of {steps}")
+    if recipe.runtime.checkpointing:
+        _checkpoint_layers(run.model)
     with reporter.task(run.title, steps) as task:
         callback = StepCallback(
             task,
@@ -87,25 +95,55 @@ def train(run: TrainingRun, recipe: Recipe, reporter: Reporter) -> list[dict[str
             evaluate=run.evaluate,
             observe=run.observe,
         )
+        arguments = _arguments(run, recipe, steps)
+        if is_sharded(recipe.runtime):
+            let_accelerate_shard()
         trainer = SdpTrainer(
             run.model,
-            _arguments(run, recipe, steps),
+            arguments,
             objective=run.objective,
             teacher=run.teacher,
             masked=run.masked,
+            parts=recipe.runtime.accumulation,
             train_dataset=run.train,
             data_collator=run.collator,
             callbacks=[callback],
         )
         # It prints every log record as a dictionary; the reporter shows progress.
         trainer.remove_callback(PrinterCallback)
+        _make_dropout_differ(recipe.seed)
         with stop_on_signal(callback):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    return list(trainer.state.log_history)
+    require_finite(run.model, steps, run.folder / CHECKPOINTS)
+    # Trainer's summary of the last attempt is no event.
+    return [record for record in trainer.state.log_history if "train_runtime" not in record]
+
+
+def _checkpoint_layers(model: PreTrainedModel) -> None:
+    # The second name is that of transformers before 5.20.
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    try:
+        enable({"use_reentrant": False})
+    except ValueError as error:
+        raise ModelError(str(error), where="runtime.checkpointing", hint="Set it to false.") from None
+
+
+def _require_a_row_each(batch_size: int) -> None:
+    if batch_size < rank_count():
+        what = f"a batch of {batch_size} rows cannot be shared out between {rank_count()} processes"
+        raise UsageError(what, where="batch_size", hint="It counts the rows of one optimizer step, of all processes.")
+
+
+def _make_dropout_differ(seed: int) -> None:
+    """Let every rank drop other units of its rows; rank 0 those that it would drop alone."""
+    if this_rank() > 0:
+        torch.manual_seed(int(np.random.SeedSequence([seed, this_rank()]).generate_state(1)[0]))
 
 
 def _arguments(run: TrainingRun, recipe: Recipe, steps: int) -> TrainingArguments:
     settings = run.settings
+    # Typed as the text that it was in older releases.
+    sharded: Any = is_sharded(recipe.runtime)
     arguments = TrainingArguments(
         output_dir=str(run.folder / CHECKPOINTS),
         max_steps=steps,
@@ -119,13 +157,16 @@ def _arguments(run: TrainingRun, recipe: Recipe, steps: int) -> TrainingArgument
         use_cpu=run.device.type == "cpu",
         # Checkpoints are asked for by the clock, in StepCallback.
         save_strategy="no",
-        save_total_limit=2,
         logging_steps=max(1, steps // 100),
         report_to=[],
         disable_tqdm=True,
         remove_unused_columns=False,
         label_names=["labels"],
+        # Said outright, because Trainer would change it with activation checkpointing: a pooler may be unused.
+        ddp_find_unused_parameters=True,
         dataloader_pin_memory=run.device.type == "cuda",
+        fsdp=sharded or None,
+        fsdp_config=shard_settings(run.model) if sharded else None,
     )
     # One process trains on one GPU. Trainer would split batches, of that many times the size, over all that it sees:
     # the number of steps would be wrong, and what a hook reads of the classifier in pieces.

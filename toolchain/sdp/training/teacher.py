@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -18,6 +18,8 @@ from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit, length_sorted_batches
 from sdp.losses.objective import Objective
 from sdp.losses.representation import NetworkOutput, RowsKey, rows_of
+from sdp.run_folder import TEMPORARY
+from sdp.training.collectives import any_rank, share, sum_parts, this_rank
 from sdp.training.forward import Reader
 
 LOGITS = "logits"
@@ -128,16 +130,28 @@ def cached_teacher(
     names = [LOGITS] * objective.one_prediction_a_row + [str(key) for key in objective.rows]
     identity = rows_identity(split)
     paths = {name: cache.path(identity, name) for name in names}
-    missing = [name for name, path in paths.items() if not path.exists()]
+    stored = {name: words for name, path in paths.items() if (words := _read_words(path, name, device)) is not None}
+    lacking = any_rank(*(name not in stored for name in names))
+    missing = [name for name, lacks in zip(names, lacking, strict=True) if lacks]
     if missing:
         cache.folder.mkdir(parents=True, exist_ok=True)
         said = _ask(model, read, split, collator, objective, missing, device, reporter)
         for name in missing:
-            temporary = paths[name].with_name(f"{paths[name].name}.{os.getpid()}.tmp")
-            save_file({name: said[name]}, temporary)
-            temporary.replace(paths[name])
-    stored = {name: load_file(path, device=str(device))[name] for name, path in paths.items()}
+            stored[name] = said[name].to(device)
+            if this_rank() == 0:
+                # The run folder is locked: a file of this name is what a killed process left.
+                temporary = paths[name].with_name(f"{paths[name].name}{TEMPORARY}")
+                save_file({name: said[name]}, temporary)
+                temporary.replace(paths[name])
     return CachedTeacher(stored.get(LOGITS), {key: stored[str(key)] for key in objective.rows}, read.weights)
+
+
+def _read_words(path: Path, name: str, device: torch.device) -> Tensor | None:
+    """Read what the teacher said; None where it was not asked yet, or the file is damaged."""
+    try:
+        return load_file(path, device=str(device))[name]
+    except (OSError, SafetensorError, KeyError):
+        return None
 
 
 def _ask(
@@ -150,22 +164,29 @@ def _ask(
     device: torch.device,
     reporter: Reporter,
 ) -> dict[str, Tensor]:
-    """Run the teacher over every row; missing name -> [N, ...] in the order of the split, float32, on the CPU."""
+    """Run the teacher over every row; missing name -> [N, ...] in the order of the split, float32, on the CPU.
+
+    Each rank runs it over its share of the batches.
+    """
     model.eval()
-    stored: dict[str, list[Tensor]] = {name: [] for name in missing}
+    stored: dict[str, Tensor] = {}
     keys = [key for key in objective.rows if str(key) in missing]
-    order: list[int] = []
     batches = list(length_sorted_batches(split, BATCH_SIZE))
-    with torch.no_grad(), reporter.task("teacher", len(batches)) as task:
-        for done, indices in enumerate(batches, start=1):
+    mine = batches[share(len(batches))]
+    with torch.no_grad(), reporter.task("teacher", len(mine)) as task:
+        # A rank without a share looks at one batch all the same: of what shape its zeros are.
+        for done, indices in enumerate(mine or batches[:1], start=1):
             batch = collator([split[index] for index in indices])
             inputs = {k: v.to(device) for k, v in batch.items() if k not in ("labels", "index")}
             output = read(model, inputs)
+            said = {str(key): rows_of(output, inputs["attention_mask"], key) for key in keys}
             if LOGITS in missing and output.logits is not None:
-                stored[LOGITS].append(output.logits.float().cpu())
-            for key in keys:
-                stored[str(key)].append(rows_of(output, inputs["attention_mask"], key).float().cpu())
-            order.extend(indices)
+                said[LOGITS] = output.logits
+            for name, values in said.items():
+                if name not in stored:
+                    stored[name] = torch.zeros(len(split), *values.shape[1:])
+                if mine:
+                    stored[name][indices] = values.float().cpu()
             task.update(done)
-    back = torch.argsort(torch.tensor(order))
-    return {name: torch.cat(parts)[back].contiguous() for name, parts in stored.items()}
+    sum_parts(stored)
+    return stored

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
+import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from sdp.losses.distributed import rank_count
+from sdp.training.collectives import sum_parts
+
+# In a checkpoint: what was added up since the last log record before it.
+STATE_FILE = "terms.safetensors"
 
 
 class TermMeans:
@@ -21,7 +30,21 @@ class TermMeans:
             self._counts[name] = self._counts.get(name, 0) + 1
 
     def take(self) -> dict[str, float]:
-        """The mean of every term since the last call, each over the batches that had it."""
-        means = {name: total.item() / self._counts[name] for name, total in self._sums.items()}
+        """The mean of every term since the last call, each over the batches that had it, and over the ranks."""
+        sums = {name: total.clone() for name, total in sorted(self._sums.items())}
+        sum_parts(sums)
+        means = {name: sums[name].item() / (self._counts[name] * rank_count()) for name in self._sums}
         self._sums, self._counts = {}, {}
         return means
+
+    def save(self, folder: Path) -> None:
+        """Write sums and counts into a checkpoint."""
+        sums = {f"sum {name}": total.cpu().reshape(()) for name, total in self._sums.items()}
+        counts = {f"count {name}": torch.tensor(count) for name, count in self._counts.items()}
+        save_file(sums | counts, folder / STATE_FILE)
+
+    def load(self, folder: Path, device: torch.device) -> None:
+        """Go on from a checkpoint."""
+        state = load_file(folder / STATE_FILE, device=str(device))
+        self._sums = {name.removeprefix("sum "): t for name, t in state.items() if name.startswith("sum ")}
+        self._counts = {name: int(state[f"count {name}"]) for name in self._sums}

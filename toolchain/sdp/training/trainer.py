@@ -9,17 +9,25 @@ checkpoint therefore always holds weights and masks that agree.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.data_loader import prepare_data_loader
 from torch import Tensor, nn
-from torch.utils.data import Sampler
+from torch.utils.data import DataLoader, Sampler
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 from sdp.errors import StageError
 from sdp.losses.objective import Objective
+from sdp.losses.representation import NetworkOutput
+from sdp.pruning.layers import prunable_weights
+from sdp.training.callback import way_on
+from sdp.training.collectives import average_gradients, share
 from sdp.training.forward import Reader
+from sdp.training.in_parts import first_rows, read_in_parts
 from sdp.training.masked_weights import MaskedWeights
 from sdp.training.sampler import LengthGroupedSampler
 from sdp.training.teacher import Teacher
@@ -37,37 +45,60 @@ class SdpTrainer(Trainer):
         objective: Objective,
         teacher: Teacher | None = None,
         masked: MaskedWeights | None = None,
+        parts: int = 1,
         **options: Any,
     ) -> None:
         super().__init__(model, args, **options)
         # The objective is a mean over a batch. Trainer would take it for a sum over all accumulated batches that the
         # model has divided already, and would not divide it by their number.
         self.model_accepts_loss_kwargs = False
+        self._trained = model
         self._objective = objective
         self._read = Reader(model, objective)
         self._terms = TermMeans()
         self._teacher = teacher
         self._masked = masked
+        self._parts = parts
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """The objective on a batch, a mean over its rows; `training_step` divides by the number of accumulated ones."""
+        rows = share(len(inputs["index"]))
+        student = self._student(model, inputs, rows)
+        inputs = {name: tensor[rows] for name, tensor in inputs.items()}
         index, labels = inputs.pop("index"), inputs.pop("labels")
-        student = self._read(model, inputs)
         said = self._teacher.outputs(inputs, index) if self._teacher is not None else None
         loss, terms = self._objective(student, labels, inputs["attention_mask"], said)
         if not torch.isfinite(loss):
             parts = ", ".join(f"{name} {value.item():.3g}" for name, value in terms.items())
             raise StageError(
                 f"the loss became {loss.item()} at step {self.state.global_step + 1} ({parts})",
-                hint="Lower the learning rate or the weight of the losses.",
+                hint=way_on(Path(str(self.args.output_dir))),
             )
-        self._terms.add(terms)
+        self._terms.add({"loss": loss.detach(), **terms})
         return (loss, {"logits": student.logits}) if return_outputs else loss
 
+    def _student(self, model: nn.Module, inputs: Mapping[str, Tensor], rows: slice) -> NetworkOutput:
+        """What the student says of some rows of a batch."""
+        # A rank without rows (in the last batch of an epoch) takes part in the step as well, and no model runs on none.
+        count = rows.stop - rows.start
+        shown = {
+            name: tensor[rows if count else slice(1)]
+            for name, tensor in inputs.items()
+            if name not in ("index", "labels")
+        }
+        if self._parts > 1:
+            # DistributedDataParallel reduces gradients after one forward pass; `training_step` does it after several.
+            model = self._trained
+        student = read_in_parts(partial(self._read, model), shown, self._parts)
+        return student if count else first_rows(student, 0)
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log the mean of every unweighted term beside the loss that they make up."""
+        """Log the mean of every unweighted term beside the loss that they make up, since the record before.
+
+        Trainer's own mean of the loss would begin anew where a run resumes.
+        """
         super().log({**logs, **self._terms.take()} if "loss" in logs else logs, start_time)
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
@@ -75,26 +106,52 @@ class SdpTrainer(Trainer):
 
         The criterion sees gradients once a step: after the last of the accumulated batches, reduced over all devices.
         """
-        if self._masked is None:
-            return super().training_step(model, inputs, num_items_in_batch)
         step = self.state.global_step + 1
-        self._masked.before_forward(step)
+        if self._masked is not None:
+            self._masked.before_forward(step)
         loss = super().training_step(model, inputs, num_items_in_batch)
-        if self.accelerator.sync_gradients:
+        if self._parts > 1:
+            average_gradients(self._trained.parameters())
+        if self._masked is not None and self.accelerator.sync_gradients:
             self._masked.after_backward(step)
         return loss
+
+    def get_train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        """Whole batches on every rank, the same as in a single process; `compute_loss` takes the rank's rows of each.
+
+        Accelerate would share out batches, and fill up the last one with rows of the first. Rows are padded as in a
+        single process, and any number of them can be shared out; no rank has fewer steps than another.
+        """
+        options: dict[str, Any] = {"collate_fn": self.data_collator, "pin_memory": self.args.dataloader_pin_memory}
+        sampler = self._get_train_sampler()
+        rows: Any = self.train_dataset
+        loader = DataLoader[dict[str, Tensor]](rows, self._train_batch_size, sampler=sampler, **options)
+        prepared: DataLoader[dict[str, Tensor]] = prepare_data_loader(
+            loader, self.args.device, num_processes=1, process_index=0, put_on_device=True, rng_types=[]
+        )
+        return prepared
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         rows: Any = train_dataset if train_dataset is not None else self.train_dataset
         lengths = [len(row["input_ids"]) for row in rows.rows]
         return LengthGroupedSampler(lengths, self._train_batch_size, self.args.seed)
 
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Called when the model has the parameters that it is trained with; where it is sharded they are new ones."""
+        if self._masked is not None and self.is_fsdp_enabled:
+            self._masked.take_up(prunable_weights(self._trained))
+        return super().create_scheduler(num_training_steps, optimizer)
+
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         super()._save(output_dir, state_dict)
-        if self._masked is not None:
-            self._masked.save(Path(output_dir or str(self.args.output_dir)))
+        if self.args.should_save:
+            folder = Path(output_dir or str(self.args.output_dir))
+            self._terms.save(folder)
+            if self._masked is not None:
+                self._masked.save(folder)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
+        self._terms.load(Path(resume_from_checkpoint), self.args.device)
         if self._masked is not None:
             self._masked.load(Path(resume_from_checkpoint))

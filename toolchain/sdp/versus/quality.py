@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdp.data.rows import Split
-from sdp.errors import UsageError
+from sdp.errors import RunError, UsageError
 from sdp.evaluation.compare import Logits, compare
 from sdp.evaluation.metrics import NO_PREDICTION, NUMERIC, Array, score_predictions
 from sdp.evaluation.rows_record import read_rows, same_order
@@ -25,15 +25,20 @@ def compare_quality(before: Snapshot, after: Snapshot) -> list[Difference]:
 
     Raises:
         UsageError: the runs are of different metrics.
+        RunError: the rows of one do not fit the metric.
     """
     metric: MetricName = before["metric"]
     if after["metric"] != metric:
         raise UsageError(f"one run is scored by {metric}, the other by {after['metric']}: nothing to compare")
     (first, said), (second, other) = read_rows(before["rows"]), read_rows(after["rows"])
     order = same_order(before["rows"]["hashes"], after["rows"]["hashes"])
-    if order is None:
-        return _apart(metric, (first, said), (second, other), _shared(before, after))
-    return _paired(metric, first, said, _reordered(second, other, order), before["part"])
+    try:
+        if order is None:
+            return _apart(metric, (first, said), (second, other), _shared(before, after))
+        return _paired(metric, first, said, _reordered(second, other, order), before["part"])
+    except (ValueError, IndexError) as error:
+        what = f"{metric} cannot be computed from the rows of these runs: {error}"
+        raise RunError(what, hint="Bring both up to date: sdp export.") from None
 
 
 def _shared(before: Snapshot, after: Snapshot) -> str:
@@ -114,7 +119,8 @@ def as_logits(metric: MetricName, predicted: Array) -> Logits:
     if metric in NUMERIC:
         return predicted.astype(np.float32)[:, None]
     ids = predicted.astype(np.int64)
-    logits = np.eye(max(2, int(ids.max(initial=0)) + 1), dtype=np.float32)[np.maximum(ids, 0)]
+    logits = np.zeros((len(ids), max(2, int(ids.max(initial=0)) + 1)), dtype=np.float32)
+    logits[np.arange(len(ids)), np.maximum(ids, 0)] = 1
     logits[ids == NO_PREDICTION] = np.nan
     return logits
 

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from sdp import stored_numbers as numbers
 from sdp.errors import RunError
 from sdp.run_folder import RUN_FILE, read_json
+from sdp.stored_numbers import check_stored
 
 FORM = 1
 Snapshot = dict[str, Any]
@@ -41,6 +43,9 @@ def take_snapshot(run: Path) -> Snapshot:
     except KeyError as error:
         hint = f"Bring it up to date first: sdp bench {run}"
         raise RunError(f"another version of sdp made this run: it has no {error}", where=str(run), hint=hint) from None
+    except TypeError:
+        hint = f"Bring it up to date first: sdp bench {run}"
+        raise RunError("5-bench/latency.json is damaged", where=str(run), hint=hint) from None
 
 
 def load_snapshot(path: Path) -> Snapshot:
@@ -50,12 +55,15 @@ def load_snapshot(path: Path) -> Snapshot:
         RunError: it is neither.
     """
     if path.is_dir():
-        return take_snapshot(path)
-    content = read_json(path)
-    if content is None or content.get("snapshot") != FORM or not content.keys() >= _KEYS:
+        content = take_snapshot(path)
+        check_stored(numbers.Snapshot, content, str(path), f"Bring it up to date first: sdp bench {path}")
+        return content
+    saved = read_json(path)
+    if saved is None or saved.get("snapshot") != FORM or not saved.keys() >= _KEYS:
         hint = "Give a run folder, or a file that sdp compare --save wrote."
         raise RunError("neither a run folder nor a saved baseline of this version", where=str(path), hint=hint)
-    return content
+    check_stored(numbers.Snapshot, saved, str(path), "Save it again: sdp compare --save.")
+    return saved
 
 
 def save_snapshot(snapshot: Snapshot, path: Path) -> None:

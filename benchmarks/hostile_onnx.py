@@ -1,0 +1,373 @@
+"""Hostile ONNX files: bytes, graphs, tensors, data outside the folder, sparse tensors, operators of the library."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+from hostile_folders import Project
+from hostile_judge import QuietError, command, strict_json
+from hostile_values import TEXTS, damaged_bytes
+
+Use = Callable[[], object]
+DIMENSIONS = (-1, 0, 1, 2, 3, 4, 7, 16, 256, 2**20, 2**31, 2**40, 2**62, 2**63 - 1, -(2**63))
+INTEGERS = (*DIMENSIONS, 5, 8, 192, 255, 257, 2**16, 2**32)
+
+
+def onnx_case(random: Random, folder: Path, project: Project) -> Use:
+    """A damaged file: looked into, encoded, or run."""
+    path = folder / "model.onnx"
+    how = random.choice([_bytes, _graph, _graph, _tensors, _outside, _sparse, _library, _library])
+    how(random, path, project)
+    use = random.choice([_inspect, _inspect, _run, _run, _encode, _zeros])
+    return lambda: use(path)
+
+
+_PLACES = ("folder link", "hard link", "folder", "short", "good", "name", "name", "name")
+_NAMES = (
+    *("/dev/zero", "/dev/stdin", "/proc/self/environ", "/etc/passwd", "", ".", "a\0b", "model.onnx", "./weights.bin/"),
+    *("x" * 5000, "\u2028", "inner/../../x"),
+)
+
+
+@lru_cache(maxsize=1)
+def dense_model(path: Path) -> bytes:
+    """A file without operators of the library, as torch exports it: the toy model."""
+    from sdp.models.load import load_finetuned
+    from sdp_onnx.torch_export import export_torch
+
+    target = path / "dense.onnx"
+    if not target.is_file():
+        export_torch(load_finetuned(path / "runs/toy/2-prune"), target, input_names=("input_ids", "attention_mask"))
+    return target.read_bytes()
+
+
+def _source(random: Random, project: Project) -> bytes:
+    return project.model_bytes if random.random() < 0.5 else dense_model(project.path)
+
+
+def _bytes(random: Random, path: Path, project: Project) -> None:
+    path.write_bytes(damaged_bytes(random, _source(random, project)))
+
+
+def _graph(random: Random, path: Path, project: Project) -> None:
+    model = onnx.load_from_string(_source(random, project))
+    for _ in range(random.choice([1, 1, 2, 4])):
+        random.choice([_inputs, _attributes, _nodes, _values, _head])(random, model)
+    path.write_bytes(model.SerializeToString())
+
+
+def _inputs(random: Random, model: ModelProto) -> None:
+    nodes = model.graph.node
+    if not nodes:
+        return
+    node, other = random.choice(nodes), random.choice(nodes)
+    kind = random.randrange(6)
+    if kind == 0 and node.input:
+        # Often a circle: its input comes from a node that needs it.
+        node.input[random.randrange(len(node.input))] = (list(other.output) or [""])[0]
+    elif kind == 1 and node.input:
+        del node.input[random.randrange(len(node.input))]
+    elif kind == 2:
+        node.input.append(random.choice(["", "nothing", *other.output]))
+    elif kind == 3:
+        node.output[:] = [random.choice(["", "x", *other.output])]
+    elif kind == 4 and node.input:
+        node.input[random.randrange(len(node.input))] = random.choice(TEXTS[:40]).replace("\ud800", "")
+    else:
+        del node.output[:]
+
+
+def _attributes(random: Random, model: ModelProto) -> None:
+    nodes = list(model.graph.node)
+    if not nodes:
+        return
+    library = [node for node in nodes if node.domain] or nodes
+    node = random.choice(library if random.random() < 0.7 else nodes)
+    if not node.attribute:
+        node.attribute.append(helper.make_attribute("axis", random.choice(INTEGERS)))
+        return
+    attribute = random.choice(node.attribute)
+    kind = random.randrange(7)
+    if kind == 0:
+        node.attribute.remove(attribute)
+        return
+    value: Any = random.choice(
+        [
+            random.choice(INTEGERS),
+            float("nan"),
+            "text",
+            b"\xff\xfe",
+            [1, 2, 3],
+            [random.choice(INTEGERS)],
+            [b"\xff"],
+            ["a"],
+        ]
+    )
+    made = helper.make_attribute(attribute.name, value)
+    if kind == 1:
+        node.attribute.append(made)
+    elif kind == 2:
+        attribute.name = random.choice(["", "x", "weights", "widths", "axis"])
+    elif kind == 3:
+        attribute.ClearField("type")
+    else:
+        attribute.CopyFrom(made)
+
+
+def _nodes(random: Random, model: ModelProto) -> None:
+    nodes = model.graph.node
+    if not nodes:
+        return
+    node = random.choice(nodes)
+    kind = random.randrange(6)
+    if kind == 0:
+        nodes.remove(node)
+    elif kind == 1:
+        nodes.add().CopyFrom(node)
+    elif kind == 2:
+        node.op_type = random.choice(["MatMul", "Gather", "Add", "", "If", "Loop", "Unknown", "SparseLinear", "Pack"])
+    elif kind == 3:
+        node.domain = random.choice(["", "sdp", "com.microsoft", "ai.onnx.ml", "x"])
+    elif kind == 4:
+        order = random.sample(list(nodes), len(nodes))
+        del nodes[:]
+        nodes.extend(order)
+    else:
+        inner = helper.make_graph(
+            [node], "inner", [], [helper.make_tensor_value_info((list(node.output) or ["y"])[0], 1, None)]
+        )
+        nodes.add().CopyFrom(helper.make_node("If", ["c"], ["branch"], then_branch=inner, else_branch=inner))
+
+
+def _values(random: Random, model: ModelProto) -> None:
+    graph = model.graph
+    group = random.choice([graph.input, graph.output, graph.value_info])
+    if not group:
+        return
+    value = random.choice(group)
+    kind = random.randrange(6)
+    if kind == 0:
+        group.remove(value)
+    elif kind == 1:
+        value.type.tensor_type.elem_type = random.choice([0, 1, 7, 8, 9, 16, 99, 2**31 - 1])
+    elif kind == 2:
+        value.type.tensor_type.shape.dim.add().dim_value = random.choice(DIMENSIONS)
+    elif kind == 3:
+        value.type.ClearField("tensor_type")
+    elif kind == 4:
+        value.name = random.choice(["", "input_ids", "nobody"])
+    else:
+        group.add().CopyFrom(value)
+
+
+def _head(random: Random, model: ModelProto) -> None:
+    kind = random.randrange(6)
+    if kind == 0:
+        model.ir_version = random.choice([0, 1, 3, 99, 2**62])
+    elif kind == 1 and model.opset_import:
+        random.choice(model.opset_import).version = random.choice([0, -1, 1, 7, 13, 99, 2**62])
+    elif kind == 2:
+        model.opset_import.add().CopyFrom(model.opset_import[0])
+    elif kind == 3:
+        del model.opset_import[random.randrange(len(model.opset_import)) :]
+    elif kind == 4:
+        entry = model.metadata_props.add()
+        entry.key, entry.value = "sdp.layers", random.choice(TEXTS)
+    else:
+        model.graph.ClearField(random.choice(["node", "input", "output", "initializer", "name"]))
+
+
+def _tensors(random: Random, path: Path, project: Project) -> None:
+    model = onnx.load_from_string(_source(random, project))
+    for _ in range(random.choice([1, 1, 2])):
+        damage_tensor(random, random.choice(model.graph.initializer))
+    path.write_bytes(model.SerializeToString())
+
+
+def damage_tensor(random: Random, tensor: TensorProto) -> None:
+    """Change shape, type or content."""
+    kind = random.randrange(9)
+    if kind == 0 and tensor.dims:
+        tensor.dims[random.randrange(len(tensor.dims))] = random.choice(DIMENSIONS)
+    elif kind == 1:
+        tensor.dims.extend([random.choice(DIMENSIONS)])
+    elif kind == 2:
+        tensor.data_type = random.choice([0, 1, 2, 3, 6, 7, 8, 9, 10, 14, 16, 17, 21, 22, 23, 99, 2**31 - 1])
+    elif kind == 3:
+        tensor.raw_data = damaged_bytes(random, tensor.raw_data)
+    elif kind == 4:
+        tensor.ClearField("raw_data")
+    elif kind == 5:
+        tensor.name = random.choice(["", "x", "\0", "y" * 10**5])
+    elif kind == 6:
+        tensor.float_data.extend([float("nan")] * random.randrange(5))
+        tensor.ClearField("raw_data")
+    elif kind == 7:
+        tensor.segment.begin = 0
+    else:
+        raw = np.frombuffer(tensor.raw_data, np.uint8).copy()
+        if raw.size:
+            raw[random.randrange(raw.size) :: 4] = random.randrange(256)
+        tensor.raw_data = raw.tobytes()
+
+
+def _outside(random: Random, path: Path, project: Project) -> None:
+    """Tensors whose content lies in a file: not there, outside the folder, a link, too short, or a device."""
+    model = onnx.load_from_string(_source(random, project))
+    tensor = max(model.graph.initializer, key=lambda own: len(own.raw_data))
+    content = tensor.raw_data
+    secret = path.parent.parent / f"{path.parent.name}.secret"
+    secret.write_bytes(content)
+    location = _place_content(random, path.parent, secret)
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    entries = {"location": location, "offset": "0", "length": str(len(content))}
+    if random.random() < 0.4:
+        key = random.choice(["offset", "length", "location", "checksum", "basepath", "x"])
+        entries[key] = random.choice(["-1", "x", "", str(2**63), str(10**6), "1", "9" * 5000])
+    for key, value in entries.items():
+        tensor.external_data.add(key=key, value=value)
+    if random.random() < 0.1:
+        tensor.external_data.add(key="location", value="../again")
+    path.write_bytes(model.SerializeToString())
+
+
+def _place_content(random: Random, folder: Path, secret: Path) -> str:
+    """Put a tensor's content where it should not be, or not at all; the location that the tensor names."""
+    place, content = folder / "weights.bin", secret.read_bytes()
+    linked: dict[str, str | Path] = {"secret": secret, "circle": place.name, "device": "/dev/zero"}
+    kind = random.choice([*linked, *_PLACES])
+    if kind in linked:
+        place.symlink_to(linked[kind])
+    elif kind == "folder link":
+        (folder / "inner").symlink_to(secret.parent)
+        return f"inner/{secret.name}"
+    elif kind == "hard link":
+        os.link(secret, place)
+    elif kind == "folder":
+        place.mkdir()
+    elif kind in ("short", "good"):
+        place.write_bytes(content[: len(content) // 2] if kind == "short" else content)
+    else:
+        return random.choice([f"../{secret.name}", str(secret), *_NAMES])
+    return place.name
+
+
+def _sparse(random: Random, path: Path, project: Project) -> None:
+    """COO tensors whose positions are wrong."""
+    from sdp_onnx.encode import encode_model
+
+    source = path.with_name("dense.onnx")
+    source.write_bytes(dense_model(project.path))
+    encode_model(source, path, encoding="auto", metadata={})
+    source.unlink()
+    model = onnx.load(path)
+    sparse = random.choice(model.graph.sparse_initializer)
+    positions = numpy_helper.to_array(sparse.indices).copy()
+    kind = random.randrange(10)
+    if kind == 0:
+        positions[random.randrange(positions.size)] = random.choice(
+            [-1, 2**31, 2**62, -(2**63), positions.max() + 10**6]
+        )
+    elif kind == 1:
+        positions = positions[::-1].copy()
+    elif kind == 2:
+        positions[1] = positions[0]
+    elif kind == 3:
+        positions = positions[: random.randrange(positions.size)]
+    elif kind == 4:
+        positions = positions.reshape(-1, 1)
+    elif kind == 5:
+        positions = np.stack([positions, positions], 1)
+    elif kind == 6:
+        positions = positions.astype(random.choice([np.int32, np.float32, np.uint8]))
+    elif kind == 7:
+        sparse.dims[random.randrange(len(sparse.dims))] = random.choice(DIMENSIONS)
+    elif kind == 8:
+        damage_tensor(random, random.choice([sparse.values, sparse.indices]))
+    else:
+        del sparse.dims[:]
+    if kind not in (7, 8, 9):
+        sparse.indices.CopyFrom(numpy_helper.from_array(positions))
+    path.write_bytes(model.SerializeToString())
+
+
+def _library(random: Random, path: Path, project: Project) -> None:
+    """Operators of the library whose tensors, attributes or inputs contradict each other."""
+    model = onnx.load_from_string(project.model_bytes)
+    node = random.choice([node for node in model.graph.node if node.domain])
+    for _ in range(random.choice([1, 1, 2])):
+        kind = random.randrange(4)
+        inside = [tensor for tensor in model.graph.initializer if tensor.name in node.input]
+        if kind == 0 and inside:
+            damage_tensor(random, random.choice(inside))
+        elif kind == 1 and inside:
+            tensor = random.choice(inside)
+            array = numpy_helper.to_array(tensor)
+            cut = array[: random.randrange(len(array) + 1)] if array.ndim and len(array) else array
+            tensor.CopyFrom(numpy_helper.from_array(cut, tensor.name))
+        elif kind == 2:
+            _attributes(random, model)
+        elif len(node.input) > 1:
+            first, second = random.randrange(len(node.input)), random.randrange(len(node.input))
+            node.input[first], node.input[second] = node.input[second], node.input[first]
+    path.write_bytes(model.SerializeToString())
+
+
+def _inspect(path: Path) -> None:
+    _, said = command("inspect", path, "--json")
+    for tensor in strict_json(said)["tensors"]:
+        if not 0 <= tensor["zeros"] <= max(0, tensor["elements"]):
+            raise QuietError(f"{tensor['zeros']} zeros of {tensor['elements']}")
+    command("inspect", path)
+
+
+def _zeros(path: Path) -> None:
+    from sdp_onnx.model_file import check_file, file_bytes
+    from sdp_onnx.verify import zeros_by_tensor
+
+    check_file(path)
+    for zeros, elements in zeros_by_tensor(path).values():
+        if not 0 <= zeros <= elements:
+            raise QuietError(f"{zeros} zeros of {elements}")
+    file_bytes(path)
+
+
+def _run(path: Path) -> None:
+    """As `sdp predict` and `sdp bench` do it; what the operators do with a graph, a status must say."""
+    from sdp_onnx.golden import run_case
+    from sdp_onnx.session import create_session
+
+    session = create_session(path)
+    ids = np.array([[2, 7, 9, 11, 3]], np.int64)
+    inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+    run_case(session, {value.name: inputs.get(value.name, ids) for value in session.get_inputs()})
+
+
+def _encode(path: Path) -> None:
+    from sdp_onnx.encode import encode_model
+    from sdp_onnx.verify import zeros_by_tensor
+
+    before = None
+    try:
+        before = zeros_by_tensor(path)
+    finally:
+        folder = path.parent / "encoded"
+        folder.mkdir(exist_ok=True)
+        for encoding in ("auto", "kernel"):
+            encode_model(path, folder / "model.onnx", encoding=encoding, metadata={"key": "value"})
+            after = zeros_by_tensor(folder / "model.onnx")
+            common = before.keys() & after.keys() if before is not None else set()
+            if before is not None and any(before[name] != after[name] for name in common):
+                raise QuietError("other zeros after encoding")
+        shutil.rmtree(folder)

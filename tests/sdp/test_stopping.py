@@ -1,0 +1,76 @@
+"""One process at a time in a run folder, and none left after a stop: commands at work are met and interrupted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from toy import ONE_THREAD, sdp
+
+# Known by it: a worker has the environment of the command that started it.
+MARK = "SDP_TEST_MARK"
+
+
+def processes_of(mark: str) -> list[int]:
+    """The processes that have a mark in their environment."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            variables = (folder / "environ").read_bytes().split(b"\0") if folder.name.isdecimal() else []
+        except OSError:
+            continue
+        if f"{MARK}={mark}".encode() in variables:
+            found.append(int(folder.name))
+    return found
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 250) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are found in /proc")
+def test_a_second_command_is_told_whose_the_folder_is_and_ctrl_c_leaves_no_process(
+    finished: Path, tmp_path: Path
+) -> None:
+    project = shutil.copytree(finished, tmp_path / "project", symlinks=True)
+    shutil.rmtree(project / "runs/toy/5-bench")
+    (tmp_path / "tmp").mkdir()
+    command = [
+        sys.executable,
+        "-c",
+        "from sdp.cli import main; main()",
+        "bench",
+        "toy.toml",
+        "--set",
+        "bench.seconds=60",
+    ]
+    env = {**ONE_THREAD, MARK: str(tmp_path), "TMPDIR": str(tmp_path / "tmp")}
+    with subprocess.Popen(command, cwd=project, env=env, stderr=subprocess.PIPE, text=True) as process:
+        # Three workers, which have sessions of their own: Ctrl-C reaches the parent alone.
+        wait_until(lambda: len(processes_of(str(tmp_path))) == 4)
+        second = sdp("run", "toy.toml", cwd=project)
+        assert second.returncode == 2
+        assert f"another sdp process is working in this folder (process {process.pid} on " in second.stderr
+        os.kill(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert [line for line in errors.splitlines() if "stopped" in line] == [
+        "stopped; finished stages are kept, and the same command goes on from there"
+    ]
+    assert "Traceback" not in errors
+    assert processes_of(str(tmp_path)) == []
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert not (project / "runs/toy/5-bench").exists()
+    assert not (project / "runs/toy/scratch").exists()
+    assert not (project / "runs/toy/.holder.json").exists()
