@@ -1,6 +1,6 @@
 """Zero-shot transfer of a pruned model: XNLI and PAWS-X by language, trained on English, dense against pruned.
 
-    python benchmarks/zero_shot.py run --data FOLDER [--model NAME]
+    python benchmarks/zero_shot.py run --data FOLDER [--model NAME] [--runs FOLDER]
     python benchmarks/zero_shot.py table
 
 The shipped recipes xlmr_xnli.toml and xlmr_pawsx.toml, with a local model and local files in place of the hub's: FOLDER
@@ -56,6 +56,7 @@ def run(
     data: Annotated[Path, typer.Option(help="The folder with xnli and pawsx.")],
     model: Annotated[str, typer.Option(help="A model folder, or package:NAME/FOLDER.")] = MINILM,
     tasks: Annotated[list[str] | None, typer.Option("--task", help="xnli or pawsx; both without it.")] = None,
+    runs: Annotated[Path | None, typer.Option(help="Keep the run folders here, and go on from them.")] = None,
 ) -> None:
     """Fine-tune, prune and evaluate; write results/zero_shot_TASK.json."""
     unknown = [task for task in tasks or () if task not in LANGUAGES]
@@ -63,14 +64,15 @@ def run(
         raise typer.BadParameter(f"no task is named {unknown[0]}; there are {', '.join(LANGUAGES)}")
     for task in tasks or LANGUAGES:
         with tempfile.TemporaryDirectory() as folder:
-            command = evaluate_command(task, data, model, Path(folder) / "run")
+            run_dir = (runs or Path(folder)) / task
+            command = evaluate_command(task, data, model, run_dir)
             typer.echo(f"$ {shlex.join(['sdp', *command])}", err=True)
             started = time.monotonic()
             # In this process, so that a signal that stops it stops the work.
             code = sdp(command, standalone_mode=False)
             if code:
                 raise typer.Exit(code)
-            metrics = json.loads((Path(folder) / "run" / "3-evaluate" / "metrics.json").read_text(encoding="utf-8"))
+            metrics = json.loads((run_dir / "3-evaluate" / "metrics.json").read_text(encoding="utf-8"))
         content = {
             "task": task,
             "model": model,
