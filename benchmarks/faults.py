@@ -17,7 +17,6 @@ Results are added to those in the file, so that the command can be stopped and s
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
@@ -27,8 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,6 +35,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from faults_disk import full, read_only, small_disk
 from faults_project import STAGES, compare_runs, left_behind, make_project, one_message, plain, processes_of
 from sdp_onnx.json_process import JsonProcess
 
@@ -298,42 +297,6 @@ def fill_the_disk(bench: Bench, stages: Sequence[str]) -> dict[str, Any]:
             project.finish(stage.split("-")[1], "toy.toml", "--quiet")
         project.finish(*RUN)
         return {"kind": "disk", "events": events, "wrong": bench.judge(project)}
-
-
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[None]:
-    """Mount a small file system for the block; only root may."""
-    folder.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
-
-
-@contextmanager
-def full(disk: Path, room: int) -> Iterator[None]:
-    """Fill a disk but for some kB for the block."""
-    ballast = disk / "ballast"
-    with ballast.open("wb", buffering=0) as stream:
-        with contextlib.suppress(OSError):
-            while True:
-                stream.write(bytes(4096))
-        stream.truncate(stream.tell() - room * 1024)
-    try:
-        yield
-    finally:
-        ballast.unlink()
-
-
-@contextmanager
-def read_only(disk: Path) -> Iterator[None]:
-    """Make a disk read-only for the block."""
-    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
 
 
 @app.command()

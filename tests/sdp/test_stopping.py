@@ -13,23 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from faults_project import processes_of
+from faults_server import MARK
 from toy import ONE_THREAD, sdp
-
-# Known by it: a worker has the environment of the command that started it.
-MARK = "SDP_TEST_MARK"
-
-
-def processes_of(mark: str) -> list[int]:
-    """The processes that have a mark in their environment."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        try:
-            variables = (folder / "environ").read_bytes().split(b"\0") if folder.name.isdecimal() else []
-        except OSError:
-            continue
-        if f"{MARK}={mark}".encode() in variables:
-            found.append(int(folder.name))
-    return found
 
 
 def wait_until(true: Callable[[], bool], seconds: float = 250) -> None:
@@ -58,7 +44,7 @@ def test_a_second_command_is_told_whose_the_folder_is_and_ctrl_c_leaves_no_proce
     env = {**ONE_THREAD, MARK: str(tmp_path), "TMPDIR": str(tmp_path / "tmp")}
     with subprocess.Popen(command, cwd=project, env=env, stderr=subprocess.PIPE, text=True) as process:
         # Three workers, which have sessions of their own: Ctrl-C reaches the parent alone.
-        wait_until(lambda: len(processes_of(str(tmp_path))) == 4)
+        wait_until(lambda: len(list(processes_of(str(tmp_path)))) == 4)
         second = sdp("run", "toy.toml", cwd=project)
         assert second.returncode == 2
         assert f"another sdp process is working in this folder (process {process.pid} on " in second.stderr
@@ -69,7 +55,7 @@ def test_a_second_command_is_told_whose_the_folder_is_and_ctrl_c_leaves_no_proce
         "stopped; finished stages are kept, and the same command goes on from there"
     ]
     assert "Traceback" not in errors
-    assert processes_of(str(tmp_path)) == []
+    assert list(processes_of(str(tmp_path))) == []
     assert list((tmp_path / "tmp").iterdir()) == []
     assert not (project / "runs/toy/5-bench").exists()
     assert not (project / "runs/toy/scratch").exists()
