@@ -42,3 +42,13 @@ def test_the_sums_survive_a_checkpoint(tmp_path: Path) -> None:
     second.save(tmp_path)
     first.load(tmp_path, torch.device("cpu"))
     assert first.take() == {}
+
+
+def test_a_checkpoint_right_after_a_log_record(tmp_path: Path) -> None:
+    """One batch since then, and a loss that is its only term: the same tensor under two names."""
+    value, means = torch.tensor(2.0), TermMeans()
+    means.add({"loss": value, "task": value})
+    means.save(tmp_path)
+    again = TermMeans()
+    again.load(tmp_path, torch.device("cpu"))
+    assert again.take() == means.take() == {"loss": 2.0, "task": 2.0}

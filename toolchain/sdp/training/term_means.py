@@ -39,7 +39,8 @@ class TermMeans:
 
     def save(self, folder: Path) -> None:
         """Write sums and counts into a checkpoint."""
-        sums = {f"sum {name}": total.cpu().reshape(()) for name, total in self._sums.items()}
+        # Copies: after a single batch a term may be the loss itself, and a file has no place for the same tensor twice.
+        sums = {f"sum {name}": total.cpu().reshape(()).clone() for name, total in self._sums.items()}
         counts = {f"count {name}": torch.tensor(count) for name, count in self._counts.items()}
         save_file(sums | counts, folder / STATE_FILE)
 
