@@ -36,8 +36,8 @@ def bomb() -> bytes:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("d.csv", b"\xef\xbb\xbf\n", "no column"),
-        ("d.tsv", b"\xef\xbb\xbf", "no column"),
+        ("d.csv", b"\xef\xbb\xbf\n", "the file is empty"),
+        ("d.tsv", b"\xef\xbb\xbf", "the file is empty"),
         ("d.jsonl", f"{LINE}\n{'[' * 100_000}\n".encode(), "nested too deeply"),
         ("d.jsonl", f"{LINE}\n{'1' * 5000}\n".encode(), "line 2"),
         ("d.jsonl", b'{"text": "a\\ud83d", "label": "b"}\n', "half of a surrogate pair"),

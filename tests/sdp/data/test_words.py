@@ -49,7 +49,7 @@ def test_lists_and_strings_are_the_same_sentences(suffix: str, tmp_path: Path) -
         write(tmp_path / f"{split}.{suffix}", ROWS)
     data = load_task_data(recipe(tmp_path, suffix))
     assert data.label_names == ("B-X", "I-X", "O")
-    assert data.dev.texts == tuple(tuple(words) for words, _ in ROWS)
+    assert list(data.dev.texts) == [tuple(words) for words, _ in ROWS]
     assert [data.label_names[i] for i in data.dev.labels] == [tag for _, tags in ROWS for tag in tags]
     assert data.dev.labels_of(1).tolist() == [2, 0, 1]
     assert data.dev.sentence_of_word.tolist() == [0, 0, 1, 1, 1]
@@ -92,7 +92,7 @@ def test_entities_need_tags_that_name_them(tmp_path: Path) -> None:
 def test_two_spaces_hold_an_empty_word(tmp_path: Path) -> None:
     write(tmp_path / "train.jsonl", ROWS)
     (tmp_path / "dev.jsonl").write_text(json.dumps({"words": "a  film", "tags": "O O B-X"}) + "\n")
-    assert load_task_data(recipe(tmp_path, "jsonl")).dev.texts == (("a", "", "film"),)
+    assert list(load_task_data(recipe(tmp_path, "jsonl")).dev.texts) == [("a", "", "film")]
 
 
 @pytest.fixture(params=["bert", "xlmr"])

@@ -16,14 +16,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from sdp.data.packed import PackedRows, TokenRow
+from sdp.data.packed import PackedRows, TokenRow, row_lengths
 from sdp.data.rows import Split
 from sdp.errors import ModelError
 
 IGNORED = -100
 """The label of a token that is not scored, which torch's cross-entropy leaves out."""
 NO_TOKEN = -1
-CHUNK = 10_000
+CHUNK = 1000
 """Rows that are tokenized at a time: a tokenizer's own record of a row is many times its text."""
 
 
@@ -53,7 +53,7 @@ def segments(texts: Sequence[str]) -> tuple[str, ...]:
 
 def tokenize_words(
     split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> tuple[list[TokenRow], list[NDArray[np.int64]]]:
+) -> tuple[Sequence[TokenRow], list[NDArray[np.int64]]]:
     """Tokenize sentences that come as words.
 
     Returns:
@@ -65,21 +65,29 @@ def tokenize_words(
     if not tokenizer.is_fast:
         what = "tagging needs a tokenizer that tells the word of each token, and this one is none of the fast ones"
         raise ModelError(what, where=type(tokenizer).__name__)
-    encoded = tokenizer(
-        [list(words) for words in split.texts], is_split_into_words=True, truncation=True, max_length=max_length
-    )
-    names = [name for name in encoded if name in tokenizer.model_input_names]
-    rows = [{name: encoded[name][row] for name in names} for row in range(len(split))]
-    places = []
-    for row, words in enumerate(split.texts):
-        first = np.full(len(words), NO_TOKEN, dtype=np.int64)
-        owners = encoded.word_ids(row)
-        # Backwards, so that the first token of a word has the last say.
-        for place in range(len(owners) - 1, -1, -1):
-            if owners[place] is not None:
-                first[owners[place]] = place
-        places.append(first)
-    return rows, places
+    places: list[NDArray[np.int64]] = []
+
+    def chunk(start: int) -> list[TokenRow]:
+        sentences = split.texts[start : start + CHUNK]
+        encoded = tokenizer(
+            [list(words) for words in sentences], is_split_into_words=True, truncation=True, max_length=max_length
+        )
+        places.extend(_first_tokens(len(words), encoded.word_ids(row)) for row, words in enumerate(sentences))
+        names = [name for name in encoded if name in tokenizer.model_input_names]
+        return [{name: encoded[name][row] for name in names} for row in range(len(sentences))]
+
+    return PackedRows(chunk(start) for start in range(0, len(split), CHUNK)), places
+
+
+def _first_tokens(words: int, owners: Sequence[int | None]) -> NDArray[np.int64]:
+    """The place of the first token of each word, from the word of each token."""
+    first = np.full(words, NO_TOKEN, dtype=np.int64)
+    # Backwards, so that the first token of a word has the last say.
+    for place in range(len(owners) - 1, -1, -1):
+        owner = owners[place]
+        if owner is not None:
+            first[owner] = place
+    return first
 
 
 class TokenizedSplit(Dataset[dict[str, Any]]):
@@ -152,9 +160,9 @@ class Collator:
 
 def length_sorted_batches(rows: TokenizedSplit, batch_size: int) -> Iterator[list[int]]:
     """Yield the indices of batches of rows of like length, shortest first: the least padding for evaluation."""
-    order = sorted(range(len(rows)), key=lambda index: len(rows.rows[index]["input_ids"]))
+    order = np.argsort(row_lengths(rows.rows), kind="stable")
     for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
+        yield order[start : start + batch_size].tolist()
 
 
 def read_off(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sdp.data.files import Columns, missing_columns
+from sdp.data.files import CHUNK, Columns, missing_columns
 from sdp.errors import DataError
 
 
-def read_hub_columns(
+def hub_chunks(
     dataset: str, config: str | None, split: str, revision: str | None, columns: Sequence[str]
-) -> Columns:
-    """Read the named columns of one split of a hub data set; class ids become class names where the set has them.
+) -> Iterator[Columns]:
+    """Read the named columns of one split of a hub data set, some rows at a time.
+
+    Class ids become class names where the set has them.
 
     Args:
         dataset: hub id or folder.
@@ -39,19 +41,23 @@ def read_hub_columns(
     missing = [name for name in columns if name not in rows.column_names]
     if missing:
         raise missing_columns(missing, rows.column_names, where)
-    table: Columns = {}
-    for name in columns:
-        values = list(rows[name])
-        feature = rows.features[name]
-        inner = getattr(feature, "feature", None)
-        if isinstance(feature, datasets.ClassLabel):
-            values = [_named(feature, value) for value in values]
-        elif isinstance(inner, datasets.ClassLabel):
-            values = [None if row is None else [_named(inner, value) for value in row] for row in values]
-        table[name] = values
-    if not values:
+    if not len(rows):
         raise DataError("the split has no rows", where=where)
-    return table
+    features = rows.features
+    for chunk in rows.select_columns(list(columns)).iter(CHUNK):
+        yield {name: _with_names(features[name], chunk[name]) for name in columns}
+
+
+def _with_names(feature: Any, values: list[Any]) -> list[Any]:
+    """A column's values, with the names of classes, or of the classes in lists, for their numbers."""
+    import datasets
+
+    if isinstance(feature, datasets.ClassLabel):
+        return [_named(feature, value) for value in values]
+    inner = getattr(feature, "feature", None)
+    if isinstance(inner, datasets.ClassLabel):
+        return [None if row is None else [_named(inner, value) for value in row] for row in values]
+    return list(values)
 
 
 def _named(feature: Any, value: Any) -> Any:

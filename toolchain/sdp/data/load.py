@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from sdp.data.docstrings import read_docstrings
-from sdp.data.files import Columns, read_columns
-from sdp.data.hub import read_hub_columns
+from sdp.data.files import Columns, column_chunks
+from sdp.data.hub import hub_chunks
 from sdp.data.identity import data_identity
 from sdp.data.labels import class_ids, class_names, group_numbers, relevances, scores
 from sdp.data.rows import SPLITS, RawSplit, Split, SplitName, TaskData
 from sdp.data.source import Part, Source, part_kind, parts_of, resolve_source
+from sdp.data.texts import TextFile
 from sdp.data.words import sentences
 from sdp.errors import DataError
 from sdp.recipe.sections import Recipe
@@ -111,43 +113,52 @@ def _raw_splits(recipe: Recipe) -> dict[SplitName, RawSplit]:
 
 
 def _read_split(recipe: Recipe, source: Source, name: SplitName) -> RawSplit:
-    """Read a split, part by part."""
+    """Read a split, part by part, with its texts on disk."""
     place = source.splits[name]
-    texts: list[tuple[str, ...]] = []
+    texts = TextFile()
     labels: list[object] = []
     parts: list[str] = []
     groups: list[object] = []
     files: list[str] = []
     for part in parts_of(recipe, name, place, source.config):
-        where, columns = _read_part(source, place, part)
-        if recipe.task.problem_type == "tagging":
-            words, tags = sentences(columns, source.text[0], source.label, where)
-            texts += words
-            labels += tags
-        else:
-            texts += _texts([columns[column] for column in source.text], source.text, where)
-            labels += columns[source.label]
-        if source.group:
-            groups += columns[source.group]
-        parts += [part.name] * len(columns[source.label])
+        where, chunks = _part_chunks(source, place, part)
+        first = 1
+        for columns in chunks:
+            count = len(columns[source.label])
+            if recipe.task.problem_type == "tagging":
+                words, tags = sentences(columns, source.text[0], source.label, where, first)
+                texts.add(words)
+                labels += [tuple(map(_once, marks)) for marks in tags]
+            else:
+                texts.add(_texts([columns[column] for column in source.text], source.text, where, first))
+                labels += map(_once, columns[source.label])
+            if source.group:
+                groups += map(_once, columns[source.group])
+            parts += [part.name] * count
+            first += count
         files.append(where)
     where = files[0] if len(files) == 1 else place
-    return RawSplit(name, where, tuple(texts), tuple(labels), tuple(parts), tuple(groups))
+    return RawSplit(name, where, texts.close(), tuple(labels), tuple(parts), tuple(groups))
 
 
-def _read_part(source: Source, place: str, part: Part) -> tuple[str, Columns]:
-    """Where one part of a split is, and its columns."""
+def _once(label: object) -> object:
+    """The label; equal strings, of which a file has many, are one object."""
+    return sys.intern(label) if type(label) is str else label
+
+
+def _part_chunks(source: Source, place: str, part: Part) -> tuple[str, Iterator[Columns]]:
+    """Where one part of a split is, and its columns, some rows at a time."""
     here = part.fill(place)
     if source.dataset is None:
-        return here, read_columns(Path(here), source.columns)
+        return here, column_chunks(Path(here), source.columns)
     config = part.fill(source.config) if source.config else None
     where = f"{source.dataset}, {config or 'default'}, {here}"
-    return where, read_hub_columns(source.dataset, config, here, source.revision, source.columns)
+    return where, hub_chunks(source.dataset, config, here, source.revision, source.columns)
 
 
-def _texts(columns: Sequence[Sequence[object]], names: Sequence[str], where: str) -> list[tuple[str, ...]]:
+def _texts(columns: Sequence[Sequence[object]], names: Sequence[str], where: str, first: int) -> list[tuple[str, ...]]:
     for name, column in zip(names, columns, strict=True):
-        for row, value in enumerate(column, start=1):
+        for row, value in enumerate(column, start=first):
             if not isinstance(value, str):
                 what = "no text" if value is None else f"{value!r}, which is no text"
                 raise DataError(f'the column "{name}" holds {what}', where=f"{where}, row {row}")

@@ -1,37 +1,52 @@
-"""Tokenized rows in a few flat arrays: a tenth of the memory that lists of Python integers take."""
+"""Tokenized rows in a few flat arrays on disk: memory holds where each row ends, and the rows that are looked at."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import overload
+from typing import BinaryIO, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sdp.data.on_disk import mapped, naming_the_folder, unnamed_file
+
 TokenRow = dict[str, list[int]]
+# Zeros and ones; everything else has the room of a token's id.
+_BYTES = ("attention_mask", "token_type_ids")
 
 
 class PackedRows(Sequence[TokenRow]):
     """Rows as a sequence, each made into lists when it is asked for.
 
     Args:
-        chunks: the rows, some at a time, so that never all of them are lists at once. All have the same names, and each
-            as many values for one name as for another.
+        chunks: the rows, some at a time, so that never all of them are in memory. All have the same names, and each as
+            many values for one name as for another.
+
+    Raises:
+        OSError: the disk is full; names the folder.
     """
 
     def __init__(self, chunks: Iterable[Sequence[TokenRow]]) -> None:
-        parts: dict[str, list[NDArray[np.int32]]] = {}
-        lengths: list[int] = []
+        files: dict[str, BinaryIO] = {}
+        lengths = [np.zeros(1, dtype=np.int64)]
         for rows in chunks:
             for name in rows[0] if rows else ():
-                parts.setdefault(name, []).append(_smallest([value for row in rows for value in row[name]]))
-            lengths += [len(next(iter(row.values()))) for row in rows]
-        # Masks and segments are zeros and ones: a byte each, unless a later chunk needs more.
-        self._values = {name: np.concatenate(arrays) for name, arrays in parts.items()}
-        self._ends = np.cumsum([0, *lengths])
+                if name not in files:
+                    files[name] = unnamed_file()
+                values = np.array([value for row in rows for value in row[name]], dtype=_kind(name))
+                with naming_the_folder():
+                    files[name].write(values.tobytes())
+            lengths.append(np.array([len(next(iter(row.values()))) for row in rows], dtype=np.int64))
+        self._values = {name: np.frombuffer(mapped(file), dtype=_kind(name)) for name, file in files.items()}
+        self._ends = np.cumsum(np.concatenate(lengths))
 
     def __len__(self) -> int:
         return len(self._ends) - 1
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """The tokens of every row, [N]."""
+        return np.diff(self._ends)
 
     @overload
     def __getitem__(self, index: int) -> TokenRow: ...
@@ -45,6 +60,12 @@ class PackedRows(Sequence[TokenRow]):
         return {name: values[start:stop].tolist() for name, values in self._values.items()}
 
 
-def _smallest(values: list[int]) -> NDArray[np.int32]:
-    array = np.array(values, dtype=np.int32)
-    return array.astype(np.int8) if array.size == 0 or (array.min() >= 0 and array.max() <= 127) else array
+def _kind(name: str) -> type[np.int8 | np.int32]:
+    return np.int8 if name in _BYTES else np.int32
+
+
+def row_lengths(rows: Sequence[TokenRow]) -> NDArray[np.int64]:
+    """The tokens of every row, [N]."""
+    if isinstance(rows, PackedRows):
+        return rows.lengths
+    return np.array([len(row["input_ids"]) for row in rows], dtype=np.int64)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 from sdp.data.untrusted import UntrustedDataError, most_unfolded
 
@@ -14,48 +13,51 @@ _ROWS = 256
 _BYTES_OF_A_ROW = 8
 
 
-def parquet_columns(content: bytes, wanted: Sequence[str]) -> dict[str, list[Any]]:
-    """Read a file's columns.
+class ParquetTable:
+    """A parquet file's columns.
 
     Args:
-        content: of the file.
-        wanted: names of those that are read, as far as they are there; the others come without their rows.
+        file: the file, read from where it is asked for.
+        size: its bytes, which bound what it may unfold to.
+
+    Attributes:
+        names: of the columns.
 
     Raises:
-        UntrustedDataError: a name occurs twice, or the file unfolds to more than `most_unfolded`.
-        ValueError, OSError, pyarrow.ArrowException: it is damaged.
+        UntrustedDataError: a name occurs twice.
+        ValueError, OSError, pyarrow.ArrowException: it is damaged; also of every method.
     """
-    import pyarrow.parquet as pq
 
-    file = pq.ParquetFile(io.BytesIO(content))
-    names = [str(name) for name in file.schema_arrow.names]
-    if len(set(names)) < len(names):
-        raise UntrustedDataError(f"a column name occurs twice: {', '.join(names)}")
-    chosen = [name for name in names if name in wanted]
-    table: dict[str, list[Any]] = {name: [] for name in names}
-    for batch in _batches(file, chosen, most_unfolded(len(content))):
-        for name, column in zip(chosen, batch.columns, strict=True):
-            table[name] += column.to_pylist()
-    return table
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        import pyarrow.parquet as pq
 
+        self._file = pq.ParquetFile(file)
+        self._limit = most_unfolded(size)
+        self.names = [str(name) for name in self._file.schema_arrow.names]
+        if len(set(self.names)) < len(self.names):
+            raise UntrustedDataError(f"a column name occurs twice: {', '.join(self.names)}")
 
-def parquet_rows(content: bytes) -> int:
-    """How many rows a file has, by reading its first column; what the file itself says is not believed.
+    def chunks(self, columns: Sequence[str]) -> Iterator[dict[str, list[Any]]]:
+        """Some rows at a time: name of the column -> values.
 
-    Raises:
-        as `parquet_columns`.
-    """
-    import pyarrow.parquet as pq
+        Raises:
+            UntrustedDataError: the file unfolds to more than `most_unfolded`.
+        """
+        for batch in self._batches(columns):
+            yield {name: column.to_pylist() for name, column in zip(columns, batch.columns, strict=True)}
 
-    file = pq.ParquetFile(io.BytesIO(content))
-    first = [str(name) for name in file.schema_arrow.names][:1]
-    return sum(batch.num_rows for batch in _batches(file, first, most_unfolded(len(content))))
+    def count(self) -> int:
+        """How many rows the file has, by reading its first column; what the file itself says is not believed.
 
+        Raises:
+            UntrustedDataError: as `chunks`.
+        """
+        return sum(batch.num_rows for batch in self._batches(self.names[:1]))
 
-def _batches(file: Any, chosen: Sequence[str], limit: int) -> Iterator[Any]:
-    size = 0
-    for batch in file.iter_batches(batch_size=_ROWS, columns=list(chosen)):
-        size += batch.nbytes + _BYTES_OF_A_ROW * batch.num_rows * len(chosen)
-        if size > limit:
-            raise UntrustedDataError(f"a parquet file that unfolds to more than {limit:,} bytes")
-        yield batch
+    def _batches(self, columns: Sequence[str]) -> Iterator[Any]:
+        size = 0
+        for batch in self._file.iter_batches(batch_size=_ROWS, columns=list(columns)):
+            size += batch.nbytes + _BYTES_OF_A_ROW * batch.num_rows * len(columns)
+            if size > self._limit:
+                raise UntrustedDataError(f"a parquet file that unfolds to more than {self._limit:,} bytes")
+            yield batch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -9,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sdp.data.texts import Chosen, Texts
 from sdp.errors import DataError
 
 SplitName = Literal["train", "dev", "test"]
@@ -30,7 +32,7 @@ class RawSplit:
 
     name: SplitName
     where: str
-    texts: tuple[tuple[str, ...], ...]
+    texts: Sequence[Texts]
     labels: tuple[object, ...]
     parts: tuple[str, ...]
     groups: tuple[object, ...] = ()
@@ -39,7 +41,7 @@ class RawSplit:
         """The rows of those numbers, in that order."""
         return replace(
             self,
-            texts=tuple(self.texts[row] for row in rows),
+            texts=Chosen(self.texts, np.array(rows, dtype=np.int64)),
             labels=tuple(self.labels[row] for row in rows),
             parts=tuple(self.parts[row] for row in rows),
             groups=tuple(self.groups[row] for row in rows) if self.groups else (),
@@ -61,7 +63,7 @@ class Split:
     """
 
     name: SplitName
-    texts: tuple[tuple[str, ...], ...]
+    texts: Sequence[Texts]
     labels: NDArray[np.int64] | NDArray[np.float32]
     parts: tuple[str, ...]
     groups: NDArray[np.int64] | None = None
@@ -88,10 +90,10 @@ class Split:
 
     def where(self, rows: NDArray[np.bool_]) -> Split:
         """The chosen rows, [N]."""
-        chosen = np.flatnonzero(rows).tolist()
+        chosen = np.flatnonzero(rows)
         return Split(
             self.name,
-            tuple(self.texts[row] for row in chosen),
+            Chosen(self.texts, chosen),
             self.labels[self.predictions_in(rows)],
             tuple(self.parts[row] for row in chosen),
             None if self.groups is None else self.groups[rows],

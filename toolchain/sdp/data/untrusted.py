@@ -6,12 +6,15 @@ import io
 import stat
 from gzip import GzipFile
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 # A gzip file of text unfolds to three to ten times its size, one of the emptiest logs to 200 times.
 MOST_UNFOLDED = 200
 # Whatever its size, a file may unfold to so much.
 ALWAYS_ALLOWED = 64 * 2**20
-_CHUNK = 2**22
 
 
 class UntrustedDataError(ValueError):
@@ -23,33 +26,45 @@ def most_unfolded(size: int) -> int:
     return max(ALWAYS_ALLOWED, MOST_UNFOLDED * size)
 
 
-def read_file(path: Path) -> bytes:
-    """The content of a regular file; .gz is unfolded.
+def open_file(path: Path) -> io.BufferedReader:
+    """A regular file, opened for reading; .gz is unfolded as it is read.
+
+    Reading raises `UntrustedDataError` where it unfolds to more than `most_unfolded`, and OSError, EOFError or
+    zlib.error where it is no whole gzip file.
 
     Raises:
-        UntrustedDataError: it is a device or a pipe, which may have no end, or unfolds to more than `most_unfolded`.
-        OSError, EOFError, zlib.error: it cannot be read, or is no whole gzip file.
+        UntrustedDataError: it is a device or a pipe, which may have no end.
+        OSError: it cannot be opened.
     """
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode) and not stat.S_ISDIR(state.st_mode):
         raise UntrustedDataError("no regular file but a device or a pipe")
-    content = path.read_bytes()
-    return unfold(content) if path.suffix == ".gz" and content else content
+    if path.suffix != ".gz":
+        return path.open("rb")
+    return io.BufferedReader(_Unfolded(GzipFile(path), state.st_size))
 
 
-def unfold(content: bytes) -> bytes:
-    """A gzip file's content.
+class _Unfolded(io.RawIOBase):
+    """What a gzip file unfolds to, up to a limit."""
 
-    Raises:
-        UntrustedDataError: it is more than `most_unfolded`.
-        OSError, EOFError, zlib.error: the file is not whole.
-    """
-    limit = most_unfolded(len(content))
-    parts, size = [], 0
-    with GzipFile(fileobj=io.BytesIO(content)) as file:
-        while part := file.read(_CHUNK):
-            parts.append(part)
-            size += len(part)
-            if size > limit:
-                raise UntrustedDataError(f"{len(content):,} bytes of gzip that unfold to more than {limit:,}")
-    return b"".join(parts)
+    def __init__(self, file: GzipFile, size: int) -> None:
+        self._file = file
+        self._size = size
+        self._left = most_unfolded(size)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        view = memoryview(buffer).cast("B")
+        part = self._file.read1(len(view))
+        self._left -= len(part)
+        if self._left < 0:
+            what = f"{self._size:,} bytes of gzip that unfold to more than {most_unfolded(self._size):,}"
+            raise UntrustedDataError(what)
+        view[: len(part)] = part
+        return len(part)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()

@@ -12,7 +12,7 @@ from sdp.errors import DataError
 Sentences = tuple[list[tuple[str, ...]], list[tuple[object, ...]]]
 
 
-def sentences(columns: Columns, words: str, tags: str, where: str) -> Sentences:
+def sentences(columns: Columns, words: str, tags: str, where: str, first: int = 1) -> Sentences:
     """The words and the tags of every row; a string is split at its spaces, one at each.
 
     Two spaces in a row hold an empty word between them, so that words and tags stay side by side.
@@ -22,13 +22,14 @@ def sentences(columns: Columns, words: str, tags: str, where: str) -> Sentences:
         words: name of the column of words.
         tags: name of the column of tags.
         where: the file or data set, for messages.
+        first: the number of the first row there.
 
     Raises:
         DataError: a value is neither a list nor a string, a word is no text, or a row has not as many tags as words.
     """
     texts: list[tuple[str, ...]] = []
     labels: list[tuple[object, ...]] = []
-    for row, (said, tagged) in enumerate(zip(columns[words], columns[tags], strict=True), start=1):
+    for row, (said, tagged) in enumerate(zip(columns[words], columns[tags], strict=True), start=first):
         place = f"{where}, row {row}"
         sentence = []
         for word in _items(said, words, place):
