@@ -26,7 +26,7 @@ import typer
 from transformers import AutoModel, AutoTokenizer
 
 from sdp.cli import app as sdp
-from sdp.cli import select
+from sdp.commands.selection import select
 from sdp.data.batches import Collator
 from sdp.data.load import load_task_data
 from sdp.evaluation.metrics import score

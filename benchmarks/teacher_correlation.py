@@ -23,7 +23,7 @@ import torch
 import typer
 
 from sdp.analysis.probe import Probe
-from sdp.cli import select
+from sdp.commands.selection import select
 from sdp.data.batches import Collator
 from sdp.data.load import load_task_data
 from sdp.losses.cross_correlation import cross_correlation_loss, cross_correlation_matrix

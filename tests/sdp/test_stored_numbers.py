@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sdp.cli import select
+from sdp.commands.selection import select
 from sdp.errors import RunError
 from sdp.run_folder import read_json
 from sdp.stages.gate import measured_before

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sdp.command_errors import told
+from sdp.commands.options import RUNS, Json, Quiet
+from sdp.commands.selection import select
+from sdp.console import Reporter
 
 if TYPE_CHECKING:
     from sdp.versus.difference import Difference
@@ -31,9 +34,9 @@ def compare_command(
     save: Save = None,
     measure: Measure = False,
     fail_on_regression: Fail = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
+    as_json: Json = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table on stdout.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only results and errors.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Compare two runs: metric by part, size, memory and time, each with its interval.
 
@@ -73,8 +76,6 @@ def measured(before: Path, after: Path, *, quiet: bool) -> dict[str, Any]:
     Raises:
         UsageError: one of them is no run folder.
     """
-    from sdp.cli import RUNS, select
-    from sdp.console import Reporter
     from sdp.errors import UsageError
     from sdp.versus.measure import measure_in_turns
 
