@@ -33,6 +33,7 @@ def test_rows_come_back(rows: list[tuple[str, ...]], size: int, batch: int, data
         assert len(stored) == len(rows)
         assert list(stored) == rows
         assert [stored[place] for place in range(-len(rows), len(rows))] == rows + rows
+        assert [stored[place] for place in np.arange(len(rows))] == rows
         cut = data.draw(st.slices(len(rows)))
         assert list(stored[cut]) == rows[cut]
 

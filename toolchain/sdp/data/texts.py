@@ -75,8 +75,8 @@ class StoredTexts(Sequence[Texts]):
     @overload
     def __getitem__(self, index: slice) -> tuple[Texts, ...]: ...
     def __getitem__(self, index: int | slice) -> Texts | tuple[Texts, ...]:
-        if isinstance(index, int):
-            return tuple(self._column[index].as_py())
+        if not isinstance(index, slice):
+            return tuple(self._column[int(index)].as_py())
         start, stop, step = index.indices(len(self))
         if step != 1:
             return tuple(self[place] for place in range(start, stop, step))
@@ -107,6 +107,6 @@ class Chosen(Sequence[Item]):
     @overload
     def __getitem__(self, index: slice) -> tuple[Item, ...]: ...
     def __getitem__(self, index: int | slice) -> Item | tuple[Item, ...]:
-        if isinstance(index, int):
+        if not isinstance(index, slice):
             return self._items[int(self._places[index])]
         return tuple(self._items[place] for place in self._places[index].tolist())
