@@ -34,7 +34,7 @@ from sdp.data.load import load_task_data
 from sdp.evaluation.onnx_predict import predict_logits
 from sdp.models.load import load_tokenizer
 from sdp.recipe import Recipe, load_recipe
-from sdp.recipe.sections import GateSection
+from sdp.recipe.gate import GateSection
 from sdp.run_folder import RUN_FILE, RunFolder, read_json, write_json
 from sdp.stages import bench, gate
 from sdp.stages.bench_inputs import bench_inputs

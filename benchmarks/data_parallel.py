@@ -27,7 +27,7 @@ import typer
 from matplotlib.figure import Figure
 
 from sdp.data.docstrings import read_docstrings
-from sdp.recipe.sections import DocstringsSection
+from sdp.recipe.data import DocstringsSection
 from sdp.report.style import DENSE, PRUNED, STYLE, WIDTH, svg_file
 from sdp_onnx.environment import environment_record
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sdp.recipe.sections import METRICS_BY_TYPE
+from sdp.recipe.task import METRICS_BY_TYPE
 from sdp.tasks import TASKS, Task
 
 GLUE = {"cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte"}

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sdp.errors import RunError
-from sdp.recipe.sections import MetricName
+from sdp.tasks import MetricName
 
 ROLES = ("baseline", "baseline again", "candidate")
 # Predictions are compared as columns of a table, one a class.

@@ -9,7 +9,7 @@ import pytest
 
 from sdp.data.docstrings import first_sentence, normalized, read_docstrings
 from sdp.errors import DataError
-from sdp.recipe.sections import DocstringsSection
+from sdp.recipe.data import DocstringsSection
 
 WORDS = "solve plot read write merge split join sort rank draw load save map fold scan".split()  # noqa: SIM905
 

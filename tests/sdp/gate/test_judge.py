@@ -12,7 +12,7 @@ from sdp.errors import RunError
 from sdp.gate.check import EXIT_CODES, judge_bound
 from sdp.gate.judge import judge, verdict
 from sdp.gate.verdict_files import junit, markdown
-from sdp.recipe.sections import GateSection
+from sdp.recipe.gate import GateSection
 
 EXPORTED = {
     "metric": "accuracy",

@@ -10,7 +10,7 @@ import pytest
 
 from sdp.gate.check import Cell, Check, judge_bound
 from sdp.gate.timing import LOOKS, judge_timing, settled, with_more
-from sdp.recipe.sections import GateSection
+from sdp.recipe.gate import GateSection
 from sdp.stages.gate_more import open_cells
 
 TRUTH = 2.0

@@ -8,9 +8,11 @@ import pytest
 from pydantic import ValidationError
 
 from sdp.recipe.base import Section
+from sdp.recipe.data import DataSection
 from sdp.recipe.losses import LOSSES
 from sdp.recipe.pruning import PruneSection
-from sdp.recipe.sections import METRICS_BY_TYPE, DataSection, Recipe, TaskSection
+from sdp.recipe.sections import Recipe
+from sdp.recipe.task import METRICS_BY_TYPE, TaskSection
 from sdp.tasks import TASKS, XNLI_LANGUAGES
 
 FILES: dict[str, Any] = {"train": "a.tsv", "dev": "b.tsv", "text": ("t",), "label": "l"}

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from sdp.gate.check import Outcome
-from sdp.recipe.sections import GateSection
+from sdp.recipe.gate import GateSection
 from sdp.sweep.frontier import Dense, Estimate, Frontier, Point, SpeedUp, remarks
 from sdp.sweep.plot import frontier_plot
 from sdp.sweep.table import markdown

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from sdp.data.rows import SPLITS, RawSplit, SplitName
 from sdp.errors import DataError
-from sdp.recipe.sections import DocstringsSection
+from sdp.recipe.data import DocstringsSection
 
 MIN_WORDS, MAX_WORDS = 4, 40
 # Reading a package stops when it has given so many candidates for each row that is wanted of it: some are dropped as

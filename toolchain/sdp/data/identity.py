@@ -9,7 +9,8 @@ from pathlib import Path
 from sdp.data.files import column_chunks, count_data_rows
 from sdp.data.rows import SPLITS, SplitName
 from sdp.data.source import SUFFIXES, check_parts, parts_of, resolve_source
-from sdp.recipe.sections import DocstringsSection, Recipe
+from sdp.recipe.data import DocstringsSection
+from sdp.recipe.sections import Recipe
 
 
 def data_identity(recipe: Recipe) -> dict[str, str]:

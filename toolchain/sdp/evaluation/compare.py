@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sdp.data.rows import Split
 from sdp.evaluation.metrics import NUMERIC, Array, predictions, score_predictions
 from sdp.evaluation.statistics import interval, joint_lows, mcnemar, paired_bootstrap_test, resampled_scores
-from sdp.recipe.sections import MetricName
+from sdp.tasks import MetricName
 
 Logits = NDArray[np.float32]
 

@@ -11,7 +11,7 @@ from sklearn import config_context
 from sklearn import metrics as sklearn_metrics
 
 from sdp.data.rows import Split
-from sdp.recipe.sections import MetricName
+from sdp.tasks import MetricName
 
 Array = NDArray[np.generic]
 NO_PREDICTION = -1

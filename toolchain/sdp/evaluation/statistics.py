@@ -11,7 +11,7 @@ from scipy import stats
 
 from sdp.data.rows import Split
 from sdp.evaluation.metrics import Array, entity_counts, list_scores, score_predictions
-from sdp.recipe.sections import MetricName
+from sdp.tasks import MetricName
 
 CONFIDENCE = 0.95
 RATIOS: tuple[MetricName, ...] = ("accuracy", "f1", "entity-f1", "ndcg")

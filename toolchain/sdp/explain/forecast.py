@@ -6,8 +6,8 @@ prune.scope = "layer"; with "global" the layers differ, and this is about their 
 
 from __future__ import annotations
 
+from sdp.recipe.export import ExportSection
 from sdp.recipe.pruning import PruneSection
-from sdp.recipe.sections import ExportSection
 from sdp_onnx.encode import SPARSE_FROM
 from sdp_onnx.encodings import Encoding, coo_bytes, dense_bytes, smallest_encoding
 from sdp_onnx.kernel_choice import BREAK_EVEN_INT8_DENSITY, LARGEST_MEAN_DENSITY, LayerKind

@@ -8,7 +8,7 @@ from math import ceil, sqrt
 from sdp.explain.facts import Facts, Finding
 from sdp.explain.forecast import is_exact
 from sdp.explain.speed import may_be_faster
-from sdp.recipe.sections import MetricName
+from sdp.tasks import MetricName
 
 # Rows that only one of the two models has right. How many there are depends on task and sparsity, and is not known yet.
 ASSUMED_FLIPS = 0.10

@@ -12,7 +12,7 @@ from typing import Any
 from sdp.errors import RunError
 from sdp.gate.check import Check, Outcome, judge_bound
 from sdp.gate.timing import judge_timing
-from sdp.recipe.sections import GateSection
+from sdp.recipe.gate import GateSection
 
 
 def judge(settings: GateSection, exported: dict[str, Any], bench: dict[str, Any], looks: int = 1) -> list[Check]:

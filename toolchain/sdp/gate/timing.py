@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from sdp.errors import RunError
 from sdp.gate.check import Cell, Check, judge_bound
-from sdp.recipe.sections import GateSection
+from sdp.recipe.gate import GateSection
 from sdp_onnx.bench_starts import TAIL, Start, Tails, largest_deviation, speedup_interval, spread_interval
 from sdp_onnx.bench_statistics import Ratio
 

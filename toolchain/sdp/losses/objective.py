@@ -16,7 +16,7 @@ from sdp.losses.representation import NetworkOutput, RowsKey, resolve_layers
 from sdp.losses.task import task_loss
 from sdp.losses.terms import TERMS, Batch, Needs
 from sdp.recipe.losses import Loss
-from sdp.recipe.sections import ProblemType
+from sdp.tasks import ProblemType
 
 
 class Objective:

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from sdp.data.batches import IGNORED
 from sdp.losses.distributed import mean_over_ranks
-from sdp.recipe.sections import ProblemType
+from sdp.tasks import ProblemType
 
 
 def predicts_scores(problem_type: ProblemType) -> bool:

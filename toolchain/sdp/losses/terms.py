@@ -19,7 +19,7 @@ from sdp.losses.kld import kld_loss, regression_distillation_loss
 from sdp.losses.representation import NetworkOutput, RowsKey, rows_of
 from sdp.losses.task import predicts_scores
 from sdp.recipe.losses import CosineLoss, CrossCorrelationLoss, HiddenLoss, KldLoss, RepresentationLoss
-from sdp.recipe.sections import ProblemType
+from sdp.tasks import ProblemType
 
 
 @dataclass(frozen=True)

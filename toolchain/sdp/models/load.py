@@ -16,7 +16,7 @@ from sdp.data.packed import TokenRow
 from sdp.errors import ModelError
 from sdp.models.parts import check_size, part_of
 from sdp.models.source import ModelFolder
-from sdp.recipe.sections import ProblemType
+from sdp.tasks import ProblemType
 
 # The tokenizer's threads and the data loader do not mix; sdp tokenizes before training starts.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

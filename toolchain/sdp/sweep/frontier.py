@@ -12,7 +12,7 @@ from typing import Any
 
 from sdp.gate.check import EXIT_CODES, Outcome
 from sdp.gate.judge import measured_on
-from sdp.recipe.sections import GateSection
+from sdp.recipe.gate import GateSection
 
 
 @dataclass(frozen=True)

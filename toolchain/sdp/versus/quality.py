@@ -11,7 +11,7 @@ from sdp.evaluation.compare import Logits, compare
 from sdp.evaluation.metrics import NO_PREDICTION, NUMERIC, Array, score_predictions
 from sdp.evaluation.rows_record import read_rows, same_order
 from sdp.evaluation.statistics import Estimate, interval, joint_lows, resampled_scores
-from sdp.recipe.sections import MetricName
+from sdp.tasks import MetricName
 from sdp.versus.difference import Difference, outcome_of
 from sdp.versus.snapshot import Snapshot
 

@@ -1,0 +1,46 @@
+"""The recipe's [bench]: what is measured."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from sdp.recipe.base import Section
+
+
+class BenchSection(Section):
+    """What is measured: the exported file against the dense one, in turns."""
+
+    sequence_lengths: tuple[int | Literal["task"], ...] = Field(default=("task", 128), min_length=1)
+    """Input lengths in tokens, filled with real text; "task" keeps each row's own length."""
+    batch_sizes: tuple[int, ...] = Field(default=(1,), min_length=1)
+    """Rows in one call."""
+    threads: int | tuple[int, ...] = 2
+    """onnxruntime's intra-op threads; a list measures each."""
+    provider: Literal["cpu", "cuda"] = "cpu"
+    """Execution provider. Asked for cuda and not got it is an error."""
+    seconds: float = Field(default=3.0, gt=0)
+    """Time for each cell of the grid, all files and starts together."""
+    starts: int = Field(default=3, ge=1)
+    """How often the files are loaded into new processes; what a start leaves to chance is then in the intervals."""
+
+    @field_validator("sequence_lengths")
+    @classmethod
+    def _lengths_fit(cls, lengths: tuple[int | Literal["task"], ...]) -> tuple[int | Literal["task"], ...]:
+        if any(isinstance(length, int) and not 4 <= length <= 8192 for length in lengths):
+            raise ValueError("each length must lie between 4 and 8192 tokens")
+        return lengths
+
+    @field_validator("batch_sizes", "threads")
+    @classmethod
+    def _positive(cls, value: int | tuple[int, ...]) -> int | tuple[int, ...]:
+        counts = (value,) if isinstance(value, int) else value
+        if not counts or any(count < 1 for count in counts):
+            raise ValueError("must be 1 or more")
+        return value
+
+    @property
+    def thread_counts(self) -> tuple[int, ...]:
+        """The thread counts to measure, as a tuple also where one is given."""
+        return (self.threads,) if isinstance(self.threads, int) else self.threads

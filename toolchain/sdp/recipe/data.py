@@ -1,0 +1,65 @@
+"""The recipe's [data]: where the rows come from."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from sdp.recipe.base import Section
+
+
+class DocstringsSection(Section):
+    """Text out of installed Python packages: first sentences of docstrings, labelled with the package they are from."""
+
+    packages: tuple[str, ...] = Field(min_length=2)
+    """Import names of installed packages; each is one label. Files are parsed, never imported."""
+    train: int = Field(gt=0)
+    """Number of training rows, balanced over the packages."""
+    dev: int = Field(gt=0)
+    """Number of dev rows, balanced over the packages."""
+    test: int = Field(default=0, ge=0)
+    """Number of test rows, balanced over the packages."""
+
+
+class DataSection(Section):
+    """Where the rows come from: files, a hub data set (or a folder of the same form), or docstrings."""
+
+    dataset: str | None = Field(default=None, min_length=1)
+    """A data set's hub id, or a local folder in hub form, relative to the recipe; train, dev, test then name splits."""
+    config: str | None = None
+    """Configuration of the hub data set; may hold "{language}"."""
+    revision: str | None = None
+    """Branch, tag or commit of the hub data set."""
+    train: str | None = Field(default=None, min_length=1)
+    """Training file, relative to the recipe (tsv, csv, jsonl, parquet, also .gz; may hold "{language}"), or split."""
+    dev: str | None = Field(default=None, min_length=1)
+    """Dev file or split: choices are made on it; may hold "{language}" or "{subset}"."""
+    test: str | None = Field(default=None, min_length=1)
+    """Test file or split, named as dev: read by the evaluate stage only."""
+    text: tuple[str, ...] | None = Field(default=None, min_length=1, max_length=3)
+    """The text column, or the two columns of a pair task; a third is joined to the second by a space. For tagging the
+    column of words: lists, or strings with spaces between the words."""
+    label: str | None = None
+    """The label column: strings or integers; numbers for regression and ranking; for tagging a tag for each word."""
+    group: str | None = None
+    """Ranking: the column whose equal values form one list, such as the query."""
+    train_rows: int | None = Field(default=None, gt=0)
+    """Train on so many rows at most, drawn once and for all: the same for every seed, and those of a smaller number
+    are among those of a larger one."""
+    docstrings: DocstringsSection | None = None
+    """Docstrings of installed packages in place of files."""
+    max_length: int = Field(default=128, ge=8, le=8192)
+    """Longest input in tokens; longer ones are cut."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> DataSection:
+        if self.docstrings is not None:
+            given = [
+                key
+                for key in ("dataset", "config", "train", "dev", "test", "text", "label", "group", "train_rows")
+                if getattr(self, key)
+            ]
+            if given:
+                raise ValueError(f"docstrings is a source of its own; remove {', '.join(given)}")
+        if self.config is not None and self.dataset is None and self.docstrings is None:
+            raise ValueError("config belongs to dataset, which is not set")
+        return self

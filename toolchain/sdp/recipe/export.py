@@ -1,0 +1,40 @@
+"""The recipe's [export]: how the pruned model becomes an ONNX file."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from sdp.recipe.base import Section
+
+
+class ExportSection(Section):
+    """How the pruned model becomes an ONNX file."""
+
+    encoding: Literal["auto", "kernel", "coo", "dense"] = "auto"
+    """kernel: sparse layers run by the operator library, which is exported with the model; coo: onnx
+    sparse_initializer, for plain onnxruntime, smaller and not faster; dense: as exported; auto: kernel where the
+    library is installed and the model sparse enough to gain, otherwise whatever is smallest for each tensor."""
+    opset: int = Field(default=23, ge=23, le=25)
+    """ONNX operator set; from 23 on attention is one standard operator."""
+    precision: Literal["fp32", "int8"] = "fp32"
+    """int8: linear layers multiplied and embeddings stored in int8, by the operator library; nothing to calibrate. Made
+    for prune.pattern = "1x4"."""
+    tolerance: float | None = Field(default=None, gt=0)
+    """Largest allowed difference of logits to torch's, relative to the largest logit; without it 1e-4, in int8 0.2."""
+    external_data_mb: int = Field(default=1900, gt=0)
+    """Weights above this size go to model.onnx.data beside the file (a protobuf ends at 2 GiB)."""
+
+    @model_validator(mode="after")
+    def _int8_needs_kernels(self) -> Self:
+        if self.precision == "int8" and self.encoding not in ("auto", "kernel"):
+            raise ValueError(
+                f'precision = "int8" needs the operator library, and encoding = "{self.encoding}" has none'
+            )
+        return self
+
+    @property
+    def allowed_error(self) -> float:
+        """The tolerance, or the default of the precision."""
+        return self.tolerance if self.tolerance is not None else {"fp32": 1e-4, "int8": 0.2}[self.precision]
