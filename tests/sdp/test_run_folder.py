@@ -207,3 +207,20 @@ def test_files_are_shared_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytes
     assert not (target / "words").exists()
     share_files(source, target)
     assert [(path.name, path.read_text()) for path in target.iterdir()] == [("words", "whole")]
+
+
+def test_a_result_is_on_the_disk_before_it_is_said_to_be_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, flushed = os.fsync, []
+
+    def fsync(descriptor: int) -> None:
+        flushed.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        real(descriptor)
+
+    run = RunFolder(tmp_path / "run")
+    (run.begin(STAGE, "f") / "deep").mkdir()
+    (run.partial(STAGE) / "deep" / "model.bin").write_bytes(b"x")
+    (run.partial(STAGE) / "out.txt").write_text("whole")
+    monkeypatch.setattr(os, "fsync", fsync)
+    run.finish(STAGE, record("whole"))
+    assert {"out.txt", "deep", "model.bin"} < set(flushed)
+    assert flushed[-1] == "stage.json.tmp"

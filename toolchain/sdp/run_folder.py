@@ -27,7 +27,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from sdp.errors import RunError
-from sdp.storage import storage_error
+from sdp.storage import flush, storage_error
 
 RUN_FILE = "run.json"
 STAGE_FILE = "stage.json"
@@ -153,6 +153,7 @@ class RunFolder:
 
     def finish(self, folder: str, record: dict[str, Any]) -> None:
         """Make a stage's folder appear, complete, in place of an older one."""
+        flush(self.partial(folder))
         # From here on the result is whole, and `repair` does what a kill leaves undone.
         write_json(self.partial(folder) / STAGE_FILE, record)
         self._publish(folder)
@@ -328,7 +329,10 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write JSON so that the file is whole or absent, never half-written."""
+    """Write JSON so that the file is whole or absent, never half-written, also after a power loss."""
     temporary = path.with_name(f"{path.name}{TEMPORARY}")
-    temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
     temporary.replace(path)

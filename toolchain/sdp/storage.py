@@ -1,10 +1,11 @@
-"""What the system refuses while files are written: full disks, read-only folders, limits; told as one error."""
+"""The disk: waiting for it, and what it refuses (full, read-only, limits), told as one error."""
 
 from __future__ import annotations
 
 import errno
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from sdp.errors import StorageError, UsageError
 
@@ -36,6 +37,20 @@ def storage_error(error: BaseException, where: str = "") -> StorageError | None:
             return StorageError("no space left on the disk", where=place, hint=f"Free some space. {KEPT}")
         return StorageError(os.strerror(reason), where=place, hint=f"Change that. {KEPT}")
     return None
+
+
+def flush(folder: Path) -> None:
+    """Wait until all files in a folder are on the disk: what is then said of them is true after a power loss too.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    for path in (*folder.rglob("*"), folder):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

@@ -1,6 +1,7 @@
 """Files without a name, for what may be larger than memory: they are gone when their reader is, however it ends.
 
-They lie where temporary files do (TMPDIR). What is read from them, the system keeps in memory as long as it has some.
+They lie where temporary files do, with the run folder while a stage works (`sdp.run_folder.temporary_files_in`). What
+is read from them, the system keeps in memory as long as it has some.
 """
 
 from __future__ import annotations

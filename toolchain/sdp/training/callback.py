@@ -19,6 +19,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from sdp.console import Task
 from sdp.errors import StageError, StoppedError
 from sdp.run_folder import read_json, write_json
+from sdp.storage import flush
 from sdp.training.collectives import any_rank, this_rank
 from sdp.training.masked_weights import MaskedWeights
 from sdp.training.sharded import local
@@ -105,6 +106,7 @@ class StepCallback(TrainerCallback):
         any_rank()
         if this_rank() == 0:
             folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+            flush(folder)
             write_json(folder / COMPLETE, {"step": state.global_step, "log": state.log_history})
             # Trainer would rotate by the clock, which may be set back, and before this one is known to be whole.
             for older in complete_checkpoints(folder.parent)[:-KEPT_CHECKPOINTS]:
