@@ -9,6 +9,7 @@ again goes on from the last checkpoint.
 from __future__ import annotations
 
 import shutil
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from sdp.study.vary import parse_vary
 
 # A worker's end by anything but an error of sdp's: a machine that went away, memory that ran out.
 TRIES = 3
+SECONDS_TO_REACH = 10.0
 
 
 @dataclass(frozen=True)
@@ -86,13 +88,25 @@ def _connect(address: str) -> Any:
             "Ray is not installed", where="--ray", hint="pip install 'sdp[ray]', on every machine."
         ) from None
     try:
+        _reach(address)
         ray.init(address=address, log_to_driver=False, logging_level="error", configure_logging=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, OverflowError, ValueError, RuntimeError) as error:
         what = f"no cluster at {address}: {str(error).strip().splitlines()[0]}"
         raise UsageError(
             what, where="--ray", hint="ray start --head starts one; local is one on this machine."
         ) from None
     return ray
+
+
+def _reach(address: str) -> None:
+    """See that somebody listens at HOST:PORT: Ray itself asks again for many minutes.
+
+    Raises:
+        OSError, OverflowError: nobody does, or there is no such place.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_REACH).close()
 
 
 def _outcome(ray: Any, task: Any) -> str | None:
