@@ -18,6 +18,7 @@ from sdp.losses.objective import Objective
 from sdp.recipe.pruning import PruneSection
 from sdp.training.forward import Reader
 from sdp.training.teacher import LiveTeacher
+from sdp.training.term_means import TermMeans
 
 RANKS = 2
 LENGTHS = (9, 2, 3, 4, 10, 3, 10, 5, 8, 7)
@@ -101,6 +102,22 @@ def step(case: str, rows: range = ALL_ROWS) -> dict[str, Tensor]:
     return {"loss": loss.detach(), **{f"term {name}": value for name, value in terms.items()}, **gradients}
 
 
+def checkpointed_terms(rank: int, folder: Path) -> None:
+    """Add a term up that is another on each rank, go on from rank 0's checkpoint of it, and write down its mean."""
+    means, resumed = TermMeans(), TermMeans()
+    means.add({"loss": torch.tensor(1.0 + rank)})
+    means.even_out()
+    (folder / str(rank)).mkdir()
+    means.save(folder / str(rank))
+    dist.barrier()
+    resumed.load(folder / "0", torch.device("cpu"))
+    for each in (means, resumed):
+        each.add({"loss": torch.tensor(6.0)})
+    save_file(
+        {str(i): torch.tensor(each.take()["loss"]) for i, each in enumerate((means, resumed))}, folder / f"terms-{rank}"
+    )
+
+
 if __name__ == "__main__":
     number, folder = int(sys.argv[1]), Path(sys.argv[2])
     dist.init_process_group("gloo", init_method=f"file://{folder / 'store'}", rank=number, world_size=RANKS)
@@ -109,4 +126,5 @@ if __name__ == "__main__":
             {key: value.contiguous() for key, value in step(name, shares(name)[number]).items()},
             folder / f"{name}-{number}",
         )
+    checkpointed_terms(number, folder)
     dist.destroy_process_group()

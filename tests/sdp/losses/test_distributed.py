@@ -49,6 +49,13 @@ def test_the_mean_of_what_each_rank_finds_by_itself_is_something_else(case: str)
     assert abs(sum(apart) / len(apart) / float(ranks.step(case)["loss"]) - 1) > 1e-3
 
 
+def test_ranks_go_on_from_the_sums_of_all(folder: Path) -> None:
+    """The mean over both ranks and both batches, where one rank had 1 and 6, the other 2 and 6."""
+    for rank in range(ranks.RANKS):
+        said = load_file(folder / f"terms-{rank}")
+        assert [float(said["0"]), float(said["1"])] == [(1.5 + 6) / 2] * 2
+
+
 def test_one_process_sums_and_averages_by_itself() -> None:
     assert rank_count() == 1
     values = torch.tensor([[1.0, 2.0], [6.0, float("nan")]])

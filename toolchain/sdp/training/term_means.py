@@ -37,6 +37,13 @@ class TermMeans:
         self._sums, self._counts = {}, {}
         return means
 
+    def even_out(self) -> None:
+        """Give every rank the same sums, so that those of one are enough to go on from. Called by all ranks."""
+        if rank_count() > 1:
+            self._sums = {name: total.clone() for name, total in sorted(self._sums.items())}
+            sum_parts(self._sums)
+            self._sums = {name: total / rank_count() for name, total in self._sums.items()}
+
     def save(self, folder: Path) -> None:
         """Write sums and counts into a checkpoint."""
         # Copies: after a single batch a term may be the loss itself, and a file has no place for the same tensor twice.

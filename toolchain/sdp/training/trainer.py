@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 
+from sdp.data.packed import row_lengths
 from sdp.errors import StageError
 from sdp.losses.objective import Objective
 from sdp.losses.representation import NetworkOutput
@@ -133,14 +134,17 @@ class SdpTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         rows: Any = train_dataset if train_dataset is not None else self.train_dataset
-        lengths = [len(row["input_ids"]) for row in rows.rows]
-        return LengthGroupedSampler(lengths, self._train_batch_size, self.args.seed)
+        return LengthGroupedSampler(row_lengths(rows.rows).tolist(), self._train_batch_size, self.args.seed)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Called when the model has the parameters that it is trained with; where it is sharded they are new ones."""
         if self._masked is not None and self.is_fsdp_enabled:
             self._masked.take_up(prunable_weights(self._trained))
         return super().create_scheduler(num_training_steps, optimizer)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        self._terms.even_out()
+        super()._save_checkpoint(model, trial)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         super()._save(output_dir, state_dict)
