@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import numpy as np
 import onnx
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import TensorProto, numpy_helper
 
 from hostile_folders import Project
+from hostile_graph import damage_attributes, damage_graph
 from hostile_judge import QuietError, command, strict_json
-from hostile_values import TEXTS, damaged_bytes
+from hostile_tensor import DIMENSIONS, damage_tensor, place_content
+from hostile_values import damaged_bytes
 
 Use = Callable[[], object]
-DIMENSIONS = (-1, 0, 1, 2, 3, 4, 7, 16, 256, 2**20, 2**31, 2**40, 2**62, 2**63 - 1, -(2**63))
-INTEGERS = (*DIMENSIONS, 5, 8, 192, 255, 257, 2**16, 2**32)
 
 
 def onnx_case(random: Random, folder: Path, project: Project) -> Use:
@@ -30,13 +28,6 @@ def onnx_case(random: Random, folder: Path, project: Project) -> Use:
     how(random, path, project)
     use = random.choice([_inspect, _inspect, _run, _run, _encode, _zeros])
     return lambda: use(path)
-
-
-_PLACES = ("folder link", "hard link", "folder", "short", "good", "name", "name", "name")
-_NAMES = (
-    *("/dev/zero", "/dev/stdin", "/proc/self/environ", "/etc/passwd", "", ".", "a\0b", "model.onnx", "./weights.bin/"),
-    *("x" * 5000, "\u2028", "inner/../../x"),
-)
 
 
 @lru_cache(maxsize=1)
@@ -62,129 +53,8 @@ def _bytes(random: Random, path: Path, project: Project) -> None:
 def _graph(random: Random, path: Path, project: Project) -> None:
     model = onnx.load_from_string(_source(random, project))
     for _ in range(random.choice([1, 1, 2, 4])):
-        random.choice([_inputs, _attributes, _nodes, _values, _head])(random, model)
+        damage_graph(random, model)
     path.write_bytes(model.SerializeToString())
-
-
-def _inputs(random: Random, model: ModelProto) -> None:
-    nodes = model.graph.node
-    if not nodes:
-        return
-    node, other = random.choice(nodes), random.choice(nodes)
-    kind = random.randrange(6)
-    if kind == 0 and node.input:
-        # Often a circle: its input comes from a node that needs it.
-        node.input[random.randrange(len(node.input))] = (list(other.output) or [""])[0]
-    elif kind == 1 and node.input:
-        del node.input[random.randrange(len(node.input))]
-    elif kind == 2:
-        node.input.append(random.choice(["", "nothing", *other.output]))
-    elif kind == 3:
-        node.output[:] = [random.choice(["", "x", *other.output])]
-    elif kind == 4 and node.input:
-        node.input[random.randrange(len(node.input))] = random.choice(TEXTS[:40]).replace("\ud800", "")
-    else:
-        del node.output[:]
-
-
-def _attributes(random: Random, model: ModelProto) -> None:
-    nodes = list(model.graph.node)
-    if not nodes:
-        return
-    library = [node for node in nodes if node.domain] or nodes
-    node = random.choice(library if random.random() < 0.7 else nodes)
-    if not node.attribute:
-        node.attribute.append(helper.make_attribute("axis", random.choice(INTEGERS)))
-        return
-    attribute = random.choice(node.attribute)
-    kind = random.randrange(7)
-    if kind == 0:
-        node.attribute.remove(attribute)
-        return
-    value: Any = random.choice(
-        [
-            random.choice(INTEGERS),
-            float("nan"),
-            "text",
-            b"\xff\xfe",
-            [1, 2, 3],
-            [random.choice(INTEGERS)],
-            [b"\xff"],
-            ["a"],
-        ]
-    )
-    made = helper.make_attribute(attribute.name, value)
-    if kind == 1:
-        node.attribute.append(made)
-    elif kind == 2:
-        attribute.name = random.choice(["", "x", "weights", "widths", "axis"])
-    elif kind == 3:
-        attribute.ClearField("type")
-    else:
-        attribute.CopyFrom(made)
-
-
-def _nodes(random: Random, model: ModelProto) -> None:
-    nodes = model.graph.node
-    if not nodes:
-        return
-    node = random.choice(nodes)
-    kind = random.randrange(6)
-    if kind == 0:
-        nodes.remove(node)
-    elif kind == 1:
-        nodes.add().CopyFrom(node)
-    elif kind == 2:
-        node.op_type = random.choice(["MatMul", "Gather", "Add", "", "If", "Loop", "Unknown", "SparseLinear", "Pack"])
-    elif kind == 3:
-        node.domain = random.choice(["", "sdp", "com.microsoft", "ai.onnx.ml", "x"])
-    elif kind == 4:
-        order = random.sample(list(nodes), len(nodes))
-        del nodes[:]
-        nodes.extend(order)
-    else:
-        inner = helper.make_graph(
-            [node], "inner", [], [helper.make_tensor_value_info((list(node.output) or ["y"])[0], 1, None)]
-        )
-        nodes.add().CopyFrom(helper.make_node("If", ["c"], ["branch"], then_branch=inner, else_branch=inner))
-
-
-def _values(random: Random, model: ModelProto) -> None:
-    graph = model.graph
-    group = random.choice([graph.input, graph.output, graph.value_info])
-    if not group:
-        return
-    value = random.choice(group)
-    kind = random.randrange(6)
-    if kind == 0:
-        group.remove(value)
-    elif kind == 1:
-        value.type.tensor_type.elem_type = random.choice([0, 1, 7, 8, 9, 16, 99, 2**31 - 1])
-    elif kind == 2:
-        value.type.tensor_type.shape.dim.add().dim_value = random.choice(DIMENSIONS)
-    elif kind == 3:
-        value.type.ClearField("tensor_type")
-    elif kind == 4:
-        value.name = random.choice(["", "input_ids", "nobody"])
-    else:
-        group.add().CopyFrom(value)
-
-
-def _head(random: Random, model: ModelProto) -> None:
-    kind = random.randrange(6)
-    if kind == 0:
-        model.ir_version = random.choice([0, 1, 3, 99, 2**62])
-    elif kind == 1 and model.opset_import:
-        random.choice(model.opset_import).version = random.choice([0, -1, 1, 7, 13, 99, 2**62])
-    elif kind == 2:
-        model.opset_import.add().CopyFrom(model.opset_import[0])
-    elif kind == 3:
-        del model.opset_import[random.randrange(len(model.opset_import)) :]
-    elif kind == 4:
-        entry = model.metadata_props.add()
-        entry.key, entry.value = "sdp.layers", random.choice(TEXTS)
-    else:
-        model.graph.ClearField(random.choice(["node", "input", "output", "initializer", "name"]))
 
 
 def _tensors(random: Random, path: Path, project: Project) -> None:
@@ -194,33 +64,6 @@ def _tensors(random: Random, path: Path, project: Project) -> None:
     path.write_bytes(model.SerializeToString())
 
 
-def damage_tensor(random: Random, tensor: TensorProto) -> None:
-    """Change shape, type or content."""
-    kind = random.randrange(9)
-    if kind == 0 and tensor.dims:
-        tensor.dims[random.randrange(len(tensor.dims))] = random.choice(DIMENSIONS)
-    elif kind == 1:
-        tensor.dims.extend([random.choice(DIMENSIONS)])
-    elif kind == 2:
-        tensor.data_type = random.choice([0, 1, 2, 3, 6, 7, 8, 9, 10, 14, 16, 17, 21, 22, 23, 99, 2**31 - 1])
-    elif kind == 3:
-        tensor.raw_data = damaged_bytes(random, tensor.raw_data)
-    elif kind == 4:
-        tensor.ClearField("raw_data")
-    elif kind == 5:
-        tensor.name = random.choice(["", "x", "\0", "y" * 10**5])
-    elif kind == 6:
-        tensor.float_data.extend([float("nan")] * random.randrange(5))
-        tensor.ClearField("raw_data")
-    elif kind == 7:
-        tensor.segment.begin = 0
-    else:
-        raw = np.frombuffer(tensor.raw_data, np.uint8).copy()
-        if raw.size:
-            raw[random.randrange(raw.size) :: 4] = random.randrange(256)
-        tensor.raw_data = raw.tobytes()
-
-
 def _outside(random: Random, path: Path, project: Project) -> None:
     """Tensors whose content lies in a file: not there, outside the folder, a link, too short, or a device."""
     model = onnx.load_from_string(_source(random, project))
@@ -228,7 +71,7 @@ def _outside(random: Random, path: Path, project: Project) -> None:
     content = tensor.raw_data
     secret = path.parent.parent / f"{path.parent.name}.secret"
     secret.write_bytes(content)
-    location = _place_content(random, path.parent, secret)
+    location = place_content(random, path.parent, secret)
     tensor.ClearField("raw_data")
     tensor.data_location = TensorProto.EXTERNAL
     entries = {"location": location, "offset": "0", "length": str(len(content))}
@@ -240,27 +83,6 @@ def _outside(random: Random, path: Path, project: Project) -> None:
     if random.random() < 0.1:
         tensor.external_data.add(key="location", value="../again")
     path.write_bytes(model.SerializeToString())
-
-
-def _place_content(random: Random, folder: Path, secret: Path) -> str:
-    """Put a tensor's content where it should not be, or not at all; the location that the tensor names."""
-    place, content = folder / "weights.bin", secret.read_bytes()
-    linked: dict[str, str | Path] = {"secret": secret, "circle": place.name, "device": "/dev/zero"}
-    kind = random.choice([*linked, *_PLACES])
-    if kind in linked:
-        place.symlink_to(linked[kind])
-    elif kind == "folder link":
-        (folder / "inner").symlink_to(secret.parent)
-        return f"inner/{secret.name}"
-    elif kind == "hard link":
-        os.link(secret, place)
-    elif kind == "folder":
-        place.mkdir()
-    elif kind in ("short", "good"):
-        place.write_bytes(content[: len(content) // 2] if kind == "short" else content)
-    else:
-        return random.choice([f"../{secret.name}", str(secret), *_NAMES])
-    return place.name
 
 
 def _sparse(random: Random, path: Path, project: Project) -> None:
@@ -317,7 +139,7 @@ def _library(random: Random, path: Path, project: Project) -> None:
             cut = array[: random.randrange(len(array) + 1)] if array.ndim and len(array) else array
             tensor.CopyFrom(numpy_helper.from_array(cut, tensor.name))
         elif kind == 2:
-            _attributes(random, model)
+            damage_attributes(random, model)
         elif len(node.input) > 1:
             first, second = random.randrange(len(node.input)), random.randrange(len(node.input))
             node.input[first], node.input[second] = node.input[second], node.input[first]
