@@ -84,6 +84,8 @@ def losses(rows: Sequence[tuple[str, Mapping[str, float]]], what: str) -> str:
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.margins(x=0.08)
         axes.set_xlabel(f"{what} lost, 95 % interval")
+        # The labels of "auto" run into each other.
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         label = f"{what} lost by row, a dot with its 95 % interval for each; the table has the numbers"
         return svg(figure, label, left=max(map(unmeasured, names)))
 
