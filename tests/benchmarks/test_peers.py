@@ -53,6 +53,7 @@ def test_a_measurement_a_table_and_a_picture(tmp_path: Path) -> None:
     assert "batch 2, 1 thread" in output.with_suffix(".svg").read_text()
 
 
+@pytest.mark.slow
 def test_engines_that_give_other_answers_are_left_out(tmp_path: Path) -> None:
     """A file of other weights under the name of the right one."""
     output, models = tmp_path / "peers.json", tmp_path / "models"

@@ -134,13 +134,14 @@ def test_no_run_yet(project: Path) -> None:
     contains(refused(project, "bench"), "no run yet", "sdp run")
 
 
-def test_cuda_that_is_not_there(project: Path) -> None:
+def test_cuda_that_is_not_there(project: Path, finished: Path, tmp_path: Path) -> None:
     import torch
 
     if torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
     contains(refused(project, "run", "toy.toml", "--set", 'runtime.device="cuda"'), "CUDA", "runtime.device")
-    done = sdp("bench", "toy.toml", "--set", 'bench.provider="cuda"', cwd=project)
+    exported = shutil.copytree(finished, tmp_path / "exported")
+    done = sdp("bench", "toy.toml", "--set", 'bench.provider="cuda"', cwd=exported)
     assert done.returncode == 2
     assert "CUDA" in done.stderr
     assert "Traceback" not in done.stderr

@@ -66,7 +66,9 @@ def groups(mask: torch.Tensor) -> set[int]:
     return set(mask.unflatten(-1, (-1, 4)).sum(dim=-1).unique().tolist())
 
 
-@pytest.mark.parametrize(("scope", "kind"), [("layer", "magnitude"), ("global", "movement")])
+@pytest.mark.parametrize(
+    ("scope", "kind"), [("layer", "magnitude"), pytest.param("global", "movement", marks=pytest.mark.slow)]
+)
 def test_two_of_four_are_zero_in_the_exported_file(scope: str, kind: str, project: Path) -> None:
     chosen = options(pattern="2:4", sparsity=0.5, scope=scope, criterion=kind)
     sdp("export", "toy.toml", *chosen, "--set", 'export.encoding="dense"', cwd=project, check=True)
@@ -81,7 +83,7 @@ def test_two_of_four_are_zero_in_the_exported_file(scope: str, kind: str, projec
         assert groups(exported != 0) == {2} == groups(mask)
 
 
-@pytest.mark.parametrize("kind", ["obert", "l0"])
+@pytest.mark.parametrize("kind", ["obert", pytest.param("l0", marks=pytest.mark.slow)])
 def test_blocks_of_four_by_other_criteria(kind: str, project: Path) -> None:
     sdp("prune", "toy.toml", *options(pattern="1x4", criterion=kind), cwd=project, check=True)
     found = masks_and_weights(project)

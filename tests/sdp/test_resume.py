@@ -96,7 +96,11 @@ def test_a_stopped_run_ends_like_an_unbroken_one(how: signal.Signals, unbroken: 
     assert not (project / "runs/toy/2-prune.partial").exists()
 
 
-@pytest.mark.parametrize("kind", ["taylor", "movement", "l0", "obert"])
+AGAIN = pytest.mark.slow
+"""The same by other means: half a minute each, and benchmarks/faults.py kills all of them at random moments."""
+
+
+@pytest.mark.parametrize("kind", ["movement", *(pytest.param(kind, marks=AGAIN) for kind in ("taylor", "l0", "obert"))])
 def test_what_a_criterion_remembers_survives_a_kill(kind: str, project: Path, finished: Path, tmp_path: Path) -> None:
     more = ["--set", f'prune.criterion="{kind}"', "--set", 'prune.scope="global"']
     whole = finetuned_copy(finished, tmp_path / "whole")
