@@ -1,6 +1,6 @@
 """How much memory the rows of a data set need, against the size of its file: it should not grow with the text.
 
-    python benchmarks/rows_memory.py run [--megabytes 10 --megabytes 100 --megabytes 400]
+    python benchmarks/rows_memory.py run [--megabytes 10 --megabytes 40 --megabytes 160]
     python benchmarks/rows_memory.py table
 
 Each size is read in a process of its own as `sdp finetune` reads it: checked and hashed, loaded, tokenized with
@@ -110,7 +110,7 @@ def run(
 ) -> None:
     """Measure, write the JSON, print the table."""
     measured = []
-    for size in megabytes or [10, 100, 400]:
+    for size in megabytes or [10, 40, 160]:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             (folder / "rows.toml").write_text(RECIPE, encoding="utf-8")

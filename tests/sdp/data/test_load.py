@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -343,3 +344,28 @@ def test_a_folder_of_a_known_task_needs_not_the_hubs_configurations(hub_folder: 
     assert resolve_source(made).config == "sst2"
     assert len(load_task_data(made).train) == 20
     assert resolve_source(recipe({"dataset": str(hub_folder)}, name="xnli")).config == "{language}"
+
+
+@pytest.mark.parametrize("suffix", ["tsv", "jsonl", "parquet"])
+def test_long_texts_take_no_more_memory_than_short_ones(suffix: str, tmp_path: Path) -> None:
+    """A data set may be larger than memory: of a row, what stays does not depend on its text."""
+    rows, length = 3000, 5000
+    frame = pd.DataFrame({"sentence": ["x" * length] * rows, "label": ["a", "b"] * (rows // 2)})
+    frame[:4].to_csv(tmp_path / "dev.tsv", sep="\t", index=False)
+    path = tmp_path / f"train.{suffix}"
+    if suffix == "parquet":
+        frame.to_parquet(path)
+    elif suffix == "jsonl":
+        frame.to_json(path, orient="records", lines=True)
+    else:
+        frame.to_csv(path, sep="\t", index=False)
+    del frame
+    tracemalloc.start()
+    data = load_task_data(own(tmp_path, train=str(path)))
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(data.train) == rows
+    assert data.train.texts[rows - 1] == ("x" * length,)
+    assert held < 200 * rows
+    # Some thousand rows are read at a time, of which there are not many here.
+    assert peak < 0.9 * rows * length
