@@ -1,4 +1,4 @@
-"""Killed or stopped in the middle of pruning: the same command goes on, and ends where an unbroken run ends."""
+"""Killed or stopped in the middle: the same command goes on, and ends where an unbroken run ends."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from sdp.cli import app
+from sdp.stages import evaluate
 from toy import ONE_THREAD, sdp
 
 # A checkpoint after every step, so that a kill at any moment has one to resume from.
@@ -140,3 +144,26 @@ def test_other_settings_do_not_resume_from_an_interrupted_attempt(project: Path)
     done = sdp("prune", "toy.toml", "--set", "prune.sparsity=0.5", cwd=project, check=True)
     assert "resuming pruning" not in done.stderr
     assert results(project)[2]["sparsity"] == pytest.approx(0.5, abs=1e-3)
+
+
+def test_an_interrupted_evaluation_asks_no_network_twice(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = shutil.copytree(finished, tmp_path / "project")
+    monkeypatch.chdir(project)
+    real, asked = evaluate.predict_logits, []
+
+    def interrupted(model: Any, *given: Any) -> Any:
+        asked.append(model)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return real(model, *given)
+
+    monkeypatch.setattr(evaluate, "predict_logits", interrupted)
+    command = ["evaluate", "toy.toml", "--set", "evaluate.resamples=100"]
+    assert CliRunner().invoke(app, command).exit_code == 130
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert len(asked) == 3, "dense, pruned (interrupted), pruned"
+    said, before = (load_file(folder / "runs/toy/3-evaluate/predictions.safetensors") for folder in (project, finished))
+    assert said.keys() == before.keys() == {"dense", "pruned"}
+    assert all(values.equal(before[name]) for name, values in said.items())

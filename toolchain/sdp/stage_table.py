@@ -104,6 +104,7 @@ STAGES = (
         data=True,
         reads={"finetune": MODEL_FILES, "prune": MODEL_FILES},
         libraries=(*TRAINING_LIBRARIES, "scikit-learn", "scipy"),
+        resumes=True,
     ),
     Stage(
         name="export",

@@ -123,6 +123,11 @@ class TokenizedSplit(Dataset[dict[str, Any]]):
         """Words without a token, which the model can say nothing about; 0 where rows are not words."""
         return sum(int(np.sum(first == NO_TOKEN)) for first in self.places or ())
 
+    @property
+    def tokens(self) -> int:
+        """The tokens of all rows."""
+        return int(row_lengths(self.rows).sum())
+
     def __len__(self) -> int:
         return len(self.rows)
 

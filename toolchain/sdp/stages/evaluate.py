@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
 from sdp.console import Reporter
 from sdp.data.batches import Collator
@@ -19,11 +20,13 @@ from sdp.data.load import load_task_data
 from sdp.evaluation.flips import write_flips
 from sdp.models.load import load_finetuned, load_tokenizer
 from sdp.recipe.sections import Recipe
-from sdp.run_folder import RunFolder, write_json
+from sdp.run_folder import TEMPORARY, RunFolder, write_json
 from sdp.stages.comparison import compare_models
 from sdp.stages.training_inputs import tokenize_split
 from sdp.training.device import training_device
 from sdp.training.predict import predict_logits
+
+PREDICTIONS = "predictions.safetensors"
 
 
 def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
@@ -33,18 +36,35 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     split = data.evaluation(recipe.evaluate.split)
     tokenizer = load_tokenizer(run.stage("1-finetune"))
     rows, collator = tokenize_split(split, tokenizer, recipe), Collator(tokenizer)
-    logits: dict[str, NDArray[np.float32]] = {}
+    # Of an interrupted attempt: two networks on the rows of many languages are hours of work.
+    logits = _read_logits(target / PREDICTIONS)
     for name, folder in (("dense", "1-finetune"), ("pruned", "2-prune")):
-        model = load_finetuned(run.stage(folder), device)
-        logits[name] = predict_logits(model, rows, collator, recipe.evaluate.batch_size)
+        if name not in logits:
+            model = load_finetuned(run.stage(folder), device)
+            with reporter.task(f"{name}, tokens", rows.tokens) as task:
+                logits[name] = predict_logits(model, rows, collator, recipe.evaluate.batch_size, task)
+            _write_logits(target / PREDICTIONS, logits)
     metric = recipe.task.score
     dense, pruned = logits["dense"], logits["pruned"]
     record = compare_models(recipe, data, split, rows, ("dense", dense), ("pruned", pruned))
     write_json(target / "metrics.json", record)
     write_flips(target / "flips.csv", split, data.label_names, dense, pruned)
-    save_file(logits, target / "predictions.safetensors")
     return {
         f"dense {metric}": record["models"]["dense"]["value"],
         f"pruned {metric}": record["models"]["pruned"]["value"],
         "p": record["test"]["p"],
     }
+
+
+def _read_logits(path: Path) -> dict[str, NDArray[np.float32]]:
+    """What the networks said, by name; nothing where no file is, or a damaged one."""
+    try:
+        return dict(load_file(path))
+    except (OSError, SafetensorError):
+        return {}
+
+
+def _write_logits(path: Path, logits: dict[str, NDArray[np.float32]]) -> None:
+    temporary = path.with_name(f"{path.name}{TEMPORARY}")
+    save_file(logits, temporary)
+    temporary.replace(path)

@@ -86,7 +86,8 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     tolerance = recipe.export.allowed_error
     agreement = verify_logits(path, expected.batches, tolerance=tolerance)
     reporter.line("  scoring the exported file with onnxruntime")
-    logits = predict_logits(create_session(path), rows, collator, recipe.evaluate.batch_size)
+    with reporter.task("tokens", rows.tokens) as task:
+        logits = predict_logits(create_session(path), rows, collator, recipe.evaluate.batch_size, task)
     said = load_file(run.stage("3-evaluate") / "predictions.safetensors")
     metric = recipe.task.score
     record = compare_models(recipe, data, split, rows, ("dense", said["dense"]), ("exported", logits))
