@@ -13,7 +13,7 @@ from sdp.commands.gate import gate_command
 from sdp.commands.inspect import inspect_command
 from sdp.commands.predict import predict_command
 from sdp.commands.shipped import push_command, verify_command
-from sdp.commands.stages import run_command, ship_command, stage_command
+from sdp.commands.stages import run_command, stage_command
 from sdp.commands.study import study_command
 from sdp.commands.sweep import sweep_command
 
@@ -26,7 +26,13 @@ app = typer.Typer(
 )
 
 app.command("run")(run_command)
-app.command("ship")(ship_command)
+app.command(
+    "ship",
+    help="""Make the folder that goes out, 8-ship, after bringing everything before it up to date, if the gate passes.
+
+    Exit code: 0 it is made, 1 the gate or a stage fails, 2 wrong usage or recipe, 3 inconclusive.
+    """,
+)(run_command)
 for stage, text in (
     ("vocabulary", "Trim the vocabulary to the recipe's [vocabulary], and tell what the kept pieces cover."),
     ("finetune", "Fine-tune the pretrained encoder densely: the baseline and the teacher."),

@@ -30,21 +30,6 @@ def run_command(
         exit_with_verdict(selected)
 
 
-def ship_command(
-    target: Target = None,
-    overrides: Overrides = None,
-    run_dir: RunDir = None,
-    runs: Runs = RUNS,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Make the folder that goes out, 8-ship, after bringing everything before it up to date, if the gate passes.
-
-    Exit code: 0 it is made, 1 the gate or a stage fails, 2 wrong usage or recipe, 3 inconclusive.
-    """
-    run_command(target, overrides, run_dir, runs, as_json, quiet)
-
-
 def stage_command(stage: str) -> Callable[..., None]:
     """The command that brings a run up to date as far as one stage."""
 

@@ -37,6 +37,7 @@ from sdp.recipe.sections import Recipe
 from sdp.recipe.shareable import shareable
 from sdp.run_folder import STAGE_FILE, RunFolder, read_json, write_json
 from sdp.stages.comparison import compare_models
+from sdp.stages.evaluate import PREDICTIONS
 from sdp.stages.training_inputs import tokenize_split
 from sdp_onnx.encode import EncodingChoice, encode_model
 from sdp_onnx.manifest import write_manifest
@@ -88,7 +89,7 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     reporter.line("  scoring the exported file with onnxruntime")
     with reporter.task("tokens", rows.tokens) as task:
         logits = predict_logits(create_session(path), rows, collator, recipe.evaluate.batch_size, task)
-    said = load_file(run.stage("3-evaluate") / "predictions.safetensors")
+    said = load_file(run.stage("3-evaluate") / PREDICTIONS)
     metric = recipe.task.score
     record = compare_models(recipe, data, split, rows, ("dense", said["dense"]), ("exported", logits))
     same = float(np.mean(predictions(metric, said["pruned"]) == predictions(metric, logits)))
