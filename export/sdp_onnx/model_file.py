@@ -6,12 +6,14 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.descriptor import Descriptor, FieldDescriptor  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from onnx import ModelProto, SparseTensorProto, TensorProto, numpy_helper
 from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_tensor, uses_external_data
@@ -166,7 +168,36 @@ def load_structure(path: Path) -> ModelProto:
     # An empty file is a valid protobuf message, and some text files are too.
     if not model.HasField("graph") or not model.opset_import:
         raise _not_a_model(path)
+    if not _is_utf8(model):
+        raise ModelFileError("damaged: a name in it is not UTF-8", where=str(path), hint="Export or copy it again.")
     return model
+
+
+def _is_utf8(message: Message) -> bool:
+    """Whether all texts of a message are: protobuf gives those that are not as bytes."""
+    for name, nested in _text_fields(message.DESCRIPTOR):
+        value = getattr(message, name)
+        if isinstance(value, Message):
+            # Singular, and always there to be asked for.
+            if message.HasField(name) and not _is_utf8(value):
+                return False
+        elif nested:
+            if not all(map(_is_utf8, value)):
+                return False
+        elif not isinstance(value, str) and not all(isinstance(text, str) for text in value):
+            return False
+    return True
+
+
+@cache
+def _text_fields(descriptor: Descriptor) -> tuple[tuple[str, bool], ...]:
+    """The fields that are texts or messages, and whether they are messages; others, such as weights, stay untouched."""
+    nested = FieldDescriptor.TYPE_MESSAGE
+    return tuple(
+        (field.name, field.type == nested)
+        for field in descriptor.fields
+        if field.type in (nested, FieldDescriptor.TYPE_STRING)
+    )
 
 
 def stored_tensors(model: ModelProto, path: Path) -> Iterator[StoredTensor]:

@@ -9,7 +9,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import onnxruntime
 import pytest
+from transformers import AutoTokenizer
 
 from toy import sdp, write_project
 
@@ -107,6 +109,25 @@ def test_data_files(project: Path, content: bytes | None, words: list[str]) -> N
     if content is not None:
         (project / "dev.tsv").write_bytes(content)
     contains(refused(project, "run", "toy.toml"), *words)
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="CUDA may be here")
+def test_a_provider_that_is_not_here_is_told_before_any_work(project: Path) -> None:
+    on_cuda = ("--set", 'bench.provider="cuda"')
+    contains(refused(project, "run", "toy.toml", *on_cuda), "CUDAExecutionProvider", "onnxruntime-gpu", "cpu provider")
+    assert not list((project / "runs" / "toy").glob("1-finetune*"))
+    sdp("finetune", "toy.toml", *on_cuda, "--set", "finetune.epochs=1", cwd=project, check=True)
+
+
+def test_a_piece_of_the_test_split_without_an_embedding(project: Path) -> None:
+    shutil.copytree(project / "model", project / "wordy")
+    tokenizer = AutoTokenizer.from_pretrained(project / "wordy")
+    tokenizer.add_tokens(["zebra"])
+    tokenizer.save_pretrained(project / "wordy")
+    (project / "test.tsv").write_text("sentence\tlabel\na good zebra\tpos\n")
+    settings = ['model.name="wordy"', 'data.test="test.tsv"', "finetune.epochs=1", "prune.epochs=2"]
+    words = [word for setting in settings for word in ("--set", setting)]
+    contains(refused(project, "evaluate", "toy.toml", "--quiet", *words), "1-finetune", "embeddings for")
 
 
 def test_gate_without_the_stage_it_reads(project: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sdp.errors import RunError
-from sdp.run_folder import RunFolder, newest_run, read_json, write_json
+from sdp.run_folder import RunFolder, check_results_folder, newest_run, read_json, write_json
 
 STAGE = "2-prune"
 
@@ -109,6 +109,15 @@ def test_a_kill_during_the_first_claim_leaves_a_usable_folder(tmp_path: Path) ->
     run.claim("x", tmp_path / "x.toml", ())
     assert read_json(run.path / "run.json") == {"recipe": "x", "file": "../x.toml", "overrides": []}
     assert not (run.path / "run.json.tmp").exists()
+
+
+def test_a_kill_before_the_first_result_leaves_a_usable_study(tmp_path: Path) -> None:
+    for name in (".lock", ".holder.json", ".holder.json.tmp", "study.json.tmp"):
+        (tmp_path / name).touch()
+    check_results_folder(tmp_path, "study", ("study.json",))
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(RunError, match="no study"):
+        check_results_folder(tmp_path, "study", ("study.json",))
 
 
 def test_a_refused_folder_is_left_as_it_was(tmp_path: Path) -> None:

@@ -60,3 +60,11 @@ def test_a_second_command_is_told_whose_the_folder_is_and_ctrl_c_leaves_no_proce
     assert not (project / "runs/toy/5-bench").exists()
     assert not (project / "runs/toy/scratch").exists()
     assert not (project / "runs/toy/.holder.json").exists()
+
+
+def test_ctrl_c_while_the_command_line_loads(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
+    command = [sys.executable, "-m", "sdp", "--help"]
+    env = {**ONE_THREAD, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped before anything began\n")

@@ -57,6 +57,17 @@ def test_a_truncated_model_is_refused(read: Callable[[Path], object], bert_file:
         read(path)
 
 
+@pytest.mark.parametrize("damaged", [b"a name", b"an output", b"a value"])
+def test_texts_that_are_not_utf8_are_refused(damaged: bytes, bert_file: Path, tmp_path: Path) -> None:
+    model = onnx.load(bert_file)
+    model.graph.node[-1].name, model.graph.output[0].name = "a name", "an output"
+    model.metadata_props.add(key="a key", value="a value")
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model.SerializeToString().replace(damaged, damaged.replace(b"a", b"\xff")))
+    with pytest.raises(ModelFileError, match="UTF-8"):
+        inspect_model(path)
+
+
 @pytest.mark.parametrize("read", READERS)
 def test_a_missing_file_or_a_folder_is_refused(read: Callable[[Path], object], tmp_path: Path) -> None:
     for path in (tmp_path / "none.onnx", tmp_path):

@@ -12,7 +12,7 @@ import importlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -179,6 +179,8 @@ def run_pipeline(recipe: Recipe, run: RunFolder, until: str, reporter: Reporter)
     if recipe.vocabulary is None:
         # What an earlier version of the recipe trimmed is no part of this run.
         shutil.rmtree(run.stage(VOCABULARY.folder), ignore_errors=True)
+    if recipe.bench.provider == "cuda":
+        _require_cuda_for_bench(stages, plan(recipe, run, identities))
     records: dict[str, dict[str, Any]] = {}
     for place, stage in enumerate(stages):
         if not any(later.ranks for later in stages[place:]):
@@ -202,6 +204,15 @@ def run_pipeline(recipe: Recipe, run: RunFolder, until: str, reporter: Reporter)
             withhold(run, reporter, wanted=stages[-1].after_pass)
     ranks.tell(None)
     return records
+
+
+def _require_cuda_for_bench(stages: Sequence[Stage], statuses: Iterable[Status]) -> None:
+    """See that the benchmark's execution provider is here, where it will run: now, and not after hours of training."""
+    if any(status.stage in stages and status.stage.name == "bench" and not status.up_to_date for status in statuses):
+        # Imported here: asking a question loads no onnxruntime.
+        from sdp_onnx.session import require_cuda
+
+        require_cuda()
 
 
 def follow(recipe: Recipe, run: RunFolder) -> None:

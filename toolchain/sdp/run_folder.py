@@ -34,6 +34,8 @@ STAGE_FILE = "stage.json"
 LOCK_FILE = ".lock"
 HOLDER_FILE = ".holder.json"
 TEMPORARY = ".tmp"
+# What a kill before anything else was written may leave.
+_LOCKS = frozenset({LOCK_FILE, HOLDER_FILE, f"{HOLDER_FILE}{TEMPORARY}"})
 CACHE = "cache"
 # In a stage's folder as long as it works: what it resumes from.
 CHECKPOINTS = "checkpoints"
@@ -79,8 +81,7 @@ class RunFolder:
         """
         owner = read_json(self.path / RUN_FILE)
         file = os.path.relpath(recipe_file.resolve(), self.path.resolve())
-        # The half-written file is what a kill during the first claim leaves.
-        ours = {LOCK_FILE, *(f"{name}{end}" for name in (RUN_FILE, HOLDER_FILE) for end in ("", TEMPORARY))}
+        ours = {*_LOCKS, RUN_FILE, f"{RUN_FILE}{TEMPORARY}"}
         if owner is None and self.path.is_dir() and {entry.name for entry in self.path.iterdir()} - ours:
             hint = "Name another folder with --run-dir, or empty this one."
             raise RunError("the folder is not empty and is no run folder", where=str(self.path), hint=hint)
@@ -278,7 +279,7 @@ def newest_run(runs: Path) -> Path:
     return files[-1].parent
 
 
-def check_results_folder(out: Path, kind: str, marks: Collection[str], others: Collection[str]) -> None:
+def check_results_folder(out: Path, kind: str, marks: Collection[str], others: Collection[str] = ()) -> None:
     """See that a folder that runs are made in is of one kind, or nobody's.
 
     Args:
@@ -291,7 +292,7 @@ def check_results_folder(out: Path, kind: str, marks: Collection[str], others: C
         RunError: it holds something else.
     """
     names = {entry.name for entry in out.iterdir()} if out.is_dir() else set()
-    if names and not names & set(marks) and names - {LOCK_FILE, *others}:
+    if not names & set(marks) and names - {*_LOCKS, *(f"{mark}{TEMPORARY}" for mark in marks), *others}:
         hint = "Name another folder with --out, or empty this one."
         raise RunError(f"the folder is not empty and is no {kind}", where=str(out), hint=hint)
 

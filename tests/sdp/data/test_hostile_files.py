@@ -44,6 +44,7 @@ def bomb() -> bytes:
         ("d.jsonl", b'{"text": ["a", "\\udc00"], "label": "b"}\n', "half of a surrogate pair"),
         ("d.tsv.gz", gzip.compress(b"text\tlabel\n" + bytes(ALWAYS_ALLOWED), mtime=0), "unfold to more than"),
         ("d.tsv.gz", gzip.compress(b"text\tlabel\na\tb\n", mtime=0) + b"garbage", "gzip"),
+        ("d.tsv.gz", gzip.compress(b"text\tlabel\n\xff and so on", mtime=0)[:-9], "gzip"),
         ("d.parquet", b"PAR1" + bytes(50) + b"PAR1", "not a readable parquet file"),
         ("d.parquet", parquet(pa.Table.from_arrays([pa.array(["a"])] * 3, names=[*COLUMNS, "text"])), "twice"),
         (

@@ -65,7 +65,7 @@ def test_a_sound_recipe_gets_no_warning_and_warnings_come_first() -> None:
         ({"prune": {"sparsity": 0.4}, "export": {"encoding": "coo"}}, "export.encoding", "stored dense"),
         ({"prune": {"sparsity": 0.8}, "export": {"precision": "int8"}}, "prune.pattern", "59%"),
         ({"prune": {"sparsity": 0.5, "pattern": "1x4"}, "export": {"precision": "int8"}}, "prune.sparsity", "50%"),
-        ({"bench": {"provider": "cuda"}}, "bench.provider", "runs on the CPU"),
+        ({"bench": {"provider": "cuda"}}, "bench.provider", "no NVIDIA GPU"),
         ({"bench": {"threads": [2, 16]}}, "bench.threads", "16 threads on the 8 cores"),
         ({"gate": {}}, "gate", "no threshold"),
         ({"gate": {"min_metric": 85}}, "gate.min_metric", "at most 1"),
@@ -81,6 +81,13 @@ def test_warnings(sections: dict[str, Any], subject: str, words: str) -> None:
     assert words in finding.sentence
 
 
+def test_on_a_gpu_the_operator_library_is_warned_of() -> None:
+    found = explain(facts(replace(QUIET, gpu=True), bench={"provider": "cuda"}))
+    assert "runs on the CPU" in about([f for f in found if f.kind == "warning"], "bench.provider").sentence
+    found = explain(facts(replace(QUIET, gpu=True), bench={"provider": "cuda"}, export={"encoding": "coo"}))
+    assert "no speed" in about(found, "bench.provider").sentence
+
+
 @pytest.mark.parametrize(
     ("sections", "subject", "words"),
     [
@@ -88,7 +95,6 @@ def test_warnings(sections: dict[str, Any], subject: str, words: str) -> None:
         ({"export": {"encoding": "dense"}}, "export.encoding", "neither"),
         ({"export": {"precision": "int8"}}, "prune.pattern", "34% of them hold a nonzero: 3.4 times"),
         ({"prune": {"pattern": "1x4"}}, "prune.pattern", "fp32"),
-        ({"bench": {"provider": "cuda"}, "export": {"encoding": "coo"}}, "bench.provider", "no speed"),
         ({"prune": {"sparsity": 0.5, "pattern": "2:4"}}, "prune.pattern", "product for it"),
     ],
 )

@@ -146,9 +146,11 @@ def _open_parquet(path: Path) -> Iterator[ParquetTable]:
 def _refusing(path: Path) -> Iterator[None]:
     """Tell what is wrong with a file, or with its bytes."""
     try:
-        yield
-    except UnicodeDecodeError:
-        raise _not_utf8(path) from None
+        try:
+            yield
+        except UnicodeDecodeError:
+            # Reads the file once more, as far as that is possible.
+            raise _not_utf8(path) from None
     except UntrustedDataError as error:
         raise DataError(str(error), where=str(path)) from None
     except FileNotFoundError:

@@ -50,6 +50,10 @@ def _provider(facts: Facts) -> Iterator[Finding]:
     recipe = facts.recipe
     if recipe.bench.provider != "cuda":
         return
+    if not facts.machine.gpu:
+        what = "this machine seems to have no NVIDIA GPU: the benchmark fails here"
+        yield Finding("warning", "bench.provider", what, 'provider = "cpu", or a machine with a GPU.')
+        return
     kind = product(recipe.prune, recipe.export, 1 - recipe.prune.sparsity, library=facts.machine.library)
     if kind is None:
         what = f"on CUDA zeros buy no speed: {_MADE_DENSE}, and no product of its own skips them"

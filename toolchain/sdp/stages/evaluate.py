@@ -18,7 +18,7 @@ from sdp.console import Reporter
 from sdp.data.batches import Collator
 from sdp.data.load import load_task_data
 from sdp.evaluation.flips import write_flips
-from sdp.models.load import load_finetuned, load_tokenizer
+from sdp.models.load import load_finetuned, load_tokenizer, require_embeddings
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import TEMPORARY, RunFolder, write_json
 from sdp.stages.comparison import compare_models
@@ -41,6 +41,7 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     for name, folder in (("dense", "1-finetune"), ("pruned", "2-prune")):
         if name not in logits:
             model = load_finetuned(run.stage(folder), device)
+            require_embeddings(model, rows.rows, str(run.stage(folder)))
             with reporter.task(f"{name}, tokens", rows.tokens) as task:
                 logits[name] = predict_logits(model, rows, collator, recipe.evaluate.batch_size, task)
             _write_logits(target / PREDICTIONS, logits)
