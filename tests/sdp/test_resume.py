@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from sdp.cli import app
+from sdp.evaluation import ask
 from sdp.stages import evaluate
 from toy import ONE_THREAD, sdp
 
@@ -167,3 +168,56 @@ def test_an_interrupted_evaluation_asks_no_network_twice(
     said, before = (load_file(folder / "runs/toy/3-evaluate/predictions.safetensors") for folder in (project, finished))
     assert said.keys() == before.keys() == {"dense", "pruned"}
     assert all(values.equal(before[name]) for name, values in said.items())
+
+
+def test_an_interrupted_scoring_goes_on_with_the_same_file_and_asks_it_nothing_twice(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = shutil.copytree(finished, tmp_path / "project")
+    monkeypatch.chdir(project)
+    rows = len((project / "dev.tsv").read_text().splitlines()) - 1
+    real, asked = ask.read_off, []
+
+    def interrupted(split: Any, indices: list[int], *given: Any) -> Any:
+        asked.append(indices)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return real(split, indices, *given)
+
+    monkeypatch.setattr(ask, "read_off", interrupted)
+    settings = ["evaluate.batch_size=7", "evaluate.resamples=100", "runtime.checkpoint_seconds=0"]
+    command = ["export", "toy.toml", *(word for setting in settings for word in ("--set", setting))]
+    assert CliRunner().invoke(app, ["evaluate", *command[1:]]).exit_code == 130
+    assert CliRunner().invoke(app, ["evaluate", *command[1:]]).exit_code == 0
+    # Dense and pruned, and the batch that was interrupted.
+    assert sum(map(len, asked)) == 2 * rows + 7
+
+    asked.clear()
+    assert CliRunner().invoke(app, command).exit_code == 130
+    partial = project / "runs/toy/4-export.partial"
+    made = (partial / "model.onnx").stat().st_mtime_ns
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0
+    assert "going on with the file of the interrupted attempt" in result.stderr
+    assert sum(map(len, asked)) == rows + 7
+    exported, whole = (folder / "runs/toy/4-export" for folder in (project, finished))
+    assert (exported / "model.onnx").stat().st_mtime_ns == made
+    assert sorted(path.name for path in exported.iterdir()) == sorted(path.name for path in whole.iterdir())
+    said, before = (json.loads((folder / "rows.json").read_text()) for folder in (exported, whole))
+    assert said == before
+
+
+def test_a_file_that_is_not_the_one_that_was_verified_is_made_again(finished: Path, tmp_path: Path) -> None:
+    project = shutil.copytree(finished, tmp_path / "project", symlinks=True)
+    shutil.copytree(project / "runs/toy/4-export", project / "runs/toy/4-export.partial")
+    record = json.loads((project / "runs/toy/4-export/stage.json").read_text())
+    shutil.rmtree(project / "runs/toy/4-export")
+    partial = project / "runs/toy/4-export.partial"
+    (partial / "stage.json").write_text(json.dumps({"fingerprint": record["fingerprint"]}))
+    (partial / "checkpoints").mkdir()
+    (partial / "checkpoints/made.json").write_text('{"files": {"model.onnx": "other"}, "exported": {}}')
+    (partial / "model.onnx").write_bytes(b"half")
+    done = sdp("export", "toy.toml", cwd=project, check=True)
+    assert "going on with the file" not in done.stderr
+    made, whole = (folder / "runs/toy/4-export/model.onnx" for folder in (project, finished))
+    assert made.read_bytes() == whole.read_bytes()

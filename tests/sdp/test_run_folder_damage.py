@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sdp.errors import RunError
-from sdp.run_folder import RunFolder, check_results_folder, newest_run, read_json, write_json
+from sdp.run_folder import RunFolder, check_results_folder, newest_run, outputs_of, read_json, write_json
 
 STAGE = "2-prune"
 
@@ -109,6 +109,17 @@ def test_a_kill_during_the_first_claim_leaves_a_usable_folder(tmp_path: Path) ->
     run.claim("x", tmp_path / "x.toml", ())
     assert read_json(run.path / "run.json") == {"recipe": "x", "file": "../x.toml", "overrides": []}
     assert not (run.path / "run.json.tmp").exists()
+
+
+def test_what_a_kill_in_the_middle_of_a_write_leaves_is_no_result(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    partial = run.begin("1-finetune", "f")
+    for name in ("stage.json.tmp", "metrics.json.tmp"):
+        (partial / name).write_text('{"half')
+    assert run.begin("1-finetune", "f") == partial
+    assert outputs_of(partial) == []
+    run.finish("1-finetune", {"outputs": {}})
+    assert run.record("1-finetune") == {"outputs": {}}
 
 
 def test_a_kill_before_the_first_result_leaves_a_usable_study(tmp_path: Path) -> None:

@@ -150,6 +150,9 @@ class RunFolder:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True, exist_ok=True)
             write_json(partial / STAGE_FILE, {"fingerprint": fingerprint})
+        # A kill in the middle of a write leaves one, and it is no part of the result.
+        for torn in partial.rglob(f"*{TEMPORARY}"):
+            torn.unlink()
         return partial
 
     def finish(self, folder: str, record: dict[str, Any]) -> None:

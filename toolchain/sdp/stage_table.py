@@ -115,6 +115,7 @@ STAGES = (
         reads={"prune": MODEL_FILES, "evaluate": ("*.safetensors", "metrics.json")},
         libraries=(*TRAINING_LIBRARIES, *ONNX_LIBRARIES, "onnxscript"),
         operators=True,
+        resumes=True,
     ),
     Stage(
         name="bench",

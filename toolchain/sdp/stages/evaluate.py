@@ -9,18 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
-
 from sdp.console import Reporter
 from sdp.data.batches import Collator
 from sdp.data.load import load_task_data
 from sdp.evaluation.flips import write_flips
+from sdp.evaluation.kept import Kept, read_arrays, write_arrays
 from sdp.models.load import load_finetuned, load_tokenizer, require_embeddings
 from sdp.recipe.sections import Recipe
-from sdp.run_folder import TEMPORARY, RunFolder, write_json
+from sdp.run_folder import CHECKPOINTS, RunFolder, write_json
 from sdp.stages.comparison import compare_models
 from sdp.stages.training_inputs import tokenize_split
 from sdp.training.device import training_device
@@ -37,14 +33,15 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     tokenizer = load_tokenizer(run.stage("1-finetune"))
     rows, collator = tokenize_split(split, tokenizer, recipe), Collator(tokenizer)
     # Of an interrupted attempt: two networks on the rows of many languages are hours of work.
-    logits = _read_logits(target / PREDICTIONS)
+    logits = read_arrays(target / PREDICTIONS)
     for name, folder in (("dense", "1-finetune"), ("pruned", "2-prune")):
         if name not in logits:
             model = load_finetuned(run.stage(folder), device)
             require_embeddings(model, rows.rows, str(run.stage(folder)))
+            kept = Kept(target / CHECKPOINTS / f"{name}.safetensors", recipe.runtime.checkpoint_seconds)
             with reporter.task(f"{name}, tokens", rows.tokens) as task:
-                logits[name] = predict_logits(model, rows, collator, recipe.evaluate.batch_size, task)
-            _write_logits(target / PREDICTIONS, logits)
+                logits[name] = predict_logits(model, rows, collator, recipe.evaluate.batch_size, task, kept)
+            write_arrays(target / PREDICTIONS, logits)
     metric = recipe.task.score
     dense, pruned = logits["dense"], logits["pruned"]
     record = compare_models(recipe, data, split, rows, ("dense", dense), ("pruned", pruned))
@@ -55,17 +52,3 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
         f"pruned {metric}": record["models"]["pruned"]["value"],
         "p": record["test"]["p"],
     }
-
-
-def _read_logits(path: Path) -> dict[str, NDArray[np.float32]]:
-    """What the networks said, by name; nothing where no file is, or a damaged one."""
-    try:
-        return dict(load_file(path))
-    except (OSError, SafetensorError):
-        return {}
-
-
-def _write_logits(path: Path, logits: dict[str, NDArray[np.float32]]) -> None:
-    temporary = path.with_name(f"{path.name}{TEMPORARY}")
-    save_file(logits, temporary)
-    temporary.replace(path)

@@ -1,0 +1,53 @@
+"""Ask a network about every row of a split, whatever runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sdp.console import Task
+from sdp.data.batches import Collator, TokenizedSplit, in_order, length_sorted_batches, read_off
+from sdp.data.packed import row_lengths
+from sdp.evaluation.kept import Answers, Kept
+
+Network = Callable[[Mapping[str, Tensor]], NDArray[np.float32]]
+"""A padded batch of inputs, each [B, L], to logits: [B, C], or [B, L, C] for tagging."""
+
+
+def ask_rows(
+    network: Network,
+    split: TokenizedSplit,
+    collator: Collator,
+    batch_size: int,
+    task: Task | None = None,
+    kept: Kept | None = None,
+) -> NDArray[np.float32]:
+    """Run a network over every row, in batches of like length.
+
+    Args:
+        network: what to ask.
+        split: N tokenized rows.
+        collator: pads a batch.
+        batch_size: rows in one call.
+        task: told how many tokens are done.
+        kept: where to keep what it said so far, and what an interrupted attempt kept; None for nowhere.
+
+    Returns:
+        logits in the order of the split, [N, C]; for tagging those of its words, [W, C], NaN for a word without token.
+
+    Raises:
+        SafetensorError: the disk is full, where answers are kept.
+    """
+    answers, lengths, done = Answers(len(split), kept), row_lengths(split.rows), 0
+    for indices in length_sorted_batches(split, batch_size):
+        if not all(index in answers.of_row for index in indices):
+            batch = collator([split[index] for index in indices])
+            inputs = {name: values for name, values in batch.items() if name not in ("labels", "index")}
+            answers.add(read_off(split, indices, network(inputs), batch["attention_mask"].numpy()))
+        done += int(lengths[indices].sum())
+        if task is not None:
+            task.update(done)
+    return in_order(answers.of_row)
