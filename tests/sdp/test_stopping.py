@@ -12,9 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 
 from faults_project import processes_of
 from faults_server import MARK
+from sdp.command_errors import told
 from toy import ONE_THREAD, sdp
 
 
@@ -60,6 +62,21 @@ def test_a_second_command_is_told_whose_the_folder_is_and_ctrl_c_leaves_no_proce
     assert not (project / "runs/toy/5-bench").exists()
     assert not (project / "runs/toy/scratch").exists()
     assert not (project / "runs/toy/.holder.json").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_typer_reads_the_arguments(number: signal.Signals, capsys: pytest.CaptureFixture[str]) -> None:
+    app = typer.Typer()
+    meets_it = typer.Argument(callback=lambda word: signal.raise_signal(number))
+
+    @app.command()
+    def command(word: str = meets_it) -> None:
+        raise AssertionError(word)
+
+    with pytest.raises(typer.Exit) as ended, told():
+        app(["word"])
+    assert ended.value.exit_code == 128 + number
+    assert capsys.readouterr().err == "stopped; finished stages are kept, and the same command goes on from there\n"
 
 
 def test_ctrl_c_while_the_command_line_loads(tmp_path: Path) -> None:

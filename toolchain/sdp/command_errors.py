@@ -33,7 +33,10 @@ def told() -> Iterator[None]:
         yield
     except typer.Exit:
         raise
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        # Typer ends without a word where a signal meets it at its own work, between commands and their arguments.
+        if isinstance(error, SystemExit) and not received:
+            raise
         shown = _shown(error, received)
         speaks = ranks.first_to_fail()
         if shown is None and speaks:
