@@ -114,7 +114,7 @@ def test_a_kill_during_the_first_claim_leaves_a_usable_folder(tmp_path: Path) ->
 def test_what_a_kill_in_the_middle_of_a_write_leaves_is_no_result(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     partial = run.begin("1-finetune", "f")
-    for name in ("stage.json.tmp", "metrics.json.tmp"):
+    for name in ("stage.json.tmp", "metrics.json.tmp", ".tmpprghr0"):
         (partial / name).write_text('{"half')
     assert run.begin("1-finetune", "f") == partial
     assert outputs_of(partial) == []

@@ -34,6 +34,8 @@ STAGE_FILE = "stage.json"
 LOCK_FILE = ".lock"
 HOLDER_FILE = ".holder.json"
 TEMPORARY = ".tmp"
+# What a kill in the middle of a write leaves: of ours, and of libraries in Rust (tokenizers, safetensors).
+_TORN = (f"*{TEMPORARY}", ".tmp??????")
 # What a kill before anything else was written may leave.
 _LOCKS = frozenset({LOCK_FILE, HOLDER_FILE, f"{HOLDER_FILE}{TEMPORARY}"})
 CACHE = "cache"
@@ -150,8 +152,8 @@ class RunFolder:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True, exist_ok=True)
             write_json(partial / STAGE_FILE, {"fingerprint": fingerprint})
-        # A kill in the middle of a write leaves one, and it is no part of the result.
-        for torn in partial.rglob(f"*{TEMPORARY}"):
+        # No part of the result.
+        for torn in (path for pattern in _TORN for path in partial.rglob(pattern)):
             torn.unlink()
         return partial
 
