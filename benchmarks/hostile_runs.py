@@ -177,20 +177,23 @@ def _header(random: Random, path: Path) -> bytes:
 def _load(folder: Path) -> None:
     import torch
 
+    from sdp.data.batches import tokenize
+    from sdp.data.load import load_task_data
     from sdp.models.load import load_pretrained, load_tokenizer, require_embeddings
     from sdp.models.source import locate_model
     from sdp.recipe.load import load_recipe
 
     command("check", folder / "toy.toml", "--runs", folder / "runs", "--json")
-    located = locate_model(load_recipe(folder / "toy.toml").model)
+    recipe = load_recipe(folder / "toy.toml")
+    located = locate_model(recipe.model)
     tokenizer = load_tokenizer(located.path)
     model = load_pretrained(located, "classification", ("neg", "pos"), torch.device("cpu"))
     if any(not bool(torch.isfinite(parameter).all()) for parameter in model.parameters()):
         raise QuietError("weights that are no finite numbers")
-    row = {"input_ids": list(tokenizer("a good film, said nobody")["input_ids"])}
-    require_embeddings(model, [row], str(located.path))
+    rows = tokenize(load_task_data(recipe).dev, tokenizer, 32)
+    require_embeddings(model, rows, str(located.path))
     # Runs unless a piece has no embedding.
-    model(input_ids=torch.tensor([row["input_ids"][:8]], dtype=torch.int64))
+    model(input_ids=torch.tensor([list(rows[0]["input_ids"])[:8]], dtype=torch.int64))
 
 
 def stored_case(random: Random, folder: Path, project: Project) -> Use:

@@ -136,8 +136,15 @@ def text_inputs(
 
 
 def run_case(session: Any, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
-    """The first output of an onnxruntime session, the logits."""
-    return np.asarray(session.run(None, inputs)[0], np.float32)
+    """The first output of an onnxruntime session, the logits.
+
+    Raises:
+        ModelFileError: the model fails at these inputs.
+    """
+    try:
+        return np.asarray(session.run(None, inputs)[0], np.float32)
+    except Exception as error:  # onnxruntime's exceptions share no base class of their own
+        raise ModelFileError(f"the model does not run: {error}") from error
 
 
 def case_error(case: GoldenCase, logits: NDArray[np.float32]) -> float:

@@ -158,11 +158,12 @@ def _attention(
     if query is None or key is None or value is None or joined is None:
         return None
     layers = (query.linear, key.linear, value.linear)
-    widths = {initializers[linear.weight].shape[1] for linear in layers}
+    shapes = {initializers[linear.weight].shape for linear in layers}
+    width = initializers[query.linear.weight].shape[1]
     plain = all(linear.norm is None and linear.activation == "none" for linear in layers)
-    same = len({linear.x for linear in layers}) == len({query.size, key.size, value.size}) == len(widths) == 1
+    same = len({linear.x for linear in layers}) == len({query.size, key.size, value.size}) == len(shapes) == 1
     # The library's kernels take the features of a head eight at a time.
-    if not plain or not same or query.size % 8 or min(widths) % query.size or joined.width not in (-1, *widths):
+    if not plain or not same or query.size % 8 or width % query.size or joined.width not in (-1, width):
         return None
     return AttentionBlock(
         tuple(sorted([i, *query.nodes, *key.nodes, *value.nodes, *joined.nodes])),

@@ -183,6 +183,17 @@ def test_impossible_kernels_are_refused(pruned: Path, tmp_path: Path, monkeypatc
         ort.InferenceSession(tmp_path / "kernel.onnx", options, providers=["CPUExecutionProvider"])
 
 
+def test_an_attention_whose_weights_read_inputs_of_other_widths_is_left_alone(pruned: Path, tmp_path: Path) -> None:
+    """A damaged file: its layers cannot be joined into one operator."""
+    model = onnx.load(pruned)
+    key = next(tensor for tensor in model.graph.initializer if "layer.0" in tensor.name and "key.weight" in tensor.name)
+    wider = np.concatenate([numpy_helper.to_array(key)] * 2)
+    key.CopyFrom(numpy_helper.from_array(wider, key.name))
+    onnx.save(model, tmp_path / "damaged.onnx")
+    encode(tmp_path / "damaged.onnx", tmp_path / "encoded.onnx")
+    assert operators(tmp_path / "encoded.onnx")["PackedAttention"] == operators(pruned)["Attention"] - 1
+
+
 def test_rows_are_rounded_to_the_nearest_of_255_steps() -> None:
     weight = np.random.default_rng(0).standard_normal((6, 50)).astype(np.float32)
     weight[2] = 0

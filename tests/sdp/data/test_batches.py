@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from sdp.data.batches import Collator, TokenizedSplit, length_sorted_batches, tokenize
+from sdp.data.batches import Collator, TokenizedSplit, length_sorted_batches, tokenize, tokenize_words
 from sdp.data.rows import Split
+from sdp.errors import ModelError
 
 
 def test_a_batch_is_padded_to_its_longest_row(toy_model: Path) -> None:
@@ -36,6 +39,20 @@ def test_the_longer_text_of_a_pair_is_cut(toy_model: Path) -> None:
     ids = tokenize(split, tokenizer, 12)[0]["input_ids"]
     assert len(ids) == 12
     assert tokenizer.convert_ids_to_tokens(ids)[-3:] == ["bad", "film", "[SEP]"]
+
+
+@pytest.mark.parametrize("words", [False, True])
+def test_a_tokenizer_that_fails_is_told(toy_model: Path, tmp_path: Path, *, words: bool) -> None:
+    shutil.copytree(toy_model, tmp_path / "model")
+    file = tmp_path / "model" / "tokenizer.json"
+    content = json.loads(file.read_text())
+    # Bare Exception, when the first unknown word comes.
+    del content["model"]["vocab"]["[UNK]"]
+    content["added_tokens"] = [token for token in content["added_tokens"] if token["content"] != "[UNK]"]
+    file.write_text(json.dumps(content))
+    split = Split("train", (("good", "日本"),), np.array([0]), ("",))
+    with pytest.raises(ModelError, match="the tokenizer fails"):
+        (tokenize_words if words else tokenize)(split, AutoTokenizer.from_pretrained(tmp_path / "model"), 8)
 
 
 def test_rows_tokenized_a_few_at_a_time_are_the_same(toy_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

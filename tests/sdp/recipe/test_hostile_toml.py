@@ -25,6 +25,8 @@ def refusal(path: Path, *overrides: str) -> str:
         ("x = " + "{a=" * DEEP + "1" + "}" * DEEP, "nested too deeply"),
         (".".join(["a"] * 500) + " = 1", "nested too deeply"),
         ("[" + ".".join(["a"] * 500) + "]", "nested too deeply"),
+        (".".join(["a"] * DEEP) + " = 1", "more than 2,000 dots"),
+        ("x = {" + ".".join(["a"] * DEEP) + " = 1}", "more than 2,000 dots"),
         ('name = "a\\u0000b"', "NUL"),
         ('"a\\u0000b" = 1', "NUL"),
         (f"x = {'9' * 5000}", "not valid TOML"),

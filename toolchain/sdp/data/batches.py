@@ -7,6 +7,7 @@ the tokenizer makes nothing of it: it is not learned from, and the model has no 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -34,16 +35,30 @@ def tokenize(split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int) 
 
     Returns:
         for each row the model's inputs (input_ids, attention_mask, ...), lists of its own length.
+
+    Raises:
+        ModelError: the tokenizer fails: its files are damaged.
     """
 
     def chunk(start: int) -> list[TokenRow]:
         rows = split.texts[start : start + CHUNK]
         columns = [list(column) for column in zip(*(segments(texts) for texts in rows), strict=True)]
-        encoded = tokenizer(*columns, truncation="longest_first", max_length=max_length, padding=False)
+        with _told(tokenizer):
+            encoded = tokenizer(*columns, truncation="longest_first", max_length=max_length, padding=False)
         names = [name for name in encoded if name in tokenizer.model_input_names]
         return [{name: encoded[name][row] for name in names} for row in range(len(rows))]
 
     return PackedRows(chunk(start) for start in range(0, len(split), CHUNK))
+
+
+@contextmanager
+def _told(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
+    """Tell in words that a tokenizer fails."""
+    try:
+        yield
+    except Exception as error:  # tokenizers raises bare Exception, transformers whatever a wrong type leads to
+        what = f"the tokenizer fails at the task's texts: {error}"
+        raise ModelError(what, where=tokenizer.name_or_path, hint="Copy the model's folder again.") from error
 
 
 def segments(texts: Sequence[str]) -> tuple[str, ...]:
@@ -60,7 +75,7 @@ def tokenize_words(
         for each row the model's inputs, and for each of its words the place of its first token, -1 where it has none.
 
     Raises:
-        ModelError: the tokenizer cannot say which token is from which word.
+        ModelError: the tokenizer cannot say which token is from which word, or fails: its files are damaged.
     """
     if not tokenizer.is_fast:
         what = "tagging needs a tokenizer that tells the word of each token, and this one is none of the fast ones"
@@ -69,9 +84,9 @@ def tokenize_words(
 
     def chunk(start: int) -> list[TokenRow]:
         sentences = split.texts[start : start + CHUNK]
-        encoded = tokenizer(
-            [list(words) for words in sentences], is_split_into_words=True, truncation=True, max_length=max_length
-        )
+        words_of = [list(words) for words in sentences]
+        with _told(tokenizer):
+            encoded = tokenizer(words_of, is_split_into_words=True, truncation=True, max_length=max_length)
         places.extend(_first_tokens(len(words), encoded.word_ids(row)) for row, words in enumerate(sentences))
         names = [name for name in encoded if name in tokenizer.model_input_names]
         return [{name: encoded[name][row] for name in names} for row in range(len(sentences))]

@@ -10,6 +10,8 @@ from typing import Any
 # A recipe has a kilobyte, and tables within tables within tables.
 MOST_BYTES = 10**6
 MOST_LEVELS = 16
+# The parser takes memory with the square of a dotted key's parts.
+MOST_DOTS = 2000
 
 
 class TomlTextError(ValueError):
@@ -41,6 +43,10 @@ def parse(text: str) -> dict[str, Any]:
         ValueError: it is not TOML, nested deeper than a recipe is, or its texts or keys hold a NUL, which no name of a
             file or label has.
     """
+    if any(line.count(".") > MOST_DOTS for line in text.splitlines()):
+        raise TomlTextError(
+            f"a line holds more than {MOST_DOTS:,} dots; no key needs them, and a list may take several lines"
+        )
     try:
         table = tomllib.loads(text)
     except RecursionError:

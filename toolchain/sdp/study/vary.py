@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sdp.errors import RecipeError
+from sdp.recipe.toml_text import parse
 
 LOSSES_KEY = "prune.losses"
 SEED_KEY = "seed"
@@ -168,7 +168,7 @@ def _toml(key: str, text: str, where: str) -> str:
     if key == LOSSES_KEY and _LOSSES.fullmatch(text):
         return f"[{', '.join(_loss(loss) for loss in text.split('+'))}]"
     try:
-        if tomllib.loads(f"value = {text}").keys() == {"value"}:
+        if parse(f"value = {text}").keys() == {"value"}:
             return text
     except ValueError:
         pass
