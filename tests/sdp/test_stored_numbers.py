@@ -46,6 +46,7 @@ BENCH: list[Change] = [
     lambda content: content.update(candidate_bytes=0),
     lambda content: content.update(candidate_bytes=10**400),
     lambda content: content.update(baseline_bytes=True),
+    lambda content: content.pop("baseline_bytes"),
 ]
 ROWS: list[Change] = [
     lambda content: content["hashes"].pop(),

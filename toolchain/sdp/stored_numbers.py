@@ -109,14 +109,19 @@ class _Timed(_Stored):
         return self
 
 
-class Bench(_Timed):
-    """5-bench/latency.json, as far as verdict and comparison read it."""
+class _Compared(_Timed):
+    """5-bench/latency.json, as far as comparisons read it."""
 
-    baseline_bytes: Count | None = None
     candidate_bytes: Count
     environment: dict[str, Any] = {}
     cases: list[_Case] = Field(min_length=1)
     processes: list[_Process] = Field(min_length=1)
+
+
+class Bench(_Compared):
+    """5-bench/latency.json, as far as the gate reads it."""
+
+    baseline_bytes: Count
 
 
 class _Look(_Timed):
@@ -169,7 +174,7 @@ class Snapshot(_Stored):
     metric: MetricName
     part: str | None
     rows: Rows
-    bench: Bench | None
+    bench: _Compared | None
 
 
 def check_stored(kind: type[BaseModel], content: Mapping[str, Any], where: str, hint: str) -> None:
