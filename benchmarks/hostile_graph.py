@@ -132,7 +132,7 @@ def _head(random: Random, model: ModelProto) -> None:
     elif kind == 2:
         model.opset_import.add().CopyFrom(model.opset_import[0])
     elif kind == 3:
-        del model.opset_import[random.randrange(len(model.opset_import)) :]
+        del model.opset_import[random.randrange(len(model.opset_import) or 1) :]
     elif kind == 4:
         entry = model.metadata_props.add()
         entry.key, entry.value = "sdp.layers", random.choice(TEXTS)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdp_onnx.errors import ModelFileError
+from sdp_onnx.tokenizer_errors import told_as
 from sdp_onnx.verify import logits_error
 
 if TYPE_CHECKING:
@@ -113,10 +114,8 @@ def load_tokenizer(folder: Path, max_length: int) -> Tokenizer:
     from tokenizers import Tokenizer
 
     path = folder / "tokenizer.json"
-    try:
+    with told_as(lambda reason: ModelFileError(f"the tokenizer cannot be read ({reason})", where=str(path))):
         tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises bare Exception for a missing or damaged file
-        raise ModelFileError(f"the tokenizer cannot be read ({error})", where=str(path)) from error
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length)
     return tokenizer
@@ -125,12 +124,17 @@ def load_tokenizer(folder: Path, max_length: int) -> Tokenizer:
 def text_inputs(
     tokenizer: Tokenizer, text: Sequence[str], names: Sequence[str], *, words: bool
 ) -> dict[str, NDArray[np.int64]]:
-    """Tokenize one text, pair (columns after the second stand behind it) or list of words into inputs [1, L]."""
+    """Tokenize one text, pair (columns after the second stand behind it) or list of words into inputs [1, L].
+
+    Raises:
+        ModelFileError: the tokenizer fails: its file is damaged.
+    """
     encoding: Encoding
-    if words:
-        encoding = tokenizer.encode(list(text), is_pretokenized=True)
-    else:
-        encoding = tokenizer.encode(text[0], " ".join(text[1:]) if len(text) > 1 else None)
+    with told_as(lambda reason: ModelFileError(f"the tokenizer fails at {' '.join(text)[:40]!r} ({reason})")):
+        if words:
+            encoding = tokenizer.encode(list(text), is_pretokenized=True)
+        else:
+            encoding = tokenizer.encode(text[0], " ".join(text[1:]) if len(text) > 1 else None)
     known = {"input_ids": encoding.ids, "attention_mask": encoding.attention_mask, "token_type_ids": encoding.type_ids}
     return {name: np.array([known[name]], np.int64) for name in names}
 

@@ -72,3 +72,14 @@ def test_files_that_do_not_belong_together(file: str, change: dict, finished: Pa
 def test_half_of_a_character_is_no_text(finished: Path) -> None:
     with pytest.raises(UsageError, match="not UTF-8"):
         Predictor(finished / "runs/toy/4-export")("good \ud83d")
+
+
+def test_a_tokenizer_whose_rust_panics_is_told(finished: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(finished / "runs/toy/4-export", tmp_path / "exported")
+    content = json.loads((folder / "tokenizer.json").read_text())
+    special = content["post_processor"]["special_tokens"]
+    special["[SEP] no more"] = special.pop("[SEP]")
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    # A panic is no Exception to Python.
+    with pytest.raises(RunError, match="its tokenizer fails at this text"):
+        Predictor(folder)("good")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -15,6 +16,7 @@ from sdp.errors import RunError, UsageError
 from sdp.run_folder import read_json
 from sdp.tasks import ProblemType
 from sdp_onnx.session import create_session
+from sdp_onnx.tokenizer_errors import told_as
 
 
 @dataclass(frozen=True)
@@ -85,10 +87,8 @@ class Predictor:
         if config is None or manifest is None:
             missing = "config.json" if config is None else "manifest.json"
             raise RunError(f"{missing} is missing or damaged", where=str(folder), hint="Export again: sdp export.")
-        try:
+        with told_as(lambda reason: RunError(f"tokenizer.json cannot be read: {reason}", where=str(folder))):
             self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        except Exception as error:  # tokenizers raises bare Exception for a missing or damaged file
-            raise RunError(f"tokenizer.json cannot be read: {error}", where=str(folder)) from None
         self._tokenizer.no_padding()
         self._folder = folder
         try:
@@ -120,7 +120,9 @@ class Predictor:
             raise UsageError(f"this model takes {self._columns} text{'s' * (self._columns > 1)}, not {len(texts)}")
         # As in training: columns after the second stand behind it.
         second = " ".join(texts[1:]) if len(texts) > 1 else None
-        return self._answer(self._logits(self._tokenizer.encode(texts[0], second))[0])
+        with self._reading():
+            encoding = self._tokenizer.encode(texts[0], second)
+        return self._answer(self._logits(encoding)[0])
 
     def words(self, sentence: Sequence[str]) -> list[tuple[str, Answer | None]]:
         """Tag the words of a sentence.
@@ -134,7 +136,8 @@ class Predictor:
         if self.type != "tagging":
             raise UsageError(f"this model does not tag words: its task is {self.type}")
         _check_texts(sentence)
-        encoding = self._tokenizer.encode(list(sentence), is_pretokenized=True)
+        with self._reading():
+            encoding = self._tokenizer.encode(list(sentence), is_pretokenized=True)
         logits = self._logits(encoding)[0]
         said: dict[int, Answer] = {}
         for token, word in enumerate(encoding.word_ids):
@@ -162,6 +165,9 @@ class Predictor:
             found = f"logits of shape {list(logits.shape)}" if logits.shape != wanted else "no finite numbers"
             raise self._damaged(f"the model gives {found}, and {list(wanted)} were expected")
         return logits
+
+    def _reading(self) -> AbstractContextManager[None]:
+        return told_as(lambda reason: self._damaged(f"its tokenizer fails at this text: {reason}"))
 
     def _damaged(self, what: str) -> RunError:
         """The error for files that do not belong together."""

@@ -7,7 +7,7 @@ the tokenizer makes nothing of it: it is not learned from, and the model has no 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from transformers import PreTrainedTokenizerBase
 from sdp.data.packed import PackedRows, TokenRow, row_lengths
 from sdp.data.rows import Split
 from sdp.errors import ModelError
+from sdp_onnx.tokenizer_errors import told_as
 
 IGNORED = -100
 """The label of a token that is not scored, which torch's cross-entropy leaves out."""
@@ -43,7 +44,7 @@ def tokenize(split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int) 
     def chunk(start: int) -> list[TokenRow]:
         rows = split.texts[start : start + CHUNK]
         columns = [list(column) for column in zip(*(segments(texts) for texts in rows), strict=True)]
-        with _told(tokenizer):
+        with _reading(tokenizer):
             encoded = tokenizer(*columns, truncation="longest_first", max_length=max_length, padding=False)
         names = [name for name in encoded if name in tokenizer.model_input_names]
         return [{name: encoded[name][row] for name in names} for row in range(len(rows))]
@@ -51,14 +52,13 @@ def tokenize(split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int) 
     return PackedRows(chunk(start) for start in range(0, len(split), CHUNK))
 
 
-@contextmanager
-def _told(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
-    """Tell in words that a tokenizer fails."""
-    try:
-        yield
-    except Exception as error:  # tokenizers raises bare Exception, transformers whatever a wrong type leads to
-        what = f"the tokenizer fails at the task's texts: {error}"
-        raise ModelError(what, where=tokenizer.name_or_path, hint="Copy the model's folder again.") from error
+def _reading(tokenizer: PreTrainedTokenizerBase) -> AbstractContextManager[None]:
+    hint = "Copy the model's folder again."
+
+    def error(reason: str) -> ModelError:
+        return ModelError(f"the tokenizer fails at the task's texts: {reason}", where=tokenizer.name_or_path, hint=hint)
+
+    return told_as(error)
 
 
 def segments(texts: Sequence[str]) -> tuple[str, ...]:
@@ -85,7 +85,7 @@ def tokenize_words(
     def chunk(start: int) -> list[TokenRow]:
         sentences = split.texts[start : start + CHUNK]
         words_of = [list(words) for words in sentences]
-        with _told(tokenizer):
+        with _reading(tokenizer):
             encoded = tokenizer(words_of, is_split_into_words=True, truncation=True, max_length=max_length)
         places.extend(_first_tokens(len(words), encoded.word_ids(row)) for row, words in enumerate(sentences))
         names = [name for name in encoded if name in tokenizer.model_input_names]

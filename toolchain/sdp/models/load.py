@@ -17,6 +17,7 @@ from sdp.errors import ModelError
 from sdp.models.parts import check_size, part_of
 from sdp.models.source import ModelFolder
 from sdp.tasks import ProblemType
+from sdp_onnx.tokenizer_errors import told_as
 
 # The tokenizer's threads and the data loader do not mix; sdp tokenizes before training starts.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -30,10 +31,8 @@ def load_tokenizer(path: Path, *, trust_remote_code: bool = False) -> PreTrained
     Raises:
         ModelError: the files are there but damaged or of an unknown kind.
     """
-    try:
+    with told_as(lambda reason: ModelError(f"the tokenizer cannot be loaded: {reason}", where=str(path))):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
-    except Exception as error:  # tokenizers raises bare Exception, transformers whatever a wrong type leads to
-        raise ModelError(f"the tokenizer cannot be loaded: {_first_line(error)}", where=str(path)) from None
     return tokenizer
 
 
