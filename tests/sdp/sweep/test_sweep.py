@@ -164,9 +164,10 @@ def test_what_the_first_level_changes_the_others_do_again(swept: tuple[Path, Res
     shutil.rmtree(tmp_path / "copy/sweep/sparsity-0.80/2-prune")
     plan = json.loads(command(tmp_path / "copy", "sweep", "toy.toml", *LEVELS, "--dry-run", "--json").stdout)
     assert [level["stages"][0] for level in plan["levels"]] == ["prune", "prune"]
-    # The same weights come out again, so that nothing that is made from them has changed; the report tells the time.
+    # The same weights come out again, so that nothing that is made from them has changed. The report tells how long
+    # that took, which may be the same, too.
     result = command(tmp_path / "copy", "sweep", "toy.toml", *LEVELS)
-    assert ran(result) == ["prune", "report"]
+    assert ran(result) in (["prune"], ["prune", "report"])
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ very file run by onnxruntime.
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,8 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     rows_of = json.dumps(rows_record(split, predictions(metric, logits)), separators=(",", ":"))
     (target / "rows.json").write_text(rows_of + "\n", encoding="utf-8")
     file_bytes = sum(file.stat().st_size for file in target.glob(f"{MODEL_FILE}*"))
+    # The manifest lists what is there.
+    shutil.rmtree(target / CHECKPOINTS)
     write_manifest(target, _manifest(recipe, run, exported, record), omit=(STAGE_FILE,))
     return {
         metric: record["models"]["exported"]["value"],
