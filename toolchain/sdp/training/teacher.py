@@ -149,7 +149,7 @@ def cached_teacher(
 def _read_words(path: Path, name: str, device: torch.device) -> Tensor | None:
     """Read what the teacher said; None where it was not asked yet, or the file is damaged."""
     try:
-        return load_file(path, device=str(device))[name]
+        return load_file(path)[name].to(device)
     except (OSError, SafetensorError, KeyError):
         return None
 

@@ -53,6 +53,7 @@ class TermMeans:
 
     def load(self, folder: Path, device: torch.device) -> None:
         """Go on from a checkpoint."""
-        state = load_file(folder / STATE_FILE, device=str(device))
-        self._sums = {name.removeprefix("sum "): t for name, t in state.items() if name.startswith("sum ")}
+        # safetensors takes no "cpu:0", which is what a device is called under torchrun.
+        state = load_file(folder / STATE_FILE)
+        self._sums = {name.removeprefix("sum "): t.to(device) for name, t in state.items() if name.startswith("sum ")}
         self._counts = {name: int(state[f"count {name}"]) for name in self._sums}
