@@ -14,6 +14,9 @@ def told_as(error_of: Callable[[str], SdpError]) -> Iterator[None]:
 
     Args:
         error_of: makes it from the first line of the reason.
+
+    Raises:
+        SdpError: what `error_of` made; a Ctrl-C or an exit passes as it is.
     """
     try:
         yield

@@ -149,6 +149,7 @@ def cached_teacher(
 def _read_words(path: Path, name: str, device: torch.device) -> Tensor | None:
     """Read what the teacher said; None where it was not asked yet, or the file is damaged."""
     try:
+        # Moved afterwards: safetensors takes no "cpu:0", which is what a device is called under torchrun.
         return load_file(path)[name].to(device)
     except (OSError, SafetensorError, KeyError):
         return None
