@@ -29,6 +29,30 @@ OPTIONS = [
 LOSSES = ("cross-correlation", "kld")
 SHARDED = ["--set", 'runtime.parallel="fsdp"']
 
+# A command with a bug, whose ranks take their time over what they say.
+BUG = """
+import sys, time
+import typer
+from sdp.command_errors import told
+
+class Slow:
+    def __getattr__(self, name):
+        return getattr(sys.__stderr__, name)
+    def write(self, text):
+        time.sleep(3)
+        return sys.__stderr__.write(text)
+
+app = typer.Typer(pretty_exceptions_enable=False)
+
+@app.command()
+def command():
+    with told():
+        sys.stderr = Slow()
+        raise ZeroDivisionError("met by both")
+
+app()
+"""
+
 
 def start_ranks(count: int, *arguments: str, cwd: Path) -> subprocess.Popen[str]:
     """Start the command line as so many ranks."""
@@ -160,6 +184,17 @@ def test_what_goes_wrong_on_all_ranks_is_told_once(project: Path) -> None:
     assert code == 1
     assert said.count("error: ") == 1, said
     assert "a batch of 1 rows cannot be shared out between 2 processes" in said
+
+
+def test_a_bug_on_all_ranks_shows_one_whole_traceback(tmp_path: Path) -> None:
+    """The silent rank does not end, and have torchrun end all, before the other has spoken."""
+    script = tmp_path / "bug.py"
+    script.write_text(BUG)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d"]
+    launch += ["--rdzv-endpoint", "localhost:0", str(script)]
+    done = subprocess.run(launch, env=ONE_THREAD, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("ZeroDivisionError: met by both") == 1, done.stderr
 
 
 def wait_for_checkpoint(process: subprocess.Popen[str], stage: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -38,16 +39,22 @@ def told() -> Iterator[None]:
         if isinstance(error, SystemExit) and not received:
             raise
         shown = _shown(error, received)
-        speaks = ranks.first_to_fail()
-        if shown is None and speaks:
+        if shown is None and ranks.rank_count() == 1:
             raise
-        if shown is not None and speaks:
-            typer.echo(f"error: {shown}" if not isinstance(shown, StoppedError) else str(shown), err=True)
-        # A bug's traceback is the first rank's to show; what its end did to the others says nothing.
+        with ranks.first_to_fail() as speaks:
+            if speaks:
+                _tell(error, shown)
         raise typer.Exit(shown.exit_code if shown is not None else 1) from None
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _tell(error: BaseException, shown: SdpError | None) -> None:
+    if shown is None:
+        sys.excepthook(type(error), error, error.__traceback__)
+    else:
+        typer.echo(str(shown) if isinstance(shown, StoppedError) else f"error: {shown}", err=True)
 
 
 def _shown(error: BaseException, received: list[int]) -> SdpError | None:

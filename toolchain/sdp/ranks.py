@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +22,8 @@ VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 # Rank 0 evaluates while the others wait for its next step. A rank that died is noticed at once all the same.
 PATIENCE = timedelta(days=7)
 POLL_SECONDS = 0.1
+# The first rank to fail may have died of a second blow before it spoke.
+TELLING = timedelta(seconds=10)
 
 
 class _Meeting:
@@ -110,12 +114,23 @@ def is_lost_rank(error: BaseException) -> bool:
     return rank_count() > 1 and isinstance(error, RuntimeError) and any(word in str(error) for word in words)
 
 
-def first_to_fail() -> bool:
-    """Whether this rank is the first that ends with an error: it says why, and the others are silent."""
+@contextmanager
+def first_to_fail() -> Iterator[bool]:
+    """Whether this rank is the first that ends with an error: it says why in the body, and the others are silent.
+
+    The others leave the body when the first has spoken, because torchrun ends every rank as soon as one has ended.
+    """
     if _Meeting.store is None:
-        return True
+        yield True
+        return
     try:
-        return bool(_Meeting.store.add("sdp/failed", 1) == 1)
+        first = _Meeting.store.add("sdp/failed", 1) == 1
     except RuntimeError:
         # The store is gone with the rank that held it.
-        return False
+        first = False
+    yield first
+    with suppress(RuntimeError):
+        if first:
+            _Meeting.store.set("sdp/told", "")
+        else:
+            _Meeting.store.wait(["sdp/told"], TELLING)
