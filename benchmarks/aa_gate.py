@@ -31,7 +31,8 @@ from safetensors.numpy import load_file
 from sdp.console import Reporter
 from sdp.data.batches import Collator
 from sdp.data.load import load_task_data
-from sdp.evaluation.onnx_predict import predict_logits
+from sdp.evaluation.onnx_network import onnx_network
+from sdp.evaluation.predict import predict_logits
 from sdp.models.load import load_tokenizer
 from sdp.recipe import Recipe, load_recipe
 from sdp.recipe.gate import GateSection
@@ -128,7 +129,7 @@ def ship_the_dense_model(recipe: Recipe, run: RunFolder) -> None:
     tokenizer = load_tokenizer(run.stage("4-export"))
     rows = tokenize_split(split, tokenizer, recipe)
     session = create_session(run.stage("4-export") / "model.onnx")
-    logits = predict_logits(session, rows, Collator(tokenizer), recipe.evaluate.batch_size)
+    logits = predict_logits(onnx_network(session), rows, Collator(tokenizer), recipe.evaluate.batch_size)
     dense = load_file(run.stage("3-evaluate") / "predictions.safetensors")["dense"]
     record = compare_models(recipe, data, split, rows, ("dense", dense), ("exported", logits))
     metrics = run.stage("4-export") / "metrics.json"

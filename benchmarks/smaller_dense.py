@@ -30,10 +30,11 @@ from sdp.commands.selection import select
 from sdp.data.batches import Collator
 from sdp.data.load import load_task_data
 from sdp.evaluation.metrics import score
+from sdp.evaluation.predict import predict_logits
+from sdp.evaluation.torch_network import torch_network
 from sdp.models.load import load_finetuned, load_tokenizer
 from sdp.stages.training_inputs import tokenize_split
 from sdp.study.statistics import paired_difference, summarize
-from sdp.training.predict import predict_logits
 from sdp_onnx.environment import environment_record
 from study import FILES, HERE, RESULTS, SMALL
 
@@ -112,7 +113,7 @@ def scores(run_dir: Path) -> dict[str, Any]:
     record: dict[str, Any] = {"metric": recipe.task.score}
     for name, split in (("dev", found.development), ("test", found.evaluation("test"))):
         rows = tokenize_split(split, tokenizer, recipe)
-        logits = predict_logits(model, rows, Collator(tokenizer), recipe.evaluate.batch_size)
+        logits = predict_logits(torch_network(model), rows, Collator(tokenizer), recipe.evaluate.batch_size)
         record[name] = score(recipe.task.score, split, logits)
     weights = (p.numel() for name, p in model.named_parameters() if ".encoder." in name and p.dim() == 2)
     return {**record, "encoder_weights": sum(weights)}

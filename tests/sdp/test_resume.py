@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from sdp.cli import app
-from sdp.evaluation import ask
+from sdp.evaluation import predict
 from sdp.stages import evaluate
 from toy import ONE_THREAD, sdp
 
@@ -154,11 +154,11 @@ def test_an_interrupted_evaluation_asks_no_network_twice(
     monkeypatch.chdir(project)
     real, asked = evaluate.predict_logits, []
 
-    def interrupted(model: Any, *given: Any) -> Any:
-        asked.append(model)
+    def interrupted(network: Any, *given: Any) -> Any:
+        asked.append(network)
         if len(asked) == 2:
             raise KeyboardInterrupt
-        return real(model, *given)
+        return real(network, *given)
 
     monkeypatch.setattr(evaluate, "predict_logits", interrupted)
     command = ["evaluate", "toy.toml", "--set", "evaluate.resamples=100"]
@@ -176,7 +176,7 @@ def test_an_interrupted_scoring_goes_on_with_the_same_file_and_asks_it_nothing_t
     project = shutil.copytree(finished, tmp_path / "project")
     monkeypatch.chdir(project)
     rows = len((project / "dev.tsv").read_text().splitlines()) - 1
-    real, asked = ask.read_off, []
+    real, asked = predict.read_off, []
 
     def interrupted(split: Any, indices: list[int], *given: Any) -> Any:
         asked.append(indices)
@@ -184,7 +184,7 @@ def test_an_interrupted_scoring_goes_on_with_the_same_file_and_asks_it_nothing_t
             raise KeyboardInterrupt
         return real(split, indices, *given)
 
-    monkeypatch.setattr(ask, "read_off", interrupted)
+    monkeypatch.setattr(predict, "read_off", interrupted)
     settings = ["evaluate.batch_size=7", "evaluate.resamples=100", "runtime.checkpoint_seconds=0"]
     command = ["export", "toy.toml", *(word for setting in settings for word in ("--set", setting))]
     assert CliRunner().invoke(app, ["evaluate", *command[1:]]).exit_code == 130

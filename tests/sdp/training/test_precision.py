@@ -13,12 +13,13 @@ from transformers import AutoTokenizer
 from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit, tokenize
 from sdp.data.rows import Split
+from sdp.evaluation.predict import predict_logits
+from sdp.evaluation.torch_network import torch_network
 from sdp.losses.objective import Objective
 from sdp.models.load import load_finetuned, load_pretrained
 from sdp.models.source import ModelFolder
 from sdp.recipe.sections import FinetuneSection, Recipe
 from sdp.training.device import trains_in_bf16
-from sdp.training.predict import predict_logits
 from sdp.training.run import TrainingRun, train
 from toy import toy_rows
 
@@ -79,7 +80,7 @@ def test_predictions_between_steps_and_after_them_are_those_of_the_saved_model(t
     between: list[np.ndarray] = []
 
     def evaluate() -> float:
-        between.append(predict_logits(run.model, run.train, run.collator, 8))
+        between.append(predict_logits(torch_network(run.model), run.train, run.collator, 8))
         return 0.0
 
     train(dataclasses.replace(run, evaluate=evaluate), RECIPE, Reporter(quiet=True))
@@ -87,7 +88,7 @@ def test_predictions_between_steps_and_after_them_are_those_of_the_saved_model(t
     batch = run.collator([run.train[row] for row in range(8)])
     with torch.no_grad():
         in_bf16 = run.model.eval()(**{k: v for k, v in batch.items() if k != "index"}).logits.float().numpy()
-    saved = predict_logits(load_finetuned(tmp_path / "saved"), run.train, run.collator, 8)
-    assert np.array_equal(predict_logits(run.model, run.train, run.collator, 8), saved)
+    saved = predict_logits(torch_network(load_finetuned(tmp_path / "saved")), run.train, run.collator, 8)
+    assert np.array_equal(predict_logits(torch_network(run.model), run.train, run.collator, 8), saved)
     assert np.array_equal(between[-1], saved)
     assert not np.allclose(in_bf16, saved[:8], atol=1e-5), "the example must show a difference"

@@ -14,13 +14,14 @@ from sdp.data.batches import Collator
 from sdp.data.load import load_task_data
 from sdp.evaluation.flips import write_flips
 from sdp.evaluation.kept import Kept, read_arrays, write_arrays
+from sdp.evaluation.predict import predict_logits
+from sdp.evaluation.torch_network import torch_network
 from sdp.models.load import load_finetuned, load_tokenizer, require_embeddings
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import CHECKPOINTS, RunFolder, write_json
 from sdp.stages.comparison import compare_models
 from sdp.stages.training_inputs import tokenize_split
 from sdp.training.device import training_device
-from sdp.training.predict import predict_logits
 
 PREDICTIONS = "predictions.safetensors"
 
@@ -40,7 +41,8 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
             require_embeddings(model, rows.rows, str(run.stage(folder)))
             kept = Kept(target / CHECKPOINTS / f"{name}.safetensors", recipe.runtime.checkpoint_seconds)
             with reporter.task(f"{name}, tokens", rows.tokens) as task:
-                logits[name] = predict_logits(model, rows, collator, recipe.evaluate.batch_size, task, kept)
+                network = torch_network(model)
+                logits[name] = predict_logits(network, rows, collator, recipe.evaluate.batch_size, task, kept)
             write_arrays(target / PREDICTIONS, logits)
     metric = recipe.task.score
     dense, pruned = logits["dense"], logits["pruned"]

@@ -23,7 +23,8 @@ from sdp.data.load import load_task_data
 from sdp.data.source import resolve_source
 from sdp.evaluation.kept import Kept
 from sdp.evaluation.metrics import NUMERIC, predictions
-from sdp.evaluation.onnx_predict import predict_logits
+from sdp.evaluation.onnx_network import onnx_network
+from sdp.evaluation.predict import predict_logits
 from sdp.evaluation.rows_record import rows_record
 from sdp.models.load import load_tokenizer
 from sdp.recipe.sections import Recipe
@@ -48,8 +49,8 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     reporter.line("  scoring the exported file with onnxruntime")
     kept = Kept(target / CHECKPOINTS / "said.safetensors", recipe.runtime.checkpoint_seconds)
     with reporter.task("tokens", rows.tokens) as task:
-        session = create_session(target / MODEL_FILE)
-        logits = predict_logits(session, rows, Collator(tokenizer), recipe.evaluate.batch_size, task, kept)
+        network = onnx_network(create_session(target / MODEL_FILE))
+        logits = predict_logits(network, rows, Collator(tokenizer), recipe.evaluate.batch_size, task, kept)
     said = load_file(run.stage("3-evaluate") / PREDICTIONS)
     metric = recipe.task.score
     record = compare_models(recipe, data, split, rows, ("dense", said["dense"]), ("exported", logits))

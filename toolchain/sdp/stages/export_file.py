@@ -19,7 +19,7 @@ import sdp
 from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit
 from sdp.errors import StageError
-from sdp.evaluation.onnx_predict import model_inputs
+from sdp.evaluation.onnx_network import model_inputs
 from sdp.models.load import load_finetuned
 from sdp.pruning.layers import prunable_weights
 from sdp.recipe.sections import Recipe

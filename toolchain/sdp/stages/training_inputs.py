@@ -9,8 +9,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from sdp.data.batches import Collator, TokenizedSplit, tokenize
 from sdp.data.rows import Split
 from sdp.evaluation.metrics import score
+from sdp.evaluation.predict import predict_logits
+from sdp.evaluation.torch_network import torch_network
 from sdp.recipe.sections import Recipe
-from sdp.training.predict import predict_logits
 
 
 def tokenize_split(split: Split, tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> TokenizedSplit:
@@ -44,7 +45,7 @@ class DevMetric:
 
     def logits(self) -> NDArray[np.float32]:
         """The model's logits on the dev rows, [N, C] (words for N in tagging)."""
-        return predict_logits(self._model, self.rows, self._collator, self._batch_size)
+        return predict_logits(torch_network(self._model), self.rows, self._collator, self._batch_size)
 
     def __call__(self) -> float:
         return score(self._metric, self._split, self.logits())

@@ -1,4 +1,4 @@
-"""Ask a network about every row of a split, whatever runs it."""
+"""Predictions of a network over a split, whatever runs it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Network = Callable[[Mapping[str, Tensor]], NDArray[np.float32]]
 """A padded batch of inputs, each [B, L], to logits: [B, C], or [B, L, C] for tagging."""
 
 
-def ask_rows(
+def predict_logits(
     network: Network,
     split: TokenizedSplit,
     collator: Collator,
