@@ -6,18 +6,21 @@ import copy
 import json
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sdp.commands.compare import differences
 from sdp.commands.selection import select
 from sdp.errors import RunError
 from sdp.run_folder import read_json
 from sdp.stages.gate import measured_before
 from sdp.stored_numbers import Bench, Exported, Rows, check_stored
-from sdp.versus.snapshot import load_snapshot
+from sdp.versus.snapshot import load_snapshot, save_snapshot
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -90,6 +93,30 @@ def test_a_comparison_reads_only_what_holds(finished: Path, tmp_path: Path) -> N
         (run / "5-bench/latency.json").write_text(damage)
         with pytest.raises(RunError):
             load_snapshot(run)
+
+
+def test_a_baseline_without_any_one_of_its_keys_is_compared_or_refused(finished: Path, tmp_path: Path) -> None:
+    whole, path = load_snapshot(finished / "runs/toy"), tmp_path / "baseline.json"
+    refused = 0
+    for parent, key in key_paths(whole):
+        damaged = copy.deepcopy(whole)
+        reduce(getitem, parent, damaged).pop(key)
+        save_snapshot(damaged, path)
+        try:
+            differences(load_snapshot(path), whole, None)
+        except RunError:
+            refused += 1
+    assert refused > 20
+
+
+def key_paths(content: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Every key in a JSON document, with the place of what holds it; of a list, in its first value."""
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield place, key
+            yield from key_paths(value, (*place, key))
+    elif isinstance(content, list) and content:
+        yield from key_paths(content[0], (*place, 0))
 
 
 def test_measurements_that_are_damaged_are_not_forgotten(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ would otherwise give a verdict that looks like any other.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -94,7 +94,7 @@ class _Process(_Stored):
 
 
 class _Timed(_Stored):
-    cases: list[_Case]
+    cases: Sequence[_Case]
     processes: list[_Process]
 
     @model_validator(mode="after")
@@ -109,19 +109,26 @@ class _Timed(_Stored):
         return self
 
 
-class _Compared(_Timed):
-    """5-bench/latency.json, as far as comparisons read it."""
+class Bench(_Timed):
+    """5-bench/latency.json, as far as the gate reads it."""
 
     candidate_bytes: Count
-    environment: dict[str, Any] = {}
-    cases: list[_Case] = Field(min_length=1)
+    baseline_bytes: Count
+    cases: Sequence[_Case] = Field(min_length=1)
     processes: list[_Process] = Field(min_length=1)
 
 
-class Bench(_Compared):
-    """5-bench/latency.json, as far as the gate reads it."""
+class _ComparedCase(_Case):
+    starts: Annotated[list[_Start], Field(min_length=1)]
 
-    baseline_bytes: Count
+
+class _Compared(_Timed):
+    """What of 5-bench/latency.json a snapshot keeps."""
+
+    candidate_bytes: Count
+    environment: dict[str, Any]
+    cases: Sequence[_ComparedCase] = Field(min_length=1)
+    processes: list[_Process] = Field(min_length=1)
 
 
 class _Look(_Timed):
