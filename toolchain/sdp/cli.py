@@ -34,7 +34,7 @@ app.command(
     """,
 )(run_command)
 for stage, text in (
-    ("vocabulary", "Trim the vocabulary to the recipe's [vocabulary], and tell what the kept pieces cover."),
+    ("vocabulary", "Trim the vocabulary as its section of the recipe says, and tell what the kept pieces cover."),
     ("finetune", "Fine-tune the pretrained encoder densely: the baseline and the teacher."),
     ("prune", "Prune by self-distillation, after bringing fine-tuning up to date."),
     ("evaluate", "Compare dense and pruned model on the evaluation split, after bringing both up to date."),
