@@ -7,7 +7,7 @@ would otherwise give a verdict that looks like any other.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -43,7 +43,7 @@ class _Interval(_Stored):
 
 
 class _Part(_Stored):
-    drop_of_all: _Interval | None = None
+    drop_of_all: _Interval
 
 
 class _Torch(_Stored):
@@ -83,8 +83,7 @@ class _Start(_Stored):
 class _Case(_Stored):
     case: str
     threads: Count
-    # An older version's has none, which the gate tells.
-    starts: Annotated[list[_Start], Field(min_length=1)] | None = None
+    starts: list[_Start] = Field(min_length=1)
 
 
 class _Process(_Stored):
@@ -94,7 +93,7 @@ class _Process(_Stored):
 
 
 class _Timed(_Stored):
-    cases: Sequence[_Case]
+    cases: list[_Case]
     processes: list[_Process]
 
     @model_validator(mode="after")
@@ -114,12 +113,8 @@ class Bench(_Timed):
 
     candidate_bytes: Count
     baseline_bytes: Count
-    cases: Sequence[_Case] = Field(min_length=1)
+    cases: list[_Case] = Field(min_length=1)
     processes: list[_Process] = Field(min_length=1)
-
-
-class _ComparedCase(_Case):
-    starts: Annotated[list[_Start], Field(min_length=1)]
 
 
 class _Compared(_Timed):
@@ -127,7 +122,7 @@ class _Compared(_Timed):
 
     candidate_bytes: Count
     environment: dict[str, Any]
-    cases: Sequence[_ComparedCase] = Field(min_length=1)
+    cases: list[_Case] = Field(min_length=1)
     processes: list[_Process] = Field(min_length=1)
 
 
