@@ -12,6 +12,7 @@ import typer
 
 from sdp import ranks
 from sdp.errors import RunError, SdpError, StoppedError, StorageError
+from sdp.signals import on_end_signal
 from sdp.storage import causes, storage_error
 
 
@@ -19,8 +20,8 @@ from sdp.storage import causes, storage_error
 def told() -> Iterator[None]:
     """Turn errors into one message on stderr and the exit code of their kind; bugs keep their traceback.
 
-    SIGTERM ends a command as Ctrl-C does: what it has so far is written, and processes that it started end with it. Of
-    several ranks that fail together, the first tells why.
+    SIGTERM and SIGHUP end a command as Ctrl-C does: what it has so far is written, and processes that it started end
+    with it. Of several ranks that fail together, the first tells why.
     """
     received: list[int] = []
 
@@ -28,7 +29,12 @@ def told() -> Iterator[None]:
         received.append(number)
         raise KeyboardInterrupt
 
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    with on_end_signal(stop), _told(received):
+        yield
+
+
+@contextmanager
+def _told(received: list[int]) -> Iterator[None]:
     try:
         ranks.join()
         yield
@@ -45,9 +51,6 @@ def told() -> Iterator[None]:
             if speaks:
                 _tell(error, shown)
         raise typer.Exit(shown.exit_code if shown is not None else 1) from None
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _tell(error: BaseException, shown: SdpError | None) -> None:

@@ -46,11 +46,20 @@ def flush(folder: Path) -> None:
         OSError: the disk refuses.
     """
     for path in (*folder.rglob("*"), folder):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        flush_file(path)
+
+
+def flush_file(path: Path) -> None:
+    """Wait until a file, or the list of a folder's names, is on the disk.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

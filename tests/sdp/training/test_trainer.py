@@ -29,8 +29,10 @@ from sdp.pruning.layers import prunable_weights
 from sdp.pruning.masks import Masks, select_masks
 from sdp.pruning.scores import magnitude_scores
 from sdp.recipe.losses import CrossCorrelationLoss, KldLoss
+from sdp.recipe.pruning import PruneSection
 from sdp.recipe.sections import FinetuneSection, Recipe
-from sdp.training.callback import complete_checkpoints, discard_checkpoint, last_complete_checkpoint
+from sdp.training.callback import complete_checkpoints, discard_checkpoint, last_good_checkpoint
+from sdp.training.mask_updates import MaskUpdates, mask_plan
 from sdp.training.masked_weights import MaskedWeights
 from sdp.training.run import TrainingRun, train
 from sdp.training.teacher import LiveTeacher
@@ -86,16 +88,10 @@ def test_pruned_weights_are_zero_in_every_checkpoint(
     masked = MaskedWeights(prunable_weights(parts["model"]))
     # Keep all checkpoints, not the newest two.
     monkeypatch.setattr("sdp.training.callback.KEPT_CHECKPOINTS", 99)
-    sparsities = {3: 0.4, 6: 0.7, 9: 0.9}
-
-    def update(step: int) -> dict[str, float] | None:
-        if step not in sparsities:
-            return None
-        masked.set(select_masks(magnitude_scores(masked.weights, masked.masks), sparsities[step], "layer"))
-        return {"sparsity": sparsities[step]}
-
-    log = run(parts, tmp_path, masked=masked, update_masks=update)
-    assert [record["step"] for record in log if "sparsity" in record] == [3, 6, 9]
+    settings = PruneSection(sparsity=0.9, mask_updates=3, ramp=0.75)
+    sparsities = mask_plan(settings, 12)
+    log = run(parts, tmp_path, masked=masked, update_masks=MaskUpdates(settings, 12, masked))
+    assert [record["step"] for record in log if "sparsity" in record] == list(sparsities) == [3, 6, 9]
     checkpoints = sorted(tmp_path.glob("checkpoints/checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     assert len(checkpoints) == 11  # 12 steps; the last one's result is the stage's own
     before: dict[str, torch.Tensor] = {}
@@ -123,7 +119,7 @@ def test_a_stop_says_what_was_saved(epoch: int, said: str, parts: dict[str, Any]
     with pytest.raises(StoppedError, match=said):
         run(parts, tmp_path, stop_at_the_end_of_an_epoch)
     # Stopped after the first of two epochs of six steps: at the end of the next step.
-    newest = last_complete_checkpoint(tmp_path / "checkpoints")
+    newest = last_good_checkpoint(tmp_path / "checkpoints", QUIET)
     assert newest is not None
     assert newest.name == {1: "checkpoint-7", 2: "checkpoint-11"}[epoch]
 
@@ -266,7 +262,7 @@ def test_weights_that_are_no_numbers_are_neither_saved_nor_finished(parts: dict[
 
     with pytest.raises(StageError, match="no finite numbers after step 5") as caught:
         run(parts, tmp_path, observe=poison(5))
-    newest = last_complete_checkpoint(tmp_path / "checkpoints")
+    newest = last_good_checkpoint(tmp_path / "checkpoints", QUIET)
     assert newest is not None
     assert newest.name == "checkpoint-4"
     assert caught.value.where == "classifier.weight"
@@ -275,6 +271,35 @@ def test_weights_that_are_no_numbers_are_neither_saved_nor_finished(parts: dict[
     # Resumed from there; after the last step no loss is computed any more that could show it.
     with pytest.raises(StageError, match="no finite numbers after step 12"):
         run(parts, tmp_path, observe=poison(12))
+
+
+def test_a_weight_that_is_no_number_is_not_pruned_away(parts: dict[str, Any], tmp_path: Path) -> None:
+    """Its row would be: scores that are no numbers are never the highest, and what is left would train on."""
+    masked = MaskedWeights(prunable_weights(parts["model"]))
+    settings = PruneSection(sparsity=0.5, mask_updates=3, ramp=0.75)
+    name, weight = next(iter(masked.weights.items()))
+
+    class Spoil(MaskUpdates):
+        def is_due(self, step: int) -> bool:
+            if step == 6:
+                weight.data[0] = float("nan")
+            return super().is_due(step)
+
+    with pytest.raises(StageError, match="no finite numbers after step 6") as caught:
+        run(parts, tmp_path, masked=masked, update_masks=Spoil(settings, 12, masked))
+    assert caught.value.where == name
+
+
+@pytest.mark.parametrize("file", ["optimizer.pt", "model.safetensors", "trainer_state.json"])
+def test_a_damaged_checkpoint_is_left_out_for_the_one_before(file: str, parts: dict[str, Any], tmp_path: Path) -> None:
+    def damage(folder: Path) -> None:
+        content = (folder / "checkpoint-6" / file).read_bytes()
+        middle = len(content) // 2
+        (folder / "checkpoint-6" / file).write_bytes(content[:middle] + b"?" + content[middle + 1 :])
+
+    whole = run({**parts, "model": copy.deepcopy(parts["model"])}, tmp_path / "whole", lambda: 0.5)
+    resumed = killed_and_resumed(parts, tmp_path / "resumed", damage)
+    assert [record["loss"] for record in resumed if "loss" in record] == [r["loss"] for r in whole if "loss" in r]
 
 
 def killed_and_resumed(parts: dict[str, Any], folder: Path, kill: Callable[[Path], None]) -> list[dict[str, Any]]:

@@ -16,13 +16,16 @@ from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
-from sdp.console import Task
+from sdp.console import Reporter, Task
 from sdp.errors import StageError, StoppedError
 from sdp.run_folder import read_json, write_json
+from sdp.signals import on_end_signal
 from sdp.storage import flush
 from sdp.training.collectives import any_rank, this_rank
+from sdp.training.mask_updates import MaskUpdates
 from sdp.training.masked_weights import MaskedWeights
 from sdp.training.sharded import local
+from sdp_onnx.manifest import file_sha256
 
 COMPLETE = "complete.json"
 # The newest, and one to fall back on.
@@ -38,7 +41,7 @@ class StepCallback(TrainerCallback):
         checkpoint_seconds: float,
         *,
         masked: MaskedWeights | None = None,
-        update_masks: Callable[[int], dict[str, float] | None] | None = None,
+        update_masks: MaskUpdates | None = None,
         evaluate: Callable[[], float] | None = None,
         observe: Callable[[int], dict[str, Any] | None] | None = None,
     ) -> None:
@@ -81,9 +84,12 @@ class StepCallback(TrainerCallback):
         """Update masks, then ask for a checkpoint where one is due or a signal came.
 
         Raises:
-            StageError: a weight is no finite number, so there is nothing worth saving.
+            StageError: a weight is no finite number, so there is nothing worth saving, or worth pruning.
         """
-        if self._update_masks is not None and (record := self._update_masks(state.global_step)) is not None:
+        if self._update_masks is not None and self._update_masks.is_due(state.global_step):
+            # Pruned, it would be gone without a word.
+            require_finite(given["model"], state.global_step, Path(str(args.output_dir)))
+            record = self._update_masks(state.global_step)
             state.log_history.append({"step": state.global_step, "epoch": state.epoch or 0.0, **record})
             self._note = f"{record['sparsity']:.0%} zeros"
         if self._observe is not None and (seen := self._observe(state.global_step)) is not None:
@@ -107,7 +113,7 @@ class StepCallback(TrainerCallback):
         if this_rank() == 0:
             folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
             flush(folder)
-            write_json(folder / COMPLETE, {"step": state.global_step, "log": state.log_history})
+            write_json(folder / COMPLETE, {"log": state.log_history, "files": _hashes(folder)})
             # Trainer would rotate by the clock, which may be set back, and before this one is known to be whole.
             for older in complete_checkpoints(folder.parent)[:-KEPT_CHECKPOINTS]:
                 discard_checkpoint(older)
@@ -163,30 +169,36 @@ def way_on(checkpoints: Path) -> str:
     )
 
 
-def last_complete_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end, or None; half-written ones are removed."""
+def last_good_checkpoint(folder: Path, reporter: Reporter) -> Path | None:
+    """The newest checkpoint that was written to its end and is as it was written, or None; newer ones are removed."""
     while folder.is_dir() and (found := get_last_checkpoint(str(folder))):
-        if (Path(found) / COMPLETE).exists():
-            return Path(found)
-        shutil.rmtree(found)
+        checkpoint = Path(found)
+        saved = read_json(checkpoint / COMPLETE)
+        if saved is not None and saved.get("files") == _hashes(checkpoint):
+            return checkpoint
+        if saved is not None:
+            reporter.line(f"  {checkpoint.name} is damaged, and is left out")
+            (checkpoint / COMPLETE).unlink()
+        shutil.rmtree(checkpoint)
     return None
+
+
+def _hashes(checkpoint: Path) -> dict[str, str]:
+    files = [path for path in checkpoint.rglob("*") if path.is_file() and path.name != COMPLETE]
+    return {str(path.relative_to(checkpoint)): file_sha256(path) for path in files}
 
 
 @contextmanager
 def stop_on_signal(callback: StepCallback) -> Iterator[None]:
-    """Turn the first Ctrl-C or SIGTERM into a checkpoint and a clean stop after the current step."""
+    """Turn the first Ctrl-C, SIGTERM or SIGHUP into a checkpoint and a clean stop after the current step."""
 
     def request(number: int, frame: FrameType | None) -> None:
         if callback.signalled:
             raise KeyboardInterrupt
         callback.signalled = number
 
-    previous = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with on_end_signal(request):
         yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
     if callback.signalled or callback.stop_requested:
         # A signal after the last step finds nobody who asks for a checkpoint any more.
         saved = "a checkpoint was saved" if callback.stop_saved else "what came after the last checkpoint is done again"

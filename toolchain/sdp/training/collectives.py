@@ -39,6 +39,15 @@ def sum_parts(tensors: Mapping[str, Tensor]) -> None:
             dist.all_reduce(tensor)
 
 
+def first_rank_says(number: int) -> int:
+    """The number that rank 0 came here with. No rank goes on before it has."""
+    if rank_count() == 1:
+        return number
+    said = torch.tensor(number)
+    dist.broadcast(said, src=0)
+    return int(said)
+
+
 def as_on_first_rank(masks: Mapping[str, Tensor]) -> None:
     """Overwrite masks with those of rank 0: a last bit that differs must not make networks that differ."""
     if rank_count() > 1:

@@ -33,11 +33,13 @@ class MaskUpdates:
         self._analysis = analysis
         self._plan = mask_plan(settings, steps, sparsity_of(masked.masks))
 
-    def __call__(self, step: int) -> dict[str, float] | None:
-        """Update the masks if `step` is one of the plan; return the sparsity wanted and reached, or None."""
-        wanted = self._plan.get(step)
-        if wanted is None:
-            return None
+    def is_due(self, step: int) -> bool:
+        """Whether masks are updated after this step."""
+        return step in self._plan
+
+    def __call__(self, step: int) -> dict[str, float]:
+        """Update the masks, after a step of the plan; return the sparsity wanted and reached."""
+        wanted = self._plan[step]
         masks = select_masks(self._masked.scores(), wanted, self._settings.scope, self._settings.pattern)
         as_on_first_rank(masks)
         if self._analysis is not None:

@@ -21,9 +21,10 @@ from sdp.recipe.base import TrainingSection
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import CHECKPOINTS
 from sdp.steps import optimizer_steps
-from sdp.training.callback import StepCallback, last_complete_checkpoint, require_finite, stop_on_signal
-from sdp.training.collectives import this_rank
+from sdp.training.callback import StepCallback, last_good_checkpoint, require_finite, stop_on_signal
+from sdp.training.collectives import first_rank_says, this_rank
 from sdp.training.device import trains_in_bf16
+from sdp.training.mask_updates import MaskUpdates
 from sdp.training.masked_weights import MaskedWeights
 from sdp.training.sharded import is_sharded, let_accelerate_shard, require_own_checkpoint, shard_settings
 from sdp.training.teacher import Teacher
@@ -49,8 +50,8 @@ class TrainingRun:
         evaluate: gives the dev metric after each epoch; called on all ranks, and what it says on rank 0 counts.
         teacher: the unpruned network, where the objective needs it.
         masked: the weights being pruned, where any are.
-        update_masks: called with each step; changes the masks where due and returns what to log, or None.
-        observe: called with each step after that; returns what to log as "analysis", or None.
+        update_masks: recomputes the masks at the steps that it names.
+        observe: called with each step, after the masks are updated; returns what to log as "analysis", or None.
     """
 
     title: str
@@ -64,7 +65,7 @@ class TrainingRun:
     evaluate: Callable[[], float]
     teacher: Teacher | None = None
     masked: MaskedWeights | None = None
-    update_masks: Callable[[int], dict[str, float] | None] | None = None
+    update_masks: MaskUpdates | None = None
     observe: Callable[[int], dict[str, Any] | None] | None = None
 
 
@@ -80,7 +81,7 @@ def train(run: TrainingRun, recipe: Recipe, reporter: Reporter) -> list[dict[str
     """
     steps = optimizer_steps(len(run.train), run.settings)
     _require_a_row_each(run.settings.batch_size)
-    checkpoint = last_complete_checkpoint(run.folder / CHECKPOINTS)
+    checkpoint = _last_checkpoint(run.folder / CHECKPOINTS, reporter)
     if checkpoint is not None:
         require_own_checkpoint(checkpoint, sharded=is_sharded(recipe.runtime))
         reporter.line(f"  resuming {run.title} from step {checkpoint.name.removeprefix('checkpoint-')} of {steps}")
@@ -117,6 +118,13 @@ def train(run: TrainingRun, recipe: Recipe, reporter: Reporter) -> list[dict[str
     require_finite(run.model, steps, run.folder / CHECKPOINTS)
     # Trainer's summary of the last attempt is no event.
     return [record for record in trainer.state.log_history if "train_runtime" not in record]
+
+
+def _last_checkpoint(folder: Path, reporter: Reporter) -> Path | None:
+    """What all ranks resume from: rank 0 finds it, and removes what is damaged."""
+    found = last_good_checkpoint(folder, reporter) if this_rank() == 0 else None
+    step = first_rank_says(int(found.name.removeprefix("checkpoint-")) if found is not None else 0)
+    return folder / f"checkpoint-{step}" if step else None
 
 
 def _checkpoint_layers(model: PreTrainedModel) -> None:
