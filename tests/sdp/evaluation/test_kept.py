@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sdp.evaluation.kept import Answers, Kept, read_arrays, write_arrays
+from sdp.evaluation.kept import Answers, Kept
+from sdp.sealed_arrays import read_arrays, write_arrays
 
 
 @pytest.fixture
@@ -46,7 +47,8 @@ def test_a_damaged_file_counts_as_none(damage: dict[str, np.ndarray] | None, kep
     answers.add({row: np.zeros((1, 2), np.float32) for row in (0, 1)})
     assert Answers(5, kept).of_row.keys() == {0, 1}
     if damage is None:
-        kept.path.write_bytes(kept.path.read_bytes()[:-1])
+        content = kept.path.read_bytes()
+        kept.path.write_bytes(content[:-1] + b"?")
     else:
         write_arrays(kept.path, {**read_arrays(kept.path), **damage})
     assert Answers(5, kept).of_row == {}

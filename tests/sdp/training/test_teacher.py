@@ -14,6 +14,7 @@ from transformers import AutoTokenizer
 from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit, tokenize
 from sdp.data.rows import Split
+from sdp.errors import ModelError
 from sdp.losses.objective import Objective
 from sdp.models.load import load_pretrained
 from sdp.models.source import ModelFolder
@@ -118,6 +119,27 @@ def test_runs_with_other_losses_share_what_is_stored(parts: dict[str, Any], tmp_
     parts["teacher"].forward = None
     after = [loss(parts, losses, stored(parts, losses, cache)) for losses in LISTS[:3]]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_what_is_stored_and_damaged_is_asked_again(parts: dict[str, Any], tmp_path: Path) -> None:
+    cache = TeacherCache(tmp_path / "cache", "t")
+    before = stored(parts, LISTS[0], cache).logits
+    (file,) = cache.folder.iterdir()
+    content = file.read_bytes()
+    # A bit that the disk lost leaves a number like any other.
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    again = stored(parts, LISTS[0], cache).logits
+    assert before is not None
+    assert again is not None
+    assert torch.equal(before, again)
+    assert file.read_bytes() == content
+
+
+def test_a_teacher_that_says_no_numbers_is_told_as_the_reason(parts: dict[str, Any], tmp_path: Path) -> None:
+    with torch.no_grad():
+        parts["teacher"].classifier.bias.fill_(torch.nan)
+    with pytest.raises(ModelError, match="logits: what the teacher says are no finite numbers"):
+        stored(parts, LISTS[0], TeacherCache(tmp_path / "cache", "t"))
 
 
 def test_weights_alone_need_no_pass_and_no_file(parts: dict[str, Any], tmp_path: Path) -> None:

@@ -6,14 +6,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
-from sdp.run_folder import TEMPORARY
+from sdp.sealed_arrays import read_arrays, write_arrays
 
 
 @dataclass(frozen=True)
@@ -69,22 +66,3 @@ def _read(path: Path, rows: int) -> dict[int, NDArray[np.float32]]:
     if len(numbers) != len(lengths) or lengths.sum() != len(logits) or not np.isin(numbers, np.arange(rows)).all():
         return {}
     return dict(zip(numbers.tolist(), np.split(logits, np.cumsum(lengths)[:-1]), strict=True))
-
-
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a safetensors file by name; nothing where no file is, or a damaged one."""
-    try:
-        return dict(load_file(path))
-    except (OSError, SafetensorError):
-        return {}
-
-
-def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write a safetensors file that is whole or absent.
-
-    Raises:
-        SafetensorError: the disk is full.
-    """
-    temporary = path.with_name(f"{path.name}{TEMPORARY}")
-    save_file(dict(arrays), temporary)
-    temporary.replace(path)

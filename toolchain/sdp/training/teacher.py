@@ -9,16 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit, length_sorted_batches
+from sdp.errors import ModelError
 from sdp.losses.objective import Objective
 from sdp.losses.representation import NetworkOutput, RowsKey, rows_of
-from sdp.run_folder import TEMPORARY
+from sdp.sealed_arrays import read_arrays, write_arrays
 from sdp.training.collectives import any_rank, share, sum_parts, this_rank
 from sdp.training.forward import Reader
 
@@ -122,6 +121,9 @@ def cached_teacher(
         cache: where the files are.
         device: where the teacher runs and where its words will be read.
         reporter: shows progress.
+
+    Raises:
+        ModelError: the teacher says something that is no finite number.
     """
     read = Reader(model, objective)
     if not objective.needs_teacher_forward:
@@ -130,29 +132,22 @@ def cached_teacher(
     names = [LOGITS] * objective.one_prediction_a_row + [str(key) for key in objective.rows]
     identity = rows_identity(split)
     paths = {name: cache.path(identity, name) for name in names}
-    stored = {name: words for name, path in paths.items() if (words := _read_words(path, name, device)) is not None}
+    found = {name: read_arrays(path).get(name) for name, path in paths.items()}
+    stored = {name: torch.from_numpy(words) for name, words in found.items() if words is not None}
     lacking = any_rank(*(name not in stored for name in names))
     missing = [name for name, lacks in zip(names, lacking, strict=True) if lacks]
     if missing:
         cache.folder.mkdir(parents=True, exist_ok=True)
         said = _ask(model, read, split, collator, objective, missing, device, reporter)
         for name in missing:
-            stored[name] = said[name].to(device)
+            stored[name] = said[name]
+            if not said[name].isfinite().all():
+                hint = "Fine-tune anew with a lower learning rate, or take another pretrained model."
+                raise ModelError("what the teacher says are no finite numbers", where=name, hint=hint)
             if this_rank() == 0:
-                # The run folder is locked: a file of this name is what a killed process left.
-                temporary = paths[name].with_name(f"{paths[name].name}{TEMPORARY}")
-                save_file({name: said[name]}, temporary)
-                temporary.replace(paths[name])
-    return CachedTeacher(stored.get(LOGITS), {key: stored[str(key)] for key in objective.rows}, read.weights)
-
-
-def _read_words(path: Path, name: str, device: torch.device) -> Tensor | None:
-    """Read what the teacher said; None where it was not asked yet, or the file is damaged."""
-    try:
-        # Moved afterwards: safetensors takes no "cpu:0", which is what a device is called under torchrun.
-        return load_file(path)[name].to(device)
-    except (OSError, SafetensorError, KeyError):
-        return None
+                write_arrays(paths[name], {name: said[name].numpy()})
+    placed = {name: words.to(device) for name, words in stored.items()}
+    return CachedTeacher(placed.get(LOGITS), {key: placed[str(key)] for key in objective.rows}, read.weights)
 
 
 def _ask(
