@@ -67,6 +67,12 @@ def analysis(folder: Path) -> dict:
     return {name: value for name, value in content.items() if name != "seconds"}
 
 
+# What nohup ignores stays ignored.
+HANG_UP = pytest.param(
+    signal.SIGHUP, marks=pytest.mark.skipif(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN, reason="under nohup")
+)
+
+
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> Path:
     folder = finetuned_copy(finished, tmp_path_factory.mktemp("unbroken") / "project")
@@ -74,7 +80,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, HANG_UP])
 def test_a_stopped_run_ends_like_an_unbroken_one(how: signal.Signals, unbroken: Path, project: Path) -> None:
     process = start(project)
     wait_for_checkpoint(process, project, step=20)

@@ -19,6 +19,11 @@ from faults_server import MARK
 from sdp.command_errors import told
 from toy import ONE_THREAD, sdp
 
+# What nohup ignores stays ignored.
+HANG_UP = pytest.param(
+    signal.SIGHUP, marks=pytest.mark.skipif(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN, reason="under nohup")
+)
+
 
 def wait_until(true: Callable[[], bool], seconds: float = 250) -> None:
     deadline = time.monotonic() + seconds
@@ -64,7 +69,7 @@ def test_a_second_command_is_told_whose_the_folder_is_and_ctrl_c_leaves_no_proce
     assert not (project / "runs/toy/.holder.json").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, HANG_UP])
 def test_a_signal_while_typer_reads_the_arguments(number: signal.Signals, capsys: pytest.CaptureFixture[str]) -> None:
     app = typer.Typer()
     meets_it = typer.Argument(callback=lambda word: signal.raise_signal(number))

@@ -162,7 +162,9 @@ def test_the_pipeline_runs_at_the_size_of_xlmr_base(tmp_path: Path) -> None:
     model_bytes = (run / "2-prune" / "model.safetensors").stat().st_size
     print(f"dense {sizes['baseline_bytes'] / 1e6:.0f} MB, exported {sizes['candidate_bytes'] / 1e6:.0f} MB")
     assert model_bytes > 1.1e9
-    # 192 M embedding parameters stay dense; a tenth of the encoder's 85 M linear weights is COO, 12 bytes each.
-    assert sizes["candidate_bytes"] == pytest.approx(192.4e6 * 4 + 85e6 * 0.1 * 12, rel=0.02)
+    # 192 M embedding parameters stay dense; of a tenth of the encoder's 85 M linear weights the operators hold 4 bytes
+    # of value each, and where it is.
+    sparse_bytes = sizes["candidate_bytes"] - 192.4e6 * 4
+    assert 4 < sparse_bytes / (85e6 * 0.1) < 6
     metrics = json.loads((run / "4-export" / "metrics.json").read_text())
     assert metrics["torch"]["max_relative_error"] <= 1e-4

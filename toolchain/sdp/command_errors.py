@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 import typer
@@ -56,7 +56,9 @@ def _told(received: list[int]) -> Iterator[None]:
 def _tell(error: BaseException, shown: SdpError | None) -> None:
     if shown is None:
         sys.excepthook(type(error), error, error.__traceback__)
-    else:
+        return
+    # A terminal that was closed hears nothing.
+    with suppress(OSError):
         typer.echo(str(shown) if isinstance(shown, StoppedError) else f"error: {shown}", err=True)
 
 

@@ -34,8 +34,9 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays of such a file by name; nothing where no file is, or a damaged one."""
     try:
-        with safe_open(path, framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 it is no mapping
+        # Torch's are mapped, not read: a teacher's words on all training rows may be larger than memory.
+        with safe_open(path, framework="pt") as file:
+            arrays = {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118 it is no mapping
             return arrays if (file.metadata() or {}).get(_SEAL) == _hash(arrays) else {}
     except (OSError, SafetensorError):
         return {}
