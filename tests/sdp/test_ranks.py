@@ -144,6 +144,14 @@ def test_sharded_ranks_train_what_one_process_trains(project: Path, sharded: Pat
 
 
 @pytest.mark.slow
+def test_two_ranks_in_parts_train_what_one_process_trains(project: Path) -> None:
+    parts = ["--set", "runtime.accumulation=4", "--set", "runtime.checkpointing=true"]
+    code, said = run_ranks(2, "prune", "toy.toml", *OPTIONS, *parts, "--run-dir", "parts", cwd=project)
+    assert code == 0, said
+    assert_same(project / "one", project / "parts")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 def test_stopped_ranks_go_on(parallel: str, project: Path) -> None:
     """SIGTERM to torchrun, as Slurm sends it; then the same command."""
