@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import signal
@@ -13,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from sdp.errors import RunError
+from sdp.errors import RunError, StorageError
 from sdp.run_folder import (
     CHECKPOINTS,
     RunFolder,
@@ -82,6 +84,42 @@ def test_a_dead_holder_is_not_named(tmp_path: Path) -> None:
         write_json(tmp_path / ".holder.json", {**holder, "host": "elsewhere"})
         with pytest.raises(RunError, match=f"process {ended.pid} on elsewhere"), RunFolder(tmp_path).locked():
             pass
+
+
+@pytest.mark.parametrize("pid", [0, -1, 10**30])
+def test_a_holder_that_is_no_process_is_not_named(pid: int, tmp_path: Path) -> None:
+    with RunFolder(tmp_path).locked():
+        write_json(tmp_path / ".holder.json", {"pid": pid, "host": socket.gethostname(), "since": "2026"})
+        with pytest.raises(RunError, match=r"working in this folder\n"), RunFolder(tmp_path).locked():
+            pass
+
+
+@pytest.mark.parametrize("reason", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_locks_is_told_and_nothing_stays(
+    reason: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(reason, os.strerror(reason))
+
+    run = RunFolder(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", flock)
+        with pytest.raises(RunError, match="cannot be locked") as caught, run.locked():
+            pass
+    for words in (str(run.path), os.strerror(reason), "takes no locks", "local disk", "lockd"):
+        assert words in str(caught.value)
+    with run.locked():
+        assert read_json(run.path / ".holder.json") is not None
+
+
+def test_a_disk_that_refuses_the_lock_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(StorageError, match="Input/output error") as caught, RunFolder(tmp_path).locked():
+        pass
+    assert caught.value.where == str(tmp_path)
 
 
 def test_a_stage_appears_whole_and_the_older_result_stays_until_then(tmp_path: Path) -> None:

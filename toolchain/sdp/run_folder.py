@@ -99,10 +99,11 @@ class RunFolder:
         """Keep other sdp processes out. The lock ends with the process, however it ends.
 
         Raises:
-            RunError: another process works here.
+            RunError: another process works here, or the file system takes no locks.
             StorageError: the disk is full, or the system refuses to write.
         """
-        lock = FileLock(self.path / LOCK_FILE)
+        # A soft lock, a mere file, would stay when its holder is killed or the folder copied, and be refused for ever.
+        lock = FileLock(self.path / LOCK_FILE, fallback_to_soft=False)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
@@ -113,6 +114,8 @@ class RunFolder:
             what = f"another sdp process is working in this folder{_holder(self.path)}"
             hint = "Wait for it, stop it, or name another folder (--run-dir; for a study --out)."
             raise RunError(what, where=str(self.path), hint=hint) from None
+        except OSError as error:
+            raise storage_error(error, str(self.path)) or _unlockable(self.path, error) from error
         try:
             _sign(self.path)
             yield
@@ -233,6 +236,14 @@ def _unchanged(path: Path, output: object) -> bool:
     return isinstance(output, dict) and path.is_file() and path.stat().st_size == output.get("bytes")
 
 
+def _unlockable(folder: Path, error: OSError) -> RunError:
+    hint = (
+        "If its file system takes no locks, name a folder on a local disk (--run-dir; for a study --out), "
+        "or mount it with locks: NFS with lockd, Lustre with -o flock."
+    )
+    return RunError(f"the folder cannot be locked: {error.strerror}", where=str(folder), hint=hint)
+
+
 def _sign(folder: Path) -> None:
     """Tell others whose the lock is."""
     since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
@@ -252,9 +263,12 @@ def _holder(folder: Path) -> str:
 
 def _is_alive(pid: object) -> bool:
     """Whether a process of this machine is there; also where that is not to be known."""
+    # To the system 0 and negative numbers are groups of processes.
+    if not isinstance(pid, int) or pid <= 0:
+        return False
     try:
-        os.kill(int(str(pid)), 0)
-    except (ProcessLookupError, ValueError):
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
         return False
     except OSError:
         return True
