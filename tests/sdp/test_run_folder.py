@@ -156,6 +156,58 @@ def test_a_kill_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [STAGE]
 
 
+@pytest.mark.parametrize("mounted", [True, False])
+def test_a_stage_that_was_moved_and_linked_back_is_replaced_again_and_again(mounted: bool, tmp_path: Path) -> None:
+    run, elsewhere = RunFolder(tmp_path / "run"), tmp_path / "elsewhere"
+    finish(run, "first")
+    run.stage(STAGE).rename(elsewhere)
+    run.stage(STAGE).symlink_to(elsewhere if mounted else tmp_path / "unmounted")
+    for attempt in ("second", "third"):
+        finish(run, attempt, attempt)
+        assert run.record(STAGE) == record(attempt, attempt)
+        assert [entry.name for entry in run.path.iterdir()] == [STAGE]
+    assert (elsewhere / "out.txt").read_text() == "first", "it is the user's"
+
+
+def test_a_link_that_an_older_version_left_is_taken_away(tmp_path: Path) -> None:
+    run, elsewhere = RunFolder(tmp_path / "run"), tmp_path / "elsewhere"
+    finish(run, "first")
+    elsewhere.mkdir()
+    (run.path / f"{STAGE}.old").symlink_to(elsewhere)
+    finish(run, "second", "g")
+    assert [entry.name for entry in run.path.iterdir()] == [STAGE]
+    assert elsewhere.is_dir()
+
+
+def test_a_kill_between_the_two_renames_of_a_link_loses_nothing(tmp_path: Path) -> None:
+    """Also where the disk that it leads to is not mounted at the next start."""
+    run = RunFolder(tmp_path)
+    (tmp_path / f"{STAGE}.old").symlink_to(tmp_path / "unmounted")
+    run.repair(STAGE)
+    assert run.stage(STAGE).readlink() == tmp_path / "unmounted"
+
+
+def test_an_attempt_that_is_linked_in_keeps_nothing_of_other_work(tmp_path: Path) -> None:
+    run, elsewhere = RunFolder(tmp_path / "run"), tmp_path / "elsewhere"
+    (run.begin(STAGE, "f") / "checkpoint").write_text("half")
+    run.partial(STAGE).rename(elsewhere)
+    run.partial(STAGE).symlink_to(elsewhere)
+    assert (run.begin(STAGE, "f") / "checkpoint").exists()
+    assert not (run.begin(STAGE, "g") / "checkpoint").exists()
+    assert (elsewhere / "checkpoint").exists()
+
+
+def test_a_stage_of_another_run_is_never_written_into_what_a_link_leads_to(tmp_path: Path) -> None:
+    source, run, elsewhere = RunFolder(tmp_path / "source"), RunFolder(tmp_path / "run"), tmp_path / "elsewhere"
+    finish(source, "new")
+    finish(run, "mine", "other")
+    run.stage(STAGE).rename(elsewhere)
+    run.stage(STAGE).symlink_to(elsewhere)
+    run.take(source, STAGE)
+    assert (run.stage(STAGE) / "out.txt").read_text() == "new"
+    assert (elsewhere / "out.txt").read_text() == "mine"
+
+
 @pytest.mark.parametrize("damage", ["missing", "shorter", "record"])
 def test_a_damaged_stage_counts_as_none(damage: str, tmp_path: Path) -> None:
     run = RunFolder(tmp_path)

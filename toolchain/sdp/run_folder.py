@@ -152,7 +152,7 @@ class RunFolder:
         partial = self.partial(folder)
         started = read_json(partial / STAGE_FILE)
         if not resume or started is None or started.get("fingerprint") != fingerprint:
-            shutil.rmtree(partial, ignore_errors=True)
+            remove_folder(partial)
             partial.mkdir(parents=True, exist_ok=True)
             write_json(partial / STAGE_FILE, {"fingerprint": fingerprint})
         # No part of the result.
@@ -172,18 +172,19 @@ class RunFolder:
         final, old = self.stage(folder), self._old(folder)
         if _whole_record(self.partial(folder)) is not None:
             self._publish(folder)
-        elif old.exists() and not final.exists():
+        elif os.path.lexists(old) and not os.path.lexists(final):
             old.rename(final)
-        shutil.rmtree(old, ignore_errors=True)
+        remove_folder(old)
 
     def _publish(self, folder: str) -> None:
         partial, final, old = self.partial(folder), self.stage(folder), self._old(folder)
-        shutil.rmtree(partial / CHECKPOINTS, ignore_errors=True)
-        if final.exists():
-            shutil.rmtree(old, ignore_errors=True)
+        remove_folder(partial / CHECKPOINTS)
+        # A link to a disk that is not mounted now is in the way too.
+        if os.path.lexists(final):
+            remove_folder(old)
             final.rename(old)
         partial.rename(final)
-        shutil.rmtree(old, ignore_errors=True)
+        remove_folder(old)
 
     def _old(self, folder: str) -> Path:
         """Where an older result is while its successor takes its place."""
@@ -193,8 +194,16 @@ class RunFolder:
         """Make a finished stage of another run this run's, in place of its own; the files are shared."""
         record = source.record(folder)
         if record is None or self.record(folder) != record:
-            shutil.rmtree(self.stage(folder), ignore_errors=True)
+            remove_folder(self.stage(folder))
             share_files(source.stage(folder), self.stage(folder))
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder, if there is one; of a link to one only the link, since what it leads to is the user's."""
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def outputs_of(folder: Path) -> list[Path]:
@@ -209,7 +218,7 @@ def temporary_files_in(folder: Path) -> Iterator[None]:
 
     A killed process leaves them behind. Here the next attempt finds them, and a full /tmp stops nobody.
     """
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_folder(folder)
     folder.mkdir(parents=True)
     before = os.environ.get("TMPDIR"), tempfile.tempdir
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder.resolve())
@@ -220,7 +229,7 @@ def temporary_files_in(folder: Path) -> Iterator[None]:
         if before[0] is not None:
             os.environ["TMPDIR"] = before[0]
         tempfile.tempdir = before[1]
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
 
 
 def _whole_record(folder: Path) -> dict[str, Any] | None:
