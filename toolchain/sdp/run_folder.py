@@ -28,6 +28,7 @@ from filelock import FileLock, Timeout
 
 from sdp.errors import RunError
 from sdp.storage import flush, storage_error
+from sdp_onnx.regular_file import check_regular
 
 RUN_FILE = "run.json"
 STAGE_FILE = "stage.json"
@@ -347,10 +348,8 @@ def share_files(source: Path, target: Path) -> None:
 
 def read_json(path: Path) -> dict[str, Any] | None:
     """Read a JSON object; None where there is no such file or it is damaged."""
-    # A device or a pipe would have no end.
-    if not path.is_file():
-        return None
     try:
+        check_regular(path)
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
