@@ -20,6 +20,7 @@ from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_t
 
 from sdp_onnx.encodings import Encoding, coo_bytes, dense_bytes, dtype_name, from_coo, is_plain, itemsize_of
 from sdp_onnx.errors import ModelFileError
+from sdp_onnx.regular_file import check_regular
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,7 @@ def load_structure(path: Path) -> ModelProto:
         ModelFileError: the file is missing, cannot be read, or is not an ONNX model.
     """
     try:
+        check_regular(path)
         model = onnx.load(path, load_external_data=False)
     except FileNotFoundError:
         raise ModelFileError(

@@ -175,6 +175,30 @@ def test_inspect_and_predict_of_things_that_are_none(project: Path) -> None:
     contains(refused(project, "predict", "model", "text"), "model.onnx")
 
 
+@pytest.mark.parametrize("name", ["pipe", "/dev/zero"])
+def test_what_has_no_end_is_neither_waited_for_nor_read(name: str, project: Path) -> None:
+    os.mkfifo(project / "pipe")
+    for command in ("inspect", "check"):
+        contains(refused(project, command, name), f"{name}: ", "device or a pipe", "save what it gives as a file")
+    contains(refused(project, "compare", name, name), name, "neither a run folder nor a saved baseline")
+
+
+@pytest.mark.parametrize(("file", "kind"), [("model.safetensors", "pipe"), ("tokenizer_config.json", "/dev/zero")])
+def test_a_model_folder_with_a_file_that_has_no_end(file: str, kind: str, project: Path) -> None:
+    folder = shutil.copytree(project / "model", project / "endless")
+    os.mkfifo(project / "pipe")
+    (folder / file).unlink()
+    (folder / file).symlink_to(project / kind)
+    contains(refused(project, "check", "toy.toml", "--set", 'model.name="endless"'), file, "device or a pipe")
+
+
+def test_an_exported_folder_with_a_tokenizer_that_has_no_end(project: Path, finished: Path) -> None:
+    folder = shutil.copytree(finished / "runs/toy/4-export", project / "copy")
+    (folder / "tokenizer.json").unlink()
+    os.mkfifo(folder / "tokenizer.json")
+    contains(refused(project, "predict", "copy", "text"), "tokenizer.json", "device or a pipe")
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of a few megabytes; only root may mount one."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import signal
@@ -13,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from sdp.errors import RunError
+from sdp.errors import RunError, StorageError
 from sdp.run_folder import (
     CHECKPOINTS,
     RunFolder,
@@ -84,6 +86,42 @@ def test_a_dead_holder_is_not_named(tmp_path: Path) -> None:
             pass
 
 
+@pytest.mark.parametrize("pid", [0, -1, 10**30])
+def test_a_holder_that_is_no_process_is_not_named(pid: int, tmp_path: Path) -> None:
+    with RunFolder(tmp_path).locked():
+        write_json(tmp_path / ".holder.json", {"pid": pid, "host": socket.gethostname(), "since": "2026"})
+        with pytest.raises(RunError, match=r"working in this folder\n"), RunFolder(tmp_path).locked():
+            pass
+
+
+@pytest.mark.parametrize("reason", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_locks_is_told_and_nothing_stays(
+    reason: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(reason, os.strerror(reason))
+
+    run = RunFolder(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", flock)
+        with pytest.raises(RunError, match="cannot be locked") as caught, run.locked():
+            pass
+    for words in (str(run.path), os.strerror(reason), "takes no locks", "local disk", "lockd"):
+        assert words in str(caught.value)
+    with run.locked():
+        assert read_json(run.path / ".holder.json") is not None
+
+
+def test_a_disk_that_refuses_the_lock_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(StorageError, match="Input/output error") as caught, RunFolder(tmp_path).locked():
+        pass
+    assert caught.value.where == str(tmp_path)
+
+
 def test_a_stage_appears_whole_and_the_older_result_stays_until_then(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     assert run.record(STAGE) is None
@@ -116,6 +154,58 @@ def test_a_kill_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
     assert (run.stage(STAGE) / "out.txt").read_text() == "first"
     run.finish(STAGE, record("second", "g"))
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [STAGE]
+
+
+@pytest.mark.parametrize("mounted", [True, False])
+def test_a_stage_that_was_moved_and_linked_back_is_replaced_again_and_again(mounted: bool, tmp_path: Path) -> None:
+    run, elsewhere = RunFolder(tmp_path / "run"), tmp_path / "elsewhere"
+    finish(run, "first")
+    run.stage(STAGE).rename(elsewhere)
+    run.stage(STAGE).symlink_to(elsewhere if mounted else tmp_path / "unmounted")
+    for attempt in ("second", "third"):
+        finish(run, attempt, attempt)
+        assert run.record(STAGE) == record(attempt, attempt)
+        assert [entry.name for entry in run.path.iterdir()] == [STAGE]
+    assert (elsewhere / "out.txt").read_text() == "first", "it is the user's"
+
+
+def test_a_link_that_an_older_version_left_is_taken_away(tmp_path: Path) -> None:
+    run, elsewhere = RunFolder(tmp_path / "run"), tmp_path / "elsewhere"
+    finish(run, "first")
+    elsewhere.mkdir()
+    (run.path / f"{STAGE}.old").symlink_to(elsewhere)
+    finish(run, "second", "g")
+    assert [entry.name for entry in run.path.iterdir()] == [STAGE]
+    assert elsewhere.is_dir()
+
+
+def test_a_kill_between_the_two_renames_of_a_link_loses_nothing(tmp_path: Path) -> None:
+    """Also where the disk that it leads to is not mounted at the next start."""
+    run = RunFolder(tmp_path)
+    (tmp_path / f"{STAGE}.old").symlink_to(tmp_path / "unmounted")
+    run.repair(STAGE)
+    assert run.stage(STAGE).readlink() == tmp_path / "unmounted"
+
+
+def test_an_attempt_that_is_linked_in_keeps_nothing_of_other_work(tmp_path: Path) -> None:
+    run, elsewhere = RunFolder(tmp_path / "run"), tmp_path / "elsewhere"
+    (run.begin(STAGE, "f") / "checkpoint").write_text("half")
+    run.partial(STAGE).rename(elsewhere)
+    run.partial(STAGE).symlink_to(elsewhere)
+    assert (run.begin(STAGE, "f") / "checkpoint").exists()
+    assert not (run.begin(STAGE, "g") / "checkpoint").exists()
+    assert (elsewhere / "checkpoint").exists()
+
+
+def test_a_stage_of_another_run_is_never_written_into_what_a_link_leads_to(tmp_path: Path) -> None:
+    source, run, elsewhere = RunFolder(tmp_path / "source"), RunFolder(tmp_path / "run"), tmp_path / "elsewhere"
+    finish(source, "new")
+    finish(run, "mine", "other")
+    run.stage(STAGE).rename(elsewhere)
+    run.stage(STAGE).symlink_to(elsewhere)
+    run.take(source, STAGE)
+    assert (run.stage(STAGE) / "out.txt").read_text() == "new"
+    assert (elsewhere / "out.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize("damage", ["missing", "shorter", "record"])

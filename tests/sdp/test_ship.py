@@ -156,6 +156,17 @@ def test_a_gate_that_does_not_pass_takes_the_folder_away(
     assert (gate_verdict(run), run.stage("8-ship").exists()) == ("pass", True)
 
 
+def test_a_folder_that_is_linked_in_is_taken_away_and_what_the_link_leads_to_stays(tmp_path: Path) -> None:
+    run, elsewhere = RunFolder(tmp_path / "run"), tmp_path / "elsewhere"
+    run.stage("6-gate").mkdir(parents=True)
+    (run.stage("6-gate") / "verdict.json").write_text('{"verdict": "fail"}')
+    elsewhere.mkdir()
+    run.stage("8-ship").symlink_to(elsewhere)
+    withhold(run, Reporter(), wanted=False)
+    assert not run.stage("8-ship").exists()
+    assert elsewhere.is_dir()
+
+
 def test_a_gate_judged_anew_takes_the_folder_away_too(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
     done = CliRunner().invoke(app, ["gate", "toy.toml", "--no-update", "--set", "gate.max_size_ratio=0.01"])

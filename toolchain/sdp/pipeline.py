@@ -27,7 +27,7 @@ from sdp.errors import RunError
 from sdp.models.source import locate_model
 from sdp.prune_start import start_identity
 from sdp.recipe.sections import Recipe
-from sdp.run_folder import SCRATCH, RunFolder, outputs_of, read_json, temporary_files_in
+from sdp.run_folder import SCRATCH, RunFolder, outputs_of, read_json, remove_folder, temporary_files_in
 from sdp.stage_table import STAGES, VOCABULARY, Stage, find_stage, settings_of, stages_of
 from sdp_onnx.manifest import file_sha256
 from sdp_onnx.operator_library import library_identity
@@ -178,7 +178,7 @@ def run_pipeline(recipe: Recipe, run: RunFolder, until: str, reporter: Reporter)
     identities = input_identities(recipe, download=True)
     if recipe.vocabulary is None:
         # What an earlier version of the recipe trimmed is no part of this run.
-        shutil.rmtree(run.stage(VOCABULARY.folder), ignore_errors=True)
+        remove_folder(run.stage(VOCABULARY.folder))
     if recipe.bench.provider == "cuda":
         _require_cuda_for_bench(stages, plan(recipe, run, identities))
     records: dict[str, dict[str, Any]] = {}
@@ -264,7 +264,7 @@ def withhold(run: RunFolder, reporter: Reporter, *, wanted: bool) -> None:
             continue
         older = run.stage(stage.folder).exists()
         for folder in (run.stage(stage.folder), run.partial(stage.folder)):
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_folder(folder)
         if wanted or older:
             removed = f"; the older {stage.folder} is removed" if older else ""
             reporter.line(f"{stage.name:9} not made: the gate says {said}{removed}")

@@ -15,6 +15,7 @@ from tokenizers import Encoding, Tokenizer
 from sdp.errors import RunError, UsageError
 from sdp.run_folder import read_json
 from sdp.tasks import ProblemType
+from sdp_onnx.regular_file import check_regular
 from sdp_onnx.session import create_session
 from sdp_onnx.tokenizer_errors import told_as
 
@@ -88,6 +89,7 @@ class Predictor:
             missing = "config.json" if config is None else "manifest.json"
             raise RunError(f"{missing} is missing or damaged", where=str(folder), hint="Export again: sdp export.")
         with told_as(lambda reason: RunError(f"tokenizer.json cannot be read: {reason}", where=str(folder))):
+            check_regular(folder / "tokenizer.json")
             self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._folder = folder

@@ -28,6 +28,7 @@ from filelock import FileLock, Timeout
 
 from sdp.errors import RunError
 from sdp.storage import flush, storage_error
+from sdp_onnx.regular_file import check_regular
 
 RUN_FILE = "run.json"
 STAGE_FILE = "stage.json"
@@ -99,10 +100,11 @@ class RunFolder:
         """Keep other sdp processes out. The lock ends with the process, however it ends.
 
         Raises:
-            RunError: another process works here.
+            RunError: another process works here, or the file system takes no locks.
             StorageError: the disk is full, or the system refuses to write.
         """
-        lock = FileLock(self.path / LOCK_FILE)
+        # A soft lock, a mere file, would stay when its holder is killed or the folder copied, and be refused for ever.
+        lock = FileLock(self.path / LOCK_FILE, fallback_to_soft=False)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
@@ -113,6 +115,8 @@ class RunFolder:
             what = f"another sdp process is working in this folder{_holder(self.path)}"
             hint = "Wait for it, stop it, or name another folder (--run-dir; for a study --out)."
             raise RunError(what, where=str(self.path), hint=hint) from None
+        except OSError as error:
+            raise storage_error(error, str(self.path)) or _unlockable(self.path, error) from error
         try:
             _sign(self.path)
             yield
@@ -149,7 +153,7 @@ class RunFolder:
         partial = self.partial(folder)
         started = read_json(partial / STAGE_FILE)
         if not resume or started is None or started.get("fingerprint") != fingerprint:
-            shutil.rmtree(partial, ignore_errors=True)
+            remove_folder(partial)
             partial.mkdir(parents=True, exist_ok=True)
             write_json(partial / STAGE_FILE, {"fingerprint": fingerprint})
         # No part of the result.
@@ -169,18 +173,19 @@ class RunFolder:
         final, old = self.stage(folder), self._old(folder)
         if _whole_record(self.partial(folder)) is not None:
             self._publish(folder)
-        elif old.exists() and not final.exists():
+        elif os.path.lexists(old) and not os.path.lexists(final):
             old.rename(final)
-        shutil.rmtree(old, ignore_errors=True)
+        remove_folder(old)
 
     def _publish(self, folder: str) -> None:
         partial, final, old = self.partial(folder), self.stage(folder), self._old(folder)
-        shutil.rmtree(partial / CHECKPOINTS, ignore_errors=True)
-        if final.exists():
-            shutil.rmtree(old, ignore_errors=True)
+        remove_folder(partial / CHECKPOINTS)
+        # A link to a disk that is not mounted now is in the way too.
+        if os.path.lexists(final):
+            remove_folder(old)
             final.rename(old)
         partial.rename(final)
-        shutil.rmtree(old, ignore_errors=True)
+        remove_folder(old)
 
     def _old(self, folder: str) -> Path:
         """Where an older result is while its successor takes its place."""
@@ -190,8 +195,16 @@ class RunFolder:
         """Make a finished stage of another run this run's, in place of its own; the files are shared."""
         record = source.record(folder)
         if record is None or self.record(folder) != record:
-            shutil.rmtree(self.stage(folder), ignore_errors=True)
+            remove_folder(self.stage(folder))
             share_files(source.stage(folder), self.stage(folder))
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder, if there is one; of a link to one only the link, since what it leads to is the user's."""
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def outputs_of(folder: Path) -> list[Path]:
@@ -206,7 +219,7 @@ def temporary_files_in(folder: Path) -> Iterator[None]:
 
     A killed process leaves them behind. Here the next attempt finds them, and a full /tmp stops nobody.
     """
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_folder(folder)
     folder.mkdir(parents=True)
     before = os.environ.get("TMPDIR"), tempfile.tempdir
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder.resolve())
@@ -217,7 +230,7 @@ def temporary_files_in(folder: Path) -> Iterator[None]:
         if before[0] is not None:
             os.environ["TMPDIR"] = before[0]
         tempfile.tempdir = before[1]
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
 
 
 def _whole_record(folder: Path) -> dict[str, Any] | None:
@@ -231,6 +244,14 @@ def _whole_record(folder: Path) -> dict[str, Any] | None:
 
 def _unchanged(path: Path, output: object) -> bool:
     return isinstance(output, dict) and path.is_file() and path.stat().st_size == output.get("bytes")
+
+
+def _unlockable(folder: Path, error: OSError) -> RunError:
+    hint = (
+        "If its file system takes no locks, name a folder on a local disk (--run-dir; for a study --out), "
+        "or mount it with locks: NFS with lockd, Lustre with -o flock."
+    )
+    return RunError(f"the folder cannot be locked: {error.strerror}", where=str(folder), hint=hint)
 
 
 def _sign(folder: Path) -> None:
@@ -252,9 +273,12 @@ def _holder(folder: Path) -> str:
 
 def _is_alive(pid: object) -> bool:
     """Whether a process of this machine is there; also where that is not to be known."""
+    # To the system 0 and negative numbers are groups of processes.
+    if not isinstance(pid, int) or pid <= 0:
+        return False
     try:
-        os.kill(int(str(pid)), 0)
-    except (ProcessLookupError, ValueError):
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
         return False
     except OSError:
         return True
@@ -324,10 +348,8 @@ def share_files(source: Path, target: Path) -> None:
 
 def read_json(path: Path) -> dict[str, Any] | None:
     """Read a JSON object; None where there is no such file or it is damaged."""
-    # A device or a pipe would have no end.
-    if not path.is_file():
-        return None
     try:
+        check_regular(path)
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
-import stat
 from gzip import GzipFile
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from sdp_onnx.regular_file import check_regular
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -33,15 +34,12 @@ def open_file(path: Path) -> io.BufferedReader:
     zlib.error where it is no whole gzip file.
 
     Raises:
-        UntrustedDataError: it is a device or a pipe, which may have no end.
-        OSError: it cannot be opened.
+        OSError: it cannot be opened, or is a device or a pipe.
     """
-    state = path.stat()
-    if not stat.S_ISREG(state.st_mode) and not stat.S_ISDIR(state.st_mode):
-        raise UntrustedDataError("no regular file but a device or a pipe")
+    check_regular(path)
     if path.suffix != ".gz":
         return path.open("rb")
-    return io.BufferedReader(_Unfolded(GzipFile(path), state.st_size))
+    return io.BufferedReader(_Unfolded(GzipFile(path), path.stat().st_size))
 
 
 class _Unfolded(io.RawIOBase):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sdp.errors import ModelError, NotDownloadedError
 from sdp.recipe.sections import ModelSection
+from sdp_onnx.regular_file import check_regular
 
 PACKAGE_PREFIX = "package:"
 # Weights as safetensors only: pickled weights are not even downloaded. The README tells the licence.
@@ -129,6 +130,9 @@ def _meant(name: str) -> str:
 
 
 def _check_folder(path: Path) -> None:
+    for file in path.iterdir():
+        if file.suffix in READ_SUFFIXES and file.exists():
+            _check_file(file)
     if not (path / "config.json").is_file():
         raise ModelError("the model folder has no config.json", where=str(path), hint="Give the folder that holds it.")
     if not any((path / name).is_file() for name in TOKENIZER_FILES):
@@ -144,3 +148,10 @@ def _check_folder(path: Path) -> None:
             hint="Convert them once where you trust them: AutoModel.from_pretrained(...).save_pretrained(FOLDER).",
         )
     raise ModelError("the model folder has no weights", where=str(path), hint="Expected model.safetensors in it.")
+
+
+def _check_file(file: Path) -> None:
+    try:
+        check_regular(file)
+    except OSError as error:
+        raise ModelError(f"cannot be read: {error.strerror}", where=str(file)) from None

@@ -7,6 +7,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from sdp_onnx.regular_file import check_regular
+
 # A recipe has a kilobyte, and tables within tables within tables.
 MOST_BYTES = 10**6
 MOST_LEVELS = 16
@@ -24,11 +26,11 @@ def read_text(path: Path) -> str:
     Raises:
         TomlTextError: it is longer than any recipe, or its name holds a NUL.
         UnicodeDecodeError: it is not UTF-8.
-        OSError: it cannot be read.
+        OSError: it cannot be read, or is a device or a pipe.
     """
     if "\0" in str(path):
         raise TomlTextError("a file name holds the character NUL")
-    # A device has no size and no end.
+    check_regular(path)
     with path.open("rb") as file:
         content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
