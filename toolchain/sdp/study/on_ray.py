@@ -8,6 +8,7 @@ again goes on from the last checkpoint.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import socket
 from collections.abc import Callable, Sequence
@@ -89,7 +90,7 @@ def _connect(address: str) -> Any:
         ) from None
     try:
         _reach(address)
-        ray.init(address=address, log_to_driver=False, logging_level="error", configure_logging=False)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
     except (OSError, OverflowError, ValueError, RuntimeError) as error:
         what = f"no cluster at {address}: {str(error).strip().splitlines()[0]}"
         raise UsageError(
