@@ -134,7 +134,8 @@ def _without_loss(where: str) -> Iterator[None]:
         try:
             yield
         except ParserWarning:
-            raise DataError("a line has more fields than the header", where=where) from None
+            hint = "Put fields that hold a separator in quotes."
+            raise DataError("a line has more fields than the header", where=where, hint=hint) from None
 
 
 @contextmanager
