@@ -22,7 +22,7 @@ BOMB_BYTES = 2 * 10**9
 
 
 def data_case(random: Random, folder: Path, project: Project) -> Use:
-    """A hostile train file beside a sound dev file, or the other way round."""
+    """A hostile train file beside a sound dev file, or the other way round; or a folder of one in hub form."""
     suffix = random.choice([".csv", ".tsv", ".jsonl", ".jsonl", ".parquet"])
     content = WRITERS[suffix](random)
     if random.random() < 0.4:
@@ -33,7 +33,11 @@ def data_case(random: Random, folder: Path, project: Project) -> Use:
     changed = random.choice(["train", "dev"])
     files[changed] = folder / f"data{suffix}"
     files[changed].write_bytes(content)
-    overrides = [f"data.{split}={json.dumps(str(path))}" for split, path in files.items()]
+    named: dict[str, str] = {split: str(path) for split, path in files.items()}
+    if random.random() < 0.3:
+        (folder / "README.md").write_bytes(_readme(random, files[changed].name))
+        named = {"dataset": str(folder), "train": "one", "dev": "two"}
+    overrides = [f"data.{key}={json.dumps(name)}" for key, name in named.items()]
     if random.random() < 0.2:
         overrides.append('task.type="regression"')
         overrides.append('task.metric="pearson"')
@@ -52,8 +56,9 @@ def _read(project: Project, overrides: list[str], changed: Path) -> None:
 
     recipe = load_recipe(project.path / "toy.toml", overrides)
     data = load_task_data(recipe)
-    split = data.train if changed == Path(str(recipe.data.train)) else data.dev
-    if count_data_rows(changed) != len(split):
+    split = data.dev if changed == Path(str(recipe.data.dev)) else data.train
+    # Folders are read by another library, which has its own idea of quotes and empty lines.
+    if recipe.data.dataset is None and count_data_rows(changed) != len(split):
         raise QuietError(f"the plan counts {count_data_rows(changed)} rows, and {len(split)} are read")
     for texts in split.texts:
         for part in texts:
@@ -65,6 +70,13 @@ def _read(project: Project, overrides: list[str], changed: Path) -> None:
         rows = tokenize(split, tokenizer, 32)
     if len(rows) != len(split) or any(not row["input_ids"] or len(row["input_ids"]) > 32 for row in rows):
         raise QuietError("rows without tokens, or with too many")
+
+
+def _readme(random: Random, name: str) -> bytes:
+    """That of a folder in hub form, whose two splits are one file."""
+    splits = [f"  - split: {split}\n    path: {name}" for split in ("one", "two")]
+    content = "\n".join(["---", "configs:", "- config_name: default", "  data_files:", *splits, "---", ""]).encode()
+    return damaged_bytes(random, content) if random.random() < 0.2 else content
 
 
 def _rows(random: Random) -> list[tuple[Any, Any]]:

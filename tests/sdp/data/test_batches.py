@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,14 +56,33 @@ def test_a_tokenizer_that_fails_is_told(toy_model: Path, tmp_path: Path, *, word
         (tokenize_words if words else tokenize)(split, AutoTokenizer.from_pretrained(tmp_path / "model"), 8)
 
 
-def test_rows_tokenized_a_few_at_a_time_are_the_same(toy_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("words", [False, True])
+def test_rows_tokenized_a_few_at_a_time_are_the_same(
+    toy_model: Path, monkeypatch: pytest.MonkeyPatch, *, words: bool
+) -> None:
     tokenizer = AutoTokenizer.from_pretrained(toy_model)
-    texts = tuple(("good film " * count, "dull") for count in range(7))
-    split = Split("train", texts, np.zeros(7, dtype=np.int64), ("",) * 7)
-    whole = list(tokenize(split, tokenizer, 12))
+    texts = tuple(("good film " * count, "dull") for count in (1, 2, 3, 40, 0, 1, 1, 1, 1))
+    read = tokenize_words if words else tokenize
+    split = Split("train", texts, np.zeros(len(texts), dtype=np.int64), ("",) * len(texts))
+    one_by_one = [read(Split("train", (row,), np.zeros(1, dtype=np.int64), ("",)), tokenizer, 12) for row in texts]
     monkeypatch.setattr("sdp.data.batches.CHUNK", 3)
-    assert list(tokenize(split, tokenizer, 12)) == whole
-    assert len(whole) == 7
+    monkeypatch.setattr("sdp.data.batches.CHUNK_CHARACTERS", 100)
+    asked: list[int] = []
+    encode = type(tokenizer).__call__
+
+    def watched(self: Any, *columns: Any, **options: Any) -> Any:
+        asked.append(len(columns[0]))
+        return encode(self, *columns, **options)
+
+    monkeypatch.setattr(type(tokenizer), "__call__", watched)
+    found = read(split, tokenizer, 12)
+    # 14 + 24 + 34 characters; a long row by itself; 4 + 14 + 14, and the last two.
+    assert asked == [3, 1, 3, 2]
+    if words:
+        assert list(found[0]) == [row for rows, _ in one_by_one for row in rows]
+        assert [place.tolist() for place in found[1]] == [place.tolist() for _, (place,) in one_by_one]
+    else:
+        assert list(found) == [row for rows in one_by_one for row in rows]
 
 
 def test_scores_stay_numbers(toy_model: Path) -> None:

@@ -6,7 +6,7 @@ the tokenizer makes nothing of it: it is not learned from, and the model has no 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerBase
 
 from sdp.data.packed import PackedRows, TokenRow, row_lengths
 from sdp.data.rows import Split
+from sdp.data.texts import Texts
 from sdp.errors import ModelError
 from sdp_onnx.tokenizer_errors import told_as
 
@@ -26,7 +27,8 @@ IGNORED = -100
 """The label of a token that is not scored, which torch's cross-entropy leaves out."""
 NO_TOKEN = -1
 CHUNK = 1000
-"""Rows that are tokenized at a time: a tokenizer's own record of a row is many times its text."""
+CHUNK_CHARACTERS = 10**6
+"""Rows and characters that are tokenized at a time: a tokenizer's own record of a row is 30 times its text."""
 
 
 def tokenize(split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Sequence[TokenRow]:
@@ -41,15 +43,29 @@ def tokenize(split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int) 
         ModelError: the tokenizer fails: its files are damaged.
     """
 
-    def chunk(start: int) -> list[TokenRow]:
-        rows = split.texts[start : start + CHUNK]
+    def chunk(rows: Sequence[Texts]) -> list[TokenRow]:
         columns = [list(column) for column in zip(*(segments(texts) for texts in rows), strict=True)]
         with _reading(tokenizer):
             encoded = tokenizer(*columns, truncation="longest_first", max_length=max_length, padding=False)
         names = [name for name in encoded if name in tokenizer.model_input_names]
         return [{name: encoded[name][row] for name in names} for row in range(len(rows))]
 
-    return PackedRows(chunk(start) for start in range(0, len(split), CHUNK))
+    return PackedRows(map(chunk, _text_chunks(split.texts)))
+
+
+def _text_chunks(rows: Iterable[Texts]) -> Iterator[list[Texts]]:
+    """All rows, some at a time: at most CHUNK with CHUNK_CHARACTERS together, or one that is longer by itself."""
+    chunk: list[Texts] = []
+    size = 0
+    for row in rows:
+        length = sum(map(len, row))
+        if chunk and (len(chunk) == CHUNK or size + length > CHUNK_CHARACTERS):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(row)
+        size += length
+    if chunk:
+        yield chunk
 
 
 def _reading(tokenizer: PreTrainedTokenizerBase) -> AbstractContextManager[None]:
@@ -82,8 +98,7 @@ def tokenize_words(
         raise ModelError(what, where=type(tokenizer).__name__)
     places: list[NDArray[np.int64]] = []
 
-    def chunk(start: int) -> list[TokenRow]:
-        sentences = split.texts[start : start + CHUNK]
+    def chunk(sentences: Sequence[Texts]) -> list[TokenRow]:
         words_of = [list(words) for words in sentences]
         with _reading(tokenizer):
             encoded = tokenizer(words_of, is_split_into_words=True, truncation=True, max_length=max_length)
@@ -91,7 +106,7 @@ def tokenize_words(
         names = [name for name in encoded if name in tokenizer.model_input_names]
         return [{name: encoded[name][row] for name in names} for row in range(len(sentences))]
 
-    return PackedRows(chunk(start) for start in range(0, len(split), CHUNK)), places
+    return PackedRows(map(chunk, _text_chunks(split.texts))), places
 
 
 def _first_tokens(words: int, owners: Sequence[int | None]) -> NDArray[np.int64]:

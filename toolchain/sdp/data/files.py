@@ -83,6 +83,21 @@ def count_data_rows(path: Path) -> int:
         return sum(1 for _ in text_table(path, stream, suffix)[1])
 
 
+def check_unfolding(path: Path, columns: Sequence[str]) -> None:
+    """See that a compressed file, which other code is to read, is whole and unfolds to no more than it may.
+
+    Raises:
+        DataError: it is damaged, is made to fill the memory, or is parquet and lacks a column.
+    """
+    if path.suffix == ".parquet":
+        for _ in _parquet_chunks(path, columns):
+            pass
+    elif path.suffix == ".gz":
+        with _refusing(path), open_file(path) as stream:
+            while stream.read(io.DEFAULT_BUFFER_SIZE):
+                pass
+
+
 def missing_columns(missing: Sequence[str], present: Sequence[str], where: str) -> DataError:
     """The error for columns that are not there: which, what is there, and the nearest."""
     near = difflib.get_close_matches(missing[0], present, n=1)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from sdp.data.files import CHUNK, Columns, missing_columns
-from sdp.errors import DataError
+from sdp.data.files import CHUNK, Columns, check_unfolding, missing_columns
+from sdp.errors import DataError, SdpError
+from sdp.storage import storage_error
 
 
 def hub_chunks(
@@ -14,7 +21,8 @@ def hub_chunks(
 ) -> Iterator[Columns]:
     """Read the named columns of one split of a hub data set, some rows at a time.
 
-    Class ids become class names where the set has them.
+    Class ids become class names where the set has them. A folder's files are read as they are now: the cache of
+    `datasets` knows them by their time of change alone.
 
     Args:
         dataset: hub id or folder.
@@ -24,28 +32,135 @@ def hub_chunks(
         columns: names of the wanted columns.
 
     Raises:
-        DataError: the data set, configuration, split or a column is not there, or the hub cannot be reached.
+        DataError: the data set, configuration, split or a column is not there, a file is damaged or lies outside the
+            folder, or the hub cannot be reached.
+        StorageError: the disk with the cache of a hub data set is full or refuses.
     """
     import datasets
 
     datasets.disable_progress_bars()
+    # What it logs is told below, once.
+    datasets.logging.set_verbosity(logging.CRITICAL)
     where = ", ".join(part for part in (dataset, config, split) if part)
-    try:
-        rows: Any = datasets.load_dataset(dataset, config, split=split, revision=revision)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        hint = "Check data.dataset, data.config and the split; offline, give a local folder in hub form or plain files."
-        if "scripts are no longer supported" in reason:
-            hint = 'Give a copy as parquet: data.dataset = ..., or often data.revision = "refs/convert/parquet".'
-        raise DataError(f"the data set cannot be loaded: {reason}", where=where, hint=hint) from None
+    hint = "Check data.dataset, data.config and the split; offline, give a local folder in hub form or plain files."
+    folder = Path(dataset)
+    if not folder.is_dir():
+        with _refusing(where, hint):
+            rows = datasets.load_dataset(dataset, config, split=split, revision=revision)
+            yield from _chunks(rows, columns, where)
+        return
+    with _refusing(where, hint):
+        builder = _folder_builder(folder, config)
+    files = _files_of(builder, folder, split, where)
+    place = str(files[0]) if len(files) == 1 else where
+    with _refusing(place, "Correct the file."):
+        for file in files:
+            check_unfolding(file, columns)
+        yield from _chunks(builder.as_streaming_dataset(split), columns, place)
+
+
+def folder_files(folder: Path) -> dict[str, Path]:
+    """The files of a folder in hub form that count as its content, by their names within it."""
+    found = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {str(name): path for name, path in found.items() if ".cache" not in name.parts}
+
+
+def _folder_builder(folder: Path, config: str | None) -> Any:
+    """What `datasets` reads a folder with, which needs a place for its lock although it keeps nothing there."""
+    import datasets
+
+    with tempfile.TemporaryDirectory() as scratch:
+        builder = datasets.load_dataset_builder(str(folder), config, cache_dir=scratch)
+    # Otherwise a first field without a name in the header would shift all names by one column.
+    if getattr(builder.config, "index_col", False) is None:
+        builder.config.index_col = False
+    return builder
+
+
+def _files_of(builder: Any, folder: Path, split: str, where: str) -> list[Path]:
+    """The files of a split, or of several with a plus between.
+
+    Raises:
+        DataError: there is no such split, or the README names data that is not part of the folder.
+    """
+    known = {str(folder.resolve() / name) for name in folder_files(folder)}
+    given: dict[str, list[str]] = {str(name): files for name, files in (builder.config.data_files or {}).items()}
+    for file in (file for files in given.values() for file in files):
+        if os.path.normpath(file) not in known:
+            hint = "Copy it there and correct data_files: the run is up to date as long as the folder is."
+            raise DataError(f"README.md names data outside of the folder: {file}", where=str(folder), hint=hint)
+    names = split.split("+")
+    if not given.keys() >= set(names):
+        hint = "Name whole splits with data.train, data.dev and data.test."
+        raise DataError(f"no such split; the splits are {', '.join(given)}", where=where, hint=hint)
+    return [Path(file) for name in names for file in given[name]]
+
+
+def _chunks(rows: Any, columns: Sequence[str], where: str) -> Iterator[Columns]:
+    """The named columns of a data set, some rows at a time."""
+    if rows.column_names is None:
+        rows = _with_columns(rows, where)
     missing = [name for name in columns if name not in rows.column_names]
     if missing:
         raise missing_columns(missing, rows.column_names, where)
-    if not len(rows):
-        raise DataError("the split has no rows", where=where)
-    features = rows.features
-    for chunk in rows.select_columns(list(columns)).iter(CHUNK):
+    features, chunks, found = rows.features, rows.select_columns(list(columns)).iter(CHUNK), False
+    while True:
+        with _without_loss(where):
+            chunk = next(chunks, None)
+        if chunk is None:
+            break
+        found = True
         yield {name: _with_names(features[name], chunk[name]) for name in columns}
+    if not found:
+        raise _no_rows(where)
+
+
+def _with_columns(stream: Any, where: str) -> Any:
+    """A stream of rows that knows its columns and their types: those of its first rows."""
+    try:
+        with _without_loss(where):
+            return stream._resolve_features()
+    except StopIteration:
+        raise _no_rows(where) from None
+
+
+@contextmanager
+def _without_loss(where: str) -> Iterator[None]:
+    """Refuse lines with more fields than the header, which pandas cuts with a warning."""
+    from pandas.errors import ParserWarning
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "Length of header", ParserWarning)
+        try:
+            yield
+        except ParserWarning:
+            hint = "Put fields that hold a separator in quotes."
+            raise DataError("a line has more fields than the header", where=where, hint=hint) from None
+
+
+@contextmanager
+def _refusing(where: str, hint: str) -> Iterator[None]:
+    """Tell what is wrong with a data set."""
+    import datasets
+
+    try:
+        yield
+    except SdpError:
+        raise
+    # A damaged file, a README with anything in it, an archive: the readers of all formats have errors of any kind.
+    except Exception as error:
+        if (full := storage_error(error, str(datasets.config.HF_DATASETS_CACHE))) is not None:
+            raise full from None
+        wrapped = isinstance(error, datasets.exceptions.DatasetGenerationError) and error.__cause__
+        cause = wrapped or error
+        reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
+        if "scripts are no longer supported" in reason:
+            hint = 'Give a copy as parquet: data.dataset = ..., or often data.revision = "refs/convert/parquet".'
+        raise DataError(f"the data set cannot be loaded: {reason}", where=where, hint=hint) from None
+
+
+def _no_rows(where: str) -> DataError:
+    return DataError("the split has no rows", where=where)
 
 
 def _with_names(feature: Any, values: list[Any]) -> list[Any]:

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, distribution, packages_dist
 from pathlib import Path
 
 from sdp.data.files import column_chunks, count_data_rows
+from sdp.data.hub import folder_files
 from sdp.data.rows import SPLITS, SplitName
 from sdp.data.source import SUFFIXES, check_parts, parts_of, resolve_source
 from sdp.recipe.data import DocstringsSection
@@ -40,8 +41,7 @@ def data_identity(recipe: Recipe) -> dict[str, str]:
     splits = {split: name for split in SPLITS if (name := getattr(recipe.data, split)) is not None}
     folder = Path(source.dataset)
     if folder.is_dir():
-        found = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
-        return {str(name): _sha256(path) for name, path in found.items() if ".cache" not in name.parts} | splits
+        return {name: _sha256(path) for name, path in folder_files(folder).items()} | splits
     return {source.dataset: f"{source.config or 'default'}@{source.revision or 'main'}"} | splits
 
 
