@@ -61,9 +61,11 @@ def interrupt(project: Project, stage: str, wait: float, how: signal.Signals) ->
     code, wrong = command.wait(), []
     if how != signal.SIGKILL:
         expected = 128 + how
-        # A command that had nothing left to do may end as it would have; one that had not begun is ended by SIGTERM
-        # itself, which a shell tells as the same number.
-        if code not in (expected, 0, -signal.SIGTERM if how == signal.SIGTERM else 0):
+        # A command that had nothing left to do may end as it would have. One that had not begun is ended by the signal
+        # itself, which a shell tells as the same number; by Ctrl-C only before its streams are there, since from then
+        # on Python would write a traceback.
+        unbegun = how == signal.SIGTERM or not command.log.exists()
+        if code not in (expected, 0) and not (unbegun and code == -how):
             wrong.append(f"exit code {code}, expected {expected}: {command.said()[-300:]}")
         elif code == expected and (said := one_message(command.said())) is not None:
             wrong.append(said)

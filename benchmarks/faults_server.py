@@ -62,13 +62,13 @@ def become(request: dict[str, Any]) -> None:
     os.setsid()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    os.chdir(request["cwd"])
+    os.environ |= {"TMPDIR": request["tmp"], MARK: request["cwd"]}
+    sys.argv = ["sdp", *request["start"]]
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     null = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((null, 0), (log, 1), (log, 2)):
         os.dup2(source, target)
-    os.chdir(request["cwd"])
-    os.environ |= {"TMPDIR": request["tmp"], MARK: request["cwd"]}
-    sys.argv = ["sdp", *request["start"]]
 
 
 def run() -> NoReturn:
