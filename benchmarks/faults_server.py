@@ -1,7 +1,7 @@
 """A process that starts `sdp` commands: everything is imported once, and each command is a fork of it that ends alone.
 
-Importing torch takes most of the time of a tiny run; a forked command runs the very same `sdp.cli.main` in a process
-and session of its own, with its own working folder, streams and temporary folder. Asked with a line of JSON:
+Importing torch takes most of the time of a tiny run; a forked command runs the very same `sdp.__main__.main` in a
+process and session of its own, with its own working folder, streams and temporary folder. Asked with a line of JSON:
 
     {"start": [argument, ...], "cwd": …, "log": …, "tmp": …}  ->  {"pid": n}
     {"poll": pid}                                             ->  {"code": n or null}; negative: ended by that signal
@@ -73,7 +73,7 @@ def become(request: dict[str, Any]) -> None:
 
 def run() -> NoReturn:
     """Run the command line; ends the process without the destructors of libraries, whose threads no fork has."""
-    from sdp.cli import main
+    from sdp.__main__ import main
 
     code: object = 0
     try:

@@ -16,6 +16,7 @@ import typer
 
 from faults_project import processes_of
 from faults_server import MARK
+from sdp.__main__ import main
 from sdp.command_errors import told
 from toy import ONE_THREAD, sdp
 
@@ -89,4 +90,18 @@ def test_ctrl_c_while_the_command_line_loads(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sdp", "--help"]
     env = {**ONE_THREAD, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped before anything began\n")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped; nothing was under way\n")
+
+
+def test_ctrl_c_before_the_command_has_its_signals(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr("signal.getsignal", lambda number: signal.raise_signal(signal.SIGINT))
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "stopped; nothing was under way\n"

@@ -5,13 +5,14 @@ import sys
 
 
 def main() -> None:
-    """Load the command line and run it; a Ctrl-C while it loads ends it as one later does."""
+    """Load the command line and run it; a Ctrl-C before a command has begun ends it as one later does."""
     try:
         from sdp.cli import main as command_line
+
+        command_line()
     except KeyboardInterrupt:
-        sys.stderr.write("stopped before anything began\n")
+        sys.stderr.write("stopped; nothing was under way\n")
         sys.exit(128 + signal.SIGINT)
-    command_line()
 
 
 if __name__ == "__main__":
