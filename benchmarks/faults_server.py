@@ -29,6 +29,7 @@ MODULES = (
     "matplotlib.pyplot",
     "sklearn.metrics",
     "scipy.stats",
+    "sdp.__main__",
     "sdp.cli",
     *(
         f"sdp.stages.{name}"
