@@ -32,18 +32,18 @@ def refused(project: Path, *arguments: str | Path, code: int = 2) -> str:
     return done.stderr
 
 
-def contains(message: str, *words: str) -> None:
+def assert_contains(message: str, *words: str) -> None:
     for word in words:
         assert word in message, f"{word!r} is not in:\n{message}"
 
 
 def test_missing_recipe(project: Path) -> None:
-    contains(refused(project, "run", "tiy.toml"), "tiy.toml", "no such recipe", "toy.toml")
+    assert_contains(refused(project, "run", "tiy.toml"), "tiy.toml", "no such recipe", "toy.toml")
 
 
 def test_missing_key(project: Path) -> None:
     (project / "bare.toml").write_text('name = "bare"\n[task]\ntype = "classification"\n')
-    contains(refused(project, "run", "bare.toml"), "bare.toml: model: missing")
+    assert_contains(refused(project, "run", "bare.toml"), "bare.toml: model: missing")
 
 
 @pytest.mark.parametrize(
@@ -57,40 +57,42 @@ def test_missing_key(project: Path) -> None:
     ],
 )
 def test_wrong_values_and_keys(project: Path, override: str, words: list[str]) -> None:
-    contains(refused(project, "run", "toy.toml", "--set", override), *words)
+    assert_contains(refused(project, "run", "toy.toml", "--set", override), *words)
 
 
 def test_extends_in_a_circle(project: Path) -> None:
     (project / "a.toml").write_text('extends = "b.toml"\n')
     (project / "b.toml").write_text('extends = "a.toml"\n')
-    contains(refused(project, "run", "a.toml"), "circle", "a.toml", "b.toml")
+    assert_contains(refused(project, "run", "a.toml"), "circle", "a.toml", "b.toml")
 
 
 def test_model_folder_without_weights(project: Path) -> None:
     shutil.copytree(project / "model", project / "weightless", ignore=shutil.ignore_patterns("*.safetensors"))
-    contains(refused(project, "run", "toy.toml", "--set", 'model.name="weightless"'), "no weights", "weightless")
+    assert_contains(refused(project, "run", "toy.toml", "--set", 'model.name="weightless"'), "no weights", "weightless")
 
 
 def test_pickled_weights_are_never_loaded(project: Path) -> None:
     shutil.copytree(project / "model", project / "pickled", ignore=shutil.ignore_patterns("*.safetensors"))
     (project / "pickled" / "pytorch_model.bin").write_bytes(b"\x80\x04.")
     message = refused(project, "run", "toy.toml", "--set", 'model.name="pickled"')
-    contains(message, "pickle", "pytorch_model.bin", "save_pretrained")
+    assert_contains(message, "pickle", "pytorch_model.bin", "save_pretrained")
 
 
 def test_what_the_system_refuses(project: Path) -> None:
     message = refused(project, "run", "toy.toml", "--set", f'data.train="{"long" * 100}.tsv"')
-    contains(message, "longlong", "name too long")
-    contains(refused(project, "check", "toy.toml", "--set", f'model.name="{"long" * 1500}"'), "hub id")
+    assert_contains(message, "longlong", "name too long")
+    assert_contains(refused(project, "check", "toy.toml", "--set", f'model.name="{"long" * 1500}"'), "hub id")
     message = refused(project, "run", "toy.toml", "--run-dir", "l" * 300, code=1)
-    contains(message, "lll", "File name too long", "same command")
+    assert_contains(message, "lll", "File name too long", "same command")
 
 
 def test_model_that_is_nowhere(project: Path) -> None:
-    contains(refused(project, "run", "toy.toml", "--set", 'model.name="nobody/nothing"'), "nobody/nothing", "hub")
-    contains(refused(project, "run", "toy.toml", "--set", 'model.name="./nothing"'), "no such model folder")
+    assert_contains(
+        refused(project, "run", "toy.toml", "--set", 'model.name="nobody/nothing"'), "nobody/nothing", "hub"
+    )
+    assert_contains(refused(project, "run", "toy.toml", "--set", 'model.name="./nothing"'), "no such model folder")
     message = refused(project, "run", "toy.toml", "--set", 'model.name="package:no_such_thing/model"')
-    contains(message, "no_such_thing", "pip install")
+    assert_contains(message, "no_such_thing", "pip install")
 
 
 @pytest.mark.parametrize(
@@ -108,13 +110,15 @@ def test_data_files(project: Path, content: bytes | None, words: list[str]) -> N
     (project / "dev.tsv").unlink()
     if content is not None:
         (project / "dev.tsv").write_bytes(content)
-    contains(refused(project, "run", "toy.toml"), *words)
+    assert_contains(refused(project, "run", "toy.toml"), *words)
 
 
 @pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="CUDA may be here")
 def test_a_provider_that_is_not_here_is_told_before_any_work(project: Path) -> None:
     on_cuda = ("--set", 'bench.provider="cuda"')
-    contains(refused(project, "run", "toy.toml", *on_cuda), "CUDAExecutionProvider", "onnxruntime-gpu", "cpu provider")
+    assert_contains(
+        refused(project, "run", "toy.toml", *on_cuda), "CUDAExecutionProvider", "onnxruntime-gpu", "cpu provider"
+    )
     assert not list((project / "runs" / "toy").glob("1-finetune*"))
     sdp("finetune", "toy.toml", *on_cuda, "--set", "finetune.epochs=1", cwd=project, check=True)
 
@@ -127,32 +131,32 @@ def test_a_piece_of_the_test_split_without_an_embedding(project: Path) -> None:
     (project / "test.tsv").write_text("sentence\tlabel\na good zebra\tpos\n")
     settings = ['model.name="wordy"', 'data.test="test.tsv"', "finetune.epochs=1", "prune.epochs=2"]
     words = [word for setting in settings for word in ("--set", setting)]
-    contains(refused(project, "evaluate", "toy.toml", "--quiet", *words), "1-finetune", "embeddings for")
+    assert_contains(refused(project, "evaluate", "toy.toml", "--quiet", *words), "1-finetune", "embeddings for")
 
 
 def test_gate_without_the_stage_it_reads(project: Path) -> None:
-    contains(refused(project, "gate", "toy.toml", "--no-update"), "no such run", "sdp run")
+    assert_contains(refused(project, "gate", "toy.toml", "--no-update"), "no such run", "sdp run")
     sdp("evaluate", "toy.toml", cwd=project, check=True)
-    contains(refused(project, "gate", "--no-update"), "4-export/metrics.json", "sdp export")
+    assert_contains(refused(project, "gate", "--no-update"), "4-export/metrics.json", "sdp export")
 
 
 def test_run_folder_of_another_recipe(project: Path) -> None:
     sdp("finetune", "toy.toml", cwd=project, check=True)
     (project / "other.toml").write_text((project / "toy.toml").read_text())
     before = (project / "runs/toy/1-finetune/model.safetensors").read_bytes()
-    contains(refused(project, "finetune", "other.toml"), "belongs to recipe", "toy.toml", "--run-dir")
+    assert_contains(refused(project, "finetune", "other.toml"), "belongs to recipe", "toy.toml", "--run-dir")
     assert (project / "runs/toy/1-finetune/model.safetensors").read_bytes() == before
 
 
 def test_run_folder_with_something_else_in_it(project: Path) -> None:
     (project / "thesis").mkdir()
     (project / "thesis" / "chapter.txt").write_text("mine")
-    contains(refused(project, "run", "toy.toml", "--run-dir", "thesis"), "not empty", "--run-dir")
+    assert_contains(refused(project, "run", "toy.toml", "--run-dir", "thesis"), "not empty", "--run-dir")
     assert [entry.name for entry in (project / "thesis").iterdir()] == ["chapter.txt"]
 
 
 def test_no_run_yet(project: Path) -> None:
-    contains(refused(project, "bench"), "no run yet", "sdp run")
+    assert_contains(refused(project, "bench"), "no run yet", "sdp run")
 
 
 def test_cuda_that_is_not_there(project: Path, finished: Path, tmp_path: Path) -> None:
@@ -160,7 +164,7 @@ def test_cuda_that_is_not_there(project: Path, finished: Path, tmp_path: Path) -
 
     if torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
-    contains(refused(project, "run", "toy.toml", "--set", 'runtime.device="cuda"'), "CUDA", "runtime.device")
+    assert_contains(refused(project, "run", "toy.toml", "--set", 'runtime.device="cuda"'), "CUDA", "runtime.device")
     exported = shutil.copytree(finished, tmp_path / "exported")
     done = sdp("bench", "toy.toml", "--set", 'bench.provider="cuda"', cwd=exported)
     assert done.returncode == 2
@@ -170,17 +174,19 @@ def test_cuda_that_is_not_there(project: Path, finished: Path, tmp_path: Path) -
 
 def test_inspect_and_predict_of_things_that_are_none(project: Path) -> None:
     (project / "broken.onnx").write_bytes(b"not a model")
-    contains(refused(project, "inspect", "broken.onnx"), "broken.onnx")
-    contains(refused(project, "inspect", "absent.onnx"), "absent.onnx")
-    contains(refused(project, "predict", "model", "text"), "model.onnx")
+    assert_contains(refused(project, "inspect", "broken.onnx"), "broken.onnx")
+    assert_contains(refused(project, "inspect", "absent.onnx"), "absent.onnx")
+    assert_contains(refused(project, "predict", "model", "text"), "model.onnx")
 
 
 @pytest.mark.parametrize("name", ["pipe", "/dev/zero"])
 def test_what_has_no_end_is_neither_waited_for_nor_read(name: str, project: Path) -> None:
     os.mkfifo(project / "pipe")
     for command in ("inspect", "check"):
-        contains(refused(project, command, name), f"{name}: ", "device or a pipe", "save what it gives as a file")
-    contains(refused(project, "compare", name, name), name, "neither a run folder nor a saved baseline")
+        assert_contains(
+            refused(project, command, name), f"{name}: ", "device or a pipe", "save what it gives as a file"
+        )
+    assert_contains(refused(project, "compare", name, name), name, "neither a run folder nor a saved baseline")
 
 
 @pytest.mark.parametrize(("file", "kind"), [("model.safetensors", "pipe"), ("tokenizer_config.json", "/dev/zero")])
@@ -189,14 +195,14 @@ def test_a_model_folder_with_a_file_that_has_no_end(file: str, kind: str, projec
     os.mkfifo(project / "pipe")
     (folder / file).unlink()
     (folder / file).symlink_to(project / kind)
-    contains(refused(project, "check", "toy.toml", "--set", 'model.name="endless"'), file, "device or a pipe")
+    assert_contains(refused(project, "check", "toy.toml", "--set", 'model.name="endless"'), file, "device or a pipe")
 
 
 def test_an_exported_folder_with_a_tokenizer_that_has_no_end(project: Path, finished: Path) -> None:
     folder = shutil.copytree(finished / "runs/toy/4-export", project / "copy")
     (folder / "tokenizer.json").unlink()
     os.mkfifo(folder / "tokenizer.json")
-    contains(refused(project, "predict", "copy", "text"), "tokenizer.json", "device or a pipe")
+    assert_contains(refused(project, "predict", "copy", "text"), "tokenizer.json", "device or a pipe")
 
 
 @pytest.fixture
@@ -222,7 +228,7 @@ def test_full_disk(project: Path, small_disk: Path) -> None:
     ballast.write_bytes(bytes(540_000))
     run_dir = small_disk / "run"
     message = refused(project, "finetune", "toy.toml", "--run-dir", run_dir, code=1)
-    contains(message, "no space left", "same command")
+    assert_contains(message, "no space left", "same command")
     ballast.unlink()
     subprocess.run(["mount", "-o", "remount,size=60m", str(small_disk)], check=True)
     sdp("finetune", "toy.toml", "--run-dir", run_dir, cwd=project, check=True)

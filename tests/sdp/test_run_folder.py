@@ -16,16 +16,8 @@ from pathlib import Path
 import pytest
 
 from sdp.errors import RunError, StorageError
-from sdp.run_folder import (
-    CHECKPOINTS,
-    RunFolder,
-    newest_run,
-    outputs_of,
-    read_json,
-    share_files,
-    temporary_files_in,
-    write_json,
-)
+from sdp.json_file import read_json, write_json
+from sdp.run_folder import CHECKPOINTS, RunFolder, newest_run, outputs_of, share_files, temporary_files_in
 
 STAGE = "1-finetune"
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from sdp.errors import RunError
-from sdp.run_folder import RunFolder, check_results_folder, newest_run, outputs_of, read_json, write_json
+from sdp.json_file import read_json, write_json
+from sdp.run_folder import RunFolder, check_results_folder, newest_run, outputs_of
 
 STAGE = "2-prune"
 

@@ -17,7 +17,7 @@ import pytest
 from sdp.commands.compare import differences
 from sdp.commands.selection import select
 from sdp.errors import RunError
-from sdp.run_folder import read_json
+from sdp.json_file import read_json
 from sdp.stages.gate import measured_before
 from sdp.stored_numbers import Bench, Exported, Rows, check_stored
 from sdp.versus.snapshot import load_snapshot, save_snapshot

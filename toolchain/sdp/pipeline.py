@@ -24,10 +24,11 @@ from sdp.console import Reporter
 from sdp.data.corpus import corpus_identity
 from sdp.data.identity import data_identity
 from sdp.errors import RunError
+from sdp.json_file import read_json
 from sdp.models.source import locate_model
 from sdp.prune_start import start_identity
 from sdp.recipe.sections import Recipe
-from sdp.run_folder import SCRATCH, RunFolder, outputs_of, read_json, remove_folder, temporary_files_in
+from sdp.run_folder import SCRATCH, RunFolder, outputs_of, remove_folder, temporary_files_in
 from sdp.stage_table import STAGES, VOCABULARY, Stage, find_stage, settings_of, stages_of
 from sdp_onnx.manifest import file_sha256
 from sdp_onnx.operator_library import library_identity

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from sdp.errors import RunError, UsageError
-from sdp.run_folder import read_json
+from sdp.json_file import read_json
 from sdp.tasks import ProblemType
 from sdp_onnx.regular_file import check_regular
 from sdp_onnx.session import create_session

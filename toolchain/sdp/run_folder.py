@@ -12,33 +12,24 @@ A stage's folder appears only when it is complete, by renaming; an older result 
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from sdp.errors import RunError
-from sdp.storage import flush, storage_error
-from sdp_onnx.regular_file import check_regular
+from sdp.json_file import read_json, write_json
+from sdp.run_lock import LOCK_FILES, locked_folder
+from sdp.storage import TEMPORARY, flush
 
 RUN_FILE = "run.json"
 STAGE_FILE = "stage.json"
-LOCK_FILE = ".lock"
-HOLDER_FILE = ".holder.json"
-TEMPORARY = ".tmp"
 # What a kill in the middle of a write leaves: of ours, and of libraries in Rust (tokenizers, safetensors).
 _TORN = (f"*{TEMPORARY}", ".tmp??????")
-# What a kill before anything else was written may leave.
-_LOCKS = frozenset({LOCK_FILE, HOLDER_FILE, f"{HOLDER_FILE}{TEMPORARY}"})
 CACHE = "cache"
 # In a stage's folder as long as it works: what it resumes from.
 CHECKPOINTS = "checkpoints"
@@ -84,7 +75,7 @@ class RunFolder:
         """
         owner = read_json(self.path / RUN_FILE)
         file = os.path.relpath(recipe_file.resolve(), self.path.resolve())
-        ours = {*_LOCKS, RUN_FILE, f"{RUN_FILE}{TEMPORARY}"}
+        ours = {*LOCK_FILES, RUN_FILE, f"{RUN_FILE}{TEMPORARY}"}
         if owner is None and self.path.is_dir() and {entry.name for entry in self.path.iterdir()} - ours:
             hint = "Name another folder with --run-dir, or empty this one."
             raise RunError("the folder is not empty and is no run folder", where=str(self.path), hint=hint)
@@ -103,31 +94,8 @@ class RunFolder:
             RunError: another process works here, or the file system takes no locks.
             StorageError: the disk is full, or the system refuses to write.
         """
-        # A soft lock, a mere file, would stay when its holder is killed or the folder copied, and be refused for ever.
-        lock = FileLock(self.path / LOCK_FILE, fallback_to_soft=False)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
-        except (FileExistsError, NotADirectoryError, PermissionError) as error:
-            hint = "Name another folder (--run-dir; for a study --out)."
-            raise RunError(f"cannot be a run folder: {error.strerror}", where=str(self.path), hint=hint) from None
-        except Timeout:
-            what = f"another sdp process is working in this folder{_holder(self.path)}"
-            hint = "Wait for it, stop it, or name another folder (--run-dir; for a study --out)."
-            raise RunError(what, where=str(self.path), hint=hint) from None
-        except OSError as error:
-            raise storage_error(error, str(self.path)) or _unlockable(self.path, error) from error
-        try:
-            _sign(self.path)
+        with locked_folder(self.path):
             yield
-        except Exception as error:
-            if (found := storage_error(error, str(self.path))) is None:
-                raise
-            raise found from error
-        finally:
-            with suppress(OSError):
-                (self.path / HOLDER_FILE).unlink()
-            lock.release()
 
     @contextmanager
     def at_work(self, name: str, recipe_file: Path, overrides: tuple[str, ...]) -> Iterator[None]:
@@ -246,45 +214,6 @@ def _unchanged(path: Path, output: object) -> bool:
     return isinstance(output, dict) and path.is_file() and path.stat().st_size == output.get("bytes")
 
 
-def _unlockable(folder: Path, error: OSError) -> RunError:
-    hint = (
-        "If its file system takes no locks, name a folder on a local disk (--run-dir; for a study --out), "
-        "or mount it with locks: NFS with lockd, Lustre with -o flock."
-    )
-    return RunError(f"the folder cannot be locked: {error.strerror}", where=str(folder), hint=hint)
-
-
-def _sign(folder: Path) -> None:
-    """Tell others whose the lock is."""
-    since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
-    write_json(folder / HOLDER_FILE, {"pid": os.getpid(), "host": socket.gethostname(), "since": since})
-
-
-def _holder(folder: Path) -> str:
-    """Whose the lock is, in words; empty where it is not told, as in the moment after it was taken."""
-    told = read_json(folder / HOLDER_FILE)
-    if told is None or not {"pid", "host", "since"} <= told.keys():
-        return ""
-    # A killed holder leaves its name behind, and nobody else's is there yet.
-    if told["host"] == socket.gethostname() and not _is_alive(told["pid"]):
-        return ""
-    return f" (process {told['pid']} on {told['host']}, since {told['since']})"
-
-
-def _is_alive(pid: object) -> bool:
-    """Whether a process of this machine is there; also where that is not to be known."""
-    # To the system 0 and negative numbers are groups of processes.
-    if not isinstance(pid, int) or pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:
-        return True
-    return True
-
-
 def _make_newest(file: Path) -> None:
     """Give a run.json a later time than those beside it have, whatever the clock says: it may have been set back."""
     others = [other.stat().st_mtime_ns for other in file.parent.parent.glob(f"*/{RUN_FILE}") if other != file]
@@ -321,7 +250,7 @@ def check_results_folder(out: Path, kind: str, marks: Collection[str], others: C
         RunError: it holds something else.
     """
     names = {entry.name for entry in out.iterdir()} if out.is_dir() else set()
-    if not names & set(marks) and names - {*_LOCKS, *(f"{mark}{TEMPORARY}" for mark in marks), *others}:
+    if not names & set(marks) and names - {*LOCK_FILES, *(f"{mark}{TEMPORARY}" for mark in marks), *others}:
         hint = "Name another folder with --out, or empty this one."
         raise RunError(f"the folder is not empty and is no {kind}", where=str(out), hint=hint)
 
@@ -344,23 +273,3 @@ def share_files(source: Path, target: Path) -> None:
                 temporary = place.with_name(f"{place.name}{TEMPORARY}")
                 shutil.copy2(path, temporary)
                 temporary.replace(place)
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Read a JSON object; None where there is no such file or it is damaged."""
-    try:
-        check_regular(path)
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return content if isinstance(content, dict) else None
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write JSON so that the file is whole or absent, never half-written, also after a power loss."""
-    temporary = path.with_name(f"{path.name}{TEMPORARY}")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from sdp.run_folder import TEMPORARY
-from sdp.storage import flush_file
+from sdp.storage import TEMPORARY, flush_file
 
 _SEAL = "sha256"
 

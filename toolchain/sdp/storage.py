@@ -12,6 +12,8 @@ from sdp.errors import StorageError, UsageError
 FULL = (errno.ENOSPC, errno.EDQUOT)
 # Reasons that lie outside sdp: permissions, a read-only or broken disk, a limit (ulimit -f), a name too long.
 REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG, errno.EIO, errno.ENAMETOOLONG)
+# The end of a file's name until it is whole.
+TEMPORARY = ".tmp"
 KEPT = "Finished stages are kept, and the same command goes on from there."
 
 

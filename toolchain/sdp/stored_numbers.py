@@ -108,22 +108,22 @@ class _Timed(_Stored):
         return self
 
 
-class Bench(_Timed):
+class _Measured(_Timed):
+    candidate_bytes: Count
+    cases: list[_Case] = Field(min_length=1)
+    processes: list[_Process] = Field(min_length=1)
+
+
+class Bench(_Measured):
     """5-bench/latency.json, as far as the gate reads it."""
 
-    candidate_bytes: Count
     baseline_bytes: Count
-    cases: list[_Case] = Field(min_length=1)
-    processes: list[_Process] = Field(min_length=1)
 
 
-class _Compared(_Timed):
+class _Compared(_Measured):
     """What of 5-bench/latency.json a snapshot keeps."""
 
-    candidate_bytes: Count
     environment: dict[str, Any]
-    cases: list[_Case] = Field(min_length=1)
-    processes: list[_Process] = Field(min_length=1)
 
 
 class _Look(_Timed):

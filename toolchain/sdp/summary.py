@@ -7,8 +7,9 @@ from typing import Any
 from rich.table import Table
 
 from sdp.gate.judge import measured_on
+from sdp.json_file import read_json
 from sdp.kernel_time import longest_cases, time_line
-from sdp.run_folder import RunFolder, read_json
+from sdp.run_folder import RunFolder
 
 FILES = {
     "vocabulary": "0-vocabulary/vocabulary.json",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sdp.errors import RecipeError
-from sdp.run_folder import write_json
+from sdp.json_file import write_json
 from sdp.stage_table import settings_of
 from sdp.study.cell import cell_file, read_cell
 from sdp.study.grid import Cell, cell_stages, make_grid

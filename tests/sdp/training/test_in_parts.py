@@ -39,16 +39,16 @@ def step(case: str, parts: int, *, checkpointing: bool = False, rows: int = len(
 @pytest.mark.parametrize("parts", [2, 3, 99])
 @pytest.mark.parametrize("case", ranks.CASES)
 def test_parts_are_the_whole(case: str, parts: int) -> None:
-    _same(step(case, parts), step(case, 1))
+    assert_same(step(case, parts), step(case, 1))
 
 
 @pytest.mark.parametrize("case", ["sequence rows", "unequal rows, and weights", "tagging"])
 def test_checkpointed_layers_change_nothing(case: str) -> None:
-    _same(step(case, 1, checkpointing=True), step(case, 1))
-    _same(step(case, 2, checkpointing=True), step(case, 1))
+    assert_same(step(case, 1, checkpointing=True), step(case, 1))
+    assert_same(step(case, 2, checkpointing=True), step(case, 1))
 
 
-def _same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         size = float(value.abs().max())

@@ -18,7 +18,7 @@ from sdp.errors import RunError
 
 def exit_with_verdict(selected: Selected) -> None:
     """End with the exit code of the gate's verdict, and tell a GitHub job's page of it."""
-    from sdp.run_folder import read_json
+    from sdp.json_file import read_json
 
     verdict = read_json(selected.run.stage("6-gate") / "verdict.json")
     if verdict is None:

@@ -27,8 +27,9 @@ def select(target: Path | None, overrides: list[str] | None, run_dir: Path | Non
         RunError: there is no run, or the given folder is none.
         RecipeError: the recipe is wrong.
     """
+    from sdp.json_file import read_json
     from sdp.recipe import load_recipe
-    from sdp.run_folder import RUN_FILE, RunFolder, newest_run, read_json
+    from sdp.run_folder import RUN_FILE, RunFolder, newest_run
 
     given = tuple(overrides or ())
     if target is not None and not target.is_dir():

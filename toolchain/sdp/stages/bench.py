@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from sdp.console import Reporter
+from sdp.json_file import write_json
 from sdp.recipe.sections import Recipe
-from sdp.run_folder import RunFolder, write_json
+from sdp.run_folder import RunFolder
 from sdp.stages.bench_inputs import bench_inputs
 from sdp_onnx.bench import ROLES, benchmark_pair
 from sdp_onnx.kernel_profile import profile_model

@@ -16,9 +16,10 @@ from sdp.evaluation.flips import write_flips
 from sdp.evaluation.kept import Kept
 from sdp.evaluation.predict import predict_logits
 from sdp.evaluation.torch_network import torch_network
+from sdp.json_file import write_json
 from sdp.models.load import load_finetuned, load_tokenizer, require_embeddings
 from sdp.recipe.sections import Recipe
-from sdp.run_folder import CHECKPOINTS, RunFolder, write_json
+from sdp.run_folder import CHECKPOINTS, RunFolder
 from sdp.sealed_arrays import read_arrays, write_arrays
 from sdp.stages.comparison import compare_models
 from sdp.stages.training_inputs import tokenize_split

@@ -26,10 +26,11 @@ from sdp.evaluation.metrics import NUMERIC, predictions
 from sdp.evaluation.onnx_network import onnx_network
 from sdp.evaluation.predict import predict_logits
 from sdp.evaluation.rows_record import rows_record
+from sdp.json_file import read_json, write_json
 from sdp.models.load import load_tokenizer
 from sdp.recipe.sections import Recipe
 from sdp.recipe.shareable import shareable
-from sdp.run_folder import CHECKPOINTS, STAGE_FILE, RunFolder, read_json, write_json
+from sdp.run_folder import CHECKPOINTS, STAGE_FILE, RunFolder
 from sdp.stages.comparison import compare_models
 from sdp.stages.evaluate import PREDICTIONS
 from sdp.stages.export_file import MODEL_FILE, Exported, export_file

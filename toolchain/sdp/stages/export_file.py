@@ -20,11 +20,12 @@ from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit
 from sdp.errors import StageError
 from sdp.evaluation.onnx_network import model_inputs
+from sdp.json_file import read_json, write_json
 from sdp.models.load import load_finetuned
 from sdp.pruning.layers import prunable_weights
 from sdp.recipe.sections import Recipe
 from sdp.recipe.shareable import shareable
-from sdp.run_folder import CHECKPOINTS, RunFolder, outputs_of, read_json, write_json
+from sdp.run_folder import CHECKPOINTS, RunFolder, outputs_of
 from sdp_onnx.encode import EncodingChoice, encode_model
 from sdp_onnx.manifest import file_sha256
 from sdp_onnx.model_file import TensorRecord, check_file

@@ -14,11 +14,12 @@ from transformers import set_seed
 from sdp.console import Reporter
 from sdp.data.batches import Collator
 from sdp.data.load import load_task_data
+from sdp.json_file import write_json
 from sdp.losses.objective import Objective
 from sdp.models.load import load_pretrained, load_tokenizer, require_embeddings
 from sdp.models.source import ModelFolder, locate_model
 from sdp.recipe.sections import Recipe
-from sdp.run_folder import RunFolder, write_json
+from sdp.run_folder import RunFolder
 from sdp.stages.training_inputs import DevMetric, tokenize_split
 from sdp.training.collectives import this_rank
 from sdp.training.device import training_device

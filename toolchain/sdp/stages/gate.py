@@ -17,8 +17,9 @@ from sdp.gate.check import EXIT_CODES, Cell, Check
 from sdp.gate.judge import judge, verdict
 from sdp.gate.timing import LOOKS, settled, with_more
 from sdp.gate.verdict_files import junit, markdown
+from sdp.json_file import read_json, write_json
 from sdp.recipe.sections import Recipe
-from sdp.run_folder import RunFolder, read_json, write_json
+from sdp.run_folder import RunFolder
 from sdp.stored_numbers import Bench, Exported, Looks, check_stored
 from sdp_onnx.manifest import file_sha256
 

@@ -20,6 +20,7 @@ from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit
 from sdp.data.load import load_task_data
 from sdp.errors import StageError
+from sdp.json_file import read_json, write_json
 from sdp.losses.objective import Objective
 from sdp.models.load import load_finetuned, load_tokenizer
 from sdp.prune_start import require_same_teacher
@@ -28,7 +29,7 @@ from sdp.pruning.layers import layer_count, prunable_weights
 from sdp.pruning.masks import Masks, sparsity_of
 from sdp.pruning.store import load_masks, save_masks
 from sdp.recipe.sections import Recipe
-from sdp.run_folder import CACHE, STAGE_FILE, RunFolder, read_json, write_json
+from sdp.run_folder import CACHE, STAGE_FILE, RunFolder
 from sdp.stages.pruning_analysis import start_analysis, write_analysis
 from sdp.stages.training_inputs import DevMetric, tokenize_split
 from sdp.steps import optimizer_steps

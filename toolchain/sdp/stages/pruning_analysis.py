@@ -16,8 +16,8 @@ from sdp.analysis.recorder import PruningAnalysis
 from sdp.data.batches import Collator, with_unread
 from sdp.data.rows import Split
 from sdp.evaluation.metrics import score
+from sdp.json_file import write_json
 from sdp.recipe.sections import Recipe
-from sdp.run_folder import write_json
 from sdp.stages.training_inputs import tokenize_split
 from sdp.training.mask_updates import mask_plan
 

@@ -14,8 +14,9 @@ from typing import Any
 import sdp
 from sdp.console import Reporter
 from sdp.errors import StageError
+from sdp.json_file import read_json
 from sdp.recipe.sections import Recipe
-from sdp.run_folder import STAGE_FILE, RunFolder, read_json
+from sdp.run_folder import STAGE_FILE, RunFolder
 from sdp.shipping.card import model_card, unknown_words
 from sdp.shipping.files import take_exported
 from sdp.shipping.golden import golden_cases

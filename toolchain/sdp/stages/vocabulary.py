@@ -13,10 +13,11 @@ from sdp.console import Reporter
 from sdp.data.corpus import read_corpus
 from sdp.data.load import load_task_data
 from sdp.errors import RecipeError
+from sdp.json_file import write_json
 from sdp.models.parts import count_parts
 from sdp.models.source import ModelFolder, locate_model
 from sdp.recipe.sections import Recipe
-from sdp.run_folder import RunFolder, write_json
+from sdp.run_folder import RunFolder
 from sdp.vocabulary.trim import trim_model
 
 FLOAT_BYTES = 4

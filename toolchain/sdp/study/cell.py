@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sdp.run_folder import RunFolder, read_json, write_json
+from sdp.json_file import read_json, write_json
+from sdp.run_folder import RunFolder
 from sdp.stage_table import settings_of
 from sdp.study.grid import Cell, cell_stages
 from sdp_onnx.environment import environment_record

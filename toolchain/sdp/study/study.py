@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from sdp.console import Reporter
 from sdp.data.identity import count_rows
+from sdp.json_file import write_json
 from sdp.ranks import require_one_process
-from sdp.run_folder import RunFolder, check_results_folder, write_json
+from sdp.run_folder import RunFolder, check_results_folder
 from sdp.steps import optimizer_steps
 from sdp.study.cell import CELLS
 from sdp.study.grid import Cell, make_grid

@@ -14,8 +14,9 @@ from dataclasses import replace
 from typing import Any
 
 from sdp.console import Reporter
+from sdp.json_file import write_json
 from sdp.pipeline import run_pipeline
-from sdp.run_folder import CACHE, RunFolder, share_files, write_json
+from sdp.run_folder import CACHE, RunFolder, share_files
 from sdp.stage_table import stages_of
 from sdp.sweep.frontier import Frontier, read_dense, read_point
 from sdp.sweep.levels import FRONTIER_FILE, LAST_STAGE, Level, Sweep

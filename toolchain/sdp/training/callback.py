@@ -18,7 +18,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from sdp.console import Reporter, Task
 from sdp.errors import StageError, StoppedError
-from sdp.run_folder import read_json, write_json
+from sdp.json_file import read_json, write_json
 from sdp.signals import on_end_signal
 from sdp.storage import flush
 from sdp.training.collectives import any_rank, this_rank

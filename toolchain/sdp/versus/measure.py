@@ -7,8 +7,9 @@ from typing import Any
 
 from sdp.console import Reporter
 from sdp.errors import UsageError
+from sdp.json_file import read_json
 from sdp.recipe.sections import Recipe
-from sdp.run_folder import RunFolder, read_json
+from sdp.run_folder import RunFolder
 from sdp.stages.bench_inputs import read_cases
 from sdp_onnx.bench import benchmark_pair
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from sdp import stored_numbers as numbers
 from sdp.errors import RunError
-from sdp.run_folder import RUN_FILE, read_json
+from sdp.json_file import read_json
+from sdp.run_folder import RUN_FILE
 from sdp.stored_numbers import check_stored
 
 FORM = 1
