@@ -109,6 +109,8 @@ class _Timed(_Stored):
 
 
 class _Measured(_Timed):
+    """What of 5-bench/latency.json gate and snapshot both read."""
+
     candidate_bytes: Count
     cases: list[_Case] = Field(min_length=1)
     processes: list[_Process] = Field(min_length=1)
