@@ -41,6 +41,7 @@ def model_card(
     *,
     operator_library: str | None,
     tolerance: float,
+    oldest: str | None,
 ) -> str:
     """Write the card.
 
@@ -50,6 +51,7 @@ def model_card(
         licenses: of the model and the data.
         operator_library: the file name of the library that the model needs; None where it needs none.
         tolerance: of the golden inputs.
+        oldest: the oldest release of onnxruntime that reads the model; None where no known one does.
 
     Returns:
         Markdown with YAML front matter.
@@ -81,6 +83,7 @@ def model_card(
         licenses=licenses,
         library=operator_library,
         tolerance=tolerance,
+        oldest=oldest,
         ort_model=ORT_MODELS[kind],
         example=example_text(kind, len(resolve_source(recipe).text)),
     )

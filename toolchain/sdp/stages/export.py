@@ -92,6 +92,7 @@ def _manifest(
         "recipe": shareable(recipe),
         "inputs": finetune["ingredients"]["inputs"],
         "versions": library_versions(("torch", "transformers", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript")),
+        "onnxruntime": exported.oldest_onnxruntime,
         "max_length": recipe.data.max_length,
         "problem_type": recipe.task.problem_type,
         "text_columns": len(resolve_source(recipe).text),

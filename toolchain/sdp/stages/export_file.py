@@ -28,8 +28,9 @@ from sdp.recipe.shareable import shareable
 from sdp.run_folder import CHECKPOINTS, RunFolder, outputs_of
 from sdp_onnx.encode import EncodingChoice, encode_model
 from sdp_onnx.manifest import file_sha256
-from sdp_onnx.model_file import TensorRecord, check_file
+from sdp_onnx.model_file import TensorRecord, check_file, load_structure
 from sdp_onnx.operator_library import has_library, library_path
+from sdp_onnx.opset import oldest_onnxruntime
 from sdp_onnx.torch_export import export_torch
 from sdp_onnx.verify import verify_logits, zeros_by_tensor
 
@@ -49,12 +50,14 @@ class Exported:
         tensors: of each tensor, how it is stored, as the manifest has it.
         verified_rows: rows whose logits were compared with torch's.
         relative_error: the largest difference there, as a share of the largest logit.
+        oldest_onnxruntime: the oldest release that reads the file; None where no known one does.
     """
 
     layers: dict[str, dict[str, int]]
     tensors: list[dict[str, Any]]
     verified_rows: int
     relative_error: float
+    oldest_onnxruntime: str | None
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,8 @@ def _make(
         {"name": r.name, "shape": list(r.shape), "encoding": r.encoding, "zeros": r.zeros, "bytes": r.bytes}
         for r in records
     ]
-    return Exported(layers, tensors, agreement.rows, agreement.relative_error)
+    oldest = oldest_onnxruntime(load_structure(path))
+    return Exported(layers, tensors, agreement.rows, agreement.relative_error, oldest)
 
 
 @contextmanager

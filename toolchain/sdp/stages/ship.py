@@ -44,7 +44,9 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     licenses, results = find_licenses(recipe), run_results(run)
     if told := unknown_words(licenses):
         reporter.line(f"  {told}: the card says so")
-    card = model_card(recipe, results, licenses, operator_library=library, tolerance=golden.tolerance)
+    card = model_card(
+        recipe, results, licenses, operator_library=library, tolerance=golden.tolerance, oldest=exported["onnxruntime"]
+    )
     (target / "README.md").write_text(card, encoding="utf-8")
     content = _manifest(recipe, exported, results, licenses, library)
     write_manifest(target, content, omit=(STAGE_FILE,))
