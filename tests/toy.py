@@ -6,7 +6,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 GOOD = ["good", "fine", "great", "lovely", "superb"]
@@ -67,6 +67,32 @@ def save_tiny_model(folder: Path, kind: str = "bert", seed: int = 0, more_rows: 
         model = model_class(config)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+def save_tuned_model(folder: Path, names: Sequence[str] = ("pos", "neg"), steps: int = 60) -> Path:
+    """A tiny BERT fine-tuned on the toy rows by plain transformers, its classes in the order of `names`.
+
+    The first name is that of the class "pos", the second that of "neg".
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    save_tiny_model(folder)
+    torch.manual_seed(0)
+    head = {"id2label": dict(enumerate(names)), "label2id": {name: place for place, name in enumerate(names)}}
+    model = AutoModelForSequenceClassification.from_pretrained(folder, **head)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    rows = toy_rows(160, seed=1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for step in range(steps):
+        batch = [rows[(16 * step + place) % len(rows)] for place in range(16)]
+        inputs = tokenizer([text for text, _ in batch], padding=True, return_tensors="pt")
+        loss = model(**inputs, labels=torch.tensor([("pos", "neg").index(label) for _, label in batch])).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.save_pretrained(folder)
     return folder
 
 

@@ -10,6 +10,7 @@ from sdp.errors import NotDownloadedError
 from sdp.explain.facts import Facts, Finding, this_machine
 from sdp.explain.findings import explain
 from sdp.explain.forecast import FLOAT_BYTES, product, stored_as, stored_bytes
+from sdp.head_plan import plan_head
 from sdp.models.parts import ModelParts, count_parts, encoder_shape
 from sdp.models.source import locate_model
 from sdp.pipeline import Status, cache_key, input_identities, plan
@@ -52,6 +53,7 @@ class Plan:
     parts: list[PartPlan] | None
     unknown: list[str]
     findings: list[Finding]
+    head: str | None
 
     def to_json(self) -> dict[str, Any]:
         """The plan as JSON."""
@@ -69,6 +71,7 @@ class Plan:
             "rows": self.rows,
             "optimizer_steps": self.steps,
             "parts": [vars(part) for part in self.parts] if self.parts is not None else None,
+            "head": self.head,
             "unknown": self.unknown,
             "findings": [vars(finding) for finding in self.findings],
             "settings": self.recipe.model_dump(mode="json"),
@@ -86,7 +89,7 @@ def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
     unknown: list[str] = []
     parts: list[PartPlan] | None = None
     trimmed: ModelParts | None = None
-    hidden_size = layers = None
+    hidden_size = layers = head = None
     stages: list[Status] | None = None
     identities: dict[str, dict[str, str]] = {}
     try:
@@ -95,6 +98,9 @@ def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
         trimmed = _after_vocabulary(counted, recipe)
         parts = part_plans(counted, recipe)
         hidden_size, layers = encoder_shape(model)
+        head = plan_head(recipe, model)
+        if head is None:
+            unknown.append("whether the checkpoint's head fits: the data set is not on this machine yet")
         identities = input_identities(recipe, download=False)
         stages = plan(recipe, run, identities)
     except NotDownloadedError as error:
@@ -120,7 +126,7 @@ def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
         layers=layers,
     )
     key = cache_key(recipe, identities)
-    return Plan(recipe, str(run.path), key, stages, rows, steps, parts, unknown, explain(facts))
+    return Plan(recipe, str(run.path), key, stages, rows, steps, parts, unknown, explain(facts), head)
 
 
 def _after_vocabulary(parts: ModelParts, recipe: Recipe) -> ModelParts:

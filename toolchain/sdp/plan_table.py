@@ -20,6 +20,8 @@ def print_plan(plan: Plan, recipe_file: Path, run_path: Path) -> None:
     console.print(_stage_table(plan))
     if plan.parts is not None:
         console.print(_part_table(plan))
+    if plan.head:
+        console.print(plan.head, markup=False)
     for line in plan.unknown:
         console.print(f"not known yet: {line}", markup=False)
     for finding in plan.findings:

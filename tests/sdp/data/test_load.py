@@ -369,3 +369,13 @@ def test_long_texts_take_no_more_memory_than_short_ones(suffix: str, tmp_path: P
     assert held < 200 * rows
     # Some thousand rows are read at a time, of which there are not many here.
     assert peak < 0.9 * rows * length
+
+
+def test_classes_in_the_order_of_a_head(tmp_path: Path) -> None:
+    data = load_task_data(labelled(tmp_path, ["b", "c", "a"], ["a", "b"]))
+    turned = data.in_order(("c", "a", "b"))
+    assert turned.label_names == ("c", "a", "b")
+    for split, labels in ((turned.train, "bca"), (turned.dev, "ab")):
+        assert [turned.label_names[label] for label in split.labels] == list(labels)
+    assert data.in_order(("a", "b", "c")) is data
+    assert data.train.labels.tolist() == [1, 2, 0], "the loaded data stays as it is"

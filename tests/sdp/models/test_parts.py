@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -87,8 +88,10 @@ def test_position_ids_do_not_count(toy_model: Path, tmp_path: Path) -> None:
 def test_shards_add_up(toy_model: Path, tmp_path: Path) -> None:
     tensors = load_file(toy_model / "model.safetensors")
     names = sorted(tensors)
-    for index, part in enumerate((names[:9], names[9:])):
-        save_file({name: tensors[name] for name in part}, tmp_path / f"model-{index}.safetensors")
+    files = {name: f"model-{int(place >= 9)}.safetensors" for place, name in enumerate(names)}
+    for file in set(files.values()):
+        save_file({name: tensors[name] for name in names if files[name] == file}, tmp_path / file)
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
     assert count(tmp_path) == count(toy_model)
 
 

@@ -60,6 +60,7 @@ class Split:
         parts: the language or subset that a row is from, one a row; "" where the data has none.
         groups: number of the list that a row belongs to, int64 [N], for ranking; None otherwise.
         tags: names of the tags by id, for tagging; None otherwise.
+        own_ids: the data's own id of each class, where the ids are those of a checkpoint's head; None otherwise.
     """
 
     name: SplitName
@@ -68,9 +69,22 @@ class Split:
     parts: tuple[str, ...]
     groups: NDArray[np.int64] | None = None
     tags: tuple[str, ...] | None = None
+    own_ids: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    @property
+    def positive(self) -> int:
+        """The id of the class that f1 is about: the second of two in the data's own order."""
+        return 1 if self.own_ids is None else self.own_ids.index(1)
+
+    def with_ids(self, ids: Sequence[int]) -> Split:
+        """The same rows of classes with other ids: class k gets ids[k]."""
+        # The label of a class comes back as the place where its id stands.
+        own = tuple(int(place) for place in np.argsort(ids))
+        tags = None if self.tags is None else tuple(self.tags[place] for place in own)
+        return replace(self, labels=np.asarray(ids, dtype=np.int64)[self.labels], tags=tags, own_ids=own)
 
     @cached_property
     def sentence_of_word(self) -> NDArray[np.int64]:
@@ -98,6 +112,7 @@ class Split:
             tuple(self.parts[row] for row in chosen),
             None if self.groups is None else self.groups[rows],
             self.tags,
+            self.own_ids,
         )
 
     def only(self, parts: tuple[str, ...]) -> Split:
@@ -127,6 +142,19 @@ class TaskData:
     choices: tuple[str, ...] = ()
     evaluated: tuple[str, ...] = ()
     part: Literal["language", "subset"] | None = None
+
+    def in_order(self, names: Sequence[str]) -> TaskData:
+        """The same data with its classes in the order of a checkpoint's head.
+
+        Args:
+            names: all of `label_names`.
+        """
+        if tuple(names) == self.label_names:
+            return self
+        ids = [list(names).index(name) for name in self.label_names]
+        test = None if self.test is None else self.test.with_ids(ids)
+        train, dev = self.train.with_ids(ids), self.dev.with_ids(ids)
+        return replace(self, train=train, dev=dev, test=test, label_names=tuple(names))
 
     @property
     def development(self) -> Split:

@@ -14,8 +14,10 @@ from transformers.utils import logging as transformers_logging
 
 from sdp.data.packed import TokenRow
 from sdp.errors import ModelError
-from sdp.models.parts import check_size, part_of
+from sdp.models.head import read_head
+from sdp.models.parts import check_size
 from sdp.models.source import ModelFolder
+from sdp.models.used_weights import require_all_weights
 from sdp.tasks import ProblemType
 from sdp_onnx.tokenizer_errors import told_as
 
@@ -42,20 +44,22 @@ def load_pretrained(
     label_names: tuple[str, ...],
     device: torch.device,
     *,
+    keep_head: bool = False,
     trust_remote_code: bool = False,
 ) -> PreTrainedModel:
-    """Load an encoder with a fresh head for the task, in float32.
+    """Load an encoder with a head for the task, in float32.
 
     Args:
         folder: where the weights are.
         problem_type: classification gives one logit a label, tagging the same for every token, regression and ranking
             a single one.
-        label_names: class names in the order of their ids; empty for regression and ranking.
+        label_names: class names in the order of their ids; empty for regression and ranking. Of a new head.
         device: where the model goes.
+        keep_head: take the checkpoint's trained head with its class names; otherwise the head is new.
         trust_remote_code: allow code that comes with the model.
 
     Raises:
-        ModelError: config or weights do not form a model for this task.
+        ModelError: config or weights do not form a model for this task, or some of the weights have no place in it.
     """
     labels = label_names or ("score",)
     head: dict[str, Any] = {
@@ -63,6 +67,8 @@ def load_pretrained(
         "id2label": dict(enumerate(labels)),
         "label2id": {label: index for index, label in enumerate(labels)},
     }
+    if keep_head:
+        head = {}
     if problem_type != "tagging":
         head["problem_type"] = "single_label_classification" if problem_type == "classification" else "regression"
     check_size(folder)
@@ -72,18 +78,23 @@ def load_pretrained(
         model, loaded = _load(folder.path, device, tagger=problem_type == "tagging", **options)
     except Exception as error:  # transformers raises whatever a wrong value in config.json leads to
         raise ModelError(f"the model cannot be loaded: {_first_line(error)}", where=str(folder.path)) from None
-    # A head may be new; an encoder of random numbers is none.
-    random = {*loaded["missing_keys"], *(name for name, *_ in loaded["mismatched_keys"])}
-    lacking = sorted(name for name in random if part_of(name) != "rest")
-    if lacking:
-        what = (
-            f"the weights do not fit config.json: {len(lacking)} are missing or of another shape, such as {lacking[0]}"
-        )
-        raise ModelError(what, where=str(folder.path))
+    require_all_weights(model, loaded, str(folder.path), keep_head=keep_head)
+    if not keep_head and read_head(folder) is not None:
+        _renew_head(model)
     odd = next((name for name, value in model.named_parameters() if not bool(torch.isfinite(value).all())), None)
     if odd is not None:
         raise ModelError("the weights are no finite numbers", where=f"{folder.path}: {odd}")
     return model
+
+
+def _renew_head(model: PreTrainedModel) -> None:
+    """Put the random weights of a new model into all that is not the base model: no trained head is left in it."""
+    inside = {id(parameter) for parameter in model.base_model.parameters()}
+    fresh = type(model)(model.config)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if id(parameter) not in inside:
+                parameter.copy_(fresh.get_parameter(name))
 
 
 def require_embeddings(model: PreTrainedModel, rows: Iterable[TokenRow], where: str) -> None:

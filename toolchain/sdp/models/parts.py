@@ -15,7 +15,7 @@ from sdp.models.source import ModelFolder
 # Transformer blocks are numbered: "encoder.layer.3.…" (BERT, XLM-R), "layers.3.…", "h.3.…", "transformer.layer.3.…".
 _BLOCK = re.compile(r"(^|\.)(layers?|h|blocks?)\.\d+\.")
 # Heads of pretraining, which a classifier does not load.
-_PRETRAINING_HEADS = (
+PRETRAINING_HEADS = (
     *("cls.", "lm_head."),
     *("vocab_transform.", "vocab_layer_norm.", "vocab_projector."),  # DistilBERT
     *("discriminator_predictions.", "generator_predictions.", "generator_lm_head."),  # ELECTRA
@@ -90,8 +90,8 @@ def count_parts(folder: ModelFolder) -> ModelParts:
     counts = {"embeddings": 0, "encoder": 0, "rest": 0}
     prunable: dict[str, int] = {}
     vocabulary: tuple[int, int] | None = None
-    for name, shape in _shapes(folder).items():
-        if name.startswith(_PRETRAINING_HEADS):
+    for name, shape in tensor_shapes(folder).items():
+        if name.startswith(PRETRAINING_HEADS):
             continue
         if _INPUT_EMBEDDINGS.search(name):
             vocabulary = (shape[0], shape[1])
@@ -109,17 +109,21 @@ def vocabulary_tensors(folder: ModelFolder) -> dict[str, int]:
     Raises:
         ModelError: a safetensors file is damaged, or no input embeddings are found.
     """
-    shapes = _shapes(folder)
+    shapes = tensor_shapes(folder)
     tables = {name: shape[0] for name, shape in shapes.items() if _INPUT_EMBEDDINGS.search(name)}
     if not tables:
         hint = "Remove [vocabulary]: sdp does not know where this kind of model keeps its embeddings."
         raise ModelError("no table of input embeddings is found", where=str(folder.path), hint=hint)
-    heads = {name: shape[0] for name, shape in shapes.items() if name.startswith(_PRETRAINING_HEADS) and shape}
+    heads = {name: shape[0] for name, shape in shapes.items() if name.startswith(PRETRAINING_HEADS) and shape}
     return {**tables, **{name: rows for name, rows in heads.items() if rows in tables.values()}}
 
 
-def _shapes(folder: ModelFolder) -> dict[str, list[int]]:
-    """The shape of every tensor, by name."""
+def tensor_shapes(folder: ModelFolder) -> dict[str, list[int]]:
+    """The shape of every tensor, by name.
+
+    Raises:
+        ModelError: a safetensors file is damaged.
+    """
     shapes: dict[str, list[int]] = {}
     for path in folder.weight_files:
         try:
@@ -141,7 +145,7 @@ def check_size(folder: ModelFolder) -> None:
     """
     try:
         config = json.loads((folder.path / "config.json").read_text(encoding="utf-8"))
-        stored = sum(math.prod(shape) for shape in _shapes(folder).values())
+        stored = sum(math.prod(shape) for shape in tensor_shapes(folder).values())
     except (OSError, ValueError, RecursionError, ModelError):
         # Loading tells what is wrong with them.
         return

@@ -11,7 +11,6 @@ from typing import Any
 
 from sdp.console import Reporter
 from sdp.data.batches import Collator
-from sdp.data.load import load_task_data
 from sdp.evaluation.flips import write_flips
 from sdp.evaluation.kept import Kept
 from sdp.evaluation.predict import predict_logits
@@ -22,7 +21,7 @@ from sdp.recipe.sections import Recipe
 from sdp.run_folder import CHECKPOINTS, RunFolder
 from sdp.sealed_arrays import read_arrays, write_arrays
 from sdp.stages.comparison import compare_models
-from sdp.stages.training_inputs import tokenize_split
+from sdp.stages.training_inputs import finetuned_data, tokenize_split
 from sdp.training.device import training_device
 
 PREDICTIONS = "predictions.safetensors"
@@ -31,7 +30,7 @@ PREDICTIONS = "predictions.safetensors"
 def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
     """Evaluate the dense and the pruned model on the same rows."""
     device = training_device(recipe.runtime)
-    data = load_task_data(recipe)
+    data = finetuned_data(recipe, run)
     split = data.evaluation(recipe.evaluate.split)
     tokenizer = load_tokenizer(run.stage("1-finetune"))
     rows, collator = tokenize_split(split, tokenizer, recipe), Collator(tokenizer)

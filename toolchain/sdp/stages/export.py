@@ -19,7 +19,6 @@ import sdp
 from sdp.code_version import library_versions
 from sdp.console import Reporter
 from sdp.data.batches import Collator
-from sdp.data.load import load_task_data
 from sdp.data.source import resolve_source
 from sdp.evaluation.kept import Kept
 from sdp.evaluation.metrics import NUMERIC, predictions
@@ -34,7 +33,7 @@ from sdp.run_folder import CHECKPOINTS, STAGE_FILE, RunFolder
 from sdp.stages.comparison import compare_models
 from sdp.stages.evaluate import PREDICTIONS
 from sdp.stages.export_file import MODEL_FILE, Exported, export_file
-from sdp.stages.training_inputs import tokenize_split
+from sdp.stages.training_inputs import finetuned_data, tokenize_split
 from sdp_onnx.manifest import write_manifest
 from sdp_onnx.session import create_session
 from sdp_onnx.verify import relative_error
@@ -42,7 +41,7 @@ from sdp_onnx.verify import relative_error
 
 def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
     """Export, encode, verify and score the pruned model; resumes what an interrupted attempt left in `target`."""
-    data = load_task_data(recipe)
+    data = finetuned_data(recipe, run)
     split = data.evaluation(recipe.evaluate.split)
     tokenizer = load_tokenizer(run.stage("2-prune"))
     rows = tokenize_split(split, tokenizer, recipe)
