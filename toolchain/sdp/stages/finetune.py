@@ -16,8 +16,10 @@ from sdp.data.batches import Collator
 from sdp.data.load import load_task_data
 from sdp.json_file import write_json
 from sdp.losses.objective import Objective
-from sdp.models.load import load_pretrained, load_tokenizer, require_embeddings
+from sdp.models.inputs import fit_tokenizer, pieces_beyond, require_embeddings
+from sdp.models.load import load_pretrained
 from sdp.models.source import ModelFolder, locate_model
+from sdp.models.tokenizer import load_tokenizer, save_tokenizer
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder
 from sdp.stages.training_inputs import DevMetric, tokenize_split
@@ -34,9 +36,14 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     trimmed = ModelFolder(recipe.model.name, run.stage("0-vocabulary"))
     folder = locate_model(recipe.model) if recipe.vocabulary is None else trimmed
     remote_code = recipe.model.trust_remote_code
-    tokenizer = load_tokenizer(folder.path, trust_remote_code=remote_code)
+    words = recipe.task.problem_type == "tagging"
+    own = load_tokenizer(folder.path, trust_remote_code=remote_code, words=words)
     set_seed(recipe.seed)
     model = load_pretrained(folder, recipe.task.problem_type, data.label_names, device, trust_remote_code=remote_code)
+    tokenizer = fit_tokenizer(own, model)
+    if tokenizer.padding.side != own.padding.side:
+        side = tokenizer.padding.side
+        reporter.line(f"  padding on the {side}: on the other side, as the tokenizer has it, it changes the answers")
     collator = Collator(tokenizer)
     objective = Objective(recipe.task.problem_type)
     if is_sharded(recipe.runtime):
@@ -44,8 +51,10 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     whole = WholeModel(model, recipe.runtime)
     dev = DevMetric(whole.model, data.development, tokenizer, collator, recipe)
     rows = tokenize_split(data.train, tokenizer, recipe)
-    for split in (rows, dev.rows):
-        require_embeddings(model, split.rows, str(folder.path))
+    if pieces_beyond(tokenizer, model):
+        for split in filter(None, (data.train, data.dev, data.test)):
+            pieces = tokenize_split(split, tokenizer, recipe).rows
+            require_embeddings(model, pieces, str(folder.path), split.name)
     log = train(
         TrainingRun(
             title="fine-tuning",
@@ -65,7 +74,7 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     if this_rank() > 0:
         return {}
     whole.model.save_pretrained(target)
-    tokenizer.save_pretrained(target)
+    save_tokenizer(tokenizer, target)
     metric = recipe.task.score
     result: dict[str, Any] = {metric: dev()}
     sizes = {"train": len(data.train), "dev": len(data.dev), "test": len(data.test) if data.test else 0}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from sdp.data.batches import Collator, TokenizedSplit, tokenize
 from sdp.data.rows import Split
@@ -12,9 +12,10 @@ from sdp.evaluation.metrics import score
 from sdp.evaluation.predict import predict_logits
 from sdp.evaluation.torch_network import torch_network
 from sdp.recipe.sections import Recipe
+from sdp_onnx.tokenization import TextTokenizer
 
 
-def tokenize_split(split: Split, tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> TokenizedSplit:
+def tokenize_split(split: Split, tokenizer: TextTokenizer, recipe: Recipe) -> TokenizedSplit:
     """Tokenize a split at the recipe's length limit; for tagging word by word."""
     if split.tags is not None:
         return TokenizedSplit.of_words(split, tokenizer, recipe.data.max_length)
@@ -32,7 +33,7 @@ class DevMetric:
         self,
         model: PreTrainedModel,
         dev: Split,
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: TextTokenizer,
         collator: Collator,
         recipe: Recipe,
     ) -> None:
