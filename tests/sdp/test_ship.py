@@ -13,7 +13,7 @@ import pytest
 from huggingface_hub import metadata_load
 from typer.testing import CliRunner
 
-from card import examples, says_what_is_stored
+from card import answers_as_predict_does, examples
 from sdp.cli import app
 from sdp.console import Reporter
 from sdp.errors import StageError
@@ -66,7 +66,7 @@ def test_the_cards_examples_run_in_a_copy_of_the_folder(shipped: Path, tmp_path:
     found = examples(folder)
     assert ["optimum" in example for example in found] == [False, False, True]
     for example in found[:2]:
-        says_what_is_stored(folder, example)
+        answers_as_predict_does(folder, example)
 
 
 def test_the_card_shows_what_the_files_hold(shipped: Path) -> None:
