@@ -194,9 +194,7 @@ def test_predict_answers_from_the_exported_folder_alone(run: Path, project: Path
         assert 0.5 <= float(probability) <= 1
     answer = json.loads(sdp("predict", copy, "the film was superb", "--json", cwd=project, check=True).stdout)
     assert sum(answer["probabilities"].values()) == pytest.approx(1)
-    wrong = sdp("predict", copy, "one", "two", cwd=project)
-    assert wrong.returncode == 2
-    assert "takes 1 text" in wrong.stderr
+    assert len(sdp("predict", copy, "one", "two", cwd=project, check=True).stdout.splitlines()) == 2
 
 
 @pytest.mark.skipif(not has_library(), reason="installed without a C++ compiler")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from sdp.data.batches import IGNORED, Collator, TokenizedSplit, in_order, read_off, tokenize_words
 from sdp.data.load import load_task_data
 from sdp.data.rows import Split
 from sdp.errors import DataError
+from sdp.models.tokenizer import load_tokenizer
 from sdp.recipe import Recipe
+from sdp_onnx.tokenization import TextTokenizer
 from toy import save_xlmr_tokenizer
 
 TAGS = ("O", "B-X", "I-X")
@@ -96,11 +98,11 @@ def test_two_spaces_hold_an_empty_word(tmp_path: Path) -> None:
 
 
 @pytest.fixture(params=["bert", "xlmr"])
-def tokenizer(request: pytest.FixtureRequest, toy_model: Path, tmp_path: Path) -> PreTrainedTokenizerBase:
+def tokenizer(request: pytest.FixtureRequest, toy_model: Path, tmp_path: Path) -> TextTokenizer:
     if request.param == "bert":
-        return AutoTokenizer.from_pretrained(toy_model)
+        return load_tokenizer(toy_model)
     save_xlmr_tokenizer(tmp_path)
-    return AutoTokenizer.from_pretrained(tmp_path)
+    return load_tokenizer(tmp_path)
 
 
 # "film" is one token, "filmx" several, "" and the zero-width space none or nothing of its own.
@@ -112,13 +114,13 @@ def split_of(words: tuple[tuple[str, ...], ...]) -> Split:
     return Split("dev", words, labels, ("",) * len(words), tags=TAGS)
 
 
-def test_a_word_is_found_at_its_first_token(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_a_word_is_found_at_its_first_token(tokenizer: TextTokenizer) -> None:
     rows, places = tokenize_words(split_of(WORDS), tokenizer, 8)
     for row, words, first in zip(rows, WORDS, places, strict=True):
         # Independent: a word's own tokens, one word after the other, after the one token at the start.
         expected, at = [], 1
         for word in words:
-            own = tokenizer(word, add_special_tokens=False)["input_ids"] if word else []
+            own = tokenizer.backend.encode(word, add_special_tokens=False).ids if word else []
             expected.append(at if own and at < 8 - 1 else -1)
             at += len(own)
         if "" not in words:
@@ -128,11 +130,11 @@ def test_a_word_is_found_at_its_first_token(tokenizer: PreTrainedTokenizerBase) 
     assert places[1][1] > 0
 
 
-def test_only_first_tokens_are_labelled_whatever_the_side_of_padding(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_only_first_tokens_are_labelled_whatever_the_side_of_padding(tokenizer: TextTokenizer) -> None:
     split = split_of(WORDS)
     made = TokenizedSplit.of_words(split, tokenizer, 8)
     for side in ("right", "left"):
-        tokenizer.padding_side = side
+        tokenizer.padding = replace(tokenizer.padding, side=side)
         batch = Collator(tokenizer)([made[i] for i in (2, 0, 1)])
         assert batch["labels"].shape == batch["input_ids"].shape
         assert torch.all(batch["labels"][batch["attention_mask"] == 0] == IGNORED)
@@ -144,11 +146,11 @@ def test_only_first_tokens_are_labelled_whatever_the_side_of_padding(tokenizer: 
             assert labels[real].tolist() == made.labels[row].tolist()
 
 
-def test_logits_come_back_word_by_word_in_the_order_of_the_split(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_logits_come_back_word_by_word_in_the_order_of_the_split(tokenizer: TextTokenizer) -> None:
     split = split_of(WORDS)
     made = TokenizedSplit.of_words(split, tokenizer, 8)
     for side in ("right", "left"):
-        tokenizer.padding_side = side
+        tokenizer.padding = replace(tokenizer.padding, side=side)
         said: dict[int, np.ndarray] = {}
         for indices in ([2, 0], [1]):
             batch = Collator(tokenizer)([made[i] for i in indices])
@@ -168,7 +170,7 @@ def test_logits_come_back_word_by_word_in_the_order_of_the_split(tokenizer: PreT
     assert made.unread == int(np.sum(places == -1)) >= 6
 
 
-def test_a_sentence_without_words_is_no_trouble(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_a_sentence_without_words_is_no_trouble(tokenizer: TextTokenizer) -> None:
     split = split_of(((), ("film",)))
     made = TokenizedSplit.of_words(split, tokenizer, 8)
     batch = Collator(tokenizer)([made[0], made[1]])

@@ -11,8 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sdp.errors import ModelError
-from sdp.models.load import load_finetuned, load_pretrained, load_tokenizer, require_embeddings
+from sdp.models.inputs import require_embeddings
+from sdp.models.load import load_finetuned, load_pretrained
 from sdp.models.source import ModelFolder
+from sdp.models.tokenizer import load_tokenizer
 from sdp.tasks import ProblemType
 from toy import save_tiny_model
 
@@ -186,7 +188,7 @@ def test_weights_of_another_architecture_are_refused(copy: Path, tmp_path: Path)
 
 
 def test_tokenizer(saved: Path) -> None:
-    assert load_tokenizer(saved)("good film")["input_ids"]
+    assert load_tokenizer(saved).encode([("good film",)])[0].inputs["input_ids"]
 
 
 def test_a_damaged_tokenizer(copy: Path) -> None:

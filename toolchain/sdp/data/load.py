@@ -130,7 +130,7 @@ def _read_split(recipe: Recipe, source: Source, name: SplitName) -> RawSplit:
                 texts.add(words)
                 labels += [tuple(map(_once, marks)) for marks in tags]
             else:
-                texts.add(_texts([columns[column] for column in source.text], source.text, where, first))
+                texts.add(text_rows([columns[column] for column in source.text], source.text, where, first))
                 labels += map(_once, columns[source.label])
             if source.group:
                 groups += map(_once, columns[source.group])
@@ -156,7 +156,20 @@ def _part_chunks(source: Source, place: str, part: Part) -> tuple[str, Iterator[
     return where, hub_chunks(source.dataset, config, here, source.revision, source.columns)
 
 
-def _texts(columns: Sequence[Sequence[object]], names: Sequence[str], where: str, first: int) -> list[tuple[str, ...]]:
+def text_rows(
+    columns: Sequence[Sequence[object]], names: Sequence[str], where: str, first: int
+) -> list[tuple[str, ...]]:
+    """Rows of texts from columns of values.
+
+    Args:
+        columns: the values, one sequence a column.
+        names: of the columns.
+        where: the file or data set, for messages.
+        first: the number of the first row there.
+
+    Raises:
+        DataError: a value is no text.
+    """
     for name, column in zip(names, columns, strict=True):
         for row, value in enumerate(column, start=first):
             if not isinstance(value, str):

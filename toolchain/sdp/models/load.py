@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from sdp.data.packed import TokenRow
 from sdp.errors import ModelError
 from sdp.models.head import read_head
 from sdp.models.parts import check_size
 from sdp.models.source import ModelFolder
 from sdp.models.used_weights import require_all_weights
 from sdp.tasks import ProblemType
-from sdp_onnx.tokenizer_errors import told_as
 
-# The tokenizer's threads and the data loader do not mix; sdp tokenizes before training starts.
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
-
-
-def load_tokenizer(path: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
-    """Load the tokenizer of a model folder.
-
-    Raises:
-        ModelError: the files are there but damaged or of an unknown kind.
-    """
-    with told_as(lambda reason: ModelError(f"the tokenizer cannot be loaded: {reason}", where=str(path))):
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
-    return tokenizer
 
 
 def load_pretrained(
@@ -95,21 +78,6 @@ def _renew_head(model: PreTrainedModel) -> None:
         for name, parameter in model.named_parameters():
             if id(parameter) not in inside:
                 parameter.copy_(fresh.get_parameter(name))
-
-
-def require_embeddings(model: PreTrainedModel, rows: Iterable[TokenRow], where: str) -> None:
-    """See that the model has an embedding for each piece that occurs in tokenized rows.
-
-    A tokenizer may have more pieces than the model, such as a mask that no text holds.
-
-    Raises:
-        ModelError: it has not, and the row would break off the training.
-    """
-    table: Any = model.get_input_embeddings()
-    largest = max((max(row["input_ids"], default=-1) for row in rows), default=-1)
-    if largest >= len(table.weight):
-        what = f"the tokenizer gives piece {largest:,} and the model has embeddings for {len(table.weight):,}"
-        raise ModelError(what, where=where, hint="They do not belong together: copy the model's folder again.")
 
 
 def load_finetuned(path: Path, device: torch.device | None = None) -> PreTrainedModel:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from sdp.data.batches import Collator, TokenizedSplit
 from sdp.data.load import load_task_data
 from sdp.evaluation.onnx_network import model_inputs
-from sdp.models.load import load_finetuned, load_tokenizer
+from sdp.models.load import load_finetuned
+from sdp.models.tokenizer import saved_tokenizer
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder
 from sdp.stages.training_inputs import tokenize_split
@@ -70,7 +71,7 @@ def read_cases(recipe: Recipe, run: RunFolder) -> list[Case]:
     session = create_session(run.stage("4-export") / "model.onnx", provider=recipe.bench.provider)
     names = [value.name for value in session.get_inputs()]
     del session
-    tokenizer = load_tokenizer(run.stage("4-export"))
+    tokenizer = saved_tokenizer(run.stage("4-export"))
     rows = tokenize_split(load_task_data(recipe).evaluation(recipe.evaluate.split), tokenizer, recipe)
     return bench_cases(recipe, rows, Collator(tokenizer), names)
 

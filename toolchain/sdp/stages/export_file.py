@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 import sdp
 from sdp.console import Reporter
@@ -22,6 +22,7 @@ from sdp.errors import StageError
 from sdp.evaluation.onnx_network import model_inputs
 from sdp.json_file import read_json, write_json
 from sdp.models.load import load_finetuned
+from sdp.models.tokenizer import save_tokenizer
 from sdp.pruning.layers import prunable_weights
 from sdp.recipe.sections import Recipe
 from sdp.recipe.shareable import shareable
@@ -31,6 +32,7 @@ from sdp_onnx.manifest import file_sha256
 from sdp_onnx.model_file import TensorRecord, check_file, load_structure
 from sdp_onnx.operator_library import has_library, library_path
 from sdp_onnx.opset import oldest_onnxruntime
+from sdp_onnx.tokenization import TextTokenizer
 from sdp_onnx.torch_export import export_torch
 from sdp_onnx.verify import verify_logits, zeros_by_tensor
 
@@ -77,7 +79,7 @@ def export_file(
     recipe: Recipe,
     run: RunFolder,
     target: Path,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: TextTokenizer,
     rows: TokenizedSplit,
     reporter: Reporter,
 ) -> Exported:
@@ -117,7 +119,7 @@ def _make(
     recipe: Recipe,
     run: RunFolder,
     target: Path,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: TextTokenizer,
     rows: TokenizedSplit,
     reporter: Reporter,
 ) -> Exported:
@@ -129,7 +131,7 @@ def _make(
         records = _encode(recipe, run, work / MODEL_FILE, path)
     if any(record.encoding == "kernel" for record in records):
         shutil.copy(library_path(), target)
-    tokenizer.save_pretrained(target)
+    save_tokenizer(tokenizer, target)
     reporter.line("  verifying against torch")
     check_file(path)
     layers = _same_zeros(expected.zeros, path, exact=recipe.export.precision == "fp32")
@@ -157,7 +159,7 @@ def _work_folder(target: Path) -> Iterator[Path]:
 def _export_dense(
     recipe: Recipe,
     source: Path,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: TextTokenizer,
     rows: TokenizedSplit,
     work: Path,
 ) -> _Torch:
@@ -172,7 +174,7 @@ def _export_dense(
     export_torch(
         model,
         work / MODEL_FILE,
-        input_names=tokenizer.model_input_names,
+        input_names=tokenizer.inputs,
         opset=recipe.export.opset,
         # Weights outside the file are read one by one, so that encoding never holds all of them.
         external_data_threshold=0,
@@ -224,12 +226,11 @@ def _same_zeros(expected: dict[str, tuple[int, int]], path: Path, *, exact: bool
 
 
 def _torch_batches(
-    model: PreTrainedModel, rows: TokenizedSplit, tokenizer: PreTrainedTokenizerBase
+    model: PreTrainedModel, rows: TokenizedSplit, tokenizer: TextTokenizer
 ) -> Iterator[tuple[dict[str, NDArray[np.int64]], NDArray[np.float32]]]:
     """Real batches with torch's logits: shortest, middle and longest rows, at several batch sizes."""
     import torch
 
-    names = [name for name in tokenizer.model_input_names if name in ("input_ids", "attention_mask", "token_type_ids")]
     by_length = sorted(range(len(rows)), key=lambda index: len(rows[index]["input_ids"]))
     model.eval()
     for size in VERIFIED_BATCH_SIZES:
@@ -237,7 +238,7 @@ def _torch_batches(
         # The mixed batch pads short rows beside long ones.
         mixed = by_length[:: max(1, len(by_length) // size)][:size]
         for chosen in (by_length[:size], by_length[last // 2 :][:size], by_length[last:], mixed):
-            inputs = model_inputs(rows, chosen, Collator(tokenizer), names)
+            inputs = model_inputs(rows, chosen, Collator(tokenizer), tokenizer.inputs)
             with torch.inference_mode():
                 logits = model(**{name: torch.from_numpy(value) for name, value in inputs.items()}).logits
             yield inputs, logits.float().numpy()

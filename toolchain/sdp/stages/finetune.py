@@ -21,8 +21,10 @@ from sdp.data.rows import TaskData
 from sdp.json_file import write_json
 from sdp.losses.objective import Objective
 from sdp.models.head import choose_head
-from sdp.models.load import load_pretrained, load_tokenizer, require_embeddings
+from sdp.models.inputs import fit_tokenizer, pieces_beyond, require_embeddings
+from sdp.models.load import load_pretrained
 from sdp.models.source import ModelFolder, locate_model
+from sdp.models.tokenizer import load_tokenizer, save_tokenizer
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder
 from sdp.stages.training_inputs import DevMetric, tokenize_split
@@ -30,6 +32,7 @@ from sdp.training.collectives import this_rank
 from sdp.training.device import training_device
 from sdp.training.run import TrainingRun, train
 from sdp.training.sharded import WholeModel, is_sharded, require_shardable
+from sdp_onnx.tokenization import TextTokenizer
 
 
 def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
@@ -37,9 +40,9 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     device = training_device(recipe.runtime)
     trimmed = ModelFolder(recipe.model.name, run.stage("0-vocabulary"))
     folder = locate_model(recipe.model) if recipe.vocabulary is None else trimmed
-    tokenizer = load_tokenizer(folder.path, trust_remote_code=recipe.model.trust_remote_code)
     set_seed(recipe.seed)
     data, model = _data_and_model(recipe, folder, device, reporter)
+    tokenizer = _tokenizer(recipe, folder, model, reporter)
     collator = Collator(tokenizer)
     objective = Objective(recipe.task.problem_type)
     if is_sharded(recipe.runtime):
@@ -47,8 +50,10 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     whole = WholeModel(model, recipe.runtime)
     dev = DevMetric(whole.model, data.development, tokenizer, collator, recipe)
     rows = tokenize_split(data.train, tokenizer, recipe)
-    for split in (rows, dev.rows):
-        require_embeddings(model, split.rows, str(folder.path))
+    if pieces_beyond(tokenizer, model):
+        for split in filter(None, (data.train, data.dev, data.test)):
+            pieces = tokenize_split(split, tokenizer, recipe).rows
+            require_embeddings(model, pieces, str(folder.path), split.name)
     log: list[dict[str, Any]] = []
     if recipe.finetune.epochs > 0:
         job = TrainingRun(
@@ -67,7 +72,7 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     if this_rank() > 0:
         return {}
     whole.model.save_pretrained(target)
-    tokenizer.save_pretrained(target)
+    save_tokenizer(tokenizer, target)
     metric = recipe.task.score
     result: dict[str, Any] = {metric: dev()}
     sizes = {"train": len(data.train), "dev": len(data.dev), "test": len(data.test) if data.test else 0}
@@ -93,3 +98,14 @@ def _data_and_model(
         trust_remote_code=recipe.model.trust_remote_code,
     )
     return data, model
+
+
+def _tokenizer(recipe: Recipe, folder: ModelFolder, model: PreTrainedModel, reporter: Reporter) -> TextTokenizer:
+    """The model's tokenizer, as it is used from here on: it makes what the model takes, on the side that it takes."""
+    words = recipe.task.problem_type == "tagging"
+    own = load_tokenizer(folder.path, trust_remote_code=recipe.model.trust_remote_code, words=words)
+    tokenizer = fit_tokenizer(own, model)
+    if tokenizer.padding.side != own.padding.side:
+        side = tokenizer.padding.side
+        reporter.line(f"  padding on the {side}: on the other side, as the tokenizer has it, it changes the answers")
+    return tokenizer

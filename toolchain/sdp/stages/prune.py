@@ -21,7 +21,8 @@ from sdp.data.batches import Collator, TokenizedSplit
 from sdp.errors import StageError
 from sdp.json_file import read_json, write_json
 from sdp.losses.objective import Objective
-from sdp.models.load import load_finetuned, load_tokenizer
+from sdp.models.load import load_finetuned
+from sdp.models.tokenizer import save_tokenizer, saved_tokenizer
 from sdp.prune_start import require_same_teacher
 from sdp.pruning.criteria import CRITERIA, Setup
 from sdp.pruning.layers import layer_count, prunable_weights
@@ -46,7 +47,7 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     device = training_device(recipe.runtime)
     data = finetuned_data(recipe, run)
     source = run.stage("1-finetune")
-    tokenizer = load_tokenizer(source)
+    tokenizer = saved_tokenizer(source)
     collator = Collator(tokenizer)
     rows = tokenize_split(data.train, tokenizer, recipe)
     set_seed(recipe.seed)
@@ -88,7 +89,7 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     if this_rank() > 0:
         return {}
     whole.model.save_pretrained(target)
-    tokenizer.save_pretrained(target)
+    save_tokenizer(tokenizer, target)
     save_masks(masked.masks, target)
     layers = count_zeros(load_finetuned(target), masked)
     metric = recipe.task.score

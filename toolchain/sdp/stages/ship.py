@@ -26,6 +26,7 @@ from sdp_onnx.golden import Golden, load_tokenizer, write_golden
 from sdp_onnx.manifest import MANIFEST, seal_manifest, write_manifest
 from sdp_onnx.operator_library import LIBRARY_NAME
 from sdp_onnx.session import create_session
+from sdp_onnx.tokenization import TextTokenizer
 from sdp_onnx.verify_folder import MODEL_FILE, shipped_files, verify_folder
 
 FORMAT = 1
@@ -45,7 +46,13 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     if told := unknown_words(licenses):
         reporter.line(f"  {told}: the card says so")
     card = model_card(
-        recipe, results, licenses, operator_library=library, tolerance=golden.tolerance, oldest=exported["onnxruntime"]
+        recipe,
+        results,
+        licenses,
+        operator_library=library,
+        tolerance=golden.tolerance,
+        oldest=exported["onnxruntime"],
+        framed=bool(TextTokenizer.read(target).backend.encode("").ids),
     )
     (target / "README.md").write_text(card, encoding="utf-8")
     content = _manifest(recipe, exported, results, licenses, library)

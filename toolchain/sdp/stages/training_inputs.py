@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from sdp.data.batches import Collator, TokenizedSplit, tokenize
 from sdp.data.load import load_task_data
@@ -16,6 +16,7 @@ from sdp.models.head import finetuned_order
 from sdp.models.source import ModelFolder
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder
+from sdp_onnx.tokenization import TextTokenizer
 
 
 def finetuned_data(recipe: Recipe, run: RunFolder) -> TaskData:
@@ -31,7 +32,7 @@ def finetuned_data(recipe: Recipe, run: RunFolder) -> TaskData:
     return data.in_order(finetuned_order(recipe, model, data.label_names))
 
 
-def tokenize_split(split: Split, tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> TokenizedSplit:
+def tokenize_split(split: Split, tokenizer: TextTokenizer, recipe: Recipe) -> TokenizedSplit:
     """Tokenize a split at the recipe's length limit; for tagging word by word."""
     if split.tags is not None:
         return TokenizedSplit.of_words(split, tokenizer, recipe.data.max_length)
@@ -49,7 +50,7 @@ class DevMetric:
         self,
         model: PreTrainedModel,
         dev: Split,
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: TextTokenizer,
         collator: Collator,
         recipe: Recipe,
     ) -> None:
