@@ -119,9 +119,10 @@ def _read_split(recipe: Recipe, source: Source, name: SplitName) -> RawSplit:
     labels: list[object] = []
     parts: list[str] = []
     groups: list[object] = []
-    files: list[str] = []
+    files: list[tuple[str, int]] = []
     for part in parts_of(recipe, name, place, source.config):
         where, chunks = _part_chunks(source, place, part)
+        files.append((where, len(labels)))
         first = 1
         for columns in chunks:
             count = len(columns[source.label])
@@ -136,9 +137,8 @@ def _read_split(recipe: Recipe, source: Source, name: SplitName) -> RawSplit:
                 groups += map(_once, columns[source.group])
             parts += [part.name] * count
             first += count
-        files.append(where)
-    where = files[0] if len(files) == 1 else place
-    return RawSplit(name, where, texts.close(), tuple(labels), tuple(parts), tuple(groups))
+    where = files[0][0] if len(files) == 1 else place
+    return RawSplit(name, where, texts.close(), tuple(labels), tuple(parts), tuple(groups), tuple(files))
 
 
 def _once(label: object) -> object:
