@@ -12,12 +12,14 @@ _METADATA = b"huggingface"
 
 
 def with_names(values: Sequence[Any], names: Sequence[str]) -> list[Any]:
-    """The names of classes, or of the classes in lists, for their numbers. A negative number is a hidden label.
+    """The names of classes, or of the classes in lists, for their numbers; the values where no names are given.
+
+    A negative number is a hidden label.
 
     Raises:
         UntrustedDataError: there is no class of a number.
     """
-    return [_named(value, names) for value in values]
+    return [_named(value, names) for value in values] if names else list(values)
 
 
 def _named(value: Any, names: Sequence[str]) -> Any:

@@ -217,7 +217,7 @@ def _empty(path: Path) -> DataError:
 
 
 def _nearest(path: Path) -> str:
-    names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    names = sorted(entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.4)
     return f'Did you mean "{near[0]}"?' if near else f"Looked in {path.parent}."
 

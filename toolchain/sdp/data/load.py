@@ -17,6 +17,7 @@ from sdp.data.labels import class_ids, class_names, group_numbers, relevances, s
 from sdp.data.rows import SPLITS, RawSplit, Split, SplitName, TaskData
 from sdp.data.source import Part, Source, part_kind, parts_of, resolve_source
 from sdp.data.texts import TextFile
+from sdp.data.value_names import is_missing
 from sdp.data.words import sentences
 from sdp.errors import DataError
 from sdp.recipe.sections import Recipe
@@ -160,6 +161,8 @@ def _texts(columns: Sequence[Sequence[object]], names: Sequence[str], where: str
     for name, column in zip(names, columns, strict=True):
         for row, value in enumerate(column, start=first):
             if not isinstance(value, str):
-                what = "no text" if value is None else f"{value!r}, which is no text"
-                raise DataError(f'the column "{name}" holds {what}', where=f"{where}, row {row}")
+                missing = is_missing(value)
+                what = "no text" if missing else f"{value!r}, which is no text"
+                hint = "Fill it in, or remove the row." if missing else "Write the column as strings."
+                raise DataError(f'the column "{name}" holds {what}', where=f"{where}, row {row}", hint=hint)
     return [tuple(str(value) for value in row) for row in zip(*columns, strict=True)]

@@ -46,11 +46,7 @@ class ParquetTable:
             UntrustedDataError: the file unfolds to more than `most_unfolded`.
         """
         for batch in self._batches(columns):
-            values = {name: _values(batch.column(name)) for name in columns}
-            yield {
-                name: with_names(column, self._classes[name]) if name in self._classes else column
-                for name, column in values.items()
-            }
+            yield {name: with_names(_values(batch.column(name)), self._classes.get(name, ())) for name in columns}
 
     def count(self) -> int:
         """How many rows the file has, by reading its first column; what the file itself says is not believed.

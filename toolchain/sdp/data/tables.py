@@ -19,9 +19,7 @@ from sdp.errors import DataError
 Row = list[Any]
 
 
-def text_table(
-    path: Path, stream: TextIO, suffix: str, wanted: Sequence[str] = ()
-) -> tuple[list[str], Iterator[Row]]:
+def text_table(path: Path, stream: TextIO, suffix: str, wanted: Sequence[str] = ()) -> tuple[list[str], Iterator[Row]]:
     """The names of a table's columns, and its rows in their order.
 
     Args:
@@ -60,7 +58,9 @@ def _fields(path: Path, stream: TextIO, suffix: str) -> Iterator[Row]:
             return
         if twice := sorted({name for name in header if header.count(name) > 1}):
             hint = "Rename or remove one of the columns."
-            raise DataError(f"a column name occurs twice: {', '.join(map(repr, twice))}", where=f"{path}, line 1", hint=hint)
+            raise DataError(
+                f"a column name occurs twice: {', '.join(map(repr, twice))}", where=f"{path}, line 1", hint=hint
+            )
         yield header
         for row in reader:
             if not row:

@@ -1,8 +1,8 @@
 """The name of a value in a column of labels or groups: the same from every format.
 
-Text is its own name, whatever it spells: "nan", "null" and "01" are names like any other. Formats that have types write
-the same names: an integer its digits, a whole number of a column of floats too (1.0 is 1), a boolean True or False. What
-is missing (null, NaN, an empty or blank field) has no name.
+Text is its own name, whatever it spells: "nan", "null" and "01" are names like any other. A format with types has the
+same names: of an integer its digits, of a whole number in a column of floats too (1.0 is 1), of a boolean True or
+False. What is missing (null, NaN, an empty or blank field) has no name.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def value_name(value: object, role: str, where: str) -> str:
         name = str(int(value)) if value == int(value) else str(value)
     elif isinstance(value, int):
         name = str(value)
-    elif value is None or (isinstance(value, float | Decimal) and math.isnan(value)):
+    elif is_missing(value):
         name = ""
     else:
         shown = repr(value)
@@ -47,13 +47,18 @@ def value_name(value: object, role: str, where: str) -> str:
     return name
 
 
+def is_missing(value: object) -> bool:
+    """Whether a value is none: null, or NaN in a column of numbers."""
+    return value is None or (isinstance(value, float | Decimal) and math.isnan(value))
+
+
 def is_integer(name: str) -> bool:
     """Whether a name is that of an integer."""
     return _INTEGER.fullmatch(name) is not None
 
 
 def spelling(name: str) -> str:
-    """What names of one value have in common, however their formats write it: 1 and 1.0, True and true, "x" and "x "."""
+    """What the names of one value have in common, as formats write it: 1 and 1.0, True and true, "x" and "x "."""
     bare = name.strip()
     if bare.lower() in _BOOLEANS:
         return bare.lower()

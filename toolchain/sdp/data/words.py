@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sdp.data.files import Columns
+from sdp.data.value_names import is_missing
 from sdp.errors import DataError
 
 Sentences = tuple[list[tuple[str, ...]], list[tuple[object, ...]]]
@@ -62,7 +63,7 @@ def _items(value: object, column: str, where: str, *, tags: bool = False) -> tup
         return tuple(value.tolist())
     if isinstance(value, Sequence) and not isinstance(value, bytes):
         return tuple(value)
-    missing = value is None or value != value
+    missing = is_missing(value)
     kind = "tags" if tags else "words"
     hint = "Fill it in, or remove the row." if missing else ""
     raise DataError(f'the column "{column}" holds {value!r}, which is no list of {kind}', where=where, hint=hint)
@@ -71,8 +72,8 @@ def _items(value: object, column: str, where: str, *, tags: bool = False) -> tup
 def _split(text: str, column: str, where: str, *, tags: bool) -> tuple[object, ...]:
     """The items of a string.
 
-    A list that was written as text begins with a bracket and a quote, which a sentence hardly does. A tag begins with no
-    bracket; tags may be numbers.
+    A list that was written as text begins with a bracket and a quote, which a sentence hardly does. A tag begins with
+    no bracket; tags may be numbers.
     """
     bare = text.strip()
     if bare == "[]":
@@ -83,7 +84,9 @@ def _split(text: str, column: str, where: str, *, tags: bool) -> tuple[object, .
     if (items := _list_of(bare)) is not None and (tags or all(isinstance(item, str) for item in items)):
         return tuple(items)
     shown = bare if len(bare) < 60 else f"{bare[:60]}…"
-    hint = "Write words and tags with single spaces between them, as JSON (json.dumps), or as lists in jsonl or parquet."
+    hint = (
+        "Write words and tags with single spaces between them, as JSON (json.dumps), or as lists in jsonl or parquet."
+    )
     raise DataError(f'the column "{column}" holds {shown}, which reads like no list', where=where, hint=hint)
 
 

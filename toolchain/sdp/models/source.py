@@ -35,9 +35,9 @@ class ModelFolder:
 
     def identity(self) -> dict[str, str]:
         """SHA-256 of every file that loading reads, by name."""
-        files = [path for path in self.path.iterdir() if path.suffix in READ_SUFFIXES and path.is_file()]
+        files = sorted(path for path in self.path.iterdir() if path.suffix in READ_SUFFIXES and path.is_file())
         identity = {}
-        for path in sorted(files):
+        for path in files:
             with path.open("rb") as stream:
                 identity[path.name] = hashlib.file_digest(stream, "sha256").hexdigest()
         return identity
@@ -130,7 +130,7 @@ def _meant(name: str) -> str:
 
 
 def _check_folder(path: Path) -> None:
-    for file in path.iterdir():
+    for file in sorted(path.iterdir()):
         if file.suffix in READ_SUFFIXES and file.exists():
             _check_file(file)
     if not (path / "config.json").is_file():
