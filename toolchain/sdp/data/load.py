@@ -17,6 +17,7 @@ from sdp.data.labels import class_ids, class_names, group_numbers, relevances, s
 from sdp.data.rows import SPLITS, RawSplit, Split, SplitName, TaskData
 from sdp.data.source import Part, Source, part_kind, parts_of, resolve_source
 from sdp.data.texts import TextFile
+from sdp.data.value_names import is_missing
 from sdp.data.words import sentences
 from sdp.errors import DataError
 from sdp.recipe.sections import Recipe
@@ -119,9 +120,10 @@ def _read_split(recipe: Recipe, source: Source, name: SplitName) -> RawSplit:
     labels: list[object] = []
     parts: list[str] = []
     groups: list[object] = []
-    files: list[str] = []
+    files: list[tuple[str, int]] = []
     for part in parts_of(recipe, name, place, source.config):
         where, chunks = _part_chunks(source, place, part)
+        files.append((where, len(labels)))
         first = 1
         for columns in chunks:
             count = len(columns[source.label])
@@ -136,9 +138,8 @@ def _read_split(recipe: Recipe, source: Source, name: SplitName) -> RawSplit:
                 groups += map(_once, columns[source.group])
             parts += [part.name] * count
             first += count
-        files.append(where)
-    where = files[0] if len(files) == 1 else place
-    return RawSplit(name, where, texts.close(), tuple(labels), tuple(parts), tuple(groups))
+    where = files[0][0] if len(files) == 1 else place
+    return RawSplit(name, where, texts.close(), tuple(labels), tuple(parts), tuple(groups), tuple(files))
 
 
 def _once(label: object) -> object:
@@ -173,6 +174,8 @@ def text_rows(
     for name, column in zip(names, columns, strict=True):
         for row, value in enumerate(column, start=first):
             if not isinstance(value, str):
-                what = "no text" if value is None else f"{value!r}, which is no text"
-                raise DataError(f'the column "{name}" holds {what}', where=f"{where}, row {row}")
+                missing = is_missing(value)
+                what = "no text" if missing else f"{value!r}, which is no text"
+                hint = "Fill it in, or remove the row." if missing else "Write the column as strings."
+                raise DataError(f'the column "{name}" holds {what}', where=f"{where}, row {row}", hint=hint)
     return [tuple(str(value) for value in row) for row in zip(*columns, strict=True)]

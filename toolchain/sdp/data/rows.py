@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -28,6 +29,9 @@ class RawSplit:
         labels: one value a row: a string, an integer or a number; a tuple of tags, one a word, for tagging.
         parts: the language or subset that a row is from, one a row; "" where the data has none.
         groups: the list that a row belongs to, one a row, for ranking; empty otherwise.
+        files: where rows are from, one after the other: the place of a file or data set, and how many rows came before
+            its first; empty where `where` is all.
+        drawn: the numbers of the rows among all of those, int64 [N]; None where they are all of them.
     """
 
     name: SplitName
@@ -36,15 +40,27 @@ class RawSplit:
     labels: tuple[object, ...]
     parts: tuple[str, ...]
     groups: tuple[object, ...] = ()
+    files: tuple[tuple[str, int], ...] = ()
+    drawn: NDArray[np.int64] | None = None
+
+    def place_of(self, row: int) -> str:
+        """The file or data set that a row is from, and its number there, from 1."""
+        number = row if self.drawn is None else int(self.drawn[row])
+        file, first = self.where, 0
+        if self.files:
+            file, first = self.files[bisect_right(self.files, number, key=lambda entry: entry[1]) - 1]
+        return f"{file}, row {number - first + 1}"
 
     def take(self, rows: list[int]) -> RawSplit:
         """The rows of those numbers, in that order."""
+        numbers = np.array(rows, dtype=np.int64)
         return replace(
             self,
-            texts=Chosen(self.texts, np.array(rows, dtype=np.int64)),
+            texts=Chosen(self.texts, numbers),
             labels=tuple(self.labels[row] for row in rows),
             parts=tuple(self.parts[row] for row in rows),
             groups=tuple(self.groups[row] for row in rows) if self.groups else (),
+            drawn=numbers if self.drawn is None else self.drawn[numbers],
         )
 
 

@@ -44,11 +44,11 @@ class ModelFolder:
         weights = self.weight_files
         files = [
             path
-            for path in self.path.iterdir()
+            for path in sorted(self.path.iterdir())
             if path.suffix in READ_SUFFIXES and path.is_file() and (path.suffix != WEIGHTS_SUFFIX or path in weights)
         ]
         identity = {}
-        for path in sorted(files):
+        for path in files:
             with path.open("rb") as stream:
                 identity[path.name] = hashlib.file_digest(stream, "sha256").hexdigest()
         return identity
@@ -151,7 +151,7 @@ def _meant(name: str) -> str:
 
 
 def _check_folder(path: Path) -> None:
-    for file in path.iterdir():
+    for file in sorted(path.iterdir()):
         if file.suffix in READ_SUFFIXES and file.exists():
             _check_file(file)
     refuse_adapter(path)

@@ -136,7 +136,7 @@ def _of_step(state: TrainerState) -> list[dict[str, Any]]:
 
 def complete_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints that were written to their end, in the order of their steps."""
-    whole = [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}")]
+    whole = sorted(path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}"))
     return sorted(whole, key=lambda path: int(path.name.removeprefix("checkpoint-")))
 
 
@@ -184,7 +184,7 @@ def last_good_checkpoint(folder: Path, reporter: Reporter) -> Path | None:
 
 
 def _hashes(checkpoint: Path) -> dict[str, str]:
-    files = [path for path in checkpoint.rglob("*") if path.is_file() and path.name != COMPLETE]
+    files = [path for path in sorted(checkpoint.rglob("*")) if path.is_file() and path.name != COMPLETE]
     return {str(path.relative_to(checkpoint)): file_sha256(path) for path in files}
 
 
