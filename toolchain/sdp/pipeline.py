@@ -28,7 +28,7 @@ from sdp.json_file import read_json
 from sdp.models.source import locate_model
 from sdp.prune_start import start_identity
 from sdp.recipe.sections import Recipe
-from sdp.run_folder import SCRATCH, RunFolder, outputs_of, remove_folder, temporary_files_in
+from sdp.run_folder import SCRATCH, STAGE_FILE, RunFolder, outputs_of, remove_folder, temporary_files_in
 from sdp.stage_table import STAGES, VOCABULARY, Stage, find_stage, settings_of, stages_of
 from sdp_onnx.manifest import file_sha256
 from sdp_onnx.operator_library import library_identity
@@ -274,6 +274,7 @@ def withhold(run: RunFolder, reporter: Reporter, *, wanted: bool) -> None:
 def _run_stage(status: Status, recipe: Recipe, run: RunFolder, reporter: Reporter) -> None:
     stage = status.stage
     target = run.begin(stage.folder, status.fingerprint, resume=stage.resumes)
+    resumed = any(path.name != STAGE_FILE for path in target.iterdir())
     if stage.ranks:
         ranks.tell({"stage": stage.name, "made from": _own_ingredients(stage, recipe)})
     started = time.monotonic()
@@ -288,7 +289,9 @@ def _run_stage(status: Status, recipe: Recipe, run: RunFolder, reporter: Reporte
     record = {
         "stage": stage.name,
         "result": result,
+        # Of the last attempt alone, where an earlier one was interrupted.
         "seconds": seconds,
+        "resumed": resumed,
         "fingerprint": status.fingerprint,
         "ingredients": status.ingredients,
         "outputs": outputs,

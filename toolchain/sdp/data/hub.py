@@ -52,6 +52,8 @@ def hub_chunks(
     datasets.disable_progress_bars()
     # What it logs is told below, once.
     datasets.logging.set_verbosity(logging.CRITICAL)
+    # Its readers of streams would import torch for nothing, which `sdp check` does without.
+    datasets.config.TORCH_AVAILABLE = False
     where = ", ".join(part for part in (dataset, config, split) if part)
     hint = "Check data.dataset, data.config and the split; offline, give a local folder in hub form or plain files."
     folder = Path(dataset)
