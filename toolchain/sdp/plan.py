@@ -11,6 +11,7 @@ from sdp.explain.facts import Facts, Finding, this_machine
 from sdp.explain.findings import explain
 from sdp.explain.forecast import FLOAT_BYTES, product, stored_as, stored_bytes
 from sdp.models.parts import ModelParts, count_parts, encoder_shape
+from sdp.models.positions import model_positions, require_positions
 from sdp.models.source import locate_model
 from sdp.pipeline import Status, cache_key, input_identities, plan
 from sdp.recipe.sections import Recipe
@@ -86,11 +87,13 @@ def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
     unknown: list[str] = []
     parts: list[PartPlan] | None = None
     trimmed: ModelParts | None = None
-    hidden_size = layers = None
+    hidden_size = layers = positions = None
     stages: list[Status] | None = None
     identities: dict[str, dict[str, str]] = {}
     try:
         model = locate_model(recipe.model, download=False)
+        require_positions(recipe, model)
+        positions = model_positions(model.path)
         counted = count_parts(model)
         trimmed = _after_vocabulary(counted, recipe)
         parts = part_plans(counted, recipe)
@@ -118,6 +121,7 @@ def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
         parameters=None if trimmed is None else trimmed.total,
         hidden_size=hidden_size,
         layers=layers,
+        positions=positions,
     )
     key = cache_key(recipe, identities)
     return Plan(recipe, str(run.path), key, stages, rows, steps, parts, unknown, explain(facts))

@@ -67,6 +67,7 @@ class Facts:
         parameters: all parameters, after [vocabulary].
         hidden_size: width of the encoder.
         layers: number of its layers.
+        positions: tokens that it can take; also None without a limit.
     """
 
     recipe: Recipe
@@ -79,6 +80,7 @@ class Facts:
     parameters: int | None = None
     hidden_size: int | None = None
     layers: int | None = None
+    positions: int | None = None
 
     @property
     def size_ratio(self) -> float | None:
