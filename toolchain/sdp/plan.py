@@ -14,6 +14,7 @@ from sdp.explain.forecast import FLOAT_BYTES, product, stored_as, stored_bytes
 from sdp.explain.lengths import sampled_lengths
 from sdp.head_plan import plan_head
 from sdp.models.parts import ModelParts, count_parts, encoder_shape
+from sdp.models.positions import model_positions, require_positions
 from sdp.models.source import ModelFolder, locate_model
 from sdp.pipeline import Status, cache_key, input_identities, plan
 from sdp.plan_rows import Rows, read_rows
@@ -134,11 +135,17 @@ def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
 
 
 def _locate(recipe: Recipe) -> ModelFolder | str:
-    """The model, or why nothing is known about it yet."""
+    """The model, or why nothing is known about it yet.
+
+    Raises:
+        ModelError: its folder is damaged, or the recipe asks for more tokens than it has positions.
+    """
     try:
-        return locate_model(recipe.model, download=False)
+        model = locate_model(recipe.model, download=False)
     except NotDownloadedError as error:
         return f"parameters, bytes, time and what is up to date: {error.where}: {error.what}"
+    require_positions(recipe, model)
+    return model
 
 
 def _facts(recipe: Recipe, model: ModelFolder | None, counted: ModelParts | None, rows: Rows) -> Facts:
@@ -158,6 +165,7 @@ def _facts(recipe: Recipe, model: ModelFolder | None, counted: ModelParts | None
         hidden_size=hidden_size,
         layers=layers,
         lengths=None if rows.train is None else sampled_lengths(model.path, rows.train),
+        positions=model_positions(model.path),
     )
 
 

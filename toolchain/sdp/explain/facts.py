@@ -73,6 +73,7 @@ class Facts:
         layers: number of its layers.
         profile: what the data's rows are.
         lengths: tokens of sampled training rows, int64 [n], without a limit.
+        positions: tokens that it can take; also None without a limit.
     """
 
     recipe: Recipe
@@ -87,6 +88,7 @@ class Facts:
     layers: int | None = None
     profile: DataProfile | None = None
     lengths: NDArray[np.int64] | None = None
+    positions: int | None = None
 
     @property
     def size_ratio(self) -> float | None:

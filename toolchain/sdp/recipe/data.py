@@ -48,7 +48,7 @@ class DataSection(Section):
     docstrings: DocstringsSection | None = None
     """Docstrings of installed packages in place of files."""
     max_length: int = Field(default=128, ge=8, le=8192)
-    """Longest input in tokens; longer ones are cut."""
+    """Longest input in tokens, at most the positions of the model; longer ones are cut."""
 
     @model_validator(mode="after")
     def _one_source(self) -> DataSection:
