@@ -73,7 +73,7 @@ def test_a_syntax_error_names_file_and_line(tmp_path: Path) -> None:
 def test_a_number_that_python_will_not_parse_is_a_syntax_error_too(tmp_path: Path) -> None:
     path = write(tmp_path, "seed = " + "9" * 5000)
     assert "not valid TOML" in problems(path)[0]
-    assert "not TOML" in problems(write(tmp_path), "seed=" + "9" * 5000)[0]
+    assert "valid integer" in problems(write(tmp_path), "seed=" + "9" * 5000)[1]
 
 
 def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
@@ -347,9 +347,7 @@ def test_an_override_has_a_form(tmp_path: Path, override: str) -> None:
     assert problems(write(tmp_path), override)[0] == f"--set {override}: an override has the form A.B=VALUE"
 
 
-@pytest.mark.parametrize(
-    "value", ["main", "apache-2.0", "v1.0 of May", "00123", "größe", "it's", "a=b", "True", "x # y"]
-)
+@pytest.mark.parametrize("value", ["main", "apache-2.0", "v1.0 of May", "00123", "größe", "it's", "a=b", "x # y"])
 def test_a_value_without_quotes_is_text(tmp_path: Path, value: str) -> None:
     assert load_recipe(write(tmp_path), [f"model.revision={value}"]).model.revision == value
     assert load_recipe(write(tmp_path), [f"model.revision = {value} "]).model.revision == value
@@ -359,7 +357,7 @@ def test_a_value_without_quotes_is_text(tmp_path: Path, value: str) -> None:
 def test_the_option_that_a_message_names_sets_the_text(tmp_path: Path, value: str) -> None:
     with pytest.raises(RecipeError) as caught:
         load_recipe(write(tmp_path), [f"model.revision={value}"])
-    option, override = shlex.split(f"--set {str(caught.value).rpartition('--set ')[2]}")
+    _, override = shlex.split(f"--set {str(caught.value).rpartition('--set ')[2]}")
     assert load_recipe(write(tmp_path), [override]).model.revision == value
 
 
