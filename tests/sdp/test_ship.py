@@ -191,8 +191,9 @@ def test_a_folder_of_an_earlier_export_is_called_so(project: Path, monkeypatch: 
     record.write_text(json.dumps(content))
     from sdp.summary import summary_lines
 
+    run = project / "runs/toy"
     assert summary_lines(RunFolder(Path("runs/toy")))[-1] == (
-        "shipped: runs/toy/8-ship (of an earlier export; renew it with sdp ship)"
+        f"shipped: {run}/8-ship (of an earlier export; renew it with: sdp ship {run})"
     )
 
 

@@ -23,7 +23,9 @@ from sdp.code_version import code_hash, library_versions
 from sdp.console import Reporter
 from sdp.data.corpus import corpus_identity
 from sdp.data.identity import data_identity
+from sdp.difference import first_difference
 from sdp.errors import RunError
+from sdp.interrupted import interrupted
 from sdp.json_file import read_json
 from sdp.models.positions import require_positions
 from sdp.models.source import locate_model
@@ -47,7 +49,7 @@ class Status:
     @property
     def fingerprint(self) -> str:
         """Hash of everything the stage is made from."""
-        return hashlib.sha256(json.dumps(self.ingredients, sort_keys=True).encode()).hexdigest()
+        return _fingerprint(self.ingredients)
 
 
 def input_identities(recipe: Recipe, *, download: bool) -> dict[str, dict[str, str]]:
@@ -79,10 +81,19 @@ def stage_status(stage: Stage, recipe: Recipe, run: RunFolder, identities: Mappi
     if record is None:
         if stage.after_pass and (said := gate_verdict(run)) not in (None, "pass"):
             return Status(stage, False, f"only when the gate passes; it says {said}", ingredients)
-        reason = "interrupted before, will resume" if run.partial(stage.folder).exists() else "not done yet"
-        return Status(stage, False, reason, ingredients)
+        return Status(stage, False, _interrupted(stage, run, ingredients) or "not done yet", ingredients)
     change = first_difference(record.get("ingredients", {}), ingredients)
+    if change is not None and (attempt := _interrupted(stage, run, ingredients)):
+        change = f"{change}; {attempt}"
     return Status(stage, change is None, change or "up to date", ingredients)
+
+
+def _interrupted(stage: Stage, run: RunFolder, ingredients: dict[str, Any]) -> str | None:
+    return interrupted(run, stage, ingredients, _fingerprint(ingredients))
+
+
+def _fingerprint(ingredients: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
 
 
 def _own_ingredients(stage: Stage, recipe: Recipe) -> dict[str, Any]:
@@ -126,25 +137,6 @@ def _outputs(run: RunFolder, stage: Stage, patterns: Iterable[str]) -> dict[str,
     }
 
 
-def first_difference(before: Any, now: Any, path: str = "") -> str | None:
-    """Name the first place where two JSON trees differ, in words; None where they are equal."""
-    if before == now:
-        return None
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in [*now, *(key for key in before if key not in now)]:
-            found = first_difference(before.get(key), now.get(key), f"{path}.{key}" if path else str(key))
-            if found:
-                return found
-    name = path.removeprefix("settings.").removeprefix("inputs.")
-    shown = f": {_short(before)} -> {_short(now)}" if path.startswith(("settings", "seed", "libraries")) else ""
-    return f"{name} changed{shown}"
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
 def plan(recipe: Recipe, run: RunFolder, identities: Mapping[str, dict[str, str]]) -> list[Status]:
     """Say for every stage whether it would run, and why. A stage after one that runs is said to depend on it."""
     statuses: list[Status] = []
@@ -152,8 +144,11 @@ def plan(recipe: Recipe, run: RunFolder, identities: Mapping[str, dict[str, str]
     for stage in stages_of(recipe):
         status = stage_status(stage, recipe, run, identities)
         waiting = [name for name in stage.reads if name in stale]
-        if waiting and status.up_to_date:
-            status = Status(stage, False, f"depends on {', '.join(waiting)}", status.ingredients)
+        begun = run.partial(stage.folder).is_dir()
+        if waiting and (status.up_to_date or begun):
+            # Whether an interrupted attempt is good for anything shows when what it was made from is made again.
+            before = "interrupted before; " if begun else ""
+            status = Status(stage, False, f"{before}depends on {', '.join(waiting)}", status.ingredients)
         if not status.up_to_date:
             stale.add(stage.name)
         statuses.append(status)
@@ -275,7 +270,7 @@ def withhold(run: RunFolder, reporter: Reporter, *, wanted: bool) -> None:
 
 def _run_stage(status: Status, recipe: Recipe, run: RunFolder, reporter: Reporter) -> None:
     stage = status.stage
-    target = run.begin(stage.folder, status.fingerprint, resume=stage.resumes)
+    target = run.begin(stage.folder, status.fingerprint, resume=stage.resumes, ingredients=status.ingredients)
     resumed = any(path.name != STAGE_FILE for path in target.iterdir())
     if stage.ranks:
         ranks.tell({"stage": stage.name, "made from": _own_ingredients(stage, recipe)})

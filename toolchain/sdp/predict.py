@@ -79,7 +79,7 @@ def exported_folder(path: Path) -> Path:
     for candidate in (path, path / "4-export"):
         if (candidate / "model.onnx").is_file():
             return candidate
-    hint = "Give a run folder whose export is done (sdp export), or a copy of its 4-export."
+    hint = "Give a run folder whose export is done (sdp export RUN), or a copy of its 4-export."
     raise RunError("no exported model here (model.onnx)", where=str(path), hint=hint)
 
 
@@ -101,7 +101,7 @@ class Predictor:
         config, manifest = read_json(folder / "config.json"), read_json(folder / "manifest.json")
         if config is None or manifest is None:
             missing = "config.json" if config is None else "manifest.json"
-            raise RunError(f"{missing} is missing or damaged", where=str(folder), hint="Export again: sdp export.")
+            raise RunError(f"{missing} is missing or damaged", where=str(folder), hint="Export again: sdp export RUN")
         with told_as(lambda reason: RunError(f"tokenizer.json cannot be read: {reason}", where=str(folder))):
             self._tokenizer = TextTokenizer.read(folder)
         self._folder = folder
@@ -113,7 +113,7 @@ class Predictor:
             self.columns = _names(manifest.get("text_names"), self.text_columns)
         except KeyError as error:
             what = f"manifest.json or config.json lacks {error}: another version of sdp wrote it"
-            raise RunError(what, where=str(folder), hint="Export again: sdp export.") from None
+            raise RunError(what, where=str(folder), hint="Export again: sdp export RUN") from None
         except (TypeError, ValueError, OverflowError) as error:
             raise self._damaged(f"manifest.json or config.json: {error}") from None
         if self.type not in get_args(ProblemType) or len(set(self._labels)) < len(self._labels):
@@ -201,7 +201,7 @@ class Predictor:
 
     def _damaged(self, what: str) -> RunError:
         """The error for files that do not belong together."""
-        hint = "Export again (sdp export), or copy all files again; sdp verify checks a shipped folder."
+        hint = "Export again (sdp export RUN), or copy all files again; sdp verify FOLDER checks a shipped one."
         return RunError(f"the exported folder is damaged: {what}", where=str(self._folder), hint=hint)
 
     def _answer(self, logits: NDArray[np.float32]) -> Answer:

@@ -109,13 +109,16 @@ class RunFolder:
             self.claim(name, recipe_file, overrides)
             yield
 
-    def begin(self, folder: str, fingerprint: str, *, resume: bool = True) -> Path:
+    def begin(
+        self, folder: str, fingerprint: str, *, resume: bool = True, ingredients: dict[str, Any] | None = None
+    ) -> Path:
         """Open the folder a stage works in.
 
         Args:
             folder: the stage's.
             fingerprint: of the work.
             resume: keep what an interrupted attempt at the very same work left there.
+            ingredients: what the fingerprint is of, so that a later attempt at other work can name what changed.
         """
         self.repair(folder)
         partial = self.partial(folder)
@@ -123,7 +126,7 @@ class RunFolder:
         if not resume or started is None or started.get("fingerprint") != fingerprint:
             remove_folder(partial)
             partial.mkdir(parents=True, exist_ok=True)
-            write_json(partial / STAGE_FILE, {"fingerprint": fingerprint})
+            write_json(partial / STAGE_FILE, {"fingerprint": fingerprint, "ingredients": ingredients or {}})
         # No part of the result.
         for torn in sorted(path for pattern in _TORN for path in partial.rglob(pattern)):
             torn.unlink()

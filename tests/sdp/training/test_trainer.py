@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import TrainingArguments
 
+from sdp.checkpoints import complete_checkpoints
 from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit, tokenize
 from sdp.data.rows import Split
@@ -32,7 +33,7 @@ from sdp.pruning.scores import magnitude_scores
 from sdp.recipe.losses import CrossCorrelationLoss, KldLoss
 from sdp.recipe.pruning import PruneSection
 from sdp.recipe.sections import FinetuneSection, Recipe
-from sdp.training.callback import complete_checkpoints, discard_checkpoint, last_good_checkpoint
+from sdp.training.callback import discard_checkpoint, last_good_checkpoint
 from sdp.training.mask_updates import MaskUpdates, mask_plan
 from sdp.training.masked_weights import MaskedWeights
 from sdp.training.run import TrainingRun, train

