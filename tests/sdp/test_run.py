@@ -23,6 +23,7 @@ from sdp_onnx.operator_library import LIBRARY_NAME, has_library
 from toy import sdp
 
 STAGES = ["1-finetune", "2-prune", "3-evaluate", "4-export", "5-bench", "6-gate", "7-report", "8-ship"]
+FOLDERS = ["0-preflight", *STAGES]
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +44,9 @@ def read(path: Path) -> dict:
 
 def test_every_stage_left_its_files_and_nothing_else(run: Path) -> None:
     assert sorted(entry.name for entry in run.iterdir()) == sorted(
-        [*STAGES, ".lock", "cache", "report.html", "run.json"]
+        [*FOLDERS, ".lock", "cache", "report.html", "run.json"]
     )
-    for stage in STAGES:
+    for stage in FOLDERS:
         outputs = read(run / stage / "stage.json")["outputs"]
         found = {str(path.relative_to(run / stage)) for path in (run / stage).rglob("*") if path.is_file()}
         assert found == {*outputs, "stage.json"}

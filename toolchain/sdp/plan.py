@@ -16,11 +16,12 @@ from sdp.head_plan import plan_head
 from sdp.models.parts import ModelParts, count_parts, encoder_shape
 from sdp.models.positions import model_positions, require_positions
 from sdp.models.source import ModelFolder, locate_model
-from sdp.pipeline import Status, cache_key, input_identities, plan
+from sdp.pipeline import cache_key, input_identities, plan, preflight_status
 from sdp.plan_rows import Rows, read_rows
 from sdp.plan_time import stage_times, time_left
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder
+from sdp.stage_run import Status
 from sdp.stage_table import stages_of
 from sdp.steps import optimizer_steps
 from sdp_onnx.operator_library import has_library
@@ -71,17 +72,17 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """The plan as JSON."""
-        stages = self.stages
+        stages: list[dict[str, Any]] = [{"stage": stage.name} for stage in stages_of(self.recipe)]
+        if self.stages is not None:
+            stages = [
+                {"stage": status.stage.name, "up_to_date": status.up_to_date, "reason": status.reason}
+                for status in self.stages
+            ]
         return {
             "recipe": self.recipe.name,
             "run_folder": self.run_folder,
             "cache_key": self.cache_key,
-            "stages": [
-                {"stage": stage.name}
-                if stages is None
-                else {"stage": stage.name, "up_to_date": stages[i].up_to_date, "reason": stages[i].reason}
-                for i, stage in enumerate(stages_of(self.recipe))
-            ],
+            "stages": stages,
             "rows": self.rows,
             "data": None if self.profile is None else self.profile.to_json(),
             "optimizer_steps": self.steps,
@@ -107,7 +108,7 @@ def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
     unknown = [] if isinstance(model, ModelFolder) else [model]
     counted = count_parts(model) if isinstance(model, ModelFolder) else None
     identities = input_identities(recipe, download=False) if counted is not None else {}
-    stages = plan(recipe, run, identities) if counted is not None else None
+    stages = _stages(recipe, run, identities) if counted is not None else None
     rows = read_rows(recipe)
     if rows.profile is None:
         unknown.append("rows, classes, optimizer steps: the data set is not on this machine yet")
@@ -132,6 +133,15 @@ def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
         rows.profile,
         times,
     )
+
+
+def _stages(recipe: Recipe, run: RunFolder, identities: dict[str, dict[str, str]]) -> list[Status]:
+    """The stages in order, the preflight before the first that trains, where one of them will."""
+    stages = plan(recipe, run, identities)
+    preflight = preflight_status(recipe, run, identities, stages)
+    if preflight is not None:
+        stages.insert(next(place for place, status in enumerate(stages) if status.stage.ranks), preflight)
+    return stages
 
 
 def _locate(recipe: Recipe) -> ModelFolder | str:

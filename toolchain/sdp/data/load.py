@@ -30,7 +30,8 @@ ENTITY_TAGS = ("B-", "I-", "E-", "S-")
 def load_task_data(recipe: Recipe) -> TaskData:
     """Load all splits of a recipe's task.
 
-    The last result is kept while its inputs stay what they are: the stages of one run read the same data.
+    The last results are kept while their inputs stay what they are: the stages of one run read the same data, those of
+    the preflight a few rows of it.
 
     Raises:
         DataError: a file or data set cannot be read or does not fit; the message names file and row.
@@ -38,7 +39,7 @@ def load_task_data(recipe: Recipe) -> TaskData:
     return _load(recipe, tuple(data_identity(recipe).items()))
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def _load(recipe: Recipe, identity: tuple[tuple[str, str], ...]) -> TaskData:
     raw = _raw_splits(recipe)
     raw["train"] = draw_rows(raw["train"], recipe.data.train_rows)

@@ -70,6 +70,9 @@ class ShipSection(Section):
 class RuntimeSection(Section):
     """Where and how the work is done. Nothing here makes a finished stage out of date."""
 
+    preflight: bool = True
+    """Before the first training step, go through all stages with a few rows and layers, so that what would fail after
+    hours fails in seconds. false leaves it out."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: CUDA with bf16 where there is a GPU, the CPU otherwise. Asked for cuda and not got it is an error."""
     checkpoint_seconds: float = Field(default=60.0, ge=0)
