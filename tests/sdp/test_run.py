@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +19,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from sdp.predict import Predictor
 from sdp_onnx.kernel_weights import kernel_weights
 from sdp_onnx.model_file import stored_tensors
 from sdp_onnx.operator_library import LIBRARY_NAME, has_library
@@ -207,6 +210,20 @@ def test_the_readmes_example_runs_in_the_exported_folder(run: Path) -> None:
     command = [sys.executable, "-c", example]
     done = subprocess.run(command, cwd=run / "8-ship", capture_output=True, text=True, check=False)
     assert done.stdout.startswith("[array([["), done.stderr
+
+
+@pytest.mark.skipif(not has_library(), reason="installed without a C++ compiler")
+def test_the_readmes_example_answers_as_predict_does(run: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(import json.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    example = code.replace("runs/quickstart/", "").replace("libsdp_operators.so", LIBRARY_NAME)
+    done = subprocess.run([sys.executable, "-c", example], cwd=run, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    printed = [(label, float(share)) for label, share in (line.split() for line in done.stdout.splitlines())]
+    (texts,) = re.findall(r"encode_batch\((.*?)\)$", code, re.MULTILINE)
+    answers = [Predictor(run / "8-ship")(text) for text in ast.literal_eval(texts)]
+    assert len(printed) == 2
+    assert printed == [(answer.label, pytest.approx(answer.probability, abs=1e-5)) for answer in answers]
 
 
 def test_inspect_shows_operators_and_sparsity(project: Path) -> None:
