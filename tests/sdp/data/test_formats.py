@@ -261,6 +261,15 @@ def test_csv_files_of_the_hub_are_read_as_text(tmp_path: Path) -> None:
     assert rows.features["label"].names == ["neg", "nan"]
 
 
+def test_dates_that_datasets_makes_of_texts_are_refused(tmp_path: Path) -> None:
+    """Of files that sdp does not read itself: the same texts are texts in jsonl."""
+    rows = [("2020-01-01", "a"), ("2020-01-02", "b")]
+    folder = save(tmp_path / "json", "json", jsonl_bytes(rows))
+    with pytest.raises(DataError, match=r'the column "text" holds dates.*\n.*jsonl'):
+        load_task_data(recipe(as_folder(folder)))
+    assert len(load_task_data(recipe(as_folder(save(tmp_path / "jsonl", "jsonl", jsonl_bytes(rows))))).dev) == 2
+
+
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
 def test_numbers_of_classes_have_the_names_of_the_readme(suffix: str, tmp_path: Path) -> None:
     write = csv_bytes if suffix == "csv" else jsonl_bytes
