@@ -194,7 +194,7 @@ def test_a_row_of_a_ranking_without_a_list_is_refused(query: object, tmp_path: P
     lines = [json.dumps(dict(zip(("query", "text", "label"), row, strict=True))) for row in rows]
     folder = save(tmp_path / "set", "jsonl", "\n".join(lines).encode())
     for source in (as_files(folder, "jsonl", group="query"), as_folder(folder, group="query")):
-        with pytest.raises(DataError, match=r"row 3: the group is missing\n  Fill it in, or remove the row"):
+        with pytest.raises(DataError, match=r"row 3: the value of data\.group is missing\n  Fill it in, or remove the row"):
             load_task_data(recipe(source, type="ranking"))
 
 
@@ -259,6 +259,15 @@ def test_csv_files_of_the_hub_are_read_as_text(tmp_path: Path) -> None:
     rows = load_prepared(str(folder), None, "train", cache_dir=str(tmp_path / "cache"))
     assert (list(rows["text"]), list(rows["label"])) == (["null", "b"], [1, 0])
     assert rows.features["label"].names == ["neg", "nan"]
+
+
+def test_dates_that_datasets_makes_of_texts_are_refused(tmp_path: Path) -> None:
+    """Of files that sdp does not read itself: the same texts are texts in jsonl."""
+    rows = [("2020-01-01", "a"), ("2020-01-02", "b")]
+    folder = save(tmp_path / "json", "json", jsonl_bytes(rows))
+    with pytest.raises(DataError, match=r'the column "text" holds dates.*\n.*jsonl'):
+        load_task_data(recipe(as_folder(folder)))
+    assert len(load_task_data(recipe(as_folder(save(tmp_path / "jsonl", "jsonl", jsonl_bytes(rows))))).dev) == 2
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])

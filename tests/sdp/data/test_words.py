@@ -73,7 +73,18 @@ def test_the_tags_of_a_known_task_have_its_order_and_may_be_numbers(tmp_path: Pa
         ((["a", 3], ["O", "O"]), r"row 2: the column \"words\" holds 3"),
         ((["a"], [None]), r"row 2: the label is missing"),
         ((["a"], ["B-Y"]), r"row 2: the label \"B-Y\" does not occur"),
-        ((7, ["O"]), r"row 2: the column \"words\" holds 7, which is no list"),
+        ((7, ["O"]), r"row 2: the column \"words\" holds 7, which is no list of words"),
+        ((["a"], None), r"row 2: the column \"tags\" holds None, which is no list of tags\n  Fill it in"),
+        ((["a"], float("nan")), r"row 2: the column \"tags\" holds nan, which is no list of tags\n  Fill it in"),
+        (("a b", ""), r"row 2: 2 words and 0 tags"),
+        (("a b", "['O' 'O']"), r"row 2: the column \"tags\" holds \['O' 'O'\], which reads like no list\n.*json.dumps"),
+        (("a b", "[0 0]"), r"row 2: the column \"tags\" holds \[0 0\], which reads like no list"),
+        (("a b", "['O', 'O"), r"row 2: the label \"\['O',\" does not occur"),
+        (("['a' 'b']", "O O"), r"row 2: the column \"words\" holds \['a' 'b'\], which reads like no list"),
+        (('"[\'a\', ""b\'s""]"', "O O"), r"row 2: the column \"words\" holds .*, which reads like no list\n.*in tsv"),
+        (("['a', 'b']", "O"), r"row 2: 2 words and 1 tags"),
+        (("a b", '["O", null]'), r"row 2: the label is missing"),
+        (("a b", '["O", ["O"]]'), r"row 2: the label is \['O'\], which is neither text nor a number"),
     ],
 )
 def test_rows_that_cannot_be(row: tuple[Any, Any], message: str, tmp_path: Path) -> None:
@@ -81,6 +92,50 @@ def test_rows_that_cannot_be(row: tuple[Any, Any], message: str, tmp_path: Path)
     write(tmp_path / "dev.jsonl", [ROWS[0], row])
     with pytest.raises(DataError, match=message):
         load_task_data(recipe(tmp_path, "jsonl"))
+
+
+PYTHON = ("['the', \"film's\"]", "['O', 'B-X']")
+JSON = ('["the", "film\'s"]', '["O", "B-X"]')
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        PYTHON,
+        JSON,
+        ("the film's", PYTHON[1]),
+        (JSON[0], "O B-X"),
+        ("['the',\n \"film's\",]", "[ 'O' ,'B-X' ]"),
+        (["the", "film's"], JSON[1]),
+    ],
+)
+def test_the_text_of_a_list_is_a_list(row: tuple[Any, Any], tmp_path: Path) -> None:
+    for split in ("train", "dev"):
+        write(tmp_path / f"{split}.jsonl", [row, ("a [b] c", "O O B-X"), ("['] x", "O B-X"), ("[]", "[]")])
+    data = load_task_data(recipe(tmp_path, "jsonl"))
+    assert list(data.dev.texts) == [("the", "film's"), ("a", "[b]", "c"), ("[']", "x"), ()]
+    assert [data.label_names[tag] for tag in data.dev.labels_of(0)] == ["O", "B-X"]
+    assert data.label_names == ("B-X", "O")
+
+
+def test_columns_of_lists_that_pandas_writes_are_read_from_every_format(tmp_path: Path) -> None:
+    frame = pd.DataFrame(ROWS, columns=["words", "tags"])
+    for split in ("train", "dev"):
+        frame.to_csv(tmp_path / f"{split}.csv", index=False)
+        frame.to_csv(tmp_path / f"{split}.tsv", index=False, sep="\t")
+    for suffix in ("csv", "tsv"):
+        data = load_task_data(recipe(tmp_path, suffix))
+        assert list(data.dev.texts) == [tuple(words) for words, _ in ROWS]
+        assert [data.label_names[i] for i in data.dev.labels] == [tag for _, tags in ROWS for tag in tags]
+
+
+def test_numbers_of_tags_may_be_the_text_of_a_list(tmp_path: Path) -> None:
+    for split in ("train", "dev"):
+        write(tmp_path / f"{split}.jsonl", [("a b [1]", "[0, 10, 9]")])
+    data = load_task_data(recipe(tmp_path, "jsonl", type="tagging", metric="accuracy"))
+    assert data.label_names == ("0", "9", "10")
+    assert data.dev.labels.tolist() == [0, 2, 1]
+    assert data.dev.texts[0] == ("a", "b", "[1]")
 
 
 def test_entities_need_tags_that_name_them(tmp_path: Path) -> None:

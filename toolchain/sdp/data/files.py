@@ -118,12 +118,12 @@ def missing_columns(missing: Sequence[str], present: Sequence[str], where: str) 
     """The error for columns that are not there: which, what is there, and the nearest."""
     near = difflib.get_close_matches(missing[0], present, n=1)
     hint = "Name the columns with data.text and data.label."
-    if near:
-        hint = f'Did you mean "{near[0]}"? {hint}'
-    elif len(present) == 1 and (found := next((mark for mark in _OTHER_SUFFIX if mark in present[0]), None)):
+    if len(present) == 1 and (found := next((mark for mark in _OTHER_SUFFIX if mark in present[0]), None)):
         hint = f"The header is one name: {_OTHER_SUFFIX[found]}"
     elif any(";" in name for name in present):
         hint = "The header holds semicolons and commas: put names that hold a comma in quotes."
+    elif near:
+        hint = f'Did you mean "{near[0]}"? {hint}'
     wanted = ", ".join(f'"{name}"' for name in missing)
     return DataError(f"no column {wanted}; the columns are {', '.join(present) or 'none'}", where=where, hint=hint)
 

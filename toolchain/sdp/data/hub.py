@@ -161,6 +161,13 @@ def _chunks(rows: Any, columns: Sequence[str], where: str) -> Iterator[Columns]:
     missing = [name for name in columns if name not in rows.column_names]
     if missing:
         raise missing_columns(missing, rows.column_names, where)
+    for name in columns:
+        if str(getattr(rows.features[name], "dtype", "")).startswith(("timestamp", "date")):
+            what = (
+                f'the column "{name}" holds dates, which the library datasets also makes of texts that look like them'
+            )
+            hint = "Write it as a column of strings in csv, jsonl or parquet, and give the folder with data.dataset."
+            raise DataError(what, where=where, hint=hint)
     features, chunks, found = rows.features, rows.select_columns(list(columns)).iter(CHUNK), False
     while True:
         with _without_loss(where):

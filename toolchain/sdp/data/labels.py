@@ -134,7 +134,7 @@ def group_numbers(split: RawSplit) -> NDArray[np.int64]:
         DataError: a row belongs to no list.
     """
     numbers: dict[tuple[str, str], int] = {}
-    names = (value_name(group, "group", split.place_of(row)) for row, group in enumerate(split.groups))
+    names = (value_name(group, "value of data.group", split.place_of(row)) for row, group in enumerate(split.groups))
     keys = zip(split.parts, names, strict=True)
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 

@@ -79,10 +79,12 @@ def _separator(line: str) -> str:
 
 
 def _field_count(line: str, separator: str) -> int:
+    """Into how many fields a separator divides a line; none where it divides within quotes."""
     try:
-        return len(next(csv.reader([line], delimiter=separator, strict=True), ()))
+        fields = next(csv.reader([line], delimiter=separator, strict=True), [])
     except csv.Error:
         return 0
+    return 0 if any('"' in field for field in fields) else len(fields)
 
 
 def _quoting_hint(row: Sequence[str], suffix: str) -> str:

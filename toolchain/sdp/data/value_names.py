@@ -24,7 +24,7 @@ def value_name(value: object, role: str, where: str) -> str:
 
     Args:
         value: as the file has it.
-        role: what it is, for messages: "label" or "group".
+        role: what it is, for messages, such as "label".
         where: file and row, for messages.
 
     Raises:

@@ -72,22 +72,21 @@ def _items(value: object, column: str, where: str, *, tags: bool = False) -> tup
 def _split(text: str, column: str, where: str, *, tags: bool) -> tuple[object, ...]:
     """The items of a string.
 
-    A list that was written as text begins with a bracket and a quote, which a sentence hardly does. A tag begins with
-    no bracket; tags may be numbers.
+    A list that was written as text begins with a bracket and a quote, which a sentence hardly does, and in tsv maybe
+    with a quote more, which is no part of that format. A tag begins with no bracket; tags may be numbers.
     """
     bare = text.strip()
     if bare == "[]":
         return ()
-    listed = bare.startswith("[" if tags else ("['", '["')) and bare.endswith("]" if tags else ("']", '"]'))
-    if not listed:
-        return tuple(text.split(" ")) if text else ()
-    if (items := _list_of(bare)) is not None and (tags or all(isinstance(item, str) for item in items)):
+    opened = bare.startswith(("[", '"[') if tags else ("['", '["', "\"['", '"["'))
+    items = _list_of(bare) if opened and bare.endswith("]") else None
+    if items is not None and (tags or all(isinstance(item, str) for item in items)):
         return tuple(items)
-    shown = bare if len(bare) < 60 else f"{bare[:60]}…"
-    hint = (
-        "Write words and tags with single spaces between them, as JSON (json.dumps), or as lists in jsonl or parquet."
-    )
-    raise DataError(f'the column "{column}" holds {shown}, which reads like no list', where=where, hint=hint)
+    if opened and bare.endswith(("]", ']"') if tags else ("']", '"]', ']"')):
+        shown = bare if len(bare) < 60 else f"{bare[:60]}…"
+        hint = "Write them with single spaces between, as JSON (json.dumps, no quotes around it in tsv), or in parquet."
+        raise DataError(f'the column "{column}" holds {shown}, which reads like no list', where=where, hint=hint)
+    return tuple(text.split(" ")) if text else ()
 
 
 def _list_of(text: str) -> list[object] | None:
