@@ -13,6 +13,7 @@ from sdp.explain.forecast import FLOAT_BYTES, product, stored_as, stored_bytes
 from sdp.head_plan import plan_head
 from sdp.models.parts import ModelParts, count_parts, encoder_shape
 from sdp.models.source import locate_model
+from sdp.models.unused_weights import refuse_unused
 from sdp.pipeline import Status, cache_key, input_identities, plan
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder
@@ -94,6 +95,7 @@ def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
     identities: dict[str, dict[str, str]] = {}
     try:
         model = locate_model(recipe.model, download=False)
+        refuse_unused(model)
         counted = count_parts(model)
         trimmed = _after_vocabulary(counted, recipe)
         parts = part_plans(counted, recipe)
