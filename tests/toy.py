@@ -155,12 +155,16 @@ def write_project(folder: Path, model: Path, extra: str = "") -> Path:
 
 
 def sdp(
-    *arguments: str | Path, cwd: Path, check: bool = False, env: Mapping[str, str] | None = None
+    *arguments: str | Path,
+    cwd: Path,
+    check: bool = False,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 300,
 ) -> subprocess.CompletedProcess[str]:
     """Run the real command line in a process of its own, with some variables more in its environment."""
     command = [sys.executable, "-c", "from sdp.cli import main; main()", *map(str, arguments)]
     variables = {**ONE_THREAD, **(env or {})}
-    done = subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=timeout, check=False)
     if check and done.returncode != 0:
         raise AssertionError(f"sdp {' '.join(map(str, arguments))} -> {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done

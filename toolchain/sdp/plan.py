@@ -16,6 +16,7 @@ from sdp.head_plan import plan_head
 from sdp.models.parts import ModelParts, count_parts, encoder_shape
 from sdp.models.positions import model_positions, require_positions
 from sdp.models.source import ModelFolder, locate_model
+from sdp.models.unused_weights import refuse_unused
 from sdp.pipeline import cache_key, input_identities, plan, preflight_status
 from sdp.plan_rows import Rows, read_rows
 from sdp.plan_time import stage_times, time_left
@@ -154,6 +155,7 @@ def _locate(recipe: Recipe) -> ModelFolder | str:
         model = locate_model(recipe.model, download=False)
     except NotDownloadedError as error:
         return f"parameters, bytes, time and what is up to date: {error.where}: {error.what}"
+    refuse_unused(model)
     require_positions(recipe, model)
     return model
 

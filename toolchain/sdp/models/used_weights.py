@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from sdp.errors import ModelError
 from sdp.models.parts import PRETRAINING_HEADS, part_of
+from sdp.models.unused_weights import unused_error
 
 # Names of the part that makes one vector of all tokens: model classes without it leave it out.
 _POOLER = "pooler"
@@ -34,14 +35,7 @@ def require_all_weights(model: PreTrainedModel, loaded: Mapping[str, Any], where
         raise ModelError(f"the weights do not fit config.json: {what}", where=where)
     left = [name for name in sorted(loaded["unexpected_keys"]) if _is_encoders(model, name)]
     if left:
-        kind = type(model).__name__
-        what = f"weights of the encoder have no place in {kind}: {len(left)}, such as {left[0]}"
-        hint = (
-            "transformers computes this kind of model without them, or config.json is not that of these weights. Take "
-            "another checkpoint; if the model is to do without them, write it once without: "
-            f"{kind}.from_pretrained(FOLDER).save_pretrained(NEW), and copy the tokenizer's files."
-        )
-        raise ModelError(what, where=where, hint=hint)
+        raise unused_error(type(model).__name__, left, where)
 
 
 def _is_encoders(model: PreTrainedModel, name: str) -> bool:
