@@ -10,6 +10,7 @@ from sdp.errors import NotDownloadedError
 from sdp.explain.facts import Facts, Finding, this_machine
 from sdp.explain.findings import explain
 from sdp.explain.forecast import FLOAT_BYTES, product, stored_as, stored_bytes
+from sdp.models.architectures import require_architecture
 from sdp.models.parts import ModelParts, count_parts, encoder_shape
 from sdp.models.positions import model_positions, require_positions
 from sdp.models.source import locate_model
@@ -92,6 +93,7 @@ def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
     identities: dict[str, dict[str, str]] = {}
     try:
         model = locate_model(recipe.model, download=False)
+        require_architecture(model)
         require_positions(recipe, model)
         positions = model_positions(model.path)
         counted = count_parts(model)
