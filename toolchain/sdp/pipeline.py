@@ -25,6 +25,7 @@ from sdp.difference import first_difference
 from sdp.errors import RunError
 from sdp.interrupted import interrupted
 from sdp.json_file import read_json
+from sdp.models.architectures import require_architecture
 from sdp.models.positions import require_positions
 from sdp.models.source import locate_model
 from sdp.preflight.settings import reduced
@@ -165,7 +166,9 @@ def run_pipeline(
     """
     stages = stages_of(recipe, until)
     identities = input_identities(recipe, download=True)
-    require_positions(recipe, locate_model(recipe.model))
+    model = locate_model(recipe.model)
+    require_architecture(model)
+    require_positions(recipe, model)
     if recipe.vocabulary is None:
         # What an earlier version of the recipe trimmed is no part of this run.
         remove_folder(run.stage(VOCABULARY.folder))

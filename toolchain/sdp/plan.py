@@ -13,6 +13,7 @@ from sdp.explain.findings import explain
 from sdp.explain.forecast import FLOAT_BYTES, product, stored_as, stored_bytes
 from sdp.explain.lengths import sampled_lengths
 from sdp.head_plan import plan_head
+from sdp.models.architectures import require_architecture
 from sdp.models.parts import ModelParts, count_parts, encoder_shape
 from sdp.models.positions import model_positions, require_positions
 from sdp.models.source import ModelFolder, locate_model
@@ -155,6 +156,7 @@ def _locate(recipe: Recipe) -> ModelFolder | str:
         model = locate_model(recipe.model, download=False)
     except NotDownloadedError as error:
         return f"parameters, bytes, time and what is up to date: {error.where}: {error.what}"
+    require_architecture(model)
     refuse_unused(model)
     require_positions(recipe, model)
     return model

@@ -194,7 +194,9 @@ def test_a_row_of_a_ranking_without_a_list_is_refused(query: object, tmp_path: P
     lines = [json.dumps(dict(zip(("query", "text", "label"), row, strict=True))) for row in rows]
     folder = save(tmp_path / "set", "jsonl", "\n".join(lines).encode())
     for source in (as_files(folder, "jsonl", group="query"), as_folder(folder, group="query")):
-        with pytest.raises(DataError, match=r"row 3: the value of data\.group is missing\n  Fill it in, or remove the row"):
+        with pytest.raises(
+            DataError, match=r"row 3: the value of data\.group is missing\n  Fill it in, or remove the row"
+        ):
             load_task_data(recipe(source, type="ranking"))
 
 

@@ -115,7 +115,7 @@ def test_lengths_above_the_positions_are_refused_before_training(
         make_plan(recipe, run)
     with pytest.raises(ModelError, match=words) as at_run:
         run_pipeline(recipe, run, "ship", Reporter(quiet=True))
-    assert at_check.value.where == at_run.value.where == str(project.parent / "model" / "config.json")
+    assert at_check.value.where == at_run.value.where == str((project.parent / "model").resolve() / "config.json")
     assert hint in at_check.value.hint
     require_positions(load_recipe(project, [hint]), ModelFolder("toy", project.parent / "model"))
 

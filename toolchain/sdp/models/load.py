@@ -7,18 +7,30 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, PreTrainedModel
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from sdp.errors import ModelError
+from sdp.models.architectures import find_architecture
 from sdp.models.head import read_head
 from sdp.models.parts import check_size
 from sdp.models.source import ModelFolder
 from sdp.models.used_weights import require_all_weights
+from sdp.pruning.layers import prunable_weights
 from sdp.tasks import ProblemType
 
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
+
+# Training, evaluation and export read the logits by name, and other outputs only where they ask for them. A cache
+# serves decoders that write texts; feed-forward layers in chunks of tokens take multiples of these alone.
+_LOGITS_ALONE: dict[str, Any] = {
+    "return_dict": True,
+    "output_attentions": False,
+    "output_hidden_states": False,
+    "use_cache": False,
+    "chunk_size_feed_forward": 0,
+}
 
 
 def load_pretrained(
@@ -56,7 +68,7 @@ def load_pretrained(
         head["problem_type"] = "single_label_classification" if problem_type == "classification" else "regression"
     check_size(folder)
     try:
-        config = AutoConfig.from_pretrained(folder.path, trust_remote_code=trust_remote_code, **head)
+        config = _config(folder.path, trust_remote_code=trust_remote_code, **head)
         options = {"config": config, "trust_remote_code": trust_remote_code, "ignore_mismatched_sizes": True}
         model, loaded = _load(folder.path, device, tagger=problem_type == "tagging", **options)
     except Exception as error:  # transformers raises whatever a wrong value in config.json leads to
@@ -67,6 +79,8 @@ def load_pretrained(
     odd = next((name for name, value in model.named_parameters() if not bool(torch.isfinite(value).all())), None)
     if odd is not None:
         raise ModelError("the weights are no finite numbers", where=f"{folder.path}: {odd}")
+    # What pruning would leave out is refused before any training.
+    prunable_weights(model)
     return model
 
 
@@ -87,11 +101,22 @@ def load_finetuned(path: Path, device: torch.device | None = None) -> PreTrained
         ModelError: the files are damaged.
     """
     try:
-        architectures = AutoConfig.from_pretrained(path).architectures or [""]
-        return _load(path, device or torch.device("cpu"), tagger="TokenClassification" in architectures[0])[0]
+        config = _config(path)
+        tagger = "TokenClassification" in (config.architectures or [""])[0]
+        return _load(path, device or torch.device("cpu"), tagger=tagger, config=config)[0]
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         hint = "Delete the stage's folder: the same command makes it again."
         raise ModelError(f"the model cannot be loaded: {_first_line(error)}", where=str(path), hint=hint) from None
+
+
+def _config(path: Path, **values: Any) -> PreTrainedConfig:
+    """The configuration of a folder, without what it asks for besides logits."""
+    config: PreTrainedConfig = AutoConfig.from_pretrained(path, **values)
+    row = find_architecture(config.model_type)
+    for name, value in (_LOGITS_ALONE | (row.config if row is not None else {})).items():
+        if hasattr(config, name):
+            setattr(config, name, value)
+    return config
 
 
 def _load(path: Path, device: torch.device, *, tagger: bool, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:

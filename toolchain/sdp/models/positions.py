@@ -13,6 +13,9 @@ from sdp.models.source import ModelFolder
 from sdp.recipe.bench import BenchSection
 from sdp.recipe.sections import Recipe
 
+# `pad_token_id` of every architecture that counts positions from it, where config.json names none.
+_PADDING = 1
+
 
 def position_limit(config: Mapping[str, Any]) -> int | None:
     """Tokens that a model can take, special tokens among them.
@@ -35,7 +38,7 @@ def position_limit(config: Mapping[str, Any]) -> int | None:
     if row.positions == "table":
         return rows
     padding = config.get("pad_token_id")
-    return rows - 1 - (padding if isinstance(padding, int) else row.padding)
+    return rows - 1 - (padding if isinstance(padding, int) else _PADDING)
 
 
 def model_positions(folder: Path) -> int | None:

@@ -32,6 +32,7 @@ from sdp_onnx.manifest import file_sha256
 from sdp_onnx.model_file import TensorRecord, check_file, load_structure
 from sdp_onnx.operator_library import has_library, library_path
 from sdp_onnx.opset import oldest_onnxruntime
+from sdp_onnx.parameter_names import equal_parameters
 from sdp_onnx.tokenization import TextTokenizer
 from sdp_onnx.torch_export import export_torch
 from sdp_onnx.verify import verify_logits, zeros_by_tensor
@@ -68,10 +69,12 @@ class _Torch:
 
     Attributes:
         zeros: of each pruned layer, zeros and elements.
+        equal: of each pruned layer, the names under which the file may hold it, its own first.
         batches: inputs by name, and torch's logits for them.
     """
 
     zeros: dict[str, tuple[int, int]]
+    equal: dict[str, tuple[str, ...]]
     batches: list[tuple[dict[str, NDArray[np.int64]], NDArray[np.float32]]]
 
 
@@ -134,7 +137,7 @@ def _make(
     save_tokenizer(tokenizer, target)
     reporter.line("  verifying against torch")
     check_file(path)
-    layers = _same_zeros(expected.zeros, path, exact=recipe.export.precision == "fp32")
+    layers = _same_zeros(expected.zeros, expected.equal, path, exact=recipe.export.precision == "fp32")
     agreement = verify_logits(path, expected.batches, tolerance=recipe.export.allowed_error)
     tensors = [
         {"name": r.name, "shape": list(r.shape), "encoding": r.encoding, "zeros": r.zeros, "bytes": r.bytes}
@@ -169,7 +172,9 @@ def _export_dense(
     """
     model = load_finetuned(source)
     model.config.save_pretrained(work.parent)
-    zeros = {name: (int((weight == 0).sum()), weight.numel()) for name, weight in prunable_weights(model).items()}
+    weights = prunable_weights(model)
+    zeros = {name: (int((weight == 0).sum()), weight.numel()) for name, weight in weights.items()}
+    equal = equal_parameters({name: weight.detach().cpu().numpy for name, weight in weights.items()})
     batches = list(_torch_batches(model, rows, tokenizer))
     export_torch(
         model,
@@ -179,7 +184,7 @@ def _export_dense(
         # Weights outside the file are read one by one, so that encoding never holds all of them.
         external_data_threshold=0,
     )
-    return _Torch(zeros, batches)
+    return _Torch(zeros, equal, batches)
 
 
 def _encode(recipe: Recipe, run: RunFolder, dense: Path, path: Path) -> list[TensorRecord]:
@@ -209,7 +214,9 @@ def _encoding(recipe: Recipe) -> EncodingChoice:
     return "kernel" if recipe.export.encoding == "auto" and has_library() else recipe.export.encoding
 
 
-def _same_zeros(expected: dict[str, tuple[int, int]], path: Path, *, exact: bool) -> dict[str, dict[str, int]]:
+def _same_zeros(
+    expected: dict[str, tuple[int, int]], equal: dict[str, tuple[str, ...]], path: Path, *, exact: bool
+) -> dict[str, dict[str, int]]:
     """Compare zeros of the reopened file, layer by layer, with torch's; unless `exact`, rounding may have added some.
 
     Raises:
@@ -217,10 +224,10 @@ def _same_zeros(expected: dict[str, tuple[int, int]], path: Path, *, exact: bool
     """
     found = zeros_by_tensor(path)
     for name, (wanted, size) in expected.items():
-        zeros, elements = found.get(name, (0, 0))
+        zeros, elements = next((found[other] for other in equal[name] if other in found), (0, 0))
         if elements != size or zeros < wanted or (exact and zeros > wanted):
             raise StageError(
-                f"torch has {(wanted, size)} (zeros, elements), the file {found.get(name)}", where=f"{path}: {name}"
+                f"torch has {(wanted, size)} (zeros, elements), the file {(zeros, elements)}", where=f"{path}: {name}"
             )
     return {name: {"zeros": zeros, "elements": elements} for name, (zeros, elements) in expected.items()}
 
