@@ -228,7 +228,7 @@ def test_the_model_goes_by_the_letters_and_is_not_downloaded(tmp_path: Path) -> 
     assert recipe(file).finetune.learning_rate == 1e-4
 
 
-@pytest.mark.parametrize(("rows", "drop"), [(10**6, 0.05), (400, 0.07), (60, 0.17), (2, 0.5)])
+@pytest.mark.parametrize(("rows", "drop"), [(10**6, 0.05), (720, 0.08), (60, 0.2), (2, 0.5)])
 def test_a_threshold_that_the_rows_can_decide(rows: int, drop: float) -> None:
     assert largest_drop(rows) == pytest.approx(drop)
 
