@@ -10,6 +10,7 @@ from sdp.command_errors import told
 from sdp.commands.check import check_command, schema_command
 from sdp.commands.compare import compare_command
 from sdp.commands.gate import gate_command
+from sdp.commands.init import init_command
 from sdp.commands.inspect import inspect_command
 from sdp.commands.predict import predict_command
 from sdp.commands.shipped import push_command, verify_command
@@ -25,6 +26,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
+app.command("init")(init_command)
 app.command("run")(run_command)
 app.command(
     "ship",

@@ -178,7 +178,7 @@ def _facts(recipe: Recipe, model: ModelFolder | None, counted: ModelParts | None
         parameters=trimmed.total,
         hidden_size=hidden_size,
         layers=layers,
-        lengths=None if rows.train is None else sampled_lengths(model.path, rows.train),
+        lengths=None if rows.train is None else sampled_lengths(model.path, rows.train.texts),
         positions=model_positions(model.path),
     )
 

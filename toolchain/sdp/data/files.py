@@ -99,6 +99,23 @@ def count_data_rows(path: Path) -> int:
         return sum(1 for _ in text_table(path, stream, suffix)[1])
 
 
+def column_names(path: Path) -> list[str]:
+    """The columns of a file, in its order.
+
+    Raises:
+        DataError: as `column_chunks`, but for columns that are lacking and rows that are damaged.
+    """
+    suffix = _suffix(path)
+    if suffix == ".parquet":
+        with _refusing(path), _open_parquet(path) as table:
+            return table.names
+    with _refusing(path), _open_text(path, newline_of(suffix)) as stream:
+        names = text_table(path, stream, suffix)[0]
+    if not names:
+        raise _empty(path)
+    return names
+
+
 def check_unfolding(path: Path, columns: Sequence[str]) -> None:
     """See that a compressed file, which other code is to read, is whole and unfolds to no more than it may.
 

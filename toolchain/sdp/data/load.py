@@ -111,11 +111,15 @@ def _raw_splits(recipe: Recipe) -> dict[SplitName, RawSplit]:
     if recipe.data.docstrings is not None:
         return read_docstrings(recipe.data.docstrings, recipe.seed)
     source = resolve_source(recipe)
-    return {name: _read_split(recipe, source, name) for name in SPLITS if name in source.splits}
+    return {name: read_split(recipe, source, name) for name in SPLITS if name in source.splits}
 
 
-def _read_split(recipe: Recipe, source: Source, name: SplitName) -> RawSplit:
-    """Read a split, part by part, with its texts on disk."""
+def read_split(recipe: Recipe, source: Source, name: SplitName) -> RawSplit:
+    """Read a split, part by part, with its texts on disk.
+
+    Raises:
+        DataError: a file or data set cannot be read, or a text is none.
+    """
     place = source.splits[name]
     texts = TextFile()
     labels: list[object] = []

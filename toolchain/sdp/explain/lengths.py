@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sdp.data.rows import Split
+from sdp.data.texts import Texts
 from sdp.errors import ModelError
 from sdp_onnx.tokenizer_errors import told_as
 
@@ -19,21 +20,21 @@ _FRAME = 2
 _DRAWS = 200
 
 
-def sampled_lengths(model: Path, split: Split) -> NDArray[np.int64]:
-    """Tokens of at most SAMPLE rows, evenly spread over a split, without any limit.
+def sampled_lengths(model: Path | None, texts: Sequence[Texts]) -> NDArray[np.int64]:
+    """Tokens of at most SAMPLE rows, evenly spread over all, without any limit.
 
     Args:
-        model: a model folder. Without a tokenizer.json in it, tokens are estimated from characters.
-        split: at least one row.
+        model: a model folder. Without one, or a tokenizer.json in it, tokens are estimated from characters.
+        texts: of at least one row.
 
     Raises:
         ModelError: the tokenizer.json is damaged.
     """
-    rows = np.unique(np.linspace(0, len(split) - 1, min(SAMPLE, len(split))).astype(int))
-    texts = [" ".join(split.texts[int(row)]) for row in rows]
-    file = model / "tokenizer.json"
-    if not file.is_file():
-        return np.array([len(text) // _CHARACTERS_PER_TOKEN + _FRAME for text in texts], dtype=np.int64)
+    rows = np.unique(np.linspace(0, len(texts) - 1, min(SAMPLE, len(texts))).astype(int))
+    chosen = [" ".join(texts[int(row)]) for row in rows]
+    file = None if model is None else model / "tokenizer.json"
+    if file is None or not file.is_file():
+        return np.array([len(text) // _CHARACTERS_PER_TOKEN + _FRAME for text in chosen], dtype=np.int64)
     # Imported here: `sdp --help` needs none.
     from tokenizers import Tokenizer
 
@@ -41,7 +42,7 @@ def sampled_lengths(model: Path, split: Split) -> NDArray[np.int64]:
         tokenizer = Tokenizer.from_file(str(file))
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        return np.array([len(encoding.ids) for encoding in tokenizer.encode_batch(texts)], dtype=np.int64)
+        return np.array([len(encoding.ids) for encoding in tokenizer.encode_batch(chosen)], dtype=np.int64)
 
 
 def padded_length(lengths: NDArray[np.int64], batch_size: int) -> float:
