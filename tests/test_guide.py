@@ -48,7 +48,7 @@ def test_the_recipe_is_checked_as_it_stands(project: Path, monkeypatch: pytest.M
     monkeypatch.chdir(project)
     done = CliRunner().invoke(app, ["check", "my-tickets.toml"])
     assert done.exit_code == 0, done.output
-    assert "it runs in runs/my-tickets" in done.output
+    assert f"it runs in {project}/runs/my-tickets" in done.output
 
 
 def test_the_python_to_practise_with_is_python() -> None:
