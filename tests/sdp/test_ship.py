@@ -115,7 +115,7 @@ def test_words_and_licences_of_the_recipe_are_shipped_without_training_anew(proj
     done = sdp("ship", "toy.toml", *given, cwd=project, check=True)
     assert done.stderr.count("up to date") == 7
     assert "licence unknown" not in done.stderr
-    assert "shipped: runs/toy/8-ship" in done.stdout
+    assert f"shipped: {project}/runs/toy/8-ship" in done.stdout
     card = (project / "runs/toy/8-ship/README.md").read_text()
     assert "\nlicense: apache-2.0\n" in card
     assert "| data | cc-by-4.0 | the recipe |" in card

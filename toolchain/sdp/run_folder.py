@@ -39,9 +39,16 @@ SCRATCH = "scratch"
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of a run."""
+    """The folder of a run.
+
+    Attributes:
+        path: absolute, whatever was given: what is printed of a run is to be found from any folder.
+    """
 
     path: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", absolute(self.path))
 
     def stage(self, folder: str) -> Path:
         """Where a finished stage is."""
@@ -170,6 +177,11 @@ class RunFolder:
             share_files(source.stage(folder), self.stage(folder))
 
 
+def absolute(path: Path) -> Path:
+    """A path from the root, without "..", and links as they are."""
+    return Path(os.path.abspath(path))
+
+
 def remove_folder(folder: Path) -> None:
     """Remove a folder, if there is one; of a link to one only the link, since what it leads to is the user's."""
     if folder.is_symlink():
@@ -236,7 +248,7 @@ def newest_run(runs: Path) -> Path:
     files = sorted(runs.glob(f"*/{RUN_FILE}"), key=lambda file: (file.stat().st_mtime_ns, file.parent.name))
     if not files:
         hint = "Name a recipe (for example: sdp run recipes/quickstart.toml), or say where runs are with --runs."
-        raise RunError("no run yet", where=str(runs), hint=hint)
+        raise RunError("no run yet", where=str(absolute(runs)), hint=hint)
     return files[-1].parent
 
 

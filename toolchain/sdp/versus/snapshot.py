@@ -10,7 +10,7 @@ from typing import Any
 from sdp import stored_numbers as numbers
 from sdp.errors import RunError
 from sdp.json_file import read_json
-from sdp.run_folder import RUN_FILE
+from sdp.run_folder import RUN_FILE, absolute
 from sdp.stored_numbers import check_stored
 
 FORM = 1
@@ -61,6 +61,7 @@ def load_snapshot(path: Path) -> Snapshot:
         RunError: it is neither.
     """
     if path.is_dir():
+        path = absolute(path)
         content = take_snapshot(path)
         check_stored(numbers.Snapshot, content, str(path), _renew(path))
         return content
