@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 from typing import Literal
 
@@ -73,6 +73,7 @@ class Facts:
         layers: number of its layers.
         profile: what the data's rows are.
         lengths: tokens of sampled training rows, int64 [n], without a limit.
+        corpus: texts by language that [vocabulary] counts; empty without that section.
     """
 
     recipe: Recipe
@@ -87,6 +88,7 @@ class Facts:
     layers: int | None = None
     profile: DataProfile | None = None
     lengths: NDArray[np.int64] | None = None
+    corpus: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def size_ratio(self) -> float | None:
