@@ -66,6 +66,8 @@ def _model_column(results: dict[str, Any], model: str, role: str | None) -> dict
         f"{evaluate['metric']} on {measured_on(evaluate)}": f"{value['value']:.3f}",
         "  95 % interval": f"{value['low']:.3f} to {value['high']:.3f}",
     }
+    if model == "dense" and (trimming := evaluate.get("vocabulary")):
+        column["  with the full vocabulary"] = _number(trimming["models"]["full"]["value"])
     column["  against dense"] = "" if model == "dense" else f"{0.0 - round(source['drop']['value'], 3):+.3f}"
     for name, other in source["also"].items():
         column[f"{name} on {evaluate['split']}"] = f"{other['models'][model]['value']:.3f}"
@@ -105,12 +107,13 @@ def vocabulary_table(run: RunFolder) -> Table | None:
     title = f"{vocabulary['pieces_after']:,} of {vocabulary['pieces_before']:,} pieces, on texts that were held out"
     table = Table(title=title, title_justify="left")
     table.add_column("language")
-    for header in ("words", "as before", "pieces kept", "unknown per 1,000", "pieces a word"):
+    for header in ("texts", "words", "as before", "pieces kept", "unknown per 1,000", "pieces a word"):
         table.add_column(header, justify="right")
     for name, part in vocabulary["parts"].items():
-        table.add_row(name, *_covered(part))
+        table.add_row(name, f"{vocabulary['texts'][name]:,}", *_covered(part))
     table.add_section()
-    table.add_row("all", *_covered(vocabulary["coverage"]))
+    all_texts = vocabulary["counted_texts"] + vocabulary["held_out_texts"]
+    table.add_row("all", f"{all_texts:,}", *_covered(vocabulary["coverage"]))
     return table
 
 
@@ -150,6 +153,8 @@ def summary_lines(run: RunFolder) -> list[str]:
         for stage in ("finetune", "prune")
         if stage in results
     ]
+    if trimming := results.get("evaluate", {}).get("vocabulary"):
+        lines.append(trimming_line(trimming))
     if "evaluate" in results:
         test, flips = results["evaluate"]["test"], results["evaluate"]["flips"]
         changed = f"; {flips} of {results['evaluate']['predictions']} predictions changed" if flips is not None else ""
@@ -182,6 +187,23 @@ def summary_lines(run: RunFolder) -> list[str]:
     if line := _shipped_line(run):
         lines.append(line)
     return lines
+
+
+def trimming_line(trimming: dict[str, Any]) -> str:
+    """What trimming the vocabulary cost the dense model, in one sentence.
+
+    Args:
+        trimming: "vocabulary" of evaluate's metrics.json.
+    """
+    drop = trimming["drop"]
+    full, trimmed = (_number(trimming["models"][model]["value"]) for model in ("full", "trimmed"))
+    spread = "" if drop["value"] is None else f", lost {drop['value']:.3f} [{drop['low']:.3f}, {drop['high']:.3f}]"
+    rows = f"{trimming['changed_rows']:,} of {trimming['rows']:,} rows are tokenised otherwise"
+    return f"trimming the vocabulary: {trimming['metric']} {full} with all pieces, {trimmed} without{spread}; {rows}"
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"
 
 
 def _shipped_line(run: RunFolder) -> str:

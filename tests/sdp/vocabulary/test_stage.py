@@ -17,6 +17,7 @@ from sdp.report.page import page_environment, render_section
 from sdp.report.section import RunFiles
 from sdp.report.sections import vocabulary
 from sdp.run_folder import RunFolder
+from sdp.summary import run_results, summary_lines, summary_rows
 from toy import toy_rows, write_project
 
 SIZE = 300
@@ -114,6 +115,13 @@ def test_the_report_tells_it(recipe: Path, exported: Path, unigram_model: Path) 
     page = render_section(page_environment(), made)
     assert f"{SIZE} of {rows_of(unigram_model):,} pieces are kept" in page
     assert "pieces a word after" in page
+    assert "What trimming costs" in page
+    cost = read(exported / "3-evaluate/metrics.json")["vocabulary"]
+    assert (cost["rows"], cost["metric"]) == (60, "accuracy")
+    assert "of 60 rows are tokenised otherwise" in page
+    (row,) = (row for row in summary_rows(run_results(RunFolder(exported))) if "full vocabulary" in row[0])
+    assert row[1:] == [f"{cost['models']['full']['value']:.3f}", "", ""]
+    assert any(line.startswith("trimming the vocabulary: accuracy") for line in summary_lines(RunFolder(exported)))
 
 
 def test_what_makes_it_run_again(recipe: Path, exported: Path) -> None:

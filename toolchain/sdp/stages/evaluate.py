@@ -1,7 +1,7 @@
 """Stage 3: what pruning lost, on the evaluation split: dense against pruned, both in torch.
 
-Writes metrics.json (scores with intervals, drop, paired test, languages or subsets), flips.csv (rows whose prediction
-changed) and predictions.safetensors (logits of both models).
+Writes metrics.json (scores with intervals, drop, paired test, languages or subsets; with [vocabulary] also what
+trimming it cost), flips.csv (rows whose prediction changed) and predictions.safetensors (logits of both models).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from sdp.run_folder import CHECKPOINTS, RunFolder
 from sdp.sealed_arrays import read_arrays, write_arrays
 from sdp.stages.comparison import compare_models
 from sdp.stages.training_inputs import finetuned_data, tokenize_split
+from sdp.stages.trimming import trimming_cost
 from sdp.training.device import training_device
 
 PREDICTIONS = "predictions.safetensors"
@@ -50,10 +51,15 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     metric = recipe.task.score
     dense, pruned = logits["dense"], logits["pruned"]
     record = compare_models(recipe, data, split, rows, ("dense", dense), ("pruned", pruned))
+    trimming = {}
+    if recipe.vocabulary is not None:
+        cost = trimming_cost(recipe, run, data, split, rows, dense, device, reporter)
+        record["vocabulary"], trimming = cost, {"lost by trimming": cost["drop"]["value"]}
     write_json(target / "metrics.json", record)
     write_flips(target / "flips.csv", split, data.label_names, dense, pruned)
     return {
         f"dense {metric}": record["models"]["dense"]["value"],
         f"pruned {metric}": record["models"]["pruned"]["value"],
         "p": record["test"]["p"],
+        **trimming,
     }
