@@ -13,7 +13,7 @@ import pytest
 from huggingface_hub import metadata_load
 from typer.testing import CliRunner
 
-from card import examples, says_what_is_stored
+from card import answers_as_predict_does, examples
 from sdp.cli import app
 from sdp.console import Reporter
 from sdp.errors import StageError
@@ -66,7 +66,7 @@ def test_the_cards_examples_run_in_a_copy_of_the_folder(shipped: Path, tmp_path:
     found = examples(folder)
     assert ["optimum" in example for example in found] == [False, False, True]
     for example in found[:2]:
-        says_what_is_stored(folder, example)
+        answers_as_predict_does(folder, example)
 
 
 def test_the_card_shows_what_the_files_hold(shipped: Path) -> None:
@@ -88,17 +88,25 @@ def test_the_card_shows_what_the_files_hold(shipped: Path) -> None:
 def test_the_card_tells_a_trimmed_vocabulary(shipped: Path) -> None:
     run, recipe = shipped.parent, load_recipe(shipped.parents[2] / "toy.toml")
     found, results = find_licenses(recipe), run_results(RunFolder(run))
-    plain = model_card(recipe, results, found, operator_library=None, tolerance=1e-4)
+    plain = model_card(recipe, results, found, operator_library=None, tolerance=1e-4, framed=True, oldest="1.17")
     assert "vocabulary was cut down" not in plain
     told = {"pieces_before": 250_002, "pieces_after": 24_000, "held_out_texts": 1_234}
     coverage = {"words": 9, "same_words": 0.984}
     card = model_card(
-        recipe, {**results, "vocabulary": {**told, "coverage": coverage}}, found, operator_library=None, tolerance=1e-4
+        recipe,
+        {**results, "vocabulary": {**told, "coverage": coverage}},
+        found,
+        operator_library=None,
+        tolerance=1e-4,
+        framed=True,
+        oldest="1.17",
     )
     assert "cut down from 250,002 to 24,000 pieces" in card
     assert "words of 1,234 texts that had no part in the choice 98.4 % are split" in card
     no_words = {**results, "vocabulary": {**told, "coverage": {"words": 0, "same_words": None}}}
-    assert "cut down" in model_card(recipe, no_words, found, operator_library=None, tolerance=1e-4)
+    assert "cut down" in model_card(
+        recipe, no_words, found, operator_library=None, tolerance=1e-4, framed=True, oldest="1.17"
+    )
 
 
 def test_words_and_licences_of_the_recipe_are_shipped_without_training_anew(project: Path) -> None:

@@ -10,6 +10,7 @@ from sdp.command_errors import told
 from sdp.commands.check import check_command, schema_command
 from sdp.commands.compare import compare_command
 from sdp.commands.gate import gate_command
+from sdp.commands.init import init_command
 from sdp.commands.inspect import inspect_command
 from sdp.commands.predict import predict_command
 from sdp.commands.shipped import push_command, verify_command
@@ -25,6 +26,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
+app.command("init")(init_command)
 app.command("run")(run_command)
 app.command(
     "ship",
@@ -35,6 +37,10 @@ app.command(
 )(run_command)
 for stage, text in (
     ("vocabulary", "Trim the vocabulary as its section of the recipe says, and tell what the kept pieces cover."),
+    (
+        "preflight",
+        "Go through all stages in seconds, with few rows and layers: what would fail after hours fails here.",
+    ),
     ("finetune", "Fine-tune the pretrained encoder densely: the baseline and the teacher."),
     ("prune", "Prune by self-distillation, after bringing fine-tuning up to date."),
     ("evaluate", "Compare dense and pruned model on the evaluation split, after bringing both up to date."),

@@ -9,17 +9,28 @@ from rich.text import Text
 
 from sdp.console import result_console
 from sdp.explain.facts import Finding
-from sdp.plan import Plan
+from sdp.plan import TRAINING, Plan
+from sdp.plan_data_table import data_tables
+from sdp.plan_time import shown_time
 from sdp.stage_table import stages_of
+
+UP_TO_DATE = "up to date"
 
 
 def print_plan(plan: Plan, recipe_file: Path, run_path: Path) -> None:
     """Print a plan on stdout."""
     console = result_console()
     console.print(f"{recipe_file} is valid; it runs in {run_path}", markup=False)
+    for table in data_tables(plan.profile) if plan.profile is not None else ():
+        console.print(table)
     console.print(_stage_table(plan))
+    left = plan.time_left
+    if left is not None and left[1] > 0:
+        console.print(f"all that will run: {shown_time(*left)}{_source(plan)}", markup=False)
     if plan.parts is not None:
         console.print(_part_table(plan))
+    if plan.head:
+        console.print(plan.head, markup=False)
     for line in plan.unknown:
         console.print(f"not known yet: {line}", markup=False)
     for finding in plan.findings:
@@ -34,16 +45,25 @@ def _finding_line(finding: Finding) -> Text:
 
 def _stage_table(plan: Plan) -> Table:
     table = Table(title="stages", title_justify="left")
-    for header in ("stage", "state", "optimizer steps"):
+    for header in ("stage", "state", "optimizer steps", "time"):
         table.add_column(header)
-    for index, stage in enumerate(stages_of(plan.recipe)):
-        steps = plan.steps.get(stage.name)
-        state = "not known yet"
-        if plan.stages is not None:
-            status = plan.stages[index]
-            state = "up to date" if status.up_to_date else f"will run: {status.reason}"
-        table.add_row(stage.name, state, f"{steps:,}" if steps is not None else "")
+    states = {stage.name: "not known yet" for stage in stages_of(plan.recipe)}
+    if plan.stages is not None:
+        states = {
+            status.stage.name: UP_TO_DATE if status.up_to_date else f"will run: {status.reason}"
+            for status in plan.stages
+        }
+    for stage, state in states.items():
+        steps = plan.steps.get(stage)
+        time = shown_time(*plan.times[stage].range) if state != UP_TO_DATE and stage in plan.times else ""
+        table.add_row(stage, state, f"{steps:,}" if steps is not None else "", time)
     return table
+
+
+def _source(plan: Plan) -> str:
+    """What the estimate of training rests on."""
+    sources = {plan.times[name].source for name in TRAINING if name in plan.times}
+    return ", going by an earlier run" if sources == {"earlier run"} else ", roughly: a short timing of this machine"
 
 
 def _part_table(plan: Plan) -> Table:

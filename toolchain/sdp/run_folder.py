@@ -135,7 +135,7 @@ class RunFolder:
             partial.mkdir(parents=True, exist_ok=True)
             write_json(partial / STAGE_FILE, {"fingerprint": fingerprint, "ingredients": ingredients or {}})
         # No part of the result.
-        for torn in (path for pattern in _TORN for path in partial.rglob(pattern)):
+        for torn in sorted(path for pattern in _TORN for path in partial.rglob(pattern)):
             torn.unlink()
         return partial
 
@@ -231,7 +231,7 @@ def _unchanged(path: Path, output: object) -> bool:
 
 def _make_newest(file: Path) -> None:
     """Give a run.json a later time than those beside it have, whatever the clock says: it may have been set back."""
-    others = [other.stat().st_mtime_ns for other in file.parent.parent.glob(f"*/{RUN_FILE}") if other != file]
+    others = sorted(other.stat().st_mtime_ns for other in file.parent.parent.glob(f"*/{RUN_FILE}") if other != file)
     now = file.stat().st_mtime_ns
     latest = max([now, *(other + 1000 for other in others)])
     if latest > now:
@@ -240,12 +240,12 @@ def _make_newest(file: Path) -> None:
 
 
 def newest_run(runs: Path) -> Path:
-    """The run folder worked on last.
+    """The run folder worked on last; of several of one time the last by name.
 
     Raises:
         RunError: there is none.
     """
-    files = sorted(runs.glob(f"*/{RUN_FILE}"), key=lambda file: file.stat().st_mtime)
+    files = sorted(runs.glob(f"*/{RUN_FILE}"), key=lambda file: (file.stat().st_mtime_ns, file.parent.name))
     if not files:
         hint = "Name a recipe (for example: sdp run recipes/quickstart.toml), or say where runs are with --runs."
         raise RunError("no run yet", where=str(absolute(runs)), hint=hint)
@@ -277,7 +277,7 @@ def share_files(source: Path, target: Path) -> None:
     """
     if not source.is_dir():
         return
-    for path in source.rglob("*"):
+    for path in sorted(source.rglob("*")):
         place = target / path.relative_to(source)
         # One that is being written, or was when its process was killed, is nobody else's.
         if path.is_file() and path.suffix != TEMPORARY and not place.exists():

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoTokenizer, TrainingArguments
+from transformers import TrainingArguments
 
 from sdp.checkpoints import complete_checkpoints
 from sdp.console import Reporter
@@ -25,6 +25,7 @@ from sdp.errors import StageError, StoppedError
 from sdp.losses.objective import Objective
 from sdp.models.load import load_pretrained
 from sdp.models.source import ModelFolder
+from sdp.models.tokenizer import load_tokenizer
 from sdp.pruning.criteria import Criterion, Setup
 from sdp.pruning.layers import prunable_weights
 from sdp.pruning.masks import Masks, select_masks
@@ -62,7 +63,7 @@ def recipe(checkpoint_seconds: float) -> Recipe:
 
 @pytest.fixture
 def parts(toy_model: Path) -> dict[str, Any]:
-    tokenizer = AutoTokenizer.from_pretrained(toy_model)
+    tokenizer = load_tokenizer(toy_model)
     rows = toy_rows(96, seed=1)
     split = Split("train", tuple((t,) for t, _ in rows), np.array([int(k == "pos") for _, k in rows]), ("",) * 96)
     torch.manual_seed(0)

@@ -1,5 +1,5 @@
 """What `sdp check` says before hours of training: what a recipe's settings can and cannot bring, and what would.
 
-`facts` holds what is known, `forecast` what the exporter will do with it; `speed`, `size`, `thresholds` and `training`
-turn both into sentences. Pure functions; no torch.
+`facts` holds what is known, `forecast` what the exporter will do with it; `data`, `speed`, `size`, `thresholds` and
+`training` turn both into sentences. `duration` and `earlier` estimate what it takes. No torch.
 """

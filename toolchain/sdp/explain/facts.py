@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from sdp.data.profile import DataProfile
 from sdp.recipe.sections import Recipe
 from sdp_onnx.environment import machine_record
 from sdp_onnx.operator_library import has_library
@@ -67,6 +71,9 @@ class Facts:
         parameters: all parameters, after [vocabulary].
         hidden_size: width of the encoder.
         layers: number of its layers.
+        profile: what the data's rows are.
+        lengths: tokens of sampled training rows, int64 [n], without a limit.
+        positions: tokens that it can take; also None without a limit.
     """
 
     recipe: Recipe
@@ -79,6 +86,9 @@ class Facts:
     parameters: int | None = None
     hidden_size: int | None = None
     layers: int | None = None
+    profile: DataProfile | None = None
+    lengths: NDArray[np.int64] | None = None
+    positions: int | None = None
 
     @property
     def size_ratio(self) -> float | None:

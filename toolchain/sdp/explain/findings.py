@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from sdp.explain.data import data_findings
 from sdp.explain.facts import Facts, Finding
 from sdp.explain.size import size_findings
 from sdp.explain.speed import speed_findings
 from sdp.explain.thresholds import threshold_findings
 from sdp.explain.training import training_findings
 
-_TOPICS = (threshold_findings, speed_findings, size_findings, training_findings)
+_TOPICS = (data_findings, threshold_findings, speed_findings, size_findings, training_findings)
 
 
 def explain(facts: Facts) -> list[Finding]:

@@ -172,7 +172,7 @@ def _read_toml(path: Path, extended_by: Path | None) -> Tree:
 
 def _nearest_file(path: Path) -> str:
     folder = path.parent
-    names = [entry.name for entry in folder.glob("*.toml")] if folder.is_dir() else []
+    names = sorted(entry.name for entry in folder.glob("*.toml")) if folder.is_dir() else []
     near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
     if near:
         return f"Did you mean {folder / near[0]}?"

@@ -112,8 +112,8 @@ def check_axes(axes: Sequence[Axis], fixed: Iterable[str]) -> None:
     Raises:
         RecipeError: a key is varied twice, is varied and set, or is the seed.
     """
-    keys = [{override_key(o) for value in axis.values for o in value.overrides} for axis in axes]
-    counts = Counter([*(key for inner in keys for key in inner), *{override_key(o) for o in fixed}])
+    keys = [dict.fromkeys(override_key(o) for value in axis.values for o in value.overrides) for axis in axes]
+    counts = Counter([*(key for inner in keys for key in inner), *dict.fromkeys(override_key(o) for o in fixed)])
     if SEED_KEY in counts:
         raise RecipeError("the seeds of a study are 0 to N - 1", where=SEED_KEY, hint="Give their number: --seeds N")
     names = Counter(axis.name for axis in axes)

@@ -178,7 +178,7 @@ def last_good_checkpoint(folder: Path, reporter: Reporter) -> Path | None:
 
 
 def _hashes(checkpoint: Path) -> dict[str, str]:
-    files = [path for path in checkpoint.rglob("*") if path.is_file() and path.name != COMPLETE]
+    files = [path for path in sorted(checkpoint.rglob("*")) if path.is_file() and path.name != COMPLETE]
     return {str(path.relative_to(checkpoint)): file_sha256(path) for path in files}
 
 

@@ -1,0 +1,137 @@
+"""What a task's data consists of: rows, classes, repetitions and overlaps. Needs no torch.
+
+Memory holds 24 bytes a row beside the labels; the texts stay on disk.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdp.data.row_keys import RowKeys, row_keys
+from sdp.data.rows import Split, SplitName, TaskData
+
+OUTSIDE = "O"
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Rows of one split whose texts are also in another.
+
+    Attributes:
+        rows: how many.
+        other_label: those of them that never have the same label there.
+    """
+
+    rows: int
+    other_label: int
+
+
+@dataclass(frozen=True)
+class SplitProfile:
+    """The rows of one split in numbers.
+
+    Attributes:
+        rows: number of rows.
+        parts: rows by language or subset; empty where the data has none.
+        classes: rows (words in tagging) by class, in the order of their ids; empty for regression and ranking.
+        numbers: lowest, mean and highest score of regression or relevance of ranking; None for classes.
+        lists: number of lists of a ranking; None otherwise.
+        constant: the parts ("" for all rows) in which every label is the same; in tagging those without an entity, or
+            where tags name no entities, those with a single tag.
+        longest: characters of the longest row.
+        longest_row: its number, from 1.
+        repeated: rows whose texts occur in an earlier row.
+        contradictory: rows whose texts also occur with another label in this split.
+        also_in: the splits before this one, with the rows whose texts occur there.
+    """
+
+    rows: int
+    parts: dict[str, int]
+    classes: dict[str, int]
+    numbers: tuple[float, float, float] | None
+    lists: int | None
+    constant: tuple[str, ...]
+    longest: int
+    longest_row: int
+    repeated: int
+    contradictory: int
+    also_in: dict[SplitName, Overlap]
+
+
+@dataclass(frozen=True)
+class DataProfile:
+    """The splits of a task in numbers, in the order train, dev, test."""
+
+    splits: dict[SplitName, SplitProfile]
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON types."""
+        return {name: asdict(split) for name, split in self.splits.items()}
+
+
+def profile_data(data: TaskData) -> DataProfile:
+    """Read every row once and count.
+
+    Args:
+        data: the task's splits as they are trained and evaluated on.
+    """
+    splits: dict[SplitName, SplitProfile] = {}
+    keys: dict[SplitName, RowKeys] = {}
+    for split in (data.train, data.dev, data.test):
+        if split is not None:
+            own = row_keys(split)
+            splits[split.name] = _profile(split, data.label_names, own, keys)
+            keys[split.name] = own
+    return DataProfile(splits)
+
+
+def _profile(split: Split, names: tuple[str, ...], own: RowKeys, earlier: dict[SplitName, RowKeys]) -> SplitProfile:
+    values = split.labels.astype(np.float64)
+    longest = int(np.argmax(own.characters))
+    counts = np.bincount(split.labels.astype(np.int64), minlength=len(names)).tolist() if names else []
+    parts = Counter(part for part in split.parts if part)
+    return SplitProfile(
+        rows=len(split),
+        parts=dict(parts),
+        classes=dict(zip(names, counts, strict=True)),
+        numbers=None if names else (float(values.min()), float(values.mean()), float(values.max())),
+        lists=None if split.groups is None else len(np.unique(split.groups)),
+        constant=_constant_parts(split),
+        longest=int(own.characters[longest]),
+        longest_row=longest + 1,
+        repeated=len(own.texts) - len(np.unique(own.texts)),
+        contradictory=_contradictory(own),
+        also_in={name: _overlap(own, other) for name, other in earlier.items()},
+    )
+
+
+def _constant_parts(split: Split) -> tuple[str, ...]:
+    """The parts whose labels are all the same, or hold no entity."""
+    tags = np.array(split.tags or (), dtype=object)
+    entities = OUTSIDE in tags
+    rows = np.array(split.parts, dtype=object)
+    found = []
+    for part in dict.fromkeys(split.parts):
+        labels = split.labels[split.predictions_in(rows == part)]
+        kinds = np.unique(labels)
+        if len(kinds) < 2 and (not entities or all(tags[kinds] == OUTSIDE)):
+            found.append(part)
+    return tuple(found)
+
+
+def _contradictory(own: RowKeys) -> int:
+    """Rows whose texts have several labels: those with as many different labels as texts have but one."""
+    pairs = np.unique(np.stack([own.texts, own.labelled], axis=1), axis=0)
+    texts, labels = np.unique(pairs[:, 0], return_counts=True)
+    return int(np.isin(own.texts, texts[labels > 1]).sum())
+
+
+def _overlap(own: RowKeys, other: RowKeys) -> Overlap:
+    found: NDArray[np.bool_] = np.isin(own.texts, other.texts)
+    differing = found & ~np.isin(own.labelled, other.labelled)
+    return Overlap(int(found.sum()), int(differing.sum()))

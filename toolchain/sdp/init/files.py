@@ -1,0 +1,73 @@
+"""Rows written as files of the task's formats, with the columns that the recipe names."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from sdp.errors import UsageError
+
+Row = Sequence[object]
+
+
+def require_absent(paths: Iterable[Path], *, force: bool) -> None:
+    """See that nothing would be overwritten.
+
+    Raises:
+        UsageError: a file is there, and `force` is False.
+    """
+    there = [str(path) for path in paths if path.exists()]
+    if there and not force:
+        what = f"{', '.join(there)}: already there, and nothing is overwritten"
+        raise UsageError(what, hint="Write elsewhere with --out FOLDER, or replace with --force.")
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
+    """Write rows in the format that a file's name tells.
+
+    Args:
+        path: ends in .tsv, .csv, .jsonl or .parquet, also with .gz behind it.
+        columns: their names.
+        rows: a value for each of them; lists are joined with spaces where the format has none.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written to.
+    """
+    suffix = Path(path.name.removesuffix(".gz")).suffix
+    if suffix == ".parquet":
+        _write_parquet(path, columns, rows)
+        return
+    opened = gzip.open if path.name.endswith(".gz") else open
+    with opened(path, "wt", encoding="utf-8", newline="") as stream:
+        if suffix == ".jsonl":
+            for row in rows:
+                stream.write(json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False) + "\n")
+        else:
+            _write_table(stream, suffix, columns, rows)
+
+
+def _write_table(stream: TextIO, suffix: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
+    if suffix == ".csv":
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([_field(value) for value in row] for row in rows)
+        return
+    # tsv has no quotes; what was read from one has neither tabs nor line ends.
+    for row in (columns, *rows):
+        stream.write("\t".join(_field(value) for value in row) + "\n")
+
+
+def _field(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
+def _write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    values = list(zip(*rows, strict=True))
+    pq.write_table(pa.table({name: list(own) for name, own in zip(columns, values, strict=True)}), path)

@@ -1,0 +1,81 @@
+"""What is known of a model by its name, or by its files where they are on this machine."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdp.errors import NotDownloadedError
+from sdp.init.recipe_text import SPARSITY
+from sdp.models.parts import count_parts, encoder_shape
+from sdp.models.source import ModelFolder, locate_model
+from sdp.plan import part_plans
+from sdp.recipe.sections import ModelSection, Recipe
+
+# Up to this width an encoder takes, and needs, larger steps.
+_SMALL = 512
+_SMALL_NAMES = ("minilm", "tiny", "mini", "small")
+# For a model that is not here; many have so many embeddings that pruning the rest saves little.
+_UNKNOWN_RATIO = 0.95
+_MARGIN, _STEP = 0.03, 0.05
+# These count positions from behind the padding token.
+_OFFSET_TYPES = ("roberta", "camembert", "xlm-roberta", "xlm-roberta-xl", "mpnet", "longformer")
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """A model as a new recipe needs it.
+
+    Attributes:
+        name: hub id, folder or package.
+        folder: where it is; None where it is not on this machine.
+        positions: the longest input that it takes; None where it is not known.
+        small: whether it is narrow.
+    """
+
+    name: str
+    folder: ModelFolder | None
+    positions: int | None
+    small: bool
+
+    def size_ratio(self) -> float:
+        """A threshold for the size of the exported file: what is predicted, and a little more."""
+        if self.folder is None:
+            return _UNKNOWN_RATIO
+        content = {"name": "x", "model": {"name": "x"}, "task": {"name": "sst2"}, "prune": {"sparsity": SPARSITY}}
+        recipe = Recipe.model_validate(content)
+        plans = part_plans(count_parts(self.folder), recipe)
+        ratio = sum(part.bytes_after for part in plans) / max(1, sum(part.bytes_before for part in plans))
+        return round(math.ceil((ratio + _MARGIN) / _STEP) * _STEP, 2)
+
+
+def known_model(name: str) -> KnownModel:
+    """Look a model up without downloading it.
+
+    Args:
+        name: hub id, folder (relative to the working folder) or package.
+
+    Raises:
+        ModelError: it is here and cannot be used.
+    """
+    try:
+        own = str(Path(name).resolve()) if Path(name).is_dir() else name
+        folder = locate_model(ModelSection(name=own), download=False)
+    except NotDownloadedError:
+        return KnownModel(name, None, None, any(part in name.lower() for part in _SMALL_NAMES))
+    width, _ = encoder_shape(folder)
+    return KnownModel(name, folder, _positions(folder), width is not None and width <= _SMALL)
+
+
+def _positions(folder: ModelFolder) -> int | None:
+    """How many tokens a model has positions for; None where config.json does not tell."""
+    try:
+        config = json.loads((folder.path / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(config, dict) or not isinstance(rows := config.get("max_position_embeddings"), int):
+        return None
+    pad = config.get("pad_token_id")
+    return rows - (pad + 1 if config.get("model_type") in _OFFSET_TYPES and isinstance(pad, int) else 0)

@@ -1,0 +1,101 @@
+"""A new recipe as TOML, with a comment where a person may want another value."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sdp.data.rows import SplitName
+from sdp.tasks import MetricName, ProblemType
+
+SPARSITY = 0.8
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a new recipe says.
+
+    Attributes:
+        name: of the recipe.
+        model: hub id, folder or package.
+        type, metric: of the task.
+        files: split -> file, relative to the recipe.
+        max_length: in tokens.
+        batch_size: of both trainings.
+        epochs: of fine-tuning and of pruning.
+        learning_rates: of both.
+        max_metric_drop: of the gate.
+        max_size_ratio: of the gate.
+        threads: of the benchmark.
+    """
+
+    name: str
+    model: str
+    type: ProblemType
+    metric: MetricName
+    files: dict[SplitName, str]
+    max_length: int
+    batch_size: int
+    epochs: tuple[int, int]
+    learning_rates: tuple[str, str]
+    max_metric_drop: float
+    max_size_ratio: float
+    threads: int
+
+
+def recipe_text(settings: Settings, text: Sequence[str], label: str, group: str | None, file: str) -> str:
+    """The recipe.
+
+    Args:
+        settings: what it says.
+        text: the text columns.
+        label: the label column.
+        group: the column of a ranking's lists.
+        file: its name, for the first line.
+    """
+    own = settings
+    files = "\n".join(f"{split} = {_quoted(name)}" for split, name in own.files.items())
+    lists = f"group = {_quoted(group)}\n" if group is not None else ""
+    threads = "" if own.threads == 2 else f"\n[bench]\nthreads = {own.threads}\n"
+    return f"""# Look:  sdp check {file}        Run:  sdp run {file}        Every key: sdp schema, recipes/REFERENCE.md
+
+name = {_quoted(own.name)}
+
+[model]
+name = {_quoted(own.model)}   # or another hub id, or a folder
+
+[task]
+type = {_quoted(own.type)}
+metric = {_quoted(own.metric)}
+
+[data]
+{files}
+text = [{", ".join(map(_quoted, text))}]
+label = {_quoted(label)}
+{lists}max_length = {own.max_length}                           # tokens; longer rows are cut
+
+[finetune]
+epochs = {own.epochs[0]}
+learning_rate = {own.learning_rates[0]}
+batch_size = {own.batch_size}
+
+[prune]
+sparsity = {SPARSITY}                            # of the encoder's weights
+epochs = {own.epochs[1]}                                # more lose less and take longer
+learning_rate = {own.learning_rates[1]}
+batch_size = {own.batch_size}
+scope = "global"
+
+[[prune.losses]]
+name = "kld"                              # the pruned network learns what the unpruned one answers
+{threads}
+[gate]
+max_metric_drop = {own.max_metric_drop:g}                    # against the dense model; more test rows allow less
+max_size_ratio = {own.max_size_ratio:g}
+"""
+
+
+def _quoted(text: str) -> str:
+    """A text in TOML, whose basic strings are JSON's but for one character."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
