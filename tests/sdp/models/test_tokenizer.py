@@ -27,6 +27,7 @@ TEXTS = [
     "東京 was a fine 映画",
     "👩‍👩‍👧 \u200b\u00a0 [SEP] </s> [MASK]",
     "\x00\x01\ufeff",
+    "a   <mask>  film [USER] lovely-ish Zürich, fine",
     "x" * 300,
 ]
 PAIRS = [(text, TEXTS[(place + 1) % len(TEXTS)]) for place, text in enumerate(TEXTS)]
