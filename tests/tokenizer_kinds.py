@@ -56,7 +56,7 @@ def unigram(folder: Path) -> Path:
 
 
 def cased_by_its_config(folder: Path) -> Path:
-    """A BERT tokenizer whose tokenizer.json keeps case, while tokenizer_config.json alone says do_lower_case."""
+    """A BERT tokenizer whose tokenizer.json keeps case, while tokenizer_config.json alone has do_lower_case."""
     wordpiece(folder)
     for name, change in (
         (

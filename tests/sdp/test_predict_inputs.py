@@ -17,7 +17,7 @@ from sdp.predict_inputs import argument_rows, file_rows, stream_rows
 SINGLE: Any = SimpleNamespace(type="classification", text_columns=1, columns=("text",))
 PAIR: Any = SimpleNamespace(type="regression", text_columns=2, columns=("first", "second"))
 WORDS: Any = SimpleNamespace(type="tagging", text_columns=1, columns=("words",))
-# Of an export that does not tell the names.
+# An export without the names.
 UNNAMED: Any = SimpleNamespace(type="classification", text_columns=1, columns=())
 
 

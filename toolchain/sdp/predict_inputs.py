@@ -53,7 +53,7 @@ def file_rows(predictor: Predictor, path: Path, columns: Sequence[str]) -> Itera
     """Inputs from a file (tsv, csv, jsonl, parquet; plain or .gz).
 
     Args:
-        predictor: says how many columns there are, and what they were called in training.
+        predictor: knows how many columns there are, and their names in training.
         path: the file.
         columns: their names in the file; empty for those of training.
 
