@@ -34,7 +34,7 @@ from sdp.data.load import load_task_data
 from sdp.evaluation.onnx_network import onnx_network
 from sdp.evaluation.predict import predict_logits
 from sdp.json_file import read_json, write_json
-from sdp.models.load import load_tokenizer
+from sdp.models.tokenizer import load_tokenizer
 from sdp.recipe import Recipe, load_recipe
 from sdp.recipe.gate import GateSection
 from sdp.run_folder import RUN_FILE, RunFolder

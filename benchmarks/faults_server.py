@@ -33,7 +33,18 @@ MODULES = (
     "sdp.cli",
     *(
         f"sdp.stages.{name}"
-        for name in ("vocabulary", "finetune", "prune", "evaluate", "export", "bench", "gate", "report", "ship")
+        for name in (
+            "vocabulary",
+            "preflight",
+            "finetune",
+            "prune",
+            "evaluate",
+            "export",
+            "bench",
+            "gate",
+            "report",
+            "ship",
+        )
     ),
     "sdp.study.study",
     "sdp.sweep.runner",

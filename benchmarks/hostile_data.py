@@ -51,7 +51,7 @@ def _read(project: Project, overrides: list[str], changed: Path) -> None:
     from sdp.data.batches import TokenizedSplit, tokenize
     from sdp.data.files import count_data_rows
     from sdp.data.load import load_task_data
-    from sdp.models.load import load_tokenizer
+    from sdp.models.tokenizer import load_tokenizer
     from sdp.recipe.load import load_recipe
 
     recipe = load_recipe(project.path / "toy.toml", overrides)

@@ -179,8 +179,10 @@ def _load(folder: Path) -> None:
 
     from sdp.data.batches import tokenize
     from sdp.data.load import load_task_data
-    from sdp.models.load import load_pretrained, load_tokenizer, require_embeddings
+    from sdp.models.inputs import require_embeddings
+    from sdp.models.load import load_pretrained
     from sdp.models.source import locate_model
+    from sdp.models.tokenizer import load_tokenizer
     from sdp.recipe.load import load_recipe
 
     command("check", folder / "toy.toml", "--runs", folder / "runs", "--json")

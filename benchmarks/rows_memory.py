@@ -83,8 +83,8 @@ def read(recipe: Path) -> None:
     """What the process that is measured does."""
     from sdp.data.batches import Collator, TokenizedSplit, tokenize
     from sdp.data.load import load_task_data
-    from sdp.models.load import load_tokenizer
     from sdp.models.source import locate_model
+    from sdp.models.tokenizer import load_tokenizer
     from sdp.recipe.load import load_recipe
 
     loaded = load_recipe(recipe, [])

@@ -32,7 +32,8 @@ from sdp.data.load import load_task_data
 from sdp.evaluation.metrics import score
 from sdp.evaluation.predict import predict_logits
 from sdp.evaluation.torch_network import torch_network
-from sdp.models.load import load_finetuned, load_tokenizer
+from sdp.models.load import load_finetuned
+from sdp.models.tokenizer import load_tokenizer
 from sdp.stages.training_inputs import tokenize_split
 from sdp.study.statistics import paired_difference, summarize
 from sdp_onnx.environment import environment_record

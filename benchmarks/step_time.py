@@ -30,8 +30,9 @@ from transformers import PreTrainedModel, TrainingArguments
 from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit
 from sdp.losses.objective import Objective
-from sdp.models.load import load_pretrained, load_tokenizer
+from sdp.models.load import load_pretrained
 from sdp.models.source import ModelFolder, locate_model
+from sdp.models.tokenizer import load_tokenizer
 from sdp.pruning.layers import layer_count, prunable_weights
 from sdp.pruning.masks import select_masks
 from sdp.pruning.scores import magnitude_scores

@@ -27,8 +27,9 @@ from sdp.commands.selection import select
 from sdp.data.batches import Collator
 from sdp.data.load import load_task_data
 from sdp.losses.cross_correlation import cross_correlation_loss, cross_correlation_matrix
-from sdp.models.load import load_finetuned, load_pretrained, load_tokenizer
+from sdp.models.load import load_finetuned, load_pretrained
 from sdp.models.source import locate_model
+from sdp.models.tokenizer import load_tokenizer
 from sdp.recipe.losses import CrossCorrelationLoss
 from sdp.stages.training_inputs import tokenize_split
 

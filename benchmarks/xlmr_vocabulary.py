@@ -33,8 +33,9 @@ from peers_models import INPUTS, SIZES, SPARSITY, pruned_model
 from peers_sizes import file_sizes
 from sdp.data.corpus import Corpus, split_texts
 from sdp.data.files import read_columns
-from sdp.models.load import load_finetuned, load_tokenizer
+from sdp.models.load import load_finetuned
 from sdp.models.source import ModelFolder
+from sdp.models.tokenizer import pretrained_tokenizer
 from sdp.vocabulary.trim import IDS_FILE, trim_model
 from sdp_onnx.encode import encode_model
 from sdp_onnx.environment import environment_record
@@ -125,7 +126,7 @@ def _measure(
 ) -> dict[str, Any]:
     """Both models of one pattern: dense and encoded files, with what they weigh, and whether they say the same."""
     whole, small = folder / f"whole-{pattern}", folder / f"small-{pattern}"
-    tokenizer = load_tokenizer(folder / "tokenizer")
+    tokenizer = pretrained_tokenizer(folder / "tokenizer")
     tokenizer.save_pretrained(whole)
     small.mkdir()
     pruned_model(size, pattern, vocabulary=before).save_pretrained(whole)
@@ -160,7 +161,7 @@ def _sizes(path: Path, model: Path, pieces: int) -> dict[str, int]:
 def _check(whole: Path, small: Path, encoded: dict[Path, Path], corpus: Corpus) -> dict[str, Any]:
     """Largest difference of logits between the two files on held-out texts whose pieces are all kept."""
     kept = set(json.loads((small / IDS_FILE).read_text(encoding="utf-8"))["old_ids"])
-    tokenizers = {model: load_tokenizer(model) for model in (whole, small)}
+    tokenizers = {model: pretrained_tokenizer(model) for model in (whole, small)}
     texts = [text for found in corpus.held_out.values() for text in found]
     same = [text for text in texts if set(tokenizers[whole](text)["input_ids"]) <= kept]
     chosen = same[:: max(1, len(same) // CHECKED_TEXTS)]

@@ -48,7 +48,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert (init[:2], check[:2]) == (["sdp", "init"], ["sdp", "check"])
     with contextlib.chdir(folder):
         invoke(init)
-        assert "it runs in runs/tickets" in invoke(check)
+        assert f"it runs in {folder}/runs/tickets" in invoke(check)
     return folder
 
 

@@ -6,7 +6,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 GOOD = ["good", "fine", "great", "lovely", "superb"]
@@ -70,6 +70,32 @@ def save_tiny_model(folder: Path, kind: str = "bert", seed: int = 0, more_rows: 
     return folder
 
 
+def save_tuned_model(folder: Path, names: Sequence[str] = ("pos", "neg"), steps: int = 60) -> Path:
+    """A tiny BERT fine-tuned on the toy rows by plain transformers, its classes in the order of `names`.
+
+    The first name is that of the class "pos", the second that of "neg".
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    save_tiny_model(folder)
+    torch.manual_seed(0)
+    head = {"id2label": dict(enumerate(names)), "label2id": {name: place for place, name in enumerate(names)}}
+    model = AutoModelForSequenceClassification.from_pretrained(folder, **head)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    rows = toy_rows(160, seed=1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for step in range(steps):
+        batch = [rows[(16 * step + place) % len(rows)] for place in range(16)]
+        inputs = tokenizer([text for text, _ in batch], padding=True, return_tensors="pt")
+        loss = model(**inputs, labels=torch.tensor([("pos", "neg").index(label) for _, label in batch])).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.save_pretrained(folder)
+    return folder
+
+
 # Tiny models gain nothing from a second thread, and two tests at once would fight for the cores.
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 
@@ -129,12 +155,16 @@ def write_project(folder: Path, model: Path, extra: str = "") -> Path:
 
 
 def sdp(
-    *arguments: str | Path, cwd: Path, check: bool = False, env: Mapping[str, str] | None = None
+    *arguments: str | Path,
+    cwd: Path,
+    check: bool = False,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 300,
 ) -> subprocess.CompletedProcess[str]:
     """Run the real command line in a process of its own, with some variables more in its environment."""
     command = [sys.executable, "-c", "from sdp.cli import main; main()", *map(str, arguments)]
     variables = {**ONE_THREAD, **(env or {})}
-    done = subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=timeout, check=False)
     if check and done.returncode != 0:
         raise AssertionError(f"sdp {' '.join(map(str, arguments))} -> {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done

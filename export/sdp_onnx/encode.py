@@ -32,6 +32,7 @@ from sdp_onnx.kernel_choice import Precision
 from sdp_onnx.kernel_graph import KernelGraph, rewrite_graph
 from sdp_onnx.kernel_tensors import NewTensor
 from sdp_onnx.model_file import StoredTensor, TensorRecord, check_file, load_structure, stored_tensors
+from sdp_onnx.opset import declare_lowest
 from sdp_onnx.writer import (
     PROTOBUF_LIMIT,
     Entry,
@@ -92,6 +93,8 @@ def encode_model(
 ) -> list[TensorRecord]:
     """Write `source` to `target`, in a folder that exists, with its weights encoded and `metadata` added.
 
+    The file declares the lowest operator set that it needs (see opset.py).
+
     Args:
         encoding: `auto`: per float or int8 tensor of at least 1 KiB whatever is smaller. `coo`: COO for each such
             tensor of two or more dimensions of which at least half is zero, even where that is larger. `dense`: none.
@@ -113,6 +116,7 @@ def encode_model(
     model = load_structure(source)
     tensors = {stored.name: stored for stored in stored_tensors(model, source)}
     kernels = rewrite_graph(model, tensors, precision) if encoding == "kernel" else KernelGraph()
+    declare_lowest(model)
     choice = "auto" if encoding == "kernel" else encoding
     fixed = {value.name for value in model.graph.input}
     plans = [

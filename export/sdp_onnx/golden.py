@@ -9,17 +9,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sdp_onnx.errors import ModelFileError
+from sdp_onnx.tokenization import TextTokenizer
 from sdp_onnx.tokenizer_errors import told_as
 from sdp_onnx.verify import logits_error
-
-if TYPE_CHECKING:
-    from tokenizers import Encoding, Tokenizer
 
 GOLDEN = "golden.json"
 FORMAT = 1
@@ -105,38 +103,28 @@ def read_golden(folder: Path) -> Golden:
         raise ModelFileError(f"the golden inputs cannot be read ({error})", where=str(path)) from error
 
 
-def load_tokenizer(folder: Path, max_length: int) -> Tokenizer:
-    """The tokenizer of a folder, cutting at `max_length` and padding nothing.
+def load_tokenizer(folder: Path, max_length: int) -> TextTokenizer:
+    """The tokenizer of a folder, cutting at `max_length` on the side that the file says.
 
     Raises:
         ModelFileError: tokenizer.json is missing or damaged.
     """
-    from tokenizers import Tokenizer
-
-    path = folder / "tokenizer.json"
-    with told_as(lambda reason: ModelFileError(f"the tokenizer cannot be read ({reason})", where=str(path))):
-        tokenizer = Tokenizer.from_file(str(path))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length)
+    tokenizer = TextTokenizer.read(folder)
+    tokenizer.cut_at(max_length)
     return tokenizer
 
 
 def text_inputs(
-    tokenizer: Tokenizer, text: Sequence[str], names: Sequence[str], *, words: bool
+    tokenizer: TextTokenizer, text: Sequence[str], names: Sequence[str], *, words: bool
 ) -> dict[str, NDArray[np.int64]]:
     """Tokenize one text, pair (columns after the second stand behind it) or list of words into inputs [1, L].
 
     Raises:
         ModelFileError: the tokenizer fails: its file is damaged.
     """
-    encoding: Encoding
     with told_as(lambda reason: ModelFileError(f"the tokenizer fails at {' '.join(text)[:40]!r} ({reason})")):
-        if words:
-            encoding = tokenizer.encode(list(text), is_pretokenized=True)
-        else:
-            encoding = tokenizer.encode(text[0], " ".join(text[1:]) if len(text) > 1 else None)
-    known = {"input_ids": encoding.ids, "attention_mask": encoding.attention_mask, "token_type_ids": encoding.type_ids}
-    return {name: np.array([known[name]], np.int64) for name in names}
+        batch = tokenizer.pad([row.inputs for row in tokenizer.encode([text], words=words)])
+    return {name: batch[name] for name in names}
 
 
 def run_case(session: Any, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from onnx import ModelProto, ValueInfoProto
 from sdp_onnx.encodings import dtype_name
 from sdp_onnx.kernel_weights import kernel_records
 from sdp_onnx.model_file import TensorRecord, file_bytes, load_structure, stored_tensors
+from sdp_onnx.opset import oldest_onnxruntime
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class ModelSummary:
 
     Attributes:
         opset: version of each operator domain; the standard one is called ai.onnx.
+        onnxruntime: the oldest release that reads the file; None where no known one does.
         producer: name and version of the exporter.
         metadata: the file's metadata_props.
         inputs: what has to be fed, without initializers.
@@ -39,6 +41,7 @@ class ModelSummary:
     """
 
     opset: dict[str, int]
+    onnxruntime: str | None
     producer: str
     metadata: dict[str, str]
     inputs: tuple[ValueSummary, ...]
@@ -65,6 +68,7 @@ def inspect_model(path: Path) -> ModelSummary:
     tensors = (*(stored.record() for name, stored in initializers.items() if name not in holders), *inside)
     return ModelSummary(
         opset={opset.domain or "ai.onnx": opset.version for opset in model.opset_import},
+        onnxruntime=oldest_onnxruntime(model),
         producer=f"{model.producer_name} {model.producer_version}".strip(),
         metadata={entry.key: entry.value for entry in model.metadata_props},
         inputs=_values(value for value in model.graph.input if value.name not in initializers),

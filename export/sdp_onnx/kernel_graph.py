@@ -17,7 +17,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 from sdp_onnx.graph_index import GraphIndex, attributes, has_subgraphs
 from sdp_onnx.kernel_choice import OPERATORS, LayerKind, Precision, gains, layer_kind
 from sdp_onnx.kernel_patterns import AttentionBlock, Linear, find_patterns
-from sdp_onnx.kernel_tensors import NewTensor, layer_tensors, new_tensor, round_rows
+from sdp_onnx.kernel_tensors import LayerTensors, NewTensor, layer_tensors, new_tensor, round_rows
 from sdp_onnx.model_file import StoredTensor
 from sdp_onnx.operator_library import DOMAIN, OPSET
 
@@ -78,6 +78,9 @@ class _Writer:
         self._packed: dict[str, str] = {}
         self._tokens: dict[str, str] = {}
         self._plain: set[str] = {value.name for value in graph.input} | set(initializers)
+        # What was made of weights, by the name that the new initializers begin with: layers may share their weights.
+        self._made: dict[str, LayerTensors] = {}
+        self._arrays: set[str] = set()
         self.result = KernelGraph()
 
     def run(self) -> bool:
@@ -138,7 +141,7 @@ class _Writer:
         """Rows of int8 times their scales, in standard operators."""
         name, rows = node.input
         rounded = f"{name}/int8"
-        if name not in self.result.contained:
+        if rounded not in self._arrays:
             values, scale = round_rows(self._initializers[name].array())
             self._new_array(rounded, values)
             self._new_array(f"{name}/scale", scale[:, None])
@@ -184,12 +187,9 @@ class _Writer:
         head = linears[0]
         x, tokens = self._pack(head.x), self._tokens[head.x]
         stored = [self._initializers[linear.weight] for linear in linears]
-        name = "+".join(weight.name for weight in stored)
         widths = [weight.shape[1] for weight in stored]
-        made = layer_tensors(name, stored, kind)
-        self.result.tensors += made.tensors
-        self.result.contained |= made.contained
-        inputs = [x, *(tensor.name for tensor in made.tensors), self._bias_input(name, linears, widths)]
+        made = self._weights(stored, kind)
+        inputs = [x, *(tensor.name for tensor in made.tensors), self._bias_input(linears, widths)]
         settings: dict[str, Any] = {"activation": head.activation, **made.settings}
         if head.norm is not None:
             inputs += [self._pack(head.norm.residual), head.norm.gamma, head.norm.beta]
@@ -212,9 +212,23 @@ class _Writer:
             self._packed[head.out] = out
         return out
 
-    def _bias_input(self, name: str, linears: Sequence[Linear], widths: Sequence[int]) -> str:
+    def _weights(self, stored: Sequence[StoredTensor], kind: LayerKind) -> LayerTensors:
+        """The initializers of weights that are multiplied together, made once for all layers that have them."""
+        name = "+".join(weight.name for weight in stored)
+        if name not in self._made:
+            made = self._made[name] = layer_tensors(name, stored, kind)
+            self.result.tensors += made.tensors
+            for own, size in made.contained.items():
+                self.result.contained[own] = self.result.contained.get(own, 0) + size
+        return self._made[name]
+
+    def _bias_input(self, linears: Sequence[Linear], widths: Sequence[int]) -> str:
         if len(linears) == 1 and linears[0].bias is not None:
             return linears[0].bias
+        # Layers that share weights may have biases of their own.
+        name = "+".join(linear.bias or f"{linear.weight}/bias" for linear in linears) + "/together"
+        if name in self._arrays:
+            return name
         parts = []
         for linear, width in zip(linears, widths, strict=True):
             if linear.bias is None:
@@ -222,9 +236,10 @@ class _Writer:
             else:
                 parts.append(self._initializers[linear.bias].array())
                 self.result.contained[linear.bias] = 4 * width
-        return self._new_array(f"{name}/bias", np.concatenate(parts))
+        return self._new_array(name, np.concatenate(parts))
 
     def _new_array(self, name: str, array: NDArray[Any]) -> str:
+        self._arrays.add(name)
         self.result.tensors.append(new_tensor(name, array))
         return name
 

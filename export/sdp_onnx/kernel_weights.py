@@ -101,7 +101,7 @@ def kernel_records(model: ModelProto, initializers: Mapping[str, StoredTensor]) 
 
 def _dtype(initializers: Mapping[str, StoredTensor], holders: set[str]) -> str:
     """The element type of a weight, by the initializer of its values; of any of them in a file of other names."""
-    content = [name for name in holders if name.endswith(_CONTENT)] or sorted(holders)
+    content = sorted(name for name in holders if name.endswith(_CONTENT)) or sorted(holders)
     return initializers[content[0]].record().dtype
 
 

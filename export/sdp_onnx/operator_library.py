@@ -33,8 +33,8 @@ def library_path() -> Path:
         raise OperatorLibraryError(
             "this installation has no operator library: there was no C++ compiler when it was installed",
             where=str(path),
-            hint="Install g++ or clang++ (Debian: `apt install g++`), then `pip install --force-reinstall --no-deps` "
-            "this package.",
+            hint="Install g++ or clang++ (Debian: `apt install g++`), then this package again as before, "
+            "with pip's --force-reinstall --no-deps.",
         )
     return path
 

@@ -42,6 +42,18 @@ def match_parameters(initializers: Mapping[str, LoadArray], parameters: Mapping[
     return renamed
 
 
+def equal_parameters(parameters: Mapping[str, LoadArray]) -> dict[str, tuple[str, ...]]:
+    """For each parameter, the names of those with the same content, its own first.
+
+    The exporter stores small tensors of one content once, such as two matrices that pruning left nothing of.
+    """
+    names_by_content: dict[bytes, list[str]] = {}
+    for name, load in parameters.items():
+        names_by_content.setdefault(_digest(load()), []).append(name)
+    groups = {name: names for names in names_by_content.values() for name in names}
+    return {name: (name, *(other for other in groups[name] if other != name)) for name in parameters}
+
+
 def _digest(array: NDArray[Any]) -> bytes:
     """Identify type, shape and content."""
     digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())

@@ -97,7 +97,7 @@ def _create_cuda_session(path: Path, options: ort.SessionOptions) -> ort.Inferen
             f"onnxruntime fell back to {', '.join(session.get_providers())}: {_library_problem()}",
             where=_CUDA,
             hint="Install the CUDA and cuDNN libraries of this onnxruntime release "
-            "(`pip install onnxruntime-gpu[cuda,cudnn]`), or ask for the cpu provider.",
+            "(`pip install 'onnxruntime-gpu[cuda,cudnn]'`), or ask for the cpu provider.",
         )
     return session
 

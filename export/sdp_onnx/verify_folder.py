@@ -162,7 +162,8 @@ def _no_plain_file(folder: Path, name: str) -> str:
         if stat.S_ISLNK(mode):
             outside = not path.resolve().is_relative_to(folder.resolve())
             leads = " that leads out of the folder" if outside else ""
-            return f"is a symbolic link{leads}; copy the files themselves (of the hub: hf download --local-dir)"
+            copy = "copy the files themselves (of the hub: hf download OWNER/NAME --local-dir FOLDER)"
+            return f"is a symbolic link{leads}; {copy}"
     if not stat.S_ISREG(mode):
         return "is no plain file"
     return "" if os.access(path, os.R_OK) else "cannot be read: permission denied"

@@ -53,7 +53,7 @@ def test_missing_key(project: Path) -> None:
         ("prune.sparsity=1.2", ["--set: prune.sparsity", "less than 1", "1.2"]),
         ("prune.sparcity=0.5", ["--set: prune.sparcity", "unknown key", '"sparsity"']),
         ('task.metric="pearson"', ["metric", "does not fit", "accuracy"]),
-        ("prune.sparsity=high", ["the value is not TOML", "quotes"]),
+        ("prune.sparsity=high", ["--set: prune.sparsity", "valid number", "'high'"]),
     ],
 )
 def test_wrong_values_and_keys(project: Path, override: str, words: list[str]) -> None:

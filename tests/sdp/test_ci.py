@@ -104,7 +104,7 @@ def test_a_model_that_passes_is_compared_with_the_baseline(repository: Path) -> 
     job = Job(repository, recipe="toy.toml", baseline="baseline.json", install="--quiet pip")
     assert job.run_all(installs=True) == (0, "the gate passes\n")
     assert job.context["steps.run.outputs.exit-code"] == "0"
-    assert job.context["steps.plan.outputs.run-folder"] == "runs/toy"
+    assert job.context["steps.plan.outputs.run-folder"] == str(repository / "runs/toy")
     assert re.fullmatch(r"sdp-toy-[0-9a-f]{16}", job.context["steps.plan.outputs.key"])
     assert job.context["steps.plan.outputs.key"].startswith(job.context["steps.plan.outputs.prefix"])
     page = job.summary.read_text(encoding="utf-8")

@@ -64,7 +64,7 @@ def test_a_damaged_partial_is_started_anew(tmp_path: Path) -> None:
         (partial / "checkpoint.pt").write_text("x")
         (partial / "stage.json").write_text(damage)
         assert [entry.name for entry in run.begin(STAGE, "f").iterdir()] == ["stage.json"]
-        assert read_json(partial / "stage.json") == {"fingerprint": "f"}
+        assert read_json(partial / "stage.json") == {"fingerprint": "f", "ingredients": {}}
 
 
 @pytest.mark.parametrize("renames", [0, 1, 2])

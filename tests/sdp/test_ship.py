@@ -13,7 +13,7 @@ import pytest
 from huggingface_hub import metadata_load
 from typer.testing import CliRunner
 
-from card import examples, says_what_is_stored
+from card import answers_as_predict_does, examples
 from sdp.cli import app
 from sdp.console import Reporter
 from sdp.errors import StageError
@@ -66,7 +66,7 @@ def test_the_cards_examples_run_in_a_copy_of_the_folder(shipped: Path, tmp_path:
     found = examples(folder)
     assert ["optimum" in example for example in found] == [False, False, True]
     for example in found[:2]:
-        says_what_is_stored(folder, example)
+        answers_as_predict_does(folder, example)
 
 
 def test_the_card_shows_what_the_files_hold(shipped: Path) -> None:
@@ -88,17 +88,25 @@ def test_the_card_shows_what_the_files_hold(shipped: Path) -> None:
 def test_the_card_tells_a_trimmed_vocabulary(shipped: Path) -> None:
     run, recipe = shipped.parent, load_recipe(shipped.parents[2] / "toy.toml")
     found, results = find_licenses(recipe), run_results(RunFolder(run))
-    plain = model_card(recipe, results, found, operator_library=None, tolerance=1e-4)
+    plain = model_card(recipe, results, found, operator_library=None, tolerance=1e-4, framed=True, oldest="1.17")
     assert "vocabulary was cut down" not in plain
     told = {"pieces_before": 250_002, "pieces_after": 24_000, "held_out_texts": 1_234}
     coverage = {"words": 9, "same_words": 0.984}
     card = model_card(
-        recipe, {**results, "vocabulary": {**told, "coverage": coverage}}, found, operator_library=None, tolerance=1e-4
+        recipe,
+        {**results, "vocabulary": {**told, "coverage": coverage}},
+        found,
+        operator_library=None,
+        tolerance=1e-4,
+        framed=True,
+        oldest="1.17",
     )
     assert "cut down from 250,002 to 24,000 pieces" in card
     assert "words of 1,234 texts that had no part in the choice 98.4 % are split" in card
     no_words = {**results, "vocabulary": {**told, "coverage": {"words": 0, "same_words": None}}}
-    assert "cut down" in model_card(recipe, no_words, found, operator_library=None, tolerance=1e-4)
+    assert "cut down" in model_card(
+        recipe, no_words, found, operator_library=None, tolerance=1e-4, framed=True, oldest="1.17"
+    )
 
 
 def test_words_and_licences_of_the_recipe_are_shipped_without_training_anew(project: Path) -> None:
@@ -107,7 +115,7 @@ def test_words_and_licences_of_the_recipe_are_shipped_without_training_anew(proj
     done = sdp("ship", "toy.toml", *given, cwd=project, check=True)
     assert done.stderr.count("up to date") == 7
     assert "licence unknown" not in done.stderr
-    assert "shipped: runs/toy/8-ship" in done.stdout
+    assert f"shipped: {project}/runs/toy/8-ship" in done.stdout
     card = (project / "runs/toy/8-ship/README.md").read_text()
     assert "\nlicense: apache-2.0\n" in card
     assert "| data | cc-by-4.0 | the recipe |" in card
@@ -183,8 +191,9 @@ def test_a_folder_of_an_earlier_export_is_called_so(project: Path, monkeypatch: 
     record.write_text(json.dumps(content))
     from sdp.summary import summary_lines
 
+    run = project / "runs/toy"
     assert summary_lines(RunFolder(Path("runs/toy")))[-1] == (
-        "shipped: runs/toy/8-ship (of an earlier export; renew it with sdp ship)"
+        f"shipped: {run}/8-ship (of an earlier export; renew it with: sdp ship {run})"
     )
 
 

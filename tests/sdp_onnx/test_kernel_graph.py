@@ -14,6 +14,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from pruned_file import prune
 from sdp_onnx import operator_library
 from sdp_onnx.encode import encode_model
 from sdp_onnx.errors import OperatorLibraryError
@@ -30,19 +31,6 @@ pytestmark = pytest.mark.skipif(not has_library(), reason="installed without a C
 
 def operators(path: Path) -> Counter[str]:
     return Counter(node.op_type for node in onnx.load(path).graph.node)
-
-
-def prune(source: Path, target: Path, sparsity: float, *, dense: str = "none of them") -> None:
-    """New matrices in the encoder: with zeros at random, but dense where the name contains `dense`."""
-    rng = np.random.default_rng(0)
-    model = onnx.load(source)
-    for tensor in model.graph.initializer:
-        if "encoder.layer" in tensor.name and len(tensor.dims) == 2:
-            array = rng.standard_normal(tuple(tensor.dims)) * 0.2
-            if dense not in tensor.name:
-                array *= rng.random(array.shape) >= sparsity
-            tensor.CopyFrom(numpy_helper.from_array(array.astype(np.float32), tensor.name))
-    onnx.save(model, target)
 
 
 def encode(source: Path, target: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sdp_onnx.parameter_names import LoadArray, match_parameters
+from sdp_onnx.parameter_names import LoadArray, equal_parameters, match_parameters
 
 
 def loaders(arrays: dict[str, NDArray[Any]]) -> dict[str, LoadArray]:
@@ -35,3 +35,8 @@ def test_equal_bytes_of_another_type_or_shape_are_no_match() -> None:
     parameters = loaders({"weight": np.zeros((2, 6), dtype=np.float32)})
     initializers = loaders({"a": np.zeros((3, 4), dtype=np.float32), "b": np.zeros((2, 6), dtype=np.int32)})
     assert match_parameters(initializers, parameters) == {}
+
+
+def test_parameters_of_one_content_stand_for_each_other() -> None:
+    arrays = {"a": np.zeros((2, 3)), "b": np.zeros((2, 3)), "c": np.zeros((3, 2)), "d": np.ones((2, 3))}
+    assert equal_parameters(loaders(arrays)) == {"a": ("a", "b"), "b": ("b", "a"), "c": ("c",), "d": ("d",)}

@@ -37,6 +37,10 @@ app.command(
 )(run_command)
 for stage, text in (
     ("vocabulary", "Trim the vocabulary as its section of the recipe says, and tell what the kept pieces cover."),
+    (
+        "preflight",
+        "Go through all stages in seconds, with few rows and layers: what would fail after hours fails here.",
+    ),
     ("finetune", "Fine-tune the pretrained encoder densely: the baseline and the teacher."),
     ("prune", "Prune by self-distillation, after bringing fine-tuning up to date."),
     ("evaluate", "Compare dense and pruned model on the evaluation split, after bringing both up to date."),

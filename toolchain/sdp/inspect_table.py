@@ -14,7 +14,7 @@ def print_model(path: Path, summary: ModelSummary) -> None:
     """Print operators, inputs, outputs and tensors on stdout, largest tensors first."""
     console = result_console()
     opset = ", ".join(f"{domain} {version}" for domain, version in summary.opset.items())
-    console.print(f"{path}: {summary.file_bytes / 1e6:,.1f} MB, opset {opset}", markup=False)
+    console.print(f"{path}: {summary.file_bytes / 1e6:,.1f} MB, opset {opset}, {_readers(summary)}", markup=False)
     for title, values in (("input", summary.inputs), ("output", summary.outputs)):
         for value in values:
             console.print(f"{title} {value.name} {value.dtype} {list(value.shape)}", markup=False)
@@ -30,3 +30,7 @@ def print_model(path: Path, summary: ModelSummary) -> None:
             tensor.name, shape, tensor.dtype, tensor.encoding, f"{tensor.sparsity:.1%}", f"{tensor.bytes / 1e3:,.1f}"
         )
     console.print(table)
+
+
+def _readers(summary: ModelSummary) -> str:
+    return f"onnxruntime {summary.onnxruntime} or newer" if summary.onnxruntime else "no known onnxruntime reads it"

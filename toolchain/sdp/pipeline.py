@@ -11,9 +11,7 @@ import hashlib
 import importlib
 import json
 import shutil
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -23,30 +21,20 @@ from sdp.code_version import code_hash, library_versions
 from sdp.console import Reporter
 from sdp.data.corpus import corpus_identity
 from sdp.data.identity import data_identity
+from sdp.difference import first_difference
 from sdp.errors import RunError
+from sdp.interrupted import interrupted
 from sdp.json_file import read_json
+from sdp.models.architectures import require_architecture
+from sdp.models.positions import require_positions
 from sdp.models.source import locate_model
+from sdp.preflight.settings import reduced
 from sdp.prune_start import start_identity
 from sdp.recipe.sections import Recipe
-from sdp.run_folder import SCRATCH, STAGE_FILE, RunFolder, outputs_of, remove_folder, temporary_files_in
-from sdp.stage_table import STAGES, VOCABULARY, Stage, find_stage, settings_of, stages_of
-from sdp_onnx.manifest import file_sha256
+from sdp.run_folder import SCRATCH, RunFolder, remove_folder, temporary_files_in
+from sdp.stage_run import StageFunction, Status, fingerprint, run_stage
+from sdp.stage_table import PREFLIGHT, STAGES, VOCABULARY, Stage, find_stage, settings_of, stages_of
 from sdp_onnx.operator_library import library_identity
-
-
-@dataclass(frozen=True)
-class Status:
-    """Whether a stage is up to date, and if not, why it will run."""
-
-    stage: Stage
-    up_to_date: bool
-    reason: str
-    ingredients: dict[str, Any]
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of everything the stage is made from."""
-        return hashlib.sha256(json.dumps(self.ingredients, sort_keys=True).encode()).hexdigest()
 
 
 def input_identities(recipe: Recipe, *, download: bool) -> dict[str, dict[str, str]]:
@@ -78,14 +66,21 @@ def stage_status(stage: Stage, recipe: Recipe, run: RunFolder, identities: Mappi
     if record is None:
         if stage.after_pass and (said := gate_verdict(run)) not in (None, "pass"):
             return Status(stage, False, f"only when the gate passes; it says {said}", ingredients)
-        reason = "interrupted before, will resume" if run.partial(stage.folder).exists() else "not done yet"
-        return Status(stage, False, reason, ingredients)
+        return Status(stage, False, _interrupted(stage, run, ingredients) or "not done yet", ingredients)
     change = first_difference(record.get("ingredients", {}), ingredients)
+    if change is not None and (attempt := _interrupted(stage, run, ingredients)):
+        change = f"{change}; {attempt}"
     return Status(stage, change is None, change or "up to date", ingredients)
+
+
+def _interrupted(stage: Stage, run: RunFolder, ingredients: dict[str, Any]) -> str | None:
+    return interrupted(run, stage, ingredients, fingerprint(ingredients))
 
 
 def _own_ingredients(stage: Stage, recipe: Recipe) -> dict[str, Any]:
     """What a stage is made from besides its inputs."""
+    if stage is PREFLIGHT:
+        recipe = reduced(recipe)
     return {
         "seed": recipe.seed,
         "settings": settings_of(recipe, (stage,)),
@@ -125,25 +120,6 @@ def _outputs(run: RunFolder, stage: Stage, patterns: Iterable[str]) -> dict[str,
     }
 
 
-def first_difference(before: Any, now: Any, path: str = "") -> str | None:
-    """Name the first place where two JSON trees differ, in words; None where they are equal."""
-    if before == now:
-        return None
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in [*now, *(key for key in before if key not in now)]:
-            found = first_difference(before.get(key), now.get(key), f"{path}.{key}" if path else str(key))
-            if found:
-                return found
-    name = path.removeprefix("settings.").removeprefix("inputs.")
-    shown = f": {_short(before)} -> {_short(now)}" if path.startswith(("settings", "seed", "libraries")) else ""
-    return f"{name} changed{shown}"
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
 def plan(recipe: Recipe, run: RunFolder, identities: Mapping[str, dict[str, str]]) -> list[Status]:
     """Say for every stage whether it would run, and why. A stage after one that runs is said to depend on it."""
     statuses: list[Status] = []
@@ -151,18 +127,29 @@ def plan(recipe: Recipe, run: RunFolder, identities: Mapping[str, dict[str, str]
     for stage in stages_of(recipe):
         status = stage_status(stage, recipe, run, identities)
         waiting = [name for name in stage.reads if name in stale]
-        if waiting and status.up_to_date:
-            status = Status(stage, False, f"depends on {', '.join(waiting)}", status.ingredients)
+        begun = run.partial(stage.folder).is_dir()
+        if waiting and (status.up_to_date or begun):
+            # Whether an interrupted attempt is good for anything shows when what it was made from is made again.
+            before = "interrupted before; " if begun else ""
+            status = Status(stage, False, f"{before}depends on {', '.join(waiting)}", status.ingredients)
         if not status.up_to_date:
             stale.add(stage.name)
         statuses.append(status)
     return statuses
 
 
-StageFunction = Callable[[Recipe, RunFolder, Path, Reporter], dict[str, Any]]
+def preflight_status(
+    recipe: Recipe, run: RunFolder, identities: Mapping[str, dict[str, str]], statuses: Iterable[Status]
+) -> Status | None:
+    """Whether the preflight would run before these stages; None where none of them trains, or the recipe has none."""
+    if not recipe.runtime.preflight or all(status.up_to_date for status in statuses if status.stage.ranks):
+        return None
+    return stage_status(PREFLIGHT, recipe, run, identities)
 
 
-def run_pipeline(recipe: Recipe, run: RunFolder, until: str, reporter: Reporter) -> dict[str, dict[str, Any]]:
+def run_pipeline(
+    recipe: Recipe, run: RunFolder, until: str, reporter: Reporter, *, preflight: bool = True
+) -> dict[str, dict[str, Any]]:
     """Bring a stage, and all before it, up to date.
 
     Args:
@@ -170,6 +157,8 @@ def run_pipeline(recipe: Recipe, run: RunFolder, until: str, reporter: Reporter)
         run: its run folder, claimed and locked.
         until: name of the last stage wanted.
         reporter: shows what happens.
+        preflight: go through all stages once in seconds before the first one that trains, where `until` is the export
+            or after it.
 
     Returns:
         stage name -> its record (stage.json), for every stage up to `until`; without those that only a passed gate
@@ -177,14 +166,18 @@ def run_pipeline(recipe: Recipe, run: RunFolder, until: str, reporter: Reporter)
     """
     stages = stages_of(recipe, until)
     identities = input_identities(recipe, download=True)
+    model = locate_model(recipe.model)
+    require_architecture(model)
+    require_positions(recipe, model)
     if recipe.vocabulary is None:
         # What an earlier version of the recipe trimmed is no part of this run.
         remove_folder(run.stage(VOCABULARY.folder))
     if recipe.bench.provider == "cuda":
         _require_cuda_for_bench(stages, plan(recipe, run, identities))
     records: dict[str, dict[str, Any]] = {}
+    preflight = preflight and any(stage.name == "export" for stage in stages)
     for place, stage in enumerate(stages):
-        if not any(later.ranks for later in stages[place:]):
+        if not any(later.ranks or later is PREFLIGHT for later in stages[place:]):
             ranks.tell(None)
         if stage.after_pass and gate_verdict(run) != "pass":
             break
@@ -193,8 +186,10 @@ def run_pipeline(recipe: Recipe, run: RunFolder, until: str, reporter: Reporter)
         if status.up_to_date:
             reporter.line(f"{stage.name:9} up to date")
         else:
-            reporter.heading(f"{stage.name:9} runs ({status.reason})")
-            _run_stage(status, recipe, run, reporter)
+            if preflight and stage.ranks:
+                _preflight(recipe, run, identities, status, reporter)
+                preflight = False
+            _bring_up_to_date(status, recipe, run, reporter)
         for name in stage.publish:
             shutil.copyfile(run.stage(stage.folder) / name, run.path / name)
         record = run.record(stage.folder)
@@ -205,6 +200,27 @@ def run_pipeline(recipe: Recipe, run: RunFolder, until: str, reporter: Reporter)
             withhold(run, reporter, wanted=stages[-1].after_pass)
     ranks.tell(None)
     return records
+
+
+def _bring_up_to_date(status: Status, recipe: Recipe, run: RunFolder, reporter: Reporter) -> None:
+    if status.stage is PREFLIGHT:
+        from sdp.data.load import load_task_data
+
+        # The stages after it need all of it as well: that is no part of the preflight's time.
+        reporter.line("reading the data")
+        with temporary_files_in(run.path / SCRATCH):
+            load_task_data(recipe)
+    reporter.heading(f"{status.stage.name:9} runs ({status.reason})")
+    run_stage(status, _function(status.stage), recipe, run, reporter)
+
+
+def _preflight(
+    recipe: Recipe, run: RunFolder, identities: Mapping[str, dict[str, str]], following: Status, reporter: Reporter
+) -> None:
+    """Run the preflight before a stage that trains, unless it is up to date or the recipe has none."""
+    status = preflight_status(recipe, run, identities, [following])
+    if status is not None and not status.up_to_date:
+        _bring_up_to_date(status, recipe, run, reporter)
 
 
 def _require_cuda_for_bench(stages: Sequence[Stage], statuses: Iterable[Status]) -> None:
@@ -224,20 +240,29 @@ def follow(recipe: Recipe, run: RunFolder) -> None:
     """
     while (said := ranks.listen()) is not None:
         stage, where = find_stage(said["stage"]), f"rank {ranks.rank()}"
-        target = run.partial(stage.folder)
+        folder, own = RunFolder(Path(said["run"])), recipe
+        if folder != run:
+            # The stages of the preflight have a recipe of their own.
+            own = Recipe.model_validate(said["recipe"])
+        target = folder.partial(stage.folder)
         if not target.is_dir():
             hint = "All machines need the same file system under the same path, and start in the same folder."
             raise RunError(f"does not see {target}, in which rank 0 works", where=where, hint=hint)
-        ours = _own_ingredients(stage, recipe)
+        ours = _own_ingredients(stage, own)
         if difference := first_difference(said["made from"], json.loads(json.dumps(ours))):
             raise RunError(f"is not like rank 0: {difference}", where=where, hint="Install the same on all machines.")
-        function: StageFunction = importlib.import_module(stage.module).run
-        function(recipe, run, target, Reporter(quiet=True))
+        _function(stage)(own, folder, target, Reporter(quiet=True))
+
+
+def _function(stage: Stage) -> StageFunction:
+    function: StageFunction = importlib.import_module(stage.module).run
+    return function
 
 
 def run_single(name: str, recipe: Recipe, run: RunFolder, reporter: Reporter) -> None:
     """Run one stage that reads neither model nor data on what the run folder holds, up to date or not."""
-    _run_stage(stage_status(find_stage(name), recipe, run, {}), recipe, run, reporter)
+    stage = find_stage(name)
+    run_stage(stage_status(stage, recipe, run, {}), _function(stage), recipe, run, reporter)
     if name == "gate":
         withhold(run, reporter, wanted=False)
 
@@ -269,35 +294,3 @@ def withhold(run: RunFolder, reporter: Reporter, *, wanted: bool) -> None:
         if wanted or older:
             removed = f"; the older {stage.folder} is removed" if older else ""
             reporter.line(f"{stage.name:9} not made: the gate says {said}{removed}")
-
-
-def _run_stage(status: Status, recipe: Recipe, run: RunFolder, reporter: Reporter) -> None:
-    stage = status.stage
-    target = run.begin(stage.folder, status.fingerprint, resume=stage.resumes)
-    resumed = any(path.name != STAGE_FILE for path in target.iterdir())
-    if stage.ranks:
-        ranks.tell({"stage": stage.name, "made from": _own_ingredients(stage, recipe)})
-    started = time.monotonic()
-    with temporary_files_in(run.path / SCRATCH):
-        function: StageFunction = importlib.import_module(stage.module).run
-        result = function(recipe, run, target, reporter)
-    seconds = round(time.monotonic() - started, 1)
-    outputs = {
-        str(path.relative_to(target)): {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
-        for path in outputs_of(target)
-    }
-    record = {
-        "stage": stage.name,
-        "result": result,
-        # Of the last attempt alone, where an earlier one was interrupted.
-        "seconds": seconds,
-        "resumed": resumed,
-        "fingerprint": status.fingerprint,
-        "ingredients": status.ingredients,
-        "outputs": outputs,
-    }
-    run.finish(stage.folder, record)
-    words = ", ".join(
-        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in result.items()
-    )
-    reporter.line(f"{'':9} done in {seconds:.0f} s: {words}")

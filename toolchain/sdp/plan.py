@@ -12,13 +12,18 @@ from sdp.explain.facts import Facts, Finding, this_machine
 from sdp.explain.findings import explain
 from sdp.explain.forecast import FLOAT_BYTES, product, stored_as, stored_bytes
 from sdp.explain.lengths import sampled_lengths
+from sdp.head_plan import plan_head
+from sdp.models.architectures import require_architecture
 from sdp.models.parts import ModelParts, count_parts, encoder_shape
+from sdp.models.positions import model_positions, require_positions
 from sdp.models.source import ModelFolder, locate_model
-from sdp.pipeline import Status, cache_key, input_identities, plan
+from sdp.models.unused_weights import refuse_unused
+from sdp.pipeline import cache_key, input_identities, plan, preflight_status
 from sdp.plan_rows import Rows, read_rows
 from sdp.plan_time import stage_times, time_left
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder
+from sdp.stage_run import Status
 from sdp.stage_table import stages_of
 from sdp.steps import optimizer_steps
 from sdp_onnx.operator_library import has_library
@@ -58,6 +63,7 @@ class Plan:
     parts: list[PartPlan] | None
     unknown: list[str]
     findings: list[Finding]
+    head: str | None
     profile: DataProfile | None
     times: dict[str, Estimate]
 
@@ -68,23 +74,24 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """The plan as JSON."""
-        stages = self.stages
+        stages: list[dict[str, Any]] = [{"stage": stage.name} for stage in stages_of(self.recipe)]
+        if self.stages is not None:
+            stages = [
+                {"stage": status.stage.name, "up_to_date": status.up_to_date, "reason": status.reason}
+                for status in self.stages
+            ]
         return {
             "recipe": self.recipe.name,
             "run_folder": self.run_folder,
             "cache_key": self.cache_key,
-            "stages": [
-                {"stage": stage.name}
-                if stages is None
-                else {"stage": stage.name, "up_to_date": stages[i].up_to_date, "reason": stages[i].reason}
-                for i, stage in enumerate(stages_of(self.recipe))
-            ],
+            "stages": stages,
             "rows": self.rows,
             "data": None if self.profile is None else self.profile.to_json(),
             "optimizer_steps": self.steps,
             "seconds": {name: vars(estimate) for name, estimate in self.times.items()},
             "seconds_left": self.time_left,
             "parts": [vars(part) for part in self.parts] if self.parts is not None else None,
+            "head": self.head,
             "unknown": self.unknown,
             "findings": [vars(finding) for finding in self.findings],
             "settings": self.recipe.model_dump(mode="json"),
@@ -103,10 +110,13 @@ def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
     unknown = [] if isinstance(model, ModelFolder) else [model]
     counted = count_parts(model) if isinstance(model, ModelFolder) else None
     identities = input_identities(recipe, download=False) if counted is not None else {}
-    stages = plan(recipe, run, identities) if counted is not None else None
+    stages = _stages(recipe, run, identities) if counted is not None else None
     rows = read_rows(recipe)
     if rows.profile is None:
         unknown.append("rows, classes, optimizer steps: the data set is not on this machine yet")
+    head = plan_head(recipe, model) if isinstance(model, ModelFolder) else ""
+    if head is None:
+        unknown.append("whether the checkpoint's head fits: the data set is not on this machine yet")
     facts = _facts(recipe, model if isinstance(model, ModelFolder) else None, counted, rows)
     trimmed = None if counted is None else _after_vocabulary(counted, recipe)
     times = stage_times(facts, run, identities, trimmed)
@@ -121,17 +131,35 @@ def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
         None if counted is None else part_plans(counted, recipe),
         unknown,
         explain(facts),
+        head,
         rows.profile,
         times,
     )
 
 
+def _stages(recipe: Recipe, run: RunFolder, identities: dict[str, dict[str, str]]) -> list[Status]:
+    """The stages in order, the preflight before the first that trains, where one of them will."""
+    stages = plan(recipe, run, identities)
+    preflight = preflight_status(recipe, run, identities, stages)
+    if preflight is not None:
+        stages.insert(next(place for place, status in enumerate(stages) if status.stage.ranks), preflight)
+    return stages
+
+
 def _locate(recipe: Recipe) -> ModelFolder | str:
-    """The model, or why nothing is known about it yet."""
+    """The model, or why nothing is known about it yet.
+
+    Raises:
+        ModelError: its folder is damaged, or the recipe asks for more tokens than it has positions.
+    """
     try:
-        return locate_model(recipe.model, download=False)
+        model = locate_model(recipe.model, download=False)
     except NotDownloadedError as error:
         return f"parameters, bytes, time and what is up to date: {error.where}: {error.what}"
+    require_architecture(model)
+    refuse_unused(model)
+    require_positions(recipe, model)
+    return model
 
 
 def _facts(recipe: Recipe, model: ModelFolder | None, counted: ModelParts | None, rows: Rows) -> Facts:
@@ -151,6 +179,7 @@ def _facts(recipe: Recipe, model: ModelFolder | None, counted: ModelParts | None
         hidden_size=hidden_size,
         layers=layers,
         lengths=None if rows.train is None else sampled_lengths(model.path, rows.train.texts),
+        positions=model_positions(model.path),
     )
 
 

@@ -14,6 +14,8 @@ from sdp.plan_data_table import data_tables
 from sdp.plan_time import shown_time
 from sdp.stage_table import stages_of
 
+UP_TO_DATE = "up to date"
+
 
 def print_plan(plan: Plan, recipe_file: Path, run_path: Path) -> None:
     """Print a plan on stdout."""
@@ -27,6 +29,8 @@ def print_plan(plan: Plan, recipe_file: Path, run_path: Path) -> None:
         console.print(f"all that will run: {shown_time(*left)}{_source(plan)}", markup=False)
     if plan.parts is not None:
         console.print(_part_table(plan))
+    if plan.head:
+        console.print(plan.head, markup=False)
     for line in plan.unknown:
         console.print(f"not known yet: {line}", markup=False)
     for finding in plan.findings:
@@ -43,15 +47,16 @@ def _stage_table(plan: Plan) -> Table:
     table = Table(title="stages", title_justify="left")
     for header in ("stage", "state", "optimizer steps", "time"):
         table.add_column(header)
-    for index, stage in enumerate(stages_of(plan.recipe)):
-        steps = plan.steps.get(stage.name)
-        state = "not known yet"
-        if plan.stages is not None:
-            status = plan.stages[index]
-            state = "up to date" if status.up_to_date else f"will run: {status.reason}"
-        waits = plan.stages is None or not plan.stages[index].up_to_date
-        time = shown_time(*plan.times[stage.name].range) if waits and stage.name in plan.times else ""
-        table.add_row(stage.name, state, f"{steps:,}" if steps is not None else "", time)
+    states = {stage.name: "not known yet" for stage in stages_of(plan.recipe)}
+    if plan.stages is not None:
+        states = {
+            status.stage.name: UP_TO_DATE if status.up_to_date else f"will run: {status.reason}"
+            for status in plan.stages
+        }
+    for stage, state in states.items():
+        steps = plan.steps.get(stage)
+        time = shown_time(*plan.times[stage].range) if state != UP_TO_DATE and stage in plan.times else ""
+        table.add_row(stage, state, f"{steps:,}" if steps is not None else "", time)
     return table
 
 

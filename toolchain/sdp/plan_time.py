@@ -9,8 +9,8 @@ from sdp.explain.earlier import earlier_estimates
 from sdp.explain.facts import Facts
 from sdp.explain.thresholds import evaluated_split
 from sdp.models.parts import ModelParts
-from sdp.pipeline import Status
 from sdp.run_folder import RunFolder
+from sdp.stage_run import Status
 
 
 def stage_times(

@@ -96,7 +96,7 @@ def _must_verify(folder: Path) -> None:
         raise FailedError(
             f"the folder does not verify, so nothing is uploaded: {'; '.join(wrong)}",
             where=str(folder),
-            hint="Make it anew: sdp ship.",
+            hint="Make it anew: sdp ship RUN",
         )
 
 

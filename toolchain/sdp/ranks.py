@@ -15,10 +15,9 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
+from sdp import launcher
 from sdp.errors import UsageError
 
-# What torchrun sets for every process that it starts.
-VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 # Rank 0 evaluates while the others wait for its next step. A rank that died is noticed at once all the same.
 PATIENCE = timedelta(days=7)
 POLL_SECONDS = 0.1
@@ -36,7 +35,7 @@ class _Meeting:
 
 def rank_count() -> int:
     """Number of processes that torchrun started for this command; 1 without torchrun."""
-    return int(os.environ["WORLD_SIZE"]) if all(os.environ.get(name) for name in VARIABLES) else 1
+    return launcher.process_count()
 
 
 def rank() -> int:
@@ -53,15 +52,20 @@ def require_one_process(what: str) -> None:
     """Refuse to go on as one of several ranks.
 
     Raises:
-        UsageError: there are several.
+        UsageError: there are several, or the environment hints at several.
     """
+    launcher.require_whole()
     if rank_count() > 1:
         hint = "torchrun serves the commands that bring one run up to date: sdp run, finetune, prune, and those after."
         raise UsageError(f"{what} does not run under torchrun", hint=hint)
 
 
 def join() -> None:
-    """Meet the other ranks, if there are any; from here on they can talk and compute together."""
+    """Meet the other ranks, if there are any; from here on they can talk and compute together.
+
+    What other launchers left in the environment is taken out of it.
+    """
+    launcher.clear_leftovers()
     if rank_count() == 1 or _Meeting.store is not None:
         return
     # Before torch is loaded: DistributedDataParallel warns that it looked for unused parameters and found none.

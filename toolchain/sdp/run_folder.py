@@ -39,9 +39,16 @@ SCRATCH = "scratch"
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of a run."""
+    """The folder of a run.
+
+    Attributes:
+        path: absolute, whatever was given: what is printed of a run is to be found from any folder.
+    """
 
     path: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", absolute(self.path))
 
     def stage(self, folder: str) -> Path:
         """Where a finished stage is."""
@@ -109,13 +116,16 @@ class RunFolder:
             self.claim(name, recipe_file, overrides)
             yield
 
-    def begin(self, folder: str, fingerprint: str, *, resume: bool = True) -> Path:
+    def begin(
+        self, folder: str, fingerprint: str, *, resume: bool = True, ingredients: dict[str, Any] | None = None
+    ) -> Path:
         """Open the folder a stage works in.
 
         Args:
             folder: the stage's.
             fingerprint: of the work.
             resume: keep what an interrupted attempt at the very same work left there.
+            ingredients: what the fingerprint is of, so that a later attempt at other work can name what changed.
         """
         self.repair(folder)
         partial = self.partial(folder)
@@ -123,9 +133,9 @@ class RunFolder:
         if not resume or started is None or started.get("fingerprint") != fingerprint:
             remove_folder(partial)
             partial.mkdir(parents=True, exist_ok=True)
-            write_json(partial / STAGE_FILE, {"fingerprint": fingerprint})
+            write_json(partial / STAGE_FILE, {"fingerprint": fingerprint, "ingredients": ingredients or {}})
         # No part of the result.
-        for torn in (path for pattern in _TORN for path in partial.rglob(pattern)):
+        for torn in sorted(path for pattern in _TORN for path in partial.rglob(pattern)):
             torn.unlink()
         return partial
 
@@ -165,6 +175,11 @@ class RunFolder:
         if record is None or self.record(folder) != record:
             remove_folder(self.stage(folder))
             share_files(source.stage(folder), self.stage(folder))
+
+
+def absolute(path: Path) -> Path:
+    """A path from the root, without "..", and links as they are."""
+    return Path(os.path.abspath(path))
 
 
 def remove_folder(folder: Path) -> None:
@@ -216,7 +231,7 @@ def _unchanged(path: Path, output: object) -> bool:
 
 def _make_newest(file: Path) -> None:
     """Give a run.json a later time than those beside it have, whatever the clock says: it may have been set back."""
-    others = [other.stat().st_mtime_ns for other in file.parent.parent.glob(f"*/{RUN_FILE}") if other != file]
+    others = sorted(other.stat().st_mtime_ns for other in file.parent.parent.glob(f"*/{RUN_FILE}") if other != file)
     now = file.stat().st_mtime_ns
     latest = max([now, *(other + 1000 for other in others)])
     if latest > now:
@@ -225,15 +240,15 @@ def _make_newest(file: Path) -> None:
 
 
 def newest_run(runs: Path) -> Path:
-    """The run folder worked on last.
+    """The run folder worked on last; of several of one time the last by name.
 
     Raises:
         RunError: there is none.
     """
-    files = sorted(runs.glob(f"*/{RUN_FILE}"), key=lambda file: file.stat().st_mtime)
+    files = sorted(runs.glob(f"*/{RUN_FILE}"), key=lambda file: (file.stat().st_mtime_ns, file.parent.name))
     if not files:
         hint = "Name a recipe (for example: sdp run recipes/quickstart.toml), or say where runs are with --runs."
-        raise RunError("no run yet", where=str(runs), hint=hint)
+        raise RunError("no run yet", where=str(absolute(runs)), hint=hint)
     return files[-1].parent
 
 
@@ -262,7 +277,7 @@ def share_files(source: Path, target: Path) -> None:
     """
     if not source.is_dir():
         return
-    for path in source.rglob("*"):
+    for path in sorted(source.rglob("*")):
         place = target / path.relative_to(source)
         # One that is being written, or was when its process was killed, is nobody else's.
         if path.is_file() and path.suffix != TEMPORARY and not place.exists():

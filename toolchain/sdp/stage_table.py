@@ -39,7 +39,7 @@ class Stage:
         operators: whether the operator library, or that there is none, changes its result.
         publish: files that are also put at the top of the run folder, where a person looks first.
         resumes: whether an interrupted attempt is taken up; the others take seconds to minutes and start from nothing.
-        ranks: whether all processes that torchrun started work on it, or the first alone.
+        ranks: whether it trains: all processes that torchrun started work on it, not the first alone.
         after_pass: whether it is made only while the gate says "pass", and taken away when it no longer does.
     """
 
@@ -70,6 +70,18 @@ VOCABULARY = Stage(
     data=True,
     corpus=True,
     libraries=("tokenizers", "transformers"),
+)
+# Before the first stage that trains, while one is to come; see `sdp.preflight`.
+PREFLIGHT = Stage(
+    name="preflight",
+    folder="0-preflight",
+    module="sdp.stages.preflight",
+    sections=("model", "task", "data", "finetune", "prune", "analysis", "evaluate", "export", "bench"),
+    model=True,
+    data=True,
+    reads={"vocabulary": MODEL_FILES},
+    libraries=(*TRAINING_LIBRARIES, *ONNX_LIBRARIES, "onnxscript"),
+    operators=True,
 )
 STAGES = (
     Stage(
@@ -173,11 +185,11 @@ STAGES = (
 
 def find_stage(name: str) -> Stage:
     """The stage of that name."""
-    return next(stage for stage in (VOCABULARY, *STAGES) if stage.name == name)
+    return next(stage for stage in (VOCABULARY, PREFLIGHT, *STAGES) if stage.name == name)
 
 
 def stages_of(recipe: Recipe, until: str | None = None) -> tuple[Stage, ...]:
-    """The stages of a recipe in order, up to one of them.
+    """The stages of a recipe in order, up to one of them. The preflight is one only where it is the last.
 
     Raises:
         RecipeError: the recipe has no such stage.
@@ -185,6 +197,8 @@ def stages_of(recipe: Recipe, until: str | None = None) -> tuple[Stage, ...]:
     stages = STAGES if recipe.vocabulary is None else (VOCABULARY, *STAGES)
     if until is None:
         return stages
+    if until == PREFLIGHT.name:
+        return (*(stage for stage in stages if stage is VOCABULARY), PREFLIGHT)
     names = [stage.name for stage in stages]
     if until not in names:
         hint = f"Add [{until}] with a size, or set it: --set {until}.size=24000."

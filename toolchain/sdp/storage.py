@@ -47,7 +47,7 @@ def flush(folder: Path) -> None:
     Raises:
         OSError: the disk refuses.
     """
-    for path in (*folder.rglob("*"), folder):
+    for path in (*sorted(folder.rglob("*")), folder):
         flush_file(path)
 
 

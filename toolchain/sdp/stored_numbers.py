@@ -102,7 +102,7 @@ class _Timed(_Stored):
         if twice := [cell for cell, count in cells.items() if count > 1]:
             raise ValueError(f"the case {twice[0][0]!r} with {twice[0][1]} threads stands there twice")
         counts = Counter((process.threads, str(process.role)) for process in self.processes)
-        for threads in {process.threads for process in self.processes}:
+        for threads in sorted({process.threads for process in self.processes}):
             if len({counts[threads, role] for role in ROLES}) > 1:
                 raise ValueError(f"a process with {threads} threads is missing")
         return self

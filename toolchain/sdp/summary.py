@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from rich.table import Table
@@ -212,7 +213,8 @@ def _shipped_line(run: RunFolder) -> str:
         return ""
     hashes = {name: output["sha256"] for name, output in export["outputs"].items()}
     same = shipped["ingredients"]["inputs"]["export"] == hashes
-    return f"shipped: {run.stage('8-ship')}{'' if same else ' (of an earlier export; renew it with sdp ship)'}"
+    older = "" if same else f" (of an earlier export; renew it with: sdp ship {shlex.quote(str(run.path))})"
+    return f"shipped: {run.stage('8-ship')}{older}"
 
 
 def _peak_memory(bench: dict[str, Any], role: str) -> str:

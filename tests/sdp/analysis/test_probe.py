@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForTokenClassification, AutoTokenizer, PreTrainedModel
+from transformers import AutoModelForTokenClassification, PreTrainedModel
 
 from sdp.analysis.probe import Probe, labelled
 from sdp.data.batches import Collator, TokenizedSplit, tokenize
 from sdp.data.rows import Split
 from sdp.models.load import load_pretrained
 from sdp.models.source import ModelFolder
+from sdp.models.tokenizer import load_tokenizer
 from toy import toy_rows
 
 ROWS = 21
@@ -33,7 +34,7 @@ def rows(toy_model: Path) -> TokenizedSplit:
     texts = toy_rows(ROWS, seed=5)
     labels = np.array([int(label == "pos") for _, label in texts])
     split = Split("dev", tuple((text,) for text, _ in texts), labels, ("",) * ROWS)
-    return TokenizedSplit(tokenize(split, AutoTokenizer.from_pretrained(toy_model), 32), labels)
+    return TokenizedSplit(tokenize(split, load_tokenizer(toy_model), 32), labels)
 
 
 def alone(model: PreTrainedModel, row: dict[str, list[int]]) -> Any:
@@ -49,7 +50,7 @@ def test_it_reads_every_row_as_if_it_were_alone(toy_model: Path, model: PreTrain
         asked.append(logits)
         return 0.5
 
-    reading = Probe(model, rows, Collator(AutoTokenizer.from_pretrained(toy_model)), 4, score)()
+    reading = Probe(model, rows, Collator(load_tokenizer(toy_model)), 4, score)()
     model.eval()
     for place, row in enumerate(rows.rows):
         said = alone(model, row)
@@ -63,7 +64,7 @@ def test_it_reads_every_row_as_if_it_were_alone(toy_model: Path, model: PreTrain
 
 @pytest.mark.parametrize("training", [True, False])
 def test_it_leaves_no_trace(toy_model: Path, model: PreTrainedModel, rows: TokenizedSplit, training: bool) -> None:
-    probe = Probe(model.train(training), rows, Collator(AutoTokenizer.from_pretrained(toy_model)), 8, lambda _: 0.0)
+    probe = Probe(model.train(training), rows, Collator(load_tokenizer(toy_model)), 8, lambda _: 0.0)
     states = [torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()]
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     first = probe()
@@ -77,7 +78,7 @@ def test_it_leaves_no_trace(toy_model: Path, model: PreTrainedModel, rows: Token
 def test_it_does_not_run_the_forward_that_accelerate_put_into_bf16(
     toy_model: Path, model: PreTrainedModel, rows: TokenizedSplit
 ) -> None:
-    probe = Probe(model, rows, Collator(AutoTokenizer.from_pretrained(toy_model)), 8, lambda _: 0.0)
+    probe = Probe(model, rows, Collator(load_tokenizer(toy_model)), 8, lambda _: 0.0)
     before = probe()
     plain = model.forward
 
@@ -111,7 +112,7 @@ def test_a_tagger_is_read_at_its_labelled_tokens_in_the_order_of_the_rows(
     ]
     for one in labels:
         one[one == -1] = -100
-    collator = Collator(AutoTokenizer.from_pretrained(toy_model))
+    collator = Collator(load_tokenizer(toy_model))
     reading = Probe(tagger, TokenizedSplit(rows.rows, labels), collator, 4, lambda logits: float(len(logits)))()
     expected = [(row, token) for row in range(ROWS) for token in np.flatnonzero(labels[row] != -100)]
     assert reading.metric == len(expected) == len(reading.rows)

@@ -12,21 +12,22 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoTokenizer
 
 from sdp.data.batches import Collator, TokenizedSplit, length_sorted_batches, tokenize, tokenize_words
 from sdp.data.rows import Split
 from sdp.errors import ModelError
+from sdp.models.tokenizer import load_tokenizer
+from sdp_onnx.tokenization import TextTokenizer
 
 
 def test_a_batch_is_padded_to_its_longest_row(toy_model: Path) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(toy_model)
+    tokenizer = load_tokenizer(toy_model)
     texts = (("good film",), ("a very dull story and plot",), ("fine",))
     split = Split("train", texts, np.array([1, 0, 1]), ("", "", ""))
     rows = tokenize(split, tokenizer, 32)
     assert [len(row["input_ids"]) for row in rows] == [4, 8, 3]
     batch = Collator(tokenizer)([TokenizedSplit(rows, split.labels)[i] for i in (2, 1)])
-    for name, padding in (("input_ids", tokenizer.pad_token_id), ("attention_mask", 0), ("token_type_ids", 0)):
+    for name, padding in (("input_ids", tokenizer.padding.id), ("attention_mask", 0), ("token_type_ids", 0)):
         expected = [rows[2][name] + [padding] * 5, rows[1][name]]
         assert batch[name].tolist() == expected
         assert batch[name].dtype == torch.int64
@@ -35,11 +36,11 @@ def test_a_batch_is_padded_to_its_longest_row(toy_model: Path) -> None:
 
 
 def test_the_longer_text_of_a_pair_is_cut(toy_model: Path) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(toy_model)
+    tokenizer = load_tokenizer(toy_model)
     split = Split("train", (("good " * 20, "bad film"),), np.array([0]), ("",))
     ids = tokenize(split, tokenizer, 12)[0]["input_ids"]
     assert len(ids) == 12
-    assert tokenizer.convert_ids_to_tokens(ids)[-3:] == ["bad", "film", "[SEP]"]
+    assert [tokenizer.backend.id_to_token(index) for index in ids[-3:]] == ["bad", "film", "[SEP]"]
 
 
 @pytest.mark.parametrize("words", [False, True])
@@ -53,14 +54,14 @@ def test_a_tokenizer_that_fails_is_told(toy_model: Path, tmp_path: Path, *, word
     file.write_text(json.dumps(content))
     split = Split("train", (("good", "日本"),), np.array([0]), ("",))
     with pytest.raises(ModelError, match="the tokenizer fails"):
-        (tokenize_words if words else tokenize)(split, AutoTokenizer.from_pretrained(tmp_path / "model"), 8)
+        (tokenize_words if words else tokenize)(split, load_tokenizer(tmp_path / "model"), 8)
 
 
 @pytest.mark.parametrize("words", [False, True])
 def test_rows_tokenized_a_few_at_a_time_are_the_same(
     toy_model: Path, monkeypatch: pytest.MonkeyPatch, *, words: bool
 ) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(toy_model)
+    tokenizer = load_tokenizer(toy_model)
     texts = tuple(("good film " * count, "dull") for count in (1, 2, 3, 40, 0, 1, 1, 1, 1))
     read = tokenize_words if words else tokenize
     split = Split("train", texts, np.zeros(len(texts), dtype=np.int64), ("",) * len(texts))
@@ -68,13 +69,13 @@ def test_rows_tokenized_a_few_at_a_time_are_the_same(
     monkeypatch.setattr("sdp.data.batches.CHUNK", 3)
     monkeypatch.setattr("sdp.data.batches.CHUNK_CHARACTERS", 100)
     asked: list[int] = []
-    encode = type(tokenizer).__call__
+    encode = TextTokenizer.encode
 
-    def watched(self: Any, *columns: Any, **options: Any) -> Any:
-        asked.append(len(columns[0]))
-        return encode(self, *columns, **options)
+    def watched(self: TextTokenizer, rows: Any, **options: Any) -> Any:
+        asked.append(len(rows))
+        return encode(self, rows, **options)
 
-    monkeypatch.setattr(type(tokenizer), "__call__", watched)
+    monkeypatch.setattr(TextTokenizer, "encode", watched)
     found = read(split, tokenizer, 12)
     # 14 + 24 + 34 characters; a long row by itself; 4 + 14 + 14, and the last two.
     assert asked == [3, 1, 3, 2]
@@ -87,7 +88,7 @@ def test_rows_tokenized_a_few_at_a_time_are_the_same(
 
 def test_scores_stay_numbers(toy_model: Path) -> None:
     split = Split("train", (("good",), ("bad",)), np.array([0.5, 2.0], dtype=np.float32), ("", ""))
-    tokenizer = AutoTokenizer.from_pretrained(toy_model)
+    tokenizer = load_tokenizer(toy_model)
     data = TokenizedSplit(tokenize(split, tokenizer, 8), split.labels)
     batch = Collator(tokenizer)([data[0], data[1]])
     assert batch["labels"].dtype == torch.float32
@@ -104,9 +105,9 @@ def test_evaluation_batches_cover_every_row_once_in_order_of_length(lengths: lis
 
 
 def test_a_third_column_stands_behind_the_second(toy_model: Path) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(toy_model)
+    tokenizer = load_tokenizer(toy_model)
     split = Split("train", (("film", "good", "story with music"),), np.array([0.0], dtype=np.float32), ("",))
     (row,) = tokenize(split, tokenizer, 32)
     expected = ["[CLS]", "film", "[SEP]", "good", "story", "with", "music", "[SEP]"]
-    assert tokenizer.convert_ids_to_tokens(row["input_ids"]) == expected
+    assert [tokenizer.backend.id_to_token(index) for index in row["input_ids"]] == expected
     assert row["token_type_ids"] == [0] * 3 + [1] * 5

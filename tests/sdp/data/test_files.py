@@ -74,7 +74,25 @@ DEFECTS = [
     ("train.tsv", b"txt\tlabel\na\tb\n", 'no column "text"; the columns are txt, label\n  Did you mean "txt"?'),
     ("train.tsv", b"text\tlabel\na\tb\nonly one\n", "line 3: 1 fields where the header has 2"),
     ("train.csv", b'text,label\n"open,b\n', "line 2"),
-    ("train.csv", b"text,text\na,b\n", "occurs twice"),
+    ("train.csv", b"text,text\na,b\n", "line 1: a column name occurs twice: 'text'\n  Rename or remove one"),
+    (
+        "train.jsonl",
+        b'{"text": "a", "label": "b", "text": "c"}\n',
+        "line 1: not valid JSON: a key occurs twice: 'text'",
+    ),
+    ("train.csv", b"text ,label\na,b\n", 'no column "text"; the columns are text , label\n  Did you mean "text "?'),
+    ("train.csv", b"text\tlabel\na\tb\n", "The header is one name: a file with tabs between its fields ends in .tsv."),
+    ("train.tsv", b"text,label\na,b\n", "The header is one name: a file with commas between its fields ends in .csv."),
+    ("train.tsv", b"text;label\na;b\n", "a file with semicolons between its fields ends in .csv."),
+    ("train.csv", b"text|label\na|b\n", "put commas between the fields in place of |."),
+    ("train.csv", b"my text, long;label\na;b\n", "semicolons and commas: put names that hold a comma in quotes."),
+    ("train.csv", b"text,label\na, with a comma,b\n", "line 2: 3 fields where the header has 2\n  Put fields that"),
+    ("train.csv", b"text;label\na;with one;b\n", "line 2: 3 fields where the header has 2\n  Put fields that"),
+    (
+        "train.tsv",
+        b'text\tlabel\n"two\nlines"\tb\n',
+        "tsv has no quotes: write texts that hold tabs or line ends as csv",
+    ),
     ("train.tsv", b"text\tlabel\na\tb\n\xe9t\xe9\tb\n", "not UTF-8: byte 0xe9 in line 3"),
     ("train.tsv.gz", b"text\tlabel\na\tb\n", "gzip"),
     ("train.tsv.gz", gzip.compress(b"text\tlabel\na\tb\n" * 50, mtime=0)[:-20], "gzip"),
@@ -93,6 +111,23 @@ def test_every_defect_is_told(name: str, content: bytes, message: str, tmp_path:
         read_columns(tmp_path / name, COLUMNS)
     assert str(tmp_path / name) in str(caught.value)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["d.csv", "d.csv.gz"])
+@pytest.mark.parametrize("header", ["text;label", '"text";"label"', "\ufefftext;label", 'text;"a, b";label'])
+def test_semicolons_are_read_and_counted(name: str, header: str, tmp_path: Path) -> None:
+    extra = ";" * (header.count(";") - 1)
+    content = f'{header}\r\n"a; b"{extra};x\r\n"c, d"{extra};"y"\r\n'.encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    assert read_columns(tmp_path / name, COLUMNS) == {"text": ["a; b", "c, d"], "label": ["x", "y"]}
+    assert count_data_rows(tmp_path / name) == 2
+
+
+def test_lines_of_jsonl_may_lack_keys_that_nobody_wants(tmp_path: Path) -> None:
+    path = tmp_path / "d.jsonl"
+    path.write_text('{"text": "a", "label": "b", "id": 1}\n{"label": "b", "text": "c", "note": "n"}\n')
+    assert read_columns(path, COLUMNS) == {"text": ["a", "c"], "label": ["b", "b"]}
+    assert count_data_rows(path) == 2
 
 
 def test_a_missing_file_names_the_nearest(tmp_path: Path) -> None:

@@ -40,7 +40,14 @@ def labelled(folder: Path, train: list[str], dev: list[str], **task: Any) -> Rec
 
 @pytest.mark.parametrize(
     ("labels", "names"),
-    [(["b", "a", "c"], ("a", "b", "c")), (["10", "9", "-1"], ("-1", "9", "10")), (["1", "0"], ("0", "1"))],
+    [
+        (["1", "01", "001"], ("001", "01", "1")),
+        (["nan", "None", "null"], ("None", "nan", "null")),
+        (["1" * 5000, "2"], ("1" * 5000, "2")),
+        (["b", "a", "c"], ("a", "b", "c")),
+        (["10", "9", "-1"], ("-1", "9", "10")),
+        (["1", "0"], ("0", "1")),
+    ],
 )
 def test_classes_are_sorted_integers_by_value(labels: list[str], names: tuple[str, ...], tmp_path: Path) -> None:
     data = load_task_data(labelled(tmp_path, labels, labels))
@@ -60,6 +67,13 @@ def test_classes_are_sorted_integers_by_value(labels: list[str], names: tuple[st
         (["0", "1"], ["-1"], "hidden labels"),
         (["a", ""], ["a"], r"train.tsv, row 2: the label is missing"),
         (["a", "a"], ["a"], "same label"),
+        (
+            ["1", "1.0", "2"],
+            ["1"],
+            'train.tsv: the labels "1" and "1.0" differ only in how they are written\n.*every row',
+        ),
+        (["True", "true"], ["true"], 'the labels "True" and "true" differ only'),
+        (["a", "a ", "b"], ["a"], 'the labels "a" and "a " differ only'),
     ],
 )
 def test_labels_that_cannot_be(train: list[str], dev: list[str], message: str, tmp_path: Path) -> None:
@@ -80,9 +94,11 @@ def test_regression_reads_numbers_and_nothing_else(tmp_path: Path) -> None:
     assert data.label_names == ()
     assert data.train.labels.tolist() == [1, 2.5]
     assert data.dev.labels.dtype == np.float32
-    for bad in ("high", "nan", "inf", ""):
+    for bad in ("high", "nan", "inf", "", "1_000"):
         with pytest.raises(DataError, match=r"row 1: the label .* is no finite number"):
             load_task_data(labelled(tmp_path, ["1", "2"], [bad], type="regression"))
+    with pytest.raises(DataError, match=r"row 1: the label '0,5' is no finite number\n  .*with a point: 0\.5"):
+        load_task_data(labelled(tmp_path, ["1", "2"], ["0,5"], type="regression"))
 
 
 def test_texts_must_be_texts(tmp_path: Path) -> None:
@@ -369,3 +385,13 @@ def test_long_texts_take_no_more_memory_than_short_ones(suffix: str, tmp_path: P
     assert held < 200 * rows
     # Some thousand rows are read at a time, of which there are not many here.
     assert peak < 0.9 * rows * length
+
+
+def test_classes_in_the_order_of_a_head(tmp_path: Path) -> None:
+    data = load_task_data(labelled(tmp_path, ["b", "c", "a"], ["a", "b"]))
+    turned = data.in_order(("c", "a", "b"))
+    assert turned.label_names == ("c", "a", "b")
+    for split, labels in ((turned.train, "bca"), (turned.dev, "ab")):
+        assert [turned.label_names[label] for label in split.labels] == list(labels)
+    assert data.in_order(("a", "b", "c")) is data
+    assert data.train.labels.tolist() == [1, 2, 0], "the loaded data stays as it is"

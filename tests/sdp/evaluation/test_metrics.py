@@ -7,6 +7,7 @@ import pytest
 
 from sdp.data.rows import Split
 from sdp.evaluation.metrics import predictions, score, score_predictions
+from sdp.evaluation.statistics import resampled_scores
 
 LABELS = np.array([1, 1, 1, 0, 0, 0, 0, 0])
 PREDICTED = np.array([1, 1, 0, 1, 0, 0, 0, 0])  # 2 true positives, 1 false positive, 1 false negative, 4 true negatives
@@ -27,6 +28,22 @@ def rows(labels: np.ndarray) -> Split:
 )
 def test_classification(metric: str, expected: float) -> None:
     assert score_predictions(metric, rows(LABELS), PREDICTED) == pytest.approx(expected)
+
+
+def test_f1_is_of_one_class_wherever_a_head_has_it() -> None:
+    """The second class of the data: a checkpoint that has it first made f1 that of the other one."""
+    turned = rows(LABELS).with_ids((1, 0))
+    assert turned.labels.tolist() == (1 - LABELS).tolist()
+    for metric in ("f1", "macro-f1", "accuracy", "matthews"):
+        expected = score_predictions(metric, rows(LABELS), PREDICTED)
+        assert score_predictions(metric, turned, 1 - PREDICTED) == pytest.approx(expected)
+        draws = resampled_scores(metric, rows(LABELS), [PREDICTED], 20, 0)
+        assert resampled_scores(metric, turned, [1 - PREDICTED], 20, 0) == pytest.approx(draws)
+    some = np.arange(8) % 3 > 0
+    part = turned.where(some)
+    assert score_predictions("f1", part, 1 - PREDICTED[some]) == score_predictions(
+        "f1", rows(LABELS[some]), PREDICTED[some]
+    )
 
 
 def test_correlations() -> None:

@@ -11,8 +11,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sdp.errors import ModelError
-from sdp.models.load import load_finetuned, load_pretrained, load_tokenizer, require_embeddings
+from sdp.models.inputs import require_embeddings
+from sdp.models.load import load_finetuned, load_pretrained
 from sdp.models.source import ModelFolder
+from sdp.models.tokenizer import load_tokenizer
+from sdp.tasks import ProblemType
 from toy import save_tiny_model
 
 CPU = torch.device("cpu")
@@ -79,6 +82,64 @@ def test_a_head_of_another_size_is_replaced(copy: Path, tmp_path: Path) -> None:
     assert model.config.id2label == {0: "x", 1: "y"}
 
 
+def test_a_new_head_is_new_also_where_the_old_one_has_its_size(copy: Path, tmp_path: Path) -> None:
+    """Its weights stayed, and its names were overwritten."""
+    load_pretrained(ModelFolder("m", copy), "classification", ("b", "a"), CPU).save_pretrained(tmp_path / "tuned")
+    old = load_file(tmp_path / "tuned/model.safetensors")
+    torch.manual_seed(1)
+    model = load_pretrained(ModelFolder("m", tmp_path / "tuned"), "classification", ("a", "b"), CPU)
+    differing = {name for name, value in model.state_dict().items() if not torch.equal(old[name], value)}
+    assert differing == {"classifier.weight"}, "the bias begins with zeros"
+    assert model.config.id2label == {0: "a", 1: "b"}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_kept_head_is_the_checkpoints(copy: Path, tmp_path: Path, dtype: torch.dtype) -> None:
+    source = load_pretrained(ModelFolder("m", copy), "classification", ("b", "a"), CPU).to(dtype)
+    source.save_pretrained(tmp_path / "tuned")
+    model = load_pretrained(ModelFolder("m", tmp_path / "tuned"), "classification", ("b", "a"), CPU, keep_head=True)
+    assert model.config.id2label == {0: "b", 1: "a"}
+    assert all(torch.equal(model.state_dict()[name], value.float()) for name, value in source.state_dict().items())
+
+
+def test_a_kept_head_is_whole(copy: Path, tmp_path: Path) -> None:
+    load_pretrained(ModelFolder("m", copy), "classification", ("b", "a"), CPU).save_pretrained(tmp_path / "tuned")
+    tensors = load_file(tmp_path / "tuned/model.safetensors")
+    del tensors["bert.pooler.dense.bias"]
+    save_file(tensors, tmp_path / "tuned/model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"1 are missing or of another shape, such as bert\.pooler\.dense\.bias"):
+        load_pretrained(ModelFolder("m", tmp_path / "tuned"), "classification", ("b", "a"), CPU, keep_head=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_refused"),
+    [
+        # BERT with relative positions, which transformers 5 no longer computes.
+        ("encoder.layer.0.attention.self.distance_embedding.weight", True),
+        ("bert.encoder.layer.1.attention.self.distance_embedding.weight", True),
+        ("encoder.layer.2.attention.self.query.weight", True),
+        ("embeddings.task_type_embeddings.weight", True),
+        ("encoder.layer.0.attention.self.query.lora_A.default.weight", True),
+        ("cls.predictions.decoder.weight", False),
+        ("lm_head.dense.weight", False),
+        ("qa_outputs.weight", False),
+        ("embeddings.position_ids", False),
+    ],
+)
+@pytest.mark.parametrize("kind", ["classification", "tagging"])
+def test_weights_without_a_place(copy: Path, name: str, is_refused: bool, kind: ProblemType) -> None:
+    tensors = load_file(copy / "model.safetensors")
+    prefix = "bert." if name.startswith("bert.") else ""
+    tensors = {f"{prefix}{key}": value for key, value in tensors.items()}
+    save_file({**tensors, name: torch.zeros(3, 4)}, copy / "model.safetensors", metadata={"format": "pt"})
+    if not is_refused:
+        assert load_pretrained(ModelFolder("m", copy), kind, ("O", "B-X"), CPU)
+        return
+    with pytest.raises(ModelError, match=f"weights of the encoder have no place in .*: 1, such as {name}") as caught:
+        load_pretrained(ModelFolder("m", copy), kind, ("O", "B-X"), CPU)
+    assert caught.value.where == str(copy)
+
+
 def test_a_finetuned_model_comes_back(copy: Path, tmp_path: Path) -> None:
     model = load_pretrained(ModelFolder("m", copy), "classification", ("a", "b"), CPU)
     model.save_pretrained(tmp_path / "tuned")
@@ -127,7 +188,7 @@ def test_weights_of_another_architecture_are_refused(copy: Path, tmp_path: Path)
 
 
 def test_tokenizer(saved: Path) -> None:
-    assert load_tokenizer(saved)("good film")["input_ids"]
+    assert load_tokenizer(saved).encode([("good film",)])[0].inputs["input_ids"]
 
 
 def test_a_damaged_tokenizer(copy: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -50,7 +51,70 @@ def test_shards_are_all_weight_files(tmp_path: Path) -> None:
     shards = [tmp_path / f"model-0000{index}-of-00002.safetensors" for index in (1, 2)]
     for shard in shards:
         shard.write_bytes(b"")
+    index = {"weight_map": {"a": shards[0].name, "b": shards[1].name, "c": shards[0].name}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     assert locate(tmp_path).weight_files == shards
+
+
+OTHERS = ("model.fp16.safetensors", "consolidated.safetensors", "masks.safetensors")
+
+
+def test_what_transformers_does_not_load_is_not_read(tmp_path: Path) -> None:
+    """It was counted in the parts of the model, and its hash was an input."""
+    before = locate(model_folder(tmp_path)).identity()
+    for name in (*OTHERS, "model-00001-of-00002.safetensors"):
+        (tmp_path / name).write_bytes(b"other")
+    (tmp_path / "model.safetensors.index.json").write_text("{}")
+    folder = locate(tmp_path)
+    assert folder.weight_files == [tmp_path / "model.safetensors"]
+    assert {name for name in folder.identity() if name.endswith(".safetensors")} == {"model.safetensors"}
+    (tmp_path / "model.safetensors.index.json").unlink()
+    assert folder.identity() == before
+
+
+def test_weights_that_the_config_names(tmp_path: Path) -> None:
+    model_folder(tmp_path)
+    (tmp_path / "own.safetensors").write_bytes(b"")
+    (tmp_path / "config.json").write_text('{"transformers_weights": "own.safetensors"}')
+    assert locate(tmp_path).weight_files == [tmp_path / "own.safetensors"]
+    (tmp_path / "config.json").write_text('{"transformers_weights": "../own.safetensors"}')
+    assert "are not under the name" in refused(tmp_path).what
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_weights_under_another_name_are_refused(tmp_path: Path, name: str) -> None:
+    model_folder(tmp_path, without="model.safetensors")
+    (tmp_path / name).write_bytes(b"")
+    error = refused(tmp_path)
+    assert name in error.what
+    assert error.hint == "Rename the file of the whole model to model.safetensors."
+    (tmp_path / name).rename(tmp_path / "model.safetensors")
+    assert locate(tmp_path).weight_files
+
+
+def test_parts_without_an_index_are_refused(tmp_path: Path) -> None:
+    model_folder(tmp_path, without="model.safetensors")
+    shard, index = tmp_path / "model-00001-of-00001.safetensors", tmp_path / "model.safetensors.index.json"
+    shard.write_bytes(b"")
+    assert "without their index" in refused(tmp_path).what
+    for content in ("", "[]", "{}", '{"weight_map": {}}', '{"weight_map": {"a": "../x.safetensors"}}'):
+        index.write_text(content)
+        assert "not an index" in refused(tmp_path).what
+    index.write_text('{"weight_map": {"a": "gone.safetensors"}}')
+    assert "names gone.safetensors, which is not in the folder" in refused(tmp_path).what
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"])
+@pytest.mark.parametrize("without", ["", "model.safetensors", "config.json"])
+def test_an_adapter_is_refused(tmp_path: Path, name: str, without: str) -> None:
+    """It was counted in the parts of the model, and not applied."""
+    model_folder(tmp_path, without)
+    (tmp_path / name).write_text("{}")
+    for download in (True, False):
+        error = refused(tmp_path, download=download)
+        assert f"a PEFT adapter ({name})" in error.what
+        assert "merge_and_unload()" in error.hint
+        assert ("weights beside it" in error.hint) is (without != "model.safetensors")
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "tf_model.h5", "flax_model.msgpack"])
@@ -182,6 +246,17 @@ def test_half_a_cached_model_is_not_downloaded_yet(tmp_path: Path) -> None:
     section = "ModelSection(name='org/name')"
     assert in_cache(tmp_path, f"{section}, download=False").startswith("NotDownloadedError")
     assert in_cache(tmp_path, section).startswith("ModelError")
+
+
+def test_an_adapter_in_the_cache_will_not_become_a_model(tmp_path: Path) -> None:
+    (hub_cache(tmp_path, without="model.safetensors") / "adapter_config.json").write_text("{}")
+    assert "PEFT adapter" in in_cache(tmp_path, "ModelSection(name='org/name'), download=False")
+
+
+def test_half_the_parts_are_not_downloaded_yet(tmp_path: Path) -> None:
+    index = '{"weight_map": {"a": "model-00001-of-00001.safetensors"}}'
+    (hub_cache(tmp_path, without="model.safetensors") / "model.safetensors.index.json").write_text(index)
+    assert in_cache(tmp_path, "ModelSection(name='org/name'), download=False").startswith("NotDownloadedError")
 
 
 @pytest.mark.parametrize("trusted", [True, False])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from transformers import AutoModel, DistilBertConfig, DistilBertForMaskedLM, Pre
 from sdp.errors import ModelError
 from sdp.models.parts import ModelParts, count_parts, is_prunable, part_of
 from sdp.models.source import ModelFolder
+from sdp.models.unused_weights import refuse_unused
 from toy import save_tiny_model
 
 KINDS = ["bert", "xlmr", "distilbert"]
@@ -87,8 +90,10 @@ def test_position_ids_do_not_count(toy_model: Path, tmp_path: Path) -> None:
 def test_shards_add_up(toy_model: Path, tmp_path: Path) -> None:
     tensors = load_file(toy_model / "model.safetensors")
     names = sorted(tensors)
-    for index, part in enumerate((names[:9], names[9:])):
-        save_file({name: tensors[name] for name in part}, tmp_path / f"model-{index}.safetensors")
+    files = {name: f"model-{int(place >= 9)}.safetensors" for place, name in enumerate(names)}
+    for file in set(files.values()):
+        save_file({name: tensors[name] for name in names if files[name] == file}, tmp_path / file)
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
     assert count(tmp_path) == count(toy_model)
 
 
@@ -122,3 +127,17 @@ def test_a_damaged_file(toy_model: Path, tmp_path: Path, length: int) -> None:
 def test_names(name: str, dimensions: int, part: str, prunable: bool) -> None:
     assert part_of(name) == part
     assert is_prunable(name, dimensions) is prunable
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["encoder.layer.1.attention.self.distance_embedding.weight", "bert.encoder.layer.2.attention.self.query.weight"],
+)
+def test_weights_that_no_model_has_a_place_for(toy_model: Path, tmp_path: Path, name: str) -> None:
+    """`sdp check` finds them by their names."""
+    folder = ModelFolder("toy", Path(shutil.copytree(toy_model, tmp_path / "copy")))
+    refuse_unused(folder)
+    tensors = load_file(toy_model / "model.safetensors")
+    save_file({**tensors, name: torch.zeros(3, 4)}, folder.path / "model.safetensors")
+    with pytest.raises(ModelError, match=f"have no place in AutoModel: 1, such as {name}"):
+        refuse_unused(folder)

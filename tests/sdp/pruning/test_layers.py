@@ -23,7 +23,7 @@ from transformers import (
 from sdp.errors import ModelError
 from sdp.models.parts import count_parts, is_prunable
 from sdp.models.source import ModelFolder
-from sdp.pruning.layers import layer_count, prunable_weights
+from sdp.pruning.layers import layer_classes, layer_count, prunable_weights
 
 LAYERS = 3
 SIZES = {
@@ -120,16 +120,27 @@ def test_one_layer() -> None:
     assert len(prunable_weights(model)) == 6
 
 
-def test_layers_that_are_not_found() -> None:
+def test_a_matrix_outside_of_the_layers_is_refused() -> None:
     model = build("bert")
-    model.config.num_hidden_layers = LAYERS + 1
-    with pytest.raises(ModelError, match="no list of 4 layers") as caught:
+    model.bert.extra = torch.nn.Linear(16, 16)
+    with pytest.raises(ModelError, match=r"cannot prune bert models: bert\.extra\.weight is no") as caught:
         prunable_weights(model)
-    assert "nn.Linear" in caught.value.hint
+    assert "xlm-roberta" in caught.value.hint
 
 
-def test_a_list_of_the_same_length_without_linears_is_passed_over() -> None:
+def test_a_convolution_in_a_layer_is_refused() -> None:
     model = build("bert")
-    model.bert.norms = torch.nn.ModuleList(torch.nn.LayerNorm(16) for _ in range(LAYERS))
-    model.bert._modules = {"norms": model.bert._modules.pop("norms"), **model.bert._modules}
-    assert len(prunable_weights(model)) == 6 * LAYERS
+    model.bert.encoder.layer[1].conv = torch.nn.Conv1d(16, 16, 3)
+    with pytest.raises(ModelError, match=r"layer.1.conv.weight .* of Conv1d"):
+        prunable_weights(model)
+
+
+def test_a_model_without_layers_is_refused() -> None:
+    model = build("bert")
+    model.bert.encoder.layer = torch.nn.ModuleList()
+    with pytest.raises(ModelError, match="no linear weights of encoder layers"):
+        prunable_weights(model)
+
+
+def test_the_classes_of_the_layers() -> None:
+    assert layer_classes(build("bert")) == ["BertLayer"]

@@ -64,6 +64,7 @@ def test_it_is_checked_and_runs(path: Path, models: dict[str, Path], tmp_path: P
         "model.name": f'"{models[path.stem.partition("_")[0]]}"',
         "data.dataset": f'"{tmp_path / "data"}"',
         "data.max_length": 32,
+        "bench.sequence_lengths": "[32]",
         "finetune.epochs": 1,
         "prune.epochs": 1,
         "finetune.batch_size": 12,

@@ -66,6 +66,6 @@ def test_a_chain_without_end(tmp_path: Path) -> None:
 def test_overrides(tmp_path: Path) -> None:
     path = tmp_path / "r.toml"
     path.write_text('name = "x"')
-    assert "form a.b=VALUE" in refusal(path, ".".join(["a"] * 500) + "=1")
+    assert "form A.B=VALUE" in refusal(path, ".".join(["a"] * 500) + "=1")
     assert "not TOML" in refusal(path, f"seed={'[' * DEEP}{']' * DEEP}")
     assert "not TOML" in refusal(path, 'model.name="a\\u0000"')

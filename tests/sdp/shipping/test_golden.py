@@ -9,15 +9,20 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 from sdp.shipping.golden import drawn_inputs, ordinary_tokens
+from sdp_onnx.tokenization import TextTokenizer
 
 NAMES = ["input_ids", "attention_mask"]
+
+
+def tokenizer() -> TextTokenizer:
+    return TextTokenizer(Tokenizer(WordLevel({"[PAD]": 0}, unk_token="[PAD]")))
 
 
 @settings(max_examples=50, deadline=None)
 @given(rows=st.integers(1, 8), longest=st.integers(3, 40), seed=st.integers(0, 2**32 - 1))
 def test_rows_are_framed_drawn_and_padded(rows: int, longest: int, seed: int) -> None:
     ordinary = np.arange(10, 20)
-    made = drawn_inputs(rows, longest, NAMES, ordinary, [1, 2], 0, np.random.default_rng(seed))
+    made = drawn_inputs(rows, longest, NAMES, ordinary, [1, 2], tokenizer(), np.random.default_rng(seed))
     assert list(made) == NAMES
     for ids, mask in zip(made["input_ids"], made["attention_mask"], strict=True):
         length = int(mask.sum())

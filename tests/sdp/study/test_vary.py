@@ -97,7 +97,7 @@ def test_a_split_loses_nothing_and_leaves_brackets_whole(text: str) -> None:
         ("a.b=[1, 2", "[ is not closed"),
         ("a.b=1]", "] closes nothing"),
         ('a.b="x', '" is not closed'),
-        ("a.b=two words", "neither TOML nor a word"),
+        ('a.b="x"y', 'As text: "\\"x\\"y"'),
         ("arm=x{prune.losses}", "form KEY=VALUE"),
     ],
 )
@@ -115,6 +115,9 @@ def test_a_baseline_is_one_of_the_values() -> None:
             parse_baseline(wrong, axes)
     with pytest.raises(RecipeError, match="Vary it"):
         parse_baseline("prune.losses=none", [])
+    same = [parse_vary("prune.sparsity=0.5,0.9"), parse_vary("prune.pattern=1x4,unstructured")]
+    assert parse_baseline("prune.sparsity=0.50", same).label == "0.5"
+    assert parse_baseline('prune.pattern="1x4"', same).label == "1x4"
     with pytest.raises(RecipeError, match=r"One of none, kld:0\.5"):
         parse_baseline("prune.losses=kld", axes)
 

@@ -77,7 +77,7 @@ def test_levels_are_judged_on_dev_where_the_recipe_has_a_test_split(project: Pat
     last = made.chosen(made.levels[1])
     assert last.recipe.evaluate.split is None
     assert last.recipe.prune == made.levels[1].recipe.prune
-    assert last.run.path == Path("sweeps/toy/chosen")
+    assert last.run.path == project / "sweeps/toy/chosen"
     on_dev = open_sweep(Path("toy.toml"), "0.5,0.8", [test, 'evaluate.split="dev"'], None)
     assert not on_dev.held_out
 
@@ -90,7 +90,7 @@ def test_a_plan_names_stages_and_steps_and_writes_nothing(project: Path) -> None
     assert [level["steps"] for level in plan["levels"]] == [{"finetune": 100, "prune": 40}, {"prune": 40}]
     said = sweep("--sparsity", "0.5,0.8", "--dry-run").stdout
     assert "sparsity-0.80  will run: prune 40 steps, evaluate" in said
-    assert "2 of 2 levels will run in sweeps/toy, 180 optimizer steps" in said
+    assert f"2 of 2 levels will run in {project}/sweeps/toy, 180 optimizer steps" in said
     assert sorted(entry.name for entry in project.iterdir()) == before
 
 

@@ -190,6 +190,6 @@ def test_the_chosen_level_alone_is_measured_on_test(tmp_path: Path, toy_model: P
     assert [level["split"] for level in content["levels"]] == ["dev"]
     assert (content["chosen"]["split"], content["chosen"]["folder"]) == ("test", "chosen")
     assert "0.8, on test" in result.stdout
-    assert "chosen: sweeps/toy/chosen" in result.stdout
+    assert f"chosen: {out}/chosen" in result.stdout
     model = "2-prune/model.safetensors"
     assert (out / "chosen" / model).samefile(out / "sparsity-0.80" / model)

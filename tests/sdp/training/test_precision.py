@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoTokenizer
 
 from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit, tokenize
@@ -18,6 +17,7 @@ from sdp.evaluation.torch_network import torch_network
 from sdp.losses.objective import Objective
 from sdp.models.load import load_finetuned, load_pretrained
 from sdp.models.source import ModelFolder
+from sdp.models.tokenizer import load_tokenizer
 from sdp.recipe.sections import FinetuneSection, Recipe
 from sdp.training.device import trains_in_bf16
 from sdp.training.run import TrainingRun, train
@@ -45,7 +45,7 @@ def test_auto_is_bf16_on_cuda_alone(precision: str, on_cpu: bool, on_cuda: bool)
 
 def make_run(toy_model: Path, folder: Path, precision: str) -> TrainingRun:
     """Two steps of a tiny model."""
-    tokenizer = AutoTokenizer.from_pretrained(toy_model)
+    tokenizer = load_tokenizer(toy_model)
     texts, labels = zip(*toy_rows(32, seed=1), strict=True)
     split = Split("train", tuple((t,) for t in texts), np.array([int(k == "pos") for k in labels]), ("",) * 32)
     return TrainingRun(

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer
 
 from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit, tokenize
@@ -18,6 +17,7 @@ from sdp.errors import ModelError
 from sdp.losses.objective import Objective
 from sdp.models.load import load_pretrained
 from sdp.models.source import ModelFolder
+from sdp.models.tokenizer import load_tokenizer
 from sdp.recipe.pruning import PruneSection
 from sdp.training.forward import Reader
 from sdp.training.teacher import CachedTeacher, LiveTeacher, TeacherCache, cached_teacher, rows_identity
@@ -47,7 +47,7 @@ def student_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def parts(toy_model: Path, student_folder: Path) -> dict[str, Any]:
-    tokenizer = AutoTokenizer.from_pretrained(toy_model)
+    tokenizer = load_tokenizer(toy_model)
     rows = toy_rows(70, seed=1)
     split = Split("train", tuple((t,) for t, _ in rows), np.array([int(k == "pos") for _, k in rows]), ("",) * 70)
 

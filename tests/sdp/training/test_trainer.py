@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoTokenizer, TrainingArguments
+from transformers import TrainingArguments
 
+from sdp.checkpoints import complete_checkpoints
 from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit, tokenize
 from sdp.data.rows import Split
@@ -24,6 +25,7 @@ from sdp.errors import StageError, StoppedError
 from sdp.losses.objective import Objective
 from sdp.models.load import load_pretrained
 from sdp.models.source import ModelFolder
+from sdp.models.tokenizer import load_tokenizer
 from sdp.pruning.criteria import Criterion, Setup
 from sdp.pruning.layers import prunable_weights
 from sdp.pruning.masks import Masks, select_masks
@@ -31,7 +33,7 @@ from sdp.pruning.scores import magnitude_scores
 from sdp.recipe.losses import CrossCorrelationLoss, KldLoss
 from sdp.recipe.pruning import PruneSection
 from sdp.recipe.sections import FinetuneSection, Recipe
-from sdp.training.callback import complete_checkpoints, discard_checkpoint, last_good_checkpoint
+from sdp.training.callback import discard_checkpoint, last_good_checkpoint
 from sdp.training.mask_updates import MaskUpdates, mask_plan
 from sdp.training.masked_weights import MaskedWeights
 from sdp.training.run import TrainingRun, train
@@ -61,7 +63,7 @@ def recipe(checkpoint_seconds: float) -> Recipe:
 
 @pytest.fixture
 def parts(toy_model: Path) -> dict[str, Any]:
-    tokenizer = AutoTokenizer.from_pretrained(toy_model)
+    tokenizer = load_tokenizer(toy_model)
     rows = toy_rows(96, seed=1)
     split = Split("train", tuple((t,) for t, _ in rows), np.array([int(k == "pos") for _, k in rows]), ("",) * 96)
     torch.manual_seed(0)

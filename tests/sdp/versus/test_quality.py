@@ -48,6 +48,19 @@ def test_the_same_rows_in_another_order_are_paired(labels: np.ndarray) -> None:
     assert (same.change, same.outcome) == (0, "no difference")
 
 
+def test_the_order_of_a_models_classes_does_not_separate_runs(labels: np.ndarray) -> None:
+    split, said = numbered(labels), right_but(labels, 30)
+    turned = split.with_ids((1, 0))
+    assert rows_record(turned, 1 - said) == rows_record(split, said)
+    words = tuple(("a", "b") for _ in range(3))
+    tags, predicted = np.array([0, 1, 2, 0, 1, 1]), np.array([0, 2, -1, 0, 1, 2])
+    tagged = Split("test", words, tags, ("",) * 3, tags=("B-X", "I-X", "O"))
+    ids = np.array([2, 0, 1])
+    turned = tagged.with_ids(ids)
+    assert turned.tags == ("I-X", "O", "B-X")
+    assert rows_record(turned, np.where(predicted < 0, -1, ids[predicted])) == rows_record(tagged, predicted)
+
+
 def test_other_rows_are_unpaired_and_the_same_difference_is_less_sure(labels: np.ndarray) -> None:
     same = np.zeros_like(labels)
     before = snapshot(numbered(same), right_but(same, 30))

@@ -17,12 +17,14 @@ from sdp.data.rows import Split
 from sdp.errors import RunError
 from sdp.evaluation.predict import predict_logits
 from sdp.evaluation.torch_network import torch_network
-from sdp.models.load import load_finetuned, load_pretrained, load_tokenizer
+from sdp.models.inputs import fit_tokenizer
+from sdp.models.load import load_finetuned, load_pretrained
 from sdp.models.source import ModelFolder
+from sdp.models.tokenizer import load_tokenizer, save_tokenizer, saved_tokenizer
 from sdp.recipe import Recipe, load_recipe
 from sdp.run_folder import RunFolder
 from sdp.stages.training_inputs import tokenize_split
-from sdp.stages.trimming import kept_pieces, restore_pieces, trimming_cost
+from sdp.stages.trimming import kept_pieces, restore_pieces, trimming_cost, with_all_pieces
 from sdp.summary import trimming_line
 from sdp.vocabulary.trim import IDS_FILE, trim_model
 from toy import toy_rows, write_project
@@ -53,7 +55,7 @@ def project(
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.1)
     model.save_pretrained(run.stage("1-finetune"))
-    load_tokenizer(trimmed.path).save_pretrained(run.stage("1-finetune"))
+    save_tokenizer(fit_tokenizer(load_tokenizer(trimmed.path), model), run.stage("1-finetune"))
     return recipe, run
 
 
@@ -68,7 +70,7 @@ def test_only_rows_whose_tokens_differ_are_run_with_all_pieces(
 ) -> None:
     recipe, run = project
     split, tuned = foreign_split(20), run.stage("1-finetune")
-    tokenizer = load_tokenizer(tuned)
+    tokenizer = saved_tokenizer(tuned)
     rows = tokenize_split(split, tokenizer, recipe)
     trimmed = predict_logits(torch_network(load_finetuned(tuned)), rows, Collator(tokenizer), 8)
     data = load_task_data(recipe)
@@ -76,14 +78,16 @@ def test_only_rows_whose_tokens_differ_are_run_with_all_pieces(
     assert (found["changed_rows"], found["rows"]) == (6, 26)
 
     # The same by hand, on all rows: kept pieces as fine-tuned, the others as pretrained.
-    whole = load_tokenizer(unigram_model)
-    model = load_finetuned(tuned)
-    old_ids = kept_pieces(run.stage("0-vocabulary") / IDS_FILE, SIZE, len(whole))
+    model, pretrained = load_finetuned(tuned), load_tokenizer(unigram_model)
+    pieces = pretrained.backend.get_vocab_size()
+    old_ids = kept_pieces(run.stage("0-vocabulary") / IDS_FILE, SIZE, pieces)
+    whole = with_all_pieces(tokenizer, pretrained, old_ids)
+    assert whole.backend.id_to_token(whole.padding.id) == "<pad>"
     kept = model.get_input_embeddings().weight.detach().clone()
     restore_pieces(model, ModelFolder("m", unigram_model), old_ids)
     table = model.get_input_embeddings().weight
     assert torch.equal(table[torch.from_numpy(old_ids)], kept)
-    assert len(table) == len(whole)
+    assert len(table) == pieces
     full = predict_logits(torch_network(model), tokenize_split(split, whole, recipe), Collator(whole), 8)
     np.testing.assert_allclose(full[:20], trimmed[:20], rtol=1e-4, atol=1e-5)
     assert np.abs(full[20:] - trimmed[20:]).max() > 1e-3
@@ -95,7 +99,7 @@ def test_only_rows_whose_tokens_differ_are_run_with_all_pieces(
 
 def test_texts_of_kept_pieces_alone_cost_nothing(project: tuple[Recipe, RunFolder]) -> None:
     recipe, run = project
-    data, tokenizer = load_task_data(recipe), load_tokenizer(run.stage("1-finetune"))
+    data, tokenizer = load_task_data(recipe), saved_tokenizer(run.stage("1-finetune"))
     rows = tokenize_split(data.dev, tokenizer, recipe)
     logits = np.random.default_rng(0).normal(size=(len(data.dev), 2)).astype(np.float32)
     found = trimming_cost(recipe, run, data, data.dev, rows, logits, CPU, Reporter(quiet=True))

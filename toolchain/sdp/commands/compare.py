@@ -45,6 +45,7 @@ def compare_command(
     """
     with told():
         from sdp.errors import UsageError
+        from sdp.run_folder import absolute
         from sdp.versus.snapshot import load_snapshot, save_snapshot
 
         first = load_snapshot(before)
@@ -57,7 +58,8 @@ def compare_command(
         rows = differences(first, load_snapshot(after), measured(before, after, quiet=quiet) if measure else None)
         worse = [row.what for row in rows if row.outcome == "worse"]
         said = f"worse in {', '.join(worse)}" if worse else "nothing is worse beyond noise"
-        show(rows, f"{after} against {before}: {said}", as_json=as_json, as_markdown=as_markdown)
+        names = [absolute(path) if path.is_dir() else path for path in (after, before)]
+        show(rows, f"{names[0]} against {names[1]}: {said}", as_json=as_json, as_markdown=as_markdown)
         if worse and fail_on_regression:
             raise typer.Exit(1)
 

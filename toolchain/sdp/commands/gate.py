@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from typing import Annotated
 
 import typer
@@ -52,7 +53,11 @@ def gate_command(
 
             ranks.require_one_process("sdp gate --no-update")
             if not selected.run.path.is_dir():
-                raise RunError("there is no such run", where=str(selected.run.path), hint="Run it first: sdp run.")
+                raise RunError(
+                    "there is no such run",
+                    where=str(selected.run.path),
+                    hint=f"Run it first: sdp run {shlex.quote(str(selected.recipe_file))}",
+                )
             # Without a budget nothing is measured; and with one, the verdict is not up to date.
             gate = selected.recipe.gate.model_copy(update={"budget_seconds": 0.0})
             with selected.run.locked():

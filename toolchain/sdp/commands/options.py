@@ -13,7 +13,11 @@ Target = Annotated[
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="A.B=VALUE", help="Override a key of the recipe; VALUE is TOML. May be repeated."),
+    typer.Option(
+        "--set",
+        metavar="A.B=VALUE",
+        help="Override a key of the recipe; VALUE is TOML, or text without quotes. May be repeated.",
+    ),
 ]
 RunDir = Annotated[
     Path | None,

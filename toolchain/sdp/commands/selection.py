@@ -29,13 +29,13 @@ def select(target: Path | None, overrides: list[str] | None, run_dir: Path | Non
     """
     from sdp.json_file import read_json
     from sdp.recipe import load_recipe
-    from sdp.run_folder import RUN_FILE, RunFolder, newest_run
+    from sdp.run_folder import RUN_FILE, RunFolder, absolute, newest_run
 
     given = tuple(overrides or ())
     if target is not None and not target.is_dir():
         recipe = load_recipe(target, given)
         return Selected(target, given, recipe, RunFolder(run_dir or runs / recipe.name))
-    folder = target or run_dir or newest_run(runs)
+    folder = absolute(target or run_dir or newest_run(runs))
     owner = read_json(folder / RUN_FILE)
     if owner is None or not _tells_recipe(owner):
         raise RunError("no run folder (it has no run.json)", where=str(folder), hint="Give a recipe or a run folder.")

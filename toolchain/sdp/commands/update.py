@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from sdp import ranks
+from sdp import launcher, ranks
 from sdp.commands.selection import Selected
 from sdp.console import Reporter
 
@@ -17,6 +17,7 @@ def bring_up_to_date(selected: Selected, until: str, *, as_json: bool, quiet: bo
     from sdp.pipeline import follow, run_pipeline
     from sdp.summary import run_results
 
+    launcher.require_whole()
     run = selected.run
     if ranks.rank() > 0:
         follow(selected.recipe, run)

@@ -15,12 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
-from transformers import PreTrainedTokenizerBase
 
 from sdp.data.packed import PackedRows, TokenRow, row_lengths
 from sdp.data.rows import Split
 from sdp.data.texts import Texts
 from sdp.errors import ModelError
+from sdp_onnx.tokenization import TextTokenizer
 from sdp_onnx.tokenizer_errors import told_as
 
 IGNORED = -100
@@ -31,10 +31,8 @@ CHUNK_CHARACTERS = 10**6
 """Rows and characters that are tokenized at a time: a tokenizer's own record of a row is 30 times its text."""
 
 
-def tokenize(split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Sequence[TokenRow]:
+def tokenize(split: Split, tokenizer: TextTokenizer, max_length: int) -> Sequence[TokenRow]:
     """Tokenize single texts or pairs, cutting the longer text of a pair first; no padding.
-
-    The second text of a pair is that of the second column, with those of later columns behind it.
 
     Returns:
         for each row the model's inputs (input_ids, attention_mask, ...), lists of its own length.
@@ -44,12 +42,10 @@ def tokenize(split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int) 
     """
 
     def chunk(rows: Sequence[Texts]) -> list[TokenRow]:
-        columns = [list(column) for column in zip(*(segments(texts) for texts in rows), strict=True)]
-        with _reading(tokenizer):
-            encoded = tokenizer(*columns, truncation="longest_first", max_length=max_length, padding=False)
-        names = [name for name in encoded if name in tokenizer.model_input_names]
-        return [{name: encoded[name][row] for name in names} for row in range(len(rows))]
+        with _reading():
+            return [row.inputs for row in tokenizer.encode(rows)]
 
+    tokenizer.cut_at(max_length)
     return PackedRows(map(chunk, _text_chunks(split.texts)))
 
 
@@ -68,22 +64,17 @@ def _text_chunks(rows: Iterable[Texts]) -> Iterator[list[Texts]]:
         yield chunk
 
 
-def _reading(tokenizer: PreTrainedTokenizerBase) -> AbstractContextManager[None]:
+def _reading() -> AbstractContextManager[None]:
     hint = "Copy the model's folder again."
 
     def error(reason: str) -> ModelError:
-        return ModelError(f"the tokenizer fails at the task's texts: {reason}", where=tokenizer.name_or_path, hint=hint)
+        return ModelError(f"the tokenizer fails at the task's texts: {reason}", hint=hint)
 
     return told_as(error)
 
 
-def segments(texts: Sequence[str]) -> tuple[str, ...]:
-    """The one or two texts that a tokenizer takes, from those of one, two or more columns."""
-    return (texts[0], " ".join(texts[1:])) if len(texts) > 1 else (texts[0],)
-
-
 def tokenize_words(
-    split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int
+    split: Split, tokenizer: TextTokenizer, max_length: int
 ) -> tuple[Sequence[TokenRow], list[NDArray[np.int64]]]:
     """Tokenize sentences that come as words.
 
@@ -91,21 +82,17 @@ def tokenize_words(
         for each row the model's inputs, and for each of its words the place of its first token, -1 where it has none.
 
     Raises:
-        ModelError: the tokenizer cannot say which token is from which word, or fails: its files are damaged.
+        ModelError: the tokenizer fails: its files are damaged.
     """
-    if not tokenizer.is_fast:
-        what = "tagging needs a tokenizer that tells the word of each token, and this one is none of the fast ones"
-        raise ModelError(what, where=type(tokenizer).__name__)
     places: list[NDArray[np.int64]] = []
 
     def chunk(sentences: Sequence[Texts]) -> list[TokenRow]:
-        words_of = [list(words) for words in sentences]
-        with _reading(tokenizer):
-            encoded = tokenizer(words_of, is_split_into_words=True, truncation=True, max_length=max_length)
-        places.extend(_first_tokens(len(words), encoded.word_ids(row)) for row, words in enumerate(sentences))
-        names = [name for name in encoded if name in tokenizer.model_input_names]
-        return [{name: encoded[name][row] for name in names} for row in range(len(sentences))]
+        with _reading():
+            rows = tokenizer.encode(sentences, words=True)
+        places.extend(_first_tokens(len(words), row.words) for words, row in zip(sentences, rows, strict=True))
+        return [row.inputs for row in rows]
 
+    tokenizer.cut_at(max_length)
     return PackedRows(map(chunk, _text_chunks(split.texts))), places
 
 
@@ -137,7 +124,7 @@ class TokenizedSplit(Dataset[dict[str, Any]]):
         self.places = places
 
     @classmethod
-    def of_words(cls, split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int) -> TokenizedSplit:
+    def of_words(cls, split: Split, tokenizer: TextTokenizer, max_length: int) -> TokenizedSplit:
         """The sentences of a tagging split, each labelled at the first token of each word."""
         rows, places = tokenize_words(split, tokenizer, max_length)
         labels = []
@@ -166,9 +153,9 @@ class TokenizedSplit(Dataset[dict[str, Any]]):
 
 
 class Collator:
-    """Pads rows to the longest of them, on the tokenizer's side with the tokenizer's pad token."""
+    """Pads rows to the longest of them, as tokenizer.json does."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, tokenizer: TextTokenizer) -> None:
         self._tokenizer = tokenizer
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
@@ -178,13 +165,12 @@ class Collator:
             the model's inputs, each int64 [B, L], "labels", int64 or float32 [B] (for tagging int64 [B, L], -100 where
             there is nothing to learn), and "index", int64 [B].
         """
-        tokens = [{name: value for name, value in row.items() if name not in ("labels", "index")} for row in rows]
-        batch: dict[str, Tensor] = dict(self._tokenizer.pad(tokens, padding=True, return_tensors="pt"))
+        batch = {name: torch.from_numpy(values) for name, values in self._tokenizer.pad(rows).items()}
         if np.ndim(rows[0]["labels"]):
             labels = np.full(tuple(batch["input_ids"].shape), IGNORED, dtype=np.int64)
             for line, row in zip(labels, rows, strict=True):
                 # The real tokens are one run, at the side that is not padded.
-                start = len(line) - len(row["labels"]) if self._tokenizer.padding_side == "left" else 0
+                start = len(line) - len(row["labels"]) if self._tokenizer.padding.side == "left" else 0
                 line[start : start + len(row["labels"])] = row["labels"]
             batch["labels"] = torch.from_numpy(labels)
         else:

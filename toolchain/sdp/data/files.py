@@ -21,6 +21,13 @@ from sdp.errors import DataError
 Columns = dict[str, list[Any]]
 CHUNK = 1000
 """Rows of text that are read at a time."""
+_OTHER_SUFFIX = {
+    "\t": "a file with tabs between its fields ends in .tsv.",
+    ";": "a file with semicolons between its fields ends in .csv.",
+    ",": "a file with commas between its fields ends in .csv.",
+    "|": "put commas between the fields in place of |.",
+}
+"""What stands between fields -> what to do where the format reads it as part of a name."""
 
 
 def column_chunks(path: Path, columns: Sequence[str]) -> Iterator[Columns]:
@@ -36,13 +43,22 @@ def column_chunks(path: Path, columns: Sequence[str]) -> Iterator[Columns]:
     Raises:
         DataError: the file is missing, empty, damaged, not UTF-8, of an unknown format, or lacks a column.
     """
-    suffix = _suffix(path)
     found = False
-    for chunk in _parquet_chunks(path, columns) if suffix == ".parquet" else _text_chunks(path, suffix, columns):
+    for chunk in all_chunks(path, columns):
         found = found or bool(chunk[columns[0]])
         yield chunk
     if not found:
         raise DataError("the file has a header and no rows", where=str(path))
+
+
+def all_chunks(path: Path, columns: Sequence[str]) -> Iterator[Columns]:
+    """As `column_chunks`, of a file that may have no rows: one of several.
+
+    Raises:
+        DataError: as there, but for a file without rows.
+    """
+    suffix = _suffix(path)
+    yield from _parquet_chunks(path, columns) if suffix == ".parquet" else _text_chunks(path, suffix, columns)
 
 
 def read_columns(path: Path, columns: Sequence[str]) -> Columns:
@@ -119,7 +135,11 @@ def missing_columns(missing: Sequence[str], present: Sequence[str], where: str) 
     """The error for columns that are not there: which, what is there, and the nearest."""
     near = difflib.get_close_matches(missing[0], present, n=1)
     hint = "Name the columns with data.text and data.label."
-    if near:
+    if len(present) == 1 and (found := next((mark for mark in _OTHER_SUFFIX if mark in present[0]), None)):
+        hint = f"The header is one name: {_OTHER_SUFFIX[found]}"
+    elif any(";" in name for name in present):
+        hint = "The header holds semicolons and commas: put names that hold a comma in quotes."
+    elif near:
         hint = f'Did you mean "{near[0]}"? {hint}'
     wanted = ", ".join(f'"{name}"' for name in missing)
     return DataError(f"no column {wanted}; the columns are {', '.join(present) or 'none'}", where=where, hint=hint)
@@ -134,7 +154,7 @@ def _suffix(path: Path) -> str:
 
 def _text_chunks(path: Path, suffix: str, columns: Sequence[str]) -> Iterator[Columns]:
     with _refusing(path), _open_text(path, newline_of(suffix)) as stream:
-        names, rows = text_table(path, stream, suffix)
+        names, rows = text_table(path, stream, suffix, columns)
         if not names:
             raise _empty(path)
         _check_columns(path, names, columns)
@@ -214,7 +234,7 @@ def _empty(path: Path) -> DataError:
 
 
 def _nearest(path: Path) -> str:
-    names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    names = sorted(entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.4)
     return f'Did you mean "{near[0]}"?' if near else f"Looked in {path.parent}."
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import tempfile
@@ -11,9 +12,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sdp.data.files import CHUNK, Columns, check_unfolding, missing_columns
+from sdp.data.class_numbers import with_names
+from sdp.data.files import CHUNK, Columns, all_chunks, check_unfolding, missing_columns
+from sdp.data.source import SUFFIXES
 from sdp.errors import DataError, SdpError
 from sdp.storage import storage_error
+
+_FILE_CONFIGS = ("CsvConfig", "JsonConfig", "ParquetConfig")
+_NEUTRAL_SETTINGS = (
+    *("name", "version", "data_dir", "data_files", "description", "features"),
+    *("index_col", "engine", "chunksize", "batch_size", "use_threads", "block_size", "keep_default_na", "na_filter"),
+)
+"""Settings of `datasets` that say nothing about what a file holds, or that sdp does not follow."""
 
 
 def hub_chunks(
@@ -22,7 +32,8 @@ def hub_chunks(
     """Read the named columns of one split of a hub data set, some rows at a time.
 
     Class ids become class names where the set has them. A folder's files are read as they are now: the cache of
-    `datasets` knows them by their time of change alone.
+    `datasets` knows them by their time of change alone. They are read like files that a recipe names, where the README
+    asks for nothing else; `datasets` would make numbers, dates and missing values of texts that look like them.
 
     Args:
         dataset: hub id or folder.
@@ -46,19 +57,66 @@ def hub_chunks(
     where = ", ".join(part for part in (dataset, config, split) if part)
     hint = "Check data.dataset, data.config and the split; offline, give a local folder in hub form or plain files."
     folder = Path(dataset)
-    if not folder.is_dir():
+    if folder.is_dir():
         with _refusing(where, hint):
-            rows = datasets.load_dataset(dataset, config, split=split, revision=revision)
-            yield from _chunks(rows, columns, where)
+            builder = _folder_builder(folder, config)
+        yield from _folder_chunks(builder, folder, config, split, columns, where)
         return
     with _refusing(where, hint):
-        builder = _folder_builder(folder, config)
+        rows = load_prepared(dataset, config, split, revision=revision)
+        yield from _chunks(rows, columns, where)
+
+
+def load_prepared(dataset: str, config: str | None, split: str, **settings: Any) -> Any:
+    """A split that `datasets` prepares in its cache; columns of CSV files as text, with nothing taken for missing."""
+    import datasets
+
+    rows = datasets.load_dataset(dataset, config, split=split, **settings)
+    if rows.info.builder_name != "csv":
+        return rows
+    return datasets.load_dataset(dataset, config, split=split, **settings, **_as_text(rows.features))
+
+
+def _as_text(features: Any) -> dict[str, Any]:
+    """Settings with which `datasets` reads all columns of CSV files as text, but for numbers of named classes."""
+    import datasets
+
+    kinds = {name: kind if _classes_of(kind) else datasets.Value("string") for name, kind in features.items()}
+    return {"features": datasets.Features(kinds), "keep_default_na": False}
+
+
+def _folder_chunks(
+    builder: Any, folder: Path, config: str | None, split: str, columns: Sequence[str], where: str
+) -> Iterator[Columns]:
     files = _files_of(builder, folder, split, where)
     place = str(files[0]) if len(files) == 1 else where
     with _refusing(place, "Correct the file."):
-        for file in files:
-            check_unfolding(file, columns)
-        yield from _chunks(builder.as_streaming_dataset(split), columns, place)
+        if not all(_reads_as_file(builder.config, file) for file in files):
+            for file in files:
+                check_unfolding(file, columns)
+            rows = _with_columns(builder.as_streaming_dataset(split), place)
+            if type(builder.config).__name__ == "CsvConfig":
+                rows = _folder_builder(folder, config, **_as_text(rows.features)).as_streaming_dataset(split)
+            yield from _chunks(rows, columns, place)
+            return
+        features, found = builder.info.features or {}, False
+        for chunk in (chunk for file in files for chunk in all_chunks(file, columns)):
+            found = True
+            yield {name: with_names(chunk[name], _classes_of(features.get(name))) for name in columns}
+        if not found:
+            raise _no_rows(place)
+
+
+def _reads_as_file(config: Any, file: Path) -> bool:
+    """Whether a file of a data set is read as one that a recipe names: of a known format, which no setting changes."""
+    changed = {
+        field.name
+        for field in dataclasses.fields(config)
+        if field.name not in _NEUTRAL_SETTINGS and getattr(config, field.name) != getattr(type(config)(), field.name)
+    }
+    if file.name.removesuffix(".gz").endswith(".tsv") and config.sep == "\t":
+        changed -= {"sep", "delimiter"}
+    return type(config).__name__ in _FILE_CONFIGS and file.name.removesuffix(".gz").endswith(SUFFIXES) and not changed
 
 
 def folder_files(folder: Path) -> dict[str, Path]:
@@ -67,12 +125,12 @@ def folder_files(folder: Path) -> dict[str, Path]:
     return {str(name): path for name, path in found.items() if ".cache" not in name.parts}
 
 
-def _folder_builder(folder: Path, config: str | None) -> Any:
+def _folder_builder(folder: Path, config: str | None, **settings: Any) -> Any:
     """What `datasets` reads a folder with, which needs a place for its lock although it keeps nothing there."""
     import datasets
 
     with tempfile.TemporaryDirectory() as scratch:
-        builder = datasets.load_dataset_builder(str(folder), config, cache_dir=scratch)
+        builder = datasets.load_dataset_builder(str(folder), config, cache_dir=scratch, **settings)
     # Otherwise a first field without a name in the header would shift all names by one column.
     if getattr(builder.config, "index_col", False) is None:
         builder.config.index_col = False
@@ -100,11 +158,16 @@ def _files_of(builder: Any, folder: Path, split: str, where: str) -> list[Path]:
 
 def _chunks(rows: Any, columns: Sequence[str], where: str) -> Iterator[Columns]:
     """The named columns of a data set, some rows at a time."""
-    if rows.column_names is None:
-        rows = _with_columns(rows, where)
     missing = [name for name in columns if name not in rows.column_names]
     if missing:
         raise missing_columns(missing, rows.column_names, where)
+    for name in columns:
+        if str(getattr(rows.features[name], "dtype", "")).startswith(("timestamp", "date")):
+            what = (
+                f'the column "{name}" holds dates, which the library datasets also makes of texts that look like them'
+            )
+            hint = "Write it as a column of strings in csv, jsonl or parquet, and give the folder with data.dataset."
+            raise DataError(what, where=where, hint=hint)
     features, chunks, found = rows.features, rows.select_columns(list(columns)).iter(CHUNK), False
     while True:
         with _without_loss(where):
@@ -112,13 +175,15 @@ def _chunks(rows: Any, columns: Sequence[str], where: str) -> Iterator[Columns]:
         if chunk is None:
             break
         found = True
-        yield {name: _with_names(features[name], chunk[name]) for name in columns}
+        yield {name: with_names(chunk[name], _classes_of(features[name])) for name in columns}
     if not found:
         raise _no_rows(where)
 
 
 def _with_columns(stream: Any, where: str) -> Any:
-    """A stream of rows that knows its columns and their types: those of its first rows."""
+    """A stream of rows that knows its columns and their types: those of its first rows, or of the README."""
+    if stream.column_names is not None:
+        return stream
     try:
         with _without_loss(where):
             return stream._resolve_features()
@@ -165,17 +230,11 @@ def _no_rows(where: str) -> DataError:
     return DataError("the split has no rows", where=where)
 
 
-def _with_names(feature: Any, values: list[Any]) -> list[Any]:
-    """A column's values, with the names of classes, or of the classes in lists, for their numbers."""
+def _classes_of(feature: Any) -> tuple[str, ...]:
+    """The names of a column's classes, or of those of the lists in it; none where they have no names."""
     import datasets
 
-    if isinstance(feature, datasets.ClassLabel):
-        return [_named(feature, value) for value in values]
-    inner = getattr(feature, "feature", None)
-    if isinstance(inner, datasets.ClassLabel):
-        return [None if row is None else [_named(inner, value) for value in row] for row in values]
-    return list(values)
-
-
-def _named(feature: Any, value: Any) -> Any:
-    return value if value is None or value < 0 else feature.int2str(value)
+    for candidate in (feature, getattr(feature, "feature", None)):
+        if isinstance(candidate, datasets.ClassLabel):
+            return tuple(candidate.names)
+    return ()

@@ -86,7 +86,7 @@ def _count_in_folder(folder: Path, config: str, split: str) -> int | None:
     """Rows of a split in a folder in hub form, where the files are named after it; None where they are not."""
     found = [
         path
-        for path in folder.rglob("*")
+        for path in sorted(folder.rglob("*"))
         if path.name.removesuffix(".gz").endswith(SUFFIXES) and path.name.startswith((f"{split}-", f"{split}."))
     ]
     # Configurations are in folders of their own, where there are several.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sdp.data.rows import RawSplit
+from sdp.data.value_names import check_spellings, is_integer, spelling, value_name
 from sdp.errors import DataError
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -17,14 +18,19 @@ _LARGEST = float(np.finfo(np.float32).max)
 def class_names(train: RawSplit) -> tuple[str, ...]:
     """The classes of a task: the labels (tags) that occur in training, integers in numerical order, strings sorted.
 
+    Names are compared as text: "1", "01" and "001" are three classes, those of equal value in the order of their text.
+
     Raises:
-        DataError: a label is missing, or all rows have the same.
+        DataError: a label is missing, all rows have the same, or one is written in two ways.
     """
-    names = {_class_name(label, where) for label, where in _values(train)}
+    names = {value_name(label, "label", where) for label, where in _values(train)}
     if len(names) < 2:
-        raise DataError(f"every training row has the same label ({', '.join(names)})", where=train.where)
-    if all(_is_integer(name) for name in names):
-        return tuple(sorted(names, key=int))
+        raise DataError(f"every training row has the same label ({', '.join(sorted(names))})", where=train.where)
+    check_spellings(names, train.where)
+    # A column of floats that are whole numbers, written as text.
+    whole = {spelling(name) for name in names}
+    if all(is_integer(name) for name in whole):
+        return tuple(sorted(whole, key=lambda name: (int(name), name)))
     return tuple(sorted(names))
 
 
@@ -41,18 +47,19 @@ def class_ids(split: RawSplit, names: Sequence[str], *, fixed: bool = False) -> 
     """
     known = {name: index for index, name in enumerate(names)}
     if fixed:
-        known = {str(index): index for index in range(len(names))} | known
-    # Tags repeat: each distinct one is looked up once.
-    found: dict[object, int] = {}
+        known = {str(index): index for index in range(len(names))} | {"False": 0, "True": 1} | known
+    spelled = {spelling(name): index for name, index in known.items()}
+    # Tags repeat: each distinct one is looked up once. Of one hash and equal are 1, 1.0 and True.
+    found: dict[tuple[type, object], int] = {}
     ids = []
     for label, where in _values(split):
-        _check_kind(label, where)
-        if label not in found:
-            name = _class_name(label, where)
-            if name not in known:
+        key = (type(label), label if isinstance(label, Hashable) else None)
+        if key not in found:
+            name = value_name(label, "label", where)
+            if name not in known and spelling(name) not in spelled:
                 raise _unknown(name, names, where, fixed=fixed)
-            found[label] = known[name]
-        ids.append(found[label])
+            found[key] = known.get(name, spelled[spelling(name)])
+        ids.append(found[key])
     return np.array(ids, dtype=np.int64)
 
 
@@ -77,16 +84,23 @@ def scores(split: RawSplit, grades: Sequence[str] = ()) -> NDArray[np.float32]:
     by_name = {name: float(index) for index, name in enumerate(grades)}
     values = np.empty(len(split.labels), dtype=np.float32)
     for row, label in enumerate(split.labels):
-        try:
-            value = by_name[str(label)] if str(label) in by_name else float(str(label))
-        except ValueError:
-            value = math.nan
+        value = by_name.get(str(label), _number(str(label)))
         # A number beyond float32 would become infinite in training.
         if not abs(value) <= _LARGEST:
             known = f" and none of {', '.join(grades)}" if grades else ""
-            raise DataError(f"the label {label!r} is no finite number{known}", where=f"{split.where}, row {row + 1}")
+            comma = "Numbers are written with a point: 0.5." if "," in str(label) else ""
+            what = f"the label {label!r} is no finite number{known}"
+            raise DataError(what, where=split.place_of(row), hint=comma)
         values[row] = value
     return values
+
+
+def _number(text: str) -> float:
+    """The number that a text is, without Python's underscores between digits; NaN where it is none."""
+    try:
+        return math.nan if "_" in text else float(text)
+    except ValueError:
+        return math.nan
 
 
 def relevances(split: RawSplit, grades: Sequence[str] = ()) -> NDArray[np.float32]:
@@ -97,10 +111,10 @@ def relevances(split: RawSplit, grades: Sequence[str] = ()) -> NDArray[np.float3
     """
     values = scores(split, grades)
     if len(values) and values.min() < 0:
-        row = int(np.argmin(values)) + 1
-        raise DataError(f"a relevance is 0 or more, not {values.min():g}", where=f"{split.where}, row {row}")
-    levels: dict[tuple[str, object], set[float]] = {}
-    for part, group, value in zip(split.parts, split.groups, values.tolist(), strict=True):
+        row = int(np.argmin(values))
+        raise DataError(f"a relevance is 0 or more, not {values.min():g}", where=split.place_of(row))
+    levels: dict[tuple[str, int], set[float]] = {}
+    for part, group, value in zip(split.parts, group_numbers(split).tolist(), values.tolist(), strict=True):
         levels.setdefault((part, group), set()).add(value)
     for part in sorted(set(split.parts)):
         if not any(len(found) > 1 for (owner, _), found in levels.items() if owner == part):
@@ -114,39 +128,21 @@ def relevances(split: RawSplit, grades: Sequence[str] = ()) -> NDArray[np.float3
 
 
 def group_numbers(split: RawSplit) -> NDArray[np.int64]:
-    """The number of the list that each row belongs to, [N]; equal values in two parts are two lists."""
+    """The number of the list that each row belongs to, [N]; equal values in two parts are two lists.
+
+    Raises:
+        DataError: a row belongs to no list.
+    """
     numbers: dict[tuple[str, str], int] = {}
-    keys = ((part, str(group)) for part, group in zip(split.parts, split.groups, strict=True))
+    names = (value_name(group, "value of data.group", split.place_of(row)) for row, group in enumerate(split.groups))
+    keys = zip(split.parts, names, strict=True)
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 
 def _values(split: RawSplit) -> Iterator[tuple[object, str]]:
     """Every label, or every tag of every row, with its place."""
-    for row, label in enumerate(split.labels, start=1):
-        where = f"{split.where}, row {row}"
+    for row, label in enumerate(split.labels):
+        where = split.place_of(row)
         tags: Iterable[object] = label if isinstance(label, tuple) else (label,)
         for tag in tags:
             yield tag, where
-
-
-def _check_kind(label: object, where: str) -> None:
-    """See that a label is one value: a list or an object has no name."""
-    if isinstance(label, list | tuple | dict | bytes | np.ndarray):
-        shown = repr(label)
-        what = f"the label is {shown if len(shown) < 40 else type(label).__name__}, which is neither text nor a number"
-        raise DataError(what, where=where)
-
-
-def _class_name(label: object, where: str) -> str:
-    _check_kind(label, where)
-    name = "" if label is None else str(int(label)) if isinstance(label, bool) else str(label)
-    # Integers that came through a float column (1.0) are integers.
-    if isinstance(label, float) and label.is_integer():
-        name = str(int(label))
-    if name in ("", "nan"):
-        raise DataError("the label is missing", where=where)
-    return name
-
-
-def _is_integer(name: str) -> bool:
-    return name.removeprefix("-").isdecimal()

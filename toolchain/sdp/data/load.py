@@ -17,6 +17,7 @@ from sdp.data.labels import class_ids, class_names, group_numbers, relevances, s
 from sdp.data.rows import SPLITS, RawSplit, Split, SplitName, TaskData
 from sdp.data.source import Part, Source, part_kind, parts_of, resolve_source
 from sdp.data.texts import TextFile
+from sdp.data.value_names import is_missing
 from sdp.data.words import sentences
 from sdp.errors import DataError
 from sdp.recipe.sections import Recipe
@@ -29,7 +30,8 @@ ENTITY_TAGS = ("B-", "I-", "E-", "S-")
 def load_task_data(recipe: Recipe) -> TaskData:
     """Load all splits of a recipe's task.
 
-    The last result is kept while its inputs stay what they are: the stages of one run read the same data.
+    The last results are kept while their inputs stay what they are: the stages of one run read the same data, those of
+    the preflight a few rows of it.
 
     Raises:
         DataError: a file or data set cannot be read or does not fit; the message names file and row.
@@ -37,7 +39,7 @@ def load_task_data(recipe: Recipe) -> TaskData:
     return _load(recipe, tuple(data_identity(recipe).items()))
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def _load(recipe: Recipe, identity: tuple[tuple[str, str], ...]) -> TaskData:
     raw = _raw_splits(recipe)
     raw["train"] = draw_rows(raw["train"], recipe.data.train_rows)
@@ -129,9 +131,10 @@ def read_split(recipe: Recipe, source: Source, name: SplitName, parts: Sequence[
     labels: list[object] = []
     names: list[str] = []
     groups: list[object] = []
-    files: list[str] = []
+    files: list[tuple[str, int]] = []
     for part in parts_of(recipe, name, place, source.config) if parts is None else parts:
         where, chunks = _part_chunks(source, place, part)
+        files.append((where, len(labels)))
         first = 1
         for columns in chunks:
             count = len(columns[source.label])
@@ -140,15 +143,14 @@ def read_split(recipe: Recipe, source: Source, name: SplitName, parts: Sequence[
                 texts.add(words)
                 labels += [tuple(map(_once, marks)) for marks in tags]
             else:
-                texts.add(_texts([columns[column] for column in source.text], source.text, where, first))
+                texts.add(text_rows([columns[column] for column in source.text], source.text, where, first))
                 labels += map(_once, columns[source.label])
             if source.group:
                 groups += map(_once, columns[source.group])
             names += [part.name] * count
             first += count
-        files.append(where)
-    where = files[0] if len(files) == 1 else place
-    return RawSplit(name, where, texts.close(), tuple(labels), tuple(names), tuple(groups))
+    where = files[0][0] if len(files) == 1 else place
+    return RawSplit(name, where, texts.close(), tuple(labels), tuple(names), tuple(groups), tuple(files))
 
 
 def _once(label: object) -> object:
@@ -166,10 +168,25 @@ def _part_chunks(source: Source, place: str, part: Part) -> tuple[str, Iterator[
     return where, hub_chunks(source.dataset, config, here, source.revision, source.columns)
 
 
-def _texts(columns: Sequence[Sequence[object]], names: Sequence[str], where: str, first: int) -> list[tuple[str, ...]]:
+def text_rows(
+    columns: Sequence[Sequence[object]], names: Sequence[str], where: str, first: int
+) -> list[tuple[str, ...]]:
+    """Rows of texts from columns of values.
+
+    Args:
+        columns: the values, one sequence a column.
+        names: of the columns.
+        where: the file or data set, for messages.
+        first: the number of the first row there.
+
+    Raises:
+        DataError: a value is no text.
+    """
     for name, column in zip(names, columns, strict=True):
         for row, value in enumerate(column, start=first):
             if not isinstance(value, str):
-                what = "no text" if value is None else f"{value!r}, which is no text"
-                raise DataError(f'the column "{name}" holds {what}', where=f"{where}, row {row}")
+                missing = is_missing(value)
+                what = "no text" if missing else f"{value!r}, which is no text"
+                hint = "Fill it in, or remove the row." if missing else "Write the column as strings."
+                raise DataError(f'the column "{name}" holds {what}', where=f"{where}, row {row}", hint=hint)
     return [tuple(str(value) for value in row) for row in zip(*columns, strict=True)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
+from sdp.data.class_numbers import named_in_metadata, with_names
 from sdp.data.untrusted import UntrustedDataError, most_unfolded
 
 # Rows read at once: even where each holds a long text, the sum is checked after so many.
@@ -34,17 +35,18 @@ class ParquetTable:
         self._file = pq.ParquetFile(file)
         self._limit = most_unfolded(size)
         self.names = [str(name) for name in self._file.schema_arrow.names]
-        if len(set(self.names)) < len(self.names):
-            raise UntrustedDataError(f"a column name occurs twice: {', '.join(self.names)}")
+        if twice := sorted({name for name in self.names if self.names.count(name) > 1}):
+            raise UntrustedDataError(f"a column name occurs twice: {', '.join(twice)}")
+        self._classes = named_in_metadata(self._file.schema_arrow.metadata)
 
     def chunks(self, columns: Sequence[str]) -> Iterator[dict[str, list[Any]]]:
-        """Some rows at a time: name of the column -> values.
+        """Some rows at a time: name of the column -> values; names of classes where the file has them.
 
         Raises:
             UntrustedDataError: the file unfolds to more than `most_unfolded`.
         """
         for batch in self._batches(columns):
-            yield {name: column.to_pylist() for name, column in zip(columns, batch.columns, strict=True)}
+            yield {name: with_names(_values(batch.column(name)), self._classes.get(name, ())) for name in columns}
 
     def count(self) -> int:
         """How many rows the file has, by reading its first column; what the file itself says is not believed.
@@ -57,7 +59,34 @@ class ParquetTable:
     def _batches(self, columns: Sequence[str]) -> Iterator[Any]:
         size = 0
         for batch in self._file.iter_batches(batch_size=_ROWS, columns=list(columns)):
-            size += batch.nbytes + _BYTES_OF_A_ROW * batch.num_rows * len(columns)
-            if size > self._limit:
+            size += sum(map(_unfolded_bytes, batch.columns)) + _BYTES_OF_A_ROW * batch.num_rows * len(columns)
+            # A batch holds all of a dictionary, of which its rows may name little; it goes when the batch goes.
+            if max(size, batch.nbytes) > self._limit:
                 raise UntrustedDataError(f"a parquet file that unfolds to more than {self._limit:,} bytes")
             yield batch
+
+
+def _unfolded_bytes(column: Any) -> int:
+    """Bytes of the values of an Arrow array: those of a dictionary's as often as they are named."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        lengths = pc.binary_length(column.dictionary.cast(pa.large_binary()))
+        return int(pc.sum(lengths.take(column.indices)).as_py() or 0) + int(column.indices.nbytes)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _unfolded_bytes(column.flatten()) + _BYTES_OF_A_ROW * len(column)
+    if pa.types.is_struct(kind):
+        return sum(_unfolded_bytes(column.field(place)) for place in range(kind.num_fields))
+    return int(column.nbytes)
+
+
+def _values(column: Any) -> list[Any]:
+    """The values of an Arrow array; a float32 is the shortest decimal that it stands for, as text formats write it."""
+    import pyarrow as pa
+
+    if pa.types.is_float32(column.type):
+        column = column.cast(pa.string()).cast(pa.float64())
+    values: list[Any] = column.to_pylist()
+    return values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -28,6 +29,9 @@ class RawSplit:
         labels: one value a row: a string, an integer or a number; a tuple of tags, one a word, for tagging.
         parts: the language or subset that a row is from, one a row; "" where the data has none.
         groups: the list that a row belongs to, one a row, for ranking; empty otherwise.
+        files: where rows are from, one after the other: the place of a file or data set, and how many rows came before
+            its first; empty where `where` is all.
+        drawn: the numbers of the rows among all of those, int64 [N]; None where they are all of them.
     """
 
     name: SplitName
@@ -36,15 +40,27 @@ class RawSplit:
     labels: tuple[object, ...]
     parts: tuple[str, ...]
     groups: tuple[object, ...] = ()
+    files: tuple[tuple[str, int], ...] = ()
+    drawn: NDArray[np.int64] | None = None
+
+    def place_of(self, row: int) -> str:
+        """The file or data set that a row is from, and its number there, from 1."""
+        number = row if self.drawn is None else int(self.drawn[row])
+        file, first = self.where, 0
+        if self.files:
+            file, first = self.files[bisect_right(self.files, number, key=lambda entry: entry[1]) - 1]
+        return f"{file}, row {number - first + 1}"
 
     def take(self, rows: list[int]) -> RawSplit:
         """The rows of those numbers, in that order."""
+        numbers = np.array(rows, dtype=np.int64)
         return replace(
             self,
-            texts=Chosen(self.texts, np.array(rows, dtype=np.int64)),
+            texts=Chosen(self.texts, numbers),
             labels=tuple(self.labels[row] for row in rows),
             parts=tuple(self.parts[row] for row in rows),
             groups=tuple(self.groups[row] for row in rows) if self.groups else (),
+            drawn=numbers if self.drawn is None else self.drawn[numbers],
         )
 
 
@@ -60,6 +76,7 @@ class Split:
         parts: the language or subset that a row is from, one a row; "" where the data has none.
         groups: number of the list that a row belongs to, int64 [N], for ranking; None otherwise.
         tags: names of the tags by id, for tagging; None otherwise.
+        own_ids: the data's own id of each class, where the ids are those of a checkpoint's head; None otherwise.
     """
 
     name: SplitName
@@ -68,9 +85,22 @@ class Split:
     parts: tuple[str, ...]
     groups: NDArray[np.int64] | None = None
     tags: tuple[str, ...] | None = None
+    own_ids: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    @property
+    def positive(self) -> int:
+        """The id of the class that f1 is about: the second of two in the data's own order."""
+        return 1 if self.own_ids is None else self.own_ids.index(1)
+
+    def with_ids(self, ids: Sequence[int]) -> Split:
+        """The same rows of classes with other ids: class k gets ids[k]."""
+        # The label of a class comes back as the place where its id stands.
+        own = tuple(int(place) for place in np.argsort(ids))
+        tags = None if self.tags is None else tuple(self.tags[place] for place in own)
+        return replace(self, labels=np.asarray(ids, dtype=np.int64)[self.labels], tags=tags, own_ids=own)
 
     @cached_property
     def sentence_of_word(self) -> NDArray[np.int64]:
@@ -98,6 +128,7 @@ class Split:
             tuple(self.parts[row] for row in chosen),
             None if self.groups is None else self.groups[rows],
             self.tags,
+            self.own_ids,
         )
 
     def only(self, parts: tuple[str, ...]) -> Split:
@@ -127,6 +158,19 @@ class TaskData:
     choices: tuple[str, ...] = ()
     evaluated: tuple[str, ...] = ()
     part: Literal["language", "subset"] | None = None
+
+    def in_order(self, names: Sequence[str]) -> TaskData:
+        """The same data with its classes in the order of a checkpoint's head.
+
+        Args:
+            names: all of `label_names`.
+        """
+        if tuple(names) == self.label_names:
+            return self
+        ids = [list(names).index(name) for name in self.label_names]
+        test = None if self.test is None else self.test.with_ids(ids)
+        train, dev = self.train.with_ids(ids), self.dev.with_ids(ids)
+        return replace(self, train=train, dev=dev, test=test, label_names=tuple(names))
 
     @property
     def development(self) -> Split:

@@ -95,6 +95,11 @@ def _has_config(folder: Path, config: str | None) -> bool:
     return readme.is_file() and f"config_name: {config}\n" in readme.read_text(encoding="utf-8", errors="replace")
 
 
+def text_names(recipe: Recipe) -> tuple[str, ...]:
+    """The names of the texts of a row; a docstring has no column, and is called text."""
+    return resolve_source(recipe).text or ("text",)
+
+
 def part_kind(recipe: Recipe, *names: str | None) -> Literal["language", "subset"] | None:
     """What the parts of a split with such names are; None where no name has a placeholder.
 

@@ -1,14 +1,16 @@
 """The rows of tables that are text, one at a time: tsv, csv and jsonl.
 
-tsv is what GLUE means by it: tabs between fields and no quoting. csv follows RFC 4180. Nothing is guessed: the texts
-"NA", "null" and "" are texts.
+tsv is what GLUE means by it: tabs between fields and no quoting. csv follows RFC 4180; a header without a comma that
+semicolons divide, as spreadsheets write it where the comma is the decimal mark, is that of a file with semicolons. No
+value is guessed: the texts "NA", "null" and "" are texts.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -17,13 +19,14 @@ from sdp.errors import DataError
 Row = list[Any]
 
 
-def text_table(path: Path, stream: TextIO, suffix: str) -> tuple[list[str], Iterator[Row]]:
+def text_table(path: Path, stream: TextIO, suffix: str, wanted: Sequence[str] = ()) -> tuple[list[str], Iterator[Row]]:
     """The names of a table's columns, and its rows in their order.
 
     Args:
         path: of the file, for messages.
         stream: the file, opened with `newline_of` its format.
         suffix: .tsv, .csv or .jsonl.
+        wanted: the keys that no line of a jsonl file may lack.
 
     Returns:
         names, none where the file is empty; rows, which raise as they are read.
@@ -31,7 +34,7 @@ def text_table(path: Path, stream: TextIO, suffix: str) -> tuple[list[str], Iter
     Raises:
         DataError: a line does not fit the format or the lines before it.
     """
-    rows = _objects(path, stream) if suffix == ".jsonl" else _fields(path, stream, suffix)
+    rows = _objects(path, stream, wanted) if suffix == ".jsonl" else _fields(path, stream, suffix)
     return next(rows, []), rows
 
 
@@ -42,29 +45,57 @@ def newline_of(suffix: str) -> str:
 
 def _fields(path: Path, stream: TextIO, suffix: str) -> Iterator[Row]:
     """The header of a tsv or csv file, then its rows."""
-    quoting: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if suffix == ".tsv" else {"strict": True}
     csv.field_size_limit(2**31 - 1)
-    reader = csv.reader(stream, **quoting)
+    first = next(stream, None)
+    if first is None:
+        return
+    tabs = suffix == ".tsv"
+    quoting: dict[str, Any] = {"quoting": csv.QUOTE_NONE} if tabs else {"strict": True}
+    reader = csv.reader(chain([first], stream), delimiter="\t" if tabs else _separator(first), **quoting)
     try:
         header = next(reader, None)
         if header is None:
             return
-        if len(set(header)) < len(header):
-            raise DataError(f"a column name occurs twice: {', '.join(header)}", where=f"{path}, line 1")
+        if twice := sorted({name for name in header if header.count(name) > 1}):
+            hint = "Rename or remove one of the columns."
+            raise DataError(
+                f"a column name occurs twice: {', '.join(map(repr, twice))}", where=f"{path}, line 1", hint=hint
+            )
         yield header
         for row in reader:
             if not row:
                 continue
             if len(row) != len(header):
                 what = f"{len(row)} fields where the header has {len(header)}"
-                raise DataError(what, where=f"{path}, line {reader.line_num}")
+                raise DataError(what, where=f"{path}, line {reader.line_num}", hint=_quoting_hint(row, suffix))
             yield row
     except csv.Error as error:
         raise DataError(f"not valid {suffix[1:]}: {error}", where=f"{path}, line {reader.line_num}") from None
 
 
-def _objects(path: Path, stream: TextIO) -> Iterator[Row]:
-    """The keys of a jsonl file's first line, then the values of every line."""
+def _separator(line: str) -> str:
+    """What stands between the fields of a csv file, by its first line."""
+    return ";" if _field_count(line, ",") <= 1 < _field_count(line, ";") else ","
+
+
+def _field_count(line: str, separator: str) -> int:
+    """Into how many fields a separator divides a line; none where it divides within quotes."""
+    try:
+        fields = next(csv.reader([line], delimiter=separator, strict=True), [])
+    except csv.Error:
+        return 0
+    return 0 if any('"' in field for field in fields) else len(fields)
+
+
+def _quoting_hint(row: Sequence[str], suffix: str) -> str:
+    if suffix == ".csv":
+        return "Put fields that hold a separator in quotes."
+    quoted = any(field.startswith('"') for field in row)
+    return "tsv has no quotes: write texts that hold tabs or line ends as csv or jsonl." if quoted else ""
+
+
+def _objects(path: Path, stream: TextIO, wanted: Sequence[str]) -> Iterator[Row]:
+    """The keys of a jsonl file's first line, then the values of every line; None for a key that nobody wants."""
     names: list[str] = []
     for number, line in enumerate(stream, start=1):
         if not line.strip():
@@ -73,15 +104,15 @@ def _objects(path: Path, stream: TextIO) -> Iterator[Row]:
         if not names:
             names = list(record)
             yield names
-        if record.keys() != set(names):
-            odd = ", ".join(sorted(record.keys() ^ set(names)))
+        if missing := [name for name in wanted if name not in record]:
+            odd = ", ".join(missing)
             raise DataError(f"other keys than the first line ({odd})", where=f"{path}, line {number}")
-        yield [record[name] for name in names]
+        yield [record.get(name) for name in names]
 
 
 def _object(line: str, where: str) -> dict[str, Any]:
     try:
-        record = json.loads(line)
+        record = json.loads(line, object_pairs_hook=_unique)
     except ValueError as error:
         raise DataError(f"not valid JSON: {error}", where=where) from None
     except RecursionError:
@@ -91,6 +122,16 @@ def _object(line: str, where: str) -> dict[str, Any]:
     if "\\u" in line and _has_half_character(record):
         what = "half of a surrogate pair (such as \\ud83d alone), which is no text in Unicode"
         raise DataError(what, where=where, hint="Write the file anew, as UTF-8.")
+    return record
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, of whose keys none may occur twice: it would have the last value without a word."""
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"a key occurs twice: {', '.join(map(repr, twice))}")
     return record
 
 

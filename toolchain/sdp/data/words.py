@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import ast
+import json
+import re
 from collections.abc import Sequence
 
 import numpy as np
 
 from sdp.data.files import Columns
+from sdp.data.value_names import is_missing
 from sdp.errors import DataError
 
 Sentences = tuple[list[tuple[str, ...]], list[tuple[object, ...]]]
 
+_STRING = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+# With a comma after each: Python would make one string of two that stand side by side, as numpy writes them.
+_LIST_OF_STRINGS = re.compile(rf"\[\s*{_STRING}\s*(?:,\s*{_STRING}\s*)*,?\s*\]", re.DOTALL)
+
 
 def sentences(columns: Columns, words: str, tags: str, where: str, first: int = 1) -> Sentences:
-    """The words and the tags of every row; a string is split at its spaces, one at each.
+    """The words and the tags of every row; a string is the text of a list (['a', 'b']), or split at its spaces.
 
     Two spaces in a row hold an empty word between them, so that words and tags stay side by side.
 
@@ -36,7 +44,7 @@ def sentences(columns: Columns, words: str, tags: str, where: str, first: int = 
             if not isinstance(word, str):
                 raise DataError(f'the column "{words}" holds {word!r}, which is no word', where=place)
             sentence.append(word)
-        marks = _items(tagged, tags, place)
+        marks = _items(tagged, tags, place, tags=True)
         if len(sentence) != len(marks):
             raise DataError(
                 f"{len(sentence)} words and {len(marks)} tags",
@@ -48,11 +56,48 @@ def sentences(columns: Columns, words: str, tags: str, where: str, first: int = 
     return texts, labels
 
 
-def _items(value: object, column: str, where: str) -> tuple[object, ...]:
+def _items(value: object, column: str, where: str, *, tags: bool = False) -> tuple[object, ...]:
     if isinstance(value, str):
-        return tuple(value.split(" ")) if value else ()
+        return _split(value, column, where, tags=tags)
     if isinstance(value, np.ndarray):
         return tuple(value.tolist())
-    if isinstance(value, Sequence):
+    if isinstance(value, Sequence) and not isinstance(value, bytes):
         return tuple(value)
-    raise DataError(f'the column "{column}" holds {value!r}, which is no list of words', where=where)
+    missing = is_missing(value)
+    kind = "tags" if tags else "words"
+    hint = "Fill it in, or remove the row." if missing else ""
+    raise DataError(f'the column "{column}" holds {value!r}, which is no list of {kind}', where=where, hint=hint)
+
+
+def _split(text: str, column: str, where: str, *, tags: bool) -> tuple[object, ...]:
+    """The items of a string.
+
+    A list that was written as text begins with a bracket and a quote, which a sentence hardly does, and in tsv maybe
+    with a quote more, which is no part of that format. A tag begins with no bracket; tags may be numbers.
+    """
+    bare = text.strip()
+    if bare == "[]":
+        return ()
+    opened = bare.startswith(("[", '"[') if tags else ("['", '["', "\"['", '"["'))
+    items = _list_of(bare) if opened and bare.endswith("]") else None
+    if items is not None and (tags or all(isinstance(item, str) for item in items)):
+        return tuple(items)
+    if opened and bare.endswith(("]", ']"') if tags else ("']", '"]', ']"')):
+        shown = bare if len(bare) < 60 else f"{bare[:60]}…"
+        hint = "Write them with single spaces between, as JSON (json.dumps, no quotes around it in tsv), or in parquet."
+        raise DataError(f'the column "{column}" holds {shown}, which reads like no list', where=where, hint=hint)
+    return tuple(text.split(" ")) if text else ()
+
+
+def _list_of(text: str) -> list[object] | None:
+    """The list that a text is, in JSON or as Python writes a list of strings; None where it is none."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        if not _LIST_OF_STRINGS.fullmatch(text):
+            return None
+        try:
+            found = ast.literal_eval(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return None
+    return found if isinstance(found, list) else None

@@ -38,14 +38,17 @@ def predictions(metric: MetricName, logits: NDArray[np.float32]) -> Array:
 def score_predictions(metric: MetricName, split: Split, predicted: Array) -> float:
     """Score predictions [N] (words for N in tagging) against a split's labels; higher is better for every metric.
 
-    f1 is that of class 1, macro-f1 the mean over classes, matthews the correlation of class ids, entity-f1 seqeval's
-    micro F1 of entities, ndcg the mean over lists (see `list_scores`). A correlation with a constant is undefined and
-    counts as 0.
+    f1 is that of the split's positive class, macro-f1 the mean over classes, matthews the correlation of class ids,
+    entity-f1 seqeval's micro F1 of entities, ndcg the mean over lists (see `list_scores`). A correlation with a
+    constant is undefined and counts as 0.
     """
     if metric == "entity-f1":
         return entity_f1(split, predicted)
     if metric == "ndcg":
         return float(np.mean(list_scores(split, predicted)))
+    if metric == "f1":
+        positive = split.positive
+        return float(sklearn_metrics.f1_score(split.labels == positive, predicted == positive, zero_division=0.0))
     return float(_METRICS[metric](split.labels, predicted))
 
 
@@ -119,7 +122,6 @@ def _correlation(function: Callable[[Array, Array], float]) -> Callable[[Array, 
 
 _METRICS: dict[MetricName, Callable[[Array, Array], float]] = {
     "accuracy": lambda labels, predicted: float(np.mean(labels == predicted)),
-    "f1": lambda labels, predicted: sklearn_metrics.f1_score(labels, predicted, zero_division=0.0),
     "macro-f1": lambda labels, predicted: sklearn_metrics.f1_score(
         labels, predicted, average="macro", zero_division=0.0
     ),

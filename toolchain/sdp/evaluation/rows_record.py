@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sdp.data.rows import Split
-from sdp.evaluation.metrics import Array
+from sdp.evaluation.metrics import NO_PREDICTION, Array
 
 
 def rows_record(split: Split, predicted: Array) -> dict[str, Any]:
-    """Write down rows and predictions.
+    """Write down rows and predictions, classes by the data's own ids: runs whose heads order them otherwise compare.
 
     Args:
         split: N rows.
@@ -24,6 +25,10 @@ def rows_record(split: Split, predicted: Array) -> dict[str, Any]:
         JSON types: of each row its hash (over part, texts and label), part, group and number of words, of each
         prediction the label and itself, and the names of the tags.
     """
+    if split.own_ids is not None:
+        # -1, no prediction, stays what it is.
+        predicted = np.asarray([*split.own_ids, NO_PREDICTION])[predicted.astype(np.int64)]
+        split = replace(split.with_ids(split.own_ids), own_ids=None)
     names = list(dict.fromkeys(split.parts))
     words = [len(texts) for texts in split.texts] if split.tags is not None else None
     return {

@@ -96,7 +96,7 @@ def ratio_terms(metric: MetricName, split: Split, predicted: Array) -> NDArray[n
         values = list_scores(split, predicted)
         return np.stack([values, np.ones_like(values)], axis=1)
     if metric == "f1":
-        said, true = predicted == 1, split.labels == 1
+        said, true = predicted == split.positive, split.labels == split.positive
         return np.stack([2.0 * (said & true), said.astype(float) + true], axis=1)
     right = (predicted == split.labels).astype(float)
     units, owner = len(split), split.sentence_of_word

@@ -73,6 +73,7 @@ class Facts:
         layers: number of its layers.
         profile: what the data's rows are.
         lengths: tokens of sampled training rows, int64 [n], without a limit.
+        positions: tokens that it can take; also None without a limit.
         corpus: texts by language that [vocabulary] counts; empty without that section.
     """
 
@@ -88,6 +89,7 @@ class Facts:
     layers: int | None = None
     profile: DataProfile | None = None
     lengths: NDArray[np.int64] | None = None
+    positions: int | None = None
     corpus: Mapping[str, int] = field(default_factory=dict)
 
     @property

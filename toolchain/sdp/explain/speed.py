@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from sdp.explain.facts import Facts, Finding
 from sdp.explain.forecast import BLOCK, filled_blocks, is_exact, product
+from sdp.models.positions import fitting_lengths
 from sdp_onnx.kernel_choice import BREAK_EVEN_INT8_DENSITY, LARGEST_MEAN_DENSITY
 
 _MADE_DENSE = "onnxruntime makes sparse tensors dense when it loads a file"
@@ -28,6 +29,7 @@ def speed_findings(facts: Facts) -> Iterator[Finding]:
     """Findings on speed."""
     yield from _library(facts)
     yield from _provider(facts)
+    yield from _lengths(facts)
     if facts.recipe.bench.provider == "cpu":
         yield from _int8(facts) if facts.recipe.export.precision == "int8" else _fp32(facts)
     yield from _pattern(facts)
@@ -65,6 +67,15 @@ def _provider(facts: Facts) -> Iterator[Finding]:
         )
         would = 'export.encoding = "coo" or "dense", in fp32: every product stays on the GPU, at the dense speed.'
         yield Finding("warning", "bench.provider", what, would)
+
+
+def _lengths(facts: Facts) -> Iterator[Finding]:
+    bench = facts.recipe.bench
+    fitting = fitting_lengths(bench, facts.positions).sequence_lengths
+    left_out = ", ".join(str(length) for length in bench.sequence_lengths if length not in fitting)
+    if left_out:
+        what = f"the default length {left_out} is left out: the model can take {facts.positions} tokens"
+        yield Finding("note", "bench.sequence_lengths", what)
 
 
 def _fp32(facts: Facts) -> Iterator[Finding]:

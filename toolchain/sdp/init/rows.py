@@ -14,6 +14,7 @@ from sdp.data.load import read_split
 from sdp.data.row_keys import text_key
 from sdp.data.rows import RawSplit
 from sdp.data.source import resolve_source
+from sdp.data.value_names import is_missing
 from sdp.errors import DataError
 from sdp.init.choose import problem_type
 from sdp.recipe.sections import Recipe
@@ -78,7 +79,7 @@ def read_labelled(
 
 
 def _is_missing(value: object) -> bool:
-    return value is None or str(value).strip().casefold() in ("", "nan")
+    return is_missing(value) or not str(value).strip()
 
 
 def _classes(raw: RawSplit, kind: ProblemType) -> tuple[str, ...]:

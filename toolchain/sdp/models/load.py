@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from sdp.data.packed import TokenRow
 from sdp.errors import ModelError
-from sdp.models.parts import check_size, part_of
+from sdp.models.architectures import find_architecture
+from sdp.models.head import read_head
+from sdp.models.parts import check_size
 from sdp.models.source import ModelFolder
+from sdp.models.used_weights import require_all_weights
+from sdp.pruning.layers import prunable_weights
 from sdp.tasks import ProblemType
-from sdp_onnx.tokenizer_errors import told_as
 
-# The tokenizer's threads and the data loader do not mix; sdp tokenizes before training starts.
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
 
-
-def load_tokenizer(path: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
-    """Load the tokenizer of a model folder.
-
-    Raises:
-        ModelError: the files are there but damaged or of an unknown kind.
-    """
-    with told_as(lambda reason: ModelError(f"the tokenizer cannot be loaded: {reason}", where=str(path))):
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
-    return tokenizer
+# Training, evaluation and export read the logits by name, and other outputs only where they ask for them. A cache
+# serves decoders that write texts; feed-forward layers in chunks of tokens take multiples of these alone.
+_LOGITS_ALONE: dict[str, Any] = {
+    "return_dict": True,
+    "output_attentions": False,
+    "output_hidden_states": False,
+    "use_cache": False,
+    "chunk_size_feed_forward": 0,
+}
 
 
 def load_pretrained(
@@ -42,20 +39,22 @@ def load_pretrained(
     label_names: tuple[str, ...],
     device: torch.device,
     *,
+    keep_head: bool = False,
     trust_remote_code: bool = False,
 ) -> PreTrainedModel:
-    """Load an encoder with a fresh head for the task, in float32.
+    """Load an encoder with a head for the task, in float32.
 
     Args:
         folder: where the weights are.
         problem_type: classification gives one logit a label, tagging the same for every token, regression and ranking
             a single one.
-        label_names: class names in the order of their ids; empty for regression and ranking.
+        label_names: class names in the order of their ids; empty for regression and ranking. Of a new head.
         device: where the model goes.
+        keep_head: take the checkpoint's trained head with its class names; otherwise the head is new.
         trust_remote_code: allow code that comes with the model.
 
     Raises:
-        ModelError: config or weights do not form a model for this task.
+        ModelError: config or weights do not form a model for this task, or some of the weights have no place in it.
     """
     labels = label_names or ("score",)
     head: dict[str, Any] = {
@@ -63,42 +62,36 @@ def load_pretrained(
         "id2label": dict(enumerate(labels)),
         "label2id": {label: index for index, label in enumerate(labels)},
     }
+    if keep_head:
+        head = {}
     if problem_type != "tagging":
         head["problem_type"] = "single_label_classification" if problem_type == "classification" else "regression"
     check_size(folder)
     try:
-        config = AutoConfig.from_pretrained(folder.path, trust_remote_code=trust_remote_code, **head)
+        config = _config(folder.path, trust_remote_code=trust_remote_code, **head)
         options = {"config": config, "trust_remote_code": trust_remote_code, "ignore_mismatched_sizes": True}
         model, loaded = _load(folder.path, device, tagger=problem_type == "tagging", **options)
     except Exception as error:  # transformers raises whatever a wrong value in config.json leads to
         raise ModelError(f"the model cannot be loaded: {_first_line(error)}", where=str(folder.path)) from None
-    # A head may be new; an encoder of random numbers is none.
-    random = {*loaded["missing_keys"], *(name for name, *_ in loaded["mismatched_keys"])}
-    lacking = sorted(name for name in random if part_of(name) != "rest")
-    if lacking:
-        what = (
-            f"the weights do not fit config.json: {len(lacking)} are missing or of another shape, such as {lacking[0]}"
-        )
-        raise ModelError(what, where=str(folder.path))
+    require_all_weights(model, loaded, str(folder.path), keep_head=keep_head)
+    if not keep_head and read_head(folder) is not None:
+        _renew_head(model)
     odd = next((name for name, value in model.named_parameters() if not bool(torch.isfinite(value).all())), None)
     if odd is not None:
         raise ModelError("the weights are no finite numbers", where=f"{folder.path}: {odd}")
+    # What pruning would leave out is refused before any training.
+    prunable_weights(model)
     return model
 
 
-def require_embeddings(model: PreTrainedModel, rows: Iterable[TokenRow], where: str) -> None:
-    """See that the model has an embedding for each piece that occurs in tokenized rows.
-
-    A tokenizer may have more pieces than the model, such as a mask that no text holds.
-
-    Raises:
-        ModelError: it has not, and the row would break off the training.
-    """
-    table: Any = model.get_input_embeddings()
-    largest = max((max(row["input_ids"], default=-1) for row in rows), default=-1)
-    if largest >= len(table.weight):
-        what = f"the tokenizer gives piece {largest:,} and the model has embeddings for {len(table.weight):,}"
-        raise ModelError(what, where=where, hint="They do not belong together: copy the model's folder again.")
+def _renew_head(model: PreTrainedModel) -> None:
+    """Put the random weights of a new model into all that is not the base model: no trained head is left in it."""
+    inside = {id(parameter) for parameter in model.base_model.parameters()}
+    fresh = type(model)(model.config)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if id(parameter) not in inside:
+                parameter.copy_(fresh.get_parameter(name))
 
 
 def load_finetuned(path: Path, device: torch.device | None = None) -> PreTrainedModel:
@@ -108,11 +101,22 @@ def load_finetuned(path: Path, device: torch.device | None = None) -> PreTrained
         ModelError: the files are damaged.
     """
     try:
-        architectures = AutoConfig.from_pretrained(path).architectures or [""]
-        return _load(path, device or torch.device("cpu"), tagger="TokenClassification" in architectures[0])[0]
+        config = _config(path)
+        tagger = "TokenClassification" in (config.architectures or [""])[0]
+        return _load(path, device or torch.device("cpu"), tagger=tagger, config=config)[0]
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         hint = "Delete the stage's folder: the same command makes it again."
         raise ModelError(f"the model cannot be loaded: {_first_line(error)}", where=str(path), hint=hint) from None
+
+
+def _config(path: Path, **values: Any) -> PreTrainedConfig:
+    """The configuration of a folder, without what it asks for besides logits."""
+    config: PreTrainedConfig = AutoConfig.from_pretrained(path, **values)
+    row = find_architecture(config.model_type)
+    for name, value in (_LOGITS_ALONE | (row.config if row is not None else {})).items():
+        if hasattr(config, name):
+            setattr(config, name, value)
+    return config
 
 
 def _load(path: Path, device: torch.device, *, tagger: bool, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:

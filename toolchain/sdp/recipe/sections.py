@@ -31,10 +31,17 @@ class ModelSection(Section):
     """Branch, tag or commit of a hub model; the hub's main branch without it."""
     trust_remote_code: bool = False
     """Run Python code that comes with the model. Off, because such code can do anything."""
+    head: Literal["auto", "new"] = "auto"
+    """auto: the trained head of a model that is already fine-tuned, whose classes are matched to the data's by name and
+    keep their order; other classes than the data's are an error. A model without one gets a new head. new: a new head
+    in any case."""
 
 
 class FinetuneSection(TrainingSection):
     """Dense fine-tuning: its result is the baseline and the teacher."""
+
+    epochs: float = Field(default=3.0, ge=0)
+    """Passes over the training rows. 0 takes a model that is already fine-tuned for the task as it is, bit for bit."""
 
 
 class EvaluateSection(Section):
@@ -63,6 +70,9 @@ class ShipSection(Section):
 class RuntimeSection(Section):
     """Where and how the work is done. Nothing here makes a finished stage out of date."""
 
+    preflight: bool = True
+    """Before the first training step, go through all stages with a few rows and layers, so that what would fail after
+    hours fails in seconds. false leaves it out."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: CUDA with bf16 where there is a GPU, the CPU otherwise. Asked for cuda and not got it is an error."""
     checkpoint_seconds: float = Field(default=60.0, ge=0)
@@ -106,6 +116,12 @@ class Recipe(Section):
         for loss in self.prune.losses if self.task.problem_type == "tagging" else ():
             if isinstance(loss, RepresentationLoss) and loss.representation == "pooled":
                 raise ValueError(f'a tagging task has no pooled representation; give the loss {loss.name} "tokens"')
+        return self
+
+    @model_validator(mode="after")
+    def _a_new_head_is_trained(self) -> Recipe:
+        if self.finetune.epochs == 0 and self.model.head == "new":
+            raise ValueError('finetune.epochs = 0 leaves the model as it is, and model.head = "new" needs training')
         return self
 
     @model_validator(mode="after")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import sdp
-from sdp.data.source import resolve_source
+from sdp.data.source import resolve_source, text_names
 from sdp.gate.judge import measured_on
 from sdp.models.source import PACKAGE_PREFIX
 from sdp.recipe.sections import Recipe
@@ -41,6 +43,8 @@ def model_card(
     *,
     operator_library: str | None,
     tolerance: float,
+    oldest: str | None,
+    framed: bool,
 ) -> str:
     """Write the card.
 
@@ -50,6 +54,8 @@ def model_card(
         licenses: of the model and the data.
         operator_library: the file name of the library that the model needs; None where it needs none.
         tolerance: of the golden inputs.
+        framed: whether the tokenizer puts tokens around a text, so that none is without.
+        oldest: the oldest release of onnxruntime that reads the model; None where no known one does.
 
     Returns:
         Markdown with YAML front matter.
@@ -81,8 +87,10 @@ def model_card(
         licenses=licenses,
         library=operator_library,
         tolerance=tolerance,
+        oldest=oldest,
         ort_model=ORT_MODELS[kind],
-        example=example_text(kind, len(resolve_source(recipe).text)),
+        example=example_text(kind, len(text_names(recipe))),
+        framed=framed,
     )
 
 
@@ -142,23 +150,26 @@ def machine_words(environment: dict[str, Any]) -> str:
 
 
 def example_text(kind: ProblemType, columns: int) -> dict[str, str]:
-    """The arguments of the examples: for the tokenizers library, and for transformers, which takes batches."""
-    first, second = SENTENCES[:2]
+    """What the examples are about: texts of unequal length, and how each library takes them."""
+    shown = [SENTENCES[1], SENTENCES[0], SENTENCES[2]]
     if kind == "tagging":
-        words = f"[{_quoted(first.split())}]"
+        rows = ", ".join(f"[{_quoted(text.split())}]" for text in shown[1:])
         return {
-            "tokenizers": f"{words}, is_pretokenized=True",
-            "transformers": f"[{words}], is_split_into_words=True",
+            "kind": kind,
+            "texts": f"[{rows}]",
+            "words_of_tokenizers": ", is_pretokenized=True",
+            "transformers": "texts, is_split_into_words=True",
         }
-    texts: Sequence[str] = (first, second) if columns > 1 else (first,)
-    return {
-        "tokenizers": _quoted(texts),
-        "transformers": ", ".join(f'["{text}"]' for text in texts),
-    }
+    if columns > 1:
+        rows = ", ".join(f"({_quoted(pair)})" for pair in pairwise(shown))
+        note = "" if columns == 2 else "  # the second: what follows the first column, joined by spaces"
+        columns_of = "[first for first, _ in texts], [second for _, second in texts]"
+        return {"kind": kind, "texts": f"[{rows}]{note}", "words_of_tokenizers": "", "transformers": columns_of}
+    return {"kind": kind, "texts": f"[{_quoted(shown)}]", "words_of_tokenizers": "", "transformers": "texts"}
 
 
 def _quoted(words: Sequence[str]) -> str:
-    return ", ".join(f'"{word}"' for word in words)
+    return ", ".join(json.dumps(word, ensure_ascii=False) for word in words)
 
 
 def unknown_words(licenses: Licenses) -> str:

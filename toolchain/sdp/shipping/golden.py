@@ -5,6 +5,7 @@ The data may be private or not to be passed on, and token ids are as good as the
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from sdp.tasks import ProblemType
 from sdp_onnx.golden import GoldenCase, run_case, text_inputs
+from sdp_onnx.tokenization import TextTokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -29,11 +31,13 @@ SENTENCES = (
 # Rows and tokens of the drawn calls, as far as the model's limit goes; rows of one call differ in length.
 SHAPES = ((1, 4), (1, 33), (2, 16), (7, 24), (1, 128))
 SEED = 20210915
+# Most tokens of the text that shows where texts are cut; its logits are stored.
+LONGEST_CUT = 512
 
 
 def golden_cases(
     session: Any,
-    tokenizer: Tokenizer,
+    tokenizer: TextTokenizer,
     config: dict[str, Any],
     *,
     problem_type: ProblemType,
@@ -53,18 +57,27 @@ def golden_cases(
     names = [value.name for value in session.get_inputs()]
     words = problem_type == "tagging"
     cases = []
-    for place, sentence in enumerate(SENTENCES):
-        following = (SENTENCES[(place + offset) % len(SENTENCES)] for offset in range(1, columns))
+    for name, sentence, *following in _sentences(columns, max_length):
         text = tuple(sentence.split()) if words else (sentence, *following)
         inputs = text_inputs(tokenizer, text, names, words=words)
-        cases.append(GoldenCase(f"sentence {place + 1}", text, inputs, run_case(session, inputs)))
+        cases.append(GoldenCase(name, text, inputs, run_case(session, inputs)))
     generator = np.random.default_rng(SEED)
-    ordinary, frame = ordinary_tokens(tokenizer, config), tokenizer.encode("").ids
+    ordinary, frame = ordinary_tokens(tokenizer.backend, config), tokenizer.backend.encode("").ids
     for rows, longest in dict.fromkeys((rows, min(tokens, max_length)) for rows, tokens in SHAPES):
-        inputs = drawn_inputs(rows, longest, names, ordinary, frame, config.get("pad_token_id") or 0, generator)
+        inputs = drawn_inputs(rows, longest, names, ordinary, frame, tokenizer, generator)
         name = f"drawn token ids, batch {rows}, {longest} tokens"
         cases.append(GoldenCase(name, (), inputs, run_case(session, inputs)))
     return tuple(cases)
+
+
+def _sentences(columns: int, max_length: int) -> Iterator[tuple[str, ...]]:
+    """Names of cases, each with a text for each column; one at least is cut, where that costs little."""
+    for place, sentence in enumerate(SENTENCES):
+        following = (SENTENCES[(place + offset) % len(SENTENCES)] for offset in range(1, columns))
+        yield (f"sentence {place + 1}", sentence, *following)
+    if max_length <= LONGEST_CUT:
+        # A word has one token or more.
+        yield ("a text that is cut", " ".join([*SENTENCES[:2]] * (max_length // 8)), *SENTENCES[2 : columns + 1])
 
 
 def ordinary_tokens(tokenizer: Tokenizer, config: dict[str, Any]) -> NDArray[np.int64]:
@@ -80,7 +93,7 @@ def drawn_inputs(
     names: list[str],
     ordinary: NDArray[np.int64],
     frame: list[int],
-    pad: int,
+    tokenizer: TextTokenizer,
     generator: np.random.Generator,
 ) -> dict[str, NDArray[np.int64]]:
     """Rows of drawn token ids between the tokens that frame a text, padded to the length of the last row.
@@ -91,19 +104,18 @@ def drawn_inputs(
         names: the model's inputs.
         ordinary: ids to draw from.
         frame: what an empty text is, such as [CLS] [SEP].
-        pad: id of padding.
+        tokenizer: pads the shorter rows.
         generator: draws.
 
     Returns:
         inputs by name, each [B, L].
     """
-    ids, mask = np.full((rows, longest), pad, np.int64), np.zeros((rows, longest), np.int64)
+    drawn = []
     for row in range(rows):
         inner = longest - len(frame)
         if row < rows - 1:
             inner = int(generator.integers(1, inner + 1))
-        drawn = generator.choice(ordinary, inner)
-        content = [*frame[:1], *drawn, *frame[1:]]
-        ids[row, : len(content)], mask[row, : len(content)] = content, 1
-    known = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-    return {name: known[name] for name in names}
+        ids = [*frame[:1], *generator.choice(ordinary, inner).tolist(), *frame[1:]]
+        drawn.append({"input_ids": ids, "attention_mask": [1] * len(ids), "token_type_ids": [0] * len(ids)})
+    batch = tokenizer.pad(drawn)
+    return {name: batch[name] for name in names}

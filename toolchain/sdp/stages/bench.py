@@ -11,6 +11,7 @@ from typing import Any
 
 from sdp.console import Reporter
 from sdp.json_file import write_json
+from sdp.models.positions import fitting_lengths, model_positions
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder
 from sdp.stages.bench_inputs import bench_inputs
@@ -21,6 +22,11 @@ from sdp_onnx.kernel_profile import profile_model
 def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
     """Measure the exported file against the dense file."""
     settings = recipe.bench
+    positions = model_positions(run.stage("4-export"))
+    fitting = fitting_lengths(settings, positions).sequence_lengths
+    for length in settings.sequence_lengths:
+        if length not in fitting:
+            reporter.line(f"  {length} tokens are left out: the model can take {positions}")
     with bench_inputs(recipe, run, target) as inputs, reporter.task("measuring", 100) as task:
         result = benchmark_pair(
             inputs.dense,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from sdp.data.batches import Collator, TokenizedSplit
 from sdp.data.load import load_task_data
 from sdp.evaluation.onnx_network import model_inputs
-from sdp.models.load import load_finetuned, load_tokenizer
+from sdp.models.load import load_finetuned
+from sdp.models.positions import fitting_lengths, model_positions
+from sdp.models.tokenizer import saved_tokenizer
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder
 from sdp.stages.training_inputs import tokenize_split
@@ -70,18 +72,21 @@ def read_cases(recipe: Recipe, run: RunFolder) -> list[Case]:
     session = create_session(run.stage("4-export") / "model.onnx", provider=recipe.bench.provider)
     names = [value.name for value in session.get_inputs()]
     del session
-    tokenizer = load_tokenizer(run.stage("4-export"))
+    tokenizer = saved_tokenizer(run.stage("4-export"))
     rows = tokenize_split(load_task_data(recipe).evaluation(recipe.evaluate.split), tokenizer, recipe)
-    return bench_cases(recipe, rows, Collator(tokenizer), names)
+    lengths = fitting_lengths(recipe.bench, model_positions(run.stage("4-export"))).sequence_lengths
+    return bench_cases(recipe, lengths, rows, Collator(tokenizer), names)
 
 
-def bench_cases(recipe: Recipe, rows: TokenizedSplit, collator: Collator, names: list[str]) -> list[Case]:
-    """The cells of the grid: batches of real text, at the rows' own lengths or filled to a fixed length."""
+def bench_cases(
+    recipe: Recipe, lengths: Sequence[int | str], rows: TokenizedSplit, collator: Collator, names: list[str]
+) -> list[Case]:
+    """The cells of the grid: batches of real text, at the rows' own lengths ("task") or filled to a fixed length."""
     generator = np.random.default_rng(recipe.seed)
     cases = []
     for size in recipe.bench.batch_sizes:
-        for length in recipe.bench.sequence_lengths:
-            if length == "task":
+        for length in lengths:
+            if isinstance(length, str):
                 draws = [generator.integers(0, len(rows), size).tolist() for _ in range(BATCHES_IN_A_CELL)]
                 batches = [model_inputs(rows, chosen, collator, names) for chosen in draws]
                 cases.append(Case(f"batch {size}, task lengths", size, None, batches))

@@ -11,18 +11,19 @@ from typing import Any
 
 from sdp.console import Reporter
 from sdp.data.batches import Collator
-from sdp.data.load import load_task_data
 from sdp.evaluation.flips import write_flips
 from sdp.evaluation.kept import Kept
 from sdp.evaluation.predict import predict_logits
 from sdp.evaluation.torch_network import torch_network
 from sdp.json_file import write_json
-from sdp.models.load import load_finetuned, load_tokenizer, require_embeddings
+from sdp.models.inputs import require_embeddings
+from sdp.models.load import load_finetuned
+from sdp.models.tokenizer import saved_tokenizer
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import CHECKPOINTS, RunFolder
 from sdp.sealed_arrays import read_arrays, write_arrays
 from sdp.stages.comparison import compare_models
-from sdp.stages.training_inputs import tokenize_split
+from sdp.stages.training_inputs import finetuned_data, tokenize_split
 from sdp.stages.trimming import trimming_cost
 from sdp.training.device import training_device
 
@@ -32,16 +33,16 @@ PREDICTIONS = "predictions.safetensors"
 def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
     """Evaluate the dense and the pruned model on the same rows."""
     device = training_device(recipe.runtime)
-    data = load_task_data(recipe)
+    data = finetuned_data(recipe, run)
     split = data.evaluation(recipe.evaluate.split)
-    tokenizer = load_tokenizer(run.stage("1-finetune"))
+    tokenizer = saved_tokenizer(run.stage("1-finetune"))
     rows, collator = tokenize_split(split, tokenizer, recipe), Collator(tokenizer)
     # Of an interrupted attempt: two networks on the rows of many languages are hours of work.
     logits = read_arrays(target / PREDICTIONS)
     for name, folder in (("dense", "1-finetune"), ("pruned", "2-prune")):
         if name not in logits:
             model = load_finetuned(run.stage(folder), device)
-            require_embeddings(model, rows.rows, str(run.stage(folder)))
+            require_embeddings(model, rows.rows, str(run.stage(folder)), split.name)
             kept = Kept(target / CHECKPOINTS / f"{name}.safetensors", recipe.runtime.checkpoint_seconds)
             with reporter.task(f"{name}, tokens", rows.tokens) as task:
                 network = torch_network(model)

@@ -19,22 +19,22 @@ import sdp
 from sdp.code_version import library_versions
 from sdp.console import Reporter
 from sdp.data.batches import Collator
-from sdp.data.load import load_task_data
-from sdp.data.source import resolve_source
+from sdp.data.source import text_names
 from sdp.evaluation.kept import Kept
 from sdp.evaluation.metrics import NUMERIC, predictions
 from sdp.evaluation.onnx_network import onnx_network
 from sdp.evaluation.predict import predict_logits
 from sdp.evaluation.rows_record import rows_record
 from sdp.json_file import read_json, write_json
-from sdp.models.load import load_tokenizer
+from sdp.models.tokenizer import saved_tokenizer
 from sdp.recipe.sections import Recipe
 from sdp.recipe.shareable import shareable
 from sdp.run_folder import CHECKPOINTS, STAGE_FILE, RunFolder
 from sdp.stages.comparison import compare_models
 from sdp.stages.evaluate import PREDICTIONS
 from sdp.stages.export_file import MODEL_FILE, Exported, export_file
-from sdp.stages.training_inputs import tokenize_split
+from sdp.stages.tokenizer_check import check_tokenizer
+from sdp.stages.training_inputs import finetuned_data, tokenize_split
 from sdp_onnx.manifest import write_manifest
 from sdp_onnx.session import create_session
 from sdp_onnx.verify import relative_error
@@ -42,11 +42,12 @@ from sdp_onnx.verify import relative_error
 
 def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
     """Export, encode, verify and score the pruned model; resumes what an interrupted attempt left in `target`."""
-    data = load_task_data(recipe)
+    data = finetuned_data(recipe, run)
     split = data.evaluation(recipe.evaluate.split)
-    tokenizer = load_tokenizer(run.stage("2-prune"))
+    tokenizer = saved_tokenizer(run.stage("2-prune"))
     rows = tokenize_split(split, tokenizer, recipe)
     exported = export_file(recipe, run, target, tokenizer, rows, reporter)
+    check_tokenizer(target, split, rows)
     reporter.line("  scoring the exported file with onnxruntime")
     kept = Kept(target / CHECKPOINTS / "said.safetensors", recipe.runtime.checkpoint_seconds)
     with reporter.task("tokens", rows.tokens) as task:
@@ -92,9 +93,11 @@ def _manifest(
         "recipe": shareable(recipe),
         "inputs": finetune["ingredients"]["inputs"],
         "versions": library_versions(("torch", "transformers", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript")),
+        "onnxruntime": exported.oldest_onnxruntime,
         "max_length": recipe.data.max_length,
         "problem_type": recipe.task.problem_type,
-        "text_columns": len(resolve_source(recipe).text),
+        "text_columns": len(text_names(recipe)),
+        "text_names": text_names(recipe),
         "layers": exported.layers,
         "tensors": exported.tensors,
         "metrics": {name: metrics[name] for name in ("split", "metric", "models", "drop", "also", "torch")},

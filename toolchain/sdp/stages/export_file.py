@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 import sdp
 from sdp.console import Reporter
@@ -22,14 +22,18 @@ from sdp.errors import StageError
 from sdp.evaluation.onnx_network import model_inputs
 from sdp.json_file import read_json, write_json
 from sdp.models.load import load_finetuned
+from sdp.models.tokenizer import save_tokenizer
 from sdp.pruning.layers import prunable_weights
 from sdp.recipe.sections import Recipe
 from sdp.recipe.shareable import shareable
 from sdp.run_folder import CHECKPOINTS, RunFolder, outputs_of
 from sdp_onnx.encode import EncodingChoice, encode_model
 from sdp_onnx.manifest import file_sha256
-from sdp_onnx.model_file import TensorRecord, check_file
+from sdp_onnx.model_file import TensorRecord, check_file, load_structure
 from sdp_onnx.operator_library import has_library, library_path
+from sdp_onnx.opset import oldest_onnxruntime
+from sdp_onnx.parameter_names import equal_parameters
+from sdp_onnx.tokenization import TextTokenizer
 from sdp_onnx.torch_export import export_torch
 from sdp_onnx.verify import verify_logits, zeros_by_tensor
 
@@ -49,12 +53,14 @@ class Exported:
         tensors: of each tensor, how it is stored, as the manifest has it.
         verified_rows: rows whose logits were compared with torch's.
         relative_error: the largest difference there, as a share of the largest logit.
+        oldest_onnxruntime: the oldest release that reads the file; None where no known one does.
     """
 
     layers: dict[str, dict[str, int]]
     tensors: list[dict[str, Any]]
     verified_rows: int
     relative_error: float
+    oldest_onnxruntime: str | None
 
 
 @dataclass(frozen=True)
@@ -63,10 +69,12 @@ class _Torch:
 
     Attributes:
         zeros: of each pruned layer, zeros and elements.
+        equal: of each pruned layer, the names under which the file may hold it, its own first.
         batches: inputs by name, and torch's logits for them.
     """
 
     zeros: dict[str, tuple[int, int]]
+    equal: dict[str, tuple[str, ...]]
     batches: list[tuple[dict[str, NDArray[np.int64]], NDArray[np.float32]]]
 
 
@@ -74,7 +82,7 @@ def export_file(
     recipe: Recipe,
     run: RunFolder,
     target: Path,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: TextTokenizer,
     rows: TokenizedSplit,
     reporter: Reporter,
 ) -> Exported:
@@ -114,7 +122,7 @@ def _make(
     recipe: Recipe,
     run: RunFolder,
     target: Path,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: TextTokenizer,
     rows: TokenizedSplit,
     reporter: Reporter,
 ) -> Exported:
@@ -126,16 +134,17 @@ def _make(
         records = _encode(recipe, run, work / MODEL_FILE, path)
     if any(record.encoding == "kernel" for record in records):
         shutil.copy(library_path(), target)
-    tokenizer.save_pretrained(target)
+    save_tokenizer(tokenizer, target)
     reporter.line("  verifying against torch")
     check_file(path)
-    layers = _same_zeros(expected.zeros, path, exact=recipe.export.precision == "fp32")
+    layers = _same_zeros(expected.zeros, expected.equal, path, exact=recipe.export.precision == "fp32")
     agreement = verify_logits(path, expected.batches, tolerance=recipe.export.allowed_error)
     tensors = [
         {"name": r.name, "shape": list(r.shape), "encoding": r.encoding, "zeros": r.zeros, "bytes": r.bytes}
         for r in records
     ]
-    return Exported(layers, tensors, agreement.rows, agreement.relative_error)
+    oldest = oldest_onnxruntime(load_structure(path))
+    return Exported(layers, tensors, agreement.rows, agreement.relative_error, oldest)
 
 
 @contextmanager
@@ -153,7 +162,7 @@ def _work_folder(target: Path) -> Iterator[Path]:
 def _export_dense(
     recipe: Recipe,
     source: Path,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: TextTokenizer,
     rows: TokenizedSplit,
     work: Path,
 ) -> _Torch:
@@ -163,17 +172,19 @@ def _export_dense(
     """
     model = load_finetuned(source)
     model.config.save_pretrained(work.parent)
-    zeros = {name: (int((weight == 0).sum()), weight.numel()) for name, weight in prunable_weights(model).items()}
+    weights = prunable_weights(model)
+    zeros = {name: (int((weight == 0).sum()), weight.numel()) for name, weight in weights.items()}
+    equal = equal_parameters({name: weight.detach().cpu().numpy for name, weight in weights.items()})
     batches = list(_torch_batches(model, rows, tokenizer))
     export_torch(
         model,
         work / MODEL_FILE,
-        input_names=tokenizer.model_input_names,
+        input_names=tokenizer.inputs,
         opset=recipe.export.opset,
         # Weights outside the file are read one by one, so that encoding never holds all of them.
         external_data_threshold=0,
     )
-    return _Torch(zeros, batches)
+    return _Torch(zeros, equal, batches)
 
 
 def _encode(recipe: Recipe, run: RunFolder, dense: Path, path: Path) -> list[TensorRecord]:
@@ -203,7 +214,9 @@ def _encoding(recipe: Recipe) -> EncodingChoice:
     return "kernel" if recipe.export.encoding == "auto" and has_library() else recipe.export.encoding
 
 
-def _same_zeros(expected: dict[str, tuple[int, int]], path: Path, *, exact: bool) -> dict[str, dict[str, int]]:
+def _same_zeros(
+    expected: dict[str, tuple[int, int]], equal: dict[str, tuple[str, ...]], path: Path, *, exact: bool
+) -> dict[str, dict[str, int]]:
     """Compare zeros of the reopened file, layer by layer, with torch's; unless `exact`, rounding may have added some.
 
     Raises:
@@ -211,21 +224,20 @@ def _same_zeros(expected: dict[str, tuple[int, int]], path: Path, *, exact: bool
     """
     found = zeros_by_tensor(path)
     for name, (wanted, size) in expected.items():
-        zeros, elements = found.get(name, (0, 0))
+        zeros, elements = next((found[other] for other in equal[name] if other in found), (0, 0))
         if elements != size or zeros < wanted or (exact and zeros > wanted):
             raise StageError(
-                f"torch has {(wanted, size)} (zeros, elements), the file {found.get(name)}", where=f"{path}: {name}"
+                f"torch has {(wanted, size)} (zeros, elements), the file {(zeros, elements)}", where=f"{path}: {name}"
             )
     return {name: {"zeros": zeros, "elements": elements} for name, (zeros, elements) in expected.items()}
 
 
 def _torch_batches(
-    model: PreTrainedModel, rows: TokenizedSplit, tokenizer: PreTrainedTokenizerBase
+    model: PreTrainedModel, rows: TokenizedSplit, tokenizer: TextTokenizer
 ) -> Iterator[tuple[dict[str, NDArray[np.int64]], NDArray[np.float32]]]:
     """Real batches with torch's logits: shortest, middle and longest rows, at several batch sizes."""
     import torch
 
-    names = [name for name in tokenizer.model_input_names if name in ("input_ids", "attention_mask", "token_type_ids")]
     by_length = sorted(range(len(rows)), key=lambda index: len(rows[index]["input_ids"]))
     model.eval()
     for size in VERIFIED_BATCH_SIZES:
@@ -233,7 +245,7 @@ def _torch_batches(
         # The mixed batch pads short rows beside long ones.
         mixed = by_length[:: max(1, len(by_length) // size)][:size]
         for chosen in (by_length[:size], by_length[last // 2 :][:size], by_length[last:], mixed):
-            inputs = model_inputs(rows, chosen, Collator(tokenizer), names)
+            inputs = model_inputs(rows, chosen, Collator(tokenizer), tokenizer.inputs)
             with torch.inference_mode():
                 logits = model(**{name: torch.from_numpy(value) for name, value in inputs.items()}).logits
             yield inputs, logits.float().numpy()

@@ -1,5 +1,7 @@
 """Stage 1: fine-tune the pretrained encoder densely. Its result is the baseline and the teacher.
 
+With `finetune.epochs = 0` it trains nothing: a model that is already fine-tuned for the task is taken as it is.
+
 Writes model.safetensors, config.json and the tokenizer (a transformers folder), and metrics.json with the training
 curve.
 """
@@ -9,15 +11,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from transformers import set_seed
+import torch
+from transformers import PreTrainedModel, set_seed
 
 from sdp.console import Reporter
 from sdp.data.batches import Collator
 from sdp.data.load import load_task_data
+from sdp.data.rows import TaskData
 from sdp.json_file import write_json
 from sdp.losses.objective import Objective
-from sdp.models.load import load_pretrained, load_tokenizer, require_embeddings
+from sdp.models.head import choose_head
+from sdp.models.inputs import fit_tokenizer, pieces_beyond, require_embeddings
+from sdp.models.load import load_pretrained
 from sdp.models.source import ModelFolder, locate_model
+from sdp.models.tokenizer import load_tokenizer, save_tokenizer
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import RunFolder
 from sdp.stages.training_inputs import DevMetric, tokenize_split
@@ -25,18 +32,17 @@ from sdp.training.collectives import this_rank
 from sdp.training.device import training_device
 from sdp.training.run import TrainingRun, train
 from sdp.training.sharded import WholeModel, is_sharded, require_shardable
+from sdp_onnx.tokenization import TextTokenizer
 
 
 def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
     """Fine-tune the recipe's model on its task; resumes what an interrupted attempt left in `target`."""
     device = training_device(recipe.runtime)
-    data = load_task_data(recipe)
     trimmed = ModelFolder(recipe.model.name, run.stage("0-vocabulary"))
     folder = locate_model(recipe.model) if recipe.vocabulary is None else trimmed
-    remote_code = recipe.model.trust_remote_code
-    tokenizer = load_tokenizer(folder.path, trust_remote_code=remote_code)
     set_seed(recipe.seed)
-    model = load_pretrained(folder, recipe.task.problem_type, data.label_names, device, trust_remote_code=remote_code)
+    data, model = _data_and_model(recipe, folder, device, reporter)
+    tokenizer = _tokenizer(recipe, folder, model, reporter)
     collator = Collator(tokenizer)
     objective = Objective(recipe.task.problem_type)
     if is_sharded(recipe.runtime):
@@ -44,10 +50,13 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     whole = WholeModel(model, recipe.runtime)
     dev = DevMetric(whole.model, data.development, tokenizer, collator, recipe)
     rows = tokenize_split(data.train, tokenizer, recipe)
-    for split in (rows, dev.rows):
-        require_embeddings(model, split.rows, str(folder.path))
-    log = train(
-        TrainingRun(
+    if pieces_beyond(tokenizer, model):
+        for split in filter(None, (data.train, data.dev, data.test)):
+            pieces = tokenize_split(split, tokenizer, recipe).rows
+            require_embeddings(model, pieces, str(folder.path), split.name)
+    log: list[dict[str, Any]] = []
+    if recipe.finetune.epochs > 0:
+        job = TrainingRun(
             title="fine-tuning",
             model=model,
             train=rows,
@@ -57,17 +66,46 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
             folder=target,
             device=device,
             evaluate=whole.evaluated_by(dev),
-        ),
-        recipe,
-        reporter,
-    )
-    whole.refresh()
+        )
+        log = train(job, recipe, reporter)
+        whole.refresh()
     if this_rank() > 0:
         return {}
     whole.model.save_pretrained(target)
-    tokenizer.save_pretrained(target)
+    save_tokenizer(tokenizer, target)
     metric = recipe.task.score
     result: dict[str, Any] = {metric: dev()}
     sizes = {"train": len(data.train), "dev": len(data.dev), "test": len(data.test) if data.test else 0}
     write_json(target / "metrics.json", {"metric": metric, "dev": result[metric], "rows": sizes, "log": log})
     return result
+
+
+def _data_and_model(
+    recipe: Recipe, folder: ModelFolder, device: torch.device, reporter: Reporter
+) -> tuple[TaskData, PreTrainedModel]:
+    """The model with the head that it is trained with, and the data with its classes in that head's order."""
+    data = load_task_data(recipe)
+    head = choose_head(recipe, folder, data.label_names)
+    if head is not None:
+        reporter.line(f"  {head.line}")
+        data = data.in_order(head.labels)
+    model = load_pretrained(
+        folder,
+        recipe.task.problem_type,
+        data.label_names,
+        device,
+        keep_head=head is not None,
+        trust_remote_code=recipe.model.trust_remote_code,
+    )
+    return data, model
+
+
+def _tokenizer(recipe: Recipe, folder: ModelFolder, model: PreTrainedModel, reporter: Reporter) -> TextTokenizer:
+    """The model's tokenizer, as it is used from here on: it makes what the model takes, on the side that it takes."""
+    words = recipe.task.problem_type == "tagging"
+    own = load_tokenizer(folder.path, trust_remote_code=recipe.model.trust_remote_code, words=words)
+    tokenizer = fit_tokenizer(own, model)
+    if tokenizer.padding.side != own.padding.side:
+        side = tokenizer.padding.side
+        reporter.line(f"  padding on the {side}: on the other side, as the tokenizer has it, it changes the answers")
+    return tokenizer

@@ -7,6 +7,7 @@ benchmark starts from those.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,7 @@ def _again(more: list[dict[str, Any]]) -> str:
 
 def _read(run: RunFolder, stage: str, file: str, kind: type[Exported] | type[Bench]) -> dict[str, Any]:
     content = read_json(run.path / file)
-    hint = f"Bring it up to date first: sdp {stage} (or sdp gate without --no-update)."
+    hint = f"Bring it up to date first, or leave --no-update out: sdp {stage} {shlex.quote(str(run.path))}"
     if content is None:
         raise RunError(f"the gate reads {file}, which this run does not have", where=str(run.path), hint=hint)
     check_stored(kind, content, str(run.path / file), hint)

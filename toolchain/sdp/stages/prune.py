@@ -18,11 +18,11 @@ from transformers import PreTrainedModel, set_seed
 
 from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit
-from sdp.data.load import load_task_data
 from sdp.errors import StageError
 from sdp.json_file import read_json, write_json
 from sdp.losses.objective import Objective
-from sdp.models.load import load_finetuned, load_tokenizer
+from sdp.models.load import load_finetuned
+from sdp.models.tokenizer import save_tokenizer, saved_tokenizer
 from sdp.prune_start import require_same_teacher
 from sdp.pruning.criteria import CRITERIA, Setup
 from sdp.pruning.layers import layer_count, prunable_weights
@@ -31,7 +31,7 @@ from sdp.pruning.store import load_masks, save_masks
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import CACHE, STAGE_FILE, RunFolder
 from sdp.stages.pruning_analysis import start_analysis, write_analysis
-from sdp.stages.training_inputs import DevMetric, tokenize_split
+from sdp.stages.training_inputs import DevMetric, finetuned_data, tokenize_split
 from sdp.steps import optimizer_steps
 from sdp.training.collectives import this_rank
 from sdp.training.device import training_device, trains_in_bf16
@@ -45,9 +45,9 @@ from sdp.training.teacher import LiveTeacher, Teacher, TeacherCache, cached_teac
 def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
     """Prune the fine-tuned model; resumes what an interrupted attempt left in `target`."""
     device = training_device(recipe.runtime)
-    data = load_task_data(recipe)
+    data = finetuned_data(recipe, run)
     source = run.stage("1-finetune")
-    tokenizer = load_tokenizer(source)
+    tokenizer = saved_tokenizer(source)
     collator = Collator(tokenizer)
     rows = tokenize_split(data.train, tokenizer, recipe)
     set_seed(recipe.seed)
@@ -89,7 +89,7 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     if this_rank() > 0:
         return {}
     whole.model.save_pretrained(target)
-    tokenizer.save_pretrained(target)
+    save_tokenizer(tokenizer, target)
     save_masks(masked.masks, target)
     layers = count_zeros(load_finetuned(target), masked)
     metric = recipe.task.score

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from sdp.analysis.document import analysis_document
 from sdp.analysis.points import affordable_rows, points_between, sample_rows
@@ -20,6 +20,7 @@ from sdp.json_file import write_json
 from sdp.recipe.sections import Recipe
 from sdp.stages.training_inputs import tokenize_split
 from sdp.training.mask_updates import mask_plan
+from sdp_onnx.tokenization import TextTokenizer
 
 FILE_NAME = "analysis.json"
 # Few rows of like length: little padding, which would cost more than a larger batch gains.
@@ -27,7 +28,7 @@ BATCH_SIZE = 16
 
 
 def start_analysis(
-    recipe: Recipe, model: PreTrainedModel, dev: Split, tokenizer: PreTrainedTokenizerBase, steps: int
+    recipe: Recipe, model: PreTrainedModel, dev: Split, tokenizer: TextTokenizer, steps: int
 ) -> PruningAnalysis | None:
     """Read the teacher, and prepare to read the student.
 

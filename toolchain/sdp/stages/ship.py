@@ -26,6 +26,7 @@ from sdp_onnx.golden import Golden, load_tokenizer, write_golden
 from sdp_onnx.manifest import MANIFEST, seal_manifest, write_manifest
 from sdp_onnx.operator_library import LIBRARY_NAME
 from sdp_onnx.session import create_session
+from sdp_onnx.tokenization import TextTokenizer
 from sdp_onnx.verify_folder import MODEL_FILE, shipped_files, verify_folder
 
 FORMAT = 1
@@ -33,28 +34,56 @@ FORMAT = 1
 
 def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
     """Assemble the folder and verify it."""
+    exported, library = take_model(recipe, run, target)
+    licenses, results = find_licenses(recipe), run_results(run)
+    if told := unknown_words(licenses):
+        reporter.line(f"  {told}: the card says so")
+    card = model_card(
+        recipe,
+        results,
+        licenses,
+        operator_library=library,
+        tolerance=recipe.export.allowed_error,
+        oldest=exported["onnxruntime"],
+        framed=bool(TextTokenizer.read(target).backend.encode("").ids),
+    )
+    (target / "README.md").write_text(card, encoding="utf-8")
+    seal(target, _manifest(recipe, exported, results, licenses, library))
+    names = shipped_files(target)
+    return {"files": len(names), "bytes": sum((target / name).stat().st_size for name in names)}
+
+
+def take_model(recipe: Recipe, run: RunFolder, target: Path) -> tuple[dict[str, Any], str | None]:
+    """Place the exported files in the folder, with golden inputs and what the file gives for them.
+
+    Returns:
+        the export's manifest, and the name of the operator library where the file needs it.
+
+    Raises:
+        StageError: the export is damaged.
+    """
     source = run.stage("4-export")
     record, exported, config = run.record("4-export"), read_json(source / MANIFEST), read_json(source / "config.json")
     if record is None or exported is None or config is None:
         raise StageError("the export is damaged", where=str(source), hint="Delete the folder and run again.")
     names = take_exported(source, target, record["outputs"])
     library = LIBRARY_NAME if LIBRARY_NAME in names else None
-    golden = _golden(recipe, target, config, exported, library)
-    write_golden(target, golden)
-    licenses, results = find_licenses(recipe), run_results(run)
-    if told := unknown_words(licenses):
-        reporter.line(f"  {told}: the card says so")
-    card = model_card(recipe, results, licenses, operator_library=library, tolerance=golden.tolerance)
-    (target / "README.md").write_text(card, encoding="utf-8")
-    content = _manifest(recipe, exported, results, licenses, library)
-    write_manifest(target, content, omit=(STAGE_FILE,))
+    write_golden(target, _golden(recipe, target, config, exported, library))
+    return exported, library
+
+
+def seal(target: Path, manifest: dict[str, Any]) -> None:
+    """Write the manifest of all files in the folder, with its hash, and verify the folder.
+
+    Raises:
+        StageError: it does not verify.
+    """
+    write_manifest(target, manifest, omit=(STAGE_FILE,))
     seal_manifest(target)
     report = verify_folder(target)
     if not report.ok:
         wrong = "; ".join(f"{check.name} {check.detail}" for check in report.checks if check.outcome != "ok")
         raise StageError(f"the folder does not verify: {wrong}", where=str(target))
-    names = shipped_files(target)
-    return {"files": len(names), "bytes": sum((target / name).stat().st_size for name in names)}
 
 
 def _golden(

@@ -1,20 +1,38 @@
-"""What both training stages read: tokenized rows and the dev metric."""
+"""What stages read of the data: its classes in the model's order, tokenized rows, the dev metric."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from sdp.data.batches import Collator, TokenizedSplit, tokenize
-from sdp.data.rows import Split
+from sdp.data.load import load_task_data
+from sdp.data.rows import Split, TaskData
 from sdp.evaluation.metrics import score
 from sdp.evaluation.predict import predict_logits
 from sdp.evaluation.torch_network import torch_network
+from sdp.models.head import finetuned_order
+from sdp.models.source import ModelFolder
 from sdp.recipe.sections import Recipe
+from sdp.run_folder import RunFolder
+from sdp_onnx.tokenization import TextTokenizer
 
 
-def tokenize_split(split: Split, tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> TokenizedSplit:
+def finetuned_data(recipe: Recipe, run: RunFolder) -> TaskData:
+    """The task's data with its classes in the order of the fine-tuned model's outputs.
+
+    Raises:
+        RunError: the config.json of that model names other classes.
+    """
+    data = load_task_data(recipe)
+    if not data.label_names:
+        return data
+    model = ModelFolder(recipe.model.name, run.stage("1-finetune"))
+    return data.in_order(finetuned_order(recipe, model, data.label_names))
+
+
+def tokenize_split(split: Split, tokenizer: TextTokenizer, recipe: Recipe) -> TokenizedSplit:
     """Tokenize a split at the recipe's length limit; for tagging word by word."""
     if split.tags is not None:
         return TokenizedSplit.of_words(split, tokenizer, recipe.data.max_length)
@@ -32,7 +50,7 @@ class DevMetric:
         self,
         model: PreTrainedModel,
         dev: Split,
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: TextTokenizer,
         collator: Collator,
         recipe: Recipe,
     ) -> None:

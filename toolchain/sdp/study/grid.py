@@ -18,7 +18,7 @@ from typing import Any
 from sdp.errors import RecipeError
 from sdp.pipeline import input_identities
 from sdp.recipe import Recipe, load_recipe
-from sdp.recipe.load import COMMAND_LINE
+from sdp.recipe.override import COMMAND_LINE
 from sdp.stage_table import Stage, settings_of, stages_of
 from sdp.study.vary import Axis
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from sdp.console import Reporter
 from sdp.errors import SdpError, UsageError
+from sdp.launcher import clear_leftovers
 from sdp.study.cell import read_cell
 from sdp.study.grid import Cell, make_grid
 from sdp.study.runner import RUNS, TEACHERS, Failure, Progress, Runner, finished_cells
@@ -145,6 +146,7 @@ def run_cell(words: dict[str, Any], key: str, teacher: str | None) -> str | None
 def _attempt(words: dict[str, Any], key: str, work: Callable[[Runner, Cell], object]) -> str | None:
     said = Words(**words)
     axes = tuple(parse_vary(text) for text in said.vary)
+    clear_leftovers()
     recipe_file, out = Path(said.recipe_file), Path(said.out)
     try:
         cells = make_grid(recipe_file, axes, said.seeds, said.overrides)

@@ -11,7 +11,7 @@ from sdp.console import Reporter
 from sdp.data.identity import count_rows
 from sdp.json_file import write_json
 from sdp.ranks import require_one_process
-from sdp.run_folder import RunFolder, check_results_folder
+from sdp.run_folder import RunFolder, absolute, check_results_folder
 from sdp.steps import optimizer_steps
 from sdp.study.cell import CELLS
 from sdp.study.grid import Cell, make_grid
@@ -66,7 +66,7 @@ def open_study(
     check_axes(axes, overrides)
     chosen = parse_baseline(baseline, axes) if baseline is not None else None
     cells = make_grid(recipe_file, axes, seeds, overrides, download=download)
-    folder = out or Path("studies") / cells[0].recipe.name
+    folder = absolute(out or Path("studies") / cells[0].recipe.name)
     check_results_folder(folder, "study", marks=(CELLS, STUDY_FILE), others=(TEACHERS, RUNS))
     words = Words(str(recipe_file.resolve()), tuple(vary), seeds, tuple(overrides), str(folder.resolve()))
     return Study(recipe_file, axes, chosen, cells, folder, words)

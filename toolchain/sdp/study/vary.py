@@ -1,7 +1,7 @@
 """What a study varies, read from the command line: `--vary KEY=V1,V2,...` and `--baseline KEY=V`.
 
 prune.sparsity=0.5,0.9                      values are TOML
-prune.pattern=unstructured,1x4              or a bare word, taken as text
+prune.pattern=unstructured,1x4              or text without quotes
 prune.losses=none,kld,hidden:2+kld          losses by name, "+" between several, ":" before a weight
 arm=plain{prune.losses=none;seed=1},sdp{}   arms that need several keys, or none, under names of their own
 """
@@ -15,13 +15,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sdp.errors import RecipeError
+from sdp.recipe.override import value_as_toml
 from sdp.recipe.toml_text import parse
 
-LOSSES_KEY = "prune.losses"
 SEED_KEY = "seed"
 _KEY = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*")
-_BARE_WORD = re.compile(r"[\w./:@~+-]+")
-_LOSSES = re.compile(r"[a-z][a-z-]*(:[\d.eE-]+)?(\+[a-z][a-z-]*(:[\d.eE-]+)?)*")
 _ARM = re.compile(r"([\w.+:-]+)\{(.*)\}", re.DOTALL)
 _PAIRS = {"]": "[", "}": "{"}
 
@@ -76,7 +74,7 @@ def parse_vary(text: str) -> Axis:
 
 
 def parse_baseline(text: str, axes: Sequence[Axis]) -> Baseline:
-    """Read `--baseline KEY=V`: one of the varied keys, and one of its values as typed there.
+    """Read `--baseline KEY=V`: one of the varied keys, and one of its values, typed as there or otherwise.
 
     Raises:
         RecipeError: no such key is varied, or not with that value.
@@ -90,8 +88,18 @@ def parse_baseline(text: str, axes: Sequence[Axis]) -> Baseline:
         raise RecipeError("names no varied key", where=where, hint=hint)
     labels = [value.label for value in axis.values]
     if label not in labels:
-        raise RecipeError(f"{name} is not varied with that value", where=where, hint=f"One of {', '.join(labels)}.")
+        # 0.50 for 0.5, or "1x4" for 1x4.
+        wanted = _settings(_value(name, label, where))
+        same = [value.label for value in axis.values if _settings(value) == wanted]
+        if not same:
+            raise RecipeError(f"{name} is not varied with that value", where=where, hint=f"One of {', '.join(labels)}.")
+        label = same[0]
     return Baseline(name, label)
+
+
+def _settings(value: Value) -> list[dict[str, object]]:
+    """What the overrides of a value set."""
+    return [parse(override) for override in value.overrides]
 
 
 def check_axes(axes: Sequence[Axis], fixed: Iterable[str]) -> None:
@@ -104,8 +112,8 @@ def check_axes(axes: Sequence[Axis], fixed: Iterable[str]) -> None:
     Raises:
         RecipeError: a key is varied twice, is varied and set, or is the seed.
     """
-    keys = [{override_key(o) for value in axis.values for o in value.overrides} for axis in axes]
-    counts = Counter([*(key for inner in keys for key in inner), *{override_key(o) for o in fixed}])
+    keys = [dict.fromkeys(override_key(o) for value in axis.values for o in value.overrides) for axis in axes]
+    counts = Counter([*(key for inner in keys for key in inner), *dict.fromkeys(override_key(o) for o in fixed)])
     if SEED_KEY in counts:
         raise RecipeError("the seeds of a study are 0 to N - 1", where=SEED_KEY, hint="Give their number: --seeds N")
     names = Counter(axis.name for axis in axes)
@@ -164,19 +172,4 @@ def _setting(text: str, where: str) -> str:
 
 
 def _toml(key: str, text: str, where: str) -> str:
-    """A value as TOML: losses by name are tables, what is no TOML is text."""
-    if key == LOSSES_KEY and _LOSSES.fullmatch(text):
-        return f"[{', '.join(_loss(loss) for loss in text.split('+'))}]"
-    try:
-        if parse(f"value = {text}").keys() == {"value"}:
-            return text
-    except ValueError:
-        pass
-    if _BARE_WORD.fullmatch(text):
-        return json.dumps(text, ensure_ascii=False)
-    raise RecipeError(f"{text} is neither TOML nor a word", where=where, hint=f'Text needs quotes: "{text}"')
-
-
-def _loss(text: str) -> str:
-    name, colon, weight = text.partition(":")
-    return f'{{name = "{name}", weight = {weight}}}' if colon else f'{{name = "{name}"}}'
+    return value_as_toml(key, text, where, json.dumps(text, ensure_ascii=False))

@@ -23,7 +23,7 @@ from sdp.data.source import resolve_source
 from sdp.errors import RecipeError
 from sdp.ranks import require_one_process
 from sdp.recipe import Recipe, load_recipe
-from sdp.run_folder import RunFolder, check_results_folder
+from sdp.run_folder import RunFolder, absolute, check_results_folder
 from sdp.study.vary import override_key
 
 SPARSITY_KEY = "prune.sparsity"
@@ -129,7 +129,7 @@ def open_sweep(recipe_file: Path, sparsity: str, overrides: Sequence[str], out: 
     recipe = load_recipe(recipe_file, overrides)
     if recipe.prune.pattern == "2:4":
         raise RecipeError('pattern = "2:4" has one sparsity, 0.5: there is nothing to sweep', where="prune.pattern")
-    folder = out or Path("sweeps") / recipe.name
+    folder = absolute(out or Path("sweeps") / recipe.name)
     check_results_folder(folder, "sweep", marks=(FRONTIER_FILE,))
     held_out = _evaluates_on_test(recipe)
     levels: list[Level] = []

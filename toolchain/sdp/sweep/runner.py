@@ -58,7 +58,8 @@ def _run(sweep: Sweep, level: Level, reporter: Reporter, source: RunFolder | Non
             for stage in stages_of(level.recipe, shared):
                 level.run.take(source, stage.folder)
             share_files(source.path / CACHE, level.run.path / CACHE)
-        run_pipeline(level.recipe, level.run, LAST_STAGE, reporter)
+        # What the first level has gone through works for the others as well.
+        run_pipeline(level.recipe, level.run, LAST_STAGE, reporter, preflight=source is None)
     # Trainer and model refer to each other; the next level needs their memory.
     gc.collect()
     return run_results(level.run)

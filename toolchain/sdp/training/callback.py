@@ -16,6 +16,7 @@ from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
+from sdp.checkpoints import COMPLETE, complete_checkpoints
 from sdp.console import Reporter, Task
 from sdp.errors import StageError, StoppedError
 from sdp.json_file import read_json, write_json
@@ -27,7 +28,6 @@ from sdp.training.masked_weights import MaskedWeights
 from sdp.training.sharded import local
 from sdp_onnx.manifest import file_sha256
 
-COMPLETE = "complete.json"
 # The newest, and one to fall back on.
 KEPT_CHECKPOINTS = 2
 
@@ -134,12 +134,6 @@ def _of_step(state: TrainerState) -> list[dict[str, Any]]:
     return [record for record in state.log_history if record.get("step") == state.global_step]
 
 
-def complete_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints that were written to their end, in the order of their steps."""
-    whole = [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}")]
-    return sorted(whole, key=lambda path: int(path.name.removeprefix("checkpoint-")))
-
-
 def discard_checkpoint(folder: Path) -> None:
     """Remove a checkpoint; killed in the middle, it leaves one that counts as half-written."""
     (folder / COMPLETE).unlink(missing_ok=True)
@@ -184,7 +178,7 @@ def last_good_checkpoint(folder: Path, reporter: Reporter) -> Path | None:
 
 
 def _hashes(checkpoint: Path) -> dict[str, str]:
-    files = [path for path in checkpoint.rglob("*") if path.is_file() and path.name != COMPLETE]
+    files = [path for path in sorted(checkpoint.rglob("*")) if path.is_file() and path.name != COMPLETE]
     return {str(path.relative_to(checkpoint)): file_sha256(path) for path in files}
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PrinterCallback, TrainingArguments
 
+from sdp.checkpoints import checkpoint_step
 from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit
 from sdp.errors import ModelError, UsageError
@@ -84,7 +85,7 @@ def train(run: TrainingRun, recipe: Recipe, reporter: Reporter) -> list[dict[str
     checkpoint = _last_checkpoint(run.folder / CHECKPOINTS, reporter)
     if checkpoint is not None:
         require_own_checkpoint(checkpoint, sharded=is_sharded(recipe.runtime))
-        reporter.line(f"  resuming {run.title} from step {checkpoint.name.removeprefix('checkpoint-')} of {steps}")
+        reporter.line(f"  resuming {run.title} from step {checkpoint_step(checkpoint)} of {steps}")
     if recipe.runtime.checkpointing:
         _checkpoint_layers(run.model)
     with reporter.task(run.title, steps) as task:
@@ -123,7 +124,7 @@ def train(run: TrainingRun, recipe: Recipe, reporter: Reporter) -> list[dict[str
 def _last_checkpoint(folder: Path, reporter: Reporter) -> Path | None:
     """What all ranks resume from: rank 0 finds it, and removes what is damaged."""
     found = last_good_checkpoint(folder, reporter) if this_rank() == 0 else None
-    step = first_rank_says(int(found.name.removeprefix("checkpoint-")) if found is not None else 0)
+    step = first_rank_says(checkpoint_step(found) if found is not None else 0)
     return folder / f"checkpoint-{step}" if step else None
 
 

@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 from sdp.errors import UsageError
 from sdp.losses.distributed import rank_count
 from sdp.losses.objective import Objective
-from sdp.pruning.layers import encoder_layers
+from sdp.pruning.layers import layer_classes
 from sdp.recipe.pruning import PruneSection
 from sdp.recipe.sections import RuntimeSection
 from sdp.training.collectives import this_rank
@@ -94,8 +94,7 @@ def require_own_checkpoint(checkpoint: Path, *, sharded: bool) -> None:
 
 def shard_settings(model: PreTrainedModel) -> dict[str, Any]:
     """How Trainer is to shard: the encoder's layers one by one, and the rest."""
-    layer = type(encoder_layers(model)[1][0]).__name__
-    return {"version": 2, "transformer_layer_cls_to_wrap": [layer], "state_dict_type": "FULL_STATE_DICT"}
+    return {"version": 2, "transformer_layer_cls_to_wrap": layer_classes(model), "state_dict_type": "FULL_STATE_DICT"}
 
 
 def let_accelerate_shard() -> None:

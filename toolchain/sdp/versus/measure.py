@@ -32,7 +32,7 @@ def measure_in_turns(before: Path, after: Path, recipe: Recipe, reporter: Report
     pieces = [(read_json(run / "4-export" / "config.json") or {}).get("vocab_size") for run in (before, after)]
     if pieces[0] != pieces[1]:
         what = f"the models have {pieces[0]} and {pieces[1]} pieces: the same token ids would mean different texts"
-        hint = "Compare without --measure, or each with its own dense file (sdp bench)."
+        hint = "Compare without --measure, or each with its own dense file (sdp bench RUN)."
         raise UsageError(what, where=f"{before}, {after}", hint=hint)
     settings = recipe.bench
     with reporter.task("measuring both files", 100) as task:

@@ -38,7 +38,7 @@ def compare_quality(before: Snapshot, after: Snapshot) -> list[Difference]:
         return _paired(metric, first, said, _reordered(second, other, order), before["part"])
     except (ValueError, IndexError) as error:
         what = f"{metric} cannot be computed from the rows of these runs: {error}"
-        raise RunError(what, hint="Bring both up to date: sdp export.") from None
+        raise RunError(what, hint="Bring both up to date: sdp export RUN") from None
 
 
 def _shared(before: Snapshot, after: Snapshot) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 from sdp import stored_numbers as numbers
 from sdp.errors import RunError
 from sdp.json_file import read_json
-from sdp.run_folder import RUN_FILE
+from sdp.run_folder import RUN_FILE, absolute
 from sdp.stored_numbers import check_stored
 
 FORM = 1
@@ -26,11 +27,11 @@ def take_snapshot(run: Path) -> Snapshot:
     """
     owner = read_json(run / RUN_FILE)
     if owner is None:
-        hint = "Give a run folder, or a file that sdp compare --save wrote."
+        hint = "Give a run folder, or a file that sdp compare RUN --save FILE wrote."
         raise RunError("no run folder (it has no run.json)", where=str(run), hint=hint)
     metrics, rows = (read_json(run / "4-export" / name) for name in ("metrics.json", "rows.json"))
     if metrics is None or rows is None:
-        hint = f"Bring it up to date first: sdp bench {run}"
+        hint = _renew(run)
         raise RunError(
             "the run has no exported model with its predictions (4-export/rows.json)", where=str(run), hint=hint
         )
@@ -42,11 +43,15 @@ def take_snapshot(run: Path) -> Snapshot:
         content = {key: metrics[key] for key in ("metric", "part")}
         return {"snapshot": FORM, "recipe": owner["recipe"], **content, "rows": rows, "bench": bench}
     except KeyError as error:
-        hint = f"Bring it up to date first: sdp bench {run}"
+        hint = _renew(run)
         raise RunError(f"another version of sdp made this run: it has no {error}", where=str(run), hint=hint) from None
     except TypeError:
-        hint = f"Bring it up to date first: sdp bench {run}"
+        hint = _renew(run)
         raise RunError("5-bench/latency.json is damaged", where=str(run), hint=hint) from None
+
+
+def _renew(run: Path) -> str:
+    return f"Bring it up to date first: sdp bench {shlex.quote(str(run))}"
 
 
 def load_snapshot(path: Path) -> Snapshot:
@@ -56,14 +61,15 @@ def load_snapshot(path: Path) -> Snapshot:
         RunError: it is neither.
     """
     if path.is_dir():
+        path = absolute(path)
         content = take_snapshot(path)
-        check_stored(numbers.Snapshot, content, str(path), f"Bring it up to date first: sdp bench {path}")
+        check_stored(numbers.Snapshot, content, str(path), _renew(path))
         return content
     saved = read_json(path)
     if saved is None or saved.get("snapshot") != FORM or not saved.keys() >= _KEYS:
-        hint = "Give a run folder, or a file that sdp compare --save wrote."
+        hint = "Give a run folder, or a file that sdp compare RUN --save FILE wrote."
         raise RunError("neither a run folder nor a saved baseline of this version", where=str(path), hint=hint)
-    check_stored(numbers.Snapshot, saved, str(path), "Save it again: sdp compare --save.")
+    check_stored(numbers.Snapshot, saved, str(path), f"Save it again: sdp compare RUN --save {shlex.quote(str(path))}")
     return saved
 
 

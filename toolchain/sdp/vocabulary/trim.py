@@ -15,8 +15,8 @@ from transformers import PreTrainedTokenizerBase
 from sdp.data.corpus import Corpus
 from sdp.errors import ModelError
 from sdp.json_file import write_json
-from sdp.models.load import load_tokenizer
 from sdp.models.source import ModelFolder
+from sdp.models.tokenizer import pretrained_tokenizer
 from sdp.vocabulary.coverage import Comparison, Coverage, count_pieces, plain_tokenizer
 from sdp.vocabulary.pieces import choose_pieces
 from sdp.vocabulary.tokenizer_json import HINT, Inventory, read_inventory, trim_tokenizer
@@ -45,7 +45,7 @@ def trim_model(
         ModelError: tokenizer or weights are of a kind that cannot be trimmed, or do not fit each other.
         RecipeError: `size` has no room for the pieces that spell the corpus.
     """
-    tokenizer = load_tokenizer(folder.path, trust_remote_code=trust_remote_code)
+    tokenizer = pretrained_tokenizer(folder.path, trust_remote_code=trust_remote_code)
     content = tokenizer_content(tokenizer, str(folder.path))
     inventory = read_inventory(content, str(folder.path))
     config = read_config(folder)
@@ -60,7 +60,9 @@ def trim_model(
     # The hashes of the source: a stage that reads the ids reads the pieces that were left out from it.
     write_json(target / IDS_FILE, {"old_ids": old_ids, "source": folder.identity()})
     # The file is what counts: the tokenizer is read back.
-    after = plain_tokenizer(load_tokenizer(target, trust_remote_code=trust_remote_code).backend_tokenizer.to_str())
+    after = plain_tokenizer(
+        pretrained_tokenizer(target, trust_remote_code=trust_remote_code).backend_tokenizer.to_str()
+    )
     comparison = Comparison(before, after, old_ids, inventory.unknown)
     parts = {part: comparison.coverage(texts) for part, texts in corpus.held_out.items()}
     return _report(inventory, corpus, weights, old_ids, parts)

@@ -41,10 +41,10 @@ def trim_weights(source: ModelFolder, target: Path, old_ids: Sequence[int]) -> N
         with safe_open(path, framework="pt") as weights:
             tensors = {name: weights.get_tensor(name) for name in weights.keys()}  # noqa: SIM118
             metadata = weights.metadata()
-        for name in tensors.keys() & tables.keys():
+        for name in sorted(tensors.keys() & tables.keys()):
             tensors[name] = tensors[name].index_select(0, kept)
         save_file(tensors, target / path.name, metadata=metadata)
-    for path in (*source.path.glob(INDEX_FILE), *source.path.glob(CODE_PATTERN)):
+    for path in sorted(path for pattern in (INDEX_FILE, CODE_PATTERN) for path in source.path.glob(pattern)):
         shutil.copy(path, target)
 
 

@@ -11,8 +11,11 @@ _STAGES = (("Fine-tuning", "1-finetune/metrics.json"), ("Pruning", "2-prune/metr
 def section(files: RunFiles) -> Section:
     """Loss and dev metric of both stages."""
     pictures = []
+    finetune = files.json("1-finetune/metrics.json")
     for title, file in _STAGES:
         record = files.json(file)
-        pictures += plots.training_curves(title, record["log"], record["metric"])
-    rows = files.json("1-finetune/metrics.json")["rows"]
-    return Section("Training", "sections/training.html", {"curves": pictures, "rows": rows})
+        # With finetune.epochs = 0 nothing was trained.
+        if record["log"]:
+            pictures += plots.training_curves(title, record["log"], record["metric"])
+    content = {"curves": pictures, "rows": finetune["rows"], "untrained": not finetune["log"]}
+    return Section("Training", "sections/training.html", content)

@@ -1,0 +1,80 @@
+"""The name of a value in a column of labels or groups: the same from every format.
+
+Text is its own name, whatever it spells: "nan", "null" and "01" are names like any other. A format with types has the
+same names: of an integer its digits, of a whole number in a column of floats too (1.0 is 1), of a boolean True or
+False. What is missing (null, NaN, an empty or blank field) has no name.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from decimal import Decimal
+
+from sdp.errors import DataError
+
+_WHOLE = re.compile(r"(-?[0-9]{1,1000})\.0+")
+_INTEGER = re.compile(r"-?[0-9]{1,1000}")
+_BOOLEANS = ("true", "false")
+
+
+def value_name(value: object, role: str, where: str) -> str:
+    """The name of a class, a tag or a list.
+
+    Args:
+        value: as the file has it.
+        role: what it is, for messages, such as "label".
+        where: file and row, for messages.
+
+    Raises:
+        DataError: it is missing, or neither text nor a finite number.
+    """
+    if isinstance(value, str):
+        name = value
+    elif isinstance(value, float | Decimal) and math.isfinite(value):
+        name = str(int(value)) if value == int(value) else str(value)
+    elif isinstance(value, int):
+        name = str(value)
+    elif is_missing(value):
+        name = ""
+    else:
+        shown = repr(value)
+        what = f"the {role} is {shown if len(shown) < 40 else type(value).__name__}, which is neither text nor a number"
+        raise DataError(what, where=where, hint="Write it as text.")
+    if not name.strip():
+        raise DataError(f"the {role} is missing", where=where, hint="Fill it in, or remove the row.")
+    return name
+
+
+def is_missing(value: object) -> bool:
+    """Whether a value is none: null, or NaN in a column of numbers."""
+    return value is None or (isinstance(value, float | Decimal) and math.isnan(value))
+
+
+def is_integer(name: str) -> bool:
+    """Whether a name is that of an integer."""
+    return _INTEGER.fullmatch(name) is not None
+
+
+def spelling(name: str) -> str:
+    """What the names of one value have in common, as formats write it: 1 and 1.0, True and true, "x" and "x "."""
+    bare = name.strip()
+    if bare.lower() in _BOOLEANS:
+        return bare.lower()
+    whole = _WHOLE.fullmatch(bare)
+    return whole[1] if whole else bare
+
+
+def check_spellings(names: Iterable[str], where: str) -> None:
+    """See that no two classes are one class, written in two ways.
+
+    Raises:
+        DataError: two are.
+    """
+    written: dict[str, str] = {}
+    for name in sorted(names):
+        other = written.setdefault(spelling(name), name)
+        if other != name:
+            what = f'the labels "{other}" and "{name}" differ only in how they are written'
+            raise DataError(what, where=where, hint="Write one of them in every row.")

@@ -1,0 +1,202 @@
+"""The trained head of a checkpoint: its classes in its order, and whether they are those of the data. Needs no torch.
+
+A checkpoint has a trained head if its weights hold the output layer of one; an encoder, or one with the head of its
+pretraining, has none. Labels are matched by name: exactly, or else without regard to case. Names that are numbers or
+LABEL_0, LABEL_1, ... (what transformers calls classes without a name) match integer labels, and the classes of a
+benchmark by their number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sdp.errors import ModelError, RunError
+from sdp.json_file import read_json
+from sdp.models.parts import tensor_shapes
+from sdp.models.source import ModelFolder
+from sdp.recipe.sections import Recipe
+from sdp.tasks import ProblemType
+
+# The last weight of a head, [outputs, width], as transformers' model classes name it; that of a head with several
+# matrices first.
+_OUTPUTS = (
+    *("classifier.out_proj.weight", "classifier.linear_out.weight", "classification_head.out_proj.weight"),
+    *("classifier.weight", "score.weight", "logits_proj.weight", "sequence_summary.summary.weight"),
+)
+# A config may keep the architecture of the pretraining.
+_PRETRAINING = ("ForMaskedLM", "ForPreTraining")
+_NUMBER = re.compile(r"(?:LABEL_)?(0|[1-9]\d{0,8})")
+# A config may come from anywhere.
+_MOST_CLASSES = 10_000
+_MOST_SHOWN = 30
+
+
+@dataclass(frozen=True)
+class Head:
+    """A trained head, as config.json and the weights describe it.
+
+    Attributes:
+        names: the classes in the order of the outputs.
+        outputs: rows of the output layer.
+        architecture: the model class that it belongs to; empty where config.json names none.
+        problem_type: what it was trained for, as transformers names it; None where config.json does not hold it.
+    """
+
+    names: tuple[str, ...]
+    outputs: int
+    architecture: str = ""
+    problem_type: str | None = None
+
+
+@dataclass(frozen=True)
+class KeptHead:
+    """A trained head that fits the data.
+
+    Attributes:
+        names: its classes in its order.
+        labels: the data's names of the same classes, in the same order; empty for regression and ranking.
+    """
+
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+
+    @property
+    def line(self) -> str:
+        """What is printed of it."""
+        if not self.labels:
+            return "the checkpoint's head is kept: it gives one score"
+        own = f" (in the data: {_listed(self.labels)})" if self.labels != self.names else ""
+        return f"the checkpoint's head is kept: its classes in its order: {_listed(self.names)}{own}"
+
+
+def read_head(folder: ModelFolder) -> Head | None:
+    """The trained head of a checkpoint; None where it has none.
+
+    Raises:
+        ModelError: a safetensors file is damaged.
+    """
+    shapes = tensor_shapes(folder)
+    output = next((shapes[name] for name in _OUTPUTS if len(shapes.get(name, ())) == 2), None)
+    if output is None:
+        return None
+    config = read_json(folder.path / "config.json") or {}
+    named = config.get("architectures")
+    architecture = str(named[0]) if isinstance(named, list) and named else ""
+    kind = config.get("problem_type")
+    return Head(config_names(config), output[0], architecture, kind if isinstance(kind, str) else None)
+
+
+def config_names(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The classes that a config.json names, in the order of their ids; LABEL_0, ... where it names none."""
+    names = config.get("id2label")
+    if isinstance(names, dict) and set(names) == {str(place) for place in range(len(names))}:
+        return tuple(str(names[str(place)]) for place in range(len(names)))
+    count = config.get("num_labels")
+    # transformers' default is two.
+    return tuple(f"LABEL_{place}" for place in range(min(count, _MOST_CLASSES) if isinstance(count, int) else 2))
+
+
+def match_labels(names: Sequence[str], labels: Sequence[str], *, numbered: bool) -> tuple[str, ...] | None:
+    """The data's labels in the order of a head's names; None where they are not the same classes.
+
+    Args:
+        names: the head's classes by output.
+        labels: the data's classes by their number.
+        numbered: whether the number of a class stands for it in the data, as in a benchmark.
+    """
+    if len(names) != len(labels) or len(set(names)) < len(names):
+        return None
+    spellings: tuple[Callable[[str], str], ...] = (str, str.casefold)
+    for spelled in spellings:
+        by_name = {spelled(label): label for label in labels}
+        # Two labels that differ in case alone stay two.
+        if len(by_name) == len(labels) and {spelled(name) for name in names} == by_name.keys():
+            return tuple(by_name[spelled(name)] for name in names)
+    by_number = dict(enumerate(labels)) if numbered else {_number(label): label for label in labels}
+    numbers = [_number(name) for name in names]
+    if set(numbers) == set(range(len(names))) == by_number.keys():
+        return tuple(by_number[number] for number in numbers)
+    return None
+
+
+def _number(name: str) -> int:
+    """The number of a class that has no name but it; -1 for a class that has one."""
+    found = _NUMBER.fullmatch(name)
+    return int(found[1]) if found else -1
+
+
+def choose_head(recipe: Recipe, folder: ModelFolder, labels: Sequence[str]) -> KeptHead | None:
+    """The checkpoint's head where it has one and the recipe wants no new one; None for a new head.
+
+    Args:
+        recipe: the recipe.
+        folder: the checkpoint.
+        labels: the data's classes by their number; empty for regression and ranking.
+
+    Raises:
+        ModelError: the head does not fit the data, or `finetune.epochs = 0` wants one and there is none.
+    """
+    head = read_head(folder) if recipe.model.head == "auto" else None
+    untrained = recipe.finetune.epochs == 0
+    if head is None:
+        if untrained:
+            what = "finetune.epochs = 0 takes the checkpoint as it is, and it has no trained head"
+            hint = "Set finetune.epochs to 1 or more, or name a checkpoint that is fine-tuned for the task."
+            raise ModelError(what, where=str(folder.path), hint=hint)
+        return None
+    problem, order = _fit(head, recipe.task.problem_type, labels, numbered=recipe.task.known is not None)
+    if problem is not None:
+        new = 'Set model.head = "new" to train a new head'
+        new += ", and finetune.epochs to 1 or more" if untrained else ""
+        hint = f"{new}. A head for the same classes is kept if config.json (id2label) names them as the data does."
+        raise ModelError(problem, where=str(folder.path), hint=hint)
+    return KeptHead(head.names, order)
+
+
+def _fit(head: Head, kind: ProblemType, labels: Sequence[str], *, numbered: bool) -> tuple[str | None, tuple[str, ...]]:
+    """What is wrong with a head for a task, or None and the labels in its order."""
+    wanted = "ForTokenClassification" if kind == "tagging" else "ForSequenceClassification"
+    if "For" in head.architecture and not head.architecture.endswith((wanted, *_PRETRAINING)):
+        return f"the checkpoint's head is that of {head.architecture}, and the task is {kind}", ()
+    if kind == "classification" and head.problem_type not in (None, "single_label_classification"):
+        return f"the checkpoint's head was trained for {head.problem_type}, and the task is {kind}", ()
+    if len(head.names) != head.outputs:
+        count = f"{len(head.names)} class{'es' * (len(head.names) != 1)}"
+        return f"config.json names {count}, and the checkpoint's head has {head.outputs} outputs", ()
+    if not labels:
+        what = f"the checkpoint's head has {head.outputs} classes ({_listed(head.names)}), and a {kind} has one score"
+        return (None if head.outputs == 1 else what), ()
+    order = match_labels(head.names, labels, numbered=numbered)
+    if order is not None:
+        return None, order
+    return f"the checkpoint's head has {_set(head.names, labels)}; the data has {_set(labels, head.names)}", ()
+
+
+def finetuned_order(recipe: Recipe, folder: ModelFolder, labels: Sequence[str]) -> tuple[str, ...]:
+    """The data's labels in the order of a fine-tuned model's outputs.
+
+    Raises:
+        RunError: its config.json names other classes.
+    """
+    names = config_names(read_json(folder.path / "config.json") or {})
+    order = match_labels(names, labels, numbered=recipe.task.known is not None)
+    if order is None:
+        what = f"damaged: it names the classes {_listed(names)}; the data has {_listed(labels)}"
+        hint = "Delete the stage's folder: the same command makes it again."
+        raise RunError(what, where=str(folder.path / "config.json"), hint=hint)
+    return order
+
+
+def _set(own: Sequence[str], other: Sequence[str]) -> str:
+    """How many classes, and which; of many only those that the other set lacks."""
+    only = [name for name in own if name not in other] if len(own) > _MOST_SHOWN else []
+    which = f" that are not in the other: {_listed(only)}" if only else f": {_listed(own)}"
+    return f"{len(own)} class{'es' * (len(own) != 1)}" + (f", {len(only)}" if only else "") + which
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f", and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
+    return ", ".join(names[:_MOST_SHOWN]) + more

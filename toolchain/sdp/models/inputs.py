@@ -1,0 +1,130 @@
+"""Which inputs a model takes, and with what the shorter rows of a batch may be padded: decided here, and once.
+
+Fine-tuning writes the result into the tokenizer's files. Training, evaluation and export read it there; measurements,
+golden inputs and predictions take what the exported file declares.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from sdp.data.packed import TokenRow
+from sdp.errors import ModelError
+from sdp.evaluation.torch_network import torch_network
+from sdp_onnx.tokenization import Padding, Side, TextTokenizer
+
+TYPES = "token_type_ids"
+# As a share of the largest logit: sums in another order, not another answer.
+_SAME = 1e-2
+
+
+def fit_tokenizer(tokenizer: TextTokenizer, model: PreTrainedModel) -> TextTokenizer:
+    """The tokenizer with the inputs that a model takes, and with padding that changes none of its answers.
+
+    Args:
+        tokenizer: the model's, with the inputs and the padding of its own files.
+        model: with its head, in any mode; it is left as it is.
+
+    Returns:
+        a tokenizer over the same tokenizer.json, which cuts nothing yet.
+
+    Raises:
+        ModelError: the model takes no text, no attention mask, or too few token types; or what it answers depends on
+            the padding, wherever that is.
+    """
+    inputs = model_inputs(model, tokenizer)
+    sides: tuple[Side, Side] = ("left", "right") if tokenizer.padding.side == "left" else ("right", "left")
+    for side in sides:
+        padding = Padding(*_padding_token(tokenizer, model), tokenizer.padding.type_id, side)
+        fitted = TextTokenizer(tokenizer.backend, inputs, tokenizer.named, padding, tokenizer.cut_side)
+        if _padding_changes_nothing(model, fitted):
+            return fitted
+    what = f"what {type(model).__name__} answers for a text depends on how far the text is padded in its batch"
+    raise ModelError(
+        what, where=str(model.config.name_or_path), hint="Choose another model: this one cannot be served."
+    )
+
+
+def model_inputs(model: PreTrainedModel, tokenizer: TextTokenizer) -> tuple[str, ...]:
+    """Names of the inputs that a model is given, of those that its tokenizer makes.
+
+    Token types are left out where the model has no parameter for them, or knows only one.
+
+    Raises:
+        ModelError: the model takes no input_ids or no attention_mask, or has fewer token types than the tokenizer.
+    """
+    accepted, where = inspect.signature(model.forward).parameters, type(model).__name__
+    for name in ("input_ids", "attention_mask"):
+        if name not in accepted:
+            hint = "Choose an encoder of text that attends to the tokens of its mask."
+            raise ModelError(f"the model takes no {name}", where=where, hint=hint)
+    known = getattr(model.config, "type_vocab_size", None)
+    if TYPES not in accepted or TYPES not in tokenizer.inputs or (known is not None and known < 2):
+        return ("input_ids", "attention_mask")
+    (pair,) = tokenizer.encode([("a", "a")])
+    given = max(pair.inputs[TYPES]) + 1
+    if known is not None and given > known:
+        what = f"the tokenizer gives {given} token types, and the model has {known}"
+        raise ModelError(what, where=where, hint="They do not belong together: copy the model's folder again.")
+    return tokenizer.inputs
+
+
+def pieces_beyond(tokenizer: TextTokenizer, model: PreTrainedModel) -> bool:
+    """Whether the tokenizer has pieces that the model has no embeddings for, such as tokens that were added to it."""
+    return max(tokenizer.backend.get_vocab(with_added_tokens=True).values(), default=-1) >= _embeddings(model)
+
+
+def require_embeddings(model: PreTrainedModel, rows: Iterable[TokenRow], where: str, split: str = "") -> None:
+    """See that the model has an embedding for each piece that occurs in tokenized rows.
+
+    A tokenizer may have more pieces than the model, such as a mask that no text holds.
+
+    Args:
+        model: the model.
+        rows: the rows.
+        where: the model's folder, for messages.
+        split: what the rows are called there.
+
+    Raises:
+        ModelError: it has not, and the row would break off the training.
+    """
+    known = _embeddings(model)
+    for number, row in enumerate(rows, start=1):
+        largest = max(row["input_ids"], default=-1)
+        if largest >= known:
+            place = f" at {split} row {number:,}" if split else ""
+            what = f"the tokenizer gives piece {largest:,}{place}, and the model has embeddings for {known:,}"
+            raise ModelError(what, where=where, hint="They do not belong together: copy the model's folder again.")
+
+
+def _embeddings(model: PreTrainedModel) -> int:
+    table: Any = model.get_input_embeddings()
+    return len(table.weight)
+
+
+def _padding_token(tokenizer: TextTokenizer, model: PreTrainedModel) -> tuple[int, str]:
+    """Id and name of the token that pads: the tokenizer's, or else the model's; any that is masked will do."""
+    if "pad_token" in tokenizer.named and tokenizer.padding.id < _embeddings(model):
+        return tokenizer.padding.id, tokenizer.padding.token
+    own = getattr(model.config, "pad_token_id", None)
+    token_id = own if isinstance(own, int) and 0 <= own < _embeddings(model) else 0
+    return token_id, tokenizer.backend.id_to_token(token_id) or tokenizer.padding.token
+
+
+def _padding_changes_nothing(model: PreTrainedModel, tokenizer: TextTokenizer) -> bool:
+    """Whether a short row gets the same logits by itself and beside a longer one."""
+    short, long = (row.inputs for row in tokenizer.encode([("a",), ("a " * 8,)]))
+    network = torch_network(model)
+    alone, padded = (tokenizer.pad(rows) for rows in ([short], [short, long]))
+    expected, found = (
+        network({name: torch.from_numpy(values) for name, values in batch.items()})[0] for batch in (alone, padded)
+    )
+    if found.ndim == 2:
+        found = found[padded["attention_mask"][0] == 1]
+    return float(np.abs(found - expected).max()) <= _SAME * float(np.abs(expected).max())

@@ -1,0 +1,87 @@
+"""The rows of the preflight: the longest, the shortest, some of each label, and the one with the largest token id."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdp.data.batches import TokenizedSplit
+from sdp.data.packed import row_lengths
+from sdp.data.rows import Split
+
+Tokenize = Callable[[Split], TokenizedSplit]
+Rows = NDArray[np.int64]
+LONGEST, SHORTEST = 2, 1
+# Rows that are long or short in characters; of them those are taken that are so in tokens.
+CANDIDATES = 16
+# Labels of dev and test that a row is taken of. Training has to name all of them.
+LABELS = 4
+
+
+def few_rows(split: Split, tokenize: Tokenize, *, every_label: bool, every_id: bool) -> Split:
+    """Choose the rows of a split that a run is most likely to break off at, some of each language or subset.
+
+    Args:
+        split: all rows.
+        tokenize: as training does it.
+        every_label: take a row of every label, not of a few.
+        every_id: look for the row with the largest token id, which takes as long as tokenizing the whole split.
+    """
+    chosen = np.zeros(len(split), dtype=bool)
+    characters, encoded = _sizes(split)
+    parts = np.array(split.parts)
+    for part in dict.fromkeys(split.parts):
+        rows = np.flatnonzero(parts == part)
+        by_characters, by_bytes = (rows[np.argsort(sizes[rows], kind="stable")] for sizes in (characters, encoded))
+        # A tokenizer knows few words of the scripts whose letters are several bytes each.
+        long = np.union1d(by_characters[-CANDIDATES:], by_bytes[-CANDIDATES:])
+        chosen[_by_tokens(split, tokenize, long)[-LONGEST:]] = True
+        chosen[_by_tokens(split, tokenize, by_characters[:CANDIDATES])[:SHORTEST]] = True
+        labelled = _of_each_label(split, by_characters) if split.groups is None else _of_one_list(split, rows)
+        chosen[labelled if every_label else labelled[:LABELS]] = True
+    if every_id:
+        chosen[np.argmax([max(row["input_ids"], default=-1) for row in tokenize(split).rows])] = True
+    return split.where(chosen)
+
+
+def _sizes(split: Split) -> tuple[Rows, Rows]:
+    """The characters of every row, and the bytes that they are in UTF-8, [N] each."""
+    sizes = [(sum(map(len, texts)), sum(len(text.encode(errors="replace")) for text in texts)) for texts in split.texts]
+    both = np.array(sizes, dtype=np.int64).reshape(-1, 2)
+    return both[:, 0], both[:, 1]
+
+
+def _by_tokens(split: Split, tokenize: Tokenize, rows: Rows) -> Rows:
+    """Some rows, those with the fewest tokens first."""
+    rows = np.sort(rows)
+    mask = np.zeros(len(split), dtype=bool)
+    mask[rows] = True
+    return np.asarray(rows[np.argsort(row_lengths(tokenize(split.where(mask)).rows), kind="stable")])
+
+
+def _of_each_label(split: Split, order: Rows) -> Rows:
+    """The first row of each class or tag, in the given order; of numbers those of the smallest and the largest."""
+    place = np.full(len(split), len(order))
+    place[order] = np.arange(len(order))
+    places = place[split.sentence_of_word]
+    inside = places < len(order)
+    labels, places = split.labels[inside], places[inside]
+    sorted_places = np.lexsort((places, labels))
+    first = np.unique(labels[sorted_places], return_index=True)[1]
+    rows = order[places[sorted_places][first]]
+    return np.asarray(rows if split.labels.dtype == np.int64 else rows[[0, -1]])
+
+
+def _of_one_list(split: Split, rows: Rows) -> Rows:
+    """The least and the most relevant row of a list of which not all are equal; of all rows where there is none."""
+    groups: Rows = np.asarray(split.groups)[rows]
+    ordered = rows[np.lexsort((split.labels[rows], groups))]
+    first = np.unique(np.sort(groups), return_index=True)[1]
+    last = np.append(first[1:], len(rows)) - 1
+    for least, most in zip(ordered[first], ordered[last], strict=True):
+        if split.labels[least] < split.labels[most]:
+            return np.array([least, most])
+    by_label = rows[np.argsort(split.labels[rows])]
+    return np.array([by_label[0], by_label[-1]])

@@ -1,0 +1,72 @@
+"""The settings of the preflight: the recipe's, with everything at its least that makes a run long or exact. No torch.
+
+What is equal here for two recipes is also equal in what their preflights find.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sdp.ranks import rank_count
+from sdp.recipe.base import TrainingSection
+from sdp.recipe.bench import BenchSection
+from sdp.recipe.gate import GateSection
+from sdp.recipe.losses import HiddenLoss, RepresentationLoss
+from sdp.recipe.sections import Recipe, ShipSection
+
+LAYERS = 2
+"""Layers that the model keeps, unless a loss names more."""
+BATCH_SIZE = 16
+ANALYSIS_ROWS = 8
+RESAMPLES = 100
+# The head is not trained: its logits are small, and rounding to int8 is large beside them.
+INT8_TOLERANCE = 10.0
+
+
+def reduced(recipe: Recipe) -> Recipe:
+    """The recipe with one pass over the rows that it gets, one mask update, and no repetition of anything."""
+    training = {name: _once(getattr(recipe, name)) for name in ("finetune", "prune")}
+    masks: dict[str, Any] = {"schedule": "cubic", "ramp": 1.0, "mask_updates": 1, "start": None}
+    if recipe.prune.criterion == "obert":
+        masks["fisher_gradients"] = 1
+    export = recipe.export
+    if export.precision == "int8":
+        export = export.model_copy(update={"tolerance": INT8_TOLERANCE})
+    sections = {
+        "seed": 0,
+        "finetune": recipe.finetune.model_copy(update=training["finetune"]),
+        "prune": recipe.prune.model_copy(update=training["prune"] | masks),
+        "analysis": recipe.analysis.model_copy(update={"rows": 0 if recipe.analysis.rows == 0 else ANALYSIS_ROWS}),
+        "evaluate": recipe.evaluate.model_copy(update={"resamples": RESAMPLES}),
+        "export": export,
+        "bench": recipe.bench.model_copy(update=_defaults(BenchSection, "threads", "seconds", "starts")),
+        "gate": GateSection(),
+        "ship": ShipSection(),
+    }
+    return recipe.model_copy(update=sections)
+
+
+def layers_needed(recipe: Recipe) -> int:
+    """Layers that the model must keep: the losses may name some, from either end."""
+    named = [
+        abs(layer)
+        for loss in recipe.prune.losses
+        if isinstance(loss, HiddenLoss | RepresentationLoss) and loss.layers != "all"
+        for layer in loss.layers
+        if isinstance(layer, int)
+    ]
+    return max([LAYERS, *named])
+
+
+def _once(section: TrainingSection) -> dict[str, Any]:
+    """One pass, at a learning rate that does no harm; 0 epochs stay none."""
+    return {
+        **_defaults(TrainingSection, "learning_rate", "weight_decay", "warmup"),
+        "epochs": min(1.0, float(section.epochs > 0)),
+        # As many processes as share a batch need a row each.
+        "batch_size": min(section.batch_size, max(BATCH_SIZE, rank_count())),
+    }
+
+
+def _defaults(section: type[Any], *names: str) -> dict[str, Any]:
+    return {name: section.model_fields[name].default for name in names}

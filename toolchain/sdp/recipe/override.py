@@ -1,0 +1,74 @@
+"""Keys set on the command line: `--set A.B=VALUE`, and the values of `sdp study --vary`.
+
+VALUE is TOML (0.9, true, ["en", "de"], "text"). What is no TOML is text: prune.pattern=1x4 needs no quotes. The losses
+may be given by name: prune.losses=hidden:2+kld, "+" between several, ":" before a weight.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+
+from sdp.errors import RecipeError
+from sdp.recipe.toml_text import MOST_LEVELS, parse
+
+COMMAND_LINE = "--set"
+LOSSES_KEY = "prune.losses"
+_LOSSES = re.compile(r"[a-z][a-z-]*(:[\d.eE-]+)?(\+[a-z][a-z-]*(:[\d.eE-]+)?)*")
+# A text that begins so was meant as TOML, and is not closed or not separated.
+_OPENING = ("[", "{", '"', "'")
+
+
+def parse_override(text: str) -> tuple[tuple[str, ...], object]:
+    """Read one `--set`: the parts of the key, and the value.
+
+    Raises:
+        RecipeError: it has not the form A.B=VALUE, or its value is neither TOML nor text.
+    """
+    key, equals, value = text.partition("=")
+    where = f"{COMMAND_LINE} {text}"
+    names = tuple(name.strip() for name in key.split("."))
+    if not equals or not all(names) or len(names) > MOST_LEVELS:
+        hint = f"For example: {COMMAND_LINE} prune.sparsity=0.8"
+        raise RecipeError("an override has the form A.B=VALUE", where=where, hint=hint)
+    if names == ("extends",):
+        raise RecipeError("extends stands in a recipe file, and cannot be overridden", where=where)
+    name = ".".join(names)
+    return names, parse(f"value = {value_as_toml(name, value, where, quoted(name, value.strip()))}")["value"]
+
+
+def quoted(key: str, text: str) -> str:
+    """The option that sets a key to a text, as a shell reads it."""
+    return f"{COMMAND_LINE} {shlex.quote(f'{key}={json.dumps(text, ensure_ascii=False)}')}"
+
+
+def value_as_toml(key: str, text: str, where: str, as_text: str) -> str:
+    """A value as TOML: losses by name are tables, what is no TOML is text.
+
+    Args:
+        key: what is set.
+        text: the value as typed.
+        where: the option, for messages.
+        as_text: how the value is typed to be taken as text, for messages.
+
+    Raises:
+        RecipeError: it is empty, or begins as TOML and is none.
+    """
+    text = text.strip()
+    if key == LOSSES_KEY and _LOSSES.fullmatch(text):
+        return f"[{', '.join(_loss(loss) for loss in text.split('+'))}]"
+    try:
+        if parse(f"value = {text}").keys() == {"value"}:
+            return text
+    except ValueError:
+        pass
+    if not text or text.startswith(_OPENING) or not text.isprintable():
+        what = "the value is empty" if not text else "the value is not TOML"
+        raise RecipeError(what, where=where, hint=f"As text: {as_text}")
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _loss(text: str) -> str:
+    name, colon, weight = text.partition(":")
+    return f'{{name = "{name}", weight = {weight}}}' if colon else f'{{name = "{name}"}}'

@@ -1,0 +1,155 @@
+"""Before the first stage that trains: all stages once, in seconds, with few rows and few layers.
+
+Architecture, weights, tokenizer and labels are the recipe's, and the rows the longest and oddest of every split: what
+would break off after hours of training breaks off here. Writes no file; that it came to its end is the result.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sdp.console import Reporter
+from sdp.data.load import load_task_data
+from sdp.data.rows import Split, SplitName
+from sdp.errors import ModelError
+from sdp.models.parts import vocabulary_tensors
+from sdp.models.source import ModelFolder, locate_model
+from sdp.models.tokenizer import load_tokenizer
+from sdp.pipeline import stage_status
+from sdp.preflight.files import write_rows
+from sdp.preflight.model import small_model
+from sdp.preflight.refusal import naming
+from sdp.preflight.rows import few_rows
+from sdp.preflight.settings import layers_needed, reduced
+from sdp.recipe.sections import Recipe
+from sdp.run_folder import RunFolder, remove_folder
+from sdp.stage_run import run_stage
+from sdp.stage_table import find_stage
+from sdp.stages import evaluate, export, finetune, prune, ship
+from sdp.stages.bench_inputs import read_cases
+from sdp.stages.export_file import MODEL_FILE
+from sdp.stages.training_inputs import tokenize_split
+from sdp_onnx.golden import run_case
+from sdp_onnx.session import create_session
+
+STAGES = {"finetune": finetune.run, "prune": prune.run, "evaluate": evaluate.run, "export": export.run}
+# A task of many classes has as many training rows here; they are few steps all the same.
+MOST_STEPS = 4
+
+Naming = Callable[[str], AbstractContextManager[None]]
+"""Puts the name of a stage in front of errors."""
+
+
+@dataclass(frozen=True)
+class _Small:
+    """What is gone through.
+
+    Attributes:
+        recipe: with the few rows and the small model.
+        run: its run folder.
+        rows: rows of all splits.
+        layers_cut: layers that the model had beside those that it has; None where it was not cut.
+    """
+
+    recipe: Recipe
+    run: RunFolder
+    rows: int
+    layers_cut: int | None
+
+
+def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
+    """Go through all stages.
+
+    Raises:
+        SdpError: what stops one of them, with its name in front.
+    """
+    work = (target / "work").resolve()
+    source = locate_model(recipe.model)
+    if recipe.vocabulary is not None:
+        source = ModelFolder(source.name, run.stage("0-vocabulary"))
+    places = {str(work / place): str(source.path) for place in ("run/1-finetune", "run/2-prune", "model")}
+    places[f"{work}/run/"] = ""
+    named: Naming = partial(naming, places=places, details=target / "traceback.txt")
+    try:
+        with warnings.catch_warnings():
+            # So few rows have no spread worth mentioning.
+            warnings.simplefilter("ignore")
+            small = _reduce(recipe, source, work, named)
+            _go_through(small, named)
+    finally:
+        remove_folder(work)
+        # Trainer and model refer to each other; the real one needs their memory.
+        gc.collect()
+    return {"rows": small.rows, "layers left out": small.layers_cut or 0}
+
+
+def _reduce(recipe: Recipe, source: ModelFolder, work: Path, named: Naming) -> _Small:
+    """Choose rows and layers, and write them beside a recipe for them."""
+    data, settings, remote_code = load_task_data(recipe), reduced(recipe), recipe.model.trust_remote_code
+    splits: dict[SplitName, Split] = {"train": data.train, "dev": data.dev}
+    if data.test is not None:
+        splits["test"] = data.test
+    with named("finetune"):
+        cut = small_model(source, work / "model", layers_needed(recipe), trust_remote_code=remote_code)
+        words = recipe.task.problem_type == "tagging"
+        tokenizer = load_tokenizer(source.path, trust_remote_code=remote_code, words=words)
+        unknown = max(tokenizer.backend.get_vocab(with_added_tokens=True).values()) >= _embedding_rows(source)
+        few = {
+            name: few_rows(
+                split,
+                lambda rows: tokenize_split(rows, tokenizer, recipe),
+                every_label=name == "train",
+                every_id=unknown,
+            )
+            for name, split in splits.items()
+        }
+    steps = {
+        name: section.model_copy(
+            update={"batch_size": max(section.batch_size, math.ceil(len(few["train"]) / MOST_STEPS))}
+        )
+        for name, section in (("finetune", settings.finetune), ("prune", settings.prune))
+    }
+    sections = {
+        "model": settings.model.model_copy(update={"name": str(work / "model"), "revision": None}),
+        "vocabulary": None,
+        "data": write_rows(few, data, settings.data, work / "data"),
+        **steps,
+    }
+    rows = sum(map(len, few.values()))
+    return _Small(settings.model_copy(update=sections), RunFolder(work / "run"), rows, cut)
+
+
+def _embedding_rows(source: ModelFolder) -> int:
+    """Rows of the table of input embeddings; 0 where it is not found."""
+    try:
+        return next(iter(vocabulary_tensors(source).values()))
+    except ModelError:
+        return 0
+
+
+def _go_through(small: _Small, named: Naming) -> None:
+    recipe, run = small.recipe, small.run
+    for name, function in STAGES.items():
+        with named(name):
+            status = stage_status(find_stage(name), recipe, run, {"model": {}, "data": {}})
+            run_stage(status, function, recipe, run, Reporter(quiet=True))
+    with named("bench"):
+        session = create_session(
+            run.stage("4-export") / MODEL_FILE, provider=recipe.bench.provider, threads=recipe.bench.thread_counts[0]
+        )
+        cases = read_cases(recipe, run)
+    for case in cases:
+        with named(f"bench, {case.name}"):
+            run_case(session, case.batches[0])
+    with named("ship"):
+        shipped = run.begin("8-ship", "", resume=False)
+        exported, library = ship.take_model(recipe, run, shipped)
+        ship.seal(shipped, {**exported, "format": ship.FORMAT, "operator_library": library})
