@@ -137,7 +137,7 @@ def plain(content: Any) -> Any:
 
 def _content(path: Path) -> Any:
     # As text again: the order of keys counts too.
-    return json.dumps(plain(json.loads(path.read_text()))) if path.suffix == ".json" else path.read_bytes()
+    return json.dumps(plain(json.loads(path.read_bytes()))) if path.suffix == ".json" else path.read_bytes()
 
 
 def one_message(log: str) -> str | None:

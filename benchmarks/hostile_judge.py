@@ -135,7 +135,7 @@ def _told(error: BaseException) -> str:
 def _resident() -> int:
     """Resident memory now; the peak is counted anew from here."""
     try:
-        _CLEAR.write_text("5")
+        _CLEAR.write_text("5", encoding="ascii")
     except OSError:
         return _peak()
     return _kilobytes("VmRSS:")

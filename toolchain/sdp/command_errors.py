@@ -14,6 +14,7 @@ from sdp import ranks
 from sdp.errors import RunError, SdpError, StoppedError, StorageError
 from sdp.signals import on_end_signal
 from sdp.storage import causes, storage_error
+from sdp.terminal import escape_what_is_lacking
 
 
 @contextmanager
@@ -21,8 +22,9 @@ def told() -> Iterator[None]:
     """Turn errors into one message on stderr and the exit code of their kind; bugs keep their traceback.
 
     SIGTERM and SIGHUP end a command as Ctrl-C does: what it has so far is written, and processes that it started end
-    with it. Of several ranks that fail together, the first tells why.
+    with it. Of several ranks that fail together, the first tells why. A terminal of few characters fails no command.
     """
+    escape_what_is_lacking()
     received: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:

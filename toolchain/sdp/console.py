@@ -77,7 +77,7 @@ class Reporter:
             yield task
             return
         columns = (
-            SpinnerColumn(),
+            SpinnerColumn("line" if self.console.options.ascii_only else "dots"),
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),

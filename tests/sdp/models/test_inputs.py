@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer
 from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
@@ -20,13 +22,16 @@ from transformers import (
     RobertaConfig,
     XLNetConfig,
 )
+from typer.testing import CliRunner
 
+from sdp.cli import app
 from sdp.errors import ModelError
 from sdp.evaluation.torch_network import torch_network
 from sdp.models.inputs import fit_tokenizer, pieces_beyond, require_embeddings
 from sdp.models.tokenizer import load_tokenizer
 from sdp_onnx.tokenization import TextTokenizer
 from tokenizer_kinds import wordpiece
+from toy import write_project, write_tsv
 
 SHAPE = {"vocab_size": 150, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 TINY = {**SHAPE, "intermediate_size": 16, "max_position_embeddings": 64, "pad_token_id": 0}
@@ -100,6 +105,23 @@ def test_more_token_types_than_the_model_has(tmp_path: Path) -> None:
     file.write_text(file.read_text().replace('"type_id": 1', '"type_id": 2'))
     with pytest.raises(ModelError, match="gives 3 token types, and the model has 2"):
         fit_tokenizer(load_tokenizer(folder), model_of(BertConfig(**TINY)))
+
+
+def test_a_piece_that_test_alone_has_is_refused_before_training(
+    toy_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(toy_model, tmp_path / "model")
+    write_project(tmp_path, tmp_path / "model")
+    file = tmp_path / "model" / "tokenizer.json"
+    backend = Tokenizer.from_file(str(file))
+    backend.add_tokens(["zebra"])
+    backend.save(str(file))
+    write_tsv(tmp_path / "test.tsv", [("good film", "pos"), ("a dull zebra", "neg")])
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["finetune", "toy.toml", "--set", 'data.test="test.tsv"'])
+    assert done.exit_code == 2
+    assert "at test row 2, and the model has embeddings for" in done.output
+    assert not list(tmp_path.rglob("checkpoint-*"))
 
 
 def test_a_piece_that_no_split_but_test_has_is_found(tmp_path: Path) -> None:

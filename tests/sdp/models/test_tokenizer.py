@@ -120,7 +120,7 @@ def test_a_text_of_no_tokens_is_one_that_is_attended_to(tmp_path: Path) -> None:
     batch = tokenizer.pad([one.inputs, two.inputs])
     assert batch["attention_mask"].tolist() == [[1, 0], [1, 1]]
     assert batch["input_ids"][0].tolist() == [0, 0]
-    assert TextTokenizer(tokenizer.backend).encode([()], words=True)[0].words == [None]
+    assert TextTokenizer(tokenizer.backend).encode([()], words=True)[0].words == []
 
 
 @pytest.mark.parametrize("words", [False, True])
