@@ -24,7 +24,7 @@ from sdp.models.tokenizer import load_tokenizer, save_tokenizer, saved_tokenizer
 from sdp.recipe import Recipe, load_recipe
 from sdp.run_folder import RunFolder
 from sdp.stages.training_inputs import tokenize_split
-from sdp.stages.trimming import kept_pieces, restore_pieces, trimming_cost
+from sdp.stages.trimming import kept_pieces, restore_pieces, trimming_cost, with_all_pieces
 from sdp.summary import trimming_line
 from sdp.vocabulary.trim import IDS_FILE, trim_model
 from toy import toy_rows, write_project
@@ -78,10 +78,11 @@ def test_only_rows_whose_tokens_differ_are_run_with_all_pieces(
     assert (found["changed_rows"], found["rows"]) == (6, 26)
 
     # The same by hand, on all rows: kept pieces as fine-tuned, the others as pretrained.
-    model = load_finetuned(tuned)
-    whole = fit_tokenizer(load_tokenizer(unigram_model), model)
-    pieces = whole.backend.get_vocab_size()
+    model, pretrained = load_finetuned(tuned), load_tokenizer(unigram_model)
+    pieces = pretrained.backend.get_vocab_size()
     old_ids = kept_pieces(run.stage("0-vocabulary") / IDS_FILE, SIZE, pieces)
+    whole = with_all_pieces(tokenizer, pretrained, old_ids)
+    assert whole.backend.id_to_token(whole.padding.id) == "<pad>"
     kept = model.get_input_embeddings().weight.detach().clone()
     restore_pieces(model, ModelFolder("m", unigram_model), old_ids)
     table = model.get_input_embeddings().weight

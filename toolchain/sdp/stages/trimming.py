@@ -7,6 +7,7 @@ tokens differ are run again; on all others the two are one model.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ from sdp.errors import RunError
 from sdp.evaluation.predict import predict_logits
 from sdp.evaluation.torch_network import torch_network
 from sdp.json_file import read_json
-from sdp.models.inputs import fit_tokenizer
 from sdp.models.load import load_finetuned
 from sdp.models.parts import vocabulary_tensors
 from sdp.models.source import ModelFolder, locate_model
@@ -34,6 +34,7 @@ from sdp.run_folder import RunFolder
 from sdp.stages.comparison import compare_models
 from sdp.stages.training_inputs import tokenize_split
 from sdp.vocabulary.trim import IDS_FILE
+from sdp_onnx.tokenization import TextTokenizer
 
 _KEPT = ("metric", "rows", "mean_over", "models", "drop", "test", "part", "parts")
 
@@ -63,16 +64,18 @@ def trimming_cost(
     Returns:
         the record of `compare` for the models "full" and "trimmed", with "changed_rows", those whose tokens differ.
     """
-    folder = locate_model(recipe.model)
-    model = load_finetuned(run.stage("1-finetune"), device)
-    words, remote_code = split.tags is not None, recipe.model.trust_remote_code
-    tokenizer = fit_tokenizer(load_tokenizer(folder.path, trust_remote_code=remote_code, words=words), model)
+    folder, saved = locate_model(recipe.model), saved_tokenizer(run.stage("1-finetune"))
+    pretrained = load_tokenizer(
+        folder.path, trust_remote_code=recipe.model.trust_remote_code, words=split.tags is not None
+    )
+    sizes = (found.backend.get_vocab_size() for found in (saved, pretrained))
+    old_ids = kept_pieces(run.stage("0-vocabulary") / IDS_FILE, *sizes)
+    tokenizer = with_all_pieces(saved, pretrained, old_ids)
     whole = tokenize_split(split, tokenizer, recipe)
-    pieces = [made.backend.get_vocab_size() for made in (saved_tokenizer(run.stage("1-finetune")), tokenizer)]
-    old_ids = kept_pieces(run.stage("0-vocabulary") / IDS_FILE, *pieces)
     changed = changed_rows(rows, whole, old_ids)
     full = trimmed.copy()
     if changed.any():
+        model = load_finetuned(run.stage("1-finetune"), device)
         restore_pieces(model, folder, old_ids)
         chosen = chosen_rows(whole, changed)
         with reporter.task("all pieces, tokens", chosen.tokens) as task:
@@ -81,6 +84,12 @@ def trimming_cost(
         full[split.predictions_in(changed)] = found
     record = compare_models(recipe, data, split, rows, ("full", full), ("trimmed", trimmed))
     return {"changed_rows": int(changed.sum()), **{key: record[key] for key in _KEPT}}
+
+
+def with_all_pieces(saved: TextTokenizer, pretrained: TextTokenizer, old_ids: NDArray[np.int64]) -> TextTokenizer:
+    """The pretrained tokenizer that makes, cuts and pads a model's inputs as the fine-tuned one does."""
+    padding = replace(saved.padding, id=int(old_ids[saved.padding.id]))
+    return TextTokenizer(pretrained.backend, saved.inputs, saved.named, padding, saved.cut_side)
 
 
 def kept_pieces(path: Path, kept: int, whole: int) -> NDArray[np.int64]:
