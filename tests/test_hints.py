@@ -19,20 +19,6 @@ from sdp.recipe.sections import Recipe
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = typer.main.get_command(app).commands
-    "process",
-    "made",
-    "writes",
-    "prunes",
-    "does",
-    "never",
-    "trims",
-    "recipe",
-    "is",
-    "has",
-    "wrote",
-    "needs",
-    "again",
-}
 # Options of other programs that messages name: torchrun, pip, docker, ray, hf, nvidia-smi.
 FOREIGN = {"--nproc-per-node", "--force-reinstall", "--no-deps", "--gpus", "--head", "--local-dir", "--query-gpu"}
 FOREIGN.add("--format")
