@@ -15,7 +15,7 @@ from rich.table import Table
 
 from sdp.cli import app
 from sdp.console import Reporter, result_console
-from sdp.terminal import escape_what_is_lacking
+from sdp.terminal import escape_what_is_lacking, json_text
 from toy import save_tiny_model, sdp, toy_rows, write_project
 
 REPOSITORY = Path(__file__).parents[2]
@@ -41,9 +41,11 @@ def test_characters_that_a_terminal_lacks_are_escaped(encoding: str, monkeypatch
         result_console().print(table)
         Reporter().line(TEXT)
         print(json.dumps({"label": TEXT}, ensure_ascii=False))
+        print(json_text({"label": TEXT}))
 
     lines = written(encoding, monkeypatch, write).splitlines()
-    assert json.loads(lines[-1])["label"] == TEXT
+    assert [json.loads(line)["label"] for line in lines[-2:]] == [TEXT, TEXT]
+    assert lines[-1].isascii() == (encoding != "utf-8")
     assert any(line.startswith("+-" if encoding != "utf-8" else "┏") for line in lines)
 
 

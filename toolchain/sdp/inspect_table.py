@@ -10,11 +10,13 @@ from sdp.console import result_console
 from sdp_onnx.inspect import ModelSummary
 
 
-def print_model(path: Path, summary: ModelSummary) -> None:
+def print_model(path: Path, summary: ModelSummary, remark: str = "") -> None:
     """Print operators, inputs, outputs and tensors on stdout, largest tensors first."""
     console = result_console()
     opset = ", ".join(f"{domain} {version}" for domain, version in summary.opset.items())
     console.print(f"{path}: {summary.file_bytes / 1e6:,.1f} MB, opset {opset}, {_readers(summary)}", markup=False)
+    if remark:
+        console.print(remark, markup=False)
     for title, values in (("input", summary.inputs), ("output", summary.outputs)):
         for value in values:
             console.print(f"{title} {value.name} {value.dtype} {list(value.shape)}", markup=False)

@@ -11,7 +11,6 @@ from sdp.errors import FailedError, UsageError
 from sdp_onnx.manifest import MANIFEST, file_sha256
 from sdp_onnx.verify_folder import printable, shipped_files, verify_folder
 
-SHIP_FOLDER = "8-ship"
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 # What to do about an answer of the hub.
 HINTS = {
@@ -56,12 +55,6 @@ class Push:
     def to_json(self) -> dict[str, Any]:
         """The upload as JSON."""
         return asdict(self)
-
-
-def shipped_folder(path: Path) -> Path:
-    """The shipped folder: `path` itself, or that of a run folder."""
-    inner = path / SHIP_FOLDER
-    return inner if not (path / MANIFEST).exists() and inner.is_dir() else path
 
 
 def push(folder: Path, repository: str, *, revision: str, private: bool, dry_run: bool) -> Push:

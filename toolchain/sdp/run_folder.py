@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from sdp.errors import RunError
+from sdp.file_modes import follow_umask
 from sdp.json_file import read_json, write_json
 from sdp.run_lock import LOCK_FILES, locked_folder
 from sdp.storage import TEMPORARY, flush
@@ -141,6 +142,7 @@ class RunFolder:
 
     def finish(self, folder: str, record: dict[str, Any]) -> None:
         """Make a stage's folder appear, complete, in place of an older one."""
+        follow_umask(self.partial(folder))
         flush(self.partial(folder))
         # From here on the result is whole, and `repair` does what a kill leaves undone.
         write_json(self.partial(folder) / STAGE_FILE, record)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from sdp.file_modes import follow_umask
 from sdp.storage import TEMPORARY, flush_file
 
 _SEAL = "sha256"
@@ -26,6 +27,7 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """
     temporary = path.with_name(f"{path.name}{TEMPORARY}")
     save_file(dict(arrays), temporary, metadata={_SEAL: _hash(arrays)})
+    follow_umask(temporary)
     flush_file(temporary)
     temporary.replace(path)
 

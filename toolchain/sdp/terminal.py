@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import json
 import sys
 
 _HANDLER = "sdp-escape"
@@ -19,6 +20,11 @@ def escape_what_is_lacking() -> None:
         # Tests and notebooks put other things there, which take all characters.
         if isinstance(stream, io.TextIOWrapper) and stream.errors != _HANDLER:
             stream.reconfigure(errors=_HANDLER)
+
+
+def json_text(content: object, indent: int | None = None) -> str:
+    """JSON for stdout: in plain characters where that is UTF-8, which JSON has to be, and in ASCII elsewhere."""
+    return json.dumps(content, indent=indent, ensure_ascii=not (sys.stdout.encoding or "").lower().startswith("utf"))
 
 
 def _escaped(error: UnicodeError) -> tuple[str, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +12,7 @@ from sdp.command_errors import told
 from sdp.commands.options import RUNS, Json, Quiet
 from sdp.commands.selection import select
 from sdp.console import Reporter
+from sdp.terminal import json_text
 
 if TYPE_CHECKING:
     from sdp.versus.difference import Difference
@@ -93,7 +93,7 @@ def show(rows: list[Difference], title: str, *, as_json: bool, as_markdown: bool
     from sdp.versus.table import differences_markdown, differences_table
 
     if as_json:
-        typer.echo(json.dumps({"title": title, "rows": [asdict(row) for row in rows]}, indent=2, ensure_ascii=False))
+        typer.echo(json_text({"title": title, "rows": [asdict(row) for row in rows]}, indent=2))
     elif as_markdown:
         typer.echo(differences_markdown(rows, title), nl=False)
     else:

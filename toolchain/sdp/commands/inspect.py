@@ -13,16 +13,21 @@ from sdp.commands.options import Json
 
 
 def inspect_command(
-    model: Annotated[Path, typer.Argument(help="An ONNX file.")],
+    model: Annotated[Path, typer.Argument(help="An ONNX file, a folder with one, or a run folder.")],
     as_json: Json = False,
 ) -> None:
-    """Show what is in an ONNX file: operators, sizes, sparsity and encoding of each tensor."""
+    """Show what is in an ONNX file: operators, sizes, sparsity and encoding of each tensor.
+
+    Of a run folder it is the shipped file, or else the exported one; its name is printed.
+    """
     with told():
         from sdp.inspect_table import print_model
+        from sdp.shipping.find import model_file
         from sdp_onnx.inspect import inspect_model
 
-        summary = inspect_model(model)
+        file, remark = model_file(model)
+        summary = inspect_model(file)
         if as_json:
-            typer.echo(json.dumps(summary.to_json(), indent=2))
+            typer.echo(json.dumps({"file": str(file), **summary.to_json()}, indent=2))
         else:
-            print_model(model, summary)
+            print_model(file, summary, remark)

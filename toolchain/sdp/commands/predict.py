@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -14,6 +13,7 @@ import typer
 from sdp.command_errors import told
 from sdp.commands.options import Json
 from sdp.errors import UsageError
+from sdp.terminal import json_text
 
 if TYPE_CHECKING:
     from sdp.predict import Answer, Predictor, Tagged
@@ -77,10 +77,10 @@ def answer_blocks(predictor: Predictor, inputs: Iterable[list[tuple[str, ...]]],
                 if begun and not as_json:
                     lines.append("")
                 begun = True
-                lines += [json.dumps(tagged_records(tagged), ensure_ascii=False)] if as_json else tagged_lines(tagged)
+                lines += [json_text(tagged_records(tagged))] if as_json else tagged_lines(tagged)
         else:
             for answer in predictor.answers(rows):
-                lines.append(json.dumps(asdict(answer), ensure_ascii=False) if as_json else answer_line(answer))
+                lines.append(json_text(asdict(answer)) if as_json else answer_line(answer))
         yield "".join(f"{line}\n" for line in lines)
 
 

@@ -21,8 +21,8 @@ def verify_command(
     Exit code: 0 it is as it was shipped, 1 it is not, 2 wrong usage.
     """
     with told():
-        from sdp.push import shipped_folder
         from sdp.shipped_text import report_lines
+        from sdp.shipping.find import shipped_folder
         from sdp_onnx.verify_folder import verify_folder
 
         report = verify_folder(shipped_folder(folder))
@@ -45,8 +45,9 @@ def push_command(
     refuses, 2 wrong usage.
     """
     with told():
-        from sdp.push import push, shipped_folder
+        from sdp.push import push
         from sdp.shipped_text import push_lines
+        from sdp.shipping.find import shipped_folder
 
         made = push(shipped_folder(folder), repository, revision=revision, private=not public, dry_run=not yes)
         typer.echo(json.dumps(made.to_json(), indent=2) if as_json else "\n".join(push_lines(made)))

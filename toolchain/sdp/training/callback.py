@@ -19,6 +19,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from sdp.checkpoints import COMPLETE, complete_checkpoints
 from sdp.console import Reporter, Task
 from sdp.errors import StageError, StoppedError
+from sdp.file_modes import follow_umask
 from sdp.json_file import read_json, write_json
 from sdp.signals import on_end_signal
 from sdp.storage import flush
@@ -112,6 +113,7 @@ class StepCallback(TrainerCallback):
         any_rank()
         if this_rank() == 0:
             folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+            follow_umask(folder)
             flush(folder)
             write_json(folder / COMPLETE, {"log": state.log_history, "files": _hashes(folder)})
             # Trainer would rotate by the clock, which may be set back, and before this one is known to be whole.

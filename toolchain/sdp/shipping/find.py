@@ -1,0 +1,76 @@
+"""What a command is to look at, given a run folder: what was shipped, or why nothing was."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from sdp.errors import RunError
+from sdp.json_file import read_json
+from sdp.run_folder import RUN_FILE, absolute
+from sdp_onnx.manifest import MANIFEST
+
+SHIP_FOLDER, EXPORT_FOLDER, MODEL = "8-ship", "4-export", "model.onnx"
+
+
+def shipped_folder(path: Path) -> Path:
+    """The shipped folder, absolute: `path` itself, or that of a run folder.
+
+    Raises:
+        RunError: it is a run folder, and nothing was shipped.
+    """
+    path = absolute(path)
+    inner = path / SHIP_FOLDER
+    if (path / MANIFEST).exists() or not (path / RUN_FILE).is_file():
+        return inner if not (path / MANIFEST).exists() and inner.is_dir() else path
+    if inner.is_dir():
+        return inner
+    reason, hint = not_shipped(path)
+    raise RunError(f"nothing was shipped: {reason}", where=str(path), hint=hint)
+
+
+def not_shipped(run: Path) -> tuple[str, str]:
+    """Why a run has no shipped folder, by its gate's verdict, and what to do."""
+    verdict = read_json(run / "6-gate" / "verdict.json")
+    again = f"sdp ship {shlex.quote(str(run))}"
+    if verdict is None:
+        return "the gate has not judged this run yet", f"Finish the run: {again}"
+    said = str(verdict.get("verdict"))
+    if said == "pass":
+        return "the gate said pass, and the folder was not made after it", f"Make it: {again}"
+    more = f"All checks are in {run / '6-gate' / 'summary.md'}. "
+    return f"the gate said {said}: {_reason(verdict, said)}", f"{more}Change the recipe or its [gate], then: {again}"
+
+
+def _reason(verdict: dict[str, Any], said: str) -> str:
+    """The first check that decided a verdict, in words."""
+    checks = verdict.get("checks")
+    for check in checks if isinstance(checks, list) else []:
+        if isinstance(check, dict) and check.get("outcome") == said:
+            return str(check.get("sentence"))
+    return "nothing was checked"
+
+
+def model_file(path: Path) -> tuple[Path, str]:
+    """The ONNX file that a path means, and a remark on it.
+
+    Args:
+        path: an ONNX file, a folder that holds one, or a run folder: of that the shipped one, or else the exported one.
+
+    Raises:
+        RunError: there is none.
+    """
+    if not path.is_dir():
+        return path, ""
+    path = absolute(path)
+    for candidate in (path / MODEL, path / SHIP_FOLDER / MODEL):
+        if candidate.is_file():
+            return candidate, ""
+    if (path / EXPORT_FOLDER / MODEL).is_file():
+        return path / EXPORT_FOLDER / MODEL, f"nothing was shipped: {not_shipped(path)[0]}"
+    if (path / RUN_FILE).is_file():
+        hint = f"Export it: sdp export {shlex.quote(str(path))}"
+        raise RunError("this run has no exported model yet", where=str(path), hint=hint)
+    hint = "Give an ONNX file, a run folder, or an exported or shipped one."
+    raise RunError(f"the folder holds no {MODEL}", where=str(path), hint=hint)
