@@ -1,6 +1,7 @@
 """Stage 3: what pruning lost, on the evaluation split: dense against pruned, both in torch.
 
-Writes metrics.json (scores with intervals, drop, paired test, languages or subsets), flips.csv (rows whose prediction
+Writes metrics.json (scores with intervals, drop, paired test, languages or subsets, and the dense model against one
+answer for all rows), flips.csv (rows whose prediction
 changed) and predictions.safetensors (logits of both models).
 """
 
@@ -12,10 +13,12 @@ from typing import Any
 from sdp.console import Reporter
 from sdp.data.batches import Collator
 from sdp.data.load import load_task_data
+from sdp.evaluation.constant import against_constant
 from sdp.evaluation.flips import write_flips
 from sdp.evaluation.kept import Kept
 from sdp.evaluation.predict import predict_logits
 from sdp.evaluation.torch_network import torch_network
+from sdp.gate.measured import remarks
 from sdp.json_file import write_json
 from sdp.models.load import load_finetuned, load_tokenizer, require_embeddings
 from sdp.recipe.sections import Recipe
@@ -49,6 +52,10 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     metric = recipe.task.score
     dense, pruned = logits["dense"], logits["pruned"]
     record = compare_models(recipe, data, split, rows, ("dense", dense), ("pruned", pruned))
+    resamples, seed = recipe.evaluate.resamples, recipe.seed
+    record["constant"] = against_constant(metric, split, data.label_names, dense, resamples=resamples, seed=seed)
+    for line in remarks(record):
+        reporter.line(f"  {line}")
     write_json(target / "metrics.json", record)
     write_flips(target / "flips.csv", split, data.label_names, dense, pruned)
     return {
