@@ -41,6 +41,8 @@ def test_regression_on_pairs_with_xlmr_global_uniform_and_a_live_teacher(tmp_pat
         "finetune.epochs": "2",
         "prune.epochs": "2",
         "gate.max_metric_drop": "2.0",
+        # In two epochs it learns nothing: that is not what is looked at here.
+        "gate.allow_constant_dense": "true",
     }
     options = [part for key, value in overrides.items() for part in ("--set", f"{key}={value}")]
     sdp("run", "toy.toml", *options, cwd=tmp_path, check=True)
