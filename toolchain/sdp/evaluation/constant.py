@@ -12,8 +12,6 @@ from sdp.evaluation.compare import Logits, compare
 from sdp.evaluation.metrics import NUMERIC, OUTSIDE
 from sdp.tasks import MetricName
 
-POSITIVE = 1
-
 
 def against_constant(
     metric: MetricName, split: Split, class_names: Sequence[str], logits: Logits, *, resamples: int, seed: int
@@ -51,7 +49,7 @@ def _constant(metric: MetricName, split: Split, class_names: Sequence[str], logi
         return "equal scores for all rows", constant
     chosen = int(np.bincount(split.labels.astype(np.int64)).argmax())
     if metric == "f1":
-        chosen = POSITIVE
+        chosen = split.positive
     elif metric == "entity-f1" and OUTSIDE in class_names:
         chosen = list(class_names).index(OUTSIDE)
     constant[:, chosen] = 1
