@@ -20,9 +20,9 @@ from sdp.pipeline import input_identities
 from sdp.recipe import Recipe, load_recipe
 from sdp.recipe.override import COMMAND_LINE
 from sdp.stage_table import Stage, settings_of, stages_of
+from sdp.study.measured import LAST_STAGE
 from sdp.study.vary import Axis
 
-LAST_STAGE = "evaluate"
 KEY_LENGTH = 16
 
 Identities = dict[str, dict[str, str]]

@@ -24,7 +24,8 @@ from sdp.pipeline import run_pipeline
 from sdp.run_folder import CACHE, RunFolder, share_files
 from sdp.stage_table import stages_of
 from sdp.study.cell import cell_content, read_cell, write_cell
-from sdp.study.grid import LAST_STAGE, Cell
+from sdp.study.grid import Cell
+from sdp.study.measured import LAST_STAGE
 from sdp.study.vary import Axis
 
 STUDY_FILE = "study.json"

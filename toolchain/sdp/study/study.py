@@ -15,6 +15,7 @@ from sdp.run_folder import RunFolder, absolute, check_results_folder
 from sdp.steps import optimizer_steps
 from sdp.study.cell import CELLS
 from sdp.study.grid import Cell, make_grid
+from sdp.study.measured import check_measured
 from sdp.study.on_ray import Words, run_on_ray
 from sdp.study.runner import RUNS, STUDY_FILE, TEACHERS, Progress, Runner, finished_cells
 from sdp.study.vary import Axis, Baseline, check_axes, parse_baseline, parse_vary
@@ -64,6 +65,7 @@ def open_study(
     require_one_process("sdp study")
     axes = tuple(parse_vary(text) for text in vary)
     check_axes(axes, overrides)
+    check_measured(axes, overrides)
     chosen = parse_baseline(baseline, axes) if baseline is not None else None
     cells = make_grid(recipe_file, axes, seeds, overrides, download=download)
     folder = absolute(out or Path("studies") / cells[0].recipe.name)
