@@ -17,8 +17,12 @@ from sdp.cli import app
 from sdp.data.docstrings import read_docstrings
 from sdp.data.rows import RawSplit
 from sdp.models.source import locate_model
+from sdp.recipe import load_recipe
 from sdp.recipe.data import DocstringsSection
 from sdp.recipe.sections import ModelSection
+from sdp.report.section import RunFiles
+from sdp.report.sections import training
+from sdp.run_folder import RunFolder
 from toy import save_tuned_model, toy_rows, write_project
 from toy import sdp as process
 
@@ -90,6 +94,12 @@ def test_the_order_goes_through_all_stages(project: Path) -> None:
     logits = load_file(run / "3-evaluate/predictions.safetensors")["dense"].numpy()
     truth = np.array([LABELS.index(label) for _, label in toy_rows(60, seed=2)])
     assert np.mean(logits.argmax(axis=1) == truth) > 0.9
+
+
+def test_the_report_has_no_curve_of_no_training(project: Path) -> None:
+    section = training.section(RunFiles(load_recipe(project / "toy.toml"), RunFolder(project / "runs/toy")))
+    assert section.values["untrained"]
+    assert len(section.values["curves"]) == 2, "loss and dev metric of pruning"
 
 
 def test_check_finds_out_before_anything_runs(project: Path) -> None:
