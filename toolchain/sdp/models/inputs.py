@@ -100,7 +100,11 @@ def require_embeddings(model: PreTrainedModel, rows: Iterable[TokenRow], where: 
         if largest >= known:
             place = f" at {split} row {number:,}" if split else ""
             what = f"the tokenizer gives piece {largest:,}{place}, and the model has embeddings for {known:,}"
-            raise ModelError(what, where=where, hint="They do not belong together: copy the model's folder again.")
+            hint = (
+                "Where tokens were added to the tokenizer alone: model.resize_token_embeddings(len(tokenizer)) in "
+                "transformers, and save both. Otherwise copy the model's folder again."
+            )
+            raise ModelError(what, where=where, hint=hint)
 
 
 def _embeddings(model: PreTrainedModel) -> int:
