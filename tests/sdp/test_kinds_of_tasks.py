@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from card import answers_as_predict_does, examples
+from card import answers_as_predict_does, examples, serves_as_predict_does
 from sdp_onnx.operator_library import has_library
 from toy import save_tiny_model, sdp, toy_rows, write_project
 
@@ -65,6 +65,7 @@ def test_regression_on_pairs_with_xlmr_global_uniform_and_a_live_teacher(tmp_pat
     float(answer)
     for example in examples(run / "8-ship")[:2]:
         answers_as_predict_does(run / "8-ship", example)
+    serves_as_predict_does(run / "8-ship")
 
 
 def test_an_export_beyond_the_tolerance_fails_and_nothing_appears(finished: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from seqeval.metrics import f1_score
 from sklearn.metrics import ndcg_score
 
-from card import answers_as_predict_does, examples
+from card import answers_as_predict_does, examples, serves_as_predict_does
 from toy import BAD, FILLER, GOOD, save_tiny_model, save_xlmr_tokenizer, sdp, write_project
 
 EXTRA = """
@@ -68,6 +68,7 @@ def flips_of_words(run: Path, rows: list[dict[str, list[str]]]) -> int:
 def check_card(run: Path) -> None:
     """A tagger's model card, by language, whose example is run."""
     answers_as_predict_does(run / "8-ship", examples(run / "8-ship")[0])
+    serves_as_predict_does(run / "8-ship")
     card = (run / "8-ship" / "README.md").read_text()
     assert "pipeline_tag: token-classification" in card
     assert "\nlanguage:\n- en\n- de\n" in card

@@ -88,7 +88,7 @@ def test_tokenizer_json_alone_gives_what_training_saw(given: list, folder: Path,
     assert again.encode([("good film",)]) == tokenizer.encode([("good film",)])
 
 
-def test_words_are_split_as_in_a_text(folder: Path) -> None:
+def test_words_are_split_as_in_a_text(folder: Path, tmp_path: Path) -> None:
     sentence = ("the", "film", "was", "superb")
     tokenizer = load_tokenizer(folder, words=True)
     (row,) = tokenizer.encode([sentence], words=True)
@@ -96,6 +96,14 @@ def test_words_are_split_as_in_a_text(folder: Path) -> None:
     alone = AutoTokenizer.from_pretrained(folder)("x", add_special_tokens=False)["input_ids"]
     own = [token for token, word in zip(row.inputs["input_ids"], row.words, strict=True) if word is not None]
     assert own == in_text[len(alone) :]
+    # And by whoever loads what is shipped.
+    saved = tmp_path / "saved"
+    saved.mkdir()
+    save_tokenizer(tokenizer, saved)
+    plain = Tokenizer.from_file(str(saved / "tokenizer.json")).encode(list(sentence), is_pretokenized=True)
+    shipped = AutoTokenizer.from_pretrained(saved)(list(sentence), is_split_into_words=True)
+    assert row.inputs["input_ids"] == plain.ids == shipped["input_ids"]
+    assert row.words == plain.word_ids == shipped.word_ids()
 
 
 def test_a_word_of_a_byte_level_tokenizer_is_one_piece(tmp_path: Path) -> None:
