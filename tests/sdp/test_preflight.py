@@ -12,7 +12,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
-from ranks import run_ranks
 from sdp.cli import app
 from sdp.console import Reporter
 from sdp.errors import SdpError, StageError, StoppedError, UsageError
@@ -74,7 +73,7 @@ def test_what_pruning_refuses_is_refused_before_fine_tuning(project: Path) -> No
     code, lines = refused("--set", 'prune.losses=[{name="hidden", layers=[3]}]')
     assert code == 2
     assert lines == [
-        "error: preflight, prune: the model has 2 layers, and the loss hidden asks for layer 3",
+        "error: preflight, prune: prune.losses: the model has 2 layers, and the loss hidden asks for layer 3",
         "  Give layers from 1 to 2, from -2 to -1, or 0 for the embeddings' output.",
     ]
     assert not (project / "runs/toy/1-finetune").exists()
@@ -117,13 +116,6 @@ def test_check_lists_it_where_training_is_to_come(project: Path) -> None:
     stages = json.loads(CliRunner().invoke(app, ["check", "toy.toml", "--json"]).stdout)["stages"]
     assert [stage["stage"] for stage in stages[:2]] == ["preflight", "finetune"]
     assert "preflight" in CliRunner().invoke(app, ["check", "toy.toml"]).stdout
-
-
-@pytest.mark.slow
-def test_two_ranks_train_in_it_together(project: Path) -> None:
-    code, printed = run_ranks(2, "preflight", "toy.toml", cwd=project)
-    assert code == 0, printed
-    assert (project / "runs/toy/0-preflight/stage.json").is_file()
 
 
 def said(error: BaseException, details: Path) -> SdpError:
