@@ -197,7 +197,8 @@ def summary_lines(run: RunFolder, older: Mapping[str, str] = NONE) -> list[str]:
         again = f" (measured again for {seconds:.0f} s)" if seconds else ""
         lines.append(f"gate: {results['gate']['verdict']}{again}")
     if hidden := [stage for stage in FILES if stage in older]:
-        lines.append(f"older, and not shown: {', '.join(hidden)} ({older[hidden[0]]}; sdp run brings all up to date)")
+        renew = f"to bring all up to date: {_command('run', run)}"
+        lines.append(f"older, and not shown: {', '.join(hidden)} ({older[hidden[0]]}); {renew}")
     report = run.path / "report.html"
     if report.is_file():
         lines.append(f"report: {report}{' (of an earlier state)' if 'report' in older else ''}")
@@ -235,14 +236,21 @@ def _shipped_line(run: RunFolder, older: Mapping[str, str]) -> str:
     if shipped is None:
         if verdict is None or "gate" in older:
             return ""
-        return f"not shipped: the gate says {verdict}" if verdict != "pass" else "not shipped yet: sdp ship does it"
+        not_yet = f"not shipped yet; to ship it: {_command('ship', run)}"
+        return f"not shipped: the gate says {verdict}" if verdict != "pass" else not_yet
+    renew = f"renew it with: {_command('ship', run)}"
     inputs = shipped["ingredients"]["inputs"]
     for stage, folder, what in (("export", "4-export", "an earlier export"), ("gate", "6-gate", "an earlier verdict")):
         record = run.record(folder)
         files = {name: output["sha256"] for name, output in (record or {"outputs": {}})["outputs"].items()}
         if stage in older or any(files.get(name) != digest for name, digest in inputs[stage].items()):
-            return f"shipped: {run.stage('8-ship')} (of {what}; renew it with: sdp ship {shlex.quote(str(run.path))})"
-    return f"shipped: {run.stage('8-ship')}{' (older; renew it with sdp ship)' if 'ship' in older else ''}"
+            return f"shipped: {run.stage('8-ship')} (of {what}; {renew})"
+    return f"shipped: {run.stage('8-ship')}{f' (older; {renew})' if 'ship' in older else ''}"
+
+
+def _command(name: str, run: RunFolder) -> str:
+    """A command on this run, to be typed as it stands."""
+    return shlex.join(["sdp", name, str(run.path)])
 
 
 def _peak_memory(bench: dict[str, Any], role: str) -> str:
