@@ -70,15 +70,22 @@ def verify_logits(
     *,
     tolerance: float,
     provider: Provider = "cpu",
+    threads: int | None = None,
 ) -> Agreement:
     """Run a file on batches of (inputs by name [batch, sequence], expected logits) and compare its first output.
+
+    Args:
+        model: the ONNX file.
+        batches: inputs and logits.
+        tolerance: the largest difference allowed.
+        provider, threads: of the session.
 
     Raises:
         VerificationError: onnxruntime cannot run a batch, one differs by more than `tolerance` (see `logits_error`), or
             there is none.
         ModelFileError, ProviderError: the session cannot be created.
     """
-    session = create_session(model, provider=provider)
+    session = create_session(model, provider=provider, threads=threads)
     output = session.get_outputs()[0].name
     errors: list[tuple[float, tuple[int, ...], int]] = []
     for inputs, logits in batches:
