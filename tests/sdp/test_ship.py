@@ -250,7 +250,9 @@ def test_results_of_before_are_not_shown_as_those_of_now(project: Path, monkeypa
     assert "gate: pass" not in done.stdout
     assert "ONNX file" not in done.stdout
     assert f"report: {run}/report.html (of an earlier state)\n" in done.stdout
-    assert f"shipped: {run}/8-ship (of an earlier export; renew it with: sdp ship {run})\n" in done.stdout
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("shipped: ")]
+    assert line.startswith(f"shipped: {run}/8-ship (older: ")
+    assert line.endswith(f"; renew it with: sdp ship {run})")
     told = json.loads(CliRunner().invoke(app, ["evaluate", "--json"]).stdout)
     assert list(told["older"]) == ["export", "bench", "gate", "report", "ship"]
     assert {"evaluate", "prune"} < told.keys() - {"gate", "export", "bench"}
@@ -272,6 +274,12 @@ def test_a_folder_of_an_earlier_export_is_called_so(project: Path, monkeypatch: 
     assert summary_lines(RunFolder(Path("runs/toy")))[-1] == (
         f"shipped: {run}/8-ship (of an earlier export; renew it with: sdp ship {run})"
     )
+    pushed = CliRunner().invoke(app, ["push", "runs/toy", "owner/name"])
+    assert pushed.exit_code != 0
+    assert "what was shipped is of an earlier export" in pushed.stderr
+    assert f"sdp ship {run}" in pushed.stderr
+    # The folder itself is what it is.
+    assert CliRunner().invoke(app, ["push", "runs/toy/8-ship", "owner/name"]).exit_code == 0
 
 
 def test_an_export_that_was_changed_is_not_shipped(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
-from sdp.after_gate import gate_verdict
+from sdp.after_gate import gate_verdict, shipped_before
 from sdp.gate.measured import changed_sentence, measured_on, remarks
 from sdp.json_file import read_json
 from sdp.kernel_time import longest_cases, time_line
@@ -163,7 +163,7 @@ def summary_lines(run: RunFolder, older: Mapping[str, str] = NONE) -> list[str]:
             f"{same} as before, unknown pieces per 1,000 {unknown}, pieces a word {pieces}"
         )
     lines += [
-        f"{stage}: {results[stage]['metric']} on dev {number_text(results[stage]['dev'])}"
+        f"{stage}: {results[stage]['metric']} on dev {_dev(results[stage])}"
         for stage in ("finetune", "prune")
         if stage in results
     ]
@@ -220,6 +220,12 @@ def trimming_line(trimming: dict[str, Any]) -> str:
     return f"trimming the vocabulary: {trimming['metric']} {full} with all pieces, {trimmed} without{spread}; {rows}"
 
 
+def _dev(training: dict[str, Any]) -> str:
+    """The dev metric of a training stage, or why there is none."""
+    reason = training.get("undefined")
+    return number_text(training["dev"]) + (f" ({reason})" if reason else "")
+
+
 def _first_lines(results: dict[str, Any]) -> list[str]:
     """How many predictions changed and which class lost most, and what makes the numbers worth less than they look."""
     stage = next((stage for stage in ("export", "evaluate") if stage in results), None)
@@ -239,13 +245,10 @@ def _shipped_line(run: RunFolder, older: Mapping[str, str]) -> str:
         not_yet = f"not shipped yet; to ship it: {_command('ship', run)}"
         return f"not shipped: the gate says {verdict}" if verdict != "pass" else not_yet
     renew = f"renew it with: {_command('ship', run)}"
-    inputs = shipped["ingredients"]["inputs"]
-    for stage, folder, what in (("export", "4-export", "an earlier export"), ("gate", "6-gate", "an earlier verdict")):
-        record = run.record(folder)
-        files = {name: output["sha256"] for name, output in (record or {"outputs": {}})["outputs"].items()}
-        if stage in older or any(files.get(name) != digest for name, digest in inputs[stage].items()):
-            return f"shipped: {run.stage('8-ship')} (of {what}; {renew})"
-    return f"shipped: {run.stage('8-ship')}{f' (older; {renew})' if 'ship' in older else ''}"
+    if what := shipped_before(run):
+        return f"shipped: {run.stage('8-ship')} (of {what}; {renew})"
+    why = f" (older: {older['ship']}; {renew})" if "ship" in older else ""
+    return f"shipped: {run.stage('8-ship')}{why}"
 
 
 def _command(name: str, run: RunFolder) -> str:
