@@ -86,9 +86,11 @@ def predict_case(random: Random, folder: Path, project: Project) -> Use:
 
 def _predict(exported: Path, texts: list[str]) -> None:
     _, said = command("predict", exported, "--json", "--", *texts)
-    answer = strict_json(said)
-    answers = [word for word in answer if len(word) > 1] if isinstance(answer, list) else [answer]
-    for one in answers:
+    lines = [strict_json(line) for line in said.removesuffix("\n").split("\n")]
+    if len(lines) != len(texts):
+        raise QuietError(f"{len(lines)} answers to {len(texts)} texts")
+    answers = [word for line in lines for word in (line if isinstance(line, list) else [line])]
+    for one in (answer for answer in answers if len(answer) > 1):
         if one["score"] is None and abs(sum(one["probabilities"].values()) - 1) > 1e-6:
             raise QuietError(f"probabilities sum to {sum(one['probabilities'].values())}")
         if one["score"] is None and one["label"] not in one["probabilities"]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ast
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
 from sdp.commands.predict import answer_line, tagged_lines
-from sdp.predict import Predictor
+from sdp.predict import Answer, Predictor
 from toy import BAD, FILLER, GOOD, ONE_THREAD
 
 WORDS = [*GOOD, *BAD, *FILLER]
@@ -27,15 +30,41 @@ def twenty_inputs(predictor: Predictor) -> list[tuple[str, ...]]:
     generator = np.random.default_rng(5)
     counts = [0, 1, 90, *generator.integers(2, 40, 17).tolist()]
     if predictor.type == "tagging":
-        return [tuple(generator.choice(WORDS, max(1, count))) for count in counts]
+        return [tuple(generator.choice(WORDS, max(1, count)).tolist()) for count in counts]
     columns = range(min(2, predictor.text_columns))
     return [tuple(" ".join(generator.choice(WORDS, count)) for _ in columns) for count in counts]
+
+
+def serves_as_predict_does(folder: Path) -> None:
+    """Ask the serving example, without its server, about 20 inputs: it gives what `sdp predict` answers."""
+    file = Path(__file__).parents[1] / "toolchain" / "serving" / "serve.py"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MODEL", str(folder))
+        answers = runpy.run_path(str(file))["model"].answers
+    predictor = Predictor(folder)
+    rows = [(*row, *["good"] * (predictor.text_columns - len(row))) for row in twenty_inputs(predictor)]
+    if predictor.type == "tagging":
+        expected: list[Any] = [
+            [{"word": word, **(tag(answer) if answer else {})} for word, answer in tagged]
+            for tagged in predictor.tags(rows)
+        ]
+    else:
+        expected = [tag(answer) for answer in predictor.answers(rows)]
+    given = [row[0] if predictor.type != "tagging" and len(row) == 1 else list(row) for row in rows]
+    assert answers(given) == expected
+
+
+def tag(answer: Answer) -> dict[str, Any]:
+    """An answer as the service gives it."""
+    if answer.score is not None:
+        return {"score": pytest.approx(answer.score, abs=1e-5)}
+    return {"label": answer.label, "probability": pytest.approx(answer.probability, abs=1e-5)}
 
 
 def answers_as_predict_does(folder: Path, example: str) -> None:
     """Run an example with 20 inputs of unequal length in the folder: it prints what `sdp predict` answers."""
     predictor = Predictor(folder)
-    rows = [tuple(map(str, row)) for row in twenty_inputs(predictor)]
+    rows = twenty_inputs(predictor)
     given = [row if predictor.type == "tagging" or len(row) > 1 else row[0] for row in rows]
     (line,) = re.findall(r"^texts = .*$", example, re.MULTILINE)
     assert len(ast.literal_eval(line.removeprefix("texts = "))) > 1

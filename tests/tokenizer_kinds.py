@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerFast, RobertaTokenizerFast
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast, RobertaTokenizerFast
 
 from toy import BAD, FILLER, GOOD, save_xlmr_tokenizer
 
@@ -56,7 +56,7 @@ def unigram(folder: Path) -> Path:
 
 
 def cased_by_its_config(folder: Path) -> Path:
-    """A BERT tokenizer whose tokenizer.json keeps case, while tokenizer_config.json alone says do_lower_case."""
+    """A BERT tokenizer whose tokenizer.json keeps case, while tokenizer_config.json alone has do_lower_case."""
     wordpiece(folder)
     for name, change in (
         (
@@ -88,6 +88,16 @@ def fixed_by_its_file(folder: Path) -> Path:
     return folder
 
 
+def added_later(folder: Path) -> Path:
+    """A tokenizer that was given words and a special token of a project's own."""
+    wordpiece(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["zürich", AddedToken("lovely-ish", single_word=True)])
+    tokenizer.add_special_tokens({"additional_special_tokens": ["[USER]"]})
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 KINDS: dict[str, Callable[[Path], Path]] = {
     "wordpiece": wordpiece,
     "cut on the left": lambda folder: wordpiece(folder, truncation_side="left"),
@@ -99,5 +109,9 @@ KINDS: dict[str, Callable[[Path], Path]] = {
     "fixed by its file": fixed_by_its_file,
     "byte level": byte_level,
     "byte level, cut on the left": lambda folder: byte_level(folder, truncation_side="left"),
+    "a mask that takes the space before it": lambda folder: byte_level(
+        folder, mask_token=AddedToken("<mask>", lstrip=True, special=True)
+    ),
+    "tokens added later": added_later,
     "unigram": unigram,
 }

@@ -51,7 +51,7 @@ class TokenizedText:
 
     Attributes:
         inputs: the model's inputs by name, L values each; L is at least 1.
-        words: for each token the number of the word that it is part of; None for what frames the text.
+        words: of a sentence, for each token the number of its word, None for what frames the words; empty for a text.
     """
 
     inputs: Row
@@ -135,7 +135,8 @@ class TextTokenizer:
         """
         given = [list(row) for row in rows] if words else [segments(row) for row in rows]
         single = [row[0] if len(row) == 1 and not words else row for row in given]
-        return [self._tokenized(encoding) for encoding in self._tokenizer.encode_batch(single, is_pretokenized=words)]
+        encodings = self._tokenizer.encode_batch(single, is_pretokenized=words)
+        return [self._tokenized(encoding, encoding.word_ids if words else []) for encoding in encodings]
 
     def pad(self, rows: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, NDArray[np.int64]]:
         """One batch of rows, each [B, L] with the L of the longest."""
@@ -158,16 +159,16 @@ class TextTokenizer:
         self._tokenizer.save(str(folder / TOKENIZER_FILE))
         self._tokenizer.no_padding()
 
-    def _tokenized(self, encoding: Encoding) -> TokenizedText:
+    def _tokenized(self, encoding: Encoding, words: list[int | None]) -> TokenizedText:
         if not encoding.ids:
             one: Row = {"input_ids": [self.padding.id], "attention_mask": [1], "token_type_ids": [0]}
-            return TokenizedText({name: one[name] for name in self.inputs}, [None])
+            return TokenizedText({name: one[name] for name in self.inputs}, words)
         made = {
             "input_ids": encoding.ids,
             "attention_mask": encoding.attention_mask,
             "token_type_ids": encoding.type_ids,
         }
-        return TokenizedText({name: made[name] for name in self.inputs}, encoding.word_ids)
+        return TokenizedText({name: made[name] for name in self.inputs}, words)
 
 
 def segments(texts: Sequence[str]) -> tuple[str, ...]:

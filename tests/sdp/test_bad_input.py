@@ -131,7 +131,9 @@ def test_a_piece_of_the_test_split_without_an_embedding(project: Path) -> None:
     (project / "test.tsv").write_text("sentence\tlabel\na good zebra\tpos\n")
     settings = ['model.name="wordy"', 'data.test="test.tsv"', "finetune.epochs=1", "prune.epochs=2"]
     words = [word for setting in settings for word in ("--set", setting)]
-    assert_contains(refused(project, "evaluate", "toy.toml", "--quiet", *words), "1-finetune", "embeddings for")
+    # Before training: after it, hours would be lost.
+    assert_contains(refused(project, "evaluate", "toy.toml", "--quiet", *words), "at test row 1", "embeddings for")
+    assert not (project / "runs/toy/1-finetune").exists()
 
 
 def test_gate_without_the_stage_it_reads(project: Path) -> None:

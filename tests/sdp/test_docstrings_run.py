@@ -94,8 +94,8 @@ def test_every_command_that_reads_a_run_reads_this_one(arguments: tuple[str, ...
 def test_what_is_served_is_what_was_scored(project: Path) -> None:
     data = load_task_data(load_recipe(project / "docs.toml"))
     assert data.test is not None
-    said = [answer.label for answer in Predictor(project / "runs/docs/4-export").answers(data.test.texts)]
-    right = [data.label_names[label] == found for label, found in zip(data.test.labels, said, strict=True)]
+    served = [answer.label for answer in Predictor(project / "runs/docs/4-export").answers(data.test.texts)]
+    right = [data.label_names[label] == found for label, found in zip(data.test.labels, served, strict=True)]
     metrics = json.loads((project / "runs/docs/4-export/metrics.json").read_text())
     assert sum(right) / len(right) == pytest.approx(metrics["models"]["exported"]["value"])
     shipped = json.loads((project / "runs/docs/8-ship/tokenizer.json").read_text())

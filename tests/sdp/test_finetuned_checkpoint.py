@@ -17,8 +17,12 @@ from sdp.cli import app
 from sdp.data.docstrings import read_docstrings
 from sdp.data.rows import RawSplit
 from sdp.models.source import locate_model
+from sdp.recipe import load_recipe
 from sdp.recipe.data import DocstringsSection
 from sdp.recipe.sections import ModelSection
+from sdp.report.section import RunFiles
+from sdp.report.sections import training
+from sdp.run_folder import RunFolder
 from toy import save_tuned_model, toy_rows, write_project
 from toy import sdp as process
 
@@ -53,11 +57,11 @@ def read(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
-def said_by_transformers(model: Path, texts: list[str]) -> list[str]:
+def said_by_transformers(model: Path, texts: list[str], max_length: int) -> list[str]:
     """The labels that plain transformers predicts."""
     network = AutoModelForSequenceClassification.from_pretrained(model).eval()
     tokenizer = AutoTokenizer.from_pretrained(model)
-    inputs = tokenizer(texts, padding=True, truncation=True, max_length=32, return_tensors="pt")
+    inputs = tokenizer(texts, padding=True, truncation=True, max_length=max_length, return_tensors="pt")
     with torch.no_grad():
         ids = network(**inputs).logits.argmax(dim=1).tolist()
     return [network.config.id2label[place] for place in ids]
@@ -69,7 +73,7 @@ def test_no_epochs_take_the_checkpoint_as_it_is(project: Path, tuned: Path) -> N
     assert before.keys() == after.keys()
     assert all(torch.equal(after[name], value) for name, value in before.items())
     rows = toy_rows(60, seed=2)
-    said, truth = said_by_transformers(tuned, [text for text, _ in rows]), [label for _, label in rows]
+    said, truth = said_by_transformers(tuned, [text for text, _ in rows], 32), [label for _, label in rows]
     # f1 is that of "pos", the second of the data's two classes, wherever the head has it.
     right = sum(a == b == "pos" for a, b in zip(said, truth, strict=True))
     f1 = 2 * right / (said.count("pos") + truth.count("pos"))
@@ -90,6 +94,12 @@ def test_the_order_goes_through_all_stages(project: Path) -> None:
     logits = load_file(run / "3-evaluate/predictions.safetensors")["dense"].numpy()
     truth = np.array([LABELS.index(label) for _, label in toy_rows(60, seed=2)])
     assert np.mean(logits.argmax(axis=1) == truth) > 0.9
+
+
+def test_the_report_has_no_curve_of_no_training(project: Path) -> None:
+    section = training.section(RunFiles(load_recipe(project / "toy.toml"), RunFolder(project / "runs/toy")))
+    assert section.values["untrained"]
+    assert len(section.values["curves"]) == 2, "loss and dev metric of pruning"
 
 
 def test_check_finds_out_before_anything_runs(project: Path) -> None:
@@ -183,7 +193,7 @@ def test_minilm_fine_tuned_by_transformers(tmp_path: Path) -> None:
     packages = json.dumps(list(PACKAGES))
     (tmp_path / "toy.toml").write_text(MINILM_RECIPE.format(packages=packages, **ROWS))
     process("run", "toy.toml", cwd=tmp_path, check=True, timeout=900)
-    said = said_by_transformers(tmp_path / "minilm", [texts[0] for texts in splits["test"].texts])
+    said = said_by_transformers(tmp_path / "minilm", [texts[0] for texts in splits["test"].texts], 48)
     own = float(np.mean([a == b for a, b in zip(said, splits["test"].labels, strict=True)]))
     run = tmp_path / "runs/toy"
     dense = read(run / "3-evaluate/metrics.json")["models"]["dense"]["value"]

@@ -139,6 +139,15 @@ def test_one_process_finds_the_ranks_result_up_to_date(project: Path, two: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("more", [[], SHARDED])
+def test_ranks_train_together_in_the_preflight(project: Path, more: list[str]) -> None:
+    code, printed = run_ranks(2, "preflight", "toy.toml", *OPTIONS, *more, "--run-dir", "preflight", cwd=project)
+    assert code == 0, printed
+    assert (project / "preflight/0-preflight/stage.json").is_file()
+    shutil.rmtree(project / "preflight")
+
+
+@pytest.mark.slow
 def test_sharded_ranks_train_what_one_process_trains(project: Path, sharded: Path) -> None:
     assert_same(project / "one", sharded)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -14,16 +15,17 @@ from huggingface_hub import metadata_load
 from typer.testing import CliRunner
 
 from card import answers_as_predict_does, examples
+from sdp.after_gate import gate_verdict, withhold
 from sdp.cli import app
 from sdp.console import Reporter
 from sdp.errors import StageError
-from sdp.pipeline import gate_verdict, withhold
 from sdp.recipe import load_recipe
 from sdp.run_folder import RunFolder
 from sdp.shipping.card import model_card
 from sdp.shipping.files import place, take_exported
 from sdp.shipping.licenses import find_licenses
 from sdp.summary import run_results
+from sdp_onnx.manifest import file_sha256
 from sdp_onnx.operator_library import LIBRARY_NAME, has_library
 from sdp_onnx.verify_folder import verify_folder
 from toy import sdp
@@ -132,7 +134,7 @@ def test_what_the_gate_refuses_is_not_shipped(project: Path, monkeypatch: pytest
     assert line == "ship      not made: the gate says fail; the older 8-ship is removed"
     assert not folder.exists()
     assert (folder.with_name("4-export") / "model.onnx").stat().st_size > 0
-    assert "shipped" not in done.stdout
+    assert "not shipped: the gate says fail\n" in done.stdout
     checked = json.loads(CliRunner().invoke(app, ["check", "--json"]).stdout)["stages"][-1]
     assert checked == {"stage": "ship", "up_to_date": False, "reason": "only when the gate passes; it says fail"}
     # Allowed again, it comes back: nothing but gate, report and ship runs.
@@ -175,12 +177,87 @@ def test_a_folder_that_is_linked_in_is_taken_away_and_what_the_link_leads_to_sta
     assert elsewhere.is_dir()
 
 
-def test_a_gate_judged_anew_takes_the_folder_away_too(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def state(run: Path) -> dict[str, str]:
+    """Every file of a run by its content."""
+    return {str(path): file_sha256(path) for path in sorted(run.rglob("*")) if path.is_file()}
+
+
+def verdicts(run: Path) -> dict[str, str | None]:
+    """The verdict as each place has it that a reader may look at."""
+    page = (run / "report.html").read_text()
+    manifest = run / "8-ship" / "manifest.json"
+    return {
+        "verdict.json": json.loads((run / "6-gate/verdict.json").read_text())["verdict"],
+        "summary.md": re.findall(r"\*\*(\w+)\*\*", (run / "6-gate/summary.md").read_text())[0],
+        "report.html": re.findall(r'class="verdict \w+">(\w+)<', page)[0],
+        "8-ship": json.loads(manifest.read_text())["gate"]["verdict"] if manifest.is_file() else None,
+    }
+
+
+@pytest.mark.parametrize("option", [[], ["--no-update"]])
+def test_other_thresholds_are_tried_without_changing_anything(
+    option: list[str], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(project)
-    done = CliRunner().invoke(app, ["gate", "toy.toml", "--no-update", "--set", "gate.max_size_ratio=0.01"])
+    before = state(project / "runs/toy")
+    tried = ["gate.max_size_ratio=0.01", "gate.max_metric_drop=0.5"]
+    done = CliRunner().invoke(app, ["gate", "toy.toml", *option, "--set", tried[0], "--set", tried[1]])
     assert done.exit_code == 1
-    assert "the older 8-ship is removed" in done.stderr
-    assert not (project / "runs/toy/8-ship").exists()
+    assert state(project / "runs/toy") == before
+    lines = done.stdout.splitlines()
+    assert lines[-3] == "what if: the gate would say fail with gate.max_size_ratio=0.01, gate.max_metric_drop=0.5"
+    assert lines[-2] == f"nothing was changed: {project}/runs/toy has the verdict pass as before"
+    command = lines[-1].rpartition(", or ")[2]
+    assert command == f"sdp run toy.toml --set {tried[0]} --set {tried[1]}"
+    asked = json.loads(CliRunner().invoke(app, ["gate", "runs/toy", *option, "--json", "--set", tried[0]]).stdout)
+    assert (asked["verdict"], asked["exit_code"], asked["changed"]) == ("fail", 1, False)
+    assert state(project / "runs/toy") == before
+
+
+def test_after_every_command_all_places_have_one_verdict(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    run, recipe = project / "runs/toy", project / "toy.toml"
+    loose = recipe.read_text()
+    recipe.write_text(loose.replace("max_size_ratio = 1.0", "max_size_ratio = 0.01"))
+    stricter = CliRunner().invoke(app, ["gate", "toy.toml"])
+    assert stricter.exit_code == 1
+    assert "the older 8-ship is removed" in stricter.stderr
+    assert "not shipped: the gate says fail\n" in stricter.stdout
+    assert verdicts(run) == {"verdict.json": "fail", "summary.md": "fail", "report.html": "fail", "8-ship": None}
+    # Looser again: what follows the verdict is made, 8-ship too.
+    recipe.write_text(loose)
+    looser = CliRunner().invoke(app, ["gate", "toy.toml"])
+    assert looser.exit_code == 0
+    assert f"\nshipped: {run}/8-ship\n" in looser.stdout
+    assert set(verdicts(run).values()) == {"pass"}
+    # Without an update the report is made of the new verdict, and a folder of an older one is called so.
+    recipe.write_text(loose.replace("max_size_ratio = 1.0", "max_size_ratio = 2.0"))
+    judged = CliRunner().invoke(app, ["gate", "toy.toml", "--no-update"])
+    assert "must be at most 2 " in (run / "report.html").read_text()
+    assert f"shipped: {run}/8-ship (of an earlier verdict; renew it with: sdp ship {run})\n" in judged.stdout
+    recipe.write_text(loose.replace("max_size_ratio = 1.0", "max_size_ratio = 0.01"))
+    assert CliRunner().invoke(app, ["gate", "toy.toml", "--no-update"]).exit_code == 1
+    assert verdicts(run) == {"verdict.json": "fail", "summary.md": "fail", "report.html": "fail", "8-ship": None}
+
+
+def test_results_of_before_are_not_shown_as_those_of_now(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    done = CliRunner().invoke(app, ["evaluate", "toy.toml", "--set", "evaluate.resamples=100"])
+    assert done.exit_code == 0, done.output
+    older = "older, and not shown: export, bench, gate (evaluate.resamples changed: 200 -> 100)"
+    run = project / "runs/toy"
+    assert f"{older}; to bring all up to date: sdp run {run}\n" in done.stdout
+    assert "gate: pass" not in done.stdout
+    assert "ONNX file" not in done.stdout
+    assert f"report: {run}/report.html (of an earlier state)\n" in done.stdout
+    assert f"shipped: {run}/8-ship (of an earlier export; renew it with: sdp ship {run})\n" in done.stdout
+    told = json.loads(CliRunner().invoke(app, ["evaluate", "--json"]).stdout)
+    assert list(told["older"]) == ["export", "bench", "gate", "report", "ship"]
+    assert {"evaluate", "prune"} < told.keys() - {"gate", "export", "bench"}
+    # What the line gives works as it stands.
+    renewed = CliRunner().invoke(app, ["run", str(run)])
+    assert renewed.exit_code == 0
+    assert "older" not in renewed.stdout
 
 
 def test_a_folder_of_an_earlier_export_is_called_so(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

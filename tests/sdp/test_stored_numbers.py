@@ -29,6 +29,13 @@ EXPORTED: list[Change] = [
     lambda content: content["drop"].update(high=-math.inf),
     lambda content: content["drop"].update(low=0.5, high=0.1),
     lambda content: content["drop"].update(value="0.1"),
+    lambda content: content["drop"].update(value=None),
+    lambda content: content["drop"].update(value=None, low=None, high=None),
+    lambda content: content["drop"].update(undefined="for no reason"),
+    lambda content: content["constant"]["gain"].update(low=math.nan),
+    lambda content: content.pop("constant"),
+    lambda content: content["classes"][0]["f1"].pop("drop_of_all"),
+    lambda content: content.pop("classes_without_rows"),
     lambda content: content["models"].pop("exported"),
     lambda content: content.update(parts={"de": 3}),
     lambda content: content.update(parts={"de": {"drop": content["drop"]}}),
@@ -86,6 +93,13 @@ def test_what_was_never_measured_is_refused(file: str, number: int, finished: Pa
     with pytest.raises(RunError, match="damaged, or another version's") as caught:
         check_stored(kind, damaged, file, "hint")
     assert caught.value.where == file
+
+
+def test_an_undefined_number_with_its_reason_is_one_that_was_measured(finished: Path) -> None:
+    content = json.loads((finished / "runs/toy/4-export/metrics.json").read_text())
+    nothing = {"value": None, "low": None, "high": None, "undefined": "all labels are of one class"}
+    content.update(drop=nothing, models=dict.fromkeys(content["models"], nothing))
+    check_stored(Exported, content, "metrics.json", "hint")
 
 
 def test_a_comparison_reads_only_what_holds(finished: Path, tmp_path: Path) -> None:

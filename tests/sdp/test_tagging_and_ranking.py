@@ -13,8 +13,8 @@ from safetensors.numpy import load_file
 from seqeval.metrics import f1_score
 from sklearn.metrics import ndcg_score
 
-from card import answers_as_predict_does, examples
-from toy import BAD, FILLER, GOOD, save_tiny_model, save_xlmr_tokenizer, sdp, write_project
+from card import answers_as_predict_does, examples, serves_as_predict_does
+from toy import BAD, FILLER, GOOD, PREFLIGHT, save_tiny_model, save_xlmr_tokenizer, sdp, write_project
 
 EXTRA = """
 [[prune.losses]]
@@ -68,6 +68,7 @@ def flips_of_words(run: Path, rows: list[dict[str, list[str]]]) -> int:
 def check_card(run: Path) -> None:
     """A tagger's model card, by language, whose example is run."""
     answers_as_predict_does(run / "8-ship", examples(run / "8-ship")[0])
+    serves_as_predict_does(run / "8-ship")
     card = (run / "8-ship" / "README.md").read_text()
     assert "pipeline_tag: token-classification" in card
     assert "\nlanguage:\n- en\n- de\n" in card
@@ -99,7 +100,7 @@ def test_tagging(kind: str, tmp_path: Path) -> None:
         EXTRA,
     )
     # A benchmark takes seconds, and one is enough.
-    done = sdp("run" if kind == "bert" else "export", "toy.toml", *options, cwd=tmp_path, check=True)
+    done = sdp("run" if kind == "bert" else "export", "toy.toml", *options, *PREFLIGHT, cwd=tmp_path, check=True)
     run = tmp_path / "runs" / "toy"
     if kind == "bert":
         check_card(run)
@@ -173,7 +174,7 @@ def test_ranking(tmp_path: Path) -> None:
     )
     for name in ("train", "dev"):
         (tmp_path / f"{name}.tsv").write_text("\n".join(lines) + "\n")
-    done = sdp("export", "toy.toml", *options, cwd=tmp_path, check=True)
+    done = sdp("export", "toy.toml", *options, *PREFLIGHT, cwd=tmp_path, check=True)
     run = tmp_path / "runs" / "toy"
     assert "ndcg on dev" in done.stdout
     metrics, exported = read(run / "3-evaluate/metrics.json"), read(run / "4-export/metrics.json")

@@ -1,4 +1,4 @@
-"""The serving example, started as its docstring says, and asked over the loopback device."""
+"""The serving example, started by the command of its docstring, and asked over the loopback device."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def address(finished: Path) -> Iterator[str]:
     environment.pop("PYTHONPATH", None)
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, cwd=finished) as server:
         assert server.stderr is not None
-        said = ""
+        printed = ""
         try:
             for line in server.stderr:
-                said += line
+                printed += line
                 if found := re.search(r"running on (http://\S+)", line):
                     yield found[1]
                     break
             else:
-                pytest.fail(said)
+                pytest.fail(printed)
         finally:
             server.terminate()
 

@@ -9,7 +9,7 @@ COMPLETE = "complete.json"
 
 def complete_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints that were written to their end, in the order of their steps."""
-    whole = [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}")]
+    whole = sorted(path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}"))
     return sorted(whole, key=checkpoint_step)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sdp import ranks
+from sdp.after_gate import gate_verdict, withhold
 from sdp.code_version import code_hash, library_versions
 from sdp.console import Reporter
 from sdp.data.corpus import corpus_identity
@@ -24,7 +25,6 @@ from sdp.data.identity import data_identity
 from sdp.difference import first_difference
 from sdp.errors import RunError
 from sdp.interrupted import interrupted
-from sdp.json_file import read_json
 from sdp.models.architectures import require_architecture
 from sdp.models.positions import require_positions
 from sdp.models.source import locate_model
@@ -33,7 +33,7 @@ from sdp.prune_start import start_identity
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import SCRATCH, RunFolder, remove_folder, temporary_files_in
 from sdp.stage_run import StageFunction, Status, fingerprint, run_stage
-from sdp.stage_table import PREFLIGHT, STAGES, VOCABULARY, Stage, find_stage, settings_of, stages_of
+from sdp.stage_table import PREFLIGHT, VOCABULARY, Stage, find_stage, settings_of, stages_of
 from sdp.threads import stage_threads
 from sdp_onnx.operator_library import library_identity
 
@@ -148,6 +148,16 @@ def preflight_status(
     return stage_status(PREFLIGHT, recipe, run, identities)
 
 
+def older_stages(recipe: Recipe, run: RunFolder) -> dict[str, str]:
+    """Finished stages whose results are not of what recipe and run folder hold now: name -> why, in words."""
+    statuses = plan(recipe, run, input_identities(recipe, download=False))
+    return {
+        status.stage.name: status.reason
+        for status in statuses
+        if not status.up_to_date and run.record(status.stage.folder) is not None
+    }
+
+
 def run_pipeline(
     recipe: Recipe, run: RunFolder, until: str, reporter: Reporter, *, preflight: bool = True
 ) -> dict[str, dict[str, Any]]:
@@ -171,8 +181,7 @@ def run_pipeline(
     require_architecture(model)
     require_positions(recipe, model)
     if recipe.vocabulary is None:
-        # What an earlier version of the recipe trimmed is no part of this run.
-        remove_folder(run.stage(VOCABULARY.folder))
+        _forget_vocabulary(run, reporter)
     if recipe.bench.provider == "cuda":
         _require_cuda_for_bench(stages, plan(recipe, run, identities))
     records: dict[str, dict[str, Any]] = {}
@@ -191,8 +200,7 @@ def run_pipeline(
                 _preflight(recipe, run, identities, status, reporter)
                 preflight = False
             _bring_up_to_date(status, recipe, run, reporter)
-        for name in stage.publish:
-            shutil.copyfile(run.stage(stage.folder) / name, run.path / name)
+        _publish(run, stage)
         record = run.record(stage.folder)
         if record is None:
             raise RuntimeError(f"stage {stage.name} left no record in {run.stage(stage.folder)}")
@@ -265,34 +273,19 @@ def run_single(name: str, recipe: Recipe, run: RunFolder, reporter: Reporter) ->
     """Run one stage that reads neither model nor data on what the run folder holds, up to date or not."""
     stage = find_stage(name)
     run_stage(stage_status(stage, recipe, run, {}), _function(stage), recipe, run, reporter)
+    _publish(run, stage)
     if name == "gate":
         withhold(run, reporter, wanted=False)
 
 
-def gate_verdict(run: RunFolder) -> str | None:
-    """What the gate said last: pass, fail or inconclusive; None where it said nothing yet."""
-    content = read_json(run.stage(find_stage("gate").folder) / "verdict.json")
-    said = content.get("verdict") if content is not None else None
-    return str(said) if said is not None else None
+def _publish(run: RunFolder, stage: Stage) -> None:
+    for name in stage.publish:
+        shutil.copyfile(run.stage(stage.folder) / name, run.path / name)
 
 
-def withhold(run: RunFolder, reporter: Reporter, *, wanted: bool) -> None:
-    """Unless the gate passed, take away what an earlier pass allowed, so that nobody takes it for this run's result.
-
-    Args:
-        run: the run folder.
-        reporter: told why.
-        wanted: whether the result would have been made now; otherwise only a removal is worth a line.
-    """
-    said = gate_verdict(run)
-    if said == "pass":
-        return
-    for stage in STAGES:
-        if not stage.after_pass:
-            continue
-        older = run.stage(stage.folder).exists()
-        for folder in (run.stage(stage.folder), run.partial(stage.folder)):
-            remove_folder(folder)
-        if wanted or older:
-            removed = f"; the older {stage.folder} is removed" if older else ""
-            reporter.line(f"{stage.name:9} not made: the gate says {said}{removed}")
+def _forget_vocabulary(run: RunFolder, reporter: Reporter) -> None:
+    """Remove what an earlier version of the recipe trimmed: it is no part of this run."""
+    folder = run.stage(VOCABULARY.folder)
+    if folder.exists():
+        reporter.line(f"the older {VOCABULARY.folder} is removed: the recipe has no [{VOCABULARY.name}] any more")
+    remove_folder(folder)

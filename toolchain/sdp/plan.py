@@ -164,7 +164,7 @@ def _locate(recipe: Recipe) -> ModelFolder | str:
 
 def _facts(recipe: Recipe, model: ModelFolder | None, counted: ModelParts | None, rows: Rows) -> Facts:
     """What findings are made from."""
-    known = Facts(recipe, this_machine(), rows.counts, profile=rows.profile)
+    known = Facts(recipe, this_machine(), rows.counts, profile=rows.profile, corpus=rows.corpus)
     if model is None or counted is None:
         return known
     trimmed = _after_vocabulary(counted, recipe)

@@ -21,7 +21,7 @@ from sdp_onnx.tokenizer_errors import told_as
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model says about one input, or about one word of it.
+    """The model's prediction for one input, or for one word of it.
 
     Attributes:
         label: the likeliest class; None for regression and ranking.
@@ -37,7 +37,7 @@ class Answer:
 
 
 Tagged = list[tuple[str, Answer | None]]
-"""The words of a sentence, each with what the model says about it."""
+"""The words of a sentence, each with the model's prediction for it; None where it has none."""
 _SCORES = ("regression", "ranking")
 
 
@@ -49,7 +49,7 @@ def _count(manifest: dict[str, Any], key: str) -> int:
 
 
 def _names(names: object, columns: int) -> tuple[str, ...]:
-    """The names of the text columns; none where an older export does not tell them."""
+    """The names of the text columns; none where the export is older than that record."""
     if names is None:
         return ()
     if not isinstance(names, list) or len(names) != columns or not all(isinstance(name, str) for name in names):
@@ -89,7 +89,7 @@ class Predictor:
     Attributes:
         type: the kind of its task.
         text_columns: how many texts make up one input.
-        columns: their names in training; empty where an older export does not tell them.
+        columns: their names in training; empty where the export is older than that record.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -157,7 +157,7 @@ class Predictor:
         """Tag the words of many sentences.
 
         Returns:
-            of each sentence its words with what the model says; None for a word beyond the length limit or without a
+            of each sentence its words with the predictions; None for a word beyond the length limit or without a
             token.
 
         Raises:
@@ -167,11 +167,11 @@ class Predictor:
             raise UsageError(f"this model does not tag words: its task is {self.type}")
         tagged = []
         for sentence, row, logits in zip(sentences, *self._logits(sentences), strict=True):
-            said: dict[int, Answer] = {}
+            found: dict[int, Answer] = {}
             for token, word in enumerate(row.words):
-                if word is not None and word not in said:
-                    said[word] = self._answer(logits[token])
-            tagged.append([(word, said.get(place)) for place, word in enumerate(sentence)])
+                if word is not None and word not in found:
+                    found[word] = self._answer(logits[token])
+            tagged.append([(word, found.get(place)) for place, word in enumerate(sentence)])
         return tagged
 
     def _logits(self, rows: Sequence[Sequence[str]]) -> tuple[list[TokenizedText], list[NDArray[np.float32]]]:
@@ -205,7 +205,7 @@ class Predictor:
         return RunError(f"the exported folder is damaged: {what}", where=str(self._folder), hint=hint)
 
     def _answer(self, logits: NDArray[np.float32]) -> Answer:
-        """What logits [C] say."""
+        """The prediction that logits [C] make."""
         if self.type in _SCORES:
             return Answer(None, None, float(logits[0]), {})
         shifted = np.exp(logits.astype(np.float64) - logits.max())

@@ -53,7 +53,7 @@ def file_rows(predictor: Predictor, path: Path, columns: Sequence[str]) -> Itera
     """Inputs from a file (tsv, csv, jsonl, parquet; plain or .gz).
 
     Args:
-        predictor: says how many columns there are, and what they were called in training.
+        predictor: knows how many columns there are, and their names in training.
         path: the file.
         columns: their names in the file; empty for those of training.
 
@@ -63,7 +63,7 @@ def file_rows(predictor: Predictor, path: Path, columns: Sequence[str]) -> Itera
     """
     from sdp.data.files import column_chunks
     from sdp.data.load import text_rows
-    from sdp.data.words import sentences
+    from sdp.data.words import word_lists
 
     names = tuple(columns) or predictor.columns
     hint = "Name the text columns of the file, in the order of training: --column NAME, once for each."
@@ -75,7 +75,7 @@ def file_rows(predictor: Predictor, path: Path, columns: Sequence[str]) -> Itera
     try:
         for chunk in column_chunks(path, names):
             if predictor.type == "tagging":
-                yield sentences(chunk, names[0], names[0], str(path), first)[0]
+                yield word_lists(chunk[names[0]], names[0], str(path), first)
             else:
                 yield text_rows([chunk[name] for name in names], names, str(path), first)
             first += len(chunk[names[0]])

@@ -77,7 +77,9 @@ def run_stage(status: Status, function: StageFunction, recipe: Recipe, run: RunF
         "outputs": outputs,
     }
     run.finish(stage.folder, record)
-    words = ", ".join(
-        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in result.items()
-    )
+    words = ", ".join(f"{name} {_word(value)}" for name, value in result.items())
     reporter.line(f"{'':9} done in {seconds:.0f} s: {words}")
+
+
+def _word(value: object) -> str:
+    return "undefined" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -114,7 +114,7 @@ STAGES = (
         module="sdp.stages.evaluate",
         sections=("task", "data", "evaluate"),
         data=True,
-        reads={"finetune": MODEL_FILES, "prune": MODEL_FILES},
+        reads={"vocabulary": ("old_ids.json",), "finetune": MODEL_FILES, "prune": MODEL_FILES},
         libraries=(*TRAINING_LIBRARIES, "scikit-learn", "scipy"),
         resumes=True,
     ),

@@ -31,19 +31,41 @@ class _Stored(BaseModel):
 
 
 class _Interval(_Stored):
-    value: float
-    low: float
-    high: float
+    """A value with its interval, or, with a reason, none of the three."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    undefined: str = ""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
-        if self.low > self.high:
+        known = [number is not None for number in (self.value, self.low, self.high)]
+        if any(known) is not all(known) or all(known) is bool(self.undefined):
+            raise ValueError("either value, low and high are numbers, or they are null with a reason")
+        if self.low is not None and self.high is not None and self.low > self.high:
             raise ValueError(f"the interval begins at {self.low:g} and ends at {self.high:g}")
         return self
 
 
 class _Part(_Stored):
     drop_of_all: _Interval
+
+
+class _F1(_Stored):
+    drop_of_all: _Interval
+
+
+class _Class(_Stored):
+    # A word of Python.
+    name: str = Field(alias="class")
+    f1: _F1
+
+
+class _Constant(_Stored):
+    answer: str
+    value: float | None
+    gain: _Interval
 
 
 class _Torch(_Stored):
@@ -54,6 +76,7 @@ class _Torch(_Stored):
 
 
 class _Models(_Stored):
+    dense: _Interval
     exported: _Interval
 
 
@@ -68,6 +91,9 @@ class Exported(_Stored):
     drop: _Interval
     part: str | None
     parts: dict[str, _Part]
+    classes: list[_Class]
+    classes_without_rows: list[str]
+    constant: _Constant
     torch: _Torch
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from rich.table import Table
 
-from sdp.gate.judge import measured_on
+from sdp.after_gate import gate_verdict
+from sdp.gate.measured import changed_sentence, measured_on, remarks
 from sdp.json_file import read_json
 from sdp.kernel_time import longest_cases, time_line
 from sdp.run_folder import RunFolder
+from sdp.table_text import number_text, p_text, spread_text
 
 FILES = {
     "vocabulary": "0-vocabulary/vocabulary.json",
@@ -21,23 +25,28 @@ FILES = {
     "bench": "5-bench/latency.json",
     "gate": "6-gate/verdict.json",
 }
+NONE: Mapping[str, str] = MappingProxyType({})
 # The models of the table, and the file of the benchmark that each one is (the pruned one is no file).
 MODELS = (("dense", "baseline"), ("pruned", None), ("exported", "candidate"))
 
 
-def run_results(run: RunFolder) -> dict[str, Any]:
-    """What each finished stage wrote, by stage, without training logs; a stage that is not done is left out."""
+def run_results(run: RunFolder, older: Mapping[str, str] = NONE) -> dict[str, Any]:
+    """What each finished stage wrote, by stage, without training logs.
+
+    Args:
+        run: the run folder.
+        older: stages whose results are of what was there before; they are left out, as those that are not done are.
+    """
     results = {}
     for stage, file in FILES.items():
         content = read_json(run.path / file)
-        if content is not None:
+        if content is not None and stage not in older:
             results[stage] = {key: value for key, value in content.items() if key != "log"}
     return results
 
 
-def summary_table(run: RunFolder, name: str) -> Table | None:
+def summary_table(results: dict[str, Any], name: str) -> Table | None:
     """One column for each model, one row for each thing that matters; None before there is anything to compare."""
-    results = run_results(run)
     if "evaluate" not in results:
         return None
     table = Table(title=f"{name}: what pruning cost and gained", title_justify="left")
@@ -63,12 +72,15 @@ def _model_column(results: dict[str, Any], model: str, role: str | None) -> dict
         return {}
     evaluate, value = results["evaluate"], source["models"][model]
     column = {
-        f"{evaluate['metric']} on {measured_on(evaluate)}": f"{value['value']:.3f}",
-        "  95 % interval": f"{value['low']:.3f} to {value['high']:.3f}",
+        f"{evaluate['metric']} on {measured_on(evaluate)}": number_text(value["value"]),
+        "  95 % interval": spread_text(value),
     }
-    column["  against dense"] = "" if model == "dense" else f"{0.0 - round(source['drop']['value'], 3):+.3f}"
+    if model == "dense" and (trimming := evaluate.get("vocabulary")):
+        column["  with the full vocabulary"] = number_text(trimming["models"]["full"]["value"])
+    drop = source["drop"]["value"]
+    column["  against dense"] = "" if model == "dense" or drop is None else f"{0.0 - round(drop, 3):+.3f}"
     for name, other in source["also"].items():
-        column[f"{name} on {evaluate['split']}"] = f"{other['models'][model]['value']:.3f}"
+        column[f"{name} on {evaluate['split']}"] = number_text(other["models"][model]["value"])
     if "prune" in results:
         column["encoder zeros"] = f"{results['prune']['sparsity'] if model != 'dense' else 0:.1%}"
     bench = results.get("bench")
@@ -80,9 +92,9 @@ def _model_column(results: dict[str, Any], model: str, role: str | None) -> dict
     return column
 
 
-def parts_table(run: RunFolder) -> Table | None:
+def parts_table(results: dict[str, Any]) -> Table | None:
     """Languages or subsets, one row each, and their averages: what pruning cost where; None where there are none."""
-    evaluate = run_results(run).get("evaluate")
+    evaluate = results.get("evaluate")
     if evaluate is None or not evaluate["parts"]:
         return None
     table = Table(title=f"{evaluate['metric']} on {evaluate['split']}, dense against pruned", title_justify="left")
@@ -97,20 +109,21 @@ def parts_table(run: RunFolder) -> Table | None:
     return table
 
 
-def vocabulary_table(run: RunFolder) -> Table | None:
+def vocabulary_table(results: dict[str, Any]) -> Table | None:
     """What the kept pieces cover of the held-out texts, by language; None where no vocabulary was trimmed."""
-    vocabulary = run_results(run).get("vocabulary")
+    vocabulary = results.get("vocabulary")
     if vocabulary is None:
         return None
     title = f"{vocabulary['pieces_after']:,} of {vocabulary['pieces_before']:,} pieces, on texts that were held out"
     table = Table(title=title, title_justify="left")
     table.add_column("language")
-    for header in ("words", "as before", "pieces kept", "unknown per 1,000", "pieces a word"):
+    for header in ("texts", "words", "as before", "pieces kept", "unknown per 1,000", "pieces a word"):
         table.add_column(header, justify="right")
     for name, part in vocabulary["parts"].items():
-        table.add_row(name, *_covered(part))
+        table.add_row(name, f"{vocabulary['texts'][name]:,}", *_covered(part))
     table.add_section()
-    table.add_row("all", *_covered(vocabulary["coverage"]))
+    all_texts = vocabulary["counted_texts"] + vocabulary["held_out_texts"]
+    table.add_row("all", f"{all_texts:,}", *_covered(vocabulary["coverage"]))
     return table
 
 
@@ -128,16 +141,20 @@ def _covered(coverage: dict[str, Any]) -> list[str]:
 
 
 def _lost(record: dict[str, Any]) -> list[str]:
-    values = [f"{record['models'][model]['value']:.3f}" for model in ("dense", "pruned")]
+    values = [number_text(record["models"][model]["value"]) for model in ("dense", "pruned")]
     drop = record["drop"]
-    spread = f"{drop['low']:.3f} to {drop['high']:.3f}"
-    return [*values, f"{drop['value']:.3f}", spread, f"{record['test']['p']:.3g}"]
+    return [*values, number_text(drop["value"]), spread_text(drop), p_text(record["test"]["p"])]
 
 
-def summary_lines(run: RunFolder) -> list[str]:
-    """What the table does not say: paired test, file against torch, speed and where time goes, verdict, report."""
-    results = run_results(run)
-    lines = []
+def summary_lines(run: RunFolder, older: Mapping[str, str] = NONE) -> list[str]:
+    """What is not in the table: what changed, paired test, file against torch, speed, verdict, report, shipped folder.
+
+    Args:
+        run: the run folder.
+        older: stages whose results are of what was there before -> why.
+    """
+    results = run_results(run, older)
+    lines = _first_lines(results)
     if "vocabulary" in results:
         vocabulary = results["vocabulary"]
         _, same, _, unknown, pieces = _covered(vocabulary["coverage"])
@@ -146,14 +163,17 @@ def summary_lines(run: RunFolder) -> list[str]:
             f"{same} as before, unknown pieces per 1,000 {unknown}, pieces a word {pieces}"
         )
     lines += [
-        f"{stage}: {results[stage]['metric']} on dev {results[stage]['dev']:.3f}"
+        f"{stage}: {results[stage]['metric']} on dev {number_text(results[stage]['dev'])}"
         for stage in ("finetune", "prune")
         if stage in results
     ]
+    if trimming := results.get("evaluate", {}).get("vocabulary"):
+        lines.append(trimming_line(trimming))
     if "evaluate" in results:
         test, flips = results["evaluate"]["test"], results["evaluate"]["flips"]
         changed = f"; {flips} of {results['evaluate']['predictions']} predictions changed" if flips is not None else ""
-        lines.append(f"dense against pruned: {test['name']} p = {test['p']:.3g}{changed}")
+        p_value = f"p = {p_text(test['p'])}" if test["p"] is not None else "undefined"
+        lines.append(f"dense against pruned: {test['name']} {p_value}{changed}")
         if results["evaluate"]["unread_words"]:
             lines.append(f"words that no model saw (data.max_length): {results['evaluate']['unread_words']}")
     if "export" in results:
@@ -176,23 +196,61 @@ def summary_lines(run: RunFolder) -> list[str]:
         seconds = results["gate"]["measured_again"]["seconds"]
         again = f" (measured again for {seconds:.0f} s)" if seconds else ""
         lines.append(f"gate: {results['gate']['verdict']}{again}")
+    if hidden := [stage for stage in FILES if stage in older]:
+        renew = f"to bring all up to date: {_command('run', run)}"
+        lines.append(f"older, and not shown: {', '.join(hidden)} ({older[hidden[0]]}); {renew}")
     report = run.path / "report.html"
     if report.is_file():
-        lines.append(f"report: {report}")
-    if line := _shipped_line(run):
+        lines.append(f"report: {report}{' (of an earlier state)' if 'report' in older else ''}")
+    if line := _shipped_line(run, older):
         lines.append(line)
     return lines
 
 
-def _shipped_line(run: RunFolder) -> str:
-    """Where the shipped folder is, and whether it is of this export; empty where there is none."""
-    shipped, export = run.record("8-ship"), run.record("4-export")
-    if shipped is None or export is None:
-        return ""
-    hashes = {name: output["sha256"] for name, output in export["outputs"].items()}
-    same = shipped["ingredients"]["inputs"]["export"] == hashes
-    older = "" if same else f" (of an earlier export; renew it with: sdp ship {shlex.quote(str(run.path))})"
-    return f"shipped: {run.stage('8-ship')}{older}"
+def trimming_line(trimming: dict[str, Any]) -> str:
+    """What trimming the vocabulary cost the dense model, in one sentence.
+
+    Args:
+        trimming: "vocabulary" of evaluate's metrics.json.
+    """
+    drop = trimming["drop"]
+    full, trimmed = (number_text(trimming["models"][model]["value"]) for model in ("full", "trimmed"))
+    spread = "" if drop["value"] is None else f", lost {drop['value']:.3f} [{drop['low']:.3f}, {drop['high']:.3f}]"
+    rows = f"{trimming['changed_rows']:,} of {trimming['rows']:,} rows are tokenised otherwise"
+    return f"trimming the vocabulary: {trimming['metric']} {full} with all pieces, {trimmed} without{spread}; {rows}"
+
+
+def _first_lines(results: dict[str, Any]) -> list[str]:
+    """How many predictions changed and which class lost most, and what makes the numbers worth less than they look."""
+    stage = next((stage for stage in ("export", "evaluate") if stage in results), None)
+    if stage is None:
+        return []
+    record, who = results[stage], {"export": "exported file", "evaluate": "pruned model"}[stage]
+    changed = changed_sentence(record)
+    return [*([f"{who} against dense: {changed}"] if changed else []), *remarks(record)]
+
+
+def _shipped_line(run: RunFolder, older: Mapping[str, str]) -> str:
+    """Where the shipped folder is, and whether it is of this export and verdict; or why there is none."""
+    shipped, verdict = run.record("8-ship"), gate_verdict(run)
+    if shipped is None:
+        if verdict is None or "gate" in older:
+            return ""
+        not_yet = f"not shipped yet; to ship it: {_command('ship', run)}"
+        return f"not shipped: the gate says {verdict}" if verdict != "pass" else not_yet
+    renew = f"renew it with: {_command('ship', run)}"
+    inputs = shipped["ingredients"]["inputs"]
+    for stage, folder, what in (("export", "4-export", "an earlier export"), ("gate", "6-gate", "an earlier verdict")):
+        record = run.record(folder)
+        files = {name: output["sha256"] for name, output in (record or {"outputs": {}})["outputs"].items()}
+        if stage in older or any(files.get(name) != digest for name, digest in inputs[stage].items()):
+            return f"shipped: {run.stage('8-ship')} (of {what}; {renew})"
+    return f"shipped: {run.stage('8-ship')}{f' (older; {renew})' if 'ship' in older else ''}"
+
+
+def _command(name: str, run: RunFolder) -> str:
+    """A command on this run, to be typed as it stands."""
+    return shlex.join(["sdp", name, str(run.path)])
 
 
 def _peak_memory(bench: dict[str, Any], role: str) -> str:

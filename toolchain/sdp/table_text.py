@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 from rich.text import Text
@@ -10,6 +10,23 @@ from rich.text import Text
 from sdp.console import result_console
 
 WIDEST = 500
+UNDEFINED = "undefined"
+
+
+def number_text(value: float | None, digits: int = 3) -> str:
+    """A number with so many decimals, without a minus before zero; a word where there is none."""
+    return UNDEFINED if value is None else f"{0.0 + round(value, digits):.{digits}f}"
+
+
+def spread_text(estimate: Mapping[str, float | None], digits: int = 3) -> str:
+    """The interval of an estimate; empty where it is undefined."""
+    low, high = estimate["low"], estimate["high"]
+    return "" if low is None or high is None else f"{number_text(low, digits)} to {number_text(high, digits)}"
+
+
+def p_text(p: float | None) -> str:
+    """A p-value; empty where there is none."""
+    return "" if p is None else f"{p:.3g}"
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], labels: int) -> list[str]:

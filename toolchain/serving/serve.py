@@ -72,7 +72,7 @@ class Model:
         logits = np.asarray(self.session.run(["logits"], feed)[0], np.float64)
         if not words:
             return [self._answer(row) for row in logits]
-        return [self._tags(text, row.word_ids, said) for text, row, said in zip(texts, encoded, logits, strict=True)]
+        return [self._tags(text, row.word_ids, found) for text, row, found in zip(texts, encoded, logits, strict=True)]
 
     def _checked(self, text: str | list[str]) -> Any:
         """A text as the tokenizer takes it.
@@ -100,11 +100,11 @@ class Model:
 
     def _tags(self, words: list[str], owners: list[int | None], logits: Any) -> list[dict[str, Any]]:
         """A word is read off at its first token; one that is cut off has no tag."""
-        said: dict[int, dict[str, Any]] = {}
+        found: dict[int, dict[str, Any]] = {}
         for token, word in enumerate(owners):
-            if word is not None and word not in said:
-                said[word] = self._answer(logits[token])
-        return [{"word": word, **said.get(place, {})} for place, word in enumerate(words)]
+            if word is not None and word not in found:
+                found[word] = self._answer(logits[token])
+        return [{"word": word, **found.get(place, {})} for place, word in enumerate(words)]
 
 
 def fastest_threads(cases: list[dict[str, Any]]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sdp.analysis.document import analysis_document
 from sdp.analysis.recovery import Point, Recovery, recoveries, summarize
 
 # (step, metric, event)
@@ -69,3 +70,12 @@ def test_a_run_without_updates_has_no_recovery() -> None:
         "mean_drop": None,
         "area": None,
     }
+
+
+def test_an_undefined_metric_neither_falls_nor_comes_back() -> None:
+    look: dict[str, float | None] = {"metric": None}
+    update = {"weights": {}, "before": look, "after": look, "seconds": 0.1}
+    log = [{"step": 1, "wanted": 0.5, "sparsity": 0.5}, {"step": 1, "analysis": update}]
+    document = analysis_document(log, look, metric="f1", rows=2, representation="mean")
+    assert document["updates"][0]["recovery"] == {"steps_to_regain": None, "area": None, "steps": None}
+    assert (document["recovery"]["updates"], document["final"]["metric"]) == (0, None)

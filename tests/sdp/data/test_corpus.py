@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from sdp.data.corpus import Corpus, corpus_identity, read_corpus
+from sdp.data.corpus import Corpus, corpus_identity, count_texts, few_texts_lines, read_corpus
+from sdp.data.corpus_rows import corpus_rows
 from sdp.data.load import load_task_data
 from sdp.errors import DataError
 from sdp.recipe import Recipe, load_recipe
@@ -141,3 +142,69 @@ def test_too_few(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"\xff\xfe\xfa")
     with pytest.raises(DataError, match="not UTF-8"):
         read(recipe(tmp_path, {"corpus": ["a.txt"]}))
+
+
+def by_language(folder: Path, languages: tuple[str, ...], **data: Any) -> Recipe:
+    names = {split: str(folder / f"{split}.{{language}}.tsv") for split in ("train", "dev", "test")}
+    task = {"train_languages": ["en"], "eval_languages": list(languages)}
+    return recipe(folder, {}, {**names, **data}, **task)
+
+
+def test_train_files_of_evaluated_languages_count_too(tmp_path: Path) -> None:
+    for language in ("en", "de", "fr"):
+        for split, count in (("train", 30), ("dev", 10), ("test", 10)):
+            if (language, split) != ("fr", "train"):
+                rows = [(f"{split} {language} {index}", ("pos", "neg")[index % 2]) for index in range(count)]
+                write_tsv(tmp_path / f"{split}.{language}.tsv", rows)
+    made = by_language(tmp_path, ("en", "de", "fr"))
+    found = everything(read(made))
+    assert {language: len(texts) for language, texts in found.items()} == {"en": 40, "de": 40, "fr": 10}
+    assert not any(text.startswith("test") for texts in found.values() for text in texts)
+    # Training reads English alone, and the German file is an input of the vocabulary.
+    assert set(load_task_data(made).train.parts) == {"en"}
+    assert list(corpus_identity(made)) == ["de: train.de.tsv"]
+    assert made.vocabulary is not None
+    rows = load_task_data(made)
+    assert count_texts(made, made.vocabulary, (rows.train, rows.dev)) == {"en": 40, "de": 40, "fr": 10}
+    write_tsv(tmp_path / "train.de.tsv", [("only", "pos")])
+    drawn = by_language(tmp_path, ("en", "de"), train_rows=5)
+    data = load_task_data(drawn)
+    assert len(data.train) == 5
+    assert count_texts(drawn, made.vocabulary, corpus_rows(drawn, data)) == {"en": 40, "de": 11}
+
+
+def test_a_data_set_may_lack_the_training_split_of_a_language(tmp_path: Path) -> None:
+    for language, splits in (("en", ("train", "validation")), ("de", ("train", "validation")), ("fr", ("validation",))):
+        (tmp_path / "hub" / language).mkdir(parents=True)
+        for split in splits:
+            rows = "".join(f"{split} {language} {n},{('pos', 'neg')[n % 2]}\n" for n in range(10))
+            (tmp_path / "hub" / language / f"{split}.csv").write_text(f"sentence,label\n{rows}")
+    configs = "".join(
+        f"- config_name: {language}\n  data_files:\n"
+        + "".join(f"  - split: {path.stem}\n    path: {language}/{path.name}\n" for path in sorted(folder.iterdir()))
+        for language in ("en", "de", "fr")
+        for folder in (tmp_path / "hub" / language,)
+    )
+    (tmp_path / "hub/README.md").write_text(f"---\nconfigs:\n{configs}---\n")
+    names = {
+        "dataset": str(tmp_path / "hub"),
+        "config": "{language}",
+        "train": "train",
+        "dev": "validation",
+        "test": None,
+    }
+    found = everything(read(by_language(tmp_path, ("en", "de", "fr"), **names)))
+    assert {language: len(texts) for language, texts in found.items()} == {"en": 20, "de": 20, "fr": 10}
+
+
+def test_languages_with_few_texts() -> None:
+    assert few_texts_lines({"en": 5000, "de": 1000}) == []
+    (line,) = few_texts_lines({"en": 5000, "de": 40})
+    assert line.startswith("de has 40 texts, fewer than 1,000")
+
+
+def test_millions_of_rows_are_not_held_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sdp.data.corpus.MOST_ROW_TEXTS", 25)
+    for name in ("train", "dev"):
+        write_tsv(tmp_path / f"{name}.tsv", toy_rows(20, seed=1))
+    assert len(everything(read(recipe(tmp_path, {}, {"test": None})))[""]) == 25

@@ -83,6 +83,7 @@ DEFECTS = [
     ("train.csv", b"text ,label\na,b\n", 'no column "text"; the columns are text , label\n  Did you mean "text "?'),
     ("train.csv", b"text\tlabel\na\tb\n", "The header is one name: a file with tabs between its fields ends in .tsv."),
     ("train.tsv", b"text,label\na,b\n", "The header is one name: a file with commas between its fields ends in .csv."),
+    ("train.tsv", b'"text"\t"label"\n"a"\t"b"\n', "tsv has no quotes: take them out of the file, or write it as csv."),
     ("train.tsv", b"text;label\na;b\n", "a file with semicolons between its fields ends in .csv."),
     ("train.csv", b"text|label\na|b\n", "put commas between the fields in place of |."),
     ("train.csv", b"my text, long;label\na;b\n", "semicolons and commas: put names that hold a comma in quotes."),

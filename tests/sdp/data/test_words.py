@@ -15,6 +15,7 @@ import torch
 from sdp.data.batches import IGNORED, Collator, TokenizedSplit, in_order, read_off, tokenize_words
 from sdp.data.load import load_task_data
 from sdp.data.rows import Split
+from sdp.data.words import word_lists
 from sdp.errors import DataError
 from sdp.models.tokenizer import load_tokenizer
 from sdp.recipe import Recipe
@@ -127,6 +128,15 @@ def test_columns_of_lists_that_pandas_writes_are_read_from_every_format(tmp_path
         data = load_task_data(recipe(tmp_path, suffix))
         assert list(data.dev.texts) == [tuple(words) for words, _ in ROWS]
         assert [data.label_names[i] for i in data.dev.labels] == [tag for _, tags in ROWS for tag in tags]
+
+
+def test_words_alone_may_be_in_brackets() -> None:
+    """What is read to be predicted has no tags beside it."""
+    assert word_lists(["[ citation needed ]", '["a b", "c"]', "[1]"], "words", "here") == [
+        ("[", "citation", "needed", "]"),
+        ("a b", "c"),
+        ("[1]",),
+    ]
 
 
 def test_numbers_of_tags_may_be_the_text_of_a_list(tmp_path: Path) -> None:

@@ -97,3 +97,11 @@ def test_a_part_that_no_draw_moves_is_known_exactly() -> None:
     lows = joint_lows(np.zeros(2), draws)
     assert lows[0] == 0
     assert lows[1] < -0.9
+
+
+def test_rounding_is_no_difference() -> None:
+    """Means over parts of equal models differ in the last bit: not on one side of zero, and nothing to divide by."""
+    noise = np.where(np.arange(500) % 2, 1e-17, 3e-17)
+    assert paired_bootstrap_test(noise).p == 1
+    lows = joint_lows(np.zeros(2), np.stack([noise * 1e3, np.zeros(500)], axis=1))
+    assert lows == pytest.approx([0, 0], abs=1e-12)

@@ -136,7 +136,7 @@ def test_ratios_of_sums_are_the_score(metric: str) -> None:
     else:
         split = Split("dev", (("t",),) * 40, generator.integers(0, 2, 40), ("",) * 40)
         predicted = generator.integers(0, 2, 40)
-    above, below = ratio_terms(metric, split, predicted).sum(axis=0)
+    above, below, _ = ratio_terms(metric, split, predicted).sum(axis=0)
     assert above / below == pytest.approx(score_predictions(metric, split, predicted))
 
 

@@ -107,6 +107,15 @@ def test_a_long_list_of_classes_is_shortened(tmp_path: Path, toy_model: Path) ->
     assert "class20" not in shown
 
 
+def test_the_corpus_of_a_vocabulary_is_read(tmp_path: Path, toy_model: Path) -> None:
+    found = plan(tmp_path, toy_model, ("vocabulary.size=50",))
+    assert "the corpus has 220 texts, fewer than 1,000" in findings(found, "warning")["vocabulary.corpus"]
+    (tmp_path / "odd.tsv").write_text("words\nthe film\n")
+    corpus = ("vocabulary.size=50", f'vocabulary.corpus=["{tmp_path / "odd.tsv"}"]')
+    done = check(tmp_path, toy_model, corpus)
+    assert (done.exit_code, 'no column "sentence"' in done.stderr) == (2, True)
+
+
 def test_a_folder_in_hub_form_is_read_without_torch(tmp_path: Path, toy_model: Path) -> None:
     recipe = write_project(tmp_path, toy_model)
     (tmp_path / "hub").mkdir()

@@ -67,7 +67,7 @@ def test_a_sound_recipe_gets_no_warning_and_warnings_come_first() -> None:
         ({"prune": {"sparsity": 0.5, "pattern": "1x4"}, "export": {"precision": "int8"}}, "prune.sparsity", "50%"),
         ({"bench": {"provider": "cuda"}}, "bench.provider", "no NVIDIA GPU"),
         ({"bench": {"threads": [2, 16]}}, "bench.threads", "16 threads on the 8 cores"),
-        ({"gate": {}}, "gate", "no threshold"),
+        ({"gate": {"min_dense_metric": 85}}, "gate.min_dense_metric", "at most 1"),
         ({"gate": {"min_metric": 85}}, "gate.min_metric", "at most 1"),
         ({"gate": {"min_metric": 0}}, "gate.min_metric", "checks nothing"),
         ({"gate": {"max_metric_drop": 1}}, "gate.max_metric_drop", "checks nothing"),
@@ -91,6 +91,7 @@ def test_on_a_gpu_the_operator_library_is_warned_of() -> None:
 @pytest.mark.parametrize(
     ("sections", "subject", "words"),
     [
+        ({"gate": {"max_size_ratio": 3.0}}, "gate", "the default applies, a drop of at most 0.02"),
         ({"export": {"encoding": "coo"}}, "export.encoding", "no faster"),
         ({"export": {"encoding": "dense"}}, "export.encoding", "neither"),
         ({"export": {"precision": "int8"}}, "prune.pattern", "34% of them hold a nonzero: 3.4 times"),

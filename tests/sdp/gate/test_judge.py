@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,23 @@ EXPORTED = {
     "split": "test",
     "rows": 400,
     "mean_over": None,
-    "models": {"exported": {"value": 0.80, "low": 0.78, "high": 0.82}},
+    "models": {
+        "dense": {"value": 0.83, "low": 0.81, "high": 0.85},
+        "exported": {"value": 0.80, "low": 0.78, "high": 0.82},
+    },
     "drop": {"value": 0.03, "low": 0.01, "high": 0.05},
     "part": None,
     "parts": {},
+    "classes": [
+        {"class": name, "f1": {"drop_of_all": {"value": value, "low": value - 0.02, "high": value + 0.02}}}
+        for name, value in (("a", 0.01), ("b", 0.05), ("c", 0.09))
+    ],
+    "classes_without_rows": [],
+    "constant": {
+        "answer": 'always answering "a"',
+        "value": 0.5,
+        "gain": {"value": 0.33, "low": 0.3, "high": 0.36},
+    },
     "torch": {"same_predictions": 0.99, "max_relative_error": 1e-6, "split_relative_error": 2e-6},
 }
 PARTS = {
@@ -84,8 +98,13 @@ def test_a_threshold_inside_the_interval_is_inconclusive(bound: str, threshold: 
 @pytest.mark.parametrize(
     ("settings", "outcomes"),
     [
-        ({}, []),
         ({"min_metric": 0.75}, ["pass"]),
+        ({"min_dense_metric": 0.81}, ["pass"]),
+        ({"min_dense_metric": 0.82}, ["inconclusive"]),
+        ({"min_dense_metric": 0.86}, ["fail"]),
+        ({"max_class_drop": 0.11}, ["pass"]),
+        ({"max_class_drop": 0.08}, ["inconclusive"]),
+        ({"max_class_drop": 0.04}, ["fail", "inconclusive"]),
         ({"min_metric": 0.81}, ["inconclusive"]),
         ({"min_metric": 0.9}, ["fail"]),
         ({"max_metric_drop": 0.05}, ["pass"]),
@@ -116,7 +135,104 @@ def test_a_threshold_inside_the_interval_is_inconclusive(bound: str, threshold: 
     ],
 )
 def test_every_check(settings: dict[str, float], outcomes: list[str]) -> None:
-    assert [check.outcome for check in judge(GateSection(**settings), EXPORTED, BENCH)] == outcomes
+    checks = judge(GateSection(**settings), EXPORTED, BENCH)
+    assert [check.outcome for check in checks if check.name in settings] == outcomes
+
+
+@pytest.mark.parametrize(
+    ("settings", "default"),
+    [
+        ({}, True),
+        ({"max_size_ratio": 0.4, "min_dense_metric": 0.1}, True),
+        ({"max_metric_drop": 0.5}, False),
+        ({"min_metric": 0.5}, False),
+        ({"max_part_drop": 0.5}, False),
+        ({"max_class_drop": 0.5}, False),
+    ],
+)
+def test_a_gate_without_a_threshold_on_the_metric_has_the_default_one(settings: dict, default: bool) -> None:
+    section = GateSection(**settings)
+    judged = [check for check in judge(section, EXPORTED, BENCH) if "(default threshold)" in check.subject]
+    assert [(check.name, check.threshold, check.outcome) for check in judged] == (
+        [("max_metric_drop", 0.02, "inconclusive")] if default else []
+    )
+    assert section.thresholds == settings | ({"max_metric_drop": 0.02} if default else {})
+
+
+@pytest.mark.parametrize(
+    ("bound", "threshold", "low", "high", "outcome"),
+    [
+        # What 0.95 - 0.9 and 1 - 0.95 are in a computer's arithmetic.
+        ("max", 0.05, 0.0, 0.95 - 0.9 + 2e-16, "pass"),
+        ("max", 0.05, 1 - 0.95, 0.06, "inconclusive"),
+        ("max", 0.05, 0.0500001, 0.06, "fail"),
+        ("max", 0.05, 0.0, 0.0500001, "inconclusive"),
+        ("min", 0.3, 0.1 * 3 - 1e-16, 0.9, "pass"),
+        ("min", 0.1 + 0.2, 0.3, 0.9, "pass"),
+        ("min", 0.9, 0.1, 0.9 - 1e-16, "inconclusive"),
+        ("max", 0.0, 0.0, 2.2e-16, "pass"),
+        ("max", 1e-6, 1e-6, 1.001e-6, "inconclusive"),
+    ],
+)
+def test_rounding_decides_no_verdict(bound: str, threshold: float, low: float, high: float, outcome: str) -> None:
+    estimate = {"value": (low + high) / 2, "low": low, "high": high}
+    assert judge_bound("x", bound, threshold, estimate, "x").outcome == outcome
+
+
+def test_a_sentence_shows_a_difference_that_decides() -> None:
+    near = judge_bound("x", "max", 0.05, {"value": 0.02, "low": 0.0, "high": 0.0500004}, "drop")
+    assert near.sentence() == "drop is 0.02 [0, 0.0500004], must be at most 0.05"
+    equal = judge_bound("x", "max", 0.05, dict.fromkeys(("value", "low", "high"), 0.05000000000000004), "drop")
+    assert (equal.outcome, equal.sentence()) == ("pass", "drop is 0.05, must be at most 0.05")
+
+
+UNDEFINED = {"value": None, "low": None, "high": None, "undefined": "all labels are of one class"}
+
+
+def test_an_undefined_metric_leaves_every_threshold_on_it_open() -> None:
+    record = {
+        **EXPORTED,
+        "models": {"dense": UNDEFINED, "exported": UNDEFINED},
+        "drop": UNDEFINED,
+        "part": "language",
+        "parts": {"en": PARTS["en"], "de": {"drop_of_all": UNDEFINED}},
+        "classes_without_rows": ["d"],
+        "constant": {**EXPORTED["constant"], "gain": UNDEFINED},
+    }
+    keys = ("min_metric", "max_metric_drop", "max_part_drop", "max_class_drop", "min_dense_metric")
+    checks = judge(GateSection(**dict.fromkeys(keys, 0.5)), record, BENCH)
+    open_ones = {check.name: check for check in checks if check.outcome == "inconclusive"}
+    assert set(open_ones) == {*keys, "allow_constant_dense"}
+    assert verdict(checks) == "inconclusive"
+    assert "language de of test: undefined, because all labels" in open_ones["max_part_drop"].sentence()
+    assert '"d" on test: undefined, because no row of test has this label' in open_ones["max_class_drop"].sentence()
+    assert "the worst of 2" in next(check.subject for check in checks if "language en" in check.subject)
+    report = [json.loads(json.dumps(asdict(check), allow_nan=False)) for check in checks]
+    assert {check["value"] for check in report if check["outcome"] == "inconclusive"} == {None}
+    assert "undefined, because" in markdown(checks, "suite")
+    assert "undefined, because" in junit(checks, "suite")
+
+
+def test_a_dense_model_that_is_not_better_than_one_answer_leaves_the_verdict_open() -> None:
+    passing = {"max_metric_drop": 1.0}
+    gain = {"value": 0.01, "low": -0.02, "high": 0.04}
+    record = {**EXPORTED, "constant": {**EXPORTED["constant"], "gain": gain}}
+    checks = judge(GateSection(**passing), record, BENCH)
+    assert verdict(checks) == "inconclusive"
+    assert checks[0].sentence() == (
+        'dense model on test: not shown to be better than always answering "a": accuracy 0.510 against 0.500, '
+        "difference 0.010 [-0.020, 0.040]"
+    )
+    assert verdict(judge(GateSection(**passing, allow_constant_dense=True), record, BENCH)) == "pass"
+    assert verdict(judge(GateSection(**passing), EXPORTED, BENCH)) == "pass"
+    # Nothing but rounding better.
+    same = {**record, "constant": {**record["constant"], "gain": dict.fromkeys(("value", "low", "high"), 1e-16)}}
+    assert verdict(judge(GateSection(**passing), same, BENCH)) == "inconclusive"
+
+
+def test_classes_that_do_not_pass_are_told_and_the_worst_where_all_do() -> None:
+    (worst,) = judge(GateSection(max_class_drop=0.2), EXPORTED, BENCH)
+    assert worst.sentence() == 'drop of F1 of "c" on test (the worst of 3) is 0.09 [0.07, 0.11], must be at most 0.2'
 
 
 def test_a_mean_over_languages_is_said_to_be_one() -> None:
@@ -139,14 +255,14 @@ def test_memory_that_the_system_did_not_tell_is_told() -> None:
     unknown = {**BENCH, "processes": [{**BENCH["processes"][0], "peak_memory_bytes": None}]}
     with pytest.raises(RunError, match="does not tell"):
         judge(GateSection(max_memory_mb=1.0), EXPORTED, unknown)
-    assert judge(GateSection(), EXPORTED, unknown) == []
+    assert [check.name for check in judge(GateSection(), EXPORTED, unknown)] == ["max_metric_drop"]
 
 
 def test_one_failure_fails_and_one_doubt_leaves_it_open() -> None:
     def checks(**settings: float) -> list:
         return judge(GateSection(**settings), EXPORTED, BENCH)
 
-    assert verdict([]) == "pass"
+    assert verdict([]) == "inconclusive", "nothing was checked"
     assert verdict(checks(min_metric=0.7)) == "pass"
     assert verdict(checks(min_metric=0.81)) == "inconclusive"
     assert verdict(checks(min_metric=0.81, max_size_ratio=0.1)) == "fail"

@@ -17,6 +17,8 @@ from typer.testing import CliRunner
 from sdp.cli import app
 from sdp.data.files import read_columns
 from sdp.init.choose import ENGLISH, MULTILINGUAL, epochs_for, largest_drop, model_for
+from sdp.init.files import write_rows
+from sdp.init.rows import read_labelled
 from sdp.init.split import assign
 from sdp.recipe import Recipe, load_recipe
 from toy import toy_rows
@@ -235,3 +237,15 @@ def test_a_threshold_that_the_rows_can_decide(rows: int, drop: float) -> None:
 
 def test_small_data_gets_more_epochs() -> None:
     assert [epochs_for(steps, 300, 15) for steps in (1000, 75, 3)] == [3, 4, 15]
+
+
+def test_labels_and_lists_are_what_the_tasks_readers_take_them_for(tmp_path: Path) -> None:
+    nan = write_csv(tmp_path, [(f"text {index}", ("nan", "None")[index % 2]) for index in range(8)])
+    assert read_labelled(nan, ["text"], "label", None, None).counts == {"nan": 4, "None": 4}
+    lists = write_csv(tmp_path, [("['New York', 'is']", "['B-X', 'O']"), ("['a', 'b']", "['O', 'O']")])
+    rows = read_labelled(lists, ["text"], "label", None, None)
+    assert (rows.type, rows.raw.texts[0], rows.raw.labels[0]) == ("tagging", ("New York", "is"), ("B-X", "O"))
+    for name in ("out.csv", "out.tsv"):
+        write_rows(tmp_path / name, ("text", "label"), zip(rows.raw.texts, rows.raw.labels, strict=True))
+        again = read_labelled(tmp_path / name, ["text"], "label", None, "tagging")
+        assert (list(again.raw.texts), again.raw.labels) == (list(rows.raw.texts), rows.raw.labels)

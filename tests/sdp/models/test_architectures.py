@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from sdp.errors import ModelError
@@ -127,3 +129,21 @@ def test_a_model_returns_logits_alone_whatever_its_config_asks_for(kind: str, tm
     saved = json.loads((tmp_path / "saved" / "config.json").read_text())
     assert [name for name, value in NOT_LOGITS.items() if saved.get(name, not value) == value] == []
     assert saved.get("attention_type", "original_full") == ("original_full" if kind == "big_bird" else "block_sparse")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("mpnet", "encoder.relative_attention_bias.weight"),
+        ("modernbert", "final_norm.weight"),
+        ("xlm", "ffns.1.lin2.bias"),
+    ],
+)
+def test_an_encoder_weight_that_is_missing_is_refused_wherever_it_is(kind: str, name: str, tmp_path: Path) -> None:
+    encoder = tiny_model(kind).base_model
+    encoder.save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    del tensors[name]
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=f"1 are missing or of another shape, such as .*{re.escape(name)}"):
+        load_pretrained(ModelFolder("m", tmp_path), "classification", ("a", "b"), CPU)

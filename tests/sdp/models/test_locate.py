@@ -178,7 +178,7 @@ def test_a_package_that_is_not_installed(name: str) -> None:
 
 
 def test_what_to_install() -> None:
-    assert "pip install no-such-package-at-all" in refused("package:no_such_package_at_all/model").hint
+    assert "the import name no_such_package_at_all" in refused("package:no_such_package_at_all/model").hint
 
 
 # The hub

@@ -58,6 +58,10 @@ def test_counts_are_torchs(saved: Path) -> None:
         "discriminator_predictions.dense.weight",
         "generator_predictions.dense.weight",
         "vocab_projector.weight",
+        "predictions.dense.weight",
+        "sop_classifier.classifier.weight",
+        "lm_predictions.lm_head.dense.weight",
+        "pred_layer.proj.weight",
     ],
 )
 def test_heads_of_pretraining_do_not_count(toy_model: Path, tmp_path: Path, head: str) -> None:
@@ -122,6 +126,11 @@ def test_a_damaged_file(toy_model: Path, tmp_path: Path, length: int) -> None:
         ("pooler.dense.weight", 2, "rest", False),
         ("classifier.out_proj.weight", 2, "rest", False),
         ("multilayer.0.weight", 2, "rest", False),
+        ("transformer.attentions.3.q_lin.weight", 2, "encoder", True),
+        ("transformer.ffns.3.lin1.weight", 2, "encoder", True),
+        ("transformer.layer_norm1.3.weight", 1, "encoder", False),
+        ("albert.encoder.albert_layer_groups.0.albert_layers.0.ffn.weight", 2, "encoder", True),
+        ("encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", 2, "encoder", False),
     ],
 )
 def test_names(name: str, dimensions: int, part: str, prunable: bool) -> None:

@@ -27,6 +27,7 @@ TEXTS = [
     "東京 was a fine 映画",
     "👩‍👩‍👧 \u200b\u00a0 [SEP] </s> [MASK]",
     "\x00\x01\ufeff",
+    "a   <mask>  film [USER] lovely-ish Zürich, fine",
     "x" * 300,
 ]
 PAIRS = [(text, TEXTS[(place + 1) % len(TEXTS)]) for place, text in enumerate(TEXTS)]
@@ -87,7 +88,7 @@ def test_tokenizer_json_alone_gives_what_training_saw(given: list, folder: Path,
     assert again.encode([("good film",)]) == tokenizer.encode([("good film",)])
 
 
-def test_words_are_split_as_in_a_text(folder: Path) -> None:
+def test_words_are_split_as_in_a_text(folder: Path, tmp_path: Path) -> None:
     sentence = ("the", "film", "was", "superb")
     tokenizer = load_tokenizer(folder, words=True)
     (row,) = tokenizer.encode([sentence], words=True)
@@ -95,6 +96,14 @@ def test_words_are_split_as_in_a_text(folder: Path) -> None:
     alone = AutoTokenizer.from_pretrained(folder)("x", add_special_tokens=False)["input_ids"]
     own = [token for token, word in zip(row.inputs["input_ids"], row.words, strict=True) if word is not None]
     assert own == in_text[len(alone) :]
+    # And by whoever loads what is shipped.
+    saved = tmp_path / "saved"
+    saved.mkdir()
+    save_tokenizer(tokenizer, saved)
+    plain = Tokenizer.from_file(str(saved / "tokenizer.json")).encode(list(sentence), is_pretokenized=True)
+    shipped = AutoTokenizer.from_pretrained(saved)(list(sentence), is_split_into_words=True)
+    assert row.inputs["input_ids"] == plain.ids == shipped["input_ids"]
+    assert row.words == plain.word_ids == shipped.word_ids()
 
 
 def test_a_word_of_a_byte_level_tokenizer_is_one_piece(tmp_path: Path) -> None:
@@ -120,7 +129,7 @@ def test_a_text_of_no_tokens_is_one_that_is_attended_to(tmp_path: Path) -> None:
     batch = tokenizer.pad([one.inputs, two.inputs])
     assert batch["attention_mask"].tolist() == [[1, 0], [1, 1]]
     assert batch["input_ids"][0].tolist() == [0, 0]
-    assert TextTokenizer(tokenizer.backend).encode([()], words=True)[0].words == [None]
+    assert TextTokenizer(tokenizer.backend).encode([()], words=True)[0].words == []
 
 
 @pytest.mark.parametrize("words", [False, True])

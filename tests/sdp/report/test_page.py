@@ -17,6 +17,8 @@ from sdp.report.page import SECTIONS, page_environment, render_page, render_sect
 from sdp.report.section import RunFiles
 from sdp.report.sections import flips, loss, origin, size, verdict
 from sdp.run_folder import RunFolder
+from sdp.shipping.card import part_rows
+from sdp.summary import run_results, summary_lines, summary_table
 
 HOSTILE = "<script>alert('1')</script> & \"quoted\" \N{RIGHT-TO-LEFT OVERRIDE}reversed"
 ARABIC = "هذا الفيلم كان رائعا"
@@ -65,7 +67,7 @@ def page(finished: Path) -> str:
 def test_the_verdict_comes_first_and_every_section_is_there(page: str) -> None:
     body = page.partition("</nav>")[2]
     assert 'class="verdict pass"' in page.partition("</h1>")[0]
-    assert body.index("Both checks pass.") < body.index("What it cost")
+    assert body.index(" of 60 predictions changed") < body.index("Both checks pass.") < body.index("What it cost")
     outline = Outline(page)
     # All but that of a trimmed vocabulary.
     assert outline.headings.count(2) == len(SECTIONS) - 1
@@ -126,8 +128,8 @@ def test_failing_checks_come_first_and_say_why(project: Path) -> None:
     places = [body.index(words) for words in ("size &lt;b&gt; against", "the doubtful one", "drop of accuracy on dev,")]
     assert places == sorted(places)
 
-    change(project / "runs/toy/6-gate/verdict.json", lambda content: content.update(checks=[], verdict="pass"))
-    assert "No thresholds are set in the recipe: nothing can fail." in part(project, verdict)
+    change(project / "runs/toy/6-gate/verdict.json", lambda content: content.update(checks=[], verdict="inconclusive"))
+    assert "Nothing was checked: that is no pass." in part(project, verdict)
 
 
 def test_texts_are_shown_as_they_are_whatever_they_hold(project: Path) -> None:
@@ -221,3 +223,30 @@ def test_every_template_is_part_of_the_stages_code() -> None:
     hashed = _templates("sdp.report.page") + b"".join(_templates(module.__name__) for module in SECTIONS)
     for template in folder.rglob("*.html"):
         assert template.read_bytes() in hashed, template.name
+
+
+def test_an_undefined_metric_is_a_word_on_the_page(project: Path) -> None:
+    run = project / "runs/toy"
+    nothing = {"value": None, "low": None, "high": None, "undefined": "all labels are of one class"}
+
+    def edit(content: dict) -> None:
+        content.update(drop=nothing, metric="matthews", models=dict.fromkeys(content["models"], nothing))
+        content["test"].update(p=None)
+        content["constant"].update(gain=nothing, value=None)
+        lost = {"models": content["models"], "drop": nothing, "test": {"p": None}, "rows": 4}
+        content.update(part="language", parts={"de": lost, "en": lost}, averages={"all": lost})
+
+    for file in ("3-evaluate/metrics.json", "4-export/metrics.json"):
+        change(run / file, edit)
+    for file in ("1-finetune/metrics.json", "2-prune/metrics.json"):
+        change(run / file, lambda content: [record.update(dev=None) for record in content["log"] if "dev" in record])
+    known = files(project)
+    body = render_page(known.recipe, known.run)
+    assert "matthews on dev is undefined (dense, exported): all labels are of one class." in body
+    assert "what was lost is undefined, because all labels are of one class." in body
+    assert ("td", "undefined") in Outline(body).words
+    lines = summary_lines(known.run)
+    assert "matthews on dev is undefined (dense, exported): all labels are of one class" in lines
+    assert any(line.startswith("dense against pruned: mcnemar undefined") for line in lines)
+    assert summary_table(run_results(known.run), "toy") is not None
+    assert part_rows(json.loads((run / "4-export/metrics.json").read_text()))[0] == ["de", "4", *["undefined"] * 3, ""]

@@ -152,3 +152,16 @@ def test_a_thinned_curve_keeps_its_ends(count: int) -> None:
     assert (steps[0], steps[-1]) == (0, count - 1)
     assert steps == sorted(set(steps))
     assert found[0] == {"step": 0, "dev": 1.0}
+
+
+def test_cells_where_the_metric_is_undefined_are_left_out_and_counted(cells: list[Cell]) -> None:
+    found = results(cells)
+    (undefined,) = [cell for cell in cells if cell.arm == ("kld", "0.5") and cell.seed == 2]
+    found[undefined.key]["dev"] = {"dense": 0.9, "pruned": None}
+    found[undefined.key]["evaluated"] |= {"better_than_constant": False}
+    arms = {arm.arm: arm for arm in compare_arms(cells, found, AXES, BASELINE)}
+    assert list(arms["kld", "0.5"].splits["dev"].values) == [0]
+    assert list(arms["kld", "0.5"].splits["test"].values) == [0, 2]
+    lines = remarks(cells, found, list(arms.values()))
+    assert f"The metric is undefined on dev in 1 of {len(found)} cells; they are left out." in lines
+    assert any(line.startswith("In 1 cell the dense model is not shown to be better than one answer") for line in lines)

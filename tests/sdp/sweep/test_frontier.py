@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import pytest
 
 from sdp.gate.check import Outcome
 from sdp.recipe.gate import GateSection
-from sdp.sweep.frontier import Dense, Estimate, Frontier, Point, SpeedUp, remarks
+from sdp.sweep.frontier import Dense, Estimate, Frontier, Point, SpeedUp, read_dense, read_point, remarks
 from sdp.sweep.plot import frontier_plot
 from sdp.sweep.table import markdown
 
@@ -85,7 +86,8 @@ def test_a_reader_is_told_what_not_to_believe() -> None:
     assert "selected among 3" in text
     assert "3 times the training of a plain run" in text
     assert "No level passes" in "\n".join(remarks(frontier("fail", "fail", "fail")))
-    assert "sets no threshold" in "\n".join(remarks(frontier("pass", "pass", "pass", gate=GateSection())))
+    default = "\n".join(remarks(frontier("pass", "pass", "pass", gate=GateSection(max_size_ratio=0.9))))
+    assert "sets no threshold on the metric: the default applies, gate.max_metric_drop = 0.02." in default
     noisy = frontier("pass", "pass", "fail")
     noisy = replace(noisy, points=(*noisy.points[:2], point(0.9, "fail", quiet=False)))
     assert "The machine was noisy at 0.9 " in "\n".join(remarks(noisy))
@@ -113,3 +115,31 @@ def test_the_picture_shows_dense_levels_cases_and_verdicts() -> None:
     assert "chosen" not in nothing
     assert "gate: pass" not in nothing
     assert frontier_plot(frontier()) is None
+
+
+def test_levels_without_a_metric_are_shown_without_one() -> None:
+    nothing = {"value": None, "low": None, "high": None, "undefined": "all labels are of one class"}
+    estimate = {"value": 2.0, "low": 1.0, "high": 3.0}
+    results = {
+        "export": {
+            "split": "dev",
+            "mean_over": None,
+            "models": {"dense": nothing, "exported": nothing},
+            "drop": nothing,
+        },
+        "bench": {
+            "candidate_bytes": 1,
+            "baseline_bytes": 2,
+            "cases": [{"case": "batch 1", "threads": 1, "speedup": estimate, "quiet": True}],
+        },
+        "prune": {"sparsity": 0.5},
+        "gate": {"verdict": "inconclusive"},
+    }
+    points = tuple(read_point(sparsity, "folder", results) for sparsity in LEVELS)
+    swept = Frontier("toy", "f1", GateSection(max_metric_drop=0.1), 5.0, LEVELS, read_dense(results), points, False)
+    content = json.loads(json.dumps(swept.to_json(), allow_nan=False))
+    assert content["levels"][0]["metric"] == {"value": None, "low": None, "high": None}
+    assert (content["verdict"], content["chosen"]) == ("inconclusive", None)
+    assert "f1 is undefined on dev: all labels are of one class." in remarks(swept)
+    assert "| 0.5 | 50.0% | undefined | undefined |" in markdown(swept)
+    assert frontier_plot(swept) is not None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sdp.versus.difference import Difference
+import pytest
+
+from sdp.versus.difference import Difference, outcome_of
 from sdp.versus.table import differences_markdown
 
 
@@ -22,3 +24,25 @@ def test_a_part_with_a_bar_in_its_name_stays_one_cell() -> None:
     *_, header, marks, line, _ = differences_markdown([row], "title").split("\n")
     assert "| accuracy on a\\|b |" in line
     assert header.count("|") == marks.count("|") == line.replace("\\|", "").count("|") == 7
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "nothing", "outcome"),
+    [
+        # Nothing but rounding on one side: 0.95 - 0.9 - 0.05, and 1.01 - 0.01 of a size.
+        (1e-17, 0.1, 0, "no difference"),
+        (-0.1, -6.9e-17, 0, "no difference"),
+        (1.01 - 0.01 + 3e-16, 1.03, 1, "no difference"),
+        (1e-6, 0.1, 0, "better"),
+        (-0.1, -1e-6, 0, "worse"),
+    ],
+)
+def test_rounding_makes_nothing_better_or_worse(low: float, high: float, nothing: float, outcome: str) -> None:
+    assert outcome_of(low, high, nothing, higher_is_better=True) == outcome
+
+
+def test_an_undefined_value_is_a_word() -> None:
+    row = Difference(
+        "f1 on test", None, 0.5, "not compared", "undefined: no label is of the positive class", undefined=True
+    )
+    assert "| f1 on test | undefined | 0.5 |  | not compared |" in differences_markdown([row], "title")

@@ -96,6 +96,25 @@ def test_a_part_that_only_one_run_has_makes_neither_better() -> None:
         assert whole.how.endswith("; mean over the parts that both have (1)")
 
 
+@pytest.mark.parametrize("first", [0, 50])
+def test_an_undefined_metric_is_not_compared(first: int) -> None:
+    """Whether rows are paired or not; of two languages one of which has no positive row, only the other is."""
+    ones, none = np.array([0, 1] * 20), np.zeros(40, dtype=np.int64)
+    labels = np.concatenate([ones, none])
+    parts = ("en",) * 40 + ("sw",) * 40
+    before = snapshot(numbered(labels, parts=parts), labels, "f1", part="language")
+    after = snapshot(numbered(labels, first, parts), np.zeros(80, dtype=np.int64), "f1", part="language")
+    rows = {row.what: row for row in compare_quality(before, after)}
+    assert {what: (row.outcome, row.undefined) for what, row in rows.items()} == {
+        "f1 on test": ("not compared", True),
+        "f1, en": ("worse", False),
+        "f1, sw": ("not compared", True),
+    }
+    whole = rows["f1 on test"]
+    assert (whole.before, whole.after, whole.change) == (None, None, None)
+    assert whole.how.startswith("undefined: ")
+
+
 def test_metrics_must_be_the_same(labels: np.ndarray) -> None:
     one = snapshot(numbered(labels), labels)
     with pytest.raises(UsageError, match="one run is scored by accuracy, the other by f1"):

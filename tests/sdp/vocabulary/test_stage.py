@@ -17,6 +17,7 @@ from sdp.report.page import page_environment, render_section
 from sdp.report.section import RunFiles
 from sdp.report.sections import vocabulary
 from sdp.run_folder import RunFolder
+from sdp.summary import run_results, summary_lines, summary_rows
 from toy import toy_rows, write_project
 
 SIZE = 300
@@ -114,6 +115,13 @@ def test_the_report_tells_it(recipe: Path, exported: Path, unigram_model: Path) 
     page = render_section(page_environment(), made)
     assert f"{SIZE} of {rows_of(unigram_model):,} pieces are kept" in page
     assert "pieces a word after" in page
+    assert "What trimming costs" in page
+    cost = read(exported / "3-evaluate/metrics.json")["vocabulary"]
+    assert (cost["rows"], cost["metric"]) == (60, "accuracy")
+    assert "of 60 rows are tokenised otherwise" in page
+    (row,) = (row for row in summary_rows(run_results(RunFolder(exported))) if "full vocabulary" in row[0])
+    assert row[1:] == [f"{cost['models']['full']['value']:.3f}", "", ""]
+    assert any(line.startswith("trimming the vocabulary: accuracy") for line in summary_lines(RunFolder(exported)))
 
 
 def test_what_makes_it_run_again(recipe: Path, exported: Path) -> None:
@@ -137,7 +145,7 @@ def test_without_the_section_it_is_no_stage(recipe: Path, tmp_path: Path) -> Non
     plain = recipe.parent / "plain.toml"
     plain.write_text(recipe.read_text().partition("[vocabulary]")[0])
     plan = json.loads(invoke("check", plain, "--run-dir", tmp_path / "run", "--json").stdout)
-    assert plan["stages"][0]["stage"] == "finetune"
+    assert "vocabulary" not in [stage["stage"] for stage in plan["stages"]]
     message = invoke("vocabulary", plain, "--run-dir", tmp_path / "run", code=2).stderr
     assert "the recipe has no [vocabulary]" in message
     assert "--set vocabulary.size=" in message

@@ -14,6 +14,7 @@ from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer
 
 from sdp.data.corpus import Corpus
 from sdp.errors import ModelError, RecipeError
+from sdp.models.head import read_head
 from sdp.models.load import load_pretrained
 from sdp.models.parts import count_parts
 from sdp.models.source import ModelFolder, locate_model
@@ -166,6 +167,21 @@ def test_weights_in_several_files(unigram_model: Path, lines: list[str], tmp_pat
     _, old_ids = trim(tmp_path / "whole", tmp_path / "small", corpus(lines), 600)
     table = AutoModel.from_pretrained(tmp_path / "small").get_input_embeddings().weight
     assert torch.equal(table, AutoModel.from_pretrained(unigram_model).get_input_embeddings().weight[old_ids])
+
+
+def test_a_trained_head_stays(unigram_model: Path, lines: list[str], tmp_path: Path) -> None:
+    model = load_pretrained(ModelFolder("m", unigram_model), "classification", ("c", "a", "b"), CPU)
+    model.save_pretrained(tmp_path / "tuned")
+    AutoTokenizer.from_pretrained(unigram_model).save_pretrained(tmp_path / "tuned")
+    trim(tmp_path / "tuned", tmp_path / "small", corpus(lines), 600)
+    before, after = (read_head(ModelFolder("m", tmp_path / name)) for name in ("tuned", "small"))
+    assert after is not None
+    assert after.names == ("c", "a", "b")
+    assert after == before
+    weights = load_file(tmp_path / "small/model.safetensors")
+    assert all(
+        torch.equal(weights[name], value) for name, value in model.state_dict().items() if name.startswith("classifier")
+    )
 
 
 def test_words_without_characters_of_their_own_stay_whole(toy_model: Path, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from sdp.analysis.measures import Measures
@@ -36,7 +35,10 @@ def analysis_document(
         for event in EVENTS
         if event in record
     ]
-    found = recoveries([Point(look["step"], look["metric"], look["event"]) for look in curve])
+    # An undefined metric neither falls nor comes back.
+    known = all(look["metric"] is not None for look in curve)
+    points = [Point(look["step"], look["metric"], look["event"]) for look in curve if known]
+    found = recoveries(points)
     recovered = {one.step: one for one in found}
     updates = [
         {
@@ -45,9 +47,8 @@ def analysis_document(
             "sparsity": sparsity[step]["sparsity"],
             **{name: record[name] for name in ("weights", "before", "after")},
             "recovery": {
-                name: value
-                for name, value in asdict(recovered[step]).items()
-                if name in ("steps_to_regain", "area", "steps")
+                name: getattr(recovered[step], name) if step in recovered else None
+                for name in ("steps_to_regain", "area", "steps")
             },
         }
         for step, record in records

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isnan
 from typing import Any
 
 from torch import Tensor
@@ -17,13 +18,13 @@ Measures = dict[str, float | None]
 
 
 def own_measures(reading: Reading, *, classes: bool) -> Measures:
-    """What can be said of one network alone: "metric", and with classes "separability" and "fisher".
+    """What can be said of one network alone: "metric", with classes "separability" and "fisher"; None is undefined.
 
     Args:
         reading: what it says.
         classes: whether labels are classes. Numbers and lists have nothing to separate.
     """
-    measures: Measures = {"metric": reading.metric}
+    measures: Measures = {"metric": None if isnan(reading.metric) else reading.metric}
     if classes:
         labels = reading.labels.astype("int64")
         measures["separability"] = class_separability(reading.rows, labels)

@@ -25,7 +25,13 @@ Save = Annotated[Path | None, typer.Option(help="Keep what later comparisons nee
 Measure = Annotated[
     bool, typer.Option("--measure", help="Measure both exported files in turns; times are not compared without it.")
 ]
-Fail = Annotated[bool, typer.Option("--fail-on-regression", help="Exit code 1 where anything is worse beyond noise.")]
+Fail = Annotated[
+    bool,
+    typer.Option(
+        "--fail-on-regression",
+        help="Exit code 1 where anything is worse beyond noise, 3 where the metric is undefined.",
+    ),
+]
 
 
 def compare_command(
@@ -41,7 +47,7 @@ def compare_command(
     """Compare two runs: metric by part, size, memory and time, each with its interval.
 
     Scores are compared pairwise where both runs were scored on the same rows. Exit code: 0, or with
-    --fail-on-regression 1 where something is worse beyond noise; 2 wrong usage.
+    --fail-on-regression 1 where something is worse beyond noise, 3 where the metric is undefined; 2 wrong usage.
     """
     with told():
         from sdp.errors import UsageError
@@ -57,11 +63,13 @@ def compare_command(
             return
         rows = differences(first, load_snapshot(after), measured(before, after, quiet=quiet) if measure else None)
         worse = [row.what for row in rows if row.outcome == "worse"]
-        said = f"worse in {', '.join(worse)}" if worse else "nothing is worse beyond noise"
+        unknown = [row.what for row in rows if row.undefined]
+        outcome = f"worse in {', '.join(worse)}" if worse else "nothing is worse beyond noise"
+        outcome += f"; undefined, and not compared: {', '.join(unknown)}" if unknown else ""
         names = [absolute(path) if path.is_dir() else path for path in (after, before)]
-        show(rows, f"{names[0]} against {names[1]}: {said}", as_json=as_json, as_markdown=as_markdown)
-        if worse and fail_on_regression:
-            raise typer.Exit(1)
+        show(rows, f"{names[0]} against {names[1]}: {outcome}", as_json=as_json, as_markdown=as_markdown)
+        if (worse or unknown) and fail_on_regression:
+            raise typer.Exit(1 if worse else 3)
 
 
 def differences(before: dict[str, Any], after: dict[str, Any], measured: dict[str, Any] | None) -> list[Difference]:

@@ -92,12 +92,12 @@ def answer_line(answer: Answer) -> str:
 
 
 def tagged_records(tagged: Tagged) -> list[dict[str, Any]]:
-    """A tagger's answer to a sentence as JSON: one record a word, of the word alone where the model said nothing."""
+    """A tagger's answer to a sentence as JSON: one record a word, of the word alone where there is no prediction."""
     return [{"word": word, **(asdict(answer) if answer else {})} for word, answer in tagged]
 
 
 def tagged_lines(tagged: Tagged) -> list[str]:
-    """A tagger's answer to a sentence: word, tag and probability, one line a word; "-" where the model said nothing."""
+    """A tagger's answer to a sentence: word, tag and probability, one line a word; "-" where there is none."""
     return [
         f"{word}\t{one_field(answer.label or '')}\t{answer.probability:.4f}" if answer else f"{word}\t-\t-"
         for word, answer in tagged

@@ -1,8 +1,9 @@
-"""Bringing a run up to date, and telling what is known then."""
+"""Bringing a run up to date, and printing what is known then."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import typer
@@ -13,8 +14,11 @@ from sdp.console import Reporter
 
 
 def bring_up_to_date(selected: Selected, until: str, *, as_json: bool, quiet: bool) -> dict[str, Any]:
-    """Run the pipeline up to a stage and print what is known by then; returns the stages' records."""
-    from sdp.pipeline import follow, run_pipeline
+    """Run the pipeline up to a stage and print what is known by then; returns the stages' records.
+
+    Results of later stages that are of what was there before are not among what is known.
+    """
+    from sdp.pipeline import follow, older_stages, run_pipeline
     from sdp.summary import run_results
 
     launcher.require_whole()
@@ -24,22 +28,33 @@ def bring_up_to_date(selected: Selected, until: str, *, as_json: bool, quiet: bo
         raise typer.Exit
     with run.at_work(selected.recipe.name, selected.recipe_file, selected.overrides):
         records = run_pipeline(selected.recipe, run, until, Reporter(quiet=quiet))
+        # After the last stage there is no later one.
+        older = older_stages(selected.recipe, run) if until != "ship" else {}
     if as_json:
-        typer.echo(json.dumps({"run": str(run.path), **run_results(run)}, indent=2))
+        told = {"older": older} if older else {}
+        typer.echo(json.dumps({"run": str(run.path), **run_results(run, older), **told}, indent=2))
     else:
-        print_summary(selected, vocabulary=until == "vocabulary")
+        print_summary(selected, older, vocabulary=until == "vocabulary")
     return records
 
 
-def print_summary(selected: Selected, *, vocabulary: bool) -> None:
-    """Print the tables (that of the vocabulary where it was asked for) and the lines below them."""
+def print_summary(selected: Selected, older: Mapping[str, str] | None = None, *, vocabulary: bool) -> None:
+    """Print the tables (that of the vocabulary where it was asked for) and the lines below them.
+
+    Args:
+        selected: the run.
+        older: stages whose results are of what was there before -> why.
+        vocabulary: print the table of the vocabulary alone.
+    """
     from sdp.console import result_console
-    from sdp.summary import parts_table, summary_lines, summary_table, vocabulary_table
+    from sdp.summary import parts_table, run_results, summary_lines, summary_table, vocabulary_table
 
     console, run = result_console(), selected.run
-    tables = (vocabulary_table(run),) if vocabulary else (summary_table(run, selected.recipe.name), parts_table(run))
+    results = run_results(run, older or {})
+    both = (summary_table(results, selected.recipe.name), parts_table(results))
+    tables = (vocabulary_table(results),) if vocabulary else both
     for table in tables:
         if table is not None:
             console.print(table)
-    for line in summary_lines(selected.run):
+    for line in summary_lines(run, older or {}):
         console.print(line, markup=False)

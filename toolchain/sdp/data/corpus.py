@@ -5,19 +5,25 @@ from __future__ import annotations
 import glob
 import hashlib
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
+from sdp.data.corpus_rows import more_train_files, no_place_for_languages, row_texts
 from sdp.data.files import read_columns, read_lines
-from sdp.data.rows import Split
-from sdp.data.source import LANGUAGE, part_kind, resolve_source
+from sdp.data.rows import RawSplit, Split
+from sdp.data.source import LANGUAGE, resolve_source
 from sdp.errors import DataError
 from sdp.recipe.sections import Recipe
 from sdp.recipe.vocabulary import VocabularySection
 
 Texts = dict[str, list[str]]
 TEXT_SUFFIX = ".txt"
+MOST_ROW_TEXTS = 200_000
+"""Of each language, where the task's own rows are the corpus."""
+FEW_TEXTS = 1000
+"""A language with fewer is worth a warning."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +38,15 @@ class Corpus:
     counted: Texts
     held_out: Texts
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Texts by language, on both sides together."""
+        return {language: len(texts) + len(self.held_out[language]) for language, texts in self.counted.items()}
+
 
 def corpus_identity(recipe: Recipe) -> dict[str, str]:
-    """SHA-256 of every file of the corpus, by language and name; empty where the task's own rows are the corpus.
+    """SHA-256 of every file of the corpus, by language and name; where the task's own rows are the corpus, of those
+    files that the task itself does not read.
 
     Raises:
         DataError: a file is missing.
@@ -50,7 +62,7 @@ def corpus_identity(recipe: Recipe) -> dict[str, str]:
     return identity
 
 
-def read_corpus(recipe: Recipe, section: VocabularySection, rows: Iterable[Split]) -> Corpus:
+def read_corpus(recipe: Recipe, section: VocabularySection, rows: Iterable[Split | RawSplit]) -> Corpus:
     """Read the corpus, and hold a share of it out.
 
     Args:
@@ -61,13 +73,49 @@ def read_corpus(recipe: Recipe, section: VocabularySection, rows: Iterable[Split
     Raises:
         DataError: a file cannot be read, a language has no rows, or there are too few texts to hold some out.
     """
-    texts = _file_texts(recipe, section) if section.corpus is not None else _row_texts(recipe, section, rows)
+    texts: Texts = {}
+    for language, found in _texts(recipe, section, rows):
+        own = texts.setdefault(language, [])
+        # The task's rows may be millions; of files that were named for this purpose, all count.
+        own.extend(found if section.corpus is not None else islice(found, max(0, MOST_ROW_TEXTS - len(own))))
     corpus = split_texts(texts, section.held_out)
     if not any(corpus.counted.values()) or not any(corpus.held_out.values()):
         count = sum(map(len, texts.values()))
         what = f"the corpus has {count} texts, too few to count some and hold {section.held_out:.0%} out"
         raise DataError(what, where="vocabulary.corpus", hint="Give more text, or set vocabulary.held_out.")
     return corpus
+
+
+def count_texts(recipe: Recipe, section: VocabularySection, rows: Iterable[Split | RawSplit]) -> dict[str, int]:
+    """How many texts of each language the corpus has, as `read_corpus` reads it, with none of them in memory.
+
+    Raises:
+        DataError: as there, but for too few texts.
+    """
+    counts: dict[str, int] = {}
+    for language, found in _texts(recipe, section, rows):
+        counts[language] = counts.get(language, 0) + sum(1 for _ in found)
+    return counts
+
+
+def few_texts_lines(counts: Mapping[str, int]) -> list[str]:
+    """A sentence on each language whose texts are so few that many of its words are not among them.
+
+    Args:
+        counts: texts by language, "" where there are none.
+    """
+    few = {language: count for language, count in counts.items() if count < FEW_TEXTS}
+    return [
+        f"{language or 'the corpus'} has {count:,} text{'s' * (count != 1)}, fewer than {FEW_TEXTS:,}: pieces of words "
+        "that are not in them may go"
+        for language, count in few.items()
+    ]
+
+
+def _texts(
+    recipe: Recipe, section: VocabularySection, rows: Iterable[Split | RawSplit]
+) -> Iterator[tuple[str, Iterator[str]]]:
+    return row_texts(recipe, section, rows) if section.corpus is None else _file_texts(recipe, section)
 
 
 def split_texts(texts: Texts, held_out: float) -> Corpus:
@@ -91,10 +139,13 @@ def _files(recipe: Recipe) -> Iterator[tuple[str, Path]]:
         DataError: a name matches no file, or languages are named that the names have no place for.
     """
     section = recipe.vocabulary
-    if section is None or section.corpus is None:
+    if section is None:
+        return
+    if section.corpus is None:
+        yield from more_train_files(recipe)
         return
     if section.languages is not None and not any(LANGUAGE in name for name in section.corpus):
-        raise _no_place_for_languages("vocabulary.corpus")
+        raise no_place_for_languages("vocabulary.corpus")
     languages = section.languages or tuple(dict.fromkeys((*recipe.task.train_languages, *recipe.task.languages)))
     for pattern in section.corpus:
         for language in languages if LANGUAGE in pattern else ("",):
@@ -106,12 +157,10 @@ def _files(recipe: Recipe) -> Iterator[tuple[str, Path]]:
                 yield language, Path(path)
 
 
-def _file_texts(recipe: Recipe, section: VocabularySection) -> Texts:
+def _file_texts(recipe: Recipe, section: VocabularySection) -> Iterator[tuple[str, Iterator[str]]]:
     columns = section.text or resolve_source(recipe).text
-    texts: Texts = {}
     for language, path in _files(recipe):
-        texts.setdefault(language, []).extend(_read_texts(path, columns))
-    return texts
+        yield language, _read_texts(path, columns)
 
 
 def _read_texts(path: Path, columns: tuple[str, ...]) -> Iterator[str]:
@@ -125,29 +174,3 @@ def _read_texts(path: Path, columns: tuple[str, ...]) -> Iterator[str]:
             if not isinstance(value, str):
                 raise DataError(f'the column "{name}" holds {value!r}, which is no text', where=f"{path}, row {row}")
             yield value
-
-
-def _row_texts(recipe: Recipe, section: VocabularySection, rows: Iterable[Split]) -> Texts:
-    source = resolve_source(recipe) if recipe.data.docstrings is None else None
-    names = (source.config, *source.splits.values()) if source is not None else ()
-    by_language = part_kind(recipe, *names) == "language"
-    if section.languages is not None and not by_language:
-        raise _no_place_for_languages("data")
-    texts: Texts = {}
-    for split in rows:
-        for part, row in zip(split.parts, split.texts, strict=True):
-            # The words of a sentence that is tagged; the texts of a pair, each by itself.
-            found = [" ".join(row)] if recipe.task.problem_type == "tagging" else row
-            texts.setdefault(part if by_language else "", []).extend(found)
-    if section.languages is not None:
-        missing = [language for language in section.languages if language not in texts]
-        if missing:
-            what = f"the task's train and dev rows have none in {', '.join(missing)}, only in {', '.join(texts)}"
-            raise DataError(what, where="vocabulary.languages", hint="Name files of text with vocabulary.corpus.")
-        texts = {language: texts[language] for language in section.languages}
-    return texts
-
-
-def _no_place_for_languages(where: str) -> DataError:
-    what = 'languages are named, and no name holds "{language}"'
-    return DataError(what, where=where, hint="Remove vocabulary.languages, or put the placeholder into the names.")

@@ -139,6 +139,8 @@ def missing_columns(missing: Sequence[str], present: Sequence[str], where: str) 
         hint = f"The header is one name: {_OTHER_SUFFIX[found]}"
     elif any(";" in name for name in present):
         hint = "The header holds semicolons and commas: put names that hold a comma in quotes."
+    elif any(name[:1] == name[-1:] == '"' for name in present):
+        hint = "tsv has no quotes: take them out of the file, or write it as csv."
     elif near:
         hint = f'Did you mean "{near[0]}"? {hint}'
     wanted = ", ".join(f'"{name}"' for name in missing)

@@ -10,6 +10,7 @@ from sdp.data.files import column_chunks, count_data_rows
 from sdp.data.hub import folder_files
 from sdp.data.rows import SPLITS, SplitName
 from sdp.data.source import SUFFIXES, check_parts, parts_of, resolve_source
+from sdp.errors import DataError
 from sdp.recipe.data import DocstringsSection
 from sdp.recipe.sections import Recipe
 
@@ -83,7 +84,10 @@ def _files(recipe: Recipe) -> list[tuple[SplitName, str, Path]]:
 
 
 def _count_in_folder(folder: Path, config: str, split: str) -> int | None:
-    """Rows of a split in a folder in hub form, where the files are named after it; None where they are not."""
+    """Rows of a split in a folder in hub form, where the files are named after it; None where they are not.
+
+    None too where they are no files as a recipe names them: the README may say how they are read.
+    """
     found = [
         path
         for path in sorted(folder.rglob("*"))
@@ -91,7 +95,10 @@ def _count_in_folder(folder: Path, config: str, split: str) -> int | None:
     ]
     # Configurations are in folders of their own, where there are several.
     within = [path for path in found if config in path.relative_to(folder).parts[:-1]]
-    return sum(count_data_rows(path) for path in within or found) if found else None
+    try:
+        return sum(count_data_rows(path) for path in within or found) if found else None
+    except DataError:
+        return None
 
 
 def _package_identity(section: DocstringsSection) -> dict[str, str]:

@@ -23,7 +23,7 @@ def class_names(train: RawSplit) -> tuple[str, ...]:
     Raises:
         DataError: a label is missing, all rows have the same, or one is written in two ways.
     """
-    names = {value_name(label, "label", where) for label, where in _values(train)}
+    names = {name for name, _ in _names(train)}
     if len(names) < 2:
         raise DataError(f"every training row has the same label ({', '.join(sorted(names))})", where=train.where)
     check_spellings(names, train.where)
@@ -49,17 +49,12 @@ def class_ids(split: RawSplit, names: Sequence[str], *, fixed: bool = False) -> 
     if fixed:
         known = {str(index): index for index in range(len(names))} | {"False": 0, "True": 1} | known
     spelled = {spelling(name): index for name, index in known.items()}
-    # Tags repeat: each distinct one is looked up once. Of one hash and equal are 1, 1.0 and True.
-    found: dict[tuple[type, object], int] = {}
     ids = []
-    for label, where in _values(split):
-        key = (type(label), label if isinstance(label, Hashable) else None)
-        if key not in found:
-            name = value_name(label, "label", where)
-            if name not in known and spelling(name) not in spelled:
-                raise _unknown(name, names, where, fixed=fixed)
-            found[key] = known.get(name, spelled[spelling(name)])
-        ids.append(found[key])
+    for name, where in _names(split):
+        index = known[name] if name in known else spelled.get(spelling(name))
+        if index is None:
+            raise _unknown(name, names, where, fixed=fixed)
+        ids.append(index)
     return np.array(ids, dtype=np.int64)
 
 
@@ -139,10 +134,15 @@ def group_numbers(split: RawSplit) -> NDArray[np.int64]:
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 
-def _values(split: RawSplit) -> Iterator[tuple[object, str]]:
-    """Every label, or every tag of every row, with its place."""
+def _names(split: RawSplit) -> Iterator[tuple[str, str]]:
+    """The name of every label, or of every tag of every row, with its place."""
+    # Tags repeat: each distinct one is named once. Of one hash and equal are 1, 1.0 and True.
+    found: dict[tuple[type, object], str] = {}
     for row, label in enumerate(split.labels):
         where = split.place_of(row)
         tags: Iterable[object] = label if isinstance(label, tuple) else (label,)
         for tag in tags:
-            yield tag, where
+            key = (type(tag), tag if isinstance(tag, Hashable) else None)
+            if key not in found:
+                found[key] = value_name(tag, "label", where)
+            yield found[key], where

@@ -114,8 +114,14 @@ def _raw_splits(recipe: Recipe) -> dict[SplitName, RawSplit]:
     return {name: read_split(recipe, source, name) for name in SPLITS if name in source.splits}
 
 
-def read_split(recipe: Recipe, source: Source, name: SplitName) -> RawSplit:
+def read_split(recipe: Recipe, source: Source, name: SplitName, parts: Sequence[Part] | None = None) -> RawSplit:
     """Read a split, part by part, with its texts on disk.
+
+    Args:
+        recipe: the recipe.
+        source: its data.
+        name: of the split.
+        parts: to read; None for all that are trained on or evaluated.
 
     Raises:
         DataError: a file or data set cannot be read, or a text is none.
@@ -123,10 +129,10 @@ def read_split(recipe: Recipe, source: Source, name: SplitName) -> RawSplit:
     place = source.splits[name]
     texts = TextFile()
     labels: list[object] = []
-    parts: list[str] = []
+    names: list[str] = []
     groups: list[object] = []
     files: list[tuple[str, int]] = []
-    for part in parts_of(recipe, name, place, source.config):
+    for part in parts_of(recipe, name, place, source.config) if parts is None else parts:
         where, chunks = _part_chunks(source, place, part)
         files.append((where, len(labels)))
         first = 1
@@ -141,10 +147,10 @@ def read_split(recipe: Recipe, source: Source, name: SplitName) -> RawSplit:
                 labels += map(_once, columns[source.label])
             if source.group:
                 groups += map(_once, columns[source.group])
-            parts += [part.name] * count
+            names += [part.name] * count
             first += count
     where = files[0][0] if len(files) == 1 else place
-    return RawSplit(name, where, texts.close(), tuple(labels), tuple(parts), tuple(groups), tuple(files))
+    return RawSplit(name, where, texts.close(), tuple(labels), tuple(names), tuple(groups), tuple(files))
 
 
 def _once(label: object) -> object:

@@ -98,7 +98,7 @@ class Split:
     def with_ids(self, ids: Sequence[int]) -> Split:
         """The same rows of classes with other ids: class k gets ids[k]."""
         # The label of a class comes back as the place where its id stands.
-        own = tuple(int(place) for place in np.argsort(ids))
+        own = tuple(int(place) for place in np.argsort(ids, kind="stable"))
         tags = None if self.tags is None else tuple(self.tags[place] for place in own)
         return replace(self, labels=np.asarray(ids, dtype=np.int64)[self.labels], tags=tags, own_ids=own)
 

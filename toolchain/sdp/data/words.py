@@ -35,15 +35,10 @@ def sentences(columns: Columns, words: str, tags: str, where: str, first: int = 
     Raises:
         DataError: a value is neither a list nor a string, a word is no text, or a row has not as many tags as words.
     """
-    texts: list[tuple[str, ...]] = []
+    texts = word_lists(columns[words], words, where, first)
     labels: list[tuple[object, ...]] = []
-    for row, (said, tagged) in enumerate(zip(columns[words], columns[tags], strict=True), start=first):
+    for row, (sentence, tagged) in enumerate(zip(texts, columns[tags], strict=True), start=first):
         place = f"{where}, row {row}"
-        sentence = []
-        for word in _items(said, words, place):
-            if not isinstance(word, str):
-                raise DataError(f'the column "{words}" holds {word!r}, which is no word', where=place)
-            sentence.append(word)
         marks = _items(tagged, tags, place, tags=True)
         if len(sentence) != len(marks):
             raise DataError(
@@ -51,9 +46,26 @@ def sentences(columns: Columns, words: str, tags: str, where: str, first: int = 
                 where=place,
                 hint="Each word needs one tag; in tsv and csv, single spaces stand between words and between tags.",
             )
-        texts.append(tuple(sentence))
         labels.append(marks)
     return texts, labels
+
+
+def word_lists(values: Sequence[object], column: str, where: str, first: int = 1) -> list[tuple[str, ...]]:
+    """The words of every row, as `sentences` reads them.
+
+    Raises:
+        DataError: a value is neither a list nor a string, or a word is no text.
+    """
+    texts: list[tuple[str, ...]] = []
+    for row, value in enumerate(values, start=first):
+        place = f"{where}, row {row}"
+        sentence = []
+        for word in _items(value, column, place):
+            if not isinstance(word, str):
+                raise DataError(f'the column "{column}" holds {word!r}, which is no word', where=place)
+            sentence.append(word)
+        texts.append(tuple(sentence))
+    return texts
 
 
 def _items(value: object, column: str, where: str, *, tags: bool = False) -> tuple[object, ...]:
@@ -79,7 +91,7 @@ def _split(text: str, column: str, where: str, *, tags: bool) -> tuple[object, .
     if bare == "[]":
         return ()
     opened = bare.startswith(("[", '"[') if tags else ("['", '["', "\"['", '"["'))
-    items = _list_of(bare) if opened and bare.endswith("]") else None
+    items = list_of_text(bare) if opened and bare.endswith("]") else None
     if items is not None and (tags or all(isinstance(item, str) for item in items)):
         return tuple(items)
     if opened and bare.endswith(("]", ']"') if tags else ("']", '"]', ']"')):
@@ -89,7 +101,7 @@ def _split(text: str, column: str, where: str, *, tags: bool) -> tuple[object, .
     return tuple(text.split(" ")) if text else ()
 
 
-def _list_of(text: str) -> list[object] | None:
+def list_of_text(text: str) -> list[object] | None:
     """The list that a text is, in JSON or as Python writes a list of strings; None where it is none."""
     try:
         found = json.loads(text)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sdp.data.rows import Split
 from sdp.evaluation.metrics import Array
-from sdp.evaluation.statistics import interval
+from sdp.evaluation.statistics import interval, joint_lows
 
 Counts = NDArray[np.float64]
 # Recall, then F1.
@@ -28,9 +28,9 @@ def by_class(
 ) -> list[dict[str, Any]]:
     """Score every class of two models.
 
-    recall = right / true, F1 = 2 right / (predicted + true); 0 where the denominator is. What is drawn for the
-    intervals is what was sampled: rows, for tagging sentences with all their words, and rows that are translations of
-    each other (parts of one size) together.
+    recall = right / true, F1 = 2 right / (predicted + true). What is drawn for the intervals is what was sampled: rows,
+    for tagging sentences with all their words, and rows that are translations of each other (parts of one size)
+    together. A resample without a label of a class is left out for that class.
 
     Args:
         split: N rows with labels.
@@ -42,18 +42,25 @@ def by_class(
 
     Returns:
         a record a class that occurs among the labels, in the order of ids: "class", "rows" (labels of it), "recall" and
-        "f1", each with the two models' estimates by name and "drop" (first - second).
+        "f1", each with the two models' estimates by name and "drop" (first - second); "f1" also with "drop_of_all", its
+        drop with a low end that holds for all classes at once (see `compare`).
     """
     terms = _terms(split, predicted, len(class_names))
     whole = _measures(terms.sum(axis=0)[None])[0]
     draws = _measures(_resampled(terms, resamples, seed))
     true = terms.sum(axis=0)[0, :, -1]
-    return [
+    records: list[dict[str, Any]] = [
         {"class": name, "rows": int(true[i])}
         | {measure: _estimates(names, whole[:, i, m], draws[:, :, i, m]) for m, measure in enumerate(_MEASURES)}
         for i, name in enumerate(class_names)
         if true[i]
     ]
+    f1 = _MEASURES.index("f1")
+    lows = joint_lows((whole[0] - whole[1])[true > 0, f1], (draws[:, 0] - draws[:, 1])[:, true > 0, f1])
+    for record, low in zip(records, lows, strict=True):
+        drop = record["f1"]["drop"]
+        record["f1"]["drop_of_all"] = {**drop, "low": float(low) if drop["value"] is not None else None}
+    return records
 
 
 def _estimates(names: tuple[str, str], values: Counts, draws: Counts) -> dict[str, Any]:
@@ -103,8 +110,8 @@ def _resampled(terms: Counts, resamples: int, seed: int) -> Counts:
 
 
 def _measures(counts: Counts) -> Counts:
-    """Recall and F1, [R, 2, C, 2], of counts [R, 2, C, 3]."""
-    right, said, true = np.moveaxis(counts, -1, 0)
-    recall = np.divide(right, true, out=np.zeros_like(right), where=true > 0)
-    f1 = np.divide(2 * right, said + true, out=np.zeros_like(right), where=said + true > 0)
+    """Recall and F1, [R, 2, C, 2], of counts [R, 2, C, 3]; NaN where no label is of a class."""
+    right, predicted, true = np.moveaxis(counts, -1, 0)
+    recall = np.divide(right, true, out=np.full_like(right, np.nan), where=true > 0)
+    f1 = np.divide(2 * right, predicted + true, out=np.full_like(right, np.nan), where=true > 0)
     return np.stack([recall, f1], axis=-1)

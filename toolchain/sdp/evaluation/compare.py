@@ -1,12 +1,13 @@
 """Two models on the same rows: scores with intervals, the drop, a paired test, and the same for every part by itself.
 
 Where a split has parts (languages, or subsets such as MNLI's), its score is the mean over them, as the benchmarks have
-it; beside it stands the zero-shot average, without the languages that were trained on.
+it; beside it stands the zero-shot average, without the languages that were trained on. The mean is undefined where the
+metric is on any of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,8 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdp.data.rows import Split
-from sdp.evaluation.metrics import NUMERIC, Array, predictions, score_predictions
-from sdp.evaluation.statistics import interval, joint_lows, mcnemar, paired_bootstrap_test, resampled_scores
+from sdp.evaluation.metrics import NUMERIC, Array, predictions, score_predictions, why_undefined
+from sdp.evaluation.statistics import (
+    Estimate,
+    Undefined,
+    interval,
+    joint_lows,
+    mcnemar,
+    paired_bootstrap_test,
+    resampled_scores,
+)
 from sdp.tasks import MetricName
 
 Logits = NDArray[np.float32]
@@ -23,28 +32,36 @@ Logits = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class _Scored:
-    """One metric of two models on some rows: the values, [2], and their bootstrap draws, [R, 2]."""
+    """One metric of two models on some rows: values, [2], bootstrap draws, [R, 2], and why a value is NaN, if it is."""
 
     values: NDArray[np.float64]
     draws: NDArray[np.float64]
+    reasons: tuple[str, ...]
 
     @staticmethod
-    def mean(parts: Sequence[_Scored]) -> _Scored:
+    def mean(parts: Mapping[str, _Scored]) -> _Scored:
         """The mean over parts, draw by draw."""
-        return _Scored(
-            np.mean([part.values for part in parts], axis=0), np.mean([part.draws for part in parts], axis=0)
+        reasons = tuple(
+            next((f"on {name} {part.reasons[i]}" for name, part in parts.items() if part.reasons[i]), "")
+            for i in range(2)
         )
+        values, draws = ([getattr(part, name) for part in parts.values()] for name in ("values", "draws"))
+        return _Scored(np.mean(values, axis=0), np.mean(draws, axis=0), reasons)
+
+    def drop(self) -> Estimate | Undefined:
+        """The first value less the second."""
+        reason = next(filter(None, self.reasons), "")
+        return interval(float(self.values[0] - self.values[1]), self.draws[:, 0] - self.draws[:, 1], reason)
 
     def to_json(self, names: tuple[str, str]) -> dict[str, Any]:
         """Both scores and the drop with their intervals, and the bootstrap test of "no drop"."""
-        differences = self.draws[:, 0] - self.draws[:, 1]
         return {
             "models": {
-                name: interval(float(value), self.draws[:, i]).to_json()
-                for i, (name, value) in enumerate(zip(names, self.values, strict=True))
+                name: interval(float(self.values[i]), self.draws[:, i], self.reasons[i]).to_json()
+                for i, name in enumerate(names)
             },
-            "drop": interval(float(self.values[0] - self.values[1]), differences).to_json(),
-            "test": asdict(paired_bootstrap_test(differences)),
+            "drop": self.drop().to_json(),
+            "test": asdict(paired_bootstrap_test(self.draws[:, 0] - self.draws[:, 1])),
         }
 
 
@@ -60,7 +77,8 @@ class _Part:
     def scored(self, metric: MetricName) -> _Scored:
         predicted = self.predicted[metric]
         values = np.array([score_predictions(metric, self.split, p) for p in predicted])
-        return _Scored(values, resampled_scores(metric, self.split, predicted, self.resamples, self.seed))
+        draws = resampled_scores(metric, self.split, predicted, self.resamples, self.seed)
+        return _Scored(values, draws, tuple(why_undefined(metric, self.split, p) for p in predicted))
 
     def to_json(self, scored: dict[MetricName, _Scored], metric: MetricName, names: tuple[str, str]) -> dict[str, Any]:
         labels, (first, second) = self.split.labels, self.predicted[metric]
@@ -102,7 +120,8 @@ def compare(
         in "also" and for each part in "parts" (empty where the rows have none), and in "averages" that over "all"
         parts, which is the score itself ("mean_over" says of what), and over the "zero-shot" ones. A part's
         "drop_of_all" is its drop with a low end that holds for all parts at once: whoever looks for the worst of many
-        finds one that looks bad by chance. For "no part lost too much" the high end is right as it is.
+        finds one that looks bad by chance. For "no part lost too much" the high end is right as it is. A value that is
+        undefined is null, as are its ends, with the reason beside them as "undefined".
     """
     names, metrics = (first[0], second[0]), (metric, *also)
     predicted = {m: [predictions(m, first[1]), predictions(m, second[1])] for m in metrics}
@@ -110,7 +129,7 @@ def compare(
     scored = {name: {m: rows.scored(m) for m in metrics} for name, rows in parts.items()}
     named = {name: rows.to_json(scored[name], metric, names) for name, rows in parts.items()}
     for record, low in zip(named.values(), _joint_lows([own[metric] for own in scored.values()]), strict=True):
-        record["drop_of_all"] = {**record["drop"], "low": low}
+        record["drop_of_all"] = {**record["drop"], "low": low if record["drop"]["value"] is not None else None}
     over = None if list(parts) == [""] else f"{len(parts)} {part or 'part'}{'s' * (len(parts) > 1)}"
     counts = {"rows": len(split), "predictions": len(split.labels)}
     whole = {"split": split.name, "metric": metric, **counts, "mean_over": over}
@@ -122,7 +141,7 @@ def compare(
     averages = {
         kind: {
             "over": members,
-            **_record({m: _Scored.mean([scored[name][m] for name in members]) for m in metrics}, metric, names),
+            **_record({m: _Scored.mean({name: scored[name][m] for name in members}) for m in metrics}, metric, names),
         }
         for kind, members in groups.items()
         if members

@@ -1,4 +1,8 @@
-"""The score of a task, from logits; the arithmetic is scikit-learn's, scipy's and seqeval's."""
+"""The score of a task, from logits; the arithmetic is scikit-learn's, scipy's and seqeval's.
+
+A metric that is 0/0 on some rows is undefined there, and undefined is no number: the score is NaN in memory, null with
+a reason in JSON (`why_undefined`), and never 0, which a gate would take for a measurement.
+"""
 
 from __future__ import annotations
 
@@ -38,10 +42,12 @@ def predictions(metric: MetricName, logits: NDArray[np.float32]) -> Array:
 def score_predictions(metric: MetricName, split: Split, predicted: Array) -> float:
     """Score predictions [N] (words for N in tagging) against a split's labels; higher is better for every metric.
 
-    f1 is that of the split's positive class, macro-f1 the mean over classes, matthews the correlation of class ids,
-    entity-f1 seqeval's micro F1 of entities, ndcg the mean over lists (see `list_scores`). A correlation with a
-    constant is undefined and counts as 0.
+    f1 is that of the split's positive class, macro-f1 the mean over the classes that occur among the labels (the same
+    ones for every model), matthews the correlation of class ids, entity-f1 seqeval's micro F1 of entities, ndcg the
+    mean over lists (see `list_scores`). NaN where the metric is undefined (see `why_undefined`).
     """
+    if why_undefined(metric, split, predicted):
+        return float("nan")
     if metric == "entity-f1":
         return entity_f1(split, predicted)
     if metric == "ndcg":
@@ -50,6 +56,53 @@ def score_predictions(metric: MetricName, split: Split, predicted: Array) -> flo
         positive = split.positive
         return float(sklearn_metrics.f1_score(split.labels == positive, predicted == positive, zero_division=0.0))
     return float(_METRICS[metric](split.labels, predicted))
+
+
+def why_undefined(metric: MetricName, split: Split, predicted: Array | None = None) -> str:
+    """Why a metric has no value on these rows, in words; empty where it has one.
+
+    accuracy needs a row, f1 a row of the positive class, entity-f1 an entity, macro-f1 and matthews two classes, ndcg a
+    list that can be ordered, and pearson and spearman labels that differ, each among the labels. Predictions make no
+    class metric undefined: of a model that always gives one answer, matthews is 0, the worst but a negative one. A
+    correlation with predictions that are all equal is undefined.
+
+    Args:
+        metric: name of the metric.
+        split: the rows.
+        predicted: [N], [W] for tagging; without it only the labels are looked at.
+    """
+    if not len(split.labels):
+        return "there are no rows"
+    enough, reason = _NEEDS[metric]
+    if not enough(split):
+        return reason
+    if metric not in NUMERIC or predicted is None:
+        return ""
+    if not np.isfinite(predicted.astype(np.float64)).all():
+        return "a prediction is no finite number"
+    return "all predictions are equal" if metric != "ndcg" and not _differ(predicted) else ""
+
+
+def _differ(values: Array) -> bool:
+    return bool((values != values[0]).any())
+
+
+def _has_entity(split: Split) -> bool:
+    names = split.tags or ()
+    return any(names[number] != OUTSIDE for number in np.unique(split.labels.astype(np.int64)))
+
+
+def _rankable(split: Split) -> bool:
+    """Whether any list has rows of different relevance.
+
+    Raises:
+        ValueError: the rows are in no lists.
+    """
+    if split.groups is None:
+        raise ValueError("a ranking metric needs lists")
+    order = np.lexsort((split.labels, split.groups))
+    groups, labels = split.groups[order], split.labels[order]
+    return bool(((groups[1:] == groups[:-1]) & (labels[1:] != labels[:-1])).any())
 
 
 def score(metric: MetricName, split: Split, logits: NDArray[np.float32]) -> float:
@@ -111,21 +164,24 @@ def list_scores(split: Split, predicted: Array) -> NDArray[np.float64]:
     return np.array(scores)
 
 
-def _correlation(function: Callable[[Array, Array], float]) -> Callable[[Array, Array], float]:
-    def correlate(labels: Array, predicted: Array) -> float:
-        if np.ptp(labels.astype(float)) == 0 or np.ptp(predicted.astype(float)) == 0:
-            return 0.0
-        return float(function(labels, predicted))
-
-    return correlate
-
-
 _METRICS: dict[MetricName, Callable[[Array, Array], float]] = {
     "accuracy": lambda labels, predicted: float(np.mean(labels == predicted)),
     "macro-f1": lambda labels, predicted: sklearn_metrics.f1_score(
-        labels, predicted, average="macro", zero_division=0.0
+        labels, predicted, labels=np.unique(labels), average="macro", zero_division=0.0
     ),
     "matthews": sklearn_metrics.matthews_corrcoef,
-    "pearson": _correlation(lambda labels, predicted: stats.pearsonr(labels, predicted).statistic),
-    "spearman": _correlation(lambda labels, predicted: stats.spearmanr(labels, predicted).statistic),
+    "pearson": lambda labels, predicted: stats.pearsonr(labels, predicted).statistic,
+    "spearman": lambda labels, predicted: stats.spearmanr(labels, predicted).statistic,
+}
+
+# What the labels must have for a metric to be defined, and what is so where they have not.
+_NEEDS: dict[MetricName, tuple[Callable[[Split], bool], str]] = {
+    "accuracy": (lambda split: True, ""),
+    "f1": (lambda split: bool((split.labels == split.positive).any()), "no label is of the positive class"),
+    "macro-f1": (lambda split: _differ(split.labels), "all labels are of one class"),
+    "matthews": (lambda split: _differ(split.labels), "all labels are of one class"),
+    "pearson": (lambda split: _differ(split.labels), "all labels are equal"),
+    "spearman": (lambda split: _differ(split.labels), "all labels are equal"),
+    "entity-f1": (_has_entity, "no label is part of an entity"),
+    "ndcg": (_rankable, "no list has rows of different relevance"),
 }

@@ -1,19 +1,29 @@
-"""How sure a score is: bootstrap intervals and paired tests over the rows of one split."""
+"""How sure a score is: bootstrap intervals and paired tests over the rows of one split.
+
+A resample in which a metric is undefined (see `metrics.why_undefined`) is left out of intervals and tests: they are
+conditional on its being defined. Where fewer than `ENOUGH` of the resamples are left there is no interval, and the
+estimate is `Undefined`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
 from sdp.data.rows import Split
-from sdp.evaluation.metrics import Array, entity_counts, list_scores, score_predictions
+from sdp.evaluation.metrics import Array, entity_counts, list_scores, score_predictions, why_undefined
 from sdp.tasks import MetricName
 
 CONFIDENCE = 0.95
+ENOUGH = 0.05
+"""Least share of resamples in which a metric must be defined for an interval."""
+SAME = 1e-12
+"""Scores and differences that are closer than this are equal: what is between them is rounding."""
 RATIOS: tuple[MetricName, ...] = ("accuracy", "f1", "entity-f1", "ndcg")
 """Metrics that are one sum over units divided by another: what each unit adds is counted once for all resamples."""
 
@@ -26,9 +36,20 @@ class Estimate:
     low: float
     high: float
 
-    def to_json(self) -> dict[str, float]:
+    def to_json(self) -> dict[str, Any]:
         """The three numbers by name."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Undefined:
+    """What stands for an estimate that there is none of, and why, in words."""
+
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The same keys as an estimate's, null, and the reason under "undefined"."""
+        return {"value": None, "low": None, "high": None, "undefined": self.reason}
 
 
 @dataclass(frozen=True)
@@ -37,13 +58,13 @@ class PairedTest:
 
     Attributes:
         name: "mcnemar" or "paired bootstrap".
-        p: two-sided p-value.
+        p: two-sided p-value; None where a score is undefined.
         only_first: rows that only the first model has right (McNemar only).
         only_second: rows that only the second has right (McNemar only).
     """
 
     name: str
-    p: float
+    p: float | None
     only_first: int | None = None
     only_second: int | None = None
 
@@ -64,19 +85,21 @@ def resampled_scores(
         seed: of the draws.
 
     Returns:
-        [R, K].
+        [R, K]; NaN where the metric is undefined.
     """
     generator = np.random.default_rng(seed)
+    scores = np.full((resamples, len(predicted)), np.nan)
+    # Without lists that can be ordered there is nothing to draw.
+    if why_undefined(metric, split):
+        return scores
     if metric in RATIOS:
         terms = np.stack([ratio_terms(metric, split, p) for p in predicted], axis=1)
         units = len(terms)
-        scores = np.empty((resamples, len(predicted)))
         for draw in range(resamples):
             times = np.bincount(generator.integers(0, units, units), minlength=units)
-            above, below = np.tensordot(times, terms, axes=1).T
-            scores[draw] = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+            above, below, support = np.tensordot(times, terms, axes=1).T
+            np.divide(above, below, out=scores[draw], where=support > 0)
         return scores
-    scores = np.empty((resamples, len(predicted)))
     for draw in range(resamples):
         chosen = generator.integers(0, len(split), len(split))
         drawn = replace(split, labels=split.labels[chosen])
@@ -85,27 +108,41 @@ def resampled_scores(
 
 
 def ratio_terms(metric: MetricName, split: Split, predicted: Array) -> NDArray[np.float64]:
-    """Numerator and denominator that each unit adds to a metric of `RATIOS`, [units, 2].
+    """Numerator and denominator that each unit adds to a metric of `RATIOS`, and support, [units, 3].
 
-    accuracy: right, all. f1 and entity-f1: 2 true positives, predicted + true. ndcg: the list's NDCG, 1.
+    accuracy: right, all. f1 and entity-f1: 2 true positives, predicted + true. ndcg: the list's NDCG, 1. The metric is
+    undefined where the support (words, true positives and false negatives, lists) adds up to 0.
     """
     if metric == "entity-f1":
-        right, said, true = entity_counts(split, predicted).T
-        return np.stack([2 * right, said + true], axis=1)
+        right, found, true = entity_counts(split, predicted).T
+        return np.stack([2 * right, found + true, true], axis=1)
     if metric == "ndcg":
         values = list_scores(split, predicted)
-        return np.stack([values, np.ones_like(values)], axis=1)
+        return np.stack([values, np.ones_like(values), np.ones_like(values)], axis=1)
     if metric == "f1":
-        said, true = predicted == split.positive, split.labels == split.positive
-        return np.stack([2.0 * (said & true), said.astype(float) + true], axis=1)
+        found, true = predicted == split.positive, (split.labels == split.positive).astype(float)
+        return np.stack([2.0 * found * true, found + true, true], axis=1)
     right = (predicted == split.labels).astype(float)
     units, owner = len(split), split.sentence_of_word
-    return np.stack([np.bincount(owner, right, units), np.bincount(owner, minlength=units)], axis=1)
+    words = np.bincount(owner, minlength=units)
+    return np.stack([np.bincount(owner, right, units), words, words], axis=1)
 
 
-def interval(value: float, resampled: NDArray[np.float64]) -> Estimate:
-    """The percentile bootstrap interval of a value (Efron and Tibshirani 1993, chapter 13)."""
-    low, high = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+def interval(value: float, resampled: NDArray[np.float64], reason: str = "") -> Estimate | Undefined:
+    """The percentile bootstrap interval of a value (Efron and Tibshirani 1993, chapter 13).
+
+    Args:
+        value: the estimate; NaN where it is undefined.
+        resampled: its draws, [R]; NaN where it is undefined in one.
+        reason: why the value is undefined, if it is.
+    """
+    if np.isnan(value):
+        return Undefined(reason or "it is undefined on these rows")
+    defined = resampled[~np.isnan(resampled)]
+    if len(defined) < max(1, ENOUGH * len(resampled)):
+        few = f"{len(resampled) - len(defined)} of {len(resampled)} resamples of the rows"
+        return Undefined(f"it is {value:.3f}, but undefined in {few}: too few rows for an interval")
+    low, high = np.quantile(defined, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Estimate(value, float(low), float(high))
 
 
@@ -117,17 +154,25 @@ def joint_lows(values: NDArray[np.float64], resampled: NDArray[np.float64]) -> N
 
     Args:
         values: [K].
-        resampled: bootstrap draws of all values from the same resamples, [R, K].
+        resampled: bootstrap draws of all values from the same resamples, [R, K]; NaN where one is undefined, which
+            leaves the draw out for that value alone.
 
     Returns:
-        [K].
+        [K]; NaN for a value that is NaN, or has no draw.
     """
     tail = (1 - CONFIDENCE) / 2
-    errors = resampled.std(axis=0)
+    lows = np.full(len(values), np.nan)
+    known = np.flatnonzero(~np.isnan(values) & ~np.isnan(resampled).all(axis=0))
+    if not len(known):
+        return lows
+    values, resampled = values[known], resampled[:, known]
+    errors = np.nanstd(resampled, axis=0)
     # A value that no draw moves is known exactly.
-    above = np.divide(resampled - values, errors, out=np.zeros_like(resampled), where=errors > 0)
-    joint = values - np.quantile(above.max(axis=1), 1 - tail) * errors
-    lows: NDArray[np.float64] = np.minimum(joint, np.quantile(resampled, tail, axis=0))
+    above = np.divide(resampled - values, errors, out=np.zeros_like(resampled), where=errors > SAME)
+    largest = np.max(np.where(np.isnan(above), -np.inf, above), axis=1)
+    # Where no value is defined in a draw, it has no largest one.
+    joint = values - np.quantile(largest[np.isfinite(largest)], 1 - tail) * errors
+    lows[known] = np.minimum(joint, np.nanquantile(resampled, tail, axis=0))
     return lows
 
 
@@ -158,7 +203,13 @@ def mcnemar(first_correct: NDArray[np.bool_], second_correct: NDArray[np.bool_])
 
 
 def paired_bootstrap_test(differences: NDArray[np.float64]) -> PairedTest:
-    """Two-sided p-value from R bootstrapped differences: twice the smaller share on one side of zero."""
-    resamples = len(differences)
-    below, above = np.sum(differences <= 0), np.sum(differences >= 0)
+    """Two-sided p-value from R bootstrapped differences: twice the smaller share on one side of zero.
+
+    NaN stands for a draw in which one is undefined; without any other there is no p.
+    """
+    defined = differences[~np.isnan(differences)]
+    resamples = len(defined)
+    if not resamples:
+        return PairedTest("paired bootstrap", None)
+    below, above = np.sum(defined <= SAME), np.sum(defined >= -SAME)
     return PairedTest("paired bootstrap", float(min(1.0, 2 * (min(below, above) + 1) / (resamples + 1))))

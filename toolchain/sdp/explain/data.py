@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
+from sdp.data.corpus import few_texts_lines
 from sdp.data.profile import DataProfile, SplitProfile
 from sdp.explain.facts import Facts, Finding
 
@@ -15,6 +16,8 @@ _MOST_NAMES = 5
 
 def data_findings(facts: Facts) -> Iterator[Finding]:
     """Findings on the data."""
+    for line in few_texts_lines(facts.corpus):
+        yield Finding("warning", "vocabulary.corpus", line, "files with more text.")
     if facts.profile is None:
         return
     for name, split in facts.profile.splits.items():

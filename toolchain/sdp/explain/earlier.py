@@ -48,8 +48,8 @@ def earlier_estimates(
 
 def _runs(run: RunFolder) -> Iterator[RunFolder]:
     """This run folder, then those beside it, the newest first."""
-    others = [file for file in run.path.parent.glob(f"*/{RUN_FILE}") if file.parent != run.path]
-    newest = sorted(others, key=lambda file: file.stat().st_mtime, reverse=True)[:_MOST_RUNS]
+    others = sorted(file for file in run.path.parent.glob(f"*/{RUN_FILE}") if file.parent != run.path)
+    newest = sorted(others, key=lambda file: file.stat().st_mtime_ns, reverse=True)[:_MOST_RUNS]
     yield run
     yield from (RunFolder(file.parent) for file in newest)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 from typing import Literal
 
@@ -74,6 +74,7 @@ class Facts:
         profile: what the data's rows are.
         lengths: tokens of sampled training rows, int64 [n], without a limit.
         positions: tokens that it can take; also None without a limit.
+        corpus: texts by language that [vocabulary] counts; empty without that section.
     """
 
     recipe: Recipe
@@ -89,6 +90,7 @@ class Facts:
     profile: DataProfile | None = None
     lengths: NDArray[np.int64] | None = None
     positions: int | None = None
+    corpus: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def size_ratio(self) -> float | None:

@@ -43,9 +43,11 @@ def evaluated_split(facts: Facts) -> str:
 
 def threshold_findings(facts: Facts) -> Iterator[Finding]:
     """Findings on the gate."""
-    if not facts.recipe.gate.thresholds:
-        would = "gate.max_metric_drop, gate.max_size_ratio, gate.min_speedup."
-        yield Finding("warning", "gate", "no threshold is set: whatever comes out passes", would)
+    gate = facts.recipe.gate
+    if gate.default_applies:
+        what = f"no threshold is on the metric: the default applies, a drop of at most {gate.metric_drop:g}"
+        would = "your own: gate.max_metric_drop, gate.min_metric, gate.max_part_drop or gate.max_class_drop."
+        yield Finding("note", "gate", what, would)
     yield from _size(facts)
     yield from _speedup(facts)
     yield from _metric(facts)
@@ -84,6 +86,8 @@ def _metric(facts: Facts) -> Iterator[Finding]:
         yield Finding("warning", "gate.min_metric", f"cannot be met: {task.score} is at most 1", would)
     if gate.min_metric is not None and gate.min_metric <= lowest:
         yield Finding("warning", "gate.min_metric", f"checks nothing: {task.score} is never below {lowest:g}")
+    if gate.min_dense_metric is not None and gate.min_dense_metric > 1:
+        yield Finding("warning", "gate.min_dense_metric", f"cannot be met: {task.score} is at most 1", "a share.")
     if gate.max_metric_drop is not None and gate.max_metric_drop >= 1 - lowest:
         what = f"checks nothing: {task.score} cannot drop by more than {1 - lowest:g}"
         yield Finding("warning", "gate.max_metric_drop", what, "0.02 for two points.")
@@ -91,7 +95,7 @@ def _metric(facts: Facts) -> Iterator[Finding]:
 
 def _rows(facts: Facts) -> Iterator[Finding]:
     """For accuracy of rows, whose interval is known beforehand but for the share of flips."""
-    task, most = facts.recipe.task, facts.recipe.gate.max_metric_drop
+    task, most = facts.recipe.task, facts.recipe.gate.metric_drop
     split = evaluated_split(facts)
     rows = facts.rows.get(split)
     by_row = task.score == "accuracy" and task.problem_type == "classification"

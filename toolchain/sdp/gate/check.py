@@ -1,11 +1,19 @@
-"""One threshold against one measured value with its interval."""
+"""One threshold against one measured value with its interval.
+
+What is closer to a threshold than `TOLERANCE` of it is equal to it: 0.95 - 0.9 is 0.04999999999999993 in a computer's
+arithmetic, and no verdict hangs on that. A value that is undefined is never compared: its check is inconclusive.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Outcome = Literal["pass", "fail", "inconclusive"]
+TOLERANCE = 1e-9
+"""As a share of the larger of two numbers; of numbers near 0 a thousandth of it, absolutely."""
 EXIT_CODES: dict[Outcome, int] = {"pass": 0, "fail": 1, "inconclusive": 3}
 
 
@@ -28,36 +36,57 @@ class Check:
     Attributes:
         name: the key in [gate].
         outcome: pass, fail or inconclusive.
-        threshold: from the recipe.
-        value: measured.
-        low, high: interval of the value, with 2.5 % or less on either side; both equal to it where it is exact.
+        threshold: from the recipe; None where the check has none.
+        value: measured; None where it is undefined.
+        low, high: interval of the value, with 2.5 % or less on either side; both equal to it where it is exact; None
+            where it is undefined.
         subject: what was measured, in words.
         bound: whether the value must be at least ("min") or at most ("max") the threshold.
         cell: what of the benchmark more measurements would be of; None where they would not help.
+        reason: why there is nothing to compare, in words; empty where there is.
     """
 
     name: str
     outcome: Outcome
-    threshold: float
-    value: float
-    low: float
-    high: float
+    threshold: float | None
+    value: float | None
+    low: float | None
+    high: float | None
     subject: str
     bound: Literal["min", "max"]
     cell: Cell | None = None
+    reason: str = ""
 
     def sentence(self) -> str:
         """The check in words."""
+        if self.value is None or self.low is None or self.high is None or self.threshold is None:
+            return f"{self.subject}: {self.reason}"
         limit = "at least" if self.bound == "min" else "at most"
-        spread = f" [{self.low:.4g}, {self.high:.4g}]" if self.low != self.high else ""
-        return f"{self.subject} is {self.value:.4g}{spread}, must be {limit} {self.threshold:g}"
+        value, low, high = (_beside(self.threshold, number) for number in (self.value, self.low, self.high))
+        spread = f" [{low}, {high}]" if low != high else ""
+        return f"{self.subject} is {value}{spread}, must be {limit} {self.threshold:g}"
+
+
+def at_least(value: float, threshold: float) -> bool:
+    """Whether a value is a threshold or more, or nothing but rounding less."""
+    return value >= threshold or math.isclose(value, threshold, rel_tol=TOLERANCE, abs_tol=TOLERANCE / 1000)
+
+
+def _beside(threshold: float, value: float) -> str:
+    """A value with four digits, or as many as tell it from the threshold where they are not equal."""
+    same = at_least(value, threshold) and at_least(threshold, value)
+    shown = threshold if same else value
+    for digits in (4, 6, 9):
+        if same or float(f"{shown:.{digits}g}") != threshold:
+            return f"{shown:.{digits}g}"
+    return repr(shown)
 
 
 def judge_bound(
     name: str,
     bound: Literal["min", "max"],
     threshold: float,
-    estimate: dict[str, float],
+    estimate: Mapping[str, Any],
     subject: str,
     cell: Cell | None = None,
 ) -> Check:
@@ -67,13 +96,17 @@ def judge_bound(
         name: the key in [gate].
         bound: "min" or "max".
         threshold: the recipe's.
-        estimate: "value", "low" and "high".
+        estimate: "value", "low" and "high"; null where it is undefined, with the reason as "undefined".
         subject: what was measured, in words.
         cell: what of the benchmark it is.
     """
+    if estimate["value"] is None:
+        reason = f"undefined, because {estimate['undefined']}; nothing to compare with {threshold:g}"
+        return Check(name, "inconclusive", threshold, None, None, None, subject, bound, reason=reason)
     low, high = estimate["low"], estimate["high"]
     if bound == "min":
-        outcome: Outcome = "pass" if low >= threshold else "fail" if high < threshold else "inconclusive"
+        passes, fails = at_least(low, threshold), not at_least(high, threshold)
     else:
-        outcome = "pass" if high <= threshold else "fail" if low > threshold else "inconclusive"
+        passes, fails = at_least(threshold, high), not at_least(threshold, low)
+    outcome: Outcome = "pass" if passes else "fail" if fails else "inconclusive"
     return Check(name, outcome, threshold, estimate["value"], low, high, subject, bound, cell)

@@ -1,7 +1,8 @@
 """Every threshold of a recipe against what the stages measured, as pure functions on their JSON.
 
 A value whose interval lies on the good side of its threshold passes, on the bad side fails; a threshold inside the
-interval is inconclusive: more rows, more measurements or a quieter machine would tell.
+interval is inconclusive: more rows, more measurements or a quieter machine would tell. So is one on a metric that is
+undefined, and any verdict on a model whose dense original is not better than one answer for all rows.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sdp.gate.check import Check, Outcome, judge_bound
+from sdp.gate.dense import judge_dense
+from sdp.gate.measured import measured_on
 from sdp.gate.timing import judge_timing
 from sdp.recipe.gate import GateSection
 
@@ -24,10 +27,14 @@ def judge(settings: GateSection, exported: dict[str, Any], bench: dict[str, Any]
         looks: how many looks at timings the verdict may take (see `gate.timing`).
 
     Returns:
-        one check for each threshold that is set; of every part for the drop by part, of every cell for what was timed.
+        one check for each threshold that is set (with the default one where none is on the metric); of every part for
+        the drop by part, of every cell for what was timed, of classes those that do not pass, or the worst; and one
+        where the dense model is not shown to be better than one answer for all rows.
     """
     return [
+        *judge_dense(settings, exported),
         *_judge_metric(settings, exported),
+        *_judge_classes(settings, exported),
         *_judge_agreement(settings, exported),
         *_judge_size(settings, bench),
         *judge_timing(settings, bench, looks),
@@ -42,20 +49,52 @@ def _judge_metric(settings: GateSection, exported: Mapping[str, Any]) -> list[Ch
         checks.append(
             judge_bound("min_metric", "min", settings.min_metric, value, f"{metric} of the exported file on {split}")
         )
-    if settings.max_metric_drop is not None:
+    if settings.metric_drop is not None:
         subject = f"drop of {metric} on {split}, exported file against dense model"
-        checks.append(judge_bound("max_metric_drop", "max", settings.max_metric_drop, exported["drop"], subject))
+        subject += " (default threshold)" if settings.default_applies else ""
+        checks.append(judge_bound("max_metric_drop", "max", settings.metric_drop, exported["drop"], subject))
     if settings.max_part_drop is not None:
         drops = part_drops(exported)
-        for rank, (name, drop) in enumerate(drops.items()):
+        for name, drop in drops.items():
             part = f"{exported['part']} {name} of {exported['split']}" if name else split
-            worst = f" (the worst of {len(drops)})" if rank == 0 and len(drops) > 1 else ""
-            subject = f"drop of {metric} on {part}{worst}"
+            subject = f"drop of {metric} on {part}{_rank(drop, drops)}"
             checks.append(judge_bound("max_part_drop", "max", settings.max_part_drop, drop, subject))
     return checks
 
 
-def part_drops(exported: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+def _judge_classes(settings: GateSection, exported: Mapping[str, Any]) -> list[Check]:
+    """Every class that does not pass; where all do, the one that lost most."""
+    if settings.max_class_drop is None:
+        return []
+    threshold, split = settings.max_class_drop, exported["split"]
+    drops = class_drops(exported)
+    checks = []
+    for name, drop in drops.items():
+        subject = f'drop of F1 of "{name}" on {split}{_rank(drop, drops)}'
+        checks.append(judge_bound("max_class_drop", "max", threshold, drop, subject))
+    open_or_failed = [check for check in checks if check.outcome != "pass"]
+    return open_or_failed or checks[:1]
+
+
+def class_drops(exported: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The drop in F1 of every class, as `part_drops` has it of parts: undefined ones first, then the worst."""
+    drops = {record["class"]: record["f1"]["drop_of_all"] for record in exported["classes"]}
+    missing = {"value": None, "undefined": f"no row of {exported['split']} has this label"}
+    drops |= dict.fromkeys(exported["classes_without_rows"], missing)
+    return _worst_first(drops)
+
+
+def _rank(drop: Mapping[str, Any], drops: Mapping[str, Mapping[str, Any]]) -> str:
+    """In words, that a drop is the first defined one of several in their order."""
+    first = next((own for own in drops.values() if own["value"] is not None), None)
+    return f" (the worst of {len(drops)})" if drop is first and len(drops) > 1 else ""
+
+
+def _worst_first(drops: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return dict(sorted(drops.items(), key=lambda item: (item[1]["value"] is not None, -(item[1]["value"] or 0.0))))
+
+
+def part_drops(exported: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The drop of every part with an interval whose low end holds for all parts at once, the worst part first.
 
     Where the data has no parts, all of it is one without a name. The largest of K drops has the interval from the
@@ -65,7 +104,7 @@ def part_drops(exported: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     if not exported["parts"]:
         return {"": exported["drop"]}
     drops = {name: part["drop_of_all"] for name, part in exported["parts"].items()}
-    return dict(sorted(drops.items(), key=lambda item: -item[1]["value"]))
+    return _worst_first(drops)
 
 
 def _judge_agreement(settings: GateSection, exported: Mapping[str, Any]) -> list[Check]:
@@ -102,12 +141,7 @@ def _exact(value: float) -> dict[str, float]:
     return {"value": value, "low": value, "high": value}
 
 
-def measured_on(record: Mapping[str, Any]) -> str:
-    """The split that a metrics.json is about, in words, and what its score is the mean over, if anything."""
-    return f"{record['split']}, mean over {record['mean_over']}" if record["mean_over"] else str(record["split"])
-
-
 def verdict(checks: Sequence[Check]) -> Outcome:
-    """fail if any check fails, else inconclusive if any is, else pass."""
+    """fail if any check fails, else inconclusive if any is or there is none, else pass."""
     outcomes = {check.outcome for check in checks}
-    return "fail" if "fail" in outcomes else "inconclusive" if "inconclusive" in outcomes else "pass"
+    return "fail" if "fail" in outcomes else "pass" if outcomes == {"pass"} else "inconclusive"

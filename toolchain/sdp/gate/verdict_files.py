@@ -39,7 +39,7 @@ def junit(checks: Sequence[Check], suite: str, note: str = "") -> str:
 def markdown(checks: Sequence[Check], suite: str, note: str = "") -> str:
     """The checks as a Markdown table, for a pull request or a CI job's summary, and a note below it."""
     if not checks:
-        return f"### sdp gate: {suite}: **pass** (no thresholds are set)\n"
+        return f"### sdp gate: {suite}: **{verdict(checks)}** (nothing was checked)\n"
     rows = [(check.name, check.outcome, check.sentence()) for check in checks]
     lines = markdown_table(HEADERS, rows, labels=len(HEADERS))
     below = ["", note] if note else []

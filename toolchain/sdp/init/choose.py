@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdp.data.rows import RawSplit
+from sdp.data.words import list_of_text
 from sdp.errors import DataError
 from sdp.explain.thresholds import half_width
 from sdp.tasks import MetricName, ProblemType
@@ -43,7 +44,7 @@ def problem_type(labels: Sequence[object], *, column: str, where: str) -> tuple[
     Raises:
         DataError: nearly every row has a label of its own.
     """
-    if isinstance(labels[0], list | tuple):
+    if isinstance(labels[0], list | tuple) or (isinstance(labels[0], str) and list_of_text(labels[0]) is not None):
         return "tagging", "the labels are lists"
     numbers = [_number(label) for label in labels]
     if None not in numbers and any(number is not None and number % 1 for number in numbers):

@@ -32,7 +32,8 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
     Args:
         path: ends in .tsv, .csv, .jsonl or .parquet, also with .gz behind it.
         columns: their names.
-        rows: a value for each of them; lists are joined with spaces where the format has none.
+        rows: a value for each of them; where the format has no lists, they are joined with spaces, and written as JSON
+            where an item holds one.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written to.
@@ -62,7 +63,10 @@ def _write_table(stream: TextIO, suffix: str, columns: Sequence[str], rows: Iter
 
 
 def _field(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+    if not isinstance(value, tuple | list):
+        return str(value)
+    items = [str(item) for item in value]
+    return json.dumps(items, ensure_ascii=False) if any(" " in item for item in items) else " ".join(items)
 
 
 def _write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:

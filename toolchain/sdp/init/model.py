@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from sdp.errors import NotDownloadedError
 from sdp.init.recipe_text import SPARSITY
 from sdp.models.parts import count_parts, encoder_shape
+from sdp.models.positions import model_positions
 from sdp.models.source import ModelFolder, locate_model
 from sdp.plan import part_plans
 from sdp.recipe.sections import ModelSection, Recipe
@@ -20,8 +20,6 @@ _SMALL_NAMES = ("minilm", "tiny", "mini", "small")
 # For a model that is not here; many have so many embeddings that pruning the rest saves little.
 _UNKNOWN_RATIO = 0.95
 _MARGIN, _STEP = 0.03, 0.05
-# These count positions from behind the padding token.
-_OFFSET_TYPES = ("roberta", "camembert", "xlm-roberta", "xlm-roberta-xl", "mpnet", "longformer")
 
 
 @dataclass(frozen=True)
@@ -66,16 +64,4 @@ def known_model(name: str) -> KnownModel:
     except NotDownloadedError:
         return KnownModel(name, None, None, any(part in name.lower() for part in _SMALL_NAMES))
     width, _ = encoder_shape(folder)
-    return KnownModel(name, folder, _positions(folder), width is not None and width <= _SMALL)
-
-
-def _positions(folder: ModelFolder) -> int | None:
-    """How many tokens a model has positions for; None where config.json does not tell."""
-    try:
-        config = json.loads((folder.path / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    if not isinstance(config, dict) or not isinstance(rows := config.get("max_position_embeddings"), int):
-        return None
-    pad = config.get("pad_token_id")
-    return rows - (pad + 1 if config.get("model_type") in _OFFSET_TYPES and isinstance(pad, int) else 0)
+    return KnownModel(name, folder, model_positions(folder.path), width is not None and width <= _SMALL)

@@ -14,6 +14,7 @@ from sdp.data.load import read_split
 from sdp.data.row_keys import text_key
 from sdp.data.rows import RawSplit
 from sdp.data.source import resolve_source
+from sdp.data.value_names import is_missing
 from sdp.errors import DataError
 from sdp.init.choose import problem_type
 from sdp.recipe.sections import Recipe
@@ -64,7 +65,7 @@ def read_labelled(
         DataError: a row cannot be read, has no label, or one that does not fit.
     """
     labels = read_columns(data, [label])[label]
-    missing = [row for row, value in enumerate(labels, start=1) if _is_missing(value)]
+    missing = [row for row, value in enumerate(labels, start=1) if is_missing(value) or not str(value).strip()]
     if missing:
         what = f'{len(missing):,} of {len(labels):,} rows have no label in "{label}"'
         raise DataError(what, where=f"{data}, row {missing[0]}", hint="Fill them in, or remove these rows.")
@@ -75,10 +76,6 @@ def read_labelled(
     recipe = Recipe.model_validate({"name": "x", "model": {"name": "x"}, "task": {"type": kind}, "data": columns})
     raw = read_split(recipe, resolve_source(recipe), "train")
     return LabelledRows(raw, kind, why, _classes(raw, kind))
-
-
-def _is_missing(value: object) -> bool:
-    return value is None or str(value).strip().casefold() in ("", "nan")
 
 
 def _classes(raw: RawSplit, kind: ProblemType) -> tuple[str, ...]:

@@ -1,1 +1,2 @@
-"""Pretrained encoders: where they are (`source`), what they weigh (`parts`), and as torch modules (`load`)."""
+"""Pretrained encoders: where they are (`source`), what they weigh (`parts`), their trained heads (`head`), and as torch
+modules (`load`)."""

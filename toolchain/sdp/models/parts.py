@@ -24,6 +24,9 @@ PRETRAINING_HEADS = (
     *("cls.", "lm_head."),
     *("vocab_transform.", "vocab_layer_norm.", "vocab_projector."),  # DistilBERT
     *("discriminator_predictions.", "generator_predictions.", "generator_lm_head."),  # ELECTRA
+    *("predictions.", "sop_classifier."),  # ALBERT
+    *("lm_predictions.", "mask_predictions."),  # DeBERTa
+    "pred_layer.",  # XLM, FlauBERT
 )
 # Input embeddings, a row for each piece: BERT, XLM-R, ELECTRA, DeBERTa and others; ModernBERT; decoders.
 _INPUT_EMBEDDINGS = re.compile(r"(^|\.)(word_embeddings|tok_embeddings|embed_tokens|wte)\.weight$")

@@ -29,7 +29,7 @@ def require_all_weights(model: PreTrainedModel, loaded: Mapping[str, Any], where
         ModelError: weights are missing, of another shape, or left over.
     """
     random = {*loaded["missing_keys"], *(name for name, *_ in loaded["mismatched_keys"])}
-    lacking = sorted(name for name in random if keep_head or part_of(name) != "rest")
+    lacking = sorted(name for name in random if keep_head or _is_encoders(model, name))
     if lacking:
         what = f"{len(lacking)} are missing or of another shape, such as {lacking[0]}"
         raise ModelError(f"the weights do not fit config.json: {what}", where=where)

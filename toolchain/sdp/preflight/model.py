@@ -31,7 +31,7 @@ def small_model(source: ModelFolder, target: Path, layers: int, *, trust_remote_
         the number of layers that were cut off; None where the architecture does not allow it, and all is linked.
     """
     target.mkdir(parents=True)
-    for path in source.path.iterdir():
+    for path in sorted(source.path.iterdir()):
         if path.is_file():
             (target / path.name).symlink_to(path.resolve())
     try:

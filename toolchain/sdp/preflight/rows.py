@@ -83,5 +83,5 @@ def _of_one_list(split: Split, rows: Rows) -> Rows:
     for least, most in zip(ordered[first], ordered[last], strict=True):
         if split.labels[least] < split.labels[most]:
             return np.array([least, most])
-    by_label = rows[np.argsort(split.labels[rows])]
+    by_label = rows[np.argsort(split.labels[rows], kind="stable")]
     return np.array([by_label[0], by_label[-1]])

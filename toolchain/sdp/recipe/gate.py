@@ -6,17 +6,31 @@ from pydantic import Field
 
 from sdp.recipe.base import Section
 
+DEFAULT_METRIC_DROP = 0.02
+
 
 class GateSection(Section):
-    """What a model must reach to ship. A threshold that is left out is not checked; every one is judged with its
-    interval, and one that lies inside it is inconclusive."""
+    """What a model must reach to ship. A threshold that is left out is not checked, except that without any on the
+    metric `max_metric_drop` is 0.02. Every threshold is judged with its interval, and one that lies inside it is
+    inconclusive, as is one on a metric that is undefined on the evaluation split. Values that differ by less than a
+    billionth are equal."""
 
     min_metric: float | None = None
     """Lowest metric of the exported file on the evaluation split."""
     max_metric_drop: float | None = Field(default=None, ge=0)
-    """Largest loss of the metric against the dense model (0.02 = two points of accuracy)."""
+    """Largest loss of the metric against the dense model (0.02 = two points of accuracy). Not set, it is 0.02, unless
+    `min_metric`, `max_part_drop` or `max_class_drop` is set."""
     max_part_drop: float | None = Field(default=None, ge=0)
     """The same for every language or subset by itself, so for the worst; where the data has none, for all of it."""
+    max_class_drop: float | None = Field(default=None, ge=0)
+    """Largest loss of F1 of every class (or tag) by itself, so for the worst, on all rows together. A class without
+    rows in the evaluation split leaves it inconclusive."""
+    min_dense_metric: float | None = None
+    """Lowest metric of the dense model, of the same rows: little is lost by pruning what never worked."""
+    allow_constant_dense: bool = False
+    """Let a dense model pass that is not shown to be better than always giving one answer (the most frequent class, the
+    positive one for f1, "O", or equal scores). Otherwise the gate is inconclusive then: what such a model loses by
+    pruning says nothing."""
     max_size_ratio: float | None = Field(default=None, gt=0)
     """Largest size of the exported file, as a share of the dense ONNX file."""
     max_size_mb: float | None = Field(default=None, gt=0)
@@ -37,9 +51,21 @@ class GateSection(Section):
     """Where speed, latency or memory are inconclusive, measure those cases again for so long; 0 never does."""
 
     @property
+    def default_applies(self) -> bool:
+        """Whether no threshold is on what the exported file's metric is or lost, so that the default one is."""
+        keys = (self.min_metric, self.max_metric_drop, self.max_part_drop, self.max_class_drop)
+        return all(key is None for key in keys)
+
+    @property
+    def metric_drop(self) -> float | None:
+        """Largest loss of the metric that is allowed, with the default filled in; None where only others are set."""
+        return DEFAULT_METRIC_DROP if self.default_applies else self.max_metric_drop
+
+    @property
     def thresholds(self) -> dict[str, float]:
-        """The thresholds that are set, by key."""
-        return self.model_dump(exclude_none=True, exclude={"budget_seconds"})
+        """The thresholds that are judged, by key."""
+        set_here = self.model_dump(exclude_none=True, exclude={"budget_seconds", "allow_constant_dense"})
+        return {**({"max_metric_drop": DEFAULT_METRIC_DROP} if self.default_applies else {}), **set_here}
 
     @property
     def measured_again(self) -> bool:

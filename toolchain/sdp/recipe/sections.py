@@ -139,6 +139,15 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _only_classes_lose_one_by_one(self) -> Recipe:
+        if self.gate.max_class_drop is not None and self.task.problem_type in ("regression", "ranking"):
+            raise ValueError(
+                f"gate.max_class_drop is of classes, and this task is {self.task.problem_type}; "
+                "gate.max_metric_drop fits"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _data_complete(self) -> Recipe:
         data, known = self.data, self.task.name is not None
         if data.docstrings is not None:

@@ -21,7 +21,9 @@ class VocabularySection(Section):
     Pieces of other characters go, also where there is room."""
     corpus: tuple[str, ...] | None = Field(default=None, min_length=1)
     """Files of text, relative to the recipe: txt (one text a line), tsv, csv, jsonl, parquet, also .gz; names may hold
-    "*" and "{language}". Without it, the texts of the task's train and dev rows; its test rows are never looked at."""
+    "*" and "{language}". Without it, the texts of all train and dev rows of every language that is trained on or
+    evaluated, at most 200,000 of each; where the name of data.train holds "{language}", also of train files that the
+    task itself does not read. Test rows are never looked at."""
     text: tuple[str, ...] | None = Field(default=None, min_length=1)
     """The text columns of the corpus' tables; those of the task without it."""
     languages: tuple[str, ...] | None = Field(default=None, min_length=1)

@@ -12,6 +12,7 @@ from sdp.recipe.sections import Recipe
 from sdp.report.section import RunFiles, Section
 from sdp.report.sections import cost, flips, loss, network, origin, size, speed, training, verdict, vocabulary
 from sdp.run_folder import RunFolder
+from sdp.table_text import number_text, p_text, spread_text
 
 # In the order of the page: what was decided and why, what it cost, what it gained, how it came about.
 SECTIONS: tuple[ModuleType, ...] = (verdict, cost, loss, flips, size, vocabulary, speed, network, training, origin)
@@ -43,18 +44,14 @@ def page_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"thousands": "{:,}".format, "digits": _digits, "megabytes": _megabytes, "share": _share}
+    environment.filters |= {"thousands": "{:,}".format, "megabytes": _megabytes, "share": _share}
+    environment.filters |= {"digits": number_text, "spread": spread_text, "p_value": p_text}
     return environment
 
 
 def render_section(environment: Environment, section: Section) -> Markup:
     """Lay one section out, without its heading."""
     return Markup(environment.get_template(section.template).render(section.values))
-
-
-def _digits(value: float, places: int) -> str:
-    """A number with so many decimals; no minus before zero."""
-    return f"{0.0 + round(value, places):.{places}f}"
 
 
 def _megabytes(size: int) -> str:

@@ -25,7 +25,7 @@ def training_curves(title: str, log: list[dict[str, Any]], metric: str) -> list[
 
     Args:
         title: the stage, in words.
-        log: its records; each has "step" and one of "loss", "dev", "sparsity".
+        log: its records; each has "step" and one of "loss", "dev" (None where it is undefined), "sparsity".
         metric: name of the dev metric.
     """
     with mpl.rc_context(STYLE):
@@ -34,7 +34,7 @@ def training_curves(title: str, log: list[dict[str, Any]], metric: str) -> list[
         score, axes = _figure(2.3, f"{title}: {metric} on dev")
         _line(axes, log, "dev", ACCENT, f"{metric} on dev", marker="o")
         _line(axes, log, "sparsity", PRUNED, "encoder zeros", drawstyle="steps-post")
-        axes.set_ylim(min(0, *(record.get("dev", 0) for record in log)), 1.02)
+        axes.set_ylim(min(0, *(record.get("dev") or 0 for record in log)), 1.02)
         if len(axes.lines) > 1:
             axes.legend(loc="best")
         for figure in (loss, score):
@@ -60,22 +60,24 @@ def _figure(height: float, title: str = "") -> tuple[Figure, Axes]:
 
 
 def _line(axes: Axes, log: list[dict[str, Any]], key: str, colour: str, label: str, **style: Any) -> None:
-    points = [(record["step"], record[key]) for record in log if key in record]
+    points = [(record["step"], record[key]) for record in log if record.get(key) is not None]
     if points:
         axes.plot(*zip(*points, strict=True), color=colour, label=label, markersize=3, linewidth=1.5, **style)
 
 
-def losses(rows: Sequence[tuple[str, Mapping[str, float]]], what: str) -> str:
+def losses(rows: Sequence[tuple[str, Mapping[str, Any]]], what: str) -> str:
     """A dot with its 95 % interval for each row: what was lost; a line at zero, right of which is a loss.
 
     Args:
-        rows: name and "value", "low" and "high" of each.
+        rows: name and "value", "low" and "high" of each; a row where they are None has no dot.
         what: what was lost, in words.
     """
     with mpl.rc_context(STYLE):
         figure, axes = _figure(0.8 + 0.25 * len(rows))
         axes.axvline(0, color=FOREGROUND, linewidth=0.8)
         for place, (_, drop) in enumerate(rows):
+            if drop["value"] is None:
+                continue
             colour = PRUNED if drop["low"] > 0 else ACCENT if drop["high"] < 0 else DENSE
             axes.plot([drop["low"], drop["high"]], [place, place], color=colour, linewidth=2, solid_capstyle="butt")
             axes.plot([drop["value"]], [place], "o", color=colour, markersize=5)

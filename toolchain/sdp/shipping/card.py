@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import sdp
 from sdp.data.source import resolve_source, text_names
-from sdp.gate.judge import measured_on
+from sdp.gate.measured import measured_on
 from sdp.models.source import PACKAGE_PREFIX
 from sdp.recipe.sections import Recipe
 from sdp.recipe.shareable import shareable
@@ -19,6 +19,7 @@ from sdp.report.sections.cost import lost_sentence
 from sdp.shipping.golden import SENTENCES
 from sdp.shipping.licenses import UNKNOWN, Licenses
 from sdp.summary import summary_rows
+from sdp.table_text import number_text, spread_text
 from sdp.tasks import ProblemType
 
 PIPELINE_TAGS: dict[ProblemType, str] = {
@@ -138,8 +139,8 @@ def part_rows(export: dict[str, Any]) -> list[list[str]]:
 
 def _dense_against_exported(record: dict[str, Any]) -> list[str]:
     drop, models = record["drop"], record["models"]
-    values = [f"{models[name]['value']:.3f}" for name in ("dense", "exported")]
-    return [*values, f"{drop['value']:.3f}", f"{drop['low']:.3f} to {drop['high']:.3f}"]
+    values = [number_text(models[name]["value"]) for name in ("dense", "exported")]
+    return [*values, number_text(drop["value"]), spread_text(drop)]
 
 
 def machine_words(environment: dict[str, Any]) -> str:

@@ -32,7 +32,8 @@ def compare_models(
 
     Returns:
         the record of `compare`, with "classes", the same by class or tag (see `by_class`; empty for regression and
-        ranking), and "unread_words", the words that the length limit cuts off.
+        ranking), "classes_without_rows", the names of those that no label has, and "unread_words", the words that the
+        length limit cuts off.
     """
     metric = recipe.task.score
     record = compare(
@@ -51,4 +52,6 @@ def compare_models(
         said = (predictions(metric, first[1]), predictions(metric, second[1]))
         names, resamples = (first[0], second[0]), recipe.evaluate.resamples
         classes = by_class(split, data.label_names, names, said, resamples=resamples, seed=recipe.seed)
-    return {**record, "classes": classes, "unread_words": rows.unread}
+    found = {own["class"] for own in classes}
+    missing = [name for name in data.label_names if name not in found] if metric not in NUMERIC else []
+    return {**record, "classes": classes, "classes_without_rows": missing, "unread_words": rows.unread}

@@ -1,7 +1,8 @@
 """Stage 3: what pruning lost, on the evaluation split: dense against pruned, both in torch.
 
-Writes metrics.json (scores with intervals, drop, paired test, languages or subsets), flips.csv (rows whose prediction
-changed) and predictions.safetensors (logits of both models).
+Writes metrics.json (scores with intervals, drop, paired test, languages or subsets, the dense model against one answer
+for all rows; with [vocabulary] also what trimming it cost), flips.csv (rows whose prediction changed) and
+predictions.safetensors (logits of both models).
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from typing import Any
 
 from sdp.console import Reporter
 from sdp.data.batches import Collator
+from sdp.evaluation.constant import against_constant
 from sdp.evaluation.flips import write_flips
 from sdp.evaluation.kept import Kept
 from sdp.evaluation.predict import predict_logits
 from sdp.evaluation.torch_network import torch_network
+from sdp.gate.measured import remarks
 from sdp.json_file import write_json
 from sdp.models.inputs import require_embeddings
 from sdp.models.load import load_finetuned
@@ -24,6 +27,7 @@ from sdp.run_folder import CHECKPOINTS, RunFolder
 from sdp.sealed_arrays import read_arrays, write_arrays
 from sdp.stages.comparison import compare_models
 from sdp.stages.training_inputs import finetuned_data, tokenize_split
+from sdp.stages.trimming import trimming_cost
 from sdp.training.device import training_device
 
 PREDICTIONS = "predictions.safetensors"
@@ -50,10 +54,19 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     metric = recipe.task.score
     dense, pruned = logits["dense"], logits["pruned"]
     record = compare_models(recipe, data, split, rows, ("dense", dense), ("pruned", pruned))
+    trimming = {}
+    if recipe.vocabulary is not None:
+        cost = trimming_cost(recipe, run, data, split, rows, dense, device, reporter)
+        record["vocabulary"], trimming = cost, {"lost by trimming": cost["drop"]["value"]}
+    resamples, seed = recipe.evaluate.resamples, recipe.seed
+    record["constant"] = against_constant(metric, split, data.label_names, dense, resamples=resamples, seed=seed)
+    for line in remarks(record):
+        reporter.line(f"  {line}")
     write_json(target / "metrics.json", record)
     write_flips(target / "flips.csv", split, data.label_names, dense, pruned)
     return {
         f"dense {metric}": record["models"]["dense"]["value"],
         f"pruned {metric}": record["models"]["pruned"]["value"],
         "p": record["test"]["p"],
+        **trimming,
     }

@@ -56,6 +56,8 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     said = load_file(run.stage("3-evaluate") / PREDICTIONS)
     metric = recipe.task.score
     record = compare_models(recipe, data, split, rows, ("dense", said["dense"]), ("exported", logits))
+    # Of the same logits of the dense model on the same rows.
+    record["constant"] = (read_json(run.stage("3-evaluate") / "metrics.json") or {})["constant"]
     same = float(np.mean(predictions(metric, said["pruned"]) == predictions(metric, logits)))
     # Where the model says nothing about a word, neither does the file.
     read = ~np.isnan(said["pruned"]).any(axis=1)

@@ -74,10 +74,11 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     whole.model.save_pretrained(target)
     save_tokenizer(tokenizer, target)
     metric = recipe.task.score
-    result: dict[str, Any] = {metric: dev()}
+    value, reason = dev.measured()
     sizes = {"train": len(data.train), "dev": len(data.dev), "test": len(data.test) if data.test else 0}
-    write_json(target / "metrics.json", {"metric": metric, "dev": result[metric], "rows": sizes, "log": log})
-    return result
+    content = {"metric": metric, "dev": value, "undefined": reason, "rows": sizes, "log": log}
+    write_json(target / "metrics.json", content)
+    return {metric: value}
 
 
 def _data_and_model(

@@ -8,6 +8,7 @@ benchmark starts from those.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ READS: dict[str, tuple[str, type[Exported] | type[Bench]]] = {
     "bench": ("5-bench/latency.json", Bench),
 }
 MEASUREMENTS = "measurements.json"
+Judge = Callable[[list[dict[str, Any]]], list[Check]]
 
 
 def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
@@ -37,17 +39,8 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     Raises:
         RunError: a stage that the gate reads is not there, or another version wrote its numbers.
     """
-    exported, bench = (_read(run, stage, file, kind) for stage, (file, kind) in READS.items())
-    benchmark = file_sha256(run.path / READS["bench"][0])
-    more = measured_before(run.stage("6-gate"), benchmark)
-    looks = LOOKS if recipe.gate.measured_again or more else 1
-
-    def rejudge(looked: list[dict[str, Any]]) -> list[Check]:
-        return judge(recipe.gate, exported, with_more(bench, looked), looks)
-
-    checks = rejudge([])
-    for number in range(len(more)):
-        checks = settled(checks, rejudge(more[: number + 1]))
+    benchmark, more, rejudge = _measured(recipe, run)
+    checks = _judged(more, rejudge)
     if is_open(checks) and recipe.gate.measured_again and len(more) + 1 < LOOKS:
         from sdp.stages.gate_more import measure_until_decided
 
@@ -55,6 +48,33 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     if more:
         write_json(target / MEASUREMENTS, {"benchmark": benchmark, "looks": more})
     return _report(recipe, target, reporter, checks, more)
+
+
+def what_if(recipe: Recipe, run: RunFolder) -> list[Check]:
+    """What the recipe's thresholds would give on what the run holds: nothing is measured again, and nothing written.
+
+    Raises:
+        RunError: as `run`.
+    """
+    unmeasured = recipe.gate.model_copy(update={"budget_seconds": 0.0})
+    _, more, rejudge = _measured(recipe.model_copy(update={"gate": unmeasured}), run)
+    return _judged(more, rejudge)
+
+
+def _measured(recipe: Recipe, run: RunFolder) -> tuple[str, list[dict[str, Any]], Judge]:
+    """The benchmark's hash, what was measured again before, and the checks as a function of that."""
+    exported, bench = (_read(run, stage, file, kind) for stage, (file, kind) in READS.items())
+    benchmark = file_sha256(run.path / READS["bench"][0])
+    more = measured_before(run.stage("6-gate"), benchmark)
+    looks = LOOKS if recipe.gate.measured_again or more else 1
+    return benchmark, more, lambda looked: judge(recipe.gate, exported, with_more(bench, looked), looks)
+
+
+def _judged(more: list[dict[str, Any]], rejudge: Judge) -> list[Check]:
+    checks = rejudge([])
+    for number in range(len(more)):
+        checks = settled(checks, rejudge(more[: number + 1]))
+    return checks
 
 
 def is_open(checks: list[Check]) -> bool:
@@ -83,21 +103,23 @@ def _report(
 ) -> dict[str, Any]:
     outcome, again = verdict(checks), _again(more)
     if not checks:
-        reporter.line("  no thresholds are set in [gate]: nothing can fail")
+        reporter.line("  nothing was checked, which is no pass")
     for check in checks:
         reporter.line(f"  {check.outcome}: {check.sentence()}")
     if again:
         reporter.line(f"  {again}")
-    content = {
-        "verdict": outcome,
-        "exit_code": EXIT_CODES[outcome],
-        "measured_again": {"seconds": round(sum(look["seconds"] for look in more), 1), "looks": len(more)},
-        "checks": [{**asdict(check), "sentence": check.sentence()} for check in checks],
-    }
-    write_json(target / "verdict.json", content)
+    measured_again = {"seconds": round(sum(look["seconds"] for look in more), 1), "looks": len(more)}
+    write_json(target / "verdict.json", {**verdict_json(checks), "measured_again": measured_again})
     (target / "junit.xml").write_text(junit(checks, recipe.name, again), encoding="utf-8")
     (target / "summary.md").write_text(markdown(checks, recipe.name, again), encoding="utf-8")
     return {"verdict": outcome, "checks": len(checks)}
+
+
+def verdict_json(checks: list[Check]) -> dict[str, Any]:
+    """A verdict with its exit code and checks, as verdict.json has them."""
+    outcome = verdict(checks)
+    told = [{**asdict(check), "sentence": check.sentence()} for check in checks]
+    return {"verdict": outcome, "exit_code": EXIT_CODES[outcome], "checks": told}
 
 
 def _again(more: list[dict[str, Any]]) -> str:

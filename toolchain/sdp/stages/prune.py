@@ -93,10 +93,12 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     save_masks(masked.masks, target)
     layers = count_zeros(load_finetuned(target), masked)
     metric = recipe.task.score
-    result = {metric: dev(), "encoder_sparsity": sparsity_of(masked.masks)}
+    value, reason = dev.measured()
+    result = {metric: value, "encoder_sparsity": sparsity_of(masked.masks)}
     with (target / "pruning.jsonl").open("w", encoding="utf-8") as stream:
         stream.writelines(json.dumps(record) + "\n" for record in log if "sparsity" in record)
-    content: dict[str, Any] = {"metric": metric, "dev": result[metric], "sparsity": result["encoder_sparsity"]}
+    content: dict[str, Any] = {"metric": metric, "dev": value, "undefined": reason}
+    content["sparsity"] = result["encoder_sparsity"]
     if analysis is not None:
         content["analysis"] = write_analysis(recipe, analysis, log, target)
     log = [record for record in log if "analysis" not in record]

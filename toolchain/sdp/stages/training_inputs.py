@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 from sdp.data.batches import Collator, TokenizedSplit, tokenize
 from sdp.data.load import load_task_data
 from sdp.data.rows import Split, TaskData
-from sdp.evaluation.metrics import score
+from sdp.evaluation.metrics import predictions, score_predictions, why_undefined
 from sdp.evaluation.predict import predict_logits
 from sdp.evaluation.torch_network import torch_network
 from sdp.models.head import finetuned_order
@@ -65,5 +65,13 @@ class DevMetric:
         """The model's logits on the dev rows, [N, C] (words for N in tagging)."""
         return predict_logits(torch_network(self._model), self.rows, self._collator, self._batch_size)
 
-    def __call__(self) -> float:
-        return score(self._metric, self._split, self.logits())
+    def __call__(self) -> float | None:
+        """The metric; None where it is undefined."""
+        return self.measured()[0]
+
+    def measured(self) -> tuple[float | None, str]:
+        """The metric, or None and why it is undefined, in words."""
+        predicted = predictions(self._metric, self.logits())
+        if reason := why_undefined(self._metric, self._split, predicted):
+            return None, reason
+        return score_predictions(self._metric, self._split, predicted), ""

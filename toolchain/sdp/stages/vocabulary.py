@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sdp.console import Reporter
-from sdp.data.corpus import read_corpus
+from sdp.data.corpus import few_texts_lines, read_corpus
+from sdp.data.corpus_rows import corpus_rows
 from sdp.data.load import load_task_data
 from sdp.errors import RecipeError
 from sdp.json_file import write_json
@@ -31,11 +32,13 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     folder = locate_model(recipe.model)
     if section.corpus is None:
         data = load_task_data(recipe)
-        corpus = read_corpus(recipe, section, (data.train, data.dev))
+        corpus = read_corpus(recipe, section, corpus_rows(recipe, data))
     else:
         corpus = read_corpus(recipe, section, ())
     counted, held_out = (sum(map(len, texts.values())) for texts in (corpus.counted, corpus.held_out))
     reporter.line(f"  choosing pieces by {counted:,} texts, judging them by {held_out:,}")
+    for warning in few_texts_lines(corpus.counts):
+        reporter.line(f"  warning: {warning}")
     remote_code = recipe.model.trust_remote_code
     report = trim_model(folder, target, corpus, section.size, trust_remote_code=remote_code)
     sizes = [count_parts(model).total * FLOAT_BYTES for model in (folder, ModelFolder(folder.name, target))]

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sdp.gate.measured import better_than_constant
 from sdp.json_file import read_json, write_json
 from sdp.run_folder import RunFolder
 from sdp.stage_table import settings_of
@@ -82,6 +83,7 @@ def cell_content(cell: Cell, arm: Mapping[str, str], run: RunFolder, records: Ma
             "flips": flips,
             "agreement": 1 - flips / evaluate["predictions"] if flips is not None else None,
             "parts": {part: _values(found) for part, found in evaluate["parts"].items()},
+            "better_than_constant": better_than_constant(evaluate),
         },
         "curve": {key: _thin([r for r in prune.get("log", []) if key in r], key) for key in ("dev", "sparsity")},
         "analysis": _analysis(run.stage("2-prune") / "analysis.json"),
@@ -96,7 +98,8 @@ def cell_content(cell: Cell, arm: Mapping[str, str], run: RunFolder, records: Ma
     }
 
 
-def _values(comparison: Mapping[str, Any]) -> dict[str, float]:
+def _values(comparison: Mapping[str, Any]) -> dict[str, float | None]:
+    """Both models' scores; None where they are undefined."""
     return {name: comparison["models"][name]["value"] for name in ("dense", "pruned")}
 
 

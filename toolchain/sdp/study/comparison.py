@@ -97,12 +97,18 @@ def baseline_of(arm: Arm, axes: Sequence[Axis], baseline: Baseline | None) -> Ar
 
 
 def _scores(by_seed: Mapping[int, Mapping[str, Any]], split: Split) -> SplitScores | None:
-    found = {seed: result[split] for seed, result in by_seed.items() if result.get(split) is not None}
+    found = {seed: result[split] for seed, result in by_seed.items() if _is_defined(result, split)}
     if not found:
         return None
     values = {seed: float(models["pruned"]) for seed, models in found.items()}
     dense = summarize([float(models["dense"]) for models in found.values()])
     return SplitScores(values, dense, summarize(list(values.values())))
+
+
+def _is_defined(result: Mapping[str, Any], split: Split) -> bool:
+    """Whether a cell has both models' scores on a split: there may be none, or it may be undefined."""
+    models = result.get(split)
+    return models is not None and None not in models.values()
 
 
 def _add_differences(scores: dict[Arm, SplitScores | None], axes: Sequence[Axis], baseline: Baseline | None) -> None:
@@ -142,6 +148,14 @@ def remarks(cells: Sequence[Cell], results: Results, arms: Sequence[ArmResult]) 
     if missing:
         lines.append(f"{missing} of {len(cells)} cells are not finished.")
     found = [results[cell.key] for cell in cells if cell.key in results]
+    for split in SPLITS:
+        undefined = sum(result.get(split) is not None and not _is_defined(result, split) for result in found)
+        if undefined:
+            lines.append(f"The metric is undefined on {split} in {undefined} of {len(found)} cells; they are left out.")
+    constant = sum(result["evaluated"].get("better_than_constant") is False for result in found)
+    if constant:
+        cells_of = f"In {constant} cell{'s' * (constant > 1)} the dense model"
+        lines.append(f"{cells_of} is not shown to be better than one answer for all rows: nothing to lose by pruning.")
     for key, what in (("code", "versions of the code"), ("libraries", "library versions"), ("machine", "machines")):
         different = {str(result.get(key)) for result in found}
         if len(different) > 1:

@@ -8,10 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from sdp.evaluation.statistics import CONFIDENCE
-
-# Differences that vary by less than this are one number: a metric's rounding is no variance.
-SAME = 1e-12
+from sdp.evaluation.statistics import CONFIDENCE, SAME
 
 
 @dataclass(frozen=True)

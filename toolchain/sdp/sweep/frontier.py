@@ -7,21 +7,27 @@ too large) than one that passes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
+from math import isnan, nan
 from typing import Any
 
 from sdp.gate.check import EXIT_CODES, Outcome
-from sdp.gate.judge import measured_on
+from sdp.gate.measured import measured_on
 from sdp.recipe.gate import GateSection
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % interval."""
+    """A value with its 95 % interval; NaN where it is undefined."""
 
     value: float
     low: float
     high: float
+
+    @property
+    def defined(self) -> bool:
+        """Whether there is a value."""
+        return not isnan(self.value)
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class Point:
         size_ratio: its share of the dense file's.
         cases: speed-ups, in the order of the benchmark.
         verdict: the gate's.
+        undefined: why metric or drop is undefined, in words; empty where they are not.
     """
 
     sparsity: float
@@ -60,6 +67,7 @@ class Point:
     size_ratio: float
     cases: tuple[SpeedUp, ...]
     verdict: Outcome
+    undefined: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,13 +134,23 @@ class Frontier:
             "gate": self.gate.thresholds,
             "epochs": self.epochs,
             "wanted": list(self.wanted),
-            "dense": asdict(self.dense) if self.dense is not None else None,
-            "levels": [asdict(point) for point in self.points],
-            "chosen": asdict(self.confirmed or self.chosen) if self.chosen is not None else None,
+            "dense": _json(self.dense) if self.dense is not None else None,
+            "levels": [_json(point) for point in self.points],
+            "chosen": _json(self.confirmed or self.chosen) if self.chosen is not None else None,
             "verdict": verdict,
             "exit_code": EXIT_CODES[verdict] if verdict is not None else None,
             "remarks": remarks(self),
         }
+
+
+def _json(record: Any) -> Any:
+    """A dataclass as JSON types, null for NaN."""
+    content = asdict(record) if is_dataclass(record) and not isinstance(record, type) else record
+    if isinstance(content, dict):
+        return {key: _json(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_json(value) for value in content]
+    return None if isinstance(content, float) and isnan(content) else content
 
 
 def read_point(sparsity: float, folder: str, results: Mapping[str, Any]) -> Point:
@@ -158,6 +176,7 @@ def read_point(sparsity: float, folder: str, results: Mapping[str, Any]) -> Poin
             for case in bench["cases"]
         ),
         verdict=results["gate"]["verdict"],
+        undefined=exported["drop"].get("undefined", ""),
     )
 
 
@@ -166,8 +185,9 @@ def read_dense(results: Mapping[str, Any]) -> Dense:
     return Dense(_estimate(results["export"]["models"]["dense"]), results["bench"]["baseline_bytes"])
 
 
-def _estimate(record: Mapping[str, float]) -> Estimate:
-    return Estimate(record["value"], record["low"], record["high"])
+def _estimate(record: Mapping[str, float | None]) -> Estimate:
+    numbers = [record[key] for key in ("value", "low", "high")]
+    return Estimate(*(nan if number is None else number for number in numbers))
 
 
 def remarks(frontier: Frontier) -> list[str]:
@@ -176,6 +196,8 @@ def remarks(frontier: Frontier) -> list[str]:
     noisy = [f"{point.sparsity:g}" for point in frontier.points if not all(case.quiet for case in point.cases)]
     if noisy:
         lines.append(f"The machine was noisy at {', '.join(noisy)} (the A/A check failed): speed-ups there are unsure.")
+    reasons = {point.undefined: point.split for point in frontier.points if point.undefined}
+    lines += [f"{frontier.metric} is undefined on {split}: {reason}." for reason, split in reasons.items()]
     if not frontier.finished:
         lines.append(f"{len(frontier.points)} of {len(frontier.wanted)} levels are finished.")
     return lines
@@ -201,8 +223,9 @@ def _how_it_was_chosen(frontier: Frontier) -> list[str]:
         )
     elif frontier.finished and chosen is None:
         lines.append("No level passes the gate: none is chosen.")
-    if not frontier.gate.thresholds:
-        lines.append("[gate] sets no threshold: every level passes, whatever it lost.")
+    if frontier.gate.default_applies:
+        drop = f"gate.max_metric_drop = {frontier.gate.metric_drop:g}"
+        lines.append(f"[gate] sets no threshold on the metric: the default applies, {drop}.")
     return lines
 
 

@@ -77,6 +77,8 @@ def _whiskers(estimates: Sequence[Estimate]) -> list[list[float]]:
 def _names(axes: Axes, points: Sequence[Point], places: Sequence[float], align: str, across: float) -> None:
     """The sparsity of each level, beside its point at that place."""
     for point, place in zip(points, places, strict=True):
+        if not point.metric.defined:
+            continue
         at, text = (place, point.metric.value), f"{point.sparsity:g}"
         offset: Any = {"xytext": (across, 4), "textcoords": "offset points", "ha": align}
         axes.annotate(text, at, fontsize=8, bbox=BACKGROUND, **offset)

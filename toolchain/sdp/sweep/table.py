@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sdp.sweep.frontier import Estimate, Frontier, Point, remarks
-from sdp.table_text import markdown_table, print_table
+from sdp.table_text import UNDEFINED, markdown_table, number_text, print_table
 
 
 def print_frontier(frontier: Frontier, out: Path) -> None:
@@ -65,6 +65,7 @@ def _row(point: Point, label: str, *, chosen: bool) -> list[str]:
 
 
 def _spread(estimate: Estimate, digits: int) -> str:
-    # Adding 0.0 makes no zero negative.
-    value, low, high = (0.0 + round(number, digits) for number in (estimate.value, estimate.low, estimate.high))
-    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    if not estimate.defined:
+        return UNDEFINED
+    value, low, high = (number_text(number, digits) for number in (estimate.value, estimate.low, estimate.high))
+    return f"{value} [{low}, {high}]"

@@ -43,7 +43,7 @@ class StepCallback(TrainerCallback):
         *,
         masked: MaskedWeights | None = None,
         update_masks: MaskUpdates | None = None,
-        evaluate: Callable[[], float] | None = None,
+        evaluate: Callable[[], float | None] | None = None,
         observe: Callable[[int], dict[str, Any] | None] | None = None,
     ) -> None:
         self._task = task
@@ -123,13 +123,17 @@ class StepCallback(TrainerCallback):
         self._last_checkpoint = time.monotonic()
 
     def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Add a point of the dev metric to the curve; Trainer calls this too where a stop breaks an epoch off."""
+        """Add a point of the dev metric (None where it is undefined) to the curve.
+
+        Trainer calls this too where a stop breaks an epoch off.
+        """
         if not self.stop_requested:
             self._add_dev_metric(state)
 
     def _add_dev_metric(self, state: TrainerState) -> None:
         if self._evaluate is not None:
-            state.log_history.append({"step": state.global_step, "epoch": state.epoch or 0.0, "dev": self._evaluate()})
+            record: dict[str, Any] = {"step": state.global_step, "epoch": state.epoch or 0.0, "dev": self._evaluate()}
+            state.log_history.append(record)
 
 
 def _of_step(state: TrainerState) -> list[dict[str, Any]]:

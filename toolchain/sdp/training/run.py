@@ -48,7 +48,8 @@ class TrainingRun:
         settings: epochs, learning rate, batch size, weight decay, warm-up.
         folder: checkpoints go into a folder "checkpoints" in it.
         device: from `training_device`.
-        evaluate: gives the dev metric after each epoch; called on all ranks, and what it says on rank 0 counts.
+        evaluate: gives the dev metric (None where it is undefined) after each epoch; called on all ranks, and what it
+            gives on rank 0 counts.
         teacher: the unpruned network, where the objective needs it.
         masked: the weights being pruned, where any are.
         update_masks: recomputes the masks at the steps that it names.
@@ -63,7 +64,7 @@ class TrainingRun:
     settings: TrainingSection
     folder: Path
     device: torch.device
-    evaluate: Callable[[], float]
+    evaluate: Callable[[], float | None]
     teacher: Teacher | None = None
     masked: MaskedWeights | None = None
     update_masks: MaskUpdates | None = None

@@ -136,10 +136,10 @@ class WholeModel:
                 with torch.no_grad():
                     self.model.get_parameter(name).copy_(gathered)
 
-    def evaluated_by(self, metric: Callable[[], float]) -> Callable[[], float]:
+    def evaluated_by(self, metric: Callable[[], float | None]) -> Callable[[], float | None]:
         """A metric of `model`, for all ranks to call: up to date and computed on rank 0, 0 on the others."""
 
-        def evaluate() -> float:
+        def evaluate() -> float | None:
             self.refresh()
             return metric() if this_rank() == 0 else 0.0
 

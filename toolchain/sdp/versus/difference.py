@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from sdp.gate.check import at_least
 from sdp_onnx.bench_statistics import Ratio
 
 Outcome = Literal["better", "worse", "no difference", "not compared"]
@@ -17,23 +18,25 @@ class Difference:
 
     Attributes:
         what: the value's name.
-        before, after: the value in each run.
+        before, after: the value in each run; None where it is undefined.
         outcome: better or worse where the interval of the change leaves no doubt.
         how: how that was judged, or why it was not.
         change: after - before, or after / before where `ratio`; None where it is not compared.
         low, high: its interval; None where it is exact or not compared.
         ratio: whether the change is a ratio.
+        undefined: whether there is nothing to compare because the value, or its interval, is undefined in a run.
     """
 
     what: str
-    before: float
-    after: float
+    before: float | None
+    after: float | None
     outcome: Outcome
     how: str
     change: float | None = None
     low: float | None = None
     high: float | None = None
     ratio: bool = False
+    undefined: bool = False
 
     def words(self) -> str:
         """The change as a person reads it."""
@@ -49,13 +52,13 @@ class Difference:
 
 
 def outcome_of(low: float, high: float, nothing: float, *, higher_is_better: bool) -> Outcome:
-    """Which side of `nothing` (0 for a difference, 1 for a ratio) an interval lies on."""
-    if low <= nothing <= high:
+    """Which side of `nothing` (0 for a difference, 1 for a ratio) an interval lies on, but for rounding."""
+    if at_least(nothing, low) and at_least(high, nothing):
         return "no difference"
     return "better" if (low > nothing) == higher_is_better else "worse"
 
 
-def not_compared(what: str, values: Sequence[float], why: str) -> Difference:
+def not_compared(what: str, values: Sequence[float | None], why: str) -> Difference:
     """Two values, before and after, side by side."""
     return Difference(what, values[0], values[1], "not compared", why)
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from math import isnan
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from sdp.data.rows import Split
 from sdp.errors import RunError, UsageError
 from sdp.evaluation.compare import Logits, compare
-from sdp.evaluation.metrics import NO_PREDICTION, NUMERIC, Array, score_predictions
+from sdp.evaluation.metrics import NO_PREDICTION, NUMERIC, Array, score_predictions, why_undefined
 from sdp.evaluation.rows_record import read_rows, same_order
-from sdp.evaluation.statistics import Estimate, interval, joint_lows, resampled_scores
+from sdp.evaluation.statistics import interval, joint_lows, resampled_scores
 from sdp.tasks import MetricName
 from sdp.versus.difference import Difference, outcome_of
 from sdp.versus.snapshot import Snapshot
@@ -66,7 +70,8 @@ def _paired(metric: MetricName, split: Split, said: Array, other: Array, part: s
         part=part,
     )
     test = record["test"]
-    how = f"paired: the same {len(split):,} rows; {test['name']} p = {test['p']:.3g}"
+    tested = f"; {test['name']} p = {test['p']:.3g}" if test["p"] is not None else ""
+    how = f"paired: the same {len(split):,} rows{tested}"
     own, drop = [record["models"][name]["value"] for name in ("before", "after")], record["drop"]
     rows = [_by_drop(f"{metric} on {split.name}", own, drop, how)]
     for name, found in record["parts"].items():
@@ -88,23 +93,24 @@ def _apart(metric: MetricName, before: tuple[Split, Array], after: tuple[Split, 
         how += f"; mean over the parts that both have ({len(common)})"
     means = [float(np.mean(list(values.values()))) for values in (first, second)]
     draws = [np.mean(list(own.values()), axis=0) for own in (first_draws, second_draws)]
-    whole = interval(means[0] - means[1], draws[0] - draws[1])
+    reason = next(filter(None, (why_undefined(metric, *run) for run in (before, after))), "it is on a part of them")
+    whole = interval(means[0] - means[1], draws[0] - draws[1], reason)
     rows = [_by_drop(f"{metric} on {after[0].name}", means, whole.to_json(), how)]
     if len(common) < 2:
         return rows
     drops = np.array([first[name] - second[name] for name in common])
     resampled = np.stack([first_draws[name] - second_draws[name] for name in common], axis=1)
     for place, low in enumerate(joint_lows(drops, resampled)):
-        high = interval(0.0, resampled[:, place]).high
-        estimate, name = Estimate(float(drops[place]), float(low), high), common[place]
-        rows.append(_by_drop(f"{metric}, {name}", [first[name], second[name]], estimate.to_json(), "unpaired"))
+        name, estimate = common[place], interval(float(drops[place]), resampled[:, place]).to_json()
+        joint = {**estimate, "low": float(low)} if estimate["value"] is not None else estimate
+        rows.append(_by_drop(f"{metric}, {name}", [first[name], second[name]], joint, "unpaired"))
     return rows
 
 
 def _scores(
     metric: MetricName, split: Split, predicted: Array, seed: int
 ) -> tuple[dict[str, float], dict[str, NDArray[np.float64]]]:
-    """Score and draws of each part."""
+    """Score and draws of each part; NaN where it is undefined."""
     values, draws = {}, {}
     for number, name in enumerate(dict.fromkeys(split.parts)):
         mask = np.array([part == name for part in split.parts])
@@ -125,7 +131,12 @@ def as_logits(metric: MetricName, predicted: Array) -> Logits:
     return logits
 
 
-def _by_drop(what: str, values: list[float], drop: dict[str, float], how: str) -> Difference:
+def _by_drop(what: str, values: Sequence[float | None], drop: Mapping[str, Any], how: str) -> Difference:
+    """A row of the comparison; values that are None or NaN are undefined."""
+    values = [None if value is None or isnan(value) else value for value in values]
+    if drop["value"] is None:
+        reason = f"undefined: {drop['undefined']}"
+        return Difference(what, values[0], values[1], "not compared", reason, undefined=True)
     change, low, high = -drop["value"], -drop["high"], -drop["low"]
     outcome = outcome_of(low, high, 0, higher_is_better=True)
     return Difference(what, values[0], values[1], outcome, how, change, low, high)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from sdp.table_text import markdown_table
+from sdp.table_text import UNDEFINED, markdown_table
 from sdp.versus.difference import Difference
 
 HEADERS = ("", "before", "after", "change", "outcome", "how")
@@ -29,5 +29,5 @@ def differences_markdown(rows: Sequence[Difference], title: str) -> str:
 
 
 def _cells(row: Difference) -> tuple[str, ...]:
-    before, after = (f"{value:.4g}" for value in (row.before, row.after))
+    before, after = (UNDEFINED if value is None else f"{value:.4g}" for value in (row.before, row.after))
     return row.what, before, after, row.words(), row.outcome, row.how

@@ -57,7 +57,8 @@ def trim_model(
     tokenizer.save_pretrained(target)
     small = json.dumps(trim_tokenizer(content, old_ids), ensure_ascii=False, indent=2)
     (target / TOKENIZER_FILE).write_text(small, encoding="utf-8")
-    write_json(target / IDS_FILE, {"old_ids": old_ids})
+    # The hashes of the source: a stage that reads the ids reads the pieces that were left out from it.
+    write_json(target / IDS_FILE, {"old_ids": old_ids, "source": folder.identity()})
     # The file is what counts: the tokenizer is read back.
     after = plain_tokenizer(
         pretrained_tokenizer(target, trust_remote_code=trust_remote_code).backend_tokenizer.to_str()
@@ -127,6 +128,7 @@ def _report(
         "pieces_before": len(inventory.pieces),
         "pieces_after": len(old_ids),
         "pieces_used": int(np.count_nonzero(weights)),
+        "texts": corpus.counts,
         "counted_texts": sum(map(len, corpus.counted.values())),
         "held_out_texts": sum(map(len, corpus.held_out.values())),
         "coverage": total.to_json(),

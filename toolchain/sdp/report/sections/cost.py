@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sdp.gate.judge import measured_on
+from sdp.gate.check import TOLERANCE
+from sdp.gate.measured import constant_sentence, measured_on
 from sdp.report.section import RunFiles, Section
+from sdp.table_text import number_text
 
 
 def section(files: RunFiles) -> Section:
@@ -19,6 +21,7 @@ def section(files: RunFiles) -> Section:
         "export": export,
         "bench": bench,
         "memory": {role: _peak_memory(bench, role) for role in ("baseline", "candidate")},
+        "constant": constant_sentence(export),
         "lost": lost_sentence(evaluate, export),
         "where": measured_on(evaluate),
     }
@@ -29,16 +32,20 @@ def lost_sentence(evaluate: dict[str, Any], export: dict[str, Any]) -> str:
     """Say in one sentence what the shipped file lost against the dense model, and how sure that is."""
     drop, metric = export["drop"], evaluate["metric"]
     dense, exported = export["models"]["dense"]["value"], export["models"]["exported"]["value"]
+    where = f"{measured_on(export)}, {export['rows']:,} rows"
+    if drop["value"] is None:
+        values = f"{number_text(dense)} dense, {number_text(exported)} exported"
+        return f"{metric} on {where}: {values}: what was lost is undefined, because {drop['undefined']}."
     spread = f"{drop['value']:.3f} (95 % interval {drop['low']:.3f} to {drop['high']:.3f})"
-    if drop["low"] > 0:
+    low, high = (0.0 if abs(drop[end]) < TOLERANCE else drop[end] for end in ("low", "high"))
+    if low > 0:
         words = f"lost {spread}"
-    elif drop["high"] < 0:
+    elif high < 0:
         words = f"gained {-drop['value']:.3f} (95 % interval {-drop['high']:.3f} to {-drop['low']:.3f})"
-    elif drop["low"] == drop["high"] == 0:
+    elif low == high == 0:
         words = "no difference"
     else:
         words = f"a difference of {spread}, which may be chance"
-    where = f"{measured_on(export)}, {export['rows']:,} rows"
     return f"{metric} on {where}: {dense:.3f} dense, {exported:.3f} exported: {words}."
 
 

@@ -16,7 +16,7 @@ _MOST_IN_A_PICTURE = 30
 def section(files: RunFiles) -> Section | None:
     """The exported file against the dense model, part by part; None where there is nothing to divide by."""
     export = files.json("4-export/metrics.json")
-    classes = sorted(export["classes"], key=lambda record: -record["f1"]["drop"]["value"])
+    classes = sorted(export["classes"], key=lambda record: -(record["f1"]["drop"]["value"] or 0.0))
     if not (export["also"] or export["parts"] or classes):
         return None
     metric = export["metric"]

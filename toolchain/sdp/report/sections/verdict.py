@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sdp.gate.measured import changed_sentence, remarks
 from sdp.report.section import RunFiles, Section
 
 _ORDER = ("fail", "inconclusive", "pass")
@@ -14,16 +15,19 @@ _WORDS = {"fail": "fails", "inconclusive": "is inconclusive", "pass": "passes"}
 
 
 def section(files: RunFiles) -> Section:
-    """Every check in words, those that fail first."""
+    """What changed most, what the numbers are worth, then every check in words, those that fail first."""
+    export = files.json("4-export/metrics.json")
     checks = files.json("6-gate/verdict.json")["checks"]
     ordered = sorted(checks, key=lambda check: _ORDER.index(check["outcome"]))
-    return Section("Verdict", "sections/verdict.html", {"checks": ordered, "reason": reason(checks)})
+    values = {"checks": ordered, "reason": reason(checks)}
+    values |= {"changed": changed_sentence(export), "remarks": remarks(export)}
+    return Section("Verdict", "sections/verdict.html", values)
 
 
 def reason(checks: Sequence[Mapping[str, Any]]) -> str:
     """How many checks had which outcome, in a sentence."""
     if not checks:
-        return "No thresholds are set in the recipe: nothing can fail."
+        return "Nothing was checked: that is no pass."
     counts = Counter(check["outcome"] for check in checks)
     told = [(counts[outcome], outcome) for outcome in _ORDER if counts[outcome]]
     if len(told) == 1:

@@ -1,8 +1,10 @@
-"""The section on the trimmed vocabulary: what the kept pieces cover of texts that were held out."""
+"""The section on the trimmed vocabulary: what the kept pieces cover of texts that were held out, and what it costs."""
 
 from __future__ import annotations
 
+from sdp.data.corpus import few_texts_lines
 from sdp.report.section import RunFiles, Section
+from sdp.summary import trimming_line
 
 
 def section(files: RunFiles) -> Section | None:
@@ -11,4 +13,13 @@ def section(files: RunFiles) -> Section | None:
     if vocabulary is None:
         return None
     rows = [("all", vocabulary["coverage"]), *vocabulary["parts"].items()]
-    return Section("Vocabulary", "sections/vocabulary.html", {"vocabulary": vocabulary, "rows": rows})
+    trimming = files.json("3-evaluate/metrics.json")["vocabulary"]
+    parts = trimming["parts"] if list(trimming["parts"]) != [""] else {}
+    values = {
+        "vocabulary": vocabulary,
+        "rows": rows,
+        "few": few_texts_lines(vocabulary["texts"]),
+        "trimming": trimming_line(trimming),
+        "lost": [("all", trimming), *parts.items()],
+    }
+    return Section("Vocabulary", "sections/vocabulary.html", values)

@@ -1,0 +1,37 @@
+"""What hangs on the gate's verdict: whether there may be a shipped folder."""
+
+from __future__ import annotations
+
+from sdp.console import Reporter
+from sdp.json_file import read_json
+from sdp.run_folder import RunFolder, remove_folder
+from sdp.stage_table import STAGES, find_stage
+
+
+def gate_verdict(run: RunFolder) -> str | None:
+    """The gate's last verdict: pass, fail or inconclusive; None where there is none yet."""
+    content = read_json(run.stage(find_stage("gate").folder) / "verdict.json")
+    verdict = content.get("verdict") if content is not None else None
+    return str(verdict) if verdict is not None else None
+
+
+def withhold(run: RunFolder, reporter: Reporter, *, wanted: bool) -> None:
+    """Unless the gate passed, take away what an earlier pass allowed, so that nobody takes it for this run's result.
+
+    Args:
+        run: the run folder.
+        reporter: told why.
+        wanted: whether the result would have been made now; otherwise only a removal is worth a line.
+    """
+    verdict = gate_verdict(run)
+    if verdict == "pass":
+        return
+    for stage in STAGES:
+        if not stage.after_pass:
+            continue
+        older = run.stage(stage.folder).exists()
+        for folder in (run.stage(stage.folder), run.partial(stage.folder)):
+            remove_folder(folder)
+        if wanted or older:
+            removed = f"; the older {stage.folder} is removed" if older else ""
+            reporter.line(f"{stage.name:9} not made: the gate says {verdict}{removed}")

@@ -1,0 +1,57 @@
+"""Whether a model is better than one answer for all rows: what a model that learned nothing reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sdp.data.rows import Split
+from sdp.evaluation.compare import Logits, compare
+from sdp.evaluation.metrics import NUMERIC, OUTSIDE
+from sdp.tasks import MetricName
+
+
+def against_constant(
+    metric: MetricName, split: Split, class_names: Sequence[str], logits: Logits, *, resamples: int, seed: int
+) -> dict[str, Any]:
+    """Compare a model with one answer for all rows, on the same rows.
+
+    The answer is the class (for tagging, the tag) that most labels have; for f1 the positive class, which is the best
+    that one answer can reach; for entity-f1 "O"; for ranking equal scores, which is the mean over all orders. Equal
+    scores have no correlation with anything: for pearson and spearman the model is compared with 0.
+
+    Args:
+        metric: the task's.
+        split: N rows with labels.
+        class_names: classes or tags by id; empty for regression and ranking.
+        logits: the model's, [N, C], or [W, C] for the words of tagging.
+        resamples: bootstrap resamples.
+        seed: of the draws.
+
+    Returns:
+        "answer", in words; "value", its score; "gain", what the model's score is above that, with a paired interval;
+        null where they are undefined (see `compare`).
+    """
+    if metric in ("pearson", "spearman"):
+        record = compare(metric, split, ("model", logits), ("again", logits), resamples=resamples, seed=seed)
+        return {"answer": "equal scores for all rows", "value": 0.0, "gain": record["models"]["model"]}
+    answer, constant = _constant(metric, split, class_names, logits)
+    record = compare(metric, split, ("model", logits), ("constant", constant), resamples=resamples, seed=seed)
+    return {"answer": answer, "value": record["models"]["constant"]["value"], "gain": record["drop"]}
+
+
+def _constant(metric: MetricName, split: Split, class_names: Sequence[str], logits: Logits) -> tuple[str, Logits]:
+    """One answer in words, and as logits of the shape of a model's."""
+    constant = np.zeros_like(logits)
+    if metric in NUMERIC:
+        return "equal scores for all rows", constant
+    chosen = int(np.bincount(split.labels.astype(np.int64)).argmax())
+    if metric == "f1":
+        chosen = split.positive
+    elif metric == "entity-f1" and OUTSIDE in class_names:
+        chosen = list(class_names).index(OUTSIDE)
+    constant[:, chosen] = 1
+    verb = "tagging every word" if split.tags is not None else "always answering"
+    return f'{verb} "{class_names[chosen]}"', constant
