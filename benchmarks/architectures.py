@@ -113,7 +113,7 @@ def run_kind(kind: str, folder: Path) -> list[str]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text())
+    content: dict[str, Any] = json.loads(path.read_bytes())
     return content
 
 

@@ -87,7 +87,7 @@ def test_options_exist() -> None:
 
 def test_recipe_keys_exist_and_take_the_values_that_are_named_with_them() -> None:
     sections = "|".join(name for name in Recipe.model_fields if _inner_section(Recipe, name))
-    key = rf"(?<![\w./{{-])((?:{sections})(?:\.[a-z_]+)+)"
+    key = rf"(?<![\w./{{-])((?:{sections})(?:\.[a-z_]+)+)(?![a-z_(])"
     wrong, seen = [], 0
     for place, text in MESSAGES:
         for name in re.findall(key, text):
