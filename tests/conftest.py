@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pickle_watch import watched
-from toy import save_tiny_model, sdp, write_project
+from toy import PREFLIGHT, save_tiny_model, sdp, write_project
 
 # Tests run side by side, and tiny models gain nothing from a second thread: spinning ones would fight for the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -41,7 +41,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, toy_model: Path, pickle_n
     """A project whose recipe was run once, by the real command line; copy before changing it."""
     folder = tmp_path_factory.mktemp("finished")
     write_project(folder, toy_model)
-    done = sdp("run", "toy.toml", cwd=folder, env=watched(pickle_notes))
+    done = sdp("run", "toy.toml", *PREFLIGHT, cwd=folder, env=watched(pickle_notes))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "gate: pass" in done.stdout
     return folder

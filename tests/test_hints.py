@@ -18,7 +18,8 @@ from sdp.recipe.override import parse_override
 from sdp.recipe.sections import Recipe
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = typer.main.get_command(app).commands
+GROUP = typer.main.get_command(app)
+COMMANDS = GROUP.commands
 # Options of other programs that messages name: torchrun, pip, docker, ray, hf, nvidia-smi.
 FOREIGN = {"--nproc-per-node", "--force-reinstall", "--no-deps", "--gpus", "--head", "--local-dir", "--query-gpu"}
 FOREIGN.add("--format")
@@ -50,7 +51,7 @@ def options(command: str) -> set[str]:
     return {name for option in COMMANDS[command].params for name in (*option.opts, *option.secondary_opts)} | {"--help"}
 
 
-ALL_OPTIONS = set().union(*map(options, COMMANDS)) | FOREIGN
+ALL_OPTIONS = set().union(*map(options, COMMANDS), *(option.opts for option in GROUP.params)) | FOREIGN
 
 
 def field(key: str) -> FieldInfo | None:

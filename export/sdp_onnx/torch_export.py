@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from sdp_onnx.errors import ExportError
+from sdp_onnx.fused_operators import repeat_inputs
 from sdp_onnx.parameter_names import LoadArray, match_parameters
-from sdp_onnx.rotary import give_every_row_its_angles
 from sdp_onnx.writer import PROTOBUF_LIMIT, Entry, dense_entry, write_model
 
 OPSET = 23
@@ -80,7 +80,7 @@ def _write_program(
     }
     renamed = match_parameters(loaders, _parameters(model))
     skeleton = _skeleton(program)
-    give_every_row_its_angles(skeleton.graph)
+    repeat_inputs(skeleton.graph)
     _rename(skeleton, renamed)
     entries = [_entry(renamed.get(name, name), load) for name, load in loaders.items()]
     write_model(skeleton, entries, target, external_data_threshold=external_data_threshold)

@@ -16,6 +16,8 @@ from sdp_onnx.kernel_weights import kernel_weights
 from sdp_onnx.model_file import load_structure, stored_tensors
 from sdp_onnx.session import Provider, create_session
 
+_NOT_TO_SHIP = "The file is not a faithful copy of the model: do not ship it. Export it again from the same weights."
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -68,19 +70,32 @@ def verify_logits(
     *,
     tolerance: float,
     provider: Provider = "cpu",
+    threads: int | None = None,
 ) -> Agreement:
     """Run a file on batches of (inputs by name [batch, sequence], expected logits) and compare its first output.
 
+    Args:
+        model: the ONNX file.
+        batches: inputs and logits.
+        tolerance: the largest difference allowed.
+        provider, threads: of the session.
+
     Raises:
-        VerificationError: a batch differs by more than `tolerance` (see `logits_error`), or there is no batch.
+        VerificationError: onnxruntime cannot run a batch, one differs by more than `tolerance` (see `logits_error`), or
+            there is none.
         ModelFileError, ProviderError: the session cannot be created.
     """
-    session = create_session(model, provider=provider)
+    session = create_session(model, provider=provider, threads=threads)
     output = session.get_outputs()[0].name
     errors: list[tuple[float, tuple[int, ...], int]] = []
     for inputs, logits in batches:
         leading = inputs.get("input_ids", next(iter(inputs.values())))
-        actual = np.asarray(session.run([output], inputs)[0])
+        try:
+            actual = np.asarray(session.run([output], inputs)[0])
+        except Exception as error:  # onnxruntime's exceptions share no base class of their own
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            what = f"onnxruntime cannot run the file on a batch of shape {list(leading.shape)}: {lines[0]}"
+            raise VerificationError(what, where=str(model), hint=_NOT_TO_SHIP) from error
         errors.append((logits_error(logits, actual, inputs.get("attention_mask")), leading.shape, leading.shape[0]))
     if not errors:
         raise VerificationError("no batch was compared", where=str(model), hint="Give at least one batch of inputs.")
@@ -91,7 +106,7 @@ def verify_logits(
             f"the logits differ from torch by {worst:.3g} of the largest, and {tolerance:.3g} is allowed; "
             f"worst is the batch of shape {list(shape)}",
             where=str(model),
-            hint="The file is not a faithful copy of the model: do not ship it. Export it again from the same weights.",
+            hint=_NOT_TO_SHIP,
         )
     return Agreement(len(errors), sum(rows for _, _, rows in errors), worst, shape, tolerance)
 

@@ -33,6 +33,8 @@ prune.sparsity = 0.5
 analysis.rows = 0
 evaluate.resamples = 100
 gate.max_size_ratio = 2.0
+gate.min_metric = 0.0
+gate.allow_constant_dense = true
 
 [data]
 max_length = 8

@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).parents[2]
 STUDY = ["study", "toy.toml", "--vary", "prune.sparsity=0.5,0.9", "--dry-run"]
 SWEEP = ["sweep", "toy.toml", "--sparsity", "0.5,0.9", "--dry-run"]
 TRIMMED = ["check", "toy.toml", "--set", "vocabulary.size=50"]
-QUESTIONS = [["--help"], ["run", "--help"], ["schema"], ["check", "toy.toml"], TRIMMED, STUDY, SWEEP]
+QUESTIONS = [["--help"], ["--version"], ["run", "--help"], ["schema"], ["check", "toy.toml"], TRIMMED, STUDY, SWEEP]
 HEAVY = {"torch", "transformers", "datasets", "optimum", "onnxruntime", "sklearn", "matplotlib"}
 
 

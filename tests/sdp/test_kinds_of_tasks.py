@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from card import answers_as_predict_does, examples, serves_as_predict_does
 from sdp_onnx.operator_library import has_library
-from toy import save_tiny_model, sdp, toy_rows, write_project
+from toy import PREFLIGHT, save_tiny_model, sdp, toy_rows, write_project
 
 
 def read(path: Path) -> dict:
@@ -45,7 +45,7 @@ def test_regression_on_pairs_with_xlmr_global_uniform_and_a_live_teacher(tmp_pat
         "gate.allow_constant_dense": "true",
     }
     options = [part for key, value in overrides.items() for part in ("--set", f"{key}={value}")]
-    sdp("run", "toy.toml", *options, cwd=tmp_path, check=True)
+    sdp("run", "toy.toml", *options, *PREFLIGHT, cwd=tmp_path, check=True)
     run = tmp_path / "runs" / "toy"
     metrics = read(run / "4-export" / "metrics.json")
     assert metrics["metric"] == "pearson"

@@ -29,7 +29,8 @@ SHORT = ("finetune.epochs=0.3", "prune.epochs=0.3")
 @pytest.fixture
 def project(tmp_path: Path, toy_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project that nothing was done in."""
-    write_project(tmp_path, toy_model)
+    recipe = write_project(tmp_path, toy_model)
+    recipe.write_text(recipe.read_text().replace("preflight = false", "preflight = true"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -52,11 +53,12 @@ def test_a_finished_run_went_through_all_stages_and_does_not_again(finished: Pat
     record = json.loads((finished / "runs/toy/0-preflight/stage.json").read_text())
     assert record["outputs"] == {}
     assert 10 <= record["result"]["rows"] <= 20
-    recipe, run = load_recipe(finished / "toy.toml"), RunFolder(finished / "runs/toy")
+    on = "runtime.preflight=true"
+    recipe, run = load_recipe(finished / "toy.toml", (on,)), RunFolder(finished / "runs/toy")
     identities = input_identities(recipe, download=False)
     assert preflight_status(recipe, run, identities, plan(recipe, run, identities)) is None
     for override, reason in (("prune.sparsity=0.5", "prune.sparsity changed: 0.8 -> 0.5"), ("seed=1", "up to date")):
-        changed = load_recipe(finished / "toy.toml", (override,))
+        changed = load_recipe(finished / "toy.toml", (on, override))
         assert preflight_status(changed, run, identities, plan(changed, run, identities)).reason == reason
 
 

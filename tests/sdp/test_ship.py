@@ -206,7 +206,7 @@ def test_other_thresholds_are_tried_without_changing_anything(
     assert state(project / "runs/toy") == before
     lines = done.stdout.splitlines()
     assert lines[-3] == "what if: the gate would say fail with gate.max_size_ratio=0.01, gate.max_metric_drop=0.5"
-    assert lines[-2] == "nothing was changed: runs/toy has the verdict pass as before"
+    assert lines[-2] == f"nothing was changed: {project}/runs/toy has the verdict pass as before"
     command = lines[-1].rpartition(", or ")[2]
     assert command == f"sdp run toy.toml --set {tried[0]} --set {tried[1]}"
     asked = json.loads(CliRunner().invoke(app, ["gate", "runs/toy", *option, "--json", "--set", tried[0]]).stdout)
@@ -228,13 +228,13 @@ def test_after_every_command_all_places_have_one_verdict(project: Path, monkeypa
     recipe.write_text(loose)
     looser = CliRunner().invoke(app, ["gate", "toy.toml"])
     assert looser.exit_code == 0
-    assert "\nshipped: runs/toy/8-ship\n" in looser.stdout
+    assert f"\nshipped: {run}/8-ship\n" in looser.stdout
     assert set(verdicts(run).values()) == {"pass"}
     # Without an update the report is made of the new verdict, and a folder of an older one is called so.
     recipe.write_text(loose.replace("max_size_ratio = 1.0", "max_size_ratio = 2.0"))
     judged = CliRunner().invoke(app, ["gate", "toy.toml", "--no-update"])
     assert "must be at most 2 " in (run / "report.html").read_text()
-    assert "shipped: runs/toy/8-ship (of an earlier verdict; renew it with sdp ship)\n" in judged.stdout
+    assert f"shipped: {run}/8-ship (of an earlier verdict; renew it with: sdp ship {run})\n" in judged.stdout
     recipe.write_text(loose.replace("max_size_ratio = 1.0", "max_size_ratio = 0.01"))
     assert CliRunner().invoke(app, ["gate", "toy.toml", "--no-update"]).exit_code == 1
     assert verdicts(run) == {"verdict.json": "fail", "summary.md": "fail", "report.html": "fail", "8-ship": None}
@@ -244,14 +244,22 @@ def test_results_of_before_are_not_shown_as_those_of_now(project: Path, monkeypa
     monkeypatch.chdir(project)
     done = CliRunner().invoke(app, ["evaluate", "toy.toml", "--set", "evaluate.resamples=100"])
     assert done.exit_code == 0, done.output
-    assert "older, and not shown: export, bench, gate (evaluate.resamples changed: 200 -> 100;" in done.stdout
+    older = "older, and not shown: export, bench, gate (evaluate.resamples changed: 200 -> 100)"
+    run = project / "runs/toy"
+    assert f"{older}; to bring all up to date: sdp run {run}\n" in done.stdout
     assert "gate: pass" not in done.stdout
     assert "ONNX file" not in done.stdout
-    assert "report: runs/toy/report.html (of an earlier state)\n" in done.stdout
-    assert "shipped: runs/toy/8-ship (of an earlier export; renew it with sdp ship)\n" in done.stdout
+    assert f"report: {run}/report.html (of an earlier state)\n" in done.stdout
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("shipped: ")]
+    assert line.startswith(f"shipped: {run}/8-ship (older: ")
+    assert line.endswith(f"; renew it with: sdp ship {run})")
     told = json.loads(CliRunner().invoke(app, ["evaluate", "--json"]).stdout)
     assert list(told["older"]) == ["export", "bench", "gate", "report", "ship"]
     assert {"evaluate", "prune"} < told.keys() - {"gate", "export", "bench"}
+    # What the line gives works as it stands.
+    renewed = CliRunner().invoke(app, ["run", str(run)])
+    assert renewed.exit_code == 0
+    assert "older" not in renewed.stdout
 
 
 def test_a_folder_of_an_earlier_export_is_called_so(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,6 +274,12 @@ def test_a_folder_of_an_earlier_export_is_called_so(project: Path, monkeypatch: 
     assert summary_lines(RunFolder(Path("runs/toy")))[-1] == (
         f"shipped: {run}/8-ship (of an earlier export; renew it with: sdp ship {run})"
     )
+    pushed = CliRunner().invoke(app, ["push", "runs/toy", "owner/name"])
+    assert pushed.exit_code != 0
+    assert "what was shipped is of an earlier export" in pushed.stderr
+    assert f"sdp ship {run}" in pushed.stderr
+    # The folder itself is what it is.
+    assert CliRunner().invoke(app, ["push", "runs/toy/8-ship", "owner/name"]).exit_code == 0
 
 
 def test_an_export_that_was_changed_is_not_shipped(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from seqeval.metrics import f1_score
 from sklearn.metrics import ndcg_score
 
 from card import answers_as_predict_does, examples, serves_as_predict_does
-from toy import BAD, FILLER, GOOD, save_tiny_model, save_xlmr_tokenizer, sdp, write_project
+from toy import BAD, FILLER, GOOD, PREFLIGHT, save_tiny_model, save_xlmr_tokenizer, sdp, write_project
 
 EXTRA = """
 [[prune.losses]]
@@ -100,7 +100,7 @@ def test_tagging(kind: str, tmp_path: Path) -> None:
         EXTRA,
     )
     # A benchmark takes seconds, and one is enough.
-    done = sdp("run" if kind == "bert" else "export", "toy.toml", *options, cwd=tmp_path, check=True)
+    done = sdp("run" if kind == "bert" else "export", "toy.toml", *options, *PREFLIGHT, cwd=tmp_path, check=True)
     run = tmp_path / "runs" / "toy"
     if kind == "bert":
         check_card(run)
@@ -174,7 +174,7 @@ def test_ranking(tmp_path: Path) -> None:
     )
     for name in ("train", "dev"):
         (tmp_path / f"{name}.tsv").write_text("\n".join(lines) + "\n")
-    done = sdp("export", "toy.toml", *options, cwd=tmp_path, check=True)
+    done = sdp("export", "toy.toml", *options, *PREFLIGHT, cwd=tmp_path, check=True)
     run = tmp_path / "runs" / "toy"
     assert "ndcg on dev" in done.stdout
     metrics, exported = read(run / "3-evaluate/metrics.json"), read(run / "4-export/metrics.json")

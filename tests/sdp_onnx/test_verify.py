@@ -74,6 +74,12 @@ def test_the_worst_batch_is_named(spoil: Callable[[Any], Any], bert_file: Path, 
         verify_logits(bert_file, batches, tolerance=1e-4)
 
 
+def test_a_file_that_does_not_run_is_no_agreement(bert_file: Path, batches: list[tuple[Any, Any]]) -> None:
+    feed, logits = batches[1]
+    with pytest.raises(VerificationError, match=r"cannot run the file on a batch of shape \[3, 12\]: .*Invalid input"):
+        verify_logits(bert_file, [({**feed, "position_ids": feed["input_ids"]}, logits)], tolerance=1.0)
+
+
 def test_nothing_compared_is_no_agreement(bert_file: Path) -> None:
     with pytest.raises(VerificationError, match="no batch"):
         verify_logits(bert_file, [], tolerance=1.0)

@@ -35,3 +35,19 @@ def withhold(run: RunFolder, reporter: Reporter, *, wanted: bool) -> None:
         if wanted or older:
             removed = f"; the older {stage.folder} is removed" if older else ""
             reporter.line(f"{stage.name:9} not made: the gate says {verdict}{removed}")
+
+
+def shipped_before(run: RunFolder) -> str:
+    """What of before the shipped folder is of, in words: "an earlier export" or "an earlier verdict".
+
+    Returns:
+        the words; empty where it is of what the run holds now, or there is none.
+    """
+    shipped = run.record("8-ship")
+    inputs = shipped["ingredients"]["inputs"] if shipped is not None else {}
+    for stage, what in (("export", "an earlier export"), ("gate", "an earlier verdict")):
+        record = run.record(find_stage(stage).folder)
+        files = {name: output["sha256"] for name, output in record["outputs"].items()} if record is not None else {}
+        if any(files.get(name) != digest for name, digest in (inputs.get(stage) or {}).items()):
+            return what
+    return ""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
+import sdp
 from sdp.command_errors import told
 from sdp.commands.check import check_command, schema_command
 from sdp.commands.compare import compare_command
@@ -23,8 +25,23 @@ app = typer.Typer(
     help="Prune a Transformer encoder against its unpruned self, and ship it as ONNX that is measured and gated.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sdp {sdp.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options without a command; the help text is the application's."""
+
 
 app.command("init")(init_command)
 app.command("run")(run_command)

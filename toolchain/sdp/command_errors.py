@@ -12,7 +12,7 @@ import typer
 
 from sdp import ranks
 from sdp.errors import RunError, SdpError, StoppedError, StorageError
-from sdp.signals import on_end_signal
+from sdp.signals import announce, on_end_signal
 from sdp.storage import causes, storage_error
 from sdp.terminal import escape_what_is_lacking
 
@@ -28,6 +28,8 @@ def told() -> Iterator[None]:
     received: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
+        if not received and ranks.rank() == 0:
+            announce("stopping")
         received.append(number)
         raise KeyboardInterrupt
 

@@ -34,6 +34,7 @@ from sdp.recipe.sections import Recipe
 from sdp.run_folder import SCRATCH, RunFolder, remove_folder, temporary_files_in
 from sdp.stage_run import StageFunction, Status, fingerprint, run_stage
 from sdp.stage_table import PREFLIGHT, VOCABULARY, Stage, find_stage, settings_of, stages_of
+from sdp.threads import stage_threads
 from sdp_onnx.operator_library import library_identity
 
 
@@ -259,7 +260,8 @@ def follow(recipe: Recipe, run: RunFolder) -> None:
         ours = _own_ingredients(stage, own)
         if difference := first_difference(said["made from"], json.loads(json.dumps(ours))):
             raise RunError(f"is not like rank 0: {difference}", where=where, hint="Install the same on all machines.")
-        _function(stage)(own, folder, target, Reporter(quiet=True))
+        with stage_threads(stage, recipe.runtime):
+            _function(stage)(own, folder, target, Reporter(quiet=True))
 
 
 def _function(stage: Stage) -> StageFunction:

@@ -33,7 +33,8 @@ def stage_times(
     if recipe.runtime.device == "cuda" or (recipe.runtime.device == "auto" and facts.machine.gpu):
         return known
     work = Work(parts.encoder + parts.rest, facts.layers, facts.rows, evaluated_split(facts), facts.lengths)
-    return timed_estimates(facts, work, matmul_rate() * training_threads(facts.machine.cores)) | known
+    threads = training_threads(facts.machine.cores, facts.recipe.runtime.threads)
+    return timed_estimates(facts, work, matmul_rate() * threads) | known
 
 
 def time_left(stages: Sequence[Status], times: Mapping[str, Estimate]) -> tuple[float, float] | None:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
+
+STDERR = 2
+
+
+def announce(text: str) -> None:
+    """Write a line on stderr from a signal's handler, at once: the stream may be in the middle of a write."""
+    # A terminal that was closed reads nothing.
+    with suppress(OSError):
+        os.write(STDERR, f"{text}\n".encode())
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from sdp.console import Reporter
 from sdp.recipe.sections import Recipe
 from sdp.run_folder import SCRATCH, STAGE_FILE, RunFolder, outputs_of, temporary_files_in
 from sdp.stage_table import Stage
+from sdp.threads import stage_threads
 from sdp_onnx.manifest import file_sha256
 
 StageFunction = Callable[[Recipe, RunFolder, Path, Reporter], dict[str, Any]]
@@ -58,7 +59,7 @@ def run_stage(status: Status, function: StageFunction, recipe: Recipe, run: RunF
         work = {"run": str(run.path), "recipe": recipe.model_dump(mode="json")}
         ranks.tell({"stage": stage.name, "made from": made_from, **work})
     started = time.monotonic()
-    with temporary_files_in(run.path / SCRATCH):
+    with temporary_files_in(run.path / SCRATCH), stage_threads(stage, recipe.runtime):
         result = function(recipe, run, target, reporter)
     seconds = round(time.monotonic() - started, 1)
     outputs = {

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
-from sdp.after_gate import gate_verdict
+from sdp.after_gate import gate_verdict, shipped_before
 from sdp.gate.measured import changed_sentence, measured_on, remarks
 from sdp.json_file import read_json
 from sdp.kernel_time import longest_cases, time_line
@@ -163,7 +163,7 @@ def summary_lines(run: RunFolder, older: Mapping[str, str] = NONE) -> list[str]:
             f"{same} as before, unknown pieces per 1,000 {unknown}, pieces a word {pieces}"
         )
     lines += [
-        f"{stage}: {results[stage]['metric']} on dev {number_text(results[stage]['dev'])}"
+        f"{stage}: {results[stage]['metric']} on dev {_dev(results[stage])}"
         for stage in ("finetune", "prune")
         if stage in results
     ]
@@ -197,7 +197,8 @@ def summary_lines(run: RunFolder, older: Mapping[str, str] = NONE) -> list[str]:
         again = f" (measured again for {seconds:.0f} s)" if seconds else ""
         lines.append(f"gate: {results['gate']['verdict']}{again}")
     if hidden := [stage for stage in FILES if stage in older]:
-        lines.append(f"older, and not shown: {', '.join(hidden)} ({older[hidden[0]]}; sdp run brings all up to date)")
+        renew = f"to bring all up to date: {_command('run', run)}"
+        lines.append(f"older, and not shown: {', '.join(hidden)} ({older[hidden[0]]}); {renew}")
     report = run.path / "report.html"
     if report.is_file():
         lines.append(f"report: {report}{' (of an earlier state)' if 'report' in older else ''}")
@@ -219,6 +220,12 @@ def trimming_line(trimming: dict[str, Any]) -> str:
     return f"trimming the vocabulary: {trimming['metric']} {full} with all pieces, {trimmed} without{spread}; {rows}"
 
 
+def _dev(training: dict[str, Any]) -> str:
+    """The dev metric of a training stage, or why there is none."""
+    reason = training.get("undefined")
+    return number_text(training["dev"]) + (f" ({reason})" if reason else "")
+
+
 def _first_lines(results: dict[str, Any]) -> list[str]:
     """How many predictions changed and which class lost most, and what makes the numbers worth less than they look."""
     stage = next((stage for stage in ("export", "evaluate") if stage in results), None)
@@ -235,14 +242,18 @@ def _shipped_line(run: RunFolder, older: Mapping[str, str]) -> str:
     if shipped is None:
         if verdict is None or "gate" in older:
             return ""
-        return f"not shipped: the gate says {verdict}" if verdict != "pass" else "not shipped yet: sdp ship does it"
-    inputs = shipped["ingredients"]["inputs"]
-    for stage, folder, what in (("export", "4-export", "an earlier export"), ("gate", "6-gate", "an earlier verdict")):
-        record = run.record(folder)
-        files = {name: output["sha256"] for name, output in (record or {"outputs": {}})["outputs"].items()}
-        if stage in older or any(files.get(name) != digest for name, digest in inputs[stage].items()):
-            return f"shipped: {run.stage('8-ship')} (of {what}; renew it with: sdp ship {shlex.quote(str(run.path))})"
-    return f"shipped: {run.stage('8-ship')}{' (older; renew it with sdp ship)' if 'ship' in older else ''}"
+        not_yet = f"not shipped yet; to ship it: {_command('ship', run)}"
+        return f"not shipped: the gate says {verdict}" if verdict != "pass" else not_yet
+    renew = f"renew it with: {_command('ship', run)}"
+    if what := shipped_before(run):
+        return f"shipped: {run.stage('8-ship')} (of {what}; {renew})"
+    why = f" (older: {older['ship']}; {renew})" if "ship" in older else ""
+    return f"shipped: {run.stage('8-ship')}{why}"
+
+
+def _command(name: str, run: RunFolder) -> str:
+    """A command on this run, to be typed as it stands."""
+    return shlex.join(["sdp", name, str(run.path)])
 
 
 def _peak_memory(bench: dict[str, Any], role: str) -> str:

@@ -41,7 +41,8 @@ def is_what_if(recipe: Recipe, run: RunFolder, overrides: Sequence[str], *, as_i
         return False
     gate = find_stage("gate")
     record = run.record(gate.folder)
-    if record is None or record["ingredients"].get("settings") == settings_of(recipe, (gate,)):
+    ingredients = record.get("ingredients") if record is not None else None
+    if not isinstance(ingredients, dict) or ingredients.get("settings") == settings_of(recipe, (gate,)):
         return False
     return as_it_is or _up_to_date_before_gate(recipe, run)
 
@@ -55,16 +56,16 @@ def _up_to_date_before_gate(recipe: Recipe, run: RunFolder) -> bool:
     return all(status.up_to_date for status in statuses if status.stage.name in before)
 
 
-def what_if_lines(checks: Sequence[Check], run: RunFolder, target: str, overrides: Sequence[str]) -> list[str]:
+def what_if_lines(checks: Sequence[Check], run: RunFolder, given: Sequence[str], overrides: Sequence[str]) -> list[str]:
     """The verdict of other thresholds as a person reads it, and how to make it the run's own.
 
     Args:
         checks: from `stages.gate.what_if`.
         run: the run folder.
-        target: the recipe or run folder of the command line.
+        given: recipe or run folder of the command line, and the options that name the run folder.
         overrides: those of the command line.
     """
-    command = shlex.join(["sdp", "run", target, *(part for override in overrides for part in ("--set", override))])
+    command = shlex.join(["sdp", "run", *given, *(part for override in overrides for part in ("--set", override))])
     return [
         *(f"{check.outcome}: {check.sentence()}" for check in checks),
         f"what if: the gate would say {verdict(checks)} with {', '.join(overrides)}",

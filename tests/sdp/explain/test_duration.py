@@ -55,7 +55,7 @@ def test_a_batch_is_as_long_as_its_longest_row() -> None:
 def test_the_timing_is_of_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     assert matmul_rate() > 1e8
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert (training_threads(8), training_threads(2)) == (3, 2)
+    assert (training_threads(8), training_threads(2), training_threads(8, 2)) == (3, 2, 2)
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert training_threads(8) == 8
 

@@ -147,7 +147,7 @@ def test_again_nothing_runs_and_a_level_is_a_run_like_any_other(swept: tuple[Pat
     assert gate.exit_code == 0, gate.output
     assert gate.stderr.count("up to date") == 7
     # Judged by itself it is shipped, as any run is; the sweep alone ships none.
-    assert "shipped: sparsity-0.90/8-ship\n" in gate.stdout
+    assert f"shipped: {folder}/sweep/sparsity-0.90/8-ship\n" in gate.stdout
     predicted = command(folder, "predict", "sweep/sparsity-0.90", "a lovely film")
     assert predicted.exit_code == 0
     assert predicted.stdout.split()[0] in ("pos", "neg")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -68,7 +67,11 @@ def gate_command(
                     hint=f"Run it first: sdp run {shlex.quote(str(selected.recipe_file))}",
                 )
         if is_what_if(selected.recipe, selected.run, overrides or [], as_it_is=no_update):
-            _what_if(selected, target or selected.run.path, overrides or [], as_json=as_json)
+            ranks.require_one_process("sdp gate on other thresholds")
+            given = [str(target or selected.run.path)]
+            given += ["--run-dir", str(run_dir)] if target is not None and run_dir is not None else []
+            given += ["--runs", str(runs)] if target is not None and runs != RUNS else []
+            _what_if(selected, given, overrides or [], as_json=as_json)
         if no_update:
             _judge_again(selected, as_json=as_json, quiet=quiet)
         else:
@@ -77,7 +80,7 @@ def gate_command(
         exit_with_verdict(selected)
 
 
-def _what_if(selected: Selected, target: Path, overrides: list[str], *, as_json: bool) -> None:
+def _what_if(selected: Selected, given: list[str], overrides: list[str], *, as_json: bool) -> None:
     """Print the verdict of other thresholds, and end with its exit code."""
     from sdp.gate.verdict_files import markdown
     from sdp.stages.gate import verdict_json, what_if
@@ -85,7 +88,7 @@ def _what_if(selected: Selected, target: Path, overrides: list[str], *, as_json:
 
     checks = what_if(selected.recipe, selected.run)
     content = verdict_json(checks)
-    lines = what_if_lines(checks, selected.run, str(target), overrides)
+    lines = what_if_lines(checks, selected.run, given, overrides)
     if as_json:
         typer.echo(json.dumps({**content, "what_if": overrides, "changed": False}, indent=2))
     else:
@@ -104,7 +107,11 @@ def _judge_again(selected: Selected, *, as_json: bool, quiet: bool) -> None:
     with run.locked():
         run_single("gate", recipe, run, reporter)
         if run.record("7-report") is not None:
-            run_single("report", recipe, run, reporter)
+            try:
+                run_single("report", recipe, run, reporter)
+            except FileNotFoundError as error:
+                hint = "The verdict is written, and report.html is of an earlier one. Bring all up to date: sdp run."
+                raise RunError(str(error), where=str(run.path), hint=hint) from None
     if as_json:
         typer.echo((run.stage("6-gate") / "verdict.json").read_text(encoding="utf-8"))
     else:

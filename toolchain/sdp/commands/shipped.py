@@ -47,7 +47,8 @@ def push_command(
     with told():
         from sdp.push import push
         from sdp.shipped_text import push_lines
-        from sdp.shipping.find import shipped_folder
+        from sdp.shipping.find import require_current, shipped_folder
 
+        require_current(folder)
         made = push(shipped_folder(folder), repository, revision=revision, private=not public, dry_run=not yes)
         typer.echo(json.dumps(made.to_json(), indent=2) if as_json else "\n".join(push_lines(made)))

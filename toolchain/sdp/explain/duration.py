@@ -97,12 +97,15 @@ def matmul_rate() -> float:
     return float(2 * left.size * right.shape[1] / fastest)
 
 
-def training_threads(cores: int) -> int:
-    """Threads that torch will train with: OMP_NUM_THREADS where it is set, a thread a core otherwise.
+def training_threads(cores: int, wanted: int | None = None) -> int:
+    """Threads that torch will train with: runtime.threads, or OMP_NUM_THREADS where it is set, or a thread a core.
 
     Args:
         cores: that this process may use.
+        wanted: runtime.threads.
     """
+    if wanted is not None:
+        return min(cores, wanted)
     asked = os.environ.get("OMP_NUM_THREADS", "")
     return min(cores, int(asked)) if asked.isdecimal() and int(asked) > 0 else cores
 

@@ -16,7 +16,8 @@ from sdp.recipe.sections import Recipe, ShipSection
 
 LAYERS = 2
 """Layers that the model keeps, unless a loss names more."""
-BATCH_SIZE = 16
+# Long rows at full length fill the memory many at a time.
+BATCH_SIZE = 4
 ANALYSIS_ROWS = 8
 RESAMPLES = 100
 # The head is not trained: its logits are small, and rounding to int8 is large beside them.
@@ -37,7 +38,9 @@ def reduced(recipe: Recipe) -> Recipe:
         "finetune": recipe.finetune.model_copy(update=training["finetune"]),
         "prune": recipe.prune.model_copy(update=training["prune"] | masks),
         "analysis": recipe.analysis.model_copy(update={"rows": 0 if recipe.analysis.rows == 0 else ANALYSIS_ROWS}),
-        "evaluate": recipe.evaluate.model_copy(update={"resamples": RESAMPLES}),
+        "evaluate": recipe.evaluate.model_copy(
+            update={"resamples": RESAMPLES, "batch_size": min(recipe.evaluate.batch_size, BATCH_SIZE)}
+        ),
         "export": export,
         "bench": recipe.bench.model_copy(update=_defaults(BenchSection, "threads", "seconds", "starts")),
         "gate": GateSection(),

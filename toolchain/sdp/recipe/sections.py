@@ -75,6 +75,11 @@ class RuntimeSection(Section):
     hours fails in seconds. false leaves it out."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: CUDA with bf16 where there is a GPU, the CPU otherwise. Asked for cuda and not got it is an error."""
+    threads: int | None = Field(default=None, gt=0, le=1024)
+    """Threads of one operator in torch, and in onnxruntime outside of the benchmark. Without it their choice, mostly a
+    thread a core. Where others work on the machine too, take fewer: an operator waits for its slowest thread, and two
+    threads of which one shares its core can be ten times slower than one. Under torchrun it counts for each process.
+    With another number sums are added in another order: results differ in their last digits."""
     checkpoint_seconds: float = Field(default=60.0, ge=0)
     """Training writes a checkpoint this often; a killed run loses at most this much work."""
     parallel: Literal["ddp", "fsdp"] = "ddp"

@@ -6,9 +6,10 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from sdp.after_gate import shipped_before
 from sdp.errors import RunError
 from sdp.json_file import read_json
-from sdp.run_folder import RUN_FILE, absolute
+from sdp.run_folder import RUN_FILE, RunFolder, absolute
 from sdp_onnx.manifest import MANIFEST
 
 SHIP_FOLDER, EXPORT_FOLDER, MODEL = "8-ship", "4-export", "model.onnx"
@@ -28,6 +29,21 @@ def shipped_folder(path: Path) -> Path:
         return inner
     reason, hint = not_shipped(path)
     raise RunError(f"nothing was shipped: {reason}", where=str(path), hint=hint)
+
+
+def require_current(path: Path) -> None:
+    """See that the shipped folder of a run folder is of what the run holds now; another folder stands for itself.
+
+    Raises:
+        RunError: it is of an earlier export or verdict.
+    """
+    path = absolute(path)
+    if (path / MANIFEST).exists() or not (path / RUN_FILE).is_file():
+        return
+    if what := shipped_before(RunFolder(path)):
+        again, inner = shlex.quote(str(path)), path / SHIP_FOLDER
+        hint = f"Renew it: sdp ship {again}. To take it as it is, give {inner} itself."
+        raise RunError(f"what was shipped is of {what}", where=str(inner), hint=hint)
 
 
 def not_shipped(run: Path) -> tuple[str, str]:

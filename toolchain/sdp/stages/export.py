@@ -51,7 +51,7 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     reporter.line("  scoring the exported file with onnxruntime")
     kept = Kept(target / CHECKPOINTS / "said.safetensors", recipe.runtime.checkpoint_seconds)
     with reporter.task("tokens", rows.tokens) as task:
-        network = onnx_network(create_session(target / MODEL_FILE))
+        network = onnx_network(create_session(target / MODEL_FILE, threads=recipe.runtime.threads))
         logits = predict_logits(network, rows, Collator(tokenizer), recipe.evaluate.batch_size, task, kept)
     said = load_file(run.stage("3-evaluate") / PREDICTIONS)
     metric = recipe.task.score

@@ -138,7 +138,9 @@ def _make(
     reporter.line("  verifying against torch")
     check_file(path)
     layers = _same_zeros(expected.zeros, expected.equal, path, exact=recipe.export.precision == "fp32")
-    agreement = verify_logits(path, expected.batches, tolerance=recipe.export.allowed_error)
+    agreement = verify_logits(
+        path, expected.batches, tolerance=recipe.export.allowed_error, threads=recipe.runtime.threads
+    )
     tensors = [
         {"name": r.name, "shape": list(r.shape), "encoding": r.encoding, "zeros": r.zeros, "bytes": r.bytes}
         for r in records

@@ -89,7 +89,9 @@ def seal(target: Path, manifest: dict[str, Any]) -> None:
 def _golden(
     recipe: Recipe, target: Path, config: dict[str, Any], exported: dict[str, Any], library: str | None
 ) -> Golden:
-    session = create_session(target / MODEL_FILE, library=target / library if library else "none")
+    session = create_session(
+        target / MODEL_FILE, threads=recipe.runtime.threads, library=target / library if library else "none"
+    )
     cases = golden_cases(
         session,
         load_tokenizer(target, exported["max_length"]),

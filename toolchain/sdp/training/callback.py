@@ -21,7 +21,7 @@ from sdp.console import Reporter, Task
 from sdp.errors import StageError, StoppedError
 from sdp.file_modes import follow_umask
 from sdp.json_file import read_json, write_json
-from sdp.signals import on_end_signal
+from sdp.signals import announce, on_end_signal
 from sdp.storage import flush
 from sdp.training.collectives import any_rank, this_rank
 from sdp.training.mask_updates import MaskUpdates
@@ -196,6 +196,8 @@ def stop_on_signal(callback: StepCallback) -> Iterator[None]:
         if callback.signalled:
             raise KeyboardInterrupt
         callback.signalled = number
+        if this_rank() == 0:
+            announce("stopping after this step: a checkpoint will be saved (once more: stop without it)")
 
     with on_end_signal(request):
         yield
