@@ -106,7 +106,7 @@ def test_changed_data_or_model_files_are_noticed(project: Path, tmp_path: Path, 
     weights[-1] ^= 1
     (other / "model.safetensors").write_bytes(weights)
     stale = would_run(project, "--set", f'model.name="{other}"', "--set", "prune.sparsity=0.9")
-    assert next(iter(stale)) == "finetune"
+    assert next(name for name in stale if name != "preflight") == "finetune"
 
 
 def test_a_damaged_result_is_made_again(project: Path) -> None:

@@ -2,8 +2,9 @@
 
 The timing is rough: a float32 product in numpy is measured, and training counted in floating-point operations, 6 for
 each parameter outside of the embeddings and each token (2 forward, 4 backward; Kaplan et al. 2020, section 2.1). For
-fine-tuning in the quickstart it expects 226 s, and the run took 200 to 210 s of one core of an AMD EPYC; on two quiet
-cores the estimate of the whole run, 4 to 9 min, contains the 5 that it took. On a busy machine everything takes longer.
+fine-tuning in the quickstart it expects 226 s of one core of an AMD EPYC, and the run took about 210 s of processor
+time; for all of the quickstart on two such cores it expects 4 to 10 min, and a run on the quiet machine took about 6.
+On a busy machine everything takes longer.
 """
 
 from __future__ import annotations
