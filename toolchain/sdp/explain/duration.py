@@ -1,10 +1,11 @@
 """How long a run will take on this machine: from an earlier run where there is one, else from a short timing.
 
 The timing is rough: a float32 product in numpy is measured, and training counted in floating-point operations, 6 for
-each parameter outside of the embeddings and each token (2 forward, 4 backward; Kaplan et al. 2020, section 2.1). For
-fine-tuning in the quickstart it expects 226 s of one core of an AMD EPYC, and the run took about 210 s of processor
-time; for all of the quickstart on two such cores it expects 4 to 10 min, and a run on the quiet machine took about 6.
-On a busy machine everything takes longer.
+each parameter outside of the embeddings and each token (2 forward, 4 backward; Kaplan et al. 2020, section 2.1).
+EFFICIENCY was set by one run: fine-tuning in the quickstart with one thread, about 210 s of processor time on an AMD
+EPYC that other processes shared (now 236 s are expected). That agreement is a fit, no test. Not fitted: for all of the
+quickstart with two threads it expects 4 to 10 min there; the README has 6 min 42 s with the installation, measured on
+two quiet cores earlier. On a busy machine everything takes longer.
 """
 
 from __future__ import annotations
