@@ -215,10 +215,11 @@ def _bring_up_to_date(status: Status, recipe: Recipe, run: RunFolder, reporter: 
     if status.stage is PREFLIGHT:
         from sdp.data.load import load_task_data
 
-        # The stages after it need all of it as well: that is no part of the preflight's time.
+        # The stages after it need all of this as well: it is no part of the preflight's time.
         reporter.line("reading the data")
         with temporary_files_in(run.path / SCRATCH):
             load_task_data(recipe)
+            importlib.import_module(PREFLIGHT.module)
     reporter.heading(f"{status.stage.name:9} runs ({status.reason})")
     run_stage(status, _function(status.stage), recipe, run, reporter)
 
@@ -265,7 +266,12 @@ def follow(recipe: Recipe, run: RunFolder) -> None:
 
 
 def _function(stage: Stage) -> StageFunction:
-    function: StageFunction = importlib.import_module(stage.module).run
+    """The stage's function. Its module is loaded when it is called: torch makes temporary files as it is loaded."""
+
+    def function(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
+        result: dict[str, Any] = importlib.import_module(stage.module).run(recipe, run, target, reporter)
+        return result
+
     return function
 
 
