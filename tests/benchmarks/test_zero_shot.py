@@ -28,7 +28,9 @@ def test_the_command_is_a_recipe_that_loads(task: str, tmp_path: Path, toy_model
         (tmp_path / task / f"{name}.tsv.gz").write_bytes(gzip.compress(text.encode()))
     stage, *options = zero_shot.evaluate_command(task, tmp_path, str(toy_model), tmp_path / "run")
     assert stage == "evaluate"
-    done = CliRunner().invoke(sdp, ["check", *options, "--json"])
+    # The toy model has few positions.
+    short = ("--set", "data.max_length=64", "--set", "bench.sequence_lengths=[32]")
+    done = CliRunner().invoke(sdp, ["check", *options, *short, "--json"])
     assert done.exit_code == 0, done.output
     plan = json.loads(done.stdout)
     assert plan["unknown"] == []
