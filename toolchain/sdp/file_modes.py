@@ -15,7 +15,7 @@ from pathlib import Path
 def follow_umask(path: Path) -> None:
     """Give a file, or all files of a folder, the permissions that the umask gives a new one; programs stay programs."""
     allowed = 0o777 & ~_umask()
-    for file in (path, *path.rglob("*")) if path.is_dir() else (path,):
+    for file in (path, *sorted(path.rglob("*"))) if path.is_dir() else (path,):
         before = file.lstat().st_mode
         if not stat.S_ISREG(before):
             continue
