@@ -38,7 +38,17 @@ def masks_and_weights(folder: Path) -> dict[str, tuple[torch.Tensor, torch.Tenso
     return {name: (mask.bool(), weights[name]) for name, mask in load_file(stage / "masks.safetensors").items()}
 
 
-@pytest.mark.parametrize("kind", sorted(CRITERIA.keys() - {"magnitude"}))
+# Like magnitude, they score weights or gradients of the moment; the others keep a state, or look at whole layers.
+SCORES_ALONE = {"gradient", "lamp", "random", "taylor"}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *sorted(CRITERIA.keys() - {"magnitude"} - SCORES_ALONE),
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in sorted(SCORES_ALONE)),
+    ],
+)
 def test_a_criterion_reaches_the_exact_sparsity_in_the_saved_file(kind: str, project: Path) -> None:
     # Global where the criterion allows it: layers then have shares of their own.
     scope = "layer" if kind == "lookahead" else "global"
