@@ -3,9 +3,9 @@
 The timing is rough: a float32 product in numpy is measured, and training counted in floating-point operations, 6 for
 each parameter outside of the embeddings and each token (2 forward, 4 backward; Kaplan et al. 2020, section 2.1).
 EFFICIENCY was set by one run: fine-tuning in the quickstart with one thread, about 210 s of processor time on an AMD
-EPYC that other processes shared (now 236 s are expected). That agreement is a fit, no test. Not fitted: for all of the
-quickstart with two threads it expects 4 to 10 min there; the README has 6 min 42 s with the installation, measured on
-two quiet cores earlier. On a busy machine everything takes longer.
+EPYC that other processes shared. Not fitted, two threads on two quiet cores of that machine (2026-11-29): the
+quickstart, 266 to 599 s expected, 300 s measured (fine-tuning 123 s and 97 s, pruning 155 s and 148 s); the guide's
+run, 5 to 11 min expected, 5 min measured. Both lie at the lower end. On a busy machine everything takes longer.
 """
 
 from __future__ import annotations
