@@ -69,3 +69,4 @@ def test_a_file_system_without_permissions_fails_nothing(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(Path, "chmod", refuse)
     follow_umask(tmp_path)
+    assert mode(tmp_path / "x") == 0o600

@@ -94,16 +94,15 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     layers = count_zeros(load_finetuned(target), masked)
     metric = recipe.task.score
     value, reason = dev.measured()
-    result = {metric: value, "encoder_sparsity": sparsity_of(masked.masks)}
     with (target / "pruning.jsonl").open("w", encoding="utf-8") as stream:
         stream.writelines(json.dumps(record) + "\n" for record in log if "sparsity" in record)
-    content: dict[str, Any] = {"metric": metric, "dev": value, "undefined": reason}
-    content["sparsity"] = result["encoder_sparsity"]
+    sparsity = sparsity_of(masked.masks)
+    content: dict[str, Any] = {"metric": metric, "dev": value, "undefined": reason, "sparsity": sparsity}
     if analysis is not None:
         content["analysis"] = write_analysis(recipe, analysis, log, target)
     log = [record for record in log if "analysis" not in record]
     write_json(target / "metrics.json", {**content, "layers": layers, "log": log})
-    return result
+    return {metric: value, "encoder_sparsity": sparsity}
 
 
 def _load_start(recipe: Recipe, run: RunFolder, model: PreTrainedModel) -> Masks | None:
