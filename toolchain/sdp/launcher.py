@@ -67,8 +67,8 @@ def _unmet() -> tuple[str, list[str]] | None:
     sizes = {name: os.environ[name] for name in _MPI_SIZES if os.environ.get(name, "1") not in ("", "1")}
     if not sizes:
         return None
-    said = ", ".join(f"{name} is {value}" for name, value in sizes.items())
-    return f"{said}: MPI started several processes, and sdp needs torchrun for that", list(sizes)
+    found = ", ".join(f"{name} is {value}" for name, value in sizes.items())
+    return f"{found}: MPI started several processes, and sdp needs torchrun for that", list(sizes)
 
 
 def _wrong() -> str:

@@ -31,8 +31,8 @@ def bring_up_to_date(selected: Selected, until: str, *, as_json: bool, quiet: bo
         # After the last stage there is no later one.
         older = older_stages(selected.recipe, run) if until != "ship" else {}
     if as_json:
-        told = {"older": older} if older else {}
-        typer.echo(json.dumps({"run": str(run.path), **run_results(run, older), **told}, indent=2))
+        remark = {"older": older} if older else {}
+        typer.echo(json.dumps({"run": str(run.path), **run_results(run, older), **remark}, indent=2))
     else:
         print_summary(selected, older, vocabulary=until == "vocabulary")
     return records

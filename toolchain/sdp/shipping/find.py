@@ -52,18 +52,21 @@ def not_shipped(run: Path) -> tuple[str, str]:
     again = f"sdp ship {shlex.quote(str(run))}"
     if verdict is None:
         return "the gate has not judged this run yet", f"Finish the run: {again}"
-    said = str(verdict.get("verdict"))
-    if said == "pass":
+    outcome = str(verdict.get("verdict"))
+    if outcome == "pass":
         return "the gate said pass, and the folder was not made after it", f"Make it: {again}"
     more = f"All checks are in {run / '6-gate' / 'summary.md'}. "
-    return f"the gate said {said}: {_reason(verdict, said)}", f"{more}Change the recipe or its [gate], then: {again}"
+    return (
+        f"the gate said {outcome}: {_reason(verdict, outcome)}",
+        f"{more}Change the recipe or its [gate], then: {again}",
+    )
 
 
-def _reason(verdict: dict[str, Any], said: str) -> str:
+def _reason(verdict: dict[str, Any], outcome: str) -> str:
     """The first check that decided a verdict, in words."""
     checks = verdict.get("checks")
     for check in checks if isinstance(checks, list) else []:
-        if isinstance(check, dict) and check.get("outcome") == said:
+        if isinstance(check, dict) and check.get("outcome") == outcome:
             return str(check.get("sentence"))
     return "nothing was checked"
 

@@ -118,8 +118,8 @@ def _report(
 def verdict_json(checks: list[Check]) -> dict[str, Any]:
     """A verdict with its exit code and checks, as verdict.json has them."""
     outcome = verdict(checks)
-    told = [{**asdict(check), "sentence": check.sentence()} for check in checks]
-    return {"verdict": outcome, "exit_code": EXIT_CODES[outcome], "checks": told}
+    records = [{**asdict(check), "sentence": check.sentence()} for check in checks]
+    return {"verdict": outcome, "exit_code": EXIT_CODES[outcome], "checks": records}
 
 
 def _again(more: list[dict[str, Any]]) -> str:
