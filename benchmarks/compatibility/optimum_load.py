@@ -1,6 +1,6 @@
 """Does optimum load a shipped folder, and does it say what plain onnxruntime says?
 
-    python benchmarks/optimum_load.py SHIPPED [SHIPPED ...] [--environment FOLDER]
+    python benchmarks/compatibility/optimum_load.py SHIPPED [SHIPPED ...] [--environment FOLDER]
 
 optimum-onnx demands an older transformers than sdp, so it lives in an environment of its own, made here with pinned
 versions where FOLDER has none yet. For each shipped folder (8-ship of a run; one whose recipe says
@@ -33,7 +33,7 @@ from sdp_onnx.runtimes.environment import environment_record
 from sdp_onnx.runtimes.session import create_session
 
 HERE = Path(__file__).parent
-RESULTS = HERE / "results" / "optimum_load.json"
+RESULTS = HERE.parent / "results" / "optimum_load.json"
 PINNED = (
     "optimum-onnx[onnxruntime]==0.1.0",
     "optimum==2.1.0",

@@ -1,7 +1,7 @@
 """Hostile input: thousands of damaged recipes, data files, ONNX files, manifests and folders, each used for real.
 
-    python benchmarks/hostile.py run --count 2400 --seed 0
-    python benchmarks/hostile.py table
+    python benchmarks/hostile/hostile.py run --count 2400 --seed 0
+    python benchmarks/hostile/hostile.py table
 
 Every input is made from its number and the seed alone, and given to what would read it: `sdp check`, `inspect`,
 `verify`, `predict`, `compare`, `gate --no-update`, loading of data and models, encoding, an onnxruntime session.
@@ -34,7 +34,7 @@ from sdp.pipeline.fingerprint import code_hash
 from sdp_onnx.bench.json_process import JsonProcess, ProcessEndedError
 from sdp_onnx.runtimes.environment import environment_record
 
-RESULTS = Path(__file__).parent / "results" / "hostile.json"
+RESULTS = Path(__file__).parents[1] / "results" / "hostile.json"
 WORKER = Path(__file__).with_name("hostile_worker.py")
 # A process that has seen so many is replaced: what leaks must not add up to a finding.
 FOR_ONE_PROCESS = 1000

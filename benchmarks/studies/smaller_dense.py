@@ -1,11 +1,11 @@
 """Does a pruned network beat a smaller dense one? The first layers of all-MiniLM-L6-v2, fine-tuned like the studies.
 
-    python benchmarks/smaller_dense.py run --data FOLDER [--task sst2 --task mrpc]
-    python benchmarks/smaller_dense.py table
+    python benchmarks/studies/smaller_dense.py run --data FOLDER [--task sst2 --task mrpc]
+    python benchmarks/studies/smaller_dense.py table
 
-The dense networks see as many rows, as often, as the pruned ones of benchmarks/study.py do in fine-tuning and pruning
-together. Their learning rate is the best of three on dev. One layer is a sixth of the encoder's weights, two thirds
-more than the tenth that pruning at 90 % leaves, and the least that whole layers give. The pruned networks are those of
+The dense networks see as many rows, as often, as the pruned ones of benchmarks/studies/study.py do in fine-tuning and
+pruning together. Their learning rate is the best of three on dev. One layer is a sixth of the encoder's weights, two
+thirds more than the tenth that pruning at 90 % leaves, and the least that whole layers give. The pruned networks are in
 results/study/losses-TASK. Finished runs are kept in results/smaller_dense.json, from which the command goes on.
 """
 
@@ -39,7 +39,7 @@ from sdp.training.inputs import tokenize_split
 from sdp_onnx.runtimes.environment import environment_record
 from study import FILES, HERE, RESULTS, SMALL
 
-RESULT = HERE / "results" / "smaller_dense.json"
+RESULT = HERE.parent / "results" / "smaller_dense.json"
 TASKS = ("sst2", "mrpc")
 LAYERS, RATES, SEEDS = (1, 2), ("1e-4", "2e-4", "4e-4"), (0, 1, 2)
 CPU = torch.device("cpu")
@@ -76,7 +76,7 @@ def cut_model(layers: int, target: Path) -> Path:
 
 def train(task: str, data: Path, model: Path, layers: int, rate: str, seed: int, run_dir: Path) -> dict[str, Any]:
     """Fine-tune once and score on dev and test."""
-    recipe = HERE / "study_recipes" / f"{task}.toml"
+    recipe = HERE / "recipes" / f"{task}.toml"
     base = tomllib.loads((recipe.parent / "base.toml").read_text(encoding="utf-8"))
     epochs = base["prune"]["epochs"] + tomllib.loads(recipe.read_text(encoding="utf-8"))["finetune"]["epochs"]
     splits = dict(zip(("train", "dev", "test"), FILES[task], strict=False))

@@ -1,7 +1,7 @@
 """From which sparsity on the operator library gains, and whether the exporter's choice ever loses.
 
-    python benchmarks/densities.py run [--size minilm]
-    python benchmarks/densities.py table
+    python benchmarks/peers/densities.py run [--size minilm]
+    python benchmarks/peers/densities.py table
 
 The same random encoder is pruned to several sparsities, exported, and encoded with `encoding = "kernel"`, where the
 exporter decides layer by layer whether a sparse product gains: in fp32 unstructured, in int8 in 1x4 blocks. Each file
@@ -31,7 +31,7 @@ from sdp_onnx.export.torch_export import export_torch
 from sdp_onnx.model.inspect import inspect_model
 from sdp_onnx.operators.library import instruction_set
 
-RESULTS = Path(__file__).parent / "results" / "densities.json"
+RESULTS = Path(__file__).parents[1] / "results" / "densities.json"
 
 SPARSITIES = (0.3, 0.5, 0.58, 0.65, 0.7, 0.8, 0.9, 0.95)
 # Batch size and tokens: short texts, long ones, and many short ones, of which each is padded to 16 tokens.

@@ -1,6 +1,6 @@
 """Make OpenVINO's files for peers.py, in the environment that has OpenVINO and NNCF; imports nothing of sdp.
 
-    python benchmarks/peers_openvino.py FOLDER
+    python benchmarks/peers/peers_openvino.py FOLDER
 
 int8 by NNCF's post-training quantization with its settings for Transformers.
 """

@@ -1,6 +1,6 @@
 """What the cross-correlation objective asks of a network that already is its own teacher.
 
-    python benchmarks/teacher_correlation.py RUN ...
+    python benchmarks/studies/teacher_correlation.py RUN ...
 
 RUN is a run folder whose fine-tuning is done (a study keeps its teachers in results/study/PART/teachers while it runs).
 Of the pretrained and of the fine-tuned encoder, on dev rows, last layer, mean over the real tokens, it tells
@@ -33,7 +33,7 @@ from sdp.pruning.analysis.probe import Probe
 from sdp.recipe.losses import CrossCorrelationLoss
 from sdp.training.inputs import tokenize_split
 
-RESULTS = Path(__file__).parent / "results" / "teacher_correlation.json"
+RESULTS = Path(__file__).parents[1] / "results" / "teacher_correlation.json"
 BATCH, CPU = 32, torch.device("cpu")
 OFF_DIAGONAL: float = CrossCorrelationLoss(name="cross-correlation").off_diagonal
 

@@ -1,7 +1,7 @@
 """The gate on a model against itself, over and over, while something else keeps a core busy: how often is it wrong?
 
-    python benchmarks/aa_gate.py run runs/quickstart [--times 20] [--budget 20]
-    python benchmarks/aa_gate.py table
+    python benchmarks/gate/aa_gate.py run runs/quickstart [--times 20] [--budget 20]
+    python benchmarks/gate/aa_gate.py table
 
 A run folder whose evaluation and export are done is copied, and its exported file replaced by the dense model's: the
 benchmark's baseline and candidate are then one model exported twice. Then the real stages `bench` and `gate` run, with
@@ -45,7 +45,7 @@ from sdp.training.inputs import tokenize_split
 from sdp_onnx.runtimes.environment import environment_record
 from sdp_onnx.runtimes.session import create_session
 
-RESULTS = Path(__file__).parent / "results" / "aa_gate.json"
+RESULTS = Path(__file__).parents[1] / "results" / "aa_gate.json"
 COPIED = ("1-finetune", "3-evaluate", "4-export")
 # It ends with whoever started it, however that ends.
 SPIN = "import os, sys\nwhile os.getppid() == int(sys.argv[1]): pass"

@@ -1,6 +1,6 @@
 """The process that uses hostile inputs: it may crash, hang or grow, and the one that asks it goes on.
 
-    python benchmarks/hostile_worker.py PROJECT
+    python benchmarks/hostile/hostile_worker.py PROJECT
 
 Each line of stdin is {"kind", "seed", "number"}; each answer is the outcome. The case follows from these three alone.
 """

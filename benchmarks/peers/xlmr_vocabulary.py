@@ -1,7 +1,7 @@
 """What XLM-R-base weighs with a vocabulary of 24,000 pieces in place of 250,002, file by file.
 
-    python benchmarks/xlmr_vocabulary.py run --data FOLDER
-    python benchmarks/xlmr_vocabulary.py table
+    python benchmarks/peers/xlmr_vocabulary.py run --data FOLDER
+    python benchmarks/peers/xlmr_vocabulary.py table
 
 FOLDER holds test.LANGUAGE.tsv.gz and dev.LANGUAGE.tsv.gz of XNLI (columns sentence1, sentence2). The weights are random
 at the shape of XLM-R-base, 90 % of the encoder's zero: bytes depend on shapes and zeros alone. The tokenizer is no real
@@ -42,7 +42,7 @@ from sdp_onnx.export.torch_export import export_torch
 from sdp_onnx.runtimes.environment import environment_record
 from sdp_onnx.runtimes.session import create_session
 
-RESULTS = Path(__file__).parent / "results" / "xlmr_vocabulary.json"
+RESULTS = Path(__file__).parents[1] / "results" / "xlmr_vocabulary.json"
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
 # Pattern of the zeros, and precision of the file.
 VARIANTS = (("unstructured", "fp32"), ("1x4", "int8"))

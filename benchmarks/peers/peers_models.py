@@ -1,6 +1,6 @@
 """Make the files that peers.py runs: one random XLM-R, pruned in two patterns, exported for each runtime.
 
-    python benchmarks/peers_models.py FOLDER --size base --length 128 --rows 16
+    python benchmarks/peers/peers_models.py FOLDER --size base --length 128 --rows 16
 
 A process of its own, because torch and the model would otherwise stay in the memory of the process that times the
 others. Files that are there already are kept: empty the folder after a change of the exporter.

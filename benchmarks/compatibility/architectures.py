@@ -1,6 +1,6 @@
 """Which kinds of models go through the whole pipeline: a tiny random one of each, by the real command line.
 
-    python benchmarks/architectures.py [KIND ...]
+    python benchmarks/compatibility/architectures.py [KIND ...]
 
 For each kind (`model_type`) a model with two layers, a WordPiece tokenizer and 160 rows are made, and `sdp run` prunes
 90 % of it. The table has what came: the scores of the fine-tuned model, of the pruned one in torch, and of the exported
@@ -22,8 +22,8 @@ from typing import Annotated, Any
 
 import typer
 
-TESTS = Path(__file__).parents[1] / "tests"
-RESULTS = Path(__file__).parent / "results" / "architectures.md"
+TESTS = Path(__file__).parents[2] / "tests"
+RESULTS = Path(__file__).parents[1] / "results" / "architectures.md"
 KINDS = ["distilbert", "electra", "roberta", "mpnet", "albert", "deberta-v2", "modernbert", "flaubert", "xlm"]
 # Kinds whose tokenizers number the texts of a pair.
 WITH_SEGMENTS = ("albert", "bert", "deberta-v2", "electra")

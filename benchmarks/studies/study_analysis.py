@@ -1,6 +1,6 @@
 """What the analysis of every finished study cell says, arm by arm: the figures behind claims B and D.
 
-    python benchmarks/study_analysis.py [PART ...]
+    python benchmarks/studies/study_analysis.py [PART ...]
 
 Means over seeds of what each cell's JSON in results/study/PART/cells holds, and the difference to the arm "none",
 paired by seed. Figures of the weights are means over the mask updates, each taken just before the mask is applied.
@@ -18,7 +18,7 @@ import typer
 
 from sdp.statistics.seeds import paired_difference, summarize
 
-RESULTS = Path(__file__).parent / "results" / "study"
+RESULTS = Path(__file__).parents[1] / "results" / "study"
 BASELINE = "none"
 
 

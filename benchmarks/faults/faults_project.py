@@ -13,7 +13,7 @@ from unittest import mock
 
 from faults_server import MARK
 
-TESTS = Path(__file__).parents[1] / "tests"
+TESTS = Path(__file__).parents[2] / "tests"
 RECIPE = """
 name = "toy"
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from sdp_onnx.deploy.manifest import MANIFEST, seal_manifest, write_manifest
 
-TESTS = Path(__file__).parents[1] / "tests"
+TESTS = Path(__file__).parents[2] / "tests"
 
 
 @dataclass(frozen=True)

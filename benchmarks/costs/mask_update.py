@@ -1,7 +1,7 @@
 """What a mask update costs, against one by `kthvalue` over all scores, and against the training step beside it.
 
-    python benchmarks/mask_update.py run [--size base] [--threads 2]
-    python benchmarks/mask_update.py table
+    python benchmarks/costs/mask_update.py run [--size base] [--threads 2]
+    python benchmarks/costs/mask_update.py table
 
 An update is all of it: scores by magnitude, selection, and setting the pruned weights to zero. The weights are random,
 of MiniLM-L6-H384's shape (10.6 M in its encoder layers) and BERT-base's (85 M). Each update goes from 50 % to 60 %
@@ -31,7 +31,7 @@ from sdp.pruning.scores import magnitude_scores
 from sdp.training.masked_weights import MaskedWeights
 from sdp_onnx.runtimes.environment import environment_record
 
-RESULTS = Path(__file__).parent / "results" / "mask_update.json"
+RESULTS = Path(__file__).parents[1] / "results" / "mask_update.json"
 
 SIZES: dict[str, dict[str, Any]] = {
     "minilm": {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536},

@@ -1,6 +1,7 @@
 """Which releases of onnxruntime run a shipped folder, and do they say what it stores?
 
-    python benchmarks/onnxruntime_versions.py SHIPPED [SHIPPED ...] [--release 1.17.0 ...] [--environments FOLDER]
+    python benchmarks/compatibility/onnxruntime_versions.py SHIPPED [SHIPPED ...] [--release 1.17.0 ...]
+        [--environments FOLDER]
 
 Each release gets an environment of its own, made here where FOLDER has none yet, with onnxruntime and numpy alone.
 onnxruntime_versions_worker.py loads the model there and runs the golden inputs. Exit code 1 where a release that the
