@@ -1,5 +1,5 @@
 // The operators of domain `sdp`. Each is a class with a constructor that reads and checks attributes and weights, and
-// `compute`; library.cpp gives them to onnxruntime.
+// `compute`; operators/library.cpp gives them to onnxruntime.
 #pragma once
 
 #include <optional>

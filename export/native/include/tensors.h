@@ -1,5 +1,5 @@
 // onnxruntime's tensors, attributes and threads as C++ values. Whatever a model gets wrong is thrown as `Refused` and
-// turned into a status at the library's boundary (library.cpp).
+// turned into a status at the library's boundary (operators/library.cpp).
 #pragma once
 
 #include <cstdint>
