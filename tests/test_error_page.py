@@ -14,7 +14,7 @@ from sdp_onnx.errors import FailedError, UsageError
 REPOSITORY = Path(__file__).parents[1]
 PAGE = (REPOSITORY / "toolchain" / "ERRORS.md").read_text(encoding="utf-8")
 QUOTED = re.findall(r"^\| `(.+?)` \|", PAGE, re.MULTILINE)
-SOURCES = [*REPOSITORY.glob("toolchain/sdp/**/*.py"), *REPOSITORY.glob("export/sdp_onnx/*.py")]
+SOURCES = [*REPOSITORY.glob("toolchain/sdp/**/*.py"), *REPOSITORY.glob("export/sdp_onnx/**/*.py")]
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from sdp.cli import app
+from sdp.cli.main import app
 from sdp.recipe import load_recipe
 
 REPOSITORY = Path(__file__).parents[1]

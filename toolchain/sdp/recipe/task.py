@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from sdp.recipe.base import Section
-from sdp.tasks import TASKS, MetricName, ProblemType, Task, find_task
+from sdp.recipe.benchmark_tasks import TASKS, MetricName, ProblemType, Task, find_task
 
 METRICS_BY_TYPE: dict[ProblemType, tuple[MetricName, ...]] = {
     "classification": ("accuracy", "f1", "macro-f1", "matthews"),
