@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sdp.data.class_numbers import with_names
 from sdp.data.files import CHUNK, Columns, all_chunks, check_unfolding, missing_columns
 from sdp.data.source import SUFFIXES
+from sdp.data.value_names import with_names
 from sdp.errors import DataError, SdpError
 from sdp.pipeline.storage import storage_error
 

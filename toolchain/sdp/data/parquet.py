@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
-from sdp.data.class_numbers import named_in_metadata, with_names
 from sdp.data.untrusted import UntrustedDataError, most_unfolded
+from sdp.data.value_names import named_in_metadata, with_names
 
 # Rows read at once: even where each holds a long text, the sum is checked after so many.
 _ROWS = 256
