@@ -28,22 +28,22 @@ from typing import Annotated, Any
 import typer
 from safetensors.numpy import load_file
 
-from sdp.console import Reporter
 from sdp.data.batches import Collator
 from sdp.data.load import load_task_data
+from sdp.evaluation.bench_inputs import bench_inputs
+from sdp.evaluation.on_split import compare_models
 from sdp.evaluation.onnx_network import onnx_network
 from sdp.evaluation.predict import predict_logits
-from sdp.json_file import read_json, write_json
 from sdp.models.tokenizer import load_tokenizer
+from sdp.pipeline.json_file import read_json, write_json
+from sdp.pipeline.progress import Reporter
+from sdp.pipeline.run_folder import RUN_FILE, RunFolder
 from sdp.recipe import Recipe, load_recipe
 from sdp.recipe.gate import GateSection
-from sdp.run_folder import RUN_FILE, RunFolder
 from sdp.stages import bench, gate
-from sdp.stages.bench_inputs import bench_inputs
-from sdp.stages.comparison import compare_models
-from sdp.stages.training_inputs import tokenize_split
-from sdp_onnx.environment import environment_record
-from sdp_onnx.session import create_session
+from sdp.training.inputs import tokenize_split
+from sdp_onnx.runtimes.environment import environment_record
+from sdp_onnx.runtimes.session import create_session
 
 RESULTS = Path(__file__).parent / "results" / "aa_gate.json"
 COPIED = ("1-finetune", "3-evaluate", "4-export")

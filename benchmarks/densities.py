@@ -23,13 +23,13 @@ from typing import Annotated, Any, get_args
 import typer
 
 from peers_models import INPUTS, SIZES, pruned_model, random_inputs
-from sdp_onnx.bench import benchmark_pair
-from sdp_onnx.bench_cases import Case
-from sdp_onnx.encode import encode_model
-from sdp_onnx.inspect import inspect_model
-from sdp_onnx.kernel_choice import Precision
-from sdp_onnx.operator_library import instruction_set
-from sdp_onnx.torch_export import export_torch
+from sdp_onnx.bench.cases import Case
+from sdp_onnx.bench.pair import benchmark_pair
+from sdp_onnx.export.encode import encode_model
+from sdp_onnx.export.kernel_choice import Precision
+from sdp_onnx.export.torch_export import export_torch
+from sdp_onnx.model.inspect import inspect_model
+from sdp_onnx.operators.library import instruction_set
 
 RESULTS = Path(__file__).parent / "results" / "densities.json"
 

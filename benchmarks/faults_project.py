@@ -84,8 +84,8 @@ TIMES = ("seconds",)
 def make_project(folder: Path) -> None:
     """Write recipe, data and model."""
     sys.path.insert(0, str(TESTS))
-    import toy  # type: ignore[import-not-found, unused-ignore]
-    from toy import save_tiny_model, toy_rows, write_tsv
+    from support import toy  # type: ignore[import-not-found, unused-ignore]
+    from support.toy import save_tiny_model, toy_rows, write_tsv  # type: ignore[import-not-found, unused-ignore]
 
     folder.mkdir(parents=True)
     # Pieces that no text uses, so that there is something to trim.

@@ -30,7 +30,7 @@ MODULES = (
     "sklearn.metrics",
     "scipy.stats",
     "sdp.__main__",
-    "sdp.cli",
+    "sdp.cli.main",
     *(
         f"sdp.stages.{name}"
         for name in (
@@ -46,7 +46,7 @@ MODULES = (
             "ship",
         )
     ),
-    "sdp.study.study",
+    "sdp.study.plan",
     "sdp.sweep.runner",
 )
 # Where the processes that a command starts are recognized by.

@@ -30,9 +30,9 @@ import typer
 
 from hostile_folders import Project, make_project
 from hostile_worker import KINDS, kind_of
-from sdp.code_version import code_hash
-from sdp_onnx.environment import environment_record
-from sdp_onnx.json_process import JsonProcess, ProcessEndedError
+from sdp.pipeline.fingerprint import code_hash
+from sdp_onnx.bench.json_process import JsonProcess, ProcessEndedError
+from sdp_onnx.runtimes.environment import environment_record
 
 RESULTS = Path(__file__).parent / "results" / "hostile.json"
 WORKER = Path(__file__).with_name("hostile_worker.py")
@@ -115,7 +115,7 @@ def use_inputs(project: Project, numbers: list[int], seed: int) -> Iterator[dict
 def _resumed(log: Path, asked: tuple[int, int, list[str], int]) -> tuple[list[dict[str, Any]], float]:
     """What an earlier run of the same inputs found before it was stopped, and how long it took."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    first = {"asked": list(asked), "code": code_hash("sdp.cli")}
+    first = {"asked": list(asked), "code": code_hash("sdp.cli.main")}
     lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
     # The last line may have been cut.
     found = [json.loads(line) for line in lines if line.endswith("}")]

@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from sdp_onnx.manifest import MANIFEST, seal_manifest, write_manifest
+from sdp_onnx.deploy.manifest import MANIFEST, seal_manifest, write_manifest
 
 TESTS = Path(__file__).parents[1] / "tests"
 

@@ -34,7 +34,7 @@ def onnx_case(random: Random, folder: Path, project: Project) -> Use:
 def dense_model(path: Path) -> bytes:
     """A file without operators of the library, as torch exports it: the toy model."""
     from sdp.models.load import load_finetuned
-    from sdp_onnx.torch_export import export_torch
+    from sdp_onnx.export.torch_export import export_torch
 
     target = path / "dense.onnx"
     if not target.is_file():
@@ -87,7 +87,7 @@ def _outside(random: Random, path: Path, project: Project) -> None:
 
 def _sparse(random: Random, path: Path, project: Project) -> None:
     """COO tensors whose positions are wrong."""
-    from sdp_onnx.encode import encode_model
+    from sdp_onnx.export.encode import encode_model
 
     source = path.with_name("dense.onnx")
     source.write_bytes(dense_model(project.path))
@@ -155,8 +155,8 @@ def _inspect(path: Path) -> None:
 
 
 def _zeros(path: Path) -> None:
-    from sdp_onnx.model_file import check_file, file_bytes
-    from sdp_onnx.verify import zeros_by_tensor
+    from sdp_onnx.deploy.verify import zeros_by_tensor
+    from sdp_onnx.model.model_file import check_file, file_bytes
 
     check_file(path)
     for zeros, elements in zeros_by_tensor(path).values():
@@ -167,8 +167,8 @@ def _zeros(path: Path) -> None:
 
 def _run(path: Path) -> None:
     """As `sdp predict` and `sdp bench` do it; what the operators do with a graph, a status must say."""
-    from sdp_onnx.golden import run_case
-    from sdp_onnx.session import create_session
+    from sdp_onnx.deploy.golden import run_case
+    from sdp_onnx.runtimes.session import create_session
 
     session = create_session(path)
     ids = np.array([[2, 7, 9, 11, 3]], np.int64)
@@ -177,8 +177,8 @@ def _run(path: Path) -> None:
 
 
 def _encode(path: Path) -> None:
-    from sdp_onnx.encode import encode_model
-    from sdp_onnx.verify import zeros_by_tensor
+    from sdp_onnx.deploy.verify import zeros_by_tensor
+    from sdp_onnx.export.encode import encode_model
 
     before = None
     try:

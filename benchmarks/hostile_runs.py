@@ -213,7 +213,7 @@ def stored_case(random: Random, folder: Path, project: Project) -> Use:
 
 def _cell(random: Random, folder: Path, project: Project) -> Use:
     from sdp.study.cell import CELLS, read_cell
-    from sdp.study.study import open_study, plan_study
+    from sdp.study.plan import open_study, plan_study
 
     study = open_study(
         project.path / "toy.toml", ["prune.sparsity=0.5,0.6"], 1, None, [], folder / "out", download=False

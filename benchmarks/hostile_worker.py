@@ -74,10 +74,6 @@ def main() -> None:
     signal.signal(signal.SIGALRM, _too_long)
     project = Project(Path(sys.argv[1]))
     # Not part of what an input costs.
-    import sdp.models.load
-    import sdp.stages.gate
-    import sdp.study.study
-    import sdp.versus.quality  # noqa: F401
 
     for line in sys.stdin:
         asked: dict[str, Any] = json.loads(line)

@@ -29,7 +29,7 @@ from sdp.pruning.layers import prunable_weights
 from sdp.pruning.masks import Masks, Scope, apply_masks, kept_count, select_masks
 from sdp.pruning.scores import magnitude_scores
 from sdp.training.masked_weights import MaskedWeights
-from sdp_onnx.environment import environment_record
+from sdp_onnx.runtimes.environment import environment_record
 
 RESULTS = Path(__file__).parent / "results" / "mask_update.json"
 

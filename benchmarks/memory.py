@@ -90,7 +90,7 @@ def make(folder: Path, size: str, pieces: int) -> dict[str, Any]:
 
 def imports(_: Path) -> None:
     """The libraries that exporting needs."""
-    for name in ("sdp.models.load", "sdp_onnx.encode", "sdp_onnx.torch_export"):
+    for name in ("sdp.models.load", "sdp_onnx.export.encode", "sdp_onnx.export.torch_export"):
         importlib.import_module(name)
 
 
@@ -105,7 +105,7 @@ def load(folder: Path) -> None:
 def export(folder: Path) -> None:
     """Load the model and write it as dense ONNX, its tensors beside the file as `sdp export` has them."""
     from sdp.models.load import load_finetuned
-    from sdp_onnx.torch_export import export_torch
+    from sdp_onnx.export.torch_export import export_torch
 
     model = load_finetuned(folder / MODEL)
     export_torch(model, folder / "dense.onnx", input_names=INPUTS, external_data_threshold=0)
@@ -113,30 +113,30 @@ def export(folder: Path) -> None:
 
 def encode(folder: Path) -> None:
     """Dense ONNX to sparse layers in fp32."""
-    from sdp_onnx.encode import encode_model
+    from sdp_onnx.export.encode import encode_model
 
     encode_model(folder / "dense.onnx", folder / "fp32.onnx", encoding="kernel", metadata={})
 
 
 def encode_int8(folder: Path) -> None:
     """Dense ONNX to sparse layers in int8, and the table of pieces in int8."""
-    from sdp_onnx.encode import encode_model
+    from sdp_onnx.export.encode import encode_model
 
     encode_model(folder / "dense.onnx", folder / "int8.onnx", encoding="kernel", precision="int8", metadata={})
 
 
 def encode_coo(folder: Path) -> None:
     """Dense ONNX to ONNX's own sparse tensors."""
-    from sdp_onnx.encode import encode_model
+    from sdp_onnx.export.encode import encode_model
 
     encode_model(folder / "dense.onnx", folder / "coo.onnx", encoding="auto", metadata={})
 
 
 def stage(folder: Path) -> None:
     """The export stage itself: export, encode, check, compare with torch, score with onnxruntime."""
-    from sdp.console import Reporter
+    from sdp.pipeline.progress import Reporter
+    from sdp.pipeline.run_folder import RunFolder
     from sdp.recipe.load import load_recipe
-    from sdp.run_folder import RunFolder
     from sdp.stages.export import run
 
     target = folder / "run/4-export"
@@ -206,7 +206,7 @@ def run(
     output: Output = RESULTS,
 ) -> None:
     """Make the models, measure the steps, and write the JSON; what was measured of other sizes and steps is kept."""
-    from sdp_onnx.environment import environment_record
+    from sdp_onnx.runtimes.environment import environment_record
 
     environment = environment_record()
     results = {result["size"]: result for result in _stored(output)}

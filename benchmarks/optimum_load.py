@@ -26,11 +26,11 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from sdp_onnx.environment import environment_record
-from sdp_onnx.golden import case_error, read_golden, run_case
-from sdp_onnx.manifest import read_manifest
-from sdp_onnx.session import create_session
-from sdp_onnx.verify_folder import verify_folder
+from sdp_onnx.deploy.golden import case_error, read_golden, run_case
+from sdp_onnx.deploy.manifest import read_manifest
+from sdp_onnx.deploy.verify_folder import verify_folder
+from sdp_onnx.runtimes.environment import environment_record
+from sdp_onnx.runtimes.session import create_session
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "optimum_load.json"

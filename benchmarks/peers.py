@@ -49,8 +49,8 @@ from peers_cell import Cell, measure_cell
 from peers_engines import ENGINES, Engine, Runtime
 from peers_plot import draw, markdown
 from peers_sizes import file_sizes
-from sdp_onnx.environment import environment_record
-from sdp_onnx.operator_library import instruction_set
+from sdp_onnx.operators.library import instruction_set
+from sdp_onnx.runtimes.environment import environment_record
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "peers.json"

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from peers_cores import round_trip_ns
 from peers_engines import OURS, Engine, Runtime
-from sdp_onnx.bench_statistics import latency, paired_ratio
-from sdp_onnx.json_process import JsonProcess, ProcessEndedError
-from sdp_onnx.operator_library import library_path
-from sdp_onnx.verify import relative_error
+from sdp_onnx.bench.json_process import JsonProcess, ProcessEndedError
+from sdp_onnx.bench.statistics import latency, paired_ratio
+from sdp_onnx.deploy.verify import relative_error
+from sdp_onnx.operators.library import library_path
 
 # About how long the timed runs of a turn take, and how many they are at most.
 _TURN_SECONDS = 0.25

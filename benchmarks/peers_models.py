@@ -36,9 +36,9 @@ from peers_engines import Pruning
 from sdp.pruning.layers import prunable_weights
 from sdp.pruning.masks import Masks, apply_masks, select_masks
 from sdp.pruning.scores import magnitude_scores
-from sdp_onnx.encode import encode_model
-from sdp_onnx.kernel_choice import Precision
-from sdp_onnx.torch_export import export_torch
+from sdp_onnx.export.encode import encode_model
+from sdp_onnx.export.kernel_choice import Precision
+from sdp_onnx.export.torch_export import export_torch
 
 SPARSITY = 0.9
 INPUTS = ("input_ids", "attention_mask")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from sdp_onnx.encodings import itemsize_of
-from sdp_onnx.model_file import load_structure, stored_tensors
+from sdp_onnx.model.encodings import itemsize_of
+from sdp_onnx.model.model_file import load_structure, stored_tensors
 
 
 def file_sizes(path: Path, vocabulary: int) -> dict[str, int]:

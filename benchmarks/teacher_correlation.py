@@ -22,16 +22,16 @@ import numpy as np
 import torch
 import typer
 
-from sdp.analysis.probe import Probe
-from sdp.commands.selection import select
+from sdp.cli.commands.selection import select
 from sdp.data.batches import Collator
 from sdp.data.load import load_task_data
 from sdp.losses.cross_correlation import cross_correlation_loss, cross_correlation_matrix
 from sdp.models.load import load_finetuned, load_pretrained
 from sdp.models.source import locate_model
 from sdp.models.tokenizer import load_tokenizer
+from sdp.pruning.analysis.probe import Probe
 from sdp.recipe.losses import CrossCorrelationLoss
-from sdp.stages.training_inputs import tokenize_split
+from sdp.training.inputs import tokenize_split
 
 RESULTS = Path(__file__).parent / "results" / "teacher_correlation.json"
 BATCH, CPU = 32, torch.device("cpu")

@@ -37,10 +37,10 @@ from sdp.models.load import load_finetuned
 from sdp.models.source import ModelFolder
 from sdp.models.tokenizer import pretrained_tokenizer
 from sdp.vocabulary.trim import IDS_FILE, trim_model
-from sdp_onnx.encode import encode_model
-from sdp_onnx.environment import environment_record
-from sdp_onnx.session import create_session
-from sdp_onnx.torch_export import export_torch
+from sdp_onnx.export.encode import encode_model
+from sdp_onnx.export.torch_export import export_torch
+from sdp_onnx.runtimes.environment import environment_record
+from sdp_onnx.runtimes.session import create_session
 
 RESULTS = Path(__file__).parent / "results" / "xlmr_vocabulary.json"
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")

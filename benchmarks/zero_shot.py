@@ -21,8 +21,8 @@ from typing import Annotated, Any
 
 import typer
 
-from sdp.cli import app as sdp
-from sdp_onnx.environment import environment_record
+from sdp.cli.main import app as sdp
+from sdp_onnx.runtimes.environment import environment_record
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pickle_watch import watched
-from toy import PREFLIGHT, save_tiny_model, sdp, write_project
+from support.pickle_watch import watched
+from support.toy import PREFLIGHT, save_tiny_model, sdp, write_project
 
 # Tests run side by side, and tiny models gain nothing from a second thread: spinning ones would fight for the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

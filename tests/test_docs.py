@@ -12,8 +12,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from documents import PAGES, REPOSITORY, anchors, blocks, links, page_name, prose, read
-from sdp.cli import app
+from support.documents import PAGES, REPOSITORY, anchors, blocks, links, page_name, prose, read
+from sdp.cli.main import app
 from sdp.pruning.criteria import CRITERIA
 from sdp.recipe.losses import LOSSES
 

@@ -16,8 +16,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from sdp.cli import app
-from toy import toy_rows
+from sdp.cli.main import app
+from support.toy import toy_rows
 
 GUIDE = (Path(__file__).parents[1] / "toolchain" / "docs" / "GUIDE.md").read_text(encoding="utf-8")
 

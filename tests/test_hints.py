@@ -12,7 +12,7 @@ import typer.main
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
-from sdp.cli import app
+from sdp.cli.main import app
 from sdp.recipe.load import _inner_section
 from sdp.recipe.override import parse_override
 from sdp.recipe.sections import Recipe

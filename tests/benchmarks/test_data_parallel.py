@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import data_parallel
-from toy import ONE_THREAD
+from support.toy import ONE_THREAD
 
 
 @pytest.fixture(scope="module")

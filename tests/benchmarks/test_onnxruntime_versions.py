@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from onnxruntime_versions import RELEASES, check, covers, environment, runs
-from toy import sdp
+from support.toy import sdp
 
 
 def test_a_release_is_covered_by_number_and_not_by_text() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sdp_onnx.operator_library import has_library
+from sdp_onnx.operators.library import has_library
 
 PEERS = Path(__file__).parents[2] / "benchmarks" / "peers.py"
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from toy import ONE_THREAD
+from support.toy import ONE_THREAD
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "step_time.py"
 

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import study
-from sdp.cli import app as sdp
+from sdp.cli.main import app as sdp
 
 # Arms of each part.
 ARMS = {

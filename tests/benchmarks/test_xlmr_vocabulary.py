@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import xlmr_vocabulary
-from toy import toy_rows
+from support.toy import toy_rows
 
 BEFORE, AFTER = 400, 120
 

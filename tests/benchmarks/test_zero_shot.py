@@ -11,10 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 import zero_shot
-from sdp.cli import app as sdp
+from sdp.cli.main import app as sdp
 from sdp.data.rows import Split
 from sdp.evaluation.compare import compare
-from sdp.tasks import TASKS
+from sdp.recipe.benchmark_tasks import TASKS
 
 
 @pytest.mark.parametrize("task", zero_shot.LANGUAGES)

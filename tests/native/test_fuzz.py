@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from native_build import NATIVE, build_script
+from support.native_build import NATIVE, build_script
 
 HERE = Path(__file__).parent
 COMPILER = shutil.which("clang++")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from native_build import NATIVE, build_script
+from support.native_build import NATIVE, build_script
 
 CHECK = Path(__file__).parent / "check_kernels.cpp"
 

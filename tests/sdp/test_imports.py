@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-import sdp.code_version
-from sdp.code_version import code_hash
-from toy import ONE_THREAD, write_project
+import sdp.pipeline.fingerprint
+from sdp.pipeline.fingerprint import code_hash
+from support.toy import ONE_THREAD, write_project
 
 REPOSITORY = Path(__file__).parents[2]
 STUDY = ["study", "toy.toml", "--vary", "prune.sparsity=0.5,0.9", "--dry-run"]
@@ -31,7 +31,7 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("path", sorted((REPOSITORY / "export" / "sdp_onnx").glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "export" / "sdp_onnx").rglob("*.py")), ids=lambda path: path.stem)
 def test_sdp_onnx_knows_neither_sdp_nor_torch(path: Path) -> None:
     assert "sdp" not in imported(path)
     assert path.stem == "torch_export" or "torch" not in imported(path)
@@ -41,7 +41,7 @@ def test_sdp_onnx_knows_neither_sdp_nor_torch(path: Path) -> None:
 def test_questions_load_no_torch(arguments: list[str], tmp_path: Path, toy_model: Path) -> None:
     write_project(tmp_path, toy_model)
     code = (
-        "import sys; from sdp.cli import app\n"
+        "import sys; from sdp.cli.main import app\n"
         "try: app(sys.argv[1:])\n"
         "except SystemExit as end: assert not end.code, end.code\n"
         f"print('loaded:', sorted({HEAVY!r} & sys.modules.keys()))"
@@ -52,16 +52,16 @@ def test_questions_load_no_torch(arguments: list[str], tmp_path: Path, toy_model
 
 
 def test_the_code_hash_follows_imports_and_leaves_out_what_only_shows(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = sdp.code_version._source
+    real = sdp.pipeline.fingerprint._source
     before = {module: code_hash(module) for module in ("sdp.stages.prune", "sdp.stages.gate")}
 
     def changed(name: str) -> dict[str, str]:
         source = lambda module: real(module) + (b"\n# changed" if module == name else b"")  # noqa: E731
-        monkeypatch.setattr(sdp.code_version, "_source", source)
+        monkeypatch.setattr(sdp.pipeline.fingerprint, "_source", source)
         return {module: code_hash(module) for module in before}
 
     loss = changed("sdp.losses.cross_correlation")
     assert loss["sdp.stages.prune"] != before["sdp.stages.prune"]
     assert loss["sdp.stages.gate"] == before["sdp.stages.gate"]
-    assert changed("sdp.console") == before
+    assert changed("sdp.pipeline.progress") == before
     assert changed("sdp.report.page") == before

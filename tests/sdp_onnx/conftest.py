@@ -16,7 +16,7 @@ from transformers import (
     XLMRobertaForSequenceClassification,
 )
 
-from sdp_onnx.torch_export import export_torch
+from sdp_onnx.export.torch_export import export_torch
 
 SIZES = {
     "hidden_size": 32,

@@ -11,7 +11,7 @@ import pytest
 
 import sdp_onnx
 
-MODULES = sorted(Path(sdp_onnx.__file__).parent.glob("*.py"))
+MODULES = sorted(Path(sdp_onnx.__file__).parent.rglob("*.py"))
 ALLOWED = {"numpy", "onnx", "onnxruntime", "google", "sdp_onnx"} | set(sys.stdlib_module_names)
 
 
@@ -28,7 +28,7 @@ def imported(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
 def test_a_module_imports_only_what_it_may(path: Path) -> None:
-    statistics = {name: {"scipy"} for name in ("bench_starts.py", "bench_statistics.py")}
+    statistics = {name: {"scipy"} for name in ("starts.py", "statistics.py")}
     more = {"torch_export.py": {"torch"}, "tokenization.py": {"tokenizers"}, **statistics}
     extra = more.get(path.name, set())
     assert imported(path) <= ALLOWED | extra
@@ -45,10 +45,10 @@ def test_the_rule_would_catch_an_import_of_sdp(tmp_path: Path) -> None:
     [
         ("sdp_onnx", ("onnx", "numpy")),
         ("sdp_onnx.errors", ("onnx", "numpy")),
-        ("sdp_onnx.bench", ("torch", "transformers", "scipy", "sdp")),
-        ("sdp_onnx.bench_worker", ("torch", "onnx", "scipy", "sdp")),
-        ("sdp_onnx.inspect", ("torch", "sdp")),
-        ("sdp_onnx.verify_folder", ("torch", "transformers", "sdp")),
+        ("sdp_onnx.bench.pair", ("torch", "transformers", "scipy", "sdp")),
+        ("sdp_onnx.bench.worker", ("torch", "onnx", "scipy", "sdp")),
+        ("sdp_onnx.model.inspect", ("torch", "sdp")),
+        ("sdp_onnx.deploy.verify_folder", ("torch", "transformers", "sdp")),
     ],
 )
 def test_heavy_packages_stay_out(module: str, absent: tuple[str, ...]) -> None:

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from card import twenty_inputs
-from sdp.predict import Predictor
-from toy import ONE_THREAD
+from sdp.cli.predictor import Predictor
+from support.card import twenty_inputs
+from support.toy import ONE_THREAD
 
 FOLDER = Path(__file__).parents[2] / "toolchain" / "serving"
 

@@ -1,6 +1,6 @@
 """sdp: self-distilled pruning of Transformer encoders, from a pretrained model to gated, sparse ONNX.
 
-Start reading at `sdp.pipeline` (the stages in order) or `sdp.cli` (the commands).
+Start reading at `sdp.pipeline.runner` (the stages in order) or `sdp.cli.main` (the commands).
 """
 
 __version__ = "0.1.0"

@@ -7,7 +7,7 @@ import sys
 def main() -> None:
     """Load the command line and run it; a Ctrl-C before a command has begun ends it as one later does."""
     try:
-        from sdp.cli import main as command_line
+        from sdp.cli.main import main as command_line
 
         command_line()
     except KeyboardInterrupt:

@@ -17,7 +17,7 @@ from sdp.data.batches import Collator, TokenizedSplit, length_sorted_batches, to
 from sdp.data.rows import Split
 from sdp.errors import ModelError
 from sdp.models.tokenizer import load_tokenizer
-from sdp_onnx.tokenization import TextTokenizer
+from sdp_onnx.deploy.tokenization import TextTokenizer
 
 
 def test_a_batch_is_padded_to_its_longest_row(toy_model: Path) -> None:

@@ -14,7 +14,7 @@ from sdp.data.corpus_rows import corpus_rows
 from sdp.data.load import load_task_data
 from sdp.errors import DataError
 from sdp.recipe import Recipe, load_recipe
-from toy import toy_rows, write_project, write_tsv
+from support.toy import toy_rows, write_project, write_tsv
 
 
 def recipe(folder: Path, vocabulary: dict[str, Any], data: dict[str, Any] | None = None, **task: Any) -> Recipe:

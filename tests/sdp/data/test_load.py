@@ -16,7 +16,7 @@ from sdp.data.load import load_task_data
 from sdp.data.source import resolve_source
 from sdp.errors import DataError
 from sdp.recipe import Recipe
-from toy import toy_rows, write_tsv
+from support.toy import toy_rows, write_tsv
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 

@@ -61,7 +61,7 @@ def test_a_full_disk_is_told_with_the_folder(tmp_path: Path) -> None:
     """A limit on the size of files stands for the disk: the system refuses in the same way."""
     script = """
         from sdp.data.texts import TextFile
-        from sdp.storage import storage_error
+        from sdp.pipeline.storage import storage_error
         file = TextFile()
         try:
             for _ in range(100):

@@ -19,8 +19,8 @@ from sdp.data.words import word_lists
 from sdp.errors import DataError
 from sdp.models.tokenizer import load_tokenizer
 from sdp.recipe import Recipe
-from sdp_onnx.tokenization import TextTokenizer
-from toy import save_xlmr_tokenizer
+from sdp_onnx.deploy.tokenization import TextTokenizer
+from support.toy import save_xlmr_tokenizer
 
 TAGS = ("O", "B-X", "I-X")
 ROWS = [(["the", "film"], ["O", "B-X"]), (["a", "weak", "story"], ["O", "B-X", "I-X"])]

@@ -7,7 +7,7 @@ import pytest
 
 from sdp.data.rows import Split
 from sdp.evaluation.metrics import predictions, score, score_predictions
-from sdp.evaluation.statistics import resampled_scores
+from sdp.statistics.intervals import resampled_scores
 
 LABELS = np.array([1, 1, 1, 0, 0, 0, 0, 0])
 PREDICTED = np.array([1, 1, 0, 1, 0, 0, 0, 0])  # 2 true positives, 1 false positive, 1 false negative, 4 true negatives

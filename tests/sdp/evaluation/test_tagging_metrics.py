@@ -20,7 +20,7 @@ from sdp.evaluation.metrics import (
     score_predictions,
     tag_names,
 )
-from sdp.evaluation.statistics import ratio_terms, resampled_scores
+from sdp.statistics.intervals import ratio_terms, resampled_scores
 
 TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC", "S-LOC", "E-PER")
 

@@ -14,14 +14,7 @@ from sdp.evaluation.by_class import by_class
 from sdp.evaluation.compare import compare
 from sdp.evaluation.constant import against_constant
 from sdp.evaluation.metrics import score, score_predictions, why_undefined
-from sdp.evaluation.statistics import (
-    Estimate,
-    Undefined,
-    interval,
-    joint_lows,
-    paired_bootstrap_test,
-    resampled_scores,
-)
+from sdp.statistics.intervals import Estimate, Undefined, interval, joint_lows, paired_bootstrap_test, resampled_scores
 
 TAGS = ("O", "B-LOC", "I-LOC")
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from sdp.gate.check import Cell, Check, judge_bound
+from sdp.gate.more_starts import open_cells
 from sdp.gate.timing import LOOKS, judge_timing, settled, with_more
 from sdp.recipe.gate import GateSection
-from sdp.stages.gate_more import open_cells
 
 TRUTH = 2.0
 

@@ -14,14 +14,14 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from sdp.cli import app
+from sdp.cli.main import app
 from sdp.data.files import read_columns
 from sdp.init.choose import ENGLISH, MULTILINGUAL, epochs_for, largest_drop, model_for
 from sdp.init.files import write_rows
 from sdp.init.rows import read_labelled
 from sdp.init.split import assign
 from sdp.recipe import Recipe, load_recipe
-from toy import toy_rows
+from support.toy import toy_rows
 
 ROWS = toy_rows(300, seed=1)
 

@@ -17,7 +17,7 @@ from sdp.models.load import load_finetuned, load_pretrained
 from sdp.models.parts import count_parts
 from sdp.models.source import ModelFolder
 from sdp.pruning.layers import layer_classes, prunable_weights
-from tiny_models import tiny_model
+from support.tiny_models import tiny_model
 
 SUPPORTED = [row.model_type for row in ARCHITECTURES if not row.refused]
 REFUSED = [row.model_type for row in ARCHITECTURES if row.refused]

@@ -25,8 +25,8 @@ from sdp.errors import ModelError
 from sdp.evaluation.torch_network import torch_network
 from sdp.models.inputs import fit_tokenizer, pieces_beyond, require_embeddings
 from sdp.models.tokenizer import load_tokenizer
-from sdp_onnx.tokenization import TextTokenizer
-from tokenizer_kinds import wordpiece
+from sdp_onnx.deploy.tokenization import TextTokenizer
+from support.tokenizer_kinds import wordpiece
 
 SHAPE = {"vocab_size": 150, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 TINY = {**SHAPE, "intermediate_size": 16, "max_position_embeddings": 64, "pad_token_id": 0}

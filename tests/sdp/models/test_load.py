@@ -15,8 +15,8 @@ from sdp.models.inputs import require_embeddings
 from sdp.models.load import load_finetuned, load_pretrained
 from sdp.models.source import ModelFolder
 from sdp.models.tokenizer import load_tokenizer
-from sdp.tasks import ProblemType
-from toy import save_tiny_model
+from sdp.recipe.benchmark_tasks import ProblemType
+from support.toy import save_tiny_model
 
 CPU = torch.device("cpu")
 

@@ -11,17 +11,17 @@ import torch
 from transformers import AutoModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from sdp.console import Reporter
+from sdp.check.facts import Facts, this_machine
+from sdp.check.plan import make_plan
+from sdp.check.speed import speed_findings
 from sdp.errors import ModelError
-from sdp.explain.facts import Facts, this_machine
-from sdp.explain.speed import speed_findings
 from sdp.models.positions import fitting_lengths, position_limit, require_positions
 from sdp.models.source import ModelFolder
-from sdp.pipeline import run_pipeline
-from sdp.plan import make_plan
+from sdp.pipeline.progress import Reporter
+from sdp.pipeline.run_folder import RunFolder
+from sdp.pipeline.runner import run_pipeline
 from sdp.recipe import load_recipe
-from sdp.run_folder import RunFolder
-from toy import write_project
+from support.toy import write_project
 
 SIZES = {
     "vocab_size": 30,

@@ -13,9 +13,9 @@ from sdp.data.batches import TokenizedSplit, tokenize
 from sdp.data.rows import Split
 from sdp.errors import ModelError, StageError
 from sdp.models.tokenizer import load_tokenizer, save_tokenizer, saved_tokenizer
-from sdp.stages.tokenizer_check import check_tokenizer
-from sdp_onnx.tokenization import TextTokenizer
-from tokenizer_kinds import KINDS, WORDS, byte_level, wordpiece
+from sdp.models.tokenizer_check import check_tokenizer
+from sdp_onnx.deploy.tokenization import TextTokenizer
+from support.tokenizer_kinds import KINDS, WORDS, byte_level, wordpiece
 
 LENGTH = 12
 TEXTS = [

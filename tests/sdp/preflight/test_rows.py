@@ -14,7 +14,7 @@ from sdp.data.rows import Split
 from sdp.preflight.files import write_rows
 from sdp.preflight.rows import few_rows
 from sdp.recipe import Recipe, load_recipe
-from toy import RECIPE
+from support.toy import RECIPE
 
 LONG = "many many many many many"
 # Few letters, and each of them a token.

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from sdp.pipeline.stages import PREFLIGHT, settings_of
 from sdp.preflight.settings import layers_needed, reduced
 from sdp.recipe import Recipe, load_recipe
-from sdp.stage_table import PREFLIGHT, settings_of
-from toy import RECIPE
+from support.toy import RECIPE
 
 LOSSES = 'prune.losses=[{name="hidden", layers=[1, 3]}, {name="cosine", layers=[-4]}]'
 

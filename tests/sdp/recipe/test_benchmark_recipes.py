@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from benchmark_rows import write_hub_folder
-from recipe_table import PAGE, page, shipped_recipes
-from sdp.cli import app
+from sdp.cli.main import app
 from sdp.recipe import load_recipe
-from sdp.tasks import TASKS
-from toy import save_tiny_model, save_xlmr_tokenizer
+from sdp.recipe.benchmark_tasks import TASKS
+from support.benchmark_rows import write_hub_folder
+from support.recipe_table import PAGE, page, shipped_recipes
+from support.toy import save_tiny_model, save_xlmr_tokenizer
 
 RECIPES = [path for path in shipped_recipes() if path.stem != "quickstart"]
 # The export is the slowest stage; other tests have it for classification and regression.
@@ -44,7 +44,7 @@ def test_there_is_one_for_each_task() -> None:
 
 
 def test_the_page_of_recipes_is_current() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "write it again: python tests/recipe_table.py"
+    assert PAGE.read_text(encoding="utf-8") == page(), "write it again: python tests/support/recipe_table.py"
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

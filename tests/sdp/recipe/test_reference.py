@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import get_args
 
-from recipe_reference import PAGE, page
 from sdp.recipe.losses import LOSSES
 from sdp.recipe.sections import Recipe
+from support.recipe_reference import PAGE, page
 
 
 def test_the_page_is_up_to_date() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "write it again: python tests/recipe_reference.py"
+    assert PAGE.read_text(encoding="utf-8") == page(), "write it again: python tests/support/recipe_reference.py"
 
 
 def test_every_key_stands_in_its_section() -> None:

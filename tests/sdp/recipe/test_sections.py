@@ -8,12 +8,12 @@ import pytest
 from pydantic import ValidationError
 
 from sdp.recipe.base import Section
+from sdp.recipe.benchmark_tasks import TASKS, XNLI_LANGUAGES
 from sdp.recipe.data import DataSection
 from sdp.recipe.losses import LOSSES
 from sdp.recipe.pruning import PruneSection
 from sdp.recipe.sections import Recipe
 from sdp.recipe.task import METRICS_BY_TYPE, TaskSection
-from sdp.tasks import TASKS, XNLI_LANGUAGES
 
 FILES: dict[str, Any] = {"train": "a.tsv", "dev": "b.tsv", "text": ("t",), "label": "l"}
 DOCSTRINGS = {"packages": ("json", "ast"), "train": 10, "dev": 10}

@@ -9,7 +9,7 @@ import pytest
 
 from sdp.recipe import load_recipe
 from sdp.recipe.shareable import shareable
-from toy import write_project
+from support.toy import write_project
 
 
 def test_absolute_paths_lose_their_folders_and_nothing_else(tmp_path: Path, toy_model: Path) -> None:

@@ -11,14 +11,14 @@ from types import ModuleType
 
 import pytest
 
-from pages import Outline, colours, contrast
+from sdp.cli.render.summary import run_results, summary_lines, summary_table
+from sdp.pipeline.run_folder import RunFolder
 from sdp.recipe import load_recipe
 from sdp.report.page import SECTIONS, page_environment, render_page, render_section
 from sdp.report.section import RunFiles
 from sdp.report.sections import flips, loss, origin, size, verdict
-from sdp.run_folder import RunFolder
 from sdp.shipping.card import part_rows
-from sdp.summary import run_results, summary_lines, summary_table
+from support.pages import Outline, colours, contrast
 
 HOSTILE = "<script>alert('1')</script> & \"quoted\" \N{RIGHT-TO-LEFT OVERRIDE}reversed"
 ARABIC = "هذا الفيلم كان رائعا"
@@ -217,7 +217,7 @@ def test_a_run_without_profile_analysis_and_classes(project: Path) -> None:
 def test_every_template_is_part_of_the_stages_code() -> None:
     """A change to a template makes the report stage out of date, as a change to a module does."""
     import sdp.report
-    from sdp.code_version import _templates
+    from sdp.pipeline.fingerprint import _templates
 
     folder = Path(sdp.report.__file__).parent
     hashed = _templates("sdp.report.page") + b"".join(_templates(module.__name__) for module in SECTIONS)

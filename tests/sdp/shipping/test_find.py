@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from sdp.cli import app
+from sdp.cli.main import app
 
 
 def ask(command: str, folder: str) -> Result:

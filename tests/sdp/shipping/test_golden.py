@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 from sdp.shipping.golden import drawn_inputs, ordinary_tokens
-from sdp_onnx.tokenization import TextTokenizer
+from sdp_onnx.deploy.tokenization import TextTokenizer
 
 NAMES = ["input_ids", "attention_mask"]
 

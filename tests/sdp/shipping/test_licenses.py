@@ -10,7 +10,7 @@ import pytest
 from sdp.recipe import load_recipe
 from sdp.shipping.card import unknown_words
 from sdp.shipping.licenses import License, find_licenses, told_in
-from toy import write_project
+from support.toy import write_project
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
+from sdp.statistics.seeds import paired_difference
 from sdp.study.cell import MOST_POINTS, _thin
 from sdp.study.comparison import baseline_of, compare_arms, remarks
 from sdp.study.grid import Cell, make_grid
 from sdp.study.plots import metric_plot
 from sdp.study.runner import Failure, Progress
-from sdp.study.statistics import paired_difference
 from sdp.study.table import make_table, markdown
 from sdp.study.vary import Axis, Baseline, parse_vary
-from toy import write_project
+from support.toy import write_project
 
 AXES = [parse_vary("prune.losses=none,kld,cosine"), parse_vary("prune.sparsity=0.5,0.9")]
 BASELINE = Baseline("prune.losses", "none")

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from sdp.errors import RecipeError
-from sdp.json_file import write_json
-from sdp.stage_table import settings_of
+from sdp.pipeline.json_file import write_json
+from sdp.pipeline.stages import settings_of
 from sdp.study.cell import cell_file, read_cell
 from sdp.study.grid import Cell, cell_stages, make_grid
 from sdp.study.vary import parse_vary
-from toy import write_project, write_tsv
+from support.toy import write_project, write_tsv
 
 
 @pytest.fixture

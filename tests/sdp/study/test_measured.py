@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from sdp.cli import app
+from sdp.cli.main import app
 from sdp.errors import RecipeError
 from sdp.recipe.sections import Recipe
 from sdp.study.measured import check_measured

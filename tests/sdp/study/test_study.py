@@ -19,8 +19,8 @@ import pytest
 from scipy import stats
 from typer.testing import CliRunner, Result
 
-from sdp.cli import app
-from toy import ONE_THREAD, toy_rows, write_project, write_tsv
+from sdp.cli.main import app
+from support.toy import ONE_THREAD, toy_rows, write_project, write_tsv
 
 GRID = ["--vary", "prune.losses=none,kld", "--vary", "prune.sparsity=0.9,0.97", "--seeds", "2"]
 GRID += ["--baseline", "prune.losses=none", "--out", "out"]
@@ -171,7 +171,7 @@ def stopped(folder: Path, at: str, *options: str, after: int = 0) -> tuple[int, 
     Returns:
         exit code and stderr.
     """
-    command = [sys.executable, "-c", "from sdp.cli import main; main()", "study", "toy.toml", *options]
+    command = [sys.executable, "-c", "from sdp.cli.main import main; main()", "study", "toy.toml", *options]
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, cwd=folder, env=ONE_THREAD, stdout=pipe, stderr=pipe, text=True)
     try:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from sdp.cli import app
+from sdp.cli.main import app
 from sdp.errors import RecipeError
 from sdp.sweep.levels import folder_name, open_sweep, parse_levels
-from toy import toy_rows, write_project, write_tsv
+from support.toy import toy_rows, write_project, write_tsv
 
 
 @pytest.fixture

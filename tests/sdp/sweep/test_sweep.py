@@ -15,8 +15,8 @@ import pytest
 from safetensors.torch import load_file
 from typer.testing import CliRunner, Result
 
-from sdp.cli import app
-from toy import ONE_THREAD, toy_rows, write_project, write_tsv
+from sdp.cli.main import app
+from support.toy import ONE_THREAD, toy_rows, write_project, write_tsv
 
 LEVELS = ["--sparsity", "0.8,0.9", "--out", "sweep"]
 
@@ -41,7 +41,7 @@ def pruned(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def killed_in_the_second_level(folder: Path) -> None:
     """Start a sweep, and kill it when the second level has written a checkpoint in its ramp."""
     checkpoints = "--set", "runtime.checkpoint_seconds=0"
-    words = [sys.executable, "-c", "from sdp.cli import main; main()", "sweep", "toy.toml", *LEVELS, *checkpoints]
+    words = [sys.executable, "-c", "from sdp.cli.main import main; main()", "sweep", "toy.toml", *LEVELS, *checkpoints]
     process = subprocess.Popen(words, cwd=folder, env=ONE_THREAD, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         for _ in range(6000):

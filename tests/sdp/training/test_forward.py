@@ -15,7 +15,7 @@ from sdp.models.source import ModelFolder
 from sdp.pruning.layers import prunable_weights
 from sdp.recipe.losses import AlignCosineLoss, CosineLoss, HiddenLoss
 from sdp.training.forward import Reader, classifier_head
-from toy import save_tiny_model
+from support.toy import save_tiny_model
 
 INPUTS = {
     "input_ids": torch.tensor([[2, 7, 8, 3], [2, 9, 3, 0]]),

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit, tokenize
 from sdp.data.rows import Split
 from sdp.evaluation.predict import predict_logits
@@ -18,10 +17,11 @@ from sdp.losses.objective import Objective
 from sdp.models.load import load_finetuned, load_pretrained
 from sdp.models.source import ModelFolder
 from sdp.models.tokenizer import load_tokenizer
+from sdp.pipeline.progress import Reporter
 from sdp.recipe.sections import FinetuneSection, Recipe
 from sdp.training.device import trains_in_bf16
 from sdp.training.run import TrainingRun, train
-from toy import toy_rows
+from support.toy import toy_rows
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 RECIPE = Recipe.model_validate(

@@ -9,7 +9,7 @@ import torch
 from transformers import Trainer, TrainingArguments
 
 from sdp.recipe.sections import FinetuneSection
-from sdp.steps import optimizer_steps
+from sdp.training.steps import optimizer_steps
 
 
 class Toy(torch.nn.Module):

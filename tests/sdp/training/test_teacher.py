@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit, tokenize
 from sdp.data.rows import Split
 from sdp.errors import ModelError
@@ -18,10 +17,11 @@ from sdp.losses.objective import Objective
 from sdp.models.load import load_pretrained
 from sdp.models.source import ModelFolder
 from sdp.models.tokenizer import load_tokenizer
+from sdp.pipeline.progress import Reporter
 from sdp.recipe.pruning import PruneSection
 from sdp.training.forward import Reader
 from sdp.training.teacher import CachedTeacher, LiveTeacher, TeacherCache, cached_teacher, rows_identity
-from toy import save_tiny_model, toy_rows
+from support.toy import save_tiny_model, toy_rows
 
 CPU = torch.device("cpu")
 QUIET = Reporter(quiet=True)

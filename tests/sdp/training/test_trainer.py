@@ -17,8 +17,6 @@ import torch
 from safetensors.torch import load_file
 from transformers import TrainingArguments
 
-from sdp.checkpoints import complete_checkpoints
-from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit, tokenize
 from sdp.data.rows import Split
 from sdp.errors import StageError, StoppedError
@@ -26,6 +24,7 @@ from sdp.losses.objective import Objective
 from sdp.models.load import load_pretrained
 from sdp.models.source import ModelFolder
 from sdp.models.tokenizer import load_tokenizer
+from sdp.pipeline.progress import Reporter
 from sdp.pruning.criteria import Criterion, Setup
 from sdp.pruning.layers import prunable_weights
 from sdp.pruning.masks import Masks, select_masks
@@ -34,12 +33,13 @@ from sdp.recipe.losses import CrossCorrelationLoss, KldLoss
 from sdp.recipe.pruning import PruneSection
 from sdp.recipe.sections import FinetuneSection, Recipe
 from sdp.training.callback import discard_checkpoint, last_good_checkpoint
+from sdp.training.checkpoints import complete_checkpoints
 from sdp.training.mask_updates import MaskUpdates, mask_plan
 from sdp.training.masked_weights import MaskedWeights
 from sdp.training.run import TrainingRun, train
 from sdp.training.teacher import LiveTeacher
 from sdp.training.trainer import SdpTrainer
-from toy import toy_rows
+from support.toy import toy_rows
 
 CPU = torch.device("cpu")
 QUIET = Reporter(quiet=True)

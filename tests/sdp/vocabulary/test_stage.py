@@ -11,14 +11,14 @@ from safetensors import safe_open
 from tokenizers import Tokenizer
 from typer.testing import CliRunner, Result
 
-from sdp.cli import app
+from sdp.cli.main import app
+from sdp.cli.render.summary import run_results, summary_lines, summary_rows
+from sdp.pipeline.run_folder import RunFolder
 from sdp.recipe import load_recipe
 from sdp.report.page import page_environment, render_section
 from sdp.report.section import RunFiles
 from sdp.report.sections import vocabulary
-from sdp.run_folder import RunFolder
-from sdp.summary import run_results, summary_lines, summary_rows
-from toy import toy_rows, write_project
+from support.toy import toy_rows, write_project
 
 SIZE = 300
 SHORT = ["--set", "finetune.epochs=1", "--set", "prune.epochs=1"]

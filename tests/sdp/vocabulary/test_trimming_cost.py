@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from sdp.console import Reporter
+from sdp.cli.render.summary import trimming_line
 from sdp.data.batches import Collator
 from sdp.data.corpus import split_texts
 from sdp.data.load import load_task_data
@@ -21,13 +21,13 @@ from sdp.models.inputs import fit_tokenizer
 from sdp.models.load import load_finetuned, load_pretrained
 from sdp.models.source import ModelFolder
 from sdp.models.tokenizer import load_tokenizer, save_tokenizer, saved_tokenizer
+from sdp.pipeline.progress import Reporter
+from sdp.pipeline.run_folder import RunFolder
 from sdp.recipe import Recipe, load_recipe
-from sdp.run_folder import RunFolder
-from sdp.stages.training_inputs import tokenize_split
-from sdp.stages.trimming import kept_pieces, restore_pieces, trimming_cost, with_all_pieces
-from sdp.summary import trimming_line
+from sdp.training.inputs import tokenize_split
 from sdp.vocabulary.trim import IDS_FILE, trim_model
-from toy import toy_rows, write_project
+from sdp.vocabulary.trimming_cost import kept_pieces, restore_pieces, trimming_cost, with_all_pieces
+from support.toy import toy_rows, write_project
 
 SIZE = 300
 CPU = torch.device("cpu")

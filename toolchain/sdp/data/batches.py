@@ -20,8 +20,8 @@ from sdp.data.packed import PackedRows, TokenRow, row_lengths
 from sdp.data.rows import Split
 from sdp.data.texts import Texts
 from sdp.errors import ModelError
-from sdp_onnx.tokenization import TextTokenizer
-from sdp_onnx.tokenizer_errors import told_as
+from sdp_onnx.deploy.tokenization import TextTokenizer
+from sdp_onnx.deploy.tokenizer_errors import told_as
 
 IGNORED = -100
 """The label of a token that is not scored, which torch's cross-entropy leaves out."""

@@ -16,7 +16,7 @@ from sdp.data.class_numbers import with_names
 from sdp.data.files import CHUNK, Columns, all_chunks, check_unfolding, missing_columns
 from sdp.data.source import SUFFIXES
 from sdp.errors import DataError, SdpError
-from sdp.storage import storage_error
+from sdp.pipeline.storage import storage_error
 
 _FILE_CONFIGS = ("CsvConfig", "JsonConfig", "ParquetConfig")
 _NEUTRAL_SETTINGS = (

@@ -1,6 +1,6 @@
 """Files without a name, for what may be larger than memory: they are gone when their reader is, however it ends.
 
-They lie where temporary files do, with the run folder while a stage works (`sdp.run_folder.temporary_files_in`). What
+They lie where temporary files do, with the run folder while a stage works (`temporary_files_in`). What
 is read from them, the system keeps in memory as long as it has some.
 """
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sdp.data.rows import Split
 from sdp.evaluation.metrics import Array
-from sdp.evaluation.statistics import interval, joint_lows
+from sdp.statistics.intervals import interval, joint_lows
 
 Counts = NDArray[np.float64]
 # Recall, then F1.

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from sdp.data.rows import Split
 from sdp.evaluation.metrics import NUMERIC, Array, predictions, score_predictions, why_undefined
-from sdp.evaluation.statistics import (
+from sdp.recipe.benchmark_tasks import MetricName
+from sdp.statistics.intervals import (
     Estimate,
     Undefined,
     interval,
@@ -25,7 +26,6 @@ from sdp.evaluation.statistics import (
     paired_bootstrap_test,
     resampled_scores,
 )
-from sdp.tasks import MetricName
 
 Logits = NDArray[np.float32]
 

@@ -10,7 +10,7 @@ import numpy as np
 from sdp.data.rows import Split
 from sdp.evaluation.compare import Logits, compare
 from sdp.evaluation.metrics import NUMERIC, OUTSIDE
-from sdp.tasks import MetricName
+from sdp.recipe.benchmark_tasks import MetricName
 
 
 def against_constant(

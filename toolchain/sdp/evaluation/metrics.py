@@ -15,7 +15,7 @@ from sklearn import config_context
 from sklearn import metrics as sklearn_metrics
 
 from sdp.data.rows import Split
-from sdp.tasks import MetricName
+from sdp.recipe.benchmark_tasks import MetricName
 
 Array = NDArray[np.generic]
 NO_PREDICTION = -1

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sdp.console import Task
 from sdp.data.batches import Collator, TokenizedSplit, in_order, length_sorted_batches, read_off
 from sdp.data.packed import row_lengths
-from sdp.evaluation.kept import Answers, Kept
+from sdp.evaluation.stored_logits import Answers, Kept
+from sdp.pipeline.progress import Task
 
 Network = Callable[[Mapping[str, Tensor]], NDArray[np.float32]]
 """A padded batch of inputs, each [B, L], to logits: [B, C], or [B, L, C] for tagging."""

@@ -111,7 +111,7 @@ def _judge_agreement(settings: GateSection, exported: Mapping[str, Any]) -> list
     checks = []
     torch = exported.get("torch", {})
     if settings.min_same_predictions is not None:
-        from sdp.evaluation.statistics import wilson
+        from sdp.statistics.intervals import wilson
 
         # The words of a sentence are wrong together: as many cases as there are sentences.
         share = wilson(torch["same_predictions"], exported["rows"]).to_json()

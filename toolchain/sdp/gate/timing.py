@@ -24,8 +24,8 @@ from typing import Any, Literal
 from sdp.errors import RunError
 from sdp.gate.check import Cell, Check, judge_bound
 from sdp.recipe.gate import GateSection
-from sdp_onnx.bench_starts import TAIL, Start, Tails, largest_deviation, speedup_interval, spread_interval
-from sdp_onnx.bench_statistics import Ratio
+from sdp_onnx.bench.starts import TAIL, Start, Tails, largest_deviation, speedup_interval, spread_interval
+from sdp_onnx.bench.statistics import Ratio
 
 LOOKS = 3
 Bound = Literal["min", "max"]

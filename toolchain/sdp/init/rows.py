@@ -17,8 +17,8 @@ from sdp.data.source import resolve_source
 from sdp.data.value_names import is_missing
 from sdp.errors import DataError
 from sdp.init.choose import problem_type
+from sdp.recipe.benchmark_tasks import ProblemType
 from sdp.recipe.sections import Recipe
-from sdp.tasks import ProblemType
 
 
 @dataclass(frozen=True)

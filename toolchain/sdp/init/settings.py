@@ -6,10 +6,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from sdp.check.facts import this_machine
+from sdp.check.lengths import sampled_lengths
+from sdp.check.thresholds import half_width
 from sdp.data.rows import SplitName
-from sdp.explain.facts import this_machine
-from sdp.explain.lengths import sampled_lengths
-from sdp.explain.thresholds import half_width
 from sdp.init.choose import epochs_for, largest_drop, max_length_of, metric_of, model_for
 from sdp.init.model import KnownModel, known_model
 from sdp.init.recipe_text import Settings

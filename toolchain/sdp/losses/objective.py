@@ -15,8 +15,8 @@ from torch import Tensor
 from sdp.losses.representation import NetworkOutput, RowsKey, resolve_layers
 from sdp.losses.task import task_loss
 from sdp.losses.terms import TERMS, Batch, Needs
+from sdp.recipe.benchmark_tasks import ProblemType
 from sdp.recipe.losses import Loss
-from sdp.tasks import ProblemType
 
 
 class Objective:

@@ -6,8 +6,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from sdp.data.batches import IGNORED
-from sdp.losses.distributed import mean_over_ranks
-from sdp.tasks import ProblemType
+from sdp.distributed.sums import mean_over_ranks
+from sdp.recipe.benchmark_tasks import ProblemType
 
 
 def predicts_scores(problem_type: ProblemType) -> bool:

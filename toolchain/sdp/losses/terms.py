@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 
 from sdp.data.batches import IGNORED
+from sdp.distributed.sums import rank_count
 from sdp.losses.alignment import align_cosine_loss, align_frobenius_loss
 from sdp.losses.cosine import cosine_loss
 from sdp.losses.cross_correlation import cross_correlation_loss
-from sdp.losses.distributed import rank_count
 from sdp.losses.hidden import hidden_loss
 from sdp.losses.kld import kld_loss, regression_distillation_loss
 from sdp.losses.representation import NetworkOutput, RowsKey, rows_of
 from sdp.losses.task import predicts_scores
+from sdp.recipe.benchmark_tasks import ProblemType
 from sdp.recipe.losses import CosineLoss, CrossCorrelationLoss, HiddenLoss, KldLoss, RepresentationLoss
-from sdp.tasks import ProblemType
 
 
 @dataclass(frozen=True)

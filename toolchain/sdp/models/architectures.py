@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sdp.errors import ModelError
-from sdp.json_file import read_json
 from sdp.models.source import ModelFolder
+from sdp.pipeline.json_file import read_json
 
 # How the tokens of a text are numbered:
 #   table          one learned or fixed vector a position, `max_position_embeddings` of them

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sdp.errors import ModelError, RunError
-from sdp.json_file import read_json
 from sdp.models.parts import tensor_shapes
 from sdp.models.source import ModelFolder
+from sdp.pipeline.json_file import read_json
+from sdp.recipe.benchmark_tasks import ProblemType
 from sdp.recipe.sections import Recipe
-from sdp.tasks import ProblemType
 
 # The last weight of a head, [outputs, width], as transformers' model classes name it; that of a head with several
 # matrices first.

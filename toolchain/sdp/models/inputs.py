@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from sdp.data.packed import TokenRow
 from sdp.errors import ModelError
 from sdp.evaluation.torch_network import torch_network
-from sdp_onnx.tokenization import Padding, Side, TextTokenizer
+from sdp_onnx.deploy.tokenization import Padding, Side, TextTokenizer
 
 TYPES = "token_type_ids"
 # As a share of the largest logit: sums in another order, not another answer.

@@ -17,7 +17,7 @@ from sdp.models.parts import check_size
 from sdp.models.source import ModelFolder
 from sdp.models.used_weights import require_all_weights
 from sdp.pruning.layers import prunable_weights
-from sdp.tasks import ProblemType
+from sdp.recipe.benchmark_tasks import ProblemType
 
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()

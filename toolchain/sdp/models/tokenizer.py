@@ -15,11 +15,11 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from sdp.errors import ModelError
-from sdp.json_file import read_json, write_json
 from sdp.models.word_start import with_word_start
+from sdp.pipeline.json_file import read_json, write_json
+from sdp_onnx.deploy.tokenization import Padding, Side, TextTokenizer
+from sdp_onnx.deploy.tokenizer_errors import told_as
 from sdp_onnx.errors import ModelFileError
-from sdp_onnx.tokenization import Padding, Side, TextTokenizer
-from sdp_onnx.tokenizer_errors import told_as
 
 CONFIG_FILE = "tokenizer_config.json"
 # The tokenizer's threads and the data loader do not mix; sdp tokenizes before training starts.

@@ -15,7 +15,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from sdp.errors import ModelError
-from sdp_onnx.tokenizer_errors import told_as
+from sdp_onnx.deploy.tokenizer_errors import told_as
 
 # Of several scripts and kinds; a vocabulary that has none of a word's letters shows no difference.
 _PROBES = ("the house runs 1990 (and) x", "Zürich été дом", "東京 مدينة a")

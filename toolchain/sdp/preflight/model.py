@@ -11,8 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModel, PretrainedConfig
 
-from sdp.json_file import read_json, write_json
 from sdp.models.source import ModelFolder
+from sdp.pipeline.json_file import read_json, write_json
 from sdp.vocabulary.weights import INDEX_FILE
 
 CONFIG_FILE = "config.json"

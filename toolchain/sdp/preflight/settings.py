@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sdp.ranks import rank_count
+from sdp.distributed.ranks import rank_count
 from sdp.recipe.base import TrainingSection
 from sdp.recipe.bench import BenchSection
 from sdp.recipe.gate import GateSection

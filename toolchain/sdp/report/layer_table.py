@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sdp.kernel_time import peak_of
+from sdp.report.kernel_time import peak_of
 
 
 def layer_rows(profile: dict[str, Any], case: dict[str, Any]) -> list[dict[str, Any]]:

@@ -8,11 +8,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import sdp
+from sdp.pipeline.run_folder import RunFolder
 from sdp.recipe.sections import Recipe
 from sdp.report.section import RunFiles, Section
 from sdp.report.sections import cost, flips, loss, network, origin, size, speed, training, verdict, vocabulary
-from sdp.run_folder import RunFolder
-from sdp.table_text import number_text, p_text, spread_text
+from sdp.report.tables import number_text, p_text, spread_text
 
 # In the order of the page: what was decided and why, what it cost, what it gained, how it came about.
 SECTIONS: tuple[ModuleType, ...] = (verdict, cost, loss, flips, size, vocabulary, speed, network, training, origin)

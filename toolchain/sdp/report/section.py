@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdp.json_file import read_json
+from sdp.pipeline.json_file import read_json
+from sdp.pipeline.run_folder import RunFolder
 from sdp.recipe.sections import Recipe
-from sdp.run_folder import RunFolder
 
 
 @dataclass(frozen=True)

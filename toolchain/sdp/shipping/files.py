@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sdp.errors import StageError
-from sdp.run_folder import STAGE_FILE
-from sdp_onnx.manifest import MANIFEST, file_sha256
+from sdp.pipeline.run_folder import STAGE_FILE
+from sdp_onnx.deploy.manifest import MANIFEST, file_sha256
 
 # Of the exported folder, what tells about the run and is told anew in the shipped one.
 NOT_SHIPPED = (MANIFEST, "metrics.json", "rows.json", STAGE_FILE)

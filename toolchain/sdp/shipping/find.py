@@ -6,11 +6,11 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from sdp.after_gate import shipped_before
 from sdp.errors import RunError
-from sdp.json_file import read_json
-from sdp.run_folder import RUN_FILE, RunFolder, absolute
-from sdp_onnx.manifest import MANIFEST
+from sdp.pipeline.gate_verdict import shipped_before
+from sdp.pipeline.json_file import read_json
+from sdp.pipeline.run_folder import RUN_FILE, RunFolder, absolute
+from sdp_onnx.deploy.manifest import MANIFEST
 
 SHIP_FOLDER, EXPORT_FOLDER, MODEL = "8-ship", "4-export", "model.onnx"
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sdp.tasks import ProblemType
-from sdp_onnx.golden import GoldenCase, run_case, text_inputs
-from sdp_onnx.tokenization import TextTokenizer
+from sdp.recipe.benchmark_tasks import ProblemType
+from sdp_onnx.deploy.golden import GoldenCase, run_case, text_inputs
+from sdp_onnx.deploy.tokenization import TextTokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -9,14 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sdp.console import Reporter
-from sdp.json_file import write_json
+from sdp.evaluation.bench_inputs import bench_inputs
 from sdp.models.positions import fitting_lengths, model_positions
+from sdp.pipeline.json_file import write_json
+from sdp.pipeline.progress import Reporter
+from sdp.pipeline.run_folder import RunFolder
 from sdp.recipe.sections import Recipe
-from sdp.run_folder import RunFolder
-from sdp.stages.bench_inputs import bench_inputs
-from sdp_onnx.bench import ROLES, benchmark_pair
-from sdp_onnx.kernel_profile import profile_model
+from sdp_onnx.bench.kernel_profile import profile_model
+from sdp_onnx.bench.pair import ROLES, benchmark_pair
 
 
 def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:

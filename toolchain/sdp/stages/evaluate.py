@@ -10,25 +10,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sdp.console import Reporter
 from sdp.data.batches import Collator
 from sdp.evaluation.constant import against_constant
 from sdp.evaluation.flips import write_flips
-from sdp.evaluation.kept import Kept
+from sdp.evaluation.on_split import compare_models
 from sdp.evaluation.predict import predict_logits
+from sdp.evaluation.stored_logits import Kept
 from sdp.evaluation.torch_network import torch_network
 from sdp.gate.measured import remarks
-from sdp.json_file import write_json
 from sdp.models.inputs import require_embeddings
 from sdp.models.load import load_finetuned
 from sdp.models.tokenizer import saved_tokenizer
+from sdp.pipeline.array_file import read_arrays, write_arrays
+from sdp.pipeline.json_file import write_json
+from sdp.pipeline.progress import Reporter
+from sdp.pipeline.run_folder import CHECKPOINTS, RunFolder
 from sdp.recipe.sections import Recipe
-from sdp.run_folder import CHECKPOINTS, RunFolder
-from sdp.sealed_arrays import read_arrays, write_arrays
-from sdp.stages.comparison import compare_models
-from sdp.stages.training_inputs import finetuned_data, tokenize_split
-from sdp.stages.trimming import trimming_cost
 from sdp.training.device import training_device
+from sdp.training.inputs import finetuned_data, tokenize_split
+from sdp.vocabulary.trimming_cost import trimming_cost
 
 PREDICTIONS = "predictions.safetensors"
 

@@ -16,28 +16,28 @@ import numpy as np
 from safetensors.numpy import load_file
 
 import sdp
-from sdp.code_version import library_versions
-from sdp.console import Reporter
 from sdp.data.batches import Collator
 from sdp.data.source import text_names
-from sdp.evaluation.kept import Kept
 from sdp.evaluation.metrics import NUMERIC, predictions
+from sdp.evaluation.on_split import compare_models
 from sdp.evaluation.onnx_network import onnx_network
 from sdp.evaluation.predict import predict_logits
-from sdp.evaluation.rows_record import rows_record
-from sdp.json_file import read_json, write_json
+from sdp.evaluation.scored_rows import rows_record
+from sdp.evaluation.stored_logits import Kept
+from sdp.models.export import MODEL_FILE, Exported, export_file
 from sdp.models.tokenizer import saved_tokenizer
+from sdp.models.tokenizer_check import check_tokenizer
+from sdp.pipeline.fingerprint import library_versions
+from sdp.pipeline.json_file import read_json, write_json
+from sdp.pipeline.progress import Reporter
+from sdp.pipeline.run_folder import CHECKPOINTS, STAGE_FILE, RunFolder
 from sdp.recipe.sections import Recipe
 from sdp.recipe.shareable import shareable
-from sdp.run_folder import CHECKPOINTS, STAGE_FILE, RunFolder
-from sdp.stages.comparison import compare_models
 from sdp.stages.evaluate import PREDICTIONS
-from sdp.stages.export_file import MODEL_FILE, Exported, export_file
-from sdp.stages.tokenizer_check import check_tokenizer
-from sdp.stages.training_inputs import finetuned_data, tokenize_split
-from sdp_onnx.manifest import write_manifest
-from sdp_onnx.session import create_session
-from sdp_onnx.verify import relative_error
+from sdp.training.inputs import finetuned_data, tokenize_split
+from sdp_onnx.deploy.manifest import write_manifest
+from sdp_onnx.deploy.verify import relative_error
+from sdp_onnx.runtimes.session import create_session
 
 
 def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:

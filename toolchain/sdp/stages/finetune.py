@@ -14,25 +14,25 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, set_seed
 
-from sdp.console import Reporter
 from sdp.data.batches import Collator
 from sdp.data.load import load_task_data
 from sdp.data.rows import TaskData
-from sdp.json_file import write_json
+from sdp.distributed.collectives import this_rank
+from sdp.distributed.sharded import WholeModel, is_sharded, require_shardable
 from sdp.losses.objective import Objective
 from sdp.models.head import choose_head
 from sdp.models.inputs import fit_tokenizer, pieces_beyond, require_embeddings
 from sdp.models.load import load_pretrained
 from sdp.models.source import ModelFolder, locate_model
 from sdp.models.tokenizer import load_tokenizer, save_tokenizer
+from sdp.pipeline.json_file import write_json
+from sdp.pipeline.progress import Reporter
+from sdp.pipeline.run_folder import RunFolder
 from sdp.recipe.sections import Recipe
-from sdp.run_folder import RunFolder
-from sdp.stages.training_inputs import DevMetric, tokenize_split
-from sdp.training.collectives import this_rank
 from sdp.training.device import training_device
+from sdp.training.inputs import DevMetric, tokenize_split
 from sdp.training.run import TrainingRun, train
-from sdp.training.sharded import WholeModel, is_sharded, require_shardable
-from sdp_onnx.tokenization import TextTokenizer
+from sdp_onnx.deploy.tokenization import TextTokenizer
 
 
 def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:

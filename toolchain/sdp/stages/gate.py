@@ -13,17 +13,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sdp.console import Reporter
 from sdp.errors import RunError
 from sdp.gate.check import EXIT_CODES, Cell, Check
 from sdp.gate.judge import judge, verdict
 from sdp.gate.timing import LOOKS, settled, with_more
 from sdp.gate.verdict_files import junit, markdown
-from sdp.json_file import read_json, write_json
+from sdp.pipeline.json_file import read_json, write_json
+from sdp.pipeline.progress import Reporter
+from sdp.pipeline.run_folder import RunFolder
+from sdp.pipeline.stored_numbers import Bench, Exported, Looks, check_stored
 from sdp.recipe.sections import Recipe
-from sdp.run_folder import RunFolder
-from sdp.stored_numbers import Bench, Exported, Looks, check_stored
-from sdp_onnx.manifest import file_sha256
+from sdp_onnx.deploy.manifest import file_sha256
 
 READS: dict[str, tuple[str, type[Exported] | type[Bench]]] = {
     "export": ("4-export/metrics.json", Exported),
@@ -42,7 +42,7 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     benchmark, more, rejudge = _measured(recipe, run)
     checks = _judged(more, rejudge)
     if is_open(checks) and recipe.gate.measured_again and len(more) + 1 < LOOKS:
-        from sdp.stages.gate_more import measure_until_decided
+        from sdp.gate.more_starts import measure_until_decided
 
         checks, more = measure_until_decided(recipe, run, target, reporter, checks, more, rejudge)
     if more:

@@ -16,29 +16,29 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sdp.console import Reporter
 from sdp.data.load import load_task_data
 from sdp.data.rows import Split, SplitName
 from sdp.errors import ModelError
+from sdp.evaluation.bench_inputs import read_cases
+from sdp.models.export import MODEL_FILE
 from sdp.models.parts import vocabulary_tensors
 from sdp.models.source import ModelFolder, locate_model
 from sdp.models.tokenizer import load_tokenizer
-from sdp.pipeline import stage_status
+from sdp.pipeline.progress import Reporter
+from sdp.pipeline.run_folder import RunFolder, remove_folder
+from sdp.pipeline.runner import stage_status
+from sdp.pipeline.stage_run import run_stage
+from sdp.pipeline.stages import find_stage
 from sdp.preflight.files import write_rows
 from sdp.preflight.model import small_model
 from sdp.preflight.refusal import naming
 from sdp.preflight.rows import few_rows
 from sdp.preflight.settings import layers_needed, reduced
 from sdp.recipe.sections import Recipe
-from sdp.run_folder import RunFolder, remove_folder
-from sdp.stage_run import run_stage
-from sdp.stage_table import find_stage
 from sdp.stages import evaluate, export, finetune, prune, ship
-from sdp.stages.bench_inputs import read_cases
-from sdp.stages.export_file import MODEL_FILE
-from sdp.stages.training_inputs import tokenize_split
-from sdp_onnx.golden import run_case
-from sdp_onnx.session import create_session
+from sdp.training.inputs import tokenize_split
+from sdp_onnx.deploy.golden import run_case
+from sdp_onnx.runtimes.session import create_session
 
 STAGES = {"finetune": finetune.run, "prune": prune.run, "evaluate": evaluate.run, "export": export.run}
 # A task of many classes has as many training rows here; they are few steps all the same.

@@ -16,29 +16,29 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, set_seed
 
-from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit
+from sdp.distributed.collectives import this_rank
+from sdp.distributed.sharded import WholeModel, is_sharded, require_shardable
 from sdp.errors import StageError
-from sdp.json_file import read_json, write_json
 from sdp.losses.objective import Objective
 from sdp.models.load import load_finetuned
 from sdp.models.tokenizer import save_tokenizer, saved_tokenizer
-from sdp.prune_start import require_same_teacher
+from sdp.pipeline.json_file import read_json, write_json
+from sdp.pipeline.progress import Reporter
+from sdp.pipeline.run_folder import CACHE, STAGE_FILE, RunFolder
+from sdp.pruning.analysis.stage import start_analysis, write_analysis
 from sdp.pruning.criteria import CRITERIA, Setup
 from sdp.pruning.layers import layer_count, prunable_weights
 from sdp.pruning.masks import Masks, sparsity_of
+from sdp.pruning.start import require_same_teacher
 from sdp.pruning.store import load_masks, save_masks
 from sdp.recipe.sections import Recipe
-from sdp.run_folder import CACHE, STAGE_FILE, RunFolder
-from sdp.stages.pruning_analysis import start_analysis, write_analysis
-from sdp.stages.training_inputs import DevMetric, finetuned_data, tokenize_split
-from sdp.steps import optimizer_steps
-from sdp.training.collectives import this_rank
 from sdp.training.device import training_device, trains_in_bf16
+from sdp.training.inputs import DevMetric, finetuned_data, tokenize_split
 from sdp.training.mask_updates import MaskUpdates, mask_plan
 from sdp.training.masked_weights import MaskedWeights
 from sdp.training.run import TrainingRun, train
-from sdp.training.sharded import WholeModel, is_sharded, require_shardable
+from sdp.training.steps import optimizer_steps
 from sdp.training.teacher import LiveTeacher, Teacher, TeacherCache, cached_teacher
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sdp.console import Reporter
+from sdp.pipeline.progress import Reporter
+from sdp.pipeline.run_folder import RunFolder
 from sdp.recipe.sections import Recipe
 from sdp.report.page import render_page
-from sdp.run_folder import RunFolder
 
 
 def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:

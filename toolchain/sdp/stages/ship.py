@@ -12,22 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import sdp
-from sdp.console import Reporter
+from sdp.cli.render.summary import run_results
 from sdp.errors import StageError
-from sdp.json_file import read_json
+from sdp.pipeline.json_file import read_json
+from sdp.pipeline.progress import Reporter
+from sdp.pipeline.run_folder import STAGE_FILE, RunFolder
 from sdp.recipe.sections import Recipe
-from sdp.run_folder import STAGE_FILE, RunFolder
 from sdp.shipping.card import model_card, unknown_words
 from sdp.shipping.files import take_exported
 from sdp.shipping.golden import golden_cases
 from sdp.shipping.licenses import Licenses, find_licenses
-from sdp.summary import run_results
-from sdp_onnx.golden import Golden, load_tokenizer, write_golden
-from sdp_onnx.manifest import MANIFEST, seal_manifest, write_manifest
-from sdp_onnx.operator_library import LIBRARY_NAME
-from sdp_onnx.session import create_session
-from sdp_onnx.tokenization import TextTokenizer
-from sdp_onnx.verify_folder import MODEL_FILE, shipped_files, verify_folder
+from sdp_onnx.deploy.golden import Golden, load_tokenizer, write_golden
+from sdp_onnx.deploy.manifest import MANIFEST, seal_manifest, write_manifest
+from sdp_onnx.deploy.tokenization import TextTokenizer
+from sdp_onnx.deploy.verify_folder import MODEL_FILE, shipped_files, verify_folder
+from sdp_onnx.operators.library import LIBRARY_NAME
+from sdp_onnx.runtimes.session import create_session
 
 FORMAT = 1
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sdp.console import Reporter
 from sdp.data.corpus import few_texts_lines, read_corpus
 from sdp.data.corpus_rows import corpus_rows
 from sdp.data.load import load_task_data
 from sdp.errors import RecipeError
-from sdp.json_file import write_json
 from sdp.models.parts import count_parts
 from sdp.models.source import ModelFolder, locate_model
+from sdp.pipeline.json_file import write_json
+from sdp.pipeline.progress import Reporter
+from sdp.pipeline.run_folder import RunFolder
 from sdp.recipe.sections import Recipe
-from sdp.run_folder import RunFolder
 from sdp.vocabulary.trim import trim_model
 
 FLOAT_BYTES = 4

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from sdp.gate.measured import better_than_constant
-from sdp.json_file import read_json, write_json
-from sdp.run_folder import RunFolder
-from sdp.stage_table import settings_of
+from sdp.pipeline.json_file import read_json, write_json
+from sdp.pipeline.run_folder import RunFolder
+from sdp.pipeline.stages import settings_of
 from sdp.study.grid import Cell, cell_stages
-from sdp_onnx.environment import environment_record
+from sdp_onnx.runtimes.environment import environment_record
 
 FORMAT = 1
 CELLS = "cells"

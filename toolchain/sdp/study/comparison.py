@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from sdp.statistics.seeds import PairedDifference, Summary, holm, paired_difference, summarize
 from sdp.study.grid import Arm, Cell
-from sdp.study.statistics import PairedDifference, Summary, holm, paired_difference, summarize
 from sdp.study.vary import Axis, Baseline
 
 Results = Mapping[str, Mapping[str, Any]]

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from sdp.errors import RecipeError
-from sdp.pipeline import input_identities
+from sdp.pipeline.runner import input_identities
+from sdp.pipeline.stages import Stage, settings_of, stages_of
 from sdp.recipe import Recipe, load_recipe
 from sdp.recipe.override import COMMAND_LINE
-from sdp.stage_table import Stage, settings_of, stages_of
 from sdp.study.measured import LAST_STAGE
 from sdp.study.vary import Axis
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from sdp.errors import RecipeError
+from sdp.pipeline.stages import STAGES, VOCABULARY
 from sdp.recipe.override import COMMAND_LINE
 from sdp.recipe.sections import Recipe
-from sdp.stage_table import STAGES, VOCABULARY
 from sdp.study.vary import Axis, override_key
 
 LAST_STAGE = "evaluate"

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sdp.report.style import COLOURS, DENSE, MARKERS, PRUNED, STYLE, plain, svg_file
+from sdp.statistics.seeds import mean_interval
 from sdp.study.comparison import ArmResult, Split
-from sdp.study.statistics import mean_interval
 from sdp.study.table import StudyTable
 
 SPARSITY_KEY = "prune.sparsity"

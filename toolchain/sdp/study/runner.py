@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sdp.console import Reporter
 from sdp.errors import SdpError, StoppedError, StorageError
-from sdp.pipeline import run_pipeline
-from sdp.run_folder import CACHE, RunFolder, share_files
-from sdp.stage_table import stages_of
+from sdp.pipeline.progress import Reporter
+from sdp.pipeline.run_folder import CACHE, RunFolder, share_files
+from sdp.pipeline.runner import run_pipeline
+from sdp.pipeline.stages import stages_of
 from sdp.study.cell import cell_content, read_cell, write_cell
 from sdp.study.grid import Cell
 from sdp.study.measured import LAST_STAGE

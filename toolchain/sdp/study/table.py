@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sdp.report.tables import markdown_table, print_table
+from sdp.statistics.seeds import Summary
 from sdp.study.comparison import SPLITS, ArmResult, Split, SplitScores, compare_arms, remarks, to_json
 from sdp.study.grid import Cell
 from sdp.study.runner import Progress
-from sdp.study.statistics import Summary
 from sdp.study.vary import Axis, Baseline
-from sdp.table_text import markdown_table, print_table
 
 
 @dataclass(frozen=True)

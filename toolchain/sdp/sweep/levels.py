@@ -20,10 +20,10 @@ from itertools import pairwise
 from pathlib import Path
 
 from sdp.data.source import resolve_source
+from sdp.distributed.ranks import require_one_process
 from sdp.errors import RecipeError
-from sdp.ranks import require_one_process
+from sdp.pipeline.run_folder import RunFolder, absolute, check_results_folder
 from sdp.recipe import Recipe, load_recipe
-from sdp.run_folder import RunFolder, absolute, check_results_folder
 from sdp.study.vary import override_key
 
 SPARSITY_KEY = "prune.sparsity"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from sdp.data.identity import count_rows
-from sdp.pipeline import input_identities, plan
-from sdp.stage_table import stages_of
-from sdp.steps import optimizer_steps
+from sdp.pipeline.runner import input_identities, plan
+from sdp.pipeline.stages import stages_of
 from sdp.sweep.levels import LAST_STAGE, Level, Sweep
+from sdp.training.steps import optimizer_steps
 
 
 def plan_sweep(sweep: Sweep) -> dict[str, Any]:

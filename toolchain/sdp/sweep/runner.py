@@ -13,11 +13,11 @@ import gc
 from dataclasses import replace
 from typing import Any
 
-from sdp.console import Reporter
-from sdp.json_file import write_json
-from sdp.pipeline import run_pipeline
-from sdp.run_folder import CACHE, RunFolder, share_files
-from sdp.stage_table import stages_of
+from sdp.pipeline.json_file import write_json
+from sdp.pipeline.progress import Reporter
+from sdp.pipeline.run_folder import CACHE, RunFolder, share_files
+from sdp.pipeline.runner import run_pipeline
+from sdp.pipeline.stages import stages_of
 from sdp.sweep.frontier import Frontier, read_dense, read_point
 from sdp.sweep.levels import FRONTIER_FILE, LAST_STAGE, Level, Sweep
 
@@ -51,7 +51,7 @@ def execute(sweep: Sweep, reporter: Reporter) -> Frontier:
 
 def _run(sweep: Sweep, level: Level, reporter: Reporter, source: RunFolder | None, shared: str) -> dict[str, Any]:
     """Bring a level's run up to date, with the stages up to `shared` from another run, and read its results."""
-    from sdp.summary import run_results
+    from sdp.cli.render.summary import run_results
 
     with level.run.at_work(level.recipe.name, sweep.recipe_file, level.overrides):
         if source is not None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sdp.report.tables import UNDEFINED, markdown_table, number_text, print_table
 from sdp.sweep.frontier import Estimate, Frontier, Point, remarks
-from sdp.table_text import UNDEFINED, markdown_table, number_text, print_table
 
 
 def print_frontier(frontier: Frontier, out: Path) -> None:

@@ -16,18 +16,18 @@ from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
-from sdp.checkpoints import COMPLETE, complete_checkpoints
-from sdp.console import Reporter, Task
+from sdp.cli.signals import announce, on_end_signal
+from sdp.distributed.collectives import any_rank, this_rank
+from sdp.distributed.sharded import local
 from sdp.errors import StageError, StoppedError
-from sdp.file_modes import follow_umask
-from sdp.json_file import read_json, write_json
-from sdp.signals import announce, on_end_signal
-from sdp.storage import flush
-from sdp.training.collectives import any_rank, this_rank
+from sdp.pipeline.file_modes import follow_umask
+from sdp.pipeline.json_file import read_json, write_json
+from sdp.pipeline.progress import Reporter, Task
+from sdp.pipeline.storage import flush
+from sdp.training.checkpoints import COMPLETE, complete_checkpoints
 from sdp.training.mask_updates import MaskUpdates
 from sdp.training.masked_weights import MaskedWeights
-from sdp.training.sharded import local
-from sdp_onnx.manifest import file_sha256
+from sdp_onnx.deploy.manifest import file_sha256
 
 # The newest, and one to fall back on.
 KEPT_CHECKPOINTS = 2

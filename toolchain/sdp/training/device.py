@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import torch
 
+from sdp.distributed.ranks import ranks_here
 from sdp.errors import UsageError
-from sdp.ranks import ranks_here
 from sdp.recipe.base import TrainingSection
 from sdp.recipe.sections import RuntimeSection
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from sdp.analysis.recorder import PruningAnalysis
+from sdp.distributed.collectives import as_on_first_rank
 from sdp.errors import ModelError
+from sdp.pruning.analysis.recorder import PruningAnalysis
 from sdp.pruning.masks import BLOCK, select_masks, sparsity_of
 from sdp.pruning.schedule import mask_updates
 from sdp.recipe.pruning import PruneSection
-from sdp.training.collectives import as_on_first_rank
 from sdp.training.masked_weights import MaskedWeights
 
 

@@ -8,11 +8,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from sdp.distributed.sharded import local, part_like, whole_weights
 from sdp.pruning.criteria.base import Criterion, Setup
 from sdp.pruning.criteria.weights import Magnitude
 from sdp.pruning.masks import Masks, clear_pruned, mask_bits
 from sdp.pruning.store import load_masks, save_masks
-from sdp.training.sharded import local, part_like, whole_weights
 
 # Beside the masks in a checkpoint, as long as the criterion is not done.
 STATE_FILE = "criterion.safetensors"

@@ -12,22 +12,22 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PrinterCallback, TrainingArguments
 
-from sdp.checkpoints import checkpoint_step
-from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit
+from sdp.distributed.collectives import first_rank_says, this_rank
+from sdp.distributed.sharded import is_sharded, let_accelerate_shard, require_own_checkpoint, shard_settings
+from sdp.distributed.sums import rank_count
 from sdp.errors import ModelError, UsageError
-from sdp.losses.distributed import rank_count
 from sdp.losses.objective import Objective
+from sdp.pipeline.progress import Reporter
+from sdp.pipeline.run_folder import CHECKPOINTS
 from sdp.recipe.base import TrainingSection
 from sdp.recipe.sections import Recipe
-from sdp.run_folder import CHECKPOINTS
-from sdp.steps import optimizer_steps
 from sdp.training.callback import StepCallback, last_good_checkpoint, require_finite, stop_on_signal
-from sdp.training.collectives import first_rank_says, this_rank
+from sdp.training.checkpoints import checkpoint_step
 from sdp.training.device import trains_in_bf16
 from sdp.training.mask_updates import MaskUpdates
 from sdp.training.masked_weights import MaskedWeights
-from sdp.training.sharded import is_sharded, let_accelerate_shard, require_own_checkpoint, shard_settings
+from sdp.training.steps import optimizer_steps
 from sdp.training.teacher import Teacher
 from sdp.training.trainer import SdpTrainer
 

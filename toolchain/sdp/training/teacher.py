@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from sdp.console import Reporter
 from sdp.data.batches import Collator, TokenizedSplit, length_sorted_batches
+from sdp.distributed.collectives import any_rank, share, sum_parts, this_rank
 from sdp.errors import ModelError
 from sdp.losses.objective import Objective
 from sdp.losses.representation import NetworkOutput, RowsKey, rows_of
-from sdp.sealed_arrays import read_arrays, write_arrays
-from sdp.training.collectives import any_rank, share, sum_parts, this_rank
+from sdp.pipeline.array_file import read_arrays, write_arrays
+from sdp.pipeline.progress import Reporter
 from sdp.training.forward import Reader
 
 LOGITS = "logits"

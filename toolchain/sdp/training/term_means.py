@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sdp.losses.distributed import rank_count
-from sdp.training.collectives import sum_parts
+from sdp.distributed.collectives import sum_parts
+from sdp.distributed.sums import rank_count
 
 # In a checkpoint: what was added up since the last log record before it.
 STATE_FILE = "terms.safetensors"

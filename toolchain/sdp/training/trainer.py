@@ -21,14 +21,14 @@ from torch.utils.data import DataLoader, Sampler
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 from sdp.data.packed import row_lengths
+from sdp.distributed.collectives import average_gradients, share
 from sdp.errors import StageError
 from sdp.losses.objective import Objective
 from sdp.losses.representation import NetworkOutput
 from sdp.pruning.layers import prunable_weights
+from sdp.training.batch_parts import first_rows, read_in_parts
 from sdp.training.callback import way_on
-from sdp.training.collectives import average_gradients, share
 from sdp.training.forward import Reader
-from sdp.training.in_parts import first_rows, read_in_parts
 from sdp.training.masked_weights import MaskedWeights
 from sdp.training.sampler import LengthGroupedSampler
 from sdp.training.teacher import Teacher

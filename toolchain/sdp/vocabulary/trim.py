@@ -14,9 +14,9 @@ from transformers import PreTrainedTokenizerBase
 
 from sdp.data.corpus import Corpus
 from sdp.errors import ModelError
-from sdp.json_file import write_json
 from sdp.models.source import ModelFolder
 from sdp.models.tokenizer import pretrained_tokenizer
+from sdp.pipeline.json_file import write_json
 from sdp.vocabulary.coverage import Comparison, Coverage, count_pieces, plain_tokenizer
 from sdp.vocabulary.pieces import choose_pieces
 from sdp.vocabulary.tokenizer_json import HINT, Inventory, read_inventory, trim_tokenizer

@@ -13,9 +13,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from sdp.errors import ModelError
-from sdp.json_file import write_json
 from sdp.models.parts import vocabulary_tensors
 from sdp.models.source import CODE_PATTERN, ModelFolder
+from sdp.pipeline.json_file import write_json
 
 INDEX_FILE = "model.safetensors.index.json"
 

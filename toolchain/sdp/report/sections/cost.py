@@ -7,7 +7,7 @@ from typing import Any
 from sdp.gate.check import TOLERANCE
 from sdp.gate.measured import constant_sentence, measured_on
 from sdp.report.section import RunFiles, Section
-from sdp.table_text import number_text
+from sdp.report.tables import number_text
 
 
 def section(files: RunFiles) -> Section:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import sdp
+from sdp.pipeline.run_folder import STAGE_FILE
 from sdp.report.section import RunFiles, Section
-from sdp.run_folder import STAGE_FILE
 
 FOLDERS = ("0-vocabulary", "1-finetune", "2-prune", "3-evaluate", "4-export", "5-bench", "6-gate")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sdp.kernel_time import PART_NAMES, longest_cases
 from sdp.report import plots
+from sdp.report.kernel_time import PART_NAMES, longest_cases
 from sdp.report.layer_table import layer_rows
 from sdp.report.section import RunFiles, Section
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from sdp.cli.render.summary import trimming_line
 from sdp.data.corpus import few_texts_lines
 from sdp.report.section import RunFiles, Section
-from sdp.summary import trimming_line
 
 
 def section(files: RunFiles) -> Section | None:

@@ -1,0 +1,269 @@
+"""Where a file's time goes: which kernel each linear layer uses, how long it takes, and how near the machine's peak.
+
+The file runs in a process of its own, with onnxruntime's profiler on, which slows each operator by about 3
+microseconds: these times explain a benchmark, they do not replace it.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+from sdp_onnx.bench.cases import Case, Inputs, save_batches
+from sdp_onnx.bench.process import Worker
+from sdp_onnx.errors import BenchmarkError
+from sdp_onnx.export.kernel_choice import LayerKind
+from sdp_onnx.model.linear_layers import LinearLayer, linear_layers
+from sdp_onnx.operators.library import has_library, instruction_set
+from sdp_onnx.runtimes.machine_peak import MachinePeak, measure_peak
+from sdp_onnx.runtimes.profile_events import NodeTime, ProfiledRun, read_runs
+
+Part = Literal["sparse", "dense", "sparse-int8", "dense-int8", "attention", "rest"]
+
+_FEWEST_RUNS = 5
+_MOST_RUNS = 32
+
+_ATTENTION = ("PackedAttention", "PackedAttentionInt8", "Attention", "MultiHeadAttention")
+_DENSE = ("MatMul", "Gemm", "FusedMatMul", "FusedGemm")
+
+# onnxruntime's name for a product that it has joined with the activation after it begins with this.
+_FUSED = "fused "
+
+
+@dataclass(frozen=True)
+class LayerProfile:
+    """One linear layer.
+
+    Attributes:
+        weights: its parameters, stacked along out_features in this order.
+        kind: the product that ran.
+        kernel: the instruction set of the library's kernels, or "onnxruntime".
+        density: share of the weights that are not zero.
+        filled, break_even: as in `LinearLayer`: why the product is sparse or dense.
+        ms: median time with bias, activation, residual and norm, where the operator does these too.
+        gflops: billions a second of useful operations, 2 * nonzeros * tokens without padding; median over the runs.
+    """
+
+    weights: tuple[str, ...]
+    kind: LayerKind
+    kernel: str
+    in_features: int
+    out_features: int
+    density: float
+    filled: float
+    break_even: float
+    ms: float
+    gflops: float
+
+
+@dataclass(frozen=True)
+class PartProfile:
+    """All operators of one part.
+
+    Attributes:
+        part: sparse and dense products in fp32 and in int8, attention, or the rest, with onnxruntime's own work between
+            operators.
+        ms: median time in one run.
+        share: its part of the time of all runs together; the shares add up to 1.
+        gflops: as in `LayerProfile`, for the linear layers together; None where there are none.
+    """
+
+    part: Part
+    ms: float
+    share: float
+    gflops: float | None
+
+
+@dataclass(frozen=True)
+class CaseProfile:
+    """One case with one number of threads.
+
+    Attributes:
+        case, batch_size, sequence_length, threads: as in `bench.CaseResult`.
+        runs: profiled runs after the warm-up.
+        tokens: median number of tokens in a batch, without padding.
+        run_ms: median time of a run, profiler included.
+        parts: those that there are, in the order of `PartProfile.part`.
+        layers: in the order in which they run.
+    """
+
+    case: str
+    batch_size: int
+    sequence_length: int | None
+    threads: int
+    runs: int
+    tokens: float
+    run_ms: float
+    parts: tuple[PartProfile, ...]
+    layers: tuple[LayerProfile, ...]
+
+
+@dataclass(frozen=True)
+class ModelProfile:
+    """A file's profile on the CPU.
+
+    Attributes:
+        peaks: what the machine can do, for each number of threads; empty without the operator library.
+        cases: one for each number of threads and case.
+    """
+
+    peaks: tuple[MachinePeak, ...]
+    cases: tuple[CaseProfile, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """The same as JSON types."""
+        return asdict(self)
+
+
+class _Work(NamedTuple):
+    """What one layer, or all layers of a kind, did in one run."""
+
+    microseconds: int
+    operations: int
+
+
+def profile_model(
+    path: Path, cases: Sequence[Case], *, threads: Sequence[int], seconds_per_case: float = 1.0
+) -> ModelProfile:
+    """Run every case with every number of threads and tell where the time went.
+
+    Args:
+        seconds_per_case: about how long to run a case, within 5 to 32 runs.
+
+    Raises:
+        ModelFileError: the file cannot be used.
+        BenchmarkError: the process that runs it died, or left no complete profile.
+    """
+    layers = linear_layers(path)
+    profiles: list[CaseProfile] = []
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = Path(folder, "inputs.npz")
+        save_batches(inputs, cases)
+        for count in threads:
+            runs = _run_cases(path, inputs, cases, count, seconds_per_case)
+            profiles += [
+                _case_profile(case, count, case_runs, layers) for case, case_runs in zip(cases, runs, strict=True)
+            ]
+    peaks = tuple(measure_peak(count) for count in threads) if has_library() else ()
+    return ModelProfile(peaks, tuple(profiles))
+
+
+def _run_cases(
+    path: Path, inputs: Path, cases: Sequence[Case], threads: int, seconds_per_case: float
+) -> list[list[ProfiledRun]]:
+    """The runs of each case, from its first batch on; runs to warm up are left out."""
+    counts = []
+    with Worker(
+        path, inputs, provider="cpu", threads=threads, profile=inputs.with_name(f"profile-{threads}")
+    ) as worker:
+        worker.load()
+        for index in range(len(cases)):
+            (seconds,) = worker.turn(index, 0, 1)
+            count = min(_MOST_RUNS, max(_FEWEST_RUNS, round(seconds_per_case / seconds)))
+            worker.turn(index, 0, count)
+            counts.append(count)
+        profile = worker.end_profile()
+    try:
+        runs = read_runs(profile)
+    except (OSError, ValueError, KeyError) as error:
+        raise BenchmarkError(f"onnxruntime's profile cannot be read ({error!r})", where=str(path)) from error
+    # A turn begins with a run that does not count, and the first turn of a case only tells how long a run takes.
+    warm_up = 3
+    if len(runs) != sum(counts) + warm_up * len(cases):
+        raise BenchmarkError(f"onnxruntime's profile holds only {len(runs)} runs", where=str(path))
+    kept = []
+    for count in counts:
+        kept.append(runs[warm_up : warm_up + count])
+        runs = runs[warm_up + count :]
+    return kept
+
+
+def _case_profile(
+    case: Case, threads: int, runs: Sequence[ProfiledRun], layers: Mapping[str, LinearLayer]
+) -> CaseProfile:
+    batches = [case.batches[index % len(case.batches)] for index in range(len(runs))]
+    by_layer: dict[str, list[_Work]] = defaultdict(list)
+    by_kind: dict[str, list[_Work]] = defaultdict(list)
+    by_part: dict[Part, list[int]] = {part: [] for part in get_args(Part)}
+    for run, batch in zip(runs, batches, strict=True):
+        spent = dict.fromkeys(by_part, 0)
+        operations: Counter[str] = Counter()
+        for node in run.nodes:
+            name = node.name.removeprefix(_FUSED)
+            layer = layers.get(name)
+            if layer is None:
+                spent[_part(node)] += node.microseconds
+                continue
+            spent[layer.kind] += node.microseconds
+            work = _Work(node.microseconds, 2 * layer.nonzeros * _rows(node, layer, batch))
+            operations[layer.kind] += work.operations
+            by_layer[name].append(work)
+        # onnxruntime's own work between the operators belongs to the rest, too.
+        spent["rest"] = max(0, run.microseconds - sum(spent.values()) + spent["rest"])
+        for part, microseconds in spent.items():
+            by_part[part].append(microseconds)
+            if part in operations:
+                by_kind[part].append(_Work(microseconds, operations[part]))
+    whole = sum(map(sum, by_part.values()))
+    return CaseProfile(
+        case=case.name,
+        batch_size=case.batch_size,
+        sequence_length=case.sequence_length,
+        threads=threads,
+        runs=len(runs),
+        tokens=statistics.median(_tokens(batch) for batch in batches),
+        run_ms=statistics.median(run.microseconds for run in runs) / 1000,
+        parts=tuple(
+            PartProfile(
+                part,
+                statistics.median(taken) / 1000,
+                sum(taken) / whole,
+                _gflops(by_kind[part]) if part in by_kind else None,
+            )
+            for part, taken in by_part.items()
+            if any(taken)
+        ),
+        layers=tuple(_layer_profile(layers[name], work) for name, work in by_layer.items()),
+    )
+
+
+def _layer_profile(layer: LinearLayer, work: Sequence[_Work]) -> LayerProfile:
+    return LayerProfile(
+        weights=layer.weights,
+        kind=layer.kind,
+        kernel=instruction_set() if layer.in_library else "onnxruntime",
+        in_features=layer.in_features,
+        out_features=layer.out_features,
+        density=layer.density,
+        filled=layer.filled,
+        break_even=layer.break_even,
+        ms=statistics.median(run.microseconds for run in work) / 1000,
+        gflops=_gflops(work),
+    )
+
+
+def _part(node: NodeTime) -> Part:
+    """Where the time of an operator without known parameters belongs."""
+    if node.op_type in _ATTENTION:
+        return "attention"
+    return "dense" if node.op_type in _DENSE else "rest"
+
+
+def _rows(node: NodeTime, layer: LinearLayer, batch: Inputs) -> int:
+    """Rows that a layer multiplied, without those of padding; a head has one row for each text."""
+    padded = next(iter(batch.values())).size
+    return _tokens(batch) if layer.in_library or node.rows == padded else node.rows
+
+
+def _tokens(batch: Inputs) -> int:
+    mask = batch.get("attention_mask")
+    return next(iter(batch.values())).size if mask is None else int(mask.sum())
+
+
+def _gflops(work: Sequence[_Work]) -> float:
+    return statistics.median(run.operations / run.microseconds for run in work) / 1000

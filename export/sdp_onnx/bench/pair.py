@@ -1,0 +1,289 @@
+"""Measure two files against each other, in turns, in one run.
+
+For each number of threads three processes are started: the baseline, the baseline once more, and the candidate. Only
+one of them works at any time. A round gives each process one turn on the same batches; the order of a round's turns
+runs through all permutations, so that drift and whatever one turn leaves behind fall on all of them alike. The
+speed-up is the ratio of the times within a round, over rounds; the ratio of the two baseline processes, which ought to
+be 1, says how far the machine can be believed. All of it is repeated with new processes; the interval of the speed-up
+rests on these starts and on what the baseline processes showed (see `bench_starts`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sdp_onnx.bench.cases import Case, save_batches
+from sdp_onnx.bench.process import Worker
+from sdp_onnx.bench.starts import Start, speedup_interval
+from sdp_onnx.bench.statistics import Latency, Ratio, is_quiet, latency, median_error, paired_ratio
+from sdp_onnx.model.model_file import file_bytes
+from sdp_onnx.runtimes.environment import environment_record
+from sdp_onnx.runtimes.session import Provider, require_cuda
+
+__all__ = ["BenchResult", "Case", "CaseResult", "ProcessResult", "benchmark_pair"]
+
+ROLES = ("baseline", "baseline again", "candidate")
+
+# A turn lasts about this long for the baseline; the candidate runs the same batches.
+_TURN_SECONDS = 0.04
+_CALIBRATION_RUNS = 3
+MIN_ROUNDS = 10
+
+# The threads of the turn before get the time to fall asleep.
+_PAUSE_SECONDS = 0.005
+
+Progress = Callable[[str, float], None]
+# Seconds by process (in the order of ROLES), round and run.
+Times = list[list[list[float]]]
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """Two files on one case with one number of threads.
+
+    Attributes:
+        case, batch_size, sequence_length: the case measured; None is the task's own lengths.
+        threads: threads of one operator.
+        rounds: how often each process had its turn, over all starts.
+        runs_per_turn: timed runs in a turn.
+        baseline: times of both baseline processes.
+        candidate: times of the candidate.
+        speedup: baseline time / candidate time, its interval as wide as starts and A/A ratios differ.
+        same_file: the A/A ratio: first baseline process / second.
+        quiet: whether `same_file` says that the machine was quiet enough.
+        starts: what each start of the processes measured.
+    """
+
+    case: str
+    batch_size: int
+    sequence_length: int | None
+    threads: int
+    rounds: int
+    runs_per_turn: int
+    baseline: Latency
+    candidate: Latency
+    speedup: Ratio
+    same_file: Ratio
+    quiet: bool
+    starts: tuple[Start, ...]
+
+
+@dataclass(frozen=True)
+class ProcessResult:
+    """One worker process: what it took to load its file, and the most memory it had by the end of the cases."""
+
+    role: str
+    threads: int
+    load_ms: float
+    peak_memory_bytes: int | None
+
+
+@dataclass(frozen=True)
+class BenchResult:
+    """A whole benchmark, with what it takes to judge it.
+
+    Attributes:
+        baseline, candidate: the files.
+        baseline_bytes, candidate_bytes: their sizes with external data.
+        provider: where they ran.
+        cases: one result per number of threads and case.
+        processes: three per start and number of threads, in the order of ROLES.
+        quiet: whether every case was.
+        environment: see `environment_record`.
+        load_average: the system's load over 1, 5 and 15 minutes before the benchmark; empty where it has none.
+    """
+
+    baseline: str
+    candidate: str
+    baseline_bytes: int
+    candidate_bytes: int
+    provider: Provider
+    cases: tuple[CaseResult, ...]
+    processes: tuple[ProcessResult, ...]
+    quiet: bool
+    environment: dict[str, object]
+    load_average: tuple[float, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """The same as JSON types."""
+        return asdict(self)
+
+
+def benchmark_pair(
+    baseline: Path,
+    candidate: Path,
+    cases: Sequence[Case],
+    *,
+    threads: Sequence[int],
+    provider: Provider = "cpu",
+    seconds_per_case: float = 3.0,
+    min_rounds: int = MIN_ROUNDS,
+    starts: int = 1,
+    on_progress: Progress | None = None,
+) -> BenchResult:
+    """Measure `candidate` against `baseline` on every case with every number of threads.
+
+    Args:
+        seconds_per_case: a case ends when all turns of all starts took this long and `min_rounds` rounds are done.
+        min_rounds: at least 2, over all starts, of which each has at least 2.
+        starts: how often new processes are started.
+        on_progress: told what is measured now, and the share of all cases that is done, from 0 to 1.
+
+    Raises:
+        ModelFileError, ProviderError: a file or the provider cannot be used.
+        BenchmarkError: a worker process died.
+    """
+    if min_rounds < 2 or not cases or not threads or not all(case.batches for case in cases):
+        raise ValueError("a benchmark needs two rounds, a case, a number of threads, and batches in every case")
+    if provider == "cuda":
+        require_cuda()
+    sizes = file_bytes(baseline), file_bytes(candidate)
+    load_average = os.getloadavg() if hasattr(os, "getloadavg") else ()
+    plan = _Plan(baseline, candidate, cases, threads, provider, starts)
+    report = on_progress or (lambda _label, _share: None)
+    measured, processes = _measure_all(plan, seconds_per_case / starts, max(2, math.ceil(min_rounds / starts)), report)
+    results = [_summarize(found, cases[index], count) for (count, index), found in measured.items()]
+    return BenchResult(
+        baseline=str(baseline),
+        candidate=str(candidate),
+        baseline_bytes=sizes[0],
+        candidate_bytes=sizes[1],
+        provider=provider,
+        cases=tuple(results),
+        processes=tuple(processes),
+        quiet=all(result.quiet for result in results),
+        environment=environment_record(),
+        load_average=load_average,
+    )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is measured: arguments of `benchmark_pair`."""
+
+    baseline: Path
+    candidate: Path
+    cases: Sequence[Case]
+    threads: Sequence[int]
+    provider: Provider
+    starts: int
+
+
+@dataclass
+class _Measured:
+    """Times of one case with one number of threads: runs in a turn, chosen at the first start, and times by start."""
+
+    runs: int
+    starts: list[Times]
+
+
+def _measure_all(
+    plan: _Plan, seconds: float, min_rounds: int, report: Progress
+) -> tuple[dict[tuple[int, int], _Measured], list[ProcessResult]]:
+    """Every start, number of threads and case in turn, `seconds` and `min_rounds` at least for each.
+
+    Returns:
+        (threads, index of the case) -> its times; and the processes as they ended.
+    """
+    measured: dict[tuple[int, int], _Measured] = {}
+    processes: list[ProcessResult] = []
+    turns = plan.starts * len(plan.threads) * len(plan.cases)
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = Path(folder, "inputs.npz")
+        save_batches(inputs, plan.cases)
+        for start, count in itertools.product(range(plan.starts), plan.threads):
+            with _workers(plan, inputs, count) as workers:
+                for index, case in enumerate(plan.cases):
+                    done = sum(len(found.starts) for found in measured.values())
+                    report(f"{case.name}, {count} threads", done / turns)
+                    if (count, index) not in measured:
+                        measured[count, index] = _Measured(_runs_per_turn(workers[0], index), [])
+                    found = measured[count, index]
+                    first = start * min_rounds
+                    found.starts.append(_measure(workers, index, found.runs, seconds, min_rounds, first=first))
+                processes += _finish(workers, count)
+    report("done", 1.0)
+    return measured, processes
+
+
+@contextmanager
+def _workers(plan: _Plan, inputs: Path, threads: int) -> Iterator[list[Worker]]:
+    """Three processes in the order of ROLES, their models loaded; they end with the block."""
+    with ExitStack() as stack:
+        files = (plan.baseline, plan.baseline, plan.candidate)
+        workers = [stack.enter_context(Worker(file, inputs, provider=plan.provider, threads=threads)) for file in files]
+        for worker in workers:
+            worker.load()
+        yield workers
+
+
+def _runs_per_turn(worker: Worker, index: int) -> int:
+    return max(1, round(_TURN_SECONDS / statistics.median(worker.turn(index, 0, _CALIBRATION_RUNS))))
+
+
+def _measure(workers: Sequence[Worker], index: int, runs: int, seconds: float, min_rounds: int, first: int) -> Times:
+    """Rounds on one case, the first of them number `first`, until both limits are reached."""
+    times: Times = [[], [], []]
+    deadline = time.monotonic() + seconds
+    orders = list(itertools.permutations(range(len(workers))))
+    for number in itertools.count(first):
+        if number - first >= min_rounds and time.monotonic() >= deadline:
+            break
+        for process in orders[number % len(orders)]:
+            time.sleep(_PAUSE_SECONDS)
+            times[process].append(workers[process].turn(index, number * runs, runs))
+    return times
+
+
+def _summarize(found: _Measured, case: Case, threads: int) -> CaseResult:
+    starts = found.starts
+    measured = tuple(_start(times) for times in starts)
+    # [process][run], and of the baselines [process][round].
+    flat = [list(itertools.chain.from_iterable(turn for times in starts for turn in times[p])) for p in range(3)]
+    first, second = ([statistics.median(turn) for times in starts for turn in times[p]] for p in range(2))
+    same_file = paired_ratio(first, second)
+    return CaseResult(
+        case=case.name,
+        batch_size=case.batch_size,
+        sequence_length=case.sequence_length,
+        threads=threads,
+        rounds=len(first),
+        runs_per_turn=found.runs,
+        baseline=latency([*flat[0], *flat[1]], case.batch_size),
+        candidate=latency(flat[2], case.batch_size),
+        speedup=speedup_interval(measured),
+        same_file=same_file,
+        quiet=is_quiet(same_file),
+        starts=measured,
+    )
+
+
+def _start(times: Times) -> Start:
+    first, second, candidate = ([statistics.median(turn) for turn in turns] for turns in times)
+    logs = [math.log(math.sqrt(a * b) / c) for a, b, c in zip(first, second, candidate, strict=True)]
+    own = latency(list(itertools.chain.from_iterable(times[2])), 1)
+    return Start(
+        rounds=len(logs),
+        speedup=math.exp(statistics.median(logs)),
+        speedup_error=median_error(logs),
+        same_file=math.exp(statistics.median(math.log(a / b) for a, b in zip(first, second, strict=True))),
+        p50_ms=own.p50_ms,
+        p99_ms=own.p99_ms,
+    )
+
+
+def _finish(workers: Sequence[Worker], threads: int) -> list[ProcessResult]:
+    results = []
+    for role, worker in zip(ROLES, workers, strict=True):
+        peak, loads = worker.finish()
+        results.append(ProcessResult(role, threads, statistics.median(loads) * 1000, peak))
+    return results

@@ -1,0 +1,108 @@
+"""The process that runs one model of a benchmark: `python -m sdp_onnx.bench.worker`.
+
+It is given a line of JSON on stdin, answers with one on stdout, and waits for the next:
+
+    {"model": …, "inputs": …, "provider": …, "threads": n, "profile": …}  ->  {"load_seconds": s}
+    {"turn": case, "first": batch, "runs": n}                             ->  {"seconds": [s, ...]}
+    {"profile": true}                                                     ->  {"profile": …}
+    {"finish": true}                                  ->  {"peak_memory_bytes": n, "load_seconds": [s, ...]}
+
+It ends when stdin does, so that it never outlives the process that started it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import onnxruntime as ort
+
+from sdp_onnx.bench.cases import Inputs, load_batches
+from sdp_onnx.errors import SdpError
+from sdp_onnx.runtimes.process_memory import peak_memory_bytes
+from sdp_onnx.runtimes.session import create_session
+
+# Session creations timed on top of the first.
+_MORE_LOADS = 2
+
+
+def main() -> int:
+    """Serve requests until stdin ends; returns the exit status."""
+    # What a library prints must not get between the answers.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    try:
+        _serve(_requests(sys.stdin), answers)
+    except SdpError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        pass
+    return 0
+
+
+def _serve(requests: Iterator[dict[str, Any]], answers: IO[str]) -> None:
+    setup = next(requests, None)
+    if setup is None:
+        return
+    batches = load_batches(Path(setup["inputs"]))
+    session, seconds = _timed_load(setup)
+    _answer(answers, {"load_seconds": seconds})
+    for request in requests:
+        if "turn" in request:
+            taken = run_turn(session, batches[request["turn"]], request["first"], request["runs"])
+            _answer(answers, {"seconds": taken})
+        elif "profile" in request:
+            _answer(answers, {"profile": session.end_profiling()})
+        else:
+            # Read before the extra sessions below raise it.
+            peak = peak_memory_bytes()
+            loads = [seconds, *(_timed_load(setup)[1] for _ in range(_MORE_LOADS))]
+            _answer(answers, {"peak_memory_bytes": peak, "load_seconds": loads})
+
+
+def run_turn(session: ort.InferenceSession, batches: list[Inputs], first: int, runs: int) -> list[float]:
+    """Run `runs` batches from number `first` on, around the list; seconds of each.
+
+    One run before them is discarded: it brings the weights back into the caches.
+    """
+    session.run(None, batches[first % len(batches)])
+    seconds = []
+    for index in range(first, first + runs):
+        inputs = batches[index % len(batches)]
+        started = time.perf_counter()
+        session.run(None, inputs)
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def _timed_load(setup: dict[str, Any]) -> tuple[ort.InferenceSession, float]:
+    started = time.perf_counter()
+    session = create_session(
+        Path(setup["model"]),
+        provider=setup["provider"],
+        threads=setup["threads"],
+        profile=None if setup["profile"] is None else Path(setup["profile"]),
+        # Several sessions take turns on the same cores.
+        idle_between_runs=True,
+    )
+    return session, time.perf_counter() - started
+
+
+def _requests(stream: IO[str]) -> Iterator[dict[str, Any]]:
+    for line in stream:
+        yield json.loads(line)
+
+
+def _answer(stream: IO[str], content: dict[str, Any]) -> None:
+    stream.write(json.dumps(content) + "\n")
+    stream.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""Which product each linear layer gets, and whether a model gains from the operator library at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from sdp_onnx.model.model_file import StoredTensor
+from sdp_onnx.operators.sparse_format import QUAD
+
+LayerKind = Literal["sparse", "dense", "sparse-int8", "dense-int8"]
+Precision = Literal["fp32", "int8"]
+
+OPERATORS: dict[LayerKind, str] = {
+    "sparse": "SparseLinear",
+    "dense": "DenseLinear",
+    "sparse-int8": "SparseLinearInt8",
+    "dense-int8": "DenseLinearInt8",
+}
+
+# Tokens in a group of the packed layout, and rows in a group of a dense weight; see export/native/kernels.h.
+GROUP = 16
+
+# With a smaller share of nonzeros than this a sparse product is faster than a dense one: on one thread of an EPYC with
+# AVX-512 the kernels take the same time at 0.45.
+BREAK_EVEN_DENSITY = 0.42
+
+# The same for int8 weights: share of the 1x4 blocks that hold a nonzero. The two kernels take the same time at 0.4 for
+# one group of tokens, at 0.5 for four.
+BREAK_EVEN_INT8_DENSITY = 0.42
+
+# The largest mean share of nonzeros with which a model is rewritten; a dense layer counts as the break-even. Texts
+# are padded to groups of 16 tokens: of what benchmarks/densities.py measures, 16 texts of 8 tokens each, half of it
+# padding, gain the least, 1.37 times onnxruntime's speed at 0.30.
+LARGEST_MEAN_DENSITY = 0.31
+
+# Sums of an int8 product stay within 32 bits up to this many inputs.
+_MOST_INT8_INPUTS = 2**16
+
+
+def break_even(kind: LayerKind) -> float:
+    """What a layer's share of filled elements (weights, or 1x4 blocks in int8) must be below for a sparse product."""
+    return BREAK_EVEN_INT8_DENSITY if kind.endswith("int8") else BREAK_EVEN_DENSITY
+
+
+def layer_kind(weight: StoredTensor, precision: Precision) -> LayerKind | None:
+    """The product for a weight [in_features, out_features]; None where the library has none for its shape."""
+    in_features, out_features = weight.shape
+    if precision == "int8" and in_features % 4 == out_features % QUAD == 0:
+        if in_features > _MOST_INT8_INPUTS:
+            return None
+        blocks = weight.array().reshape(in_features // 4, 4, out_features).any(axis=1)
+        sparse = np.count_nonzero(blocks) < BREAK_EVEN_INT8_DENSITY * blocks.size
+        return "sparse-int8" if sparse or out_features % GROUP else "dense-int8"
+    if weight.nonzeros() < BREAK_EVEN_DENSITY * weight.elements and out_features % QUAD == 0:
+        return "sparse"
+    return "dense" if out_features % GROUP == 0 else None
+
+
+def gains(weights: Sequence[StoredTensor], precision: Precision) -> bool:
+    """Whether a model with these linear layers is faster with the library's operators; in int8 it is."""
+    counted = sum(min(stored.nonzeros(), BREAK_EVEN_DENSITY * stored.elements) for stored in weights)
+    return precision == "int8" or counted < LARGEST_MEAN_DENSITY * sum(stored.elements for stored in weights)

@@ -1,0 +1,277 @@
+"""Rewrite an exported encoder so that its sparse layers run on the operators of the library, in fp32 or in int8.
+
+Activations stay in the library's packed layout from the first sparse layer to the last; `Pack` and `Unpack` stand where
+the rest of the graph begins and ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
+
+from sdp_onnx.export.kernel_choice import OPERATORS, LayerKind, Precision, gains, layer_kind
+from sdp_onnx.export.kernel_patterns import AttentionBlock, Linear, find_patterns
+from sdp_onnx.export.kernel_tensors import LayerTensors, NewTensor, layer_tensors, new_tensor, round_rows
+from sdp_onnx.model.graph_index import GraphIndex, attributes, has_subgraphs
+from sdp_onnx.model.model_file import StoredTensor
+from sdp_onnx.operators.library import DOMAIN, OPSET
+
+# A table with fewer rows is too small to be worth two more operators.
+_SMALLEST_TABLE = 256
+
+
+@dataclass
+class KernelGraph:
+    """What the rewriting did.
+
+    Attributes:
+        tensors: new initializers.
+        replaced: initializers that the graph no longer uses.
+        contained: for each replaced parameter, the bytes that it takes in the new initializers.
+    """
+
+    tensors: list[NewTensor] = field(default_factory=list)
+    replaced: set[str] = field(default_factory=set)
+    contained: dict[str, int] = field(default_factory=dict)
+
+
+def rewrite_graph(
+    model: ModelProto, initializers: Mapping[str, StoredTensor], precision: Precision = "fp32"
+) -> KernelGraph:
+    """Change the nodes of `model` in place; its initializers are left to the caller.
+
+    A graph that is not sparse enough to gain, with fp32, or without any linear layer stays as it is, and the result is
+    empty.
+
+    Args:
+        initializers: the model's initializers by name.
+        precision: int8 rounds every linear layer of the encoder to int8, one scale for each output, multiplies it with
+            inputs rounded to int8, one scale for each token, and rounds embedding tables to int8, one scale a row.
+
+    Returns:
+        Which initializers to add and to drop.
+    """
+    if has_subgraphs(model.graph.node):
+        return KernelGraph()
+    writer = _Writer(model.graph, initializers, precision)
+    if not writer.run():
+        return KernelGraph()
+    model.opset_import.append(helper.make_opsetid(DOMAIN, OPSET))
+    return writer.result
+
+
+class _Writer:
+    """Goes through the nodes in order and writes each as it is, or the operator that replaces it and its neighbours."""
+
+    def __init__(self, graph: GraphProto, initializers: Mapping[str, StoredTensor], precision: Precision) -> None:
+        self._graph = graph
+        self._precision = precision
+        self._initializers = initializers
+        self._index = GraphIndex(graph)
+        self._nodes: list[NodeProto] = []
+        # Values that exist in packed form, with the name of that form; and the name of their number of tokens.
+        self._packed: dict[str, str] = {}
+        self._tokens: dict[str, str] = {}
+        self._plain: set[str] = {value.name for value in graph.input} | set(initializers)
+        # What was made of weights, by the name that the new initializers begin with: layers may share their weights.
+        self._made: dict[str, LayerTensors] = {}
+        self._arrays: set[str] = set()
+        self.result = KernelGraph()
+
+    def run(self) -> bool:
+        patterns = find_patterns(self._index, self._initializers)
+        weights = {out: self._initializers[linear.weight] for out, linear in patterns.linears.items()}
+        kinds = {out: layer_kind(weight, self._precision) for out, weight in weights.items()}
+        if set(kinds.values()) <= {"dense", None} or not gains(list(weights.values()), self._precision):
+            return False
+        attentions = {
+            block.nodes[-1]: block
+            for block in patterns.attentions
+            if all(kinds[linear.out] is not None for linear in block.linears)
+        }
+        inside = {linear.out for block in attentions.values() for linear in block.linears}
+        linears = {
+            linear.nodes[-1]: linear
+            for out, linear in patterns.linears.items()
+            if kinds[out] is not None and out not in inside
+        }
+        replaced = {i for block in attentions.values() for i in block.nodes} | {
+            i for linear in patterns.linears.values() if kinds[linear.out] is not None for i in linear.nodes
+        }
+        for i, node in enumerate(self._index.nodes):
+            if i in attentions:
+                self._write_attention(attentions[i], [kinds[linear.out] for linear in attentions[i].linears])
+            elif i in linears:
+                kind = kinds[linears[i].out]
+                assert kind is not None
+                self._write_linear([linears[i]], kind)
+            elif i not in replaced:
+                self._write_plain(node)
+        for value in self._graph.output:
+            self._unpack(value.name)
+        self._finish()
+        return True
+
+    def _write_plain(self, node: NodeProto) -> None:
+        for name in node.input:
+            self._unpack(name)
+        if self._precision == "int8" and self._is_lookup(node):
+            self._write_lookup(node)
+        else:
+            self._nodes.append(node)
+        self._plain.update(node.output)
+
+    def _is_lookup(self, node: NodeProto) -> bool:
+        """Whether a node takes rows of a large fp32 table."""
+        table = self._initializers.get(node.input[0]) if node.op_type == "Gather" and node.domain == "" else None
+        return (
+            table is not None
+            and table.data_type == TensorProto.FLOAT
+            and len(table.shape) == 2
+            and table.shape[0] >= _SMALLEST_TABLE
+            and attributes(node).get("axis", 0) == 0
+        )
+
+    def _write_lookup(self, node: NodeProto) -> None:
+        """Rows of int8 times their scales, in standard operators."""
+        name, rows = node.input
+        rounded = f"{name}/int8"
+        if rounded not in self._arrays:
+            values, scale = round_rows(self._initializers[name].array())
+            self._new_array(rounded, values)
+            self._new_array(f"{name}/scale", scale[:, None])
+            self.result.contained[name] = values.nbytes + scale.nbytes
+        out = node.output[0]
+        self._nodes += [
+            helper.make_node("Gather", [rounded, rows], [f"{out}/int8"], axis=0),
+            helper.make_node("Gather", [f"{name}/scale", rows], [f"{out}/scale"], axis=0),
+            helper.make_node("Cast", [f"{out}/int8"], [f"{out}/float"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", [f"{out}/float", f"{out}/scale"], [out]),
+        ]
+
+    def _write_attention(self, block: AttentionBlock, kinds: Sequence[LayerKind | None]) -> None:
+        first = kinds[0]
+        if first is not None and len(set(kinds)) == 1:
+            joined = self._write_linear(block.linears, first)
+            width = self._initializers[block.linears[0].weight].shape[1]
+            sources, starts = [joined] * 3, [0, width, 2 * width]
+        else:
+            sources = [
+                self._write_linear([linear], kind) for linear, kind in zip(block.linears, kinds, strict=True) if kind
+            ]
+            starts = [0, 0, 0]
+        tokens = self._tokens[block.linears[0].x]
+        out = f"{block.out}/packed"
+        self._add(
+            "PackedAttentionInt8" if self._precision == "int8" else "PackedAttention",
+            [*sources, tokens, *([block.mask] if block.mask else [])],
+            out,
+            heads=self._initializers[block.linears[0].weight].shape[1] // block.head_size,
+            head_size=block.head_size,
+            q_first=starts[0],
+            k_first=starts[1],
+            v_first=starts[2],
+            scale=float(block.scale),
+        )
+        if block.mask:
+            self._plain.add(block.mask)
+        self._packed[block.out], self._tokens[block.out] = out, tokens
+
+    def _write_linear(self, linears: Sequence[Linear], kind: LayerKind) -> str:
+        """One operator for linear layers with the same input; several have neither activation nor norm."""
+        head = linears[0]
+        x, tokens = self._pack(head.x), self._tokens[head.x]
+        stored = [self._initializers[linear.weight] for linear in linears]
+        widths = [weight.shape[1] for weight in stored]
+        made = self._weights(stored, kind)
+        inputs = [x, *(tensor.name for tensor in made.tensors), self._bias_input(linears, widths)]
+        settings: dict[str, Any] = {"activation": head.activation, **made.settings}
+        if head.norm is not None:
+            inputs += [self._pack(head.norm.residual), head.norm.gamma, head.norm.beta]
+            settings["epsilon"] = float(head.norm.epsilon)
+        out = f"{'+'.join(linear.out for linear in linears)}/packed"
+        self._add(
+            OPERATORS[kind],
+            inputs,
+            out,
+            in_features=stored[0].shape[0],
+            out_features=sum(widths),
+            # Not for the kernel: which parameters these are, for those who look into the file.
+            weights=[weight.name for weight in stored],
+            widths=widths,
+            **settings,
+        )
+        for linear in linears:
+            self._tokens[linear.out] = tokens
+        if len(linears) == 1:
+            self._packed[head.out] = out
+        return out
+
+    def _weights(self, stored: Sequence[StoredTensor], kind: LayerKind) -> LayerTensors:
+        """The initializers of weights that are multiplied together, made once for all layers that have them."""
+        name = "+".join(weight.name for weight in stored)
+        if name not in self._made:
+            made = self._made[name] = layer_tensors(name, stored, kind)
+            self.result.tensors += made.tensors
+            for own, size in made.contained.items():
+                self.result.contained[own] = self.result.contained.get(own, 0) + size
+        return self._made[name]
+
+    def _bias_input(self, linears: Sequence[Linear], widths: Sequence[int]) -> str:
+        if len(linears) == 1 and linears[0].bias is not None:
+            return linears[0].bias
+        # Layers that share weights may have biases of their own.
+        name = "+".join(linear.bias or f"{linear.weight}/bias" for linear in linears) + "/together"
+        if name in self._arrays:
+            return name
+        parts = []
+        for linear, width in zip(linears, widths, strict=True):
+            if linear.bias is None:
+                parts.append(np.zeros(width, np.float32))
+            else:
+                parts.append(self._initializers[linear.bias].array())
+                self.result.contained[linear.bias] = 4 * width
+        return self._new_array(name, np.concatenate(parts))
+
+    def _new_array(self, name: str, array: NDArray[Any]) -> str:
+        self._arrays.add(name)
+        self.result.tensors.append(new_tensor(name, array))
+        return name
+
+    def _pack(self, value: str) -> str:
+        """The packed form of a value, made if there is none yet."""
+        if value not in self._packed:
+            self._packed[value] = f"{value}/packed"
+            self._tokens[value] = f"{value}/tokens"
+            self._nodes.append(helper.make_node("Shape", [value], [self._tokens[value]], start=-2, end=-1))
+            self._add("Pack", [value], self._packed[value])
+        return self._packed[value]
+
+    def _unpack(self, value: str) -> None:
+        """Make sure that a value exists in its plain form."""
+        if value in self._packed and value not in self._plain:
+            self._add("Unpack", [self._packed[value], self._tokens[value]], value)
+            self._plain.add(value)
+
+    def _add(self, op_type: str, inputs: Sequence[str], output: str, **settings: Any) -> None:
+        self._nodes.append(helper.make_node(op_type, inputs, [output], name=output, domain=DOMAIN, **settings))
+
+    def _finish(self) -> None:
+        """Put the new nodes in place and forget what nothing reads any more."""
+        kept: list[NodeProto] = []
+        wanted = set(self._index.outputs)
+        for node in reversed(self._nodes):
+            if any(name in wanted for name in node.output):
+                kept.append(node)
+                wanted.update(node.input)
+        self._graph.ClearField("node")
+        self._graph.node.extend(reversed(kept))
+        self.result.replaced = {name for name in self._initializers if name not in wanted}
+        values = [value for value in self._graph.value_info if value.name in wanted]
+        self._graph.ClearField("value_info")
+        self._graph.value_info.extend(values)

@@ -1,0 +1,213 @@
+"""Turn a transformers model into a dense ONNX file. The one module here that imports torch."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import logging
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from sdp_onnx.errors import ExportError
+from sdp_onnx.export.fused_operators import repeat_inputs
+from sdp_onnx.model.parameter_names import LoadArray, match_parameters
+from sdp_onnx.model.writer import PROTOBUF_LIMIT, Entry, dense_entry, write_model
+
+OPSET = 23
+
+# In the order in which the inputs appear in the file.
+_KNOWN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+# The exporter takes a size of 0 or 1 for a constant.
+_EXAMPLE_SHAPE = (2, 16)
+
+
+def export_torch(
+    model: torch.nn.Module,
+    target: Path,
+    *,
+    input_names: Sequence[str],
+    opset: int = OPSET,
+    external_data_threshold: int = PROTOBUF_LIMIT,
+) -> None:
+    """Write a transformers model to `target` as dense ONNX, in a folder that exists.
+
+    Inputs are int64 [batch, sequence], both of any size; the output is `logits`, [batch, labels] for a classifier.
+    Each initializer that came from a parameter bears its name; a linear layer's weight is stored transposed,
+    [in, out]. The model is exported on the CPU, in evaluation mode, and left in the mode in which it was.
+
+    Args:
+        input_names: what the tokenizer produces (`tokenizer.model_input_names`); of these the model gets what it
+            takes.
+        external_data_threshold: bytes of the .onnx file above which its tensors move to `<target>.data`.
+
+    Raises:
+        ExportError: the model takes none of the inputs, or torch cannot express it in ONNX.
+    """
+    names = _accepted_inputs(model, input_names)
+    with _evaluation(model):
+        program, held = _export_program(model, names, opset)
+    try:
+        _write_program(program, model, target, external_data_threshold)
+    finally:
+        _let_go([*held, *program.model.graph.initializers.values()])
+
+
+def _write_program(
+    program: torch.onnx.ONNXProgram, model: torch.nn.Module, target: Path, external_data_threshold: int
+) -> None:
+    outputs = [value.name for value in program.model.graph.outputs]
+    if outputs != ["logits"]:
+        raise ExportError(
+            f"the model returns {len(outputs)} outputs instead of logits alone",
+            where=type(model).__name__,
+            hint="Switch output_hidden_states and output_attentions off in the model's config.json.",
+        )
+    loaders = {
+        name: _loader(value.const_value.numpy)
+        for name, value in program.model.graph.initializers.items()
+        if value.const_value is not None
+    }
+    renamed = match_parameters(loaders, _parameters(model))
+    skeleton = _skeleton(program)
+    repeat_inputs(skeleton.graph)
+    _rename(skeleton, renamed)
+    entries = [_entry(renamed.get(name, name), load) for name, load in loaders.items()]
+    write_model(skeleton, entries, target, external_data_threshold=external_data_threshold)
+
+
+def _let_go(values: Iterable[Any]) -> None:
+    """Part with the weights. The exporter's rules for rewriting graphs live as long as the process, and each keeps the
+    graph that it looked at last, which would keep the model in memory."""
+    for value in values:
+        value.const_value = None
+
+
+def _accepted_inputs(model: torch.nn.Module, input_names: Sequence[str]) -> list[str]:
+    accepted = inspect.signature(model.forward).parameters
+    names = [name for name in _KNOWN_INPUTS if name in input_names and name in accepted]
+    if "input_ids" not in names:
+        raise ExportError(
+            f"the model takes no input_ids, or the tokenizer ({', '.join(input_names)}) gives none",
+            where=type(model).__name__,
+            hint="Only text encoders can be exported.",
+        )
+    return names
+
+
+def _export_program(
+    model: torch.nn.Module, names: Sequence[str], opset: int
+) -> tuple[torch.onnx.ONNXProgram, list[Any]]:
+    """The program, and the values of its graph that held a weight before it was optimized."""
+    held: list[Any] = []
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                model,
+                kwargs={name: torch.ones(_EXAMPLE_SHAPE, dtype=torch.int64) for name in names},
+                dynamic_shapes={name: {0: "batch", 1: "sequence"} for name in names},
+                input_names=list(names),
+                output_names=["logits"],
+                dynamo=True,
+                opset_version=opset,
+                verbose=False,
+                optimize=False,
+            )
+            if program is not None:
+                # Of what is folded into constants the graph keeps the originals.
+                held += program.model.graph.initializers.values()
+                program.optimize()
+    except Exception as error:  # the exporter wraps whatever the model's own code raises
+        raise ExportError(
+            f"torch cannot export the model: {_first_line(error)}",
+            where=type(model).__name__,
+            hint="The model's code does something that ONNX cannot express. Check that this architecture is supported, "
+            "and that the installed torch and transformers are within the versions that pip would choose.",
+        ) from error
+    if program is None:
+        raise ExportError("torch exported nothing", where=type(model).__name__)
+    return program, held
+
+
+def _skeleton(program: torch.onnx.ONNXProgram) -> ModelProto:
+    """The graph without initializers and without the exporter's notes on where each node came from."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "skeleton.onnx")
+        program.save(path, include_initializers=False)
+        skeleton = onnx.load(path)
+    graph = skeleton.graph
+    for noted in (skeleton, graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
+        noted.ClearField("metadata_props")
+    return skeleton
+
+
+def _rename(skeleton: ModelProto, renamed: dict[str, str]) -> None:
+    for node in skeleton.graph.node:
+        for index, name in enumerate(node.input):
+            node.input[index] = renamed.get(name, name)
+    for value in skeleton.graph.value_info:
+        value.name = renamed.get(value.name, value.name)
+
+
+def _parameters(model: torch.nn.Module) -> dict[str, LoadArray]:
+    return {name: _loader(parameter.detach().cpu().numpy) for name, parameter in model.named_parameters()}
+
+
+def _loader(load: Callable[[], Any]) -> LoadArray:
+    """As an array, for what a tensor of any library returns."""
+
+    def as_array() -> NDArray[Any]:
+        return np.asarray(load())
+
+    return as_array
+
+
+def _entry(name: str, load: LoadArray) -> Entry:
+    array = load()
+    data_type = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+    return dense_entry(name, data_type, array.shape, array.nbytes, lambda: (load(),))
+
+
+@contextlib.contextmanager
+def _evaluation(model: torch.nn.Module) -> Iterator[None]:
+    """Evaluation mode for the block, without gradients; every module gets its own mode back."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's progress, its warnings and its remarks about packages that are not installed to itself."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _first_line(error: BaseException) -> str:
+    """The innermost cause in one line: the exporter's own message is a page of advice for its developers."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

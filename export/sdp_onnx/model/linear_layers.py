@@ -1,0 +1,113 @@
+"""The linear layers of a file, by the node that multiplies: which parameters it holds and how many are not zero."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import NodeProto
+
+from sdp_onnx.export.kernel_choice import OPERATORS, LayerKind, break_even
+from sdp_onnx.model.graph_index import attributes
+from sdp_onnx.model.model_file import StoredTensor, load_structure, stored_tensors
+from sdp_onnx.operators.kernel_weights import kernel_weights
+from sdp_onnx.operators.library import DOMAIN
+
+_KINDS = {operator: kind for kind, operator in OPERATORS.items()}
+
+
+@dataclass(frozen=True)
+class LinearLayer:
+    """One node that multiplies by parameters.
+
+    Attributes:
+        weights: the parameters it holds, stacked along out_features in this order.
+        kind: the product that runs.
+        in_library: whether it is an operator of the library, or one of onnxruntime's own.
+        nonzeros: weights that are not zero.
+        filled: share of the elements of the sparse format that hold a nonzero: of the weights or, in int8, of the 1x4
+            blocks along in_features. The exporter compares it with `break_even`.
+    """
+
+    weights: tuple[str, ...]
+    kind: LayerKind
+    in_library: bool
+    in_features: int
+    out_features: int
+    nonzeros: int
+    filled: float
+
+    @property
+    def break_even(self) -> float:
+        """With a smaller `filled` the exporter chooses the sparse product."""
+        return break_even(self.kind)
+
+    @property
+    def density(self) -> float:
+        """Share of the weights that are not zero."""
+        return self.nonzeros / max(1, self.in_features * self.out_features)
+
+
+def linear_layers(path: Path) -> dict[str, LinearLayer]:
+    """The linear layers of the main graph by the name of their node, in the order of the file.
+
+    Raises:
+        ModelFileError: the file is missing or damaged.
+    """
+    model = load_structure(path)
+    initializers = {stored.name: stored for stored in stored_tensors(model, path)}
+    # One weight at a time: a model may be larger than the memory.
+    inside = {name: _count(weight) for name, weight in kernel_weights(model, initializers)}
+    layers = {}
+    for node in model.graph.node:
+        if node.domain == DOMAIN and node.op_type in _KINDS:
+            layers[node.name] = _of_library(node, inside)
+        elif node.domain == "" and node.op_type in ("MatMul", "Gemm"):
+            stored = initializers.get(node.input[1])
+            if stored is not None and len(stored.shape) == 2:
+                layers[node.name] = _of_onnxruntime(node, stored)
+    return layers
+
+
+class _Count(NamedTuple):
+    """What one parameter [in_features, out_features] holds."""
+
+    elements: int
+    nonzeros: int
+    blocks: int
+
+
+def _count(weight: NDArray[Any]) -> _Count:
+    nonzero = weight != 0
+    in_features = weight.shape[0] // 4 * 4
+    blocks = nonzero[:in_features].reshape(-1, 4, weight.shape[1]).any(axis=1)
+    return _Count(weight.size, int(np.count_nonzero(nonzero)), int(np.count_nonzero(blocks)))
+
+
+def _of_library(node: NodeProto, inside: Mapping[str, _Count]) -> LinearLayer:
+    settings = attributes(node)
+    names = tuple(name.decode() for name in settings["weights"])
+    elements, nonzeros, blocks = (sum(column) for column in zip(*(inside[name] for name in names), strict=True))
+    kind = _KINDS[node.op_type]
+    return LinearLayer(
+        weights=names,
+        kind=kind,
+        in_library=True,
+        in_features=settings["in_features"],
+        out_features=settings["out_features"],
+        nonzeros=nonzeros,
+        filled=(4 * blocks if kind.endswith("int8") else nonzeros) / max(1, elements),
+    )
+
+
+def _of_onnxruntime(node: NodeProto, stored: StoredTensor) -> LinearLayer:
+    in_features, out_features = stored.shape
+    if attributes(node).get("transB", 0):
+        in_features, out_features = out_features, in_features
+    nonzeros = stored.nonzeros()
+    filled = nonzeros / max(1, stored.elements)
+    return LinearLayer((stored.name,), "dense", False, in_features, out_features, nonzeros, filled)

@@ -1,0 +1,1 @@
+"""The operator library from Python: where it is, its sparse format, and its operators' weights."""

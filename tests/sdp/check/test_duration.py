@@ -1,0 +1,104 @@
+"""How long a run will take: the arithmetic, and what earlier runs say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from sdp.check.duration import EFFICIENCY, Work, matmul_rate, timed_estimates, training_threads
+from sdp.check.facts import Facts, Machine
+from sdp.check.lengths import padded_length, sampled_lengths
+from sdp.check.stage_times import shown_time
+from sdp.cli.main import app
+from sdp.recipe.sections import Recipe
+from support.toy import write_project
+
+MACHINE = Machine(cores=2, memory_bytes=None, bf16=True, gpu=False, library=True)
+
+
+def estimates(**sections: Any) -> dict[str, float]:
+    recipe = Recipe.model_validate(
+        {"name": "toy", "model": {"name": "none"}, "task": {"name": "sst2"}, "data": {"max_length": 8}, **sections}
+    )
+    rows = {"train": 320, "dev": 10, "test": None}
+    facts = Facts(recipe, MACHINE, rows)
+    work = Work(10**6, 6, rows, "dev", np.full(50, 20))
+    return {name: found.seconds for name, found in timed_estimates(facts, work, 1e9 / EFFICIENCY).items()}
+
+
+def test_training_is_six_operations_a_parameter_and_token() -> None:
+    # 320 rows of 8 tokens, cut there, in one epoch; dev twice; ten seconds for everything else.
+    found = estimates(finetune={"epochs": 1}, prune={"epochs": 1, "losses": [{"name": "none"}]})
+    dev = 10 * 8 * 2e-3
+    assert found["finetune"] == pytest.approx(10 + 320 * 8 * 6e-3 + 2 * dev)
+    assert found["prune"] == pytest.approx(found["finetune"])
+    more = estimates(finetune={"epochs": 4}, prune={"epochs": 1, "losses": [{"name": "hidden"}]})
+    assert more["finetune"] == pytest.approx(10 + 4 * 320 * 8 * 6e-3 + 5 * dev)
+    assert more["prune"] - 10 == pytest.approx((found["prune"] - 10) * 8 / 6)
+    fast = estimates(finetune={"epochs": 1, "precision": "bf16"})
+    assert 10 < fast["finetune"] < found["finetune"]
+    again = estimates(finetune={"epochs": 1}, runtime={"checkpointing": True})
+    assert again["finetune"] - 10 - 2 * dev == pytest.approx((found["finetune"] - 10 - 2 * dev) * 8 / 6)
+
+
+def test_a_batch_is_as_long_as_its_longest_row() -> None:
+    lengths = np.array([4] * 9 + [40])
+    assert padded_length(lengths, 1) == pytest.approx(lengths.mean(), rel=0.3)
+    assert padded_length(lengths, 64) == pytest.approx(40, rel=0.02)
+
+
+def test_the_timing_is_of_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert matmul_rate() > 1e8
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert (training_threads(8), training_threads(2), training_threads(8, 2)) == (3, 2, 2)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert training_threads(8) == 8
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (5, 59, "less than a minute"),
+        (20, 70, "about 1 min"),
+        (250, 480, "about 4 to 8 min"),
+        (9000, 20000, "about 2.5 to 5.6 h"),
+    ],
+)
+def test_words(low: float, high: float, words: str) -> None:
+    assert shown_time(low, high) == words
+
+
+def seconds(folder: Path, *options: str) -> dict[str, Any]:
+    given = [part for option in options for part in ("--set", option)]
+    done = CliRunner().invoke(
+        app, ["check", str(folder / "toy.toml"), "--runs", str(folder / "runs"), "--json", *given]
+    )
+    assert done.exit_code == 0, done.output
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_an_earlier_run_is_gone_by(finished: Path, tmp_path: Path, toy_model: Path) -> None:
+    record = json.loads((finished / "runs/toy/1-finetune/stage.json").read_text())
+    assert record["resumed"] is False
+    now = seconds(finished)
+    assert now["seconds"]["finetune"] == {"seconds": record["seconds"], "source": "earlier run"}
+    assert now["seconds_left"] == [0, 0]
+    # Twice the epochs, twice the time; another batch size is other work; another name, the same.
+    assert seconds(finished, "finetune.epochs=20")["seconds"]["finetune"]["seconds"] == 2 * record["seconds"]
+    assert seconds(finished, "finetune.batch_size=8")["seconds"]["finetune"]["source"] == "timing"
+    other = seconds(finished, 'name="other"')
+    assert other["seconds"]["prune"]["source"] == "earlier run"
+    low, high = other["seconds_left"]
+    assert 0 < low < high
+    write_project(tmp_path, toy_model)
+    assert seconds(tmp_path)["seconds"]["finetune"]["source"] == "timing"
+
+
+def test_a_folder_without_tokenizer_json_is_estimated(tmp_path: Path) -> None:
+    assert sampled_lengths(tmp_path, [("x" * 40,), ("y" * 4,)]).tolist() == [12, 3]

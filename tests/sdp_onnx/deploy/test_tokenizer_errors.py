@@ -1,0 +1,29 @@
+"""What comes out of a tokenizer is told, whatever it is; a stop is none of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from sdp_onnx.deploy.tokenizer_errors import told_as
+from sdp_onnx.errors import ModelFileError
+
+
+class Panic(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("error", [Exception("a reason\nand more"), ValueError("a reason"), Panic("a reason")])
+def test_the_first_line_is_told(error: BaseException) -> None:
+    with pytest.raises(ModelFileError, match=r"it says: a reason$"), told_as(lambda r: ModelFileError(f"it says: {r}")):
+        raise error
+
+
+def test_an_error_without_words_is_told_by_its_kind() -> None:
+    with pytest.raises(ModelFileError, match="Panic"), told_as(ModelFileError):
+        raise Panic
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+def test_a_stop_stays_one(stop: type[BaseException]) -> None:
+    with pytest.raises(stop), told_as(ModelFileError):
+        raise stop

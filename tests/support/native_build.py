@@ -1,0 +1,19 @@
+"""The package's build script, which lies beside the C++ sources and is no module of a package."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+NATIVE = Path(__file__).parents[2] / "export" / "native"
+
+
+def build_script() -> ModuleType:
+    """export/native/build.py as a module."""
+    spec = importlib.util.spec_from_file_location("build", NATIVE / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

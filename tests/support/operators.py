@@ -1,0 +1,63 @@
+"""One-operator models of domain `sdp`, run by onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from sdp_onnx.operators.library import DOMAIN, OPSET, register
+from sdp_onnx.operators.sparse_format import SparseWeight
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def node(op_type: str, inputs: Sequence[str], output: str, **settings: Any) -> NodeProto:
+    return helper.make_node(op_type, inputs, [output], domain=DOMAIN, **settings)
+
+
+def session(nodes: Sequence[NodeProto], initializers: Arrays, inputs: Arrays, threads: int = 2) -> ort.InferenceSession:
+    """A session whose output is that of the last node; `inputs` tell names and types."""
+    model = helper.make_model(
+        helper.make_graph(
+            list(nodes),
+            "operators",
+            [
+                helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), [None] * array.ndim)
+                for name, array in inputs.items()
+            ],
+            [helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None)],
+            [numpy_helper.from_array(array, name) for name, array in initializers.items()],
+        ),
+        opset_imports=[helper.make_opsetid("", 21), helper.make_opsetid(DOMAIN, OPSET)],
+        ir_version=10,
+    )
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    register(options)
+    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def run(nodes: Sequence[NodeProto], initializers: Arrays, inputs: Arrays, threads: int = 2) -> NDArray[np.float32]:
+    result = session(nodes, initializers, inputs, threads).run(None, dict(inputs))[0]
+    assert isinstance(result, np.ndarray)
+    return result
+
+
+def weight_arrays(packed: SparseWeight) -> dict[str, NDArray[Any]]:
+    """The initializers of a sparse weight, by the names that `weight_inputs` uses."""
+    return {"values": packed.values, "columns": packed.columns, "rows": packed.rows, "widths": packed.widths}
+
+
+def weight_settings(packed: SparseWeight) -> dict[str, Any]:
+    return {
+        "in_features": packed.in_features,
+        "out_features": packed.out_features,
+        "slice": packed.slice,
+        "block": packed.block,
+    }

@@ -1,0 +1,114 @@
+"""What is known before anything ran, and a finding made from it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import ceil
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdp.data.profile import DataProfile
+from sdp.recipe.sections import Recipe
+from sdp_onnx.operators.library import has_library
+from sdp_onnx.runtimes.environment import machine_record
+
+# In /proc/cpuinfo: x86 with AVX512-BF16 or AMX, and Arm.
+_BF16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to know about a recipe.
+
+    Attributes:
+        kind: "warning": something will fail, or hours will be spent for nothing; "note": good to know.
+        subject: the key of the recipe that it is about.
+        sentence: what is so, and why.
+        what_would: what to try for another result; empty where there is nothing to change.
+    """
+
+    kind: Literal["warning", "note"]
+    subject: str
+    sentence: str
+    what_would: str = ""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What matters here of the machine that `sdp check` runs on.
+
+    Attributes:
+        cores: cores' worth of time that this process may use.
+        memory_bytes: main memory; None where it cannot be found out.
+        bf16: whether the CPU has instructions for bfloat16.
+        gpu: whether there seems to be an NVIDIA GPU: its driver's nvidia-smi is installed.
+        library: whether this installation has the operator library.
+    """
+
+    cores: int
+    memory_bytes: int | None
+    bf16: bool
+    gpu: bool
+    library: bool
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known before anything ran; what needs a model or data that are not here yet is None.
+
+    Attributes:
+        recipe: the recipe.
+        machine: this machine.
+        rows: split -> number of rows.
+        bytes_pretrained: bytes of the pretrained model as dense float32.
+        bytes_dense: the same after [vocabulary], which is what the exported file is compared with.
+        bytes_after: part -> bytes as predicted for the exported file.
+        prunable: linear weights of the encoder, the parameters that pruning may touch.
+        parameters: all parameters, after [vocabulary].
+        hidden_size: width of the encoder.
+        layers: number of its layers.
+        profile: what the data's rows are.
+        lengths: tokens of sampled training rows, int64 [n], without a limit.
+        positions: tokens that it can take; also None without a limit.
+        corpus: texts by language that [vocabulary] counts; empty without that section.
+    """
+
+    recipe: Recipe
+    machine: Machine
+    rows: Mapping[str, int | None]
+    bytes_pretrained: int | None = None
+    bytes_dense: int | None = None
+    bytes_after: Mapping[str, int] | None = None
+    prunable: int | None = None
+    parameters: int | None = None
+    hidden_size: int | None = None
+    layers: int | None = None
+    profile: DataProfile | None = None
+    lengths: NDArray[np.int64] | None = None
+    positions: int | None = None
+    corpus: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def size_ratio(self) -> float | None:
+        """Predicted bytes of the exported weights as a share of the dense ones, whose vocabulary is as small."""
+        if self.bytes_dense is None or self.bytes_after is None:
+            return None
+        return sum(self.bytes_after.values()) / max(1, self.bytes_dense)
+
+
+def this_machine() -> Machine:
+    """The machine that this process runs on."""
+    record = machine_record()
+    memory, quota, instructions = record["memory_bytes"], record["cpu_quota"], record["instruction_sets"]
+    cores = next((n for n in (record["allowed_cores"], record["logical_cores"]) if isinstance(n, int)), 1)
+    return Machine(
+        cores=min(cores, ceil(quota)) if isinstance(quota, float) else cores,
+        memory_bytes=memory if isinstance(memory, int) else None,
+        bf16=isinstance(instructions, list) and bool(_BF16_INSTRUCTIONS.intersection(instructions)),
+        gpu=shutil.which("nvidia-smi") is not None,
+        library=has_library(),
+    )

@@ -1,0 +1,22 @@
+"""All findings on a recipe, warnings first."""
+
+from __future__ import annotations
+
+from sdp.check.data import data_findings
+from sdp.check.facts import Facts, Finding
+from sdp.check.size import size_findings
+from sdp.check.speed import speed_findings
+from sdp.check.thresholds import threshold_findings
+from sdp.check.training import training_findings
+
+_TOPICS = (data_findings, threshold_findings, speed_findings, size_findings, training_findings)
+
+
+def explain(facts: Facts) -> list[Finding]:
+    """What there is to say about a recipe, warnings before notes.
+
+    Args:
+        facts: what is known before anything ran.
+    """
+    found = [finding for topic in _TOPICS for finding in topic(facts)]
+    return sorted(found, key=lambda finding: finding.kind != "warning")

@@ -1,0 +1,71 @@
+"""What the exporter will do with the pruned layers, told from the recipe: which product runs, how they are stored.
+
+The same rules as in sdp_onnx's kernel_choice and encode, for layers whose zeros are spread evenly: exact in fp32 with
+prune.scope = "layer"; with "global" the layers differ, and this is about their mean.
+"""
+
+from __future__ import annotations
+
+from sdp.recipe.export import ExportSection
+from sdp.recipe.pruning import PruneSection
+from sdp_onnx.export.encode import SPARSE_FROM
+from sdp_onnx.export.kernel_choice import BREAK_EVEN_INT8_DENSITY, LARGEST_MEAN_DENSITY, LayerKind
+from sdp_onnx.model.encodings import Encoding, coo_bytes, dense_bytes, smallest_encoding
+from sdp_onnx.operators.sparse_format import sparse_bytes
+
+FLOAT_BYTES = 4
+# An int8 kernel takes four consecutive inputs at once.
+BLOCK = 4
+
+
+def filled_blocks(pattern: str, density: float) -> float:
+    """Share of the 1x4 blocks that hold a nonzero, of weights of which a share `density` is left.
+
+    1x4: whole blocks are kept. 2:4: every block keeps two. Zeros anywhere: 1 - (1 - density)^4 if they fall
+    independently of each other.
+    """
+    if pattern == "1x4":
+        return density
+    return 1.0 if pattern == "2:4" else 1 - (1 - density) ** BLOCK
+
+
+def is_exact(prune: PruneSection) -> bool:
+    """Whether every layer has the sparsity of the whole, so that what is foretold of the mean is true of each."""
+    return prune.scope == "layer" or prune.pattern == "2:4"
+
+
+def product(prune: PruneSection, export: ExportSection, density: float, *, library: bool) -> LayerKind | None:
+    """The product that multiplies by a pruned layer of which a share `density` is left; None: onnxruntime's own.
+
+    Args:
+        prune: the pattern.
+        export: encoding and precision.
+        density: share of the weights that are not zero.
+        library: whether this installation has the operator library.
+    """
+    if export.precision == "int8":
+        return "sparse-int8" if filled_blocks(prune.pattern, density) < BREAK_EVEN_INT8_DENSITY else "dense-int8"
+    by_library = export.encoding == "kernel" or (export.encoding == "auto" and library)
+    return "sparse" if by_library and density < LARGEST_MEAN_DENSITY else None
+
+
+def stored_as(kind: LayerKind | None, export: ExportSection, density: float) -> Encoding:
+    """How the file stores such a layer."""
+    if kind is not None:
+        return "kernel"
+    if export.encoding == "dense":
+        return "dense"
+    if export.encoding == "coo":
+        return "coo" if 1 - density >= SPARSE_FROM else "dense"
+    return smallest_encoding(10**6, round(10**6 * density), FLOAT_BYTES)
+
+
+def stored_bytes(kind: LayerKind | None, encoding: Encoding, pattern: str, elements: int, kept: int) -> int:
+    """Bytes of a layer of so many weights, of which `kept` are not zero, in the file."""
+    if kind == "dense-int8":
+        return elements
+    if kind == "sparse-int8":
+        return sparse_bytes(elements // BLOCK, round(elements / BLOCK * filled_blocks(pattern, kept / elements)))
+    if kind == "sparse":
+        return sparse_bytes(elements, kept)
+    return coo_bytes(kept, FLOAT_BYTES) if encoding == "coo" else dense_bytes(elements, FLOAT_BYTES)

@@ -1,0 +1,220 @@
+"""What `sdp check` reports before any work is done: data, stages, steps, time, parameters and bytes. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sdp.check.duration import Estimate
+from sdp.check.facts import Facts, Finding, this_machine
+from sdp.check.findings import explain
+from sdp.check.forecast import FLOAT_BYTES, product, stored_as, stored_bytes
+from sdp.check.head import plan_head
+from sdp.check.lengths import sampled_lengths
+from sdp.check.rows import Rows, read_rows
+from sdp.check.stage_times import stage_times, time_left
+from sdp.data.profile import DataProfile
+from sdp.errors import NotDownloadedError
+from sdp.models.architectures import require_architecture
+from sdp.models.parts import ModelParts, count_parts, encoder_shape
+from sdp.models.positions import model_positions, require_positions
+from sdp.models.source import ModelFolder, locate_model
+from sdp.models.unused_weights import refuse_unused
+from sdp.pipeline.run_folder import RunFolder
+from sdp.pipeline.runner import cache_key, input_identities, plan, preflight_status
+from sdp.pipeline.stage_run import Status
+from sdp.pipeline.stages import stages_of
+from sdp.recipe.sections import Recipe
+from sdp.training.steps import optimizer_steps
+from sdp_onnx.operators.library import has_library
+
+TRAINING = ("finetune", "prune")
+
+
+@dataclass(frozen=True)
+class PartPlan:
+    """One part of the model before and after.
+
+    Attributes:
+        name: embeddings, encoder or rest.
+        parameters: before pruning.
+        remaining: parameters that are neither trimmed nor zero after pruning.
+        bytes_before: as dense float32.
+        bytes_after: as the recipe's encoding stores it, from counts; the file is measured later.
+    """
+
+    name: str
+    parameters: int
+    remaining: int
+    bytes_before: int
+    bytes_after: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything `sdp check` prints. What cannot be known yet is None, and `unknown` says why."""
+
+    recipe: Recipe
+    run_folder: str
+    cache_key: str
+    stages: list[Status] | None
+    rows: dict[str, int | None]
+    steps: dict[str, int | None]
+    parts: list[PartPlan] | None
+    unknown: list[str]
+    findings: list[Finding]
+    head: str | None
+    profile: DataProfile | None
+    times: dict[str, Estimate]
+
+    @property
+    def time_left(self) -> tuple[float, float] | None:
+        """Seconds, at least and at most, for all that is not up to date; None where it cannot be estimated."""
+        return None if self.stages is None else time_left(self.stages, self.times)
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as JSON."""
+        stages: list[dict[str, Any]] = [{"stage": stage.name} for stage in stages_of(self.recipe)]
+        if self.stages is not None:
+            stages = [
+                {"stage": status.stage.name, "up_to_date": status.up_to_date, "reason": status.reason}
+                for status in self.stages
+            ]
+        return {
+            "recipe": self.recipe.name,
+            "run_folder": self.run_folder,
+            "cache_key": self.cache_key,
+            "stages": stages,
+            "rows": self.rows,
+            "data": None if self.profile is None else self.profile.to_json(),
+            "optimizer_steps": self.steps,
+            "seconds": {name: vars(estimate) for name, estimate in self.times.items()},
+            "seconds_left": self.time_left,
+            "parts": [vars(part) for part in self.parts] if self.parts is not None else None,
+            "head": self.head,
+            "unknown": self.unknown,
+            "findings": [vars(finding) for finding in self.findings],
+            "settings": self.recipe.model_dump(mode="json"),
+        }
+
+
+def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
+    """Plan a recipe without downloading or training anything.
+
+    What needs a model or data set that is still on the hub is left out, and the plan says so.
+
+    Raises:
+        UsageError: the model or the data can never work as the recipe names them.
+    """
+    model = _locate(recipe)
+    unknown = [] if isinstance(model, ModelFolder) else [model]
+    counted = count_parts(model) if isinstance(model, ModelFolder) else None
+    identities = input_identities(recipe, download=False) if counted is not None else {}
+    stages = _stages(recipe, run, identities) if counted is not None else None
+    rows = read_rows(recipe)
+    if rows.profile is None:
+        unknown.append("rows, classes, optimizer steps: the data set is not on this machine yet")
+    head = plan_head(recipe, model) if isinstance(model, ModelFolder) else ""
+    if head is None:
+        unknown.append("whether the checkpoint's head fits: the data set is not on this machine yet")
+    facts = _facts(recipe, model if isinstance(model, ModelFolder) else None, counted, rows)
+    trimmed = None if counted is None else _after_vocabulary(counted, recipe)
+    times = stage_times(facts, run, identities, trimmed)
+    train = rows.counts["train"]
+    return Plan(
+        recipe,
+        str(run.path),
+        cache_key(recipe, identities),
+        stages,
+        rows.counts,
+        {name: None if train is None else optimizer_steps(train, getattr(recipe, name)) for name in TRAINING},
+        None if counted is None else part_plans(counted, recipe),
+        unknown,
+        explain(facts),
+        head,
+        rows.profile,
+        times,
+    )
+
+
+def _stages(recipe: Recipe, run: RunFolder, identities: dict[str, dict[str, str]]) -> list[Status]:
+    """The stages in order, the preflight before the first that trains, where one of them will."""
+    stages = plan(recipe, run, identities)
+    preflight = preflight_status(recipe, run, identities, stages)
+    if preflight is not None:
+        stages.insert(next(place for place, status in enumerate(stages) if status.stage.ranks), preflight)
+    return stages
+
+
+def _locate(recipe: Recipe) -> ModelFolder | str:
+    """The model, or why nothing is known about it yet.
+
+    Raises:
+        ModelError: its folder is damaged, or the recipe asks for more tokens than it has positions.
+    """
+    try:
+        model = locate_model(recipe.model, download=False)
+    except NotDownloadedError as error:
+        return f"parameters, bytes, time and what is up to date: {error.where}: {error.what}"
+    require_architecture(model)
+    refuse_unused(model)
+    require_positions(recipe, model)
+    return model
+
+
+def _facts(recipe: Recipe, model: ModelFolder | None, counted: ModelParts | None, rows: Rows) -> Facts:
+    """What findings are made from."""
+    known = Facts(recipe, this_machine(), rows.counts, profile=rows.profile, corpus=rows.corpus)
+    if model is None or counted is None:
+        return known
+    trimmed = _after_vocabulary(counted, recipe)
+    hidden_size, layers = encoder_shape(model)
+    return replace(
+        known,
+        bytes_pretrained=counted.total * FLOAT_BYTES,
+        bytes_dense=trimmed.total * FLOAT_BYTES,
+        bytes_after={part.name: part.bytes_after for part in part_plans(counted, recipe)},
+        prunable=sum(trimmed.prunable.values()),
+        parameters=trimmed.total,
+        hidden_size=hidden_size,
+        layers=layers,
+        lengths=None if rows.train is None else sampled_lengths(model.path, rows.train.texts),
+        positions=model_positions(model.path),
+    )
+
+
+def _after_vocabulary(parts: ModelParts, recipe: Recipe) -> ModelParts:
+    """The model as it is fine-tuned."""
+    return parts if recipe.vocabulary is None else parts.trimmed(recipe.vocabulary.size)
+
+
+def part_plans(parts: ModelParts, recipe: Recipe) -> list[PartPlan]:
+    """Predict what trimming the vocabulary, pruning and encoding do to each part.
+
+    The sparsity is taken as equal in every layer, which is exact for scope = "layer" and right in sum for "global".
+    """
+    remaining = 0
+    after = 0
+    for elements in parts.prunable.values():
+        kept = elements - round(elements * recipe.prune.sparsity)
+        remaining += kept
+        after += _encoded_bytes(elements, kept, recipe)
+    other = parts.encoder_other
+    before, rest = parts.encoder * FLOAT_BYTES, parts.rest * FLOAT_BYTES
+    return [
+        _embeddings(parts.embeddings, _after_vocabulary(parts, recipe).embeddings, recipe),
+        PartPlan("encoder", parts.encoder, remaining + other, before, after + other * FLOAT_BYTES),
+        PartPlan("rest", parts.rest, parts.rest, rest, rest),
+    ]
+
+
+def _encoded_bytes(elements: int, kept: int, recipe: Recipe) -> int:
+    """What a weight takes when it is stored as the recipe says."""
+    density = kept / elements
+    kind = product(recipe.prune, recipe.export, density, library=has_library())
+    return stored_bytes(kind, stored_as(kind, recipe.export, density), recipe.prune.pattern, elements, kept)
+
+
+def _embeddings(parameters: int, kept: int, recipe: Recipe) -> PartPlan:
+    bytes_each = 1 if recipe.export.precision == "int8" else FLOAT_BYTES
+    return PartPlan("embeddings", parameters, kept, parameters * FLOAT_BYTES, kept * bytes_each)

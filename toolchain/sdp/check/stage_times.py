@@ -1,0 +1,60 @@
+"""What each stage of a plan will take, and all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sdp.check.duration import Estimate, Work, matmul_rate, timed_estimates, training_threads
+from sdp.check.earlier_runs import earlier_estimates
+from sdp.check.facts import Facts
+from sdp.check.thresholds import evaluated_split
+from sdp.models.parts import ModelParts
+from sdp.pipeline.run_folder import RunFolder
+from sdp.pipeline.stage_run import Status
+
+
+def stage_times(
+    facts: Facts, run: RunFolder, identities: Mapping[str, Mapping[str, str]], parts: ModelParts | None
+) -> dict[str, Estimate]:
+    """The estimate of every stage that something is known about, from earlier runs first.
+
+    Nothing is timed for a GPU, which this process cannot ask without torch.
+
+    Args:
+        facts: recipe, machine, rows.
+        run: the run folder.
+        identities: as `pipeline.input_identities` gives them; empty where they are not known.
+        parts: of the model as it is fine-tuned; None where it is not here.
+    """
+    recipe, train = facts.recipe, facts.rows.get("train")
+    if train is None or parts is None or facts.lengths is None or not identities:
+        return {}
+    known = earlier_estimates(recipe, run, identities, train)
+    if recipe.runtime.device == "cuda" or (recipe.runtime.device == "auto" and facts.machine.gpu):
+        return known
+    work = Work(parts.encoder + parts.rest, facts.layers, facts.rows, evaluated_split(facts), facts.lengths)
+    threads = training_threads(facts.machine.cores, facts.recipe.runtime.threads)
+    return timed_estimates(facts, work, matmul_rate() * threads) | known
+
+
+def time_left(stages: Sequence[Status], times: Mapping[str, Estimate]) -> tuple[float, float] | None:
+    """Seconds, at least and at most, for the stages that are not up to date; None where training is not known.
+
+    Args:
+        stages: the plan.
+        times: of `stage_times`.
+    """
+    left = [status.stage.name for status in stages if not status.up_to_date]
+    if any(name not in times for name in ("finetune", "prune") if name in left):
+        return None
+    low, high = (sum(times[name].range[end] for name in left if name in times) for end in (0, 1))
+    return low, high
+
+
+def shown_time(low: float, high: float) -> str:
+    """A range of seconds in words, in whole minutes, or hours from two of them on."""
+    if high < 60:
+        return "less than a minute"
+    unit, size = ("h", 3600) if low >= 2 * 3600 else ("min", 60)
+    ends = [f"{max(1, round(end / size))}" if unit == "min" else f"{end / size:.1f}" for end in (low, high)]
+    return f"about {ends[0]} {unit}" if ends[0] == ends[1] else f"about {ends[0]} to {ends[1]} {unit}"

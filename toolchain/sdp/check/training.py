@@ -1,0 +1,114 @@
+"""What training and measuring will need of the machine: memory of the teacher, bf16, threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sdp.check.facts import Facts, Finding
+from sdp.check.forecast import FLOAT_BYTES
+from sdp.recipe.losses import HiddenLoss, RepresentationLoss
+
+# A larger share of the memory is worth a warning.
+_MUCH = 0.5
+
+
+def training_findings(facts: Facts) -> Iterator[Finding]:
+    """Findings on training and on the machine."""
+    yield from _threads(facts)
+    yield from _bf16(facts)
+    yield from _teacher(facts)
+    yield from _fisher(facts)
+
+
+def _threads(facts: Facts) -> Iterator[Finding]:
+    cores, most = facts.machine.cores, max(facts.recipe.bench.thread_counts)
+    if most > cores and facts.recipe.bench.provider == "cpu":
+        what = f"{most} threads on the {cores} core{'s' * (cores > 1)} of this machine wait for each other: latencies "
+        what += "measured here would say little"
+        yield Finding("warning", "bench.threads", what, f"bench.threads of at most {cores}, or another machine.")
+
+
+def _bf16(facts: Facts) -> Iterator[Finding]:
+    recipe, machine = facts.recipe, facts.machine
+    on_cpu = recipe.runtime.device == "cpu" or (recipe.runtime.device == "auto" and not machine.gpu)
+    keys = [f"{key}.precision" for key in ("finetune", "prune") if getattr(recipe, key).epochs > 0]
+    in_bf16 = {key: getattr(recipe, key.partition(".")[0]).precision == "bf16" for key in keys}
+    if not on_cpu:
+        return
+    if machine.bf16 and not all(in_bf16.values()):
+        slow = [key for key in keys if not in_bf16[key]]
+        what = "training in fp32, as it is on a CPU, and this one has instructions for bf16: two to three times as fast"
+        yield Finding("note", ", ".join(slow), what, '"bf16".')
+    elif not machine.bf16 and any(in_bf16.values()):
+        slow = [key for key in keys if in_bf16[key]]
+        yield Finding(
+            "warning", ", ".join(slow), "this CPU has no instructions for bf16: training is very slow", '"fp32".'
+        )
+
+
+def teacher_is_live(facts: Facts) -> bool:
+    """Whether a loss reads what is too much to be stored, so that the teacher runs beside the student."""
+    tagging = facts.recipe.task.problem_type == "tagging"
+    return any(
+        isinstance(loss, HiddenLoss)
+        or (isinstance(loss, RepresentationLoss) and loss.representation == "tokens")
+        or (loss.name == "kld" and tagging)
+        for loss in facts.recipe.prune.losses
+    )
+
+
+def cached_vectors(losses: Any, layers: int) -> int:
+    """Vectors of the encoder's width that the teacher's cache holds for each row; one that two losses read counts once.
+
+    Args:
+        losses: of [prune].
+        layers: number of the encoder's layers.
+    """
+    keys: set[tuple[str, int]] = set()
+    for loss in losses:
+        if isinstance(loss, RepresentationLoss):
+            if loss.representation == "pooled":
+                keys.add(("pooled", 0))
+                continue
+            chosen = range(1, layers + 1) if loss.layers == "all" else loss.layers
+            keys |= {(loss.representation, layer if layer >= 0 else layers + 1 + layer) for layer in chosen}
+    return len(keys)
+
+
+def _teacher(facts: Facts) -> Iterator[Finding]:
+    rows, losses = facts.rows.get("train"), facts.recipe.prune.losses
+    if teacher_is_live(facts):
+        if facts.parameters is not None:
+            size = facts.parameters * FLOAT_BYTES
+            what = f"the teacher runs beside the student at every step, in {_shown(size)} more of memory"
+            yield Finding("note", "prune.losses", what)
+        return
+    if rows is None or facts.hidden_size is None or facts.layers is None:
+        return
+    vectors = cached_vectors(losses, facts.layers)
+    if vectors == 0:
+        return
+    size = rows * vectors * facts.hidden_size * FLOAT_BYTES
+    each = f"{vectors} vector{'s' * (vectors > 1)} of {facts.hidden_size}"
+    what = f"what the teacher says of {rows:,} rows, {each} each, is stored once and held in memory: {_shown(size)}"
+    yield _memory(facts, size, "prune.losses", what, "fewer layers in the loss, or data.train_rows.")
+
+
+def _fisher(facts: Facts) -> Iterator[Finding]:
+    prune = facts.recipe.prune
+    if prune.criterion == "obert" and facts.prunable is not None:
+        size = prune.fisher_gradients * facts.prunable * FLOAT_BYTES
+        what = f"{prune.fisher_gradients} gradients of {facts.prunable:,} weights are held in memory: {_shown(size)}"
+        yield _memory(facts, size, "prune.fisher_gradients", what, "fewer of them.")
+
+
+def _memory(facts: Facts, size: int, subject: str, what: str, would: str) -> Finding:
+    memory = facts.machine.memory_bytes
+    if memory is not None and size > _MUCH * memory:
+        return Finding("warning", subject, f"{what}, of {_shown(memory)} on this machine", would)
+    return Finding("note", subject, what)
+
+
+def _shown(size: int) -> str:
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{max(1, round(size / 1e6)):,} MB"

@@ -1,0 +1,1 @@
+"""The command line: `main` holds every command, `commands` one module each, `render` what they print."""

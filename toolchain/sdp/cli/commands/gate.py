@@ -1,0 +1,118 @@
+"""`sdp gate`, and the exit code of its verdict."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from typing import Annotated
+
+import typer
+
+from sdp.cli.commands.options import RUNS, Json, Overrides, Quiet, RunDir, Runs, Target
+from sdp.cli.commands.selection import Selected, select
+from sdp.cli.commands.update import bring_up_to_date, print_summary
+from sdp.cli.errors import told
+from sdp.distributed import ranks
+from sdp.errors import RunError
+from sdp.pipeline.progress import Reporter
+
+NoUpdate = Annotated[
+    bool, typer.Option("--no-update", help="Judge the numbers that the run folder holds; run nothing before the gate.")
+]
+
+
+def exit_with_verdict(selected: Selected) -> None:
+    """End with the exit code of the gate's verdict, and add it to a GitHub job's page."""
+    from sdp.pipeline.json_file import read_json
+
+    verdict = read_json(selected.run.stage("6-gate") / "verdict.json")
+    if verdict is None:
+        raise RunError("the gate left no verdict", where=str(selected.run.path))
+    _add_to_page((selected.run.stage("6-gate") / "summary.md").read_text(encoding="utf-8"))
+    raise typer.Exit(int(verdict["exit_code"]))
+
+
+def _add_to_page(text: str) -> None:
+    page = os.environ.get("GITHUB_STEP_SUMMARY")
+    if page:
+        with open(page, "a", encoding="utf-8") as stream:
+            stream.write(text)
+
+
+def gate_command(
+    target: Target = None,
+    overrides: Overrides = None,
+    run_dir: RunDir = None,
+    runs: Runs = RUNS,
+    no_update: NoUpdate = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Judge the recipe's thresholds after bringing what comes before up to date; then report, and ship if they pass.
+
+    With --set of thresholds alone, on a finished run, it is a what-if: the verdict is printed and nothing is changed.
+    Exit code: 0 pass, 1 fail, 2 wrong usage or recipe, 3 inconclusive.
+    """
+    with told():
+        from sdp.gate.what_if import is_what_if
+
+        selected = select(target, overrides, run_dir, runs)
+        if no_update:
+            ranks.require_one_process("sdp gate --no-update")
+            if not selected.run.path.is_dir():
+                raise RunError(
+                    "there is no such run",
+                    where=str(selected.run.path),
+                    hint=f"Run it first: sdp run {shlex.quote(str(selected.recipe_file))}",
+                )
+        if is_what_if(selected.recipe, selected.run, overrides or [], as_it_is=no_update):
+            ranks.require_one_process("sdp gate on other thresholds")
+            given = [str(target or selected.run.path)]
+            given += ["--run-dir", str(run_dir)] if target is not None and run_dir is not None else []
+            given += ["--runs", str(runs)] if target is not None and runs != RUNS else []
+            _what_if(selected, given, overrides or [], as_json=as_json)
+        if no_update:
+            _judge_again(selected, as_json=as_json, quiet=quiet)
+        else:
+            # To the end: a report and a shipped folder of another verdict would contradict it.
+            bring_up_to_date(selected, "ship", as_json=as_json, quiet=quiet)
+        exit_with_verdict(selected)
+
+
+def _what_if(selected: Selected, given: list[str], overrides: list[str], *, as_json: bool) -> None:
+    """Print the verdict of other thresholds, and end with its exit code."""
+    from sdp.gate.verdict_files import markdown
+    from sdp.gate.what_if import what_if_lines
+    from sdp.stages.gate import verdict_json, what_if
+
+    checks = what_if(selected.recipe, selected.run)
+    content = verdict_json(checks)
+    lines = what_if_lines(checks, selected.run, given, overrides)
+    if as_json:
+        typer.echo(json.dumps({**content, "what_if": overrides, "changed": False}, indent=2))
+    else:
+        typer.echo("\n".join(lines))
+    _add_to_page(markdown(checks, f"{selected.recipe.name}, what if", lines[-2]))
+    raise typer.Exit(int(content["exit_code"]))
+
+
+def _judge_again(selected: Selected, *, as_json: bool, quiet: bool) -> None:
+    """Judge what the run folder holds, without measuring anything again, and write the report of that verdict."""
+    from sdp.pipeline.runner import run_single
+
+    # With a budget, the verdict is not up to date.
+    gate = selected.recipe.gate.model_copy(update={"budget_seconds": 0.0})
+    recipe, run, reporter = selected.recipe.model_copy(update={"gate": gate}), selected.run, Reporter(quiet=quiet)
+    with run.locked():
+        run_single("gate", recipe, run, reporter)
+        if run.record("7-report") is not None:
+            try:
+                run_single("report", recipe, run, reporter)
+            except FileNotFoundError as error:
+                hint = "The verdict is written, and report.html is of an earlier one. Bring all up to date: sdp run."
+                raise RunError(str(error), where=str(run.path), hint=hint) from None
+    if as_json:
+        typer.echo((run.stage("6-gate") / "verdict.json").read_text(encoding="utf-8"))
+    else:
+        print_summary(selected, vocabulary=False)

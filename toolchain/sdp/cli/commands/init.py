@@ -1,0 +1,65 @@
+"""`sdp init`: a recipe for a file of one's own."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdp.cli.errors import told
+from sdp.recipe.benchmark_tasks import ProblemType
+
+
+class Kind(StrEnum):
+    """The kinds of problems, as an option takes them."""
+
+    CLASSIFICATION = "classification"
+    REGRESSION = "regression"
+    TAGGING = "tagging"
+    RANKING = "ranking"
+
+
+def init_command(
+    data: Annotated[Path, typer.Argument(help="A file of labelled rows: csv, tsv, jsonl or parquet, also .gz.")],
+    text: Annotated[
+        list[str] | None,
+        typer.Option("--text", metavar="COLUMN", help="The column of texts; twice for pairs."),
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option("--label", metavar="COLUMN", help="The column of classes, numbers or tags.")
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option("--group", metavar="COLUMN", help="Ranking: the column whose equal values form a list."),
+    ] = None,
+    kind: Annotated[
+        Kind | None, typer.Option("--type", help="The kind of problem; without it the labels decide.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="A hub id, a folder or package:NAME/FOLDER; without it a small one.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FOLDER", help="Where to write; beside the file without it.")
+    ] = None,
+    dev: Annotated[Path | None, typer.Option("--dev", metavar="FILE", help="Dev rows that are there already.")] = None,
+    test: Annotated[
+        Path | None, typer.Option("--test", metavar="FILE", help="Test rows that are there already.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that an earlier call wrote.")] = False,
+) -> None:
+    """Divide a file of labelled texts into train, dev and test, and write a recipe with settings that fit them.
+
+    Rows with equal texts stay together, each class is divided 70 : 10 : 20, and nothing is overwritten. Without --text
+    and --label the columns are listed.
+    """
+    with told():
+        from sdp.init.project import Request, init_project
+
+        chosen: ProblemType | None = kind.value if kind is not None else None
+        made = init_project(Request(data, tuple(text or ()), label, group, chosen, model, out, dev, test, force))
+        for line in made.lines:
+            typer.echo(line)
+        typer.echo(f"recipe: {made.recipe}")
+        typer.echo(f"next: sdp check {made.recipe}, then sdp run {made.recipe}")

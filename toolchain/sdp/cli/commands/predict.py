@@ -1,0 +1,109 @@
+"""`sdp predict`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sdp.cli.commands.options import Json
+from sdp.cli.errors import told
+from sdp.cli.terminal import json_text
+from sdp.errors import UsageError
+
+if TYPE_CHECKING:
+    from sdp.cli.predictor import Answer, Predictor, Tagged
+
+
+def predict_command(
+    run: Annotated[Path, typer.Argument(help="A run folder whose export is done, or an exported folder.")],
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Texts: each is one input; for a task of two columns, two after each other are. - reads lines of "
+            "stdin, with tabs between the columns.",
+            show_default=False,
+        ),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="Read the texts from a file: tsv, csv, jsonl, parquet; also .gz.")
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option("--column", help="A text column of the file; without it, those of the recipe. May be repeated."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Answer with label and probability, one line for each input, from the exported file alone.
+
+    A regression or ranking answers with its score. A tagger answers with word, tag and probability, a line for each
+    word and an empty one between sentences. --json prints one JSON object (for a tagger a list) a line.
+    """
+    with told():
+        from sdp.cli.predictor import Predictor, exported_folder
+
+        given = [bool(texts), file is not None]
+        if sum(given) != 1 or (column and file is None):
+            hint = 'Give texts ("..." "..."), - for the lines of stdin, or --file FILE with --column NAME.'
+            raise UsageError("predict needs one source of texts", hint=hint)
+        predictor = Predictor(exported_folder(run))
+        for block in answer_blocks(predictor, rows_of(predictor, texts or [], file, column or []), as_json=as_json):
+            typer.echo(block, nl=False)
+            sys.stdout.flush()
+
+
+def rows_of(
+    predictor: Predictor, texts: list[str], file: Path | None, columns: list[str]
+) -> Iterable[list[tuple[str, ...]]]:
+    """The inputs that the command line names, some at a time."""
+    from sdp.cli.predict_inputs import STDIN, argument_rows, file_rows, stream_rows
+
+    if file is not None:
+        return file_rows(predictor, file, columns)
+    return stream_rows(predictor, sys.stdin.buffer) if texts == [STDIN] else [argument_rows(predictor, texts)]
+
+
+def answer_blocks(predictor: Predictor, inputs: Iterable[list[tuple[str, ...]]], *, as_json: bool) -> Iterator[str]:
+    """The answers to some inputs at a time, as lines in the order of the inputs."""
+    begun = False
+    for rows in inputs:
+        lines: list[str] = []
+        if predictor.type == "tagging":
+            for tagged in predictor.tags(rows):
+                if begun and not as_json:
+                    lines.append("")
+                begun = True
+                lines += [json_text(tagged_records(tagged))] if as_json else tagged_lines(tagged)
+        else:
+            for answer in predictor.answers(rows):
+                lines.append(json_text(asdict(answer)) if as_json else answer_line(answer))
+        yield "".join(f"{line}\n" for line in lines)
+
+
+def answer_line(answer: Answer) -> str:
+    """Label and probability with a tab between, or the score."""
+    if answer.score is not None:
+        return f"{answer.score:.4f}"
+    return f"{one_field(answer.label or '')}\t{answer.probability:.4f}"
+
+
+def tagged_records(tagged: Tagged) -> list[dict[str, Any]]:
+    """A tagger's answer to a sentence as JSON: one record a word, of the word alone where there is no prediction."""
+    return [{"word": word, **(asdict(answer) if answer else {})} for word, answer in tagged]
+
+
+def tagged_lines(tagged: Tagged) -> list[str]:
+    """A tagger's answer to a sentence: word, tag and probability, one line a word; "-" where there is none."""
+    return [
+        f"{word}\t{one_field(answer.label or '')}\t{answer.probability:.4f}" if answer else f"{word}\t-\t-"
+        for word, answer in tagged
+    ]
+
+
+def one_field(label: str) -> str:
+    """A label as one field of one line."""
+    return " ".join(label.split()) or label

@@ -1,0 +1,54 @@
+"""`sdp verify` and `sdp push`: what is done with a shipped folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdp.cli.commands.options import Json
+from sdp.cli.errors import told
+
+
+def verify_command(
+    folder: Annotated[Path, typer.Argument(help="A shipped folder (8-ship, or a copy of it), or a run folder.")],
+    as_json: Json = False,
+) -> None:
+    """Check a shipped folder: every file against the manifest, then the golden inputs in onnxruntime. Needs no torch.
+
+    Exit code: 0 it is as it was shipped, 1 it is not, 2 wrong usage.
+    """
+    with told():
+        from sdp.cli.render.shipped import report_lines
+        from sdp.shipping.find import shipped_folder
+        from sdp_onnx.deploy.verify_folder import verify_folder
+
+        report = verify_folder(shipped_folder(folder))
+        typer.echo(json.dumps(report.to_json(), indent=2) if as_json else "\n".join(report_lines(report)))
+        if not report.ok:
+            raise typer.Exit(1)
+
+
+def push_command(
+    folder: Annotated[Path, typer.Argument(help="A shipped folder, or a run folder.")],
+    repository: Annotated[str, typer.Argument(metavar="REPO_ID", help="The hub's repository: OWNER/NAME.")],
+    revision: Annotated[str, typer.Option(help="The branch that gets the commit.")] = "main",
+    public: Annotated[bool, typer.Option("--public", help="If the repository is made now, make it public.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Upload. Without it, the command tells what it would do.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Verify a shipped folder, and upload it to the Hugging Face Hub in one commit.
+
+    The token is that of `hf auth login`, or HF_TOKEN. Exit code: 0 done, 1 the folder does not verify or the hub
+    refuses, 2 wrong usage.
+    """
+    with told():
+        from sdp.cli.render.shipped import push_lines
+        from sdp.shipping.find import require_current, shipped_folder
+        from sdp.shipping.push import push
+
+        require_current(folder)
+        made = push(shipped_folder(folder), repository, revision=revision, private=not public, dry_run=not yes)
+        typer.echo(json.dumps(made.to_json(), indent=2) if as_json else "\n".join(push_lines(made)))

@@ -1,0 +1,64 @@
+"""`sdp study`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdp.cli.commands.options import Json, Overrides, Quiet
+from sdp.cli.errors import told
+from sdp.pipeline.progress import Reporter
+
+
+def study_command(
+    recipe: Annotated[Path, typer.Argument(help="A recipe (.toml).", show_default=False)],
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=V1,V2,...",
+            help="A key to vary; losses by name (none,kld,hidden:2+kld), or arms of several keys: "
+            "arm=plain{A.B=V;C.D=V},sdp{}. May be repeated: every combination is run.",
+            show_default=False,
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds; they are 0 to N - 1.")] = 3,
+    baseline: Annotated[
+        str | None, typer.Option(metavar="KEY=V", help="The value that the others of its key are compared with.")
+    ] = None,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="The study's folder; studies/NAME without it.")] = None,
+    keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep every cell's run folder.")] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Run the cells on a Ray cluster: auto, HOST:PORT, or local for this machine."
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would run, and run nothing.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run a recipe over a grid of settings and seeds, and compare the arms: table, paired tests, plot.
+
+    Finished cells are kept and not run again. Exit code: 0 all cells are finished, 1 one failed, 2 wrong usage.
+    """
+    with told():
+        from sdp.study.plan import execute, open_study, plan_lines, plan_study
+
+        study = open_study(recipe, vary or [], seeds, baseline, overrides or [], out, download=not dry_run)
+        if dry_run:
+            made = plan_study(study)
+            typer.echo(json.dumps(made, indent=2) if as_json else "\n".join(plan_lines(made)))
+            return
+        table = execute(study, Reporter(quiet=quiet), keep_models=keep_models, ray=ray)
+        if as_json:
+            typer.echo(json.dumps(table.to_json(), indent=2))
+        else:
+            from sdp.study.table import print_study
+
+            print_study(table, study.out)
+        if table.failed:
+            raise typer.Exit(1)

@@ -1,0 +1,50 @@
+"""`sdp sweep`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdp.cli.commands.options import Json, Overrides, Quiet
+from sdp.cli.errors import told
+from sdp.pipeline.progress import Reporter
+
+
+def sweep_command(
+    recipe: Annotated[Path, typer.Argument(help="A recipe (.toml).", show_default=False)],
+    sparsity: Annotated[str, typer.Option(metavar="S1,S2,...", help="The levels, in rising order.")],
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="The sweep's folder; sweeps/NAME without it.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would run, and run nothing.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Prune gradually through several sparsities, keep a run of each, and choose the sparsest that passes the gate.
+
+    Fine-tunes once; every level goes on from the one before with prune.epochs of its own. Levels are judged on dev
+    where there is a test split, and the chosen one then on test. Levels that are up to date are not run again.
+
+    Exit code: 0 a level passes, 1 none does or a stage fails, 2 wrong usage or recipe, 3 inconclusive.
+    """
+    with told():
+        from sdp.sweep.levels import open_sweep
+        from sdp.sweep.plan import plan_lines, plan_sweep
+
+        sweep = open_sweep(recipe, sparsity, overrides or [], out)
+        if dry_run:
+            planned = plan_sweep(sweep)
+            typer.echo(json.dumps(planned, indent=2) if as_json else "\n".join(plan_lines(planned)))
+            return
+        from sdp.sweep.runner import execute
+        from sdp.sweep.table import print_frontier
+
+        frontier = execute(sweep, Reporter(quiet=quiet))
+        content = frontier.to_json()
+        if as_json:
+            typer.echo(json.dumps(content, indent=2))
+        else:
+            print_frontier(frontier, sweep.out)
+        raise typer.Exit(content["exit_code"])

@@ -1,0 +1,1 @@
+"""What commands print: plans, summaries, models, shipped folders."""

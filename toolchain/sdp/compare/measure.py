@@ -1,0 +1,48 @@
+"""The exported files of two runs, measured in turns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sdp.errors import UsageError
+from sdp.evaluation.bench_inputs import read_cases
+from sdp.pipeline.json_file import read_json
+from sdp.pipeline.progress import Reporter
+from sdp.pipeline.run_folder import RunFolder
+from sdp.recipe.sections import Recipe
+from sdp_onnx.bench.pair import benchmark_pair
+
+
+def measure_in_turns(before: Path, after: Path, recipe: Recipe, reporter: Reporter) -> dict[str, Any]:
+    """Measure the file of `after` (candidate) against that of `before` (baseline) on the cells of `after`'s recipe.
+
+    Args:
+        before, after: run folders.
+        recipe: that of `after`; its data gives the inputs.
+        reporter: shows progress.
+
+    Returns:
+        the form of latency.json.
+
+    Raises:
+        UsageError: the files have different vocabularies.
+        ModelFileError: a file is missing or does not take the inputs.
+    """
+    pieces = [(read_json(run / "4-export" / "config.json") or {}).get("vocab_size") for run in (before, after)]
+    if pieces[0] != pieces[1]:
+        what = f"the models have {pieces[0]} and {pieces[1]} pieces: the same token ids would mean different texts"
+        hint = "Compare without --measure, or each with its own dense file (sdp bench RUN)."
+        raise UsageError(what, where=f"{before}, {after}", hint=hint)
+    settings = recipe.bench
+    with reporter.task("measuring both files", 100) as task:
+        return benchmark_pair(
+            before / "4-export" / "model.onnx",
+            after / "4-export" / "model.onnx",
+            read_cases(recipe, RunFolder(after)),
+            threads=settings.thread_counts,
+            provider=settings.provider,
+            seconds_per_case=settings.seconds,
+            starts=settings.starts,
+            on_progress=lambda name, share: task.update(round(100 * share), name),
+        ).to_json()

@@ -1,0 +1,140 @@
+"""The processes of one command that torchrun started: which of them this is, and how the first leads the others.
+
+Rank 0 alone decides what is up to date, holds the lock, writes and speaks. When it starts a stage that all ranks work
+on, it tells them so through the store that they met in; when no such stage is left it lets them go. This module loads
+torch only where there are several ranks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Any
+
+from sdp.distributed import launcher
+from sdp.errors import UsageError
+
+# Rank 0 evaluates while the others wait for its next step. A rank that died is noticed at once all the same.
+PATIENCE = timedelta(days=7)
+POLL_SECONDS = 0.1
+# The first rank to fail may have died of a second blow before it spoke.
+TELLING = timedelta(seconds=10)
+
+
+class _Meeting:
+    """The store that the ranks have in common, how many messages this one sent or read, and whether they parted."""
+
+    store: Any = None
+    messages = 0
+    parted = False
+
+
+def rank_count() -> int:
+    """Number of processes that torchrun started for this command; 1 without torchrun."""
+    return launcher.process_count()
+
+
+def rank() -> int:
+    """The number of this process among them; 0 is the one that writes and speaks."""
+    return int(os.environ["RANK"]) if rank_count() > 1 else 0
+
+
+def ranks_here() -> int:
+    """Number of those processes on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if rank_count() > 1 else 1
+
+
+def require_one_process(what: str) -> None:
+    """Refuse to go on as one of several ranks.
+
+    Raises:
+        UsageError: there are several, or the environment hints at several.
+    """
+    launcher.require_whole()
+    if rank_count() > 1:
+        hint = "torchrun serves the commands that bring one run up to date: sdp run, finetune, prune, and those after."
+        raise UsageError(f"{what} does not run under torchrun", hint=hint)
+
+
+def join() -> None:
+    """Meet the other ranks, if there are any; from here on they can talk and compute together.
+
+    What other launchers left in the environment is taken out of it.
+    """
+    launcher.clear_leftovers()
+    if rank_count() == 1 or _Meeting.store is not None:
+        return
+    # Before torch is loaded: DistributedDataParallel warns that it looked for unused parameters and found none.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    import torch
+    import torch.distributed as dist
+    from torch.distributed.rendezvous import rendezvous
+
+    cuda = torch.cuda.is_available() and ranks_here() <= torch.cuda.device_count()
+    if cuda:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    _Meeting.store, number, count = next(iter(rendezvous("env://")))
+    # Both, because what is said about the work (stop, save, which masks) does not lie on a GPU.
+    backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
+    dist.init_process_group(backend, store=_Meeting.store, rank=number, world_size=count, timeout=PATIENCE)
+
+
+def tell(message: dict[str, Any] | None) -> None:
+    """Rank 0: give the others something to do; None lets them go."""
+    if rank_count() > 1 and not _Meeting.parted:
+        _Meeting.store.set(f"sdp/message/{_Meeting.messages}", json.dumps(message))
+        _Meeting.messages += 1
+        if message is None:
+            _part()
+
+
+def listen() -> dict[str, Any] | None:
+    """Another rank: wait for what `tell` says next."""
+    key = f"sdp/message/{_Meeting.messages}"
+    # A blocking read would not hear the signal by which torchrun ends what is left of a failed run.
+    while not _Meeting.store.check([key]):
+        time.sleep(POLL_SECONDS)
+    _Meeting.messages += 1
+    said: dict[str, Any] | None = json.loads(_Meeting.store.get(key))
+    if said is None:
+        _part()
+    return said
+
+
+def _part() -> None:
+    import torch.distributed as dist
+
+    _Meeting.parted = True
+    dist.destroy_process_group()
+
+
+def is_lost_rank(error: BaseException) -> bool:
+    """Whether an error says no more than that another rank has ended."""
+    words = ("closed by peer", "reset by peer", "Broken pipe", "ncclRemoteError")
+    return rank_count() > 1 and isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+
+
+@contextmanager
+def first_to_fail() -> Iterator[bool]:
+    """Whether this rank is the first that ends with an error: it says why in the body, and the others are silent.
+
+    The others leave the body when the first has spoken, because torchrun ends every rank as soon as one has ended.
+    """
+    if _Meeting.store is None:
+        yield True
+        return
+    try:
+        first = _Meeting.store.add("sdp/failed", 1) == 1
+    except RuntimeError:
+        # The store is gone with the rank that held it.
+        first = False
+    yield first
+    with suppress(RuntimeError):
+        if first:
+            _Meeting.store.set("sdp/told", "")
+        else:
+            _Meeting.store.wait(["sdp/told"], TELLING)

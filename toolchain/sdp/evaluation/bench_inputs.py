@@ -1,0 +1,110 @@
+"""What a measurement needs: the dense file, which is exported for it and removed, the exported file, real batches."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdp.data.batches import Collator, TokenizedSplit
+from sdp.data.load import load_task_data
+from sdp.evaluation.onnx_network import model_inputs
+from sdp.models.load import load_finetuned
+from sdp.models.positions import fitting_lengths, model_positions
+from sdp.models.tokenizer import saved_tokenizer
+from sdp.pipeline.run_folder import RunFolder
+from sdp.recipe.sections import Recipe
+from sdp.training.inputs import tokenize_split
+from sdp_onnx.bench.pair import Case
+from sdp_onnx.export.torch_export import export_torch
+from sdp_onnx.runtimes.session import create_session
+
+# Different real inputs in one cell of the grid, so that no cache or branch predictor learns a single one.
+BATCHES_IN_A_CELL = 16
+
+
+@dataclass(frozen=True)
+class BenchInputs:
+    """Two files and the cells of the grid to measure them on."""
+
+    dense: Path
+    exported: Path
+    cases: list[Case]
+
+
+@contextmanager
+def bench_inputs(recipe: Recipe, run: RunFolder, folder: Path) -> Iterator[BenchInputs]:
+    """Export the dense model with the same exporter and settings, for as long as the block lasts.
+
+    Args:
+        recipe: the recipe.
+        run: its run folder, finetune and export done.
+        folder: where the dense file may be put for the time.
+
+    Raises:
+        ProviderError: asked for CUDA and not got it, said before minutes of work.
+    """
+    exported = run.stage("4-export") / "model.onnx"
+    cases = read_cases(recipe, run)
+    work = folder / "dense"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    try:
+        export_torch(
+            load_finetuned(run.stage("1-finetune")),
+            work / "model.onnx",
+            input_names=list(cases[0].batches[0]),
+            opset=recipe.export.opset,
+            external_data_threshold=recipe.export.external_data_mb * 10**6,
+        )
+        yield BenchInputs(work / "model.onnx", exported, cases)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def read_cases(recipe: Recipe, run: RunFolder) -> list[Case]:
+    """The cells of the grid, for the inputs that the exported file takes."""
+    session = create_session(run.stage("4-export") / "model.onnx", provider=recipe.bench.provider)
+    names = [value.name for value in session.get_inputs()]
+    del session
+    tokenizer = saved_tokenizer(run.stage("4-export"))
+    rows = tokenize_split(load_task_data(recipe).evaluation(recipe.evaluate.split), tokenizer, recipe)
+    lengths = fitting_lengths(recipe.bench, model_positions(run.stage("4-export"))).sequence_lengths
+    return bench_cases(recipe, lengths, rows, Collator(tokenizer), names)
+
+
+def bench_cases(
+    recipe: Recipe, lengths: Sequence[int | str], rows: TokenizedSplit, collator: Collator, names: list[str]
+) -> list[Case]:
+    """The cells of the grid: batches of real text, at the rows' own lengths ("task") or filled to a fixed length."""
+    generator = np.random.default_rng(recipe.seed)
+    cases = []
+    for size in recipe.bench.batch_sizes:
+        for length in lengths:
+            if isinstance(length, str):
+                draws = [generator.integers(0, len(rows), size).tolist() for _ in range(BATCHES_IN_A_CELL)]
+                batches = [model_inputs(rows, chosen, collator, names) for chosen in draws]
+                cases.append(Case(f"batch {size}, task lengths", size, None, batches))
+            else:
+                batches = [_filled(rows, size, length, names, generator) for _ in range(BATCHES_IN_A_CELL)]
+                cases.append(Case(f"batch {size}, {length} tokens", size, length, batches))
+    return cases
+
+
+def _filled(
+    rows: TokenizedSplit, size: int, length: int, names: list[str], generator: np.random.Generator
+) -> dict[str, NDArray[np.int64]]:
+    """Rows of exactly `length` real tokens: texts of the task one after the other, cut at the end."""
+    ids = np.empty((size, length), dtype=np.int64)
+    for row in range(size):
+        stream: list[int] = []
+        while len(stream) < length:
+            stream.extend(rows[int(generator.integers(0, len(rows)))]["input_ids"])
+        ids[row] = stream[:length]
+    filled = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+    return {name: filled[name] for name in names}

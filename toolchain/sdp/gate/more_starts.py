@@ -1,0 +1,107 @@
+"""The gate's further measurements: cells that are open, in new processes, until they are decided or time is up."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sdp.evaluation.bench_inputs import BenchInputs, bench_inputs
+from sdp.gate.check import Check
+from sdp.gate.judge import verdict
+from sdp.gate.timing import LOOKS, settled
+from sdp.pipeline.progress import Reporter
+from sdp.pipeline.run_folder import RunFolder
+from sdp.recipe.sections import Recipe
+from sdp_onnx.bench.pair import MIN_ROUNDS, benchmark_pair
+
+Look = dict[str, Any]
+Judge = Callable[[list[Look]], list[Check]]
+
+
+def measure_until_decided(
+    recipe: Recipe,
+    run: RunFolder,
+    target: Path,
+    reporter: Reporter,
+    checks: list[Check],
+    more: list[Look],
+    judge: Judge,
+) -> tuple[list[Check], list[Look]]:
+    """Measure the open cells again, look, and go on until a check fails, none is open, or the budget is spent.
+
+    The budget, less what earlier looks took of it, is shared out equally over the looks that are left. A start of the
+    processes that has begun is finished. What one look has decided stays decided.
+
+    Args:
+        recipe, run: what is judged.
+        target: the gate's folder, for the dense file.
+        reporter: shows what happens.
+        checks: the outcome so far.
+        more: the looks that were taken before.
+        judge: the checks, given all looks.
+
+    Returns:
+        the checks, and all looks: each with its "seconds", and "cases" and "processes" as in latency.json.
+    """
+    started = time.monotonic()
+    budget = recipe.gate.budget_seconds - sum(look["seconds"] for look in more)
+    left = LOOKS - 1 - len(more)
+    if budget <= 0:
+        return checks, more
+    reporter.line(f"  inconclusive: measuring again for up to {budget:.0f} s")
+    began = started
+    with bench_inputs(recipe, run, target) as inputs:
+        for number in range(1, left + 1):
+            look = _measure(recipe, inputs, checks, started + budget * number / left)
+            # The export of the dense file is part of the first.
+            ended = time.monotonic()
+            more, began = [*more, {"seconds": round(ended - began, 1), **look}], ended
+            checks = settled(checks, judge(more))
+            decided = not any(check.cell is not None and check.outcome == "inconclusive" for check in checks)
+            if verdict(checks) == "fail" or decided or time.monotonic() - started >= budget:
+                break
+    return checks, more
+
+
+def open_cells(checks: list[Check], names: list[str]) -> dict[int, list[int]]:
+    """Number of threads -> the cases (by their place in `names`) that are open; all of them where memory is."""
+    wanted: dict[int, set[int]] = {}
+    for check in checks:
+        if check.outcome == "inconclusive" and check.cell is not None:
+            every = set(range(len(names)))
+            own = every if check.cell.case is None else {names.index(check.cell.case)}
+            wanted.setdefault(check.cell.threads, set()).update(own)
+    return {threads: sorted(cases) for threads, cases in wanted.items()}
+
+
+def _measure(recipe: Recipe, inputs: BenchInputs, checks: list[Check], deadline: float) -> Look:
+    """Starts of as many seconds and rounds as the benchmark's own, until the next would end after the deadline."""
+    settings = recipe.bench
+    wanted = open_cells(checks, [case.name for case in inputs.cases])
+    cases: dict[tuple[str, int], dict[str, Any]] = {}
+    processes: list[dict[str, Any]] = []
+    while True:
+        began = time.monotonic()
+        for threads, chosen in wanted.items():
+            result = benchmark_pair(
+                inputs.dense,
+                inputs.exported,
+                [inputs.cases[index] for index in chosen],
+                threads=[threads],
+                provider=settings.provider,
+                seconds_per_case=settings.seconds / settings.starts,
+                min_rounds=max(2, math.ceil(MIN_ROUNDS / settings.starts)),
+            )
+            for case in result.cases:
+                cell = {"case": case.case, "threads": threads, "starts": []}
+                cases.setdefault((case.case, threads), cell)["starts"] += [asdict(start) for start in case.starts]
+            # Memory is what all cases together need.
+            if len(chosen) == len(inputs.cases):
+                processes += [asdict(process) for process in result.processes]
+        now = time.monotonic()
+        if now + (now - began) > deadline:
+            return {"cases": list(cases.values()), "processes": processes}

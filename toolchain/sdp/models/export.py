@@ -1,0 +1,253 @@
+"""Making the exported file: torch to dense ONNX, encoded, reopened, and compared with torch before it counts."""
+
+from __future__ import annotations
+
+import gc
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+import sdp
+from sdp.data.batches import Collator, TokenizedSplit
+from sdp.errors import StageError
+from sdp.evaluation.onnx_network import model_inputs
+from sdp.models.load import load_finetuned
+from sdp.models.tokenizer import save_tokenizer
+from sdp.pipeline.json_file import read_json, write_json
+from sdp.pipeline.progress import Reporter
+from sdp.pipeline.run_folder import CHECKPOINTS, RunFolder, outputs_of
+from sdp.pruning.layers import prunable_weights
+from sdp.recipe.sections import Recipe
+from sdp.recipe.shareable import shareable
+from sdp_onnx.deploy.manifest import file_sha256
+from sdp_onnx.deploy.tokenization import TextTokenizer
+from sdp_onnx.deploy.verify import verify_logits, zeros_by_tensor
+from sdp_onnx.export.encode import EncodingChoice, encode_model
+from sdp_onnx.export.torch_export import export_torch
+from sdp_onnx.model.model_file import TensorRecord, check_file, load_structure
+from sdp_onnx.model.opset import oldest_onnxruntime
+from sdp_onnx.model.parameter_names import equal_parameters
+from sdp_onnx.operators.library import has_library, library_path
+
+MODEL_FILE = "model.onnx"
+# Rows in one call while verifying; 1 is what a server sends most.
+VERIFIED_BATCH_SIZES = (1, 2, 7)
+# What an interrupted attempt made: its files by hash, and what was found of them.
+_MADE = f"{CHECKPOINTS}/made.json"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was found of the file when it was reopened.
+
+    Attributes:
+        layers: of each pruned layer, zeros and elements.
+        tensors: of each tensor, how it is stored, as the manifest has it.
+        verified_rows: rows whose logits were compared with torch's.
+        relative_error: the largest difference there, as a share of the largest logit.
+        oldest_onnxruntime: the oldest release that reads the file; None where no known one does.
+    """
+
+    layers: dict[str, dict[str, int]]
+    tensors: list[dict[str, Any]]
+    verified_rows: int
+    relative_error: float
+    oldest_onnxruntime: str | None
+
+
+@dataclass(frozen=True)
+class _Torch:
+    """What the exported file must agree with, kept when the model itself has gone.
+
+    Attributes:
+        zeros: of each pruned layer, zeros and elements.
+        equal: of each pruned layer, the names under which the file may hold it, its own first.
+        batches: inputs by name, and torch's logits for them.
+    """
+
+    zeros: dict[str, tuple[int, int]]
+    equal: dict[str, tuple[str, ...]]
+    batches: list[tuple[dict[str, NDArray[np.int64]], NDArray[np.float32]]]
+
+
+def export_file(
+    recipe: Recipe,
+    run: RunFolder,
+    target: Path,
+    tokenizer: TextTokenizer,
+    rows: TokenizedSplit,
+    reporter: Reporter,
+) -> Exported:
+    """Make the file that is shipped, with what lies beside it, or take up the one that an interrupted attempt made.
+
+    Args:
+        recipe: the recipe.
+        run: its run folder, pruned.
+        target: where the file goes, with the operator library, the tokenizer and config.json.
+        tokenizer: the pruned model's.
+        rows: some of them are given to torch and to the file.
+        reporter: shows what happens.
+
+    Raises:
+        StageError: the file has other zeros than torch.
+        VerificationError: its logits are further from torch's than `export.allowed_error`.
+    """
+    before = read_json(target / _MADE)
+    if before is not None and before["files"].items() <= _hashes(target).items():
+        reporter.line("  going on with the file of the interrupted attempt")
+        return Exported(**before["exported"])
+    for path in outputs_of(target):
+        path.unlink()
+    # What another file said, too.
+    shutil.rmtree(target / CHECKPOINTS, ignore_errors=True)
+    exported = _make(recipe, run, target, tokenizer, rows, reporter)
+    (target / CHECKPOINTS).mkdir()
+    write_json(target / _MADE, {"files": _hashes(target), "exported": asdict(exported)})
+    return exported
+
+
+def _hashes(target: Path) -> dict[str, str]:
+    return {str(path.relative_to(target)): file_sha256(path) for path in outputs_of(target)}
+
+
+def _make(
+    recipe: Recipe,
+    run: RunFolder,
+    target: Path,
+    tokenizer: TextTokenizer,
+    rows: TokenizedSplit,
+    reporter: Reporter,
+) -> Exported:
+    path = target / MODEL_FILE
+    with _work_folder(target) as work:
+        expected = _export_dense(recipe, run.stage("2-prune"), tokenizer, rows, work)
+        # Encoding, and onnxruntime after it, need as much memory as the model did, which is free by now.
+        gc.collect()
+        records = _encode(recipe, run, work / MODEL_FILE, path)
+    if any(record.encoding == "kernel" for record in records):
+        shutil.copy(library_path(), target)
+    save_tokenizer(tokenizer, target)
+    reporter.line("  verifying against torch")
+    check_file(path)
+    layers = _same_zeros(expected.zeros, expected.equal, path, exact=recipe.export.precision == "fp32")
+    agreement = verify_logits(
+        path, expected.batches, tolerance=recipe.export.allowed_error, threads=recipe.runtime.threads
+    )
+    tensors = [
+        {"name": r.name, "shape": list(r.shape), "encoding": r.encoding, "zeros": r.zeros, "bytes": r.bytes}
+        for r in records
+    ]
+    oldest = oldest_onnxruntime(load_structure(path))
+    return Exported(layers, tensors, agreement.rows, agreement.relative_error, oldest)
+
+
+@contextmanager
+def _work_folder(target: Path) -> Iterator[Path]:
+    """A folder for the dense file, which goes with the block."""
+    work = target / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _export_dense(
+    recipe: Recipe,
+    source: Path,
+    tokenizer: TextTokenizer,
+    rows: TokenizedSplit,
+    work: Path,
+) -> _Torch:
+    """Write the dense file and the model's config.json, and note what the model says and holds.
+
+    The model ends with the function.
+    """
+    model = load_finetuned(source)
+    model.config.save_pretrained(work.parent)
+    weights = prunable_weights(model)
+    zeros = {name: (int((weight == 0).sum()), weight.numel()) for name, weight in weights.items()}
+    equal = equal_parameters({name: weight.detach().cpu().numpy for name, weight in weights.items()})
+    batches = list(_torch_batches(model, rows, tokenizer))
+    export_torch(
+        model,
+        work / MODEL_FILE,
+        input_names=tokenizer.inputs,
+        opset=recipe.export.opset,
+        # Weights outside the file are read one by one, so that encoding never holds all of them.
+        external_data_threshold=0,
+    )
+    return _Torch(zeros, equal, batches)
+
+
+def _encode(recipe: Recipe, run: RunFolder, dense: Path, path: Path) -> list[TensorRecord]:
+    metadata = {
+        "sdp.version": sdp.__version__,
+        "sdp.recipe": json.dumps(shareable(recipe), sort_keys=True),
+        "sdp.layers": json.dumps((read_json(run.stage("2-prune") / "metrics.json") or {}).get("layers", {})),
+    }
+    return encode_model(
+        dense,
+        path,
+        encoding=_encoding(recipe),
+        precision=recipe.export.precision,
+        metadata=metadata,
+        external_data_threshold=recipe.export.external_data_mb * 10**6,
+    )
+
+
+def _encoding(recipe: Recipe) -> EncodingChoice:
+    """What the recipe asks for, or the best that this installation can run.
+
+    Raises:
+        OperatorLibraryError: the recipe asks for the operator library, and this installation has none.
+    """
+    if recipe.export.encoding == "kernel" or recipe.export.precision == "int8":
+        library_path()
+    return "kernel" if recipe.export.encoding == "auto" and has_library() else recipe.export.encoding
+
+
+def _same_zeros(
+    expected: dict[str, tuple[int, int]], equal: dict[str, tuple[str, ...]], path: Path, *, exact: bool
+) -> dict[str, dict[str, int]]:
+    """Compare zeros of the reopened file, layer by layer, with torch's; unless `exact`, rounding may have added some.
+
+    Raises:
+        StageError: a layer is missing in the file or has other zeros.
+    """
+    found = zeros_by_tensor(path)
+    for name, (wanted, size) in expected.items():
+        zeros, elements = next((found[other] for other in equal[name] if other in found), (0, 0))
+        if elements != size or zeros < wanted or (exact and zeros > wanted):
+            raise StageError(
+                f"torch has {(wanted, size)} (zeros, elements), the file {(zeros, elements)}", where=f"{path}: {name}"
+            )
+    return {name: {"zeros": zeros, "elements": elements} for name, (zeros, elements) in expected.items()}
+
+
+def _torch_batches(
+    model: PreTrainedModel, rows: TokenizedSplit, tokenizer: TextTokenizer
+) -> Iterator[tuple[dict[str, NDArray[np.int64]], NDArray[np.float32]]]:
+    """Real batches with torch's logits: shortest, middle and longest rows, at several batch sizes."""
+    import torch
+
+    by_length = sorted(range(len(rows)), key=lambda index: len(rows[index]["input_ids"]))
+    model.eval()
+    for size in VERIFIED_BATCH_SIZES:
+        last = max(0, len(by_length) - size)
+        # The mixed batch pads short rows beside long ones.
+        mixed = by_length[:: max(1, len(by_length) // size)][:size]
+        for chosen in (by_length[:size], by_length[last // 2 :][:size], by_length[last:], mixed):
+            inputs = model_inputs(rows, chosen, Collator(tokenizer), tokenizer.inputs)
+            with torch.inference_mode():
+                logits = model(**{name: torch.from_numpy(value) for name, value in inputs.items()}).logits
+            yield inputs, logits.float().numpy()

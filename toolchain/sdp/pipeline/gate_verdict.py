@@ -1,0 +1,53 @@
+"""What hangs on the gate's verdict: whether there may be a shipped folder."""
+
+from __future__ import annotations
+
+from sdp.pipeline.json_file import read_json
+from sdp.pipeline.progress import Reporter
+from sdp.pipeline.run_folder import RunFolder, remove_folder
+from sdp.pipeline.stages import STAGES, find_stage
+
+
+def gate_verdict(run: RunFolder) -> str | None:
+    """The gate's last verdict: pass, fail or inconclusive; None where there is none yet."""
+    content = read_json(run.stage(find_stage("gate").folder) / "verdict.json")
+    verdict = content.get("verdict") if content is not None else None
+    return str(verdict) if verdict is not None else None
+
+
+def withhold(run: RunFolder, reporter: Reporter, *, wanted: bool) -> None:
+    """Unless the gate passed, take away what an earlier pass allowed, so that nobody takes it for this run's result.
+
+    Args:
+        run: the run folder.
+        reporter: told why.
+        wanted: whether the result would have been made now; otherwise only a removal is worth a line.
+    """
+    verdict = gate_verdict(run)
+    if verdict == "pass":
+        return
+    for stage in STAGES:
+        if not stage.after_pass:
+            continue
+        older = run.stage(stage.folder).exists()
+        for folder in (run.stage(stage.folder), run.partial(stage.folder)):
+            remove_folder(folder)
+        if wanted or older:
+            removed = f"; the older {stage.folder} is removed" if older else ""
+            reporter.line(f"{stage.name:9} not made: the gate says {verdict}{removed}")
+
+
+def shipped_before(run: RunFolder) -> str:
+    """What of before the shipped folder is of, in words: "an earlier export" or "an earlier verdict".
+
+    Returns:
+        the words; empty where it is of what the run holds now, or there is none.
+    """
+    shipped = run.record("8-ship")
+    inputs = shipped["ingredients"]["inputs"] if shipped is not None else {}
+    for stage, what in (("export", "an earlier export"), ("gate", "an earlier verdict")):
+        record = run.record(find_stage(stage).folder)
+        files = {name: output["sha256"] for name, output in record["outputs"].items()} if record is not None else {}
+        if any(files.get(name) != digest for name, digest in (inputs.get(stage) or {}).items()):
+            return what
+    return ""

@@ -1,0 +1,95 @@
+"""One command at a time in a folder: the lock, which the system lets go of with its process, and whose it is."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from sdp.errors import RunError
+from sdp.pipeline.json_file import read_json, write_json
+from sdp.pipeline.storage import TEMPORARY, storage_error
+
+LOCK_FILE = ".lock"
+HOLDER_FILE = ".holder.json"
+# What a kill before anything else was written may leave.
+LOCK_FILES = frozenset({LOCK_FILE, HOLDER_FILE, f"{HOLDER_FILE}{TEMPORARY}"})
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Keep other sdp processes out of a folder, which is made. The lock ends with the process, however it ends.
+
+    Raises:
+        RunError: another process works here, or the file system takes no locks.
+        StorageError: the disk is full, or the system refuses to write; also where that comes out of the block.
+    """
+    # A soft lock, a mere file, would stay when its holder is killed or the folder copied, and be refused for ever.
+    lock = FileLock(folder / LOCK_FILE, fallback_to_soft=False)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        hint = "Name another folder (--run-dir; for a study or sweep --out)."
+        raise RunError(f"cannot be a run folder: {error.strerror}", where=str(folder), hint=hint) from None
+    except Timeout:
+        what = f"another sdp process is working in this folder{_holder(folder)}"
+        hint = "Wait for it, stop it, or name another folder (--run-dir; for a study or sweep --out)."
+        raise RunError(what, where=str(folder), hint=hint) from None
+    except OSError as error:
+        raise storage_error(error, str(folder)) or _unlockable(folder, error) from error
+    try:
+        _sign(folder)
+        yield
+    except Exception as error:
+        if (found := storage_error(error, str(folder))) is None:
+            raise
+        raise found from error
+    finally:
+        with suppress(OSError):
+            (folder / HOLDER_FILE).unlink()
+        lock.release()
+
+
+def _unlockable(folder: Path, error: OSError) -> RunError:
+    hint = (
+        "If its file system takes no locks, name a folder on a local disk (--run-dir; for a study or sweep --out), "
+        "or mount it with locks: NFS with lockd, Lustre with -o flock."
+    )
+    return RunError(f"the folder cannot be locked: {error.strerror}", where=str(folder), hint=hint)
+
+
+def _sign(folder: Path) -> None:
+    """Tell others whose the lock is."""
+    since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+    write_json(folder / HOLDER_FILE, {"pid": os.getpid(), "host": socket.gethostname(), "since": since})
+
+
+def _holder(folder: Path) -> str:
+    """Whose the lock is, in words; empty where it is not told, as in the moment after it was taken."""
+    told = read_json(folder / HOLDER_FILE)
+    if told is None or not {"pid", "host", "since"} <= told.keys():
+        return ""
+    # A killed holder leaves its name behind, and nobody else's is there yet.
+    if told["host"] == socket.gethostname() and not _is_alive(told["pid"]):
+        return ""
+    return f" (process {told['pid']} on {told['host']}, since {told['since']})"
+
+
+def _is_alive(pid: object) -> bool:
+    """Whether a process of this machine is there; also where that is not to be known."""
+    # To the system 0 and negative numbers are groups of processes.
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True

@@ -1,0 +1,85 @@
+"""Running one stage: from its function to a finished folder with a record of what it was made from and what it made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdp.distributed import ranks
+from sdp.pipeline.progress import Reporter
+from sdp.pipeline.run_folder import SCRATCH, STAGE_FILE, RunFolder, outputs_of, temporary_files_in
+from sdp.pipeline.stages import Stage
+from sdp.pipeline.threads import stage_threads
+from sdp.recipe.sections import Recipe
+from sdp_onnx.deploy.manifest import file_sha256
+
+StageFunction = Callable[[Recipe, RunFolder, Path, Reporter], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Status:
+    """Whether a stage is up to date, and if not, why it will run."""
+
+    stage: Stage
+    up_to_date: bool
+    reason: str
+    ingredients: dict[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything the stage is made from."""
+        return fingerprint(self.ingredients)
+
+
+def fingerprint(ingredients: dict[str, Any]) -> str:
+    """Hash of everything a stage is made from."""
+    return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
+
+
+def run_stage(status: Status, function: StageFunction, recipe: Recipe, run: RunFolder, reporter: Reporter) -> None:
+    """Run a stage, with the other ranks where it trains, and finish its folder.
+
+    Args:
+        status: the stage, and what it is made from.
+        function: the stage's.
+        recipe: the recipe.
+        run: the run folder.
+        reporter: shows what happens.
+    """
+    stage = status.stage
+    target = run.begin(stage.folder, status.fingerprint, resume=stage.resumes, ingredients=status.ingredients)
+    resumed = any(path.name != STAGE_FILE for path in target.iterdir())
+    if stage.ranks:
+        made_from = {name: value for name, value in status.ingredients.items() if name != "inputs"}
+        work = {"run": str(run.path), "recipe": recipe.model_dump(mode="json")}
+        ranks.tell({"stage": stage.name, "made from": made_from, **work})
+    started = time.monotonic()
+    with temporary_files_in(run.path / SCRATCH), stage_threads(stage, recipe.runtime):
+        result = function(recipe, run, target, reporter)
+    seconds = round(time.monotonic() - started, 1)
+    outputs = {
+        str(path.relative_to(target)): {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+        for path in outputs_of(target)
+    }
+    record = {
+        "stage": stage.name,
+        "result": result,
+        # Of the last attempt alone, where an earlier one was interrupted.
+        "seconds": seconds,
+        "resumed": resumed,
+        "fingerprint": status.fingerprint,
+        "ingredients": status.ingredients,
+        "outputs": outputs,
+    }
+    run.finish(stage.folder, record)
+    words = ", ".join(f"{name} {_word(value)}" for name, value in result.items())
+    reporter.line(f"{'':9} done in {seconds:.0f} s: {words}")
+
+
+def _word(value: object) -> str:
+    return "undefined" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,69 @@
+"""A finished pruning that another one goes on from (`prune.start`): that it is one, and that it fits. No torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sdp.errors import RecipeError
+from sdp.pipeline.run_folder import RunFolder
+from sdp.recipe.pruning import PruneSection
+
+WHERE = "prune.start"
+WEIGHTS = "model.safetensors"
+FILES = (WEIGHTS, "masks.safetensors")
+
+
+def start_identity(prune: PruneSection) -> dict[str, str]:
+    """Hashes of the weights and masks that pruning goes on from.
+
+    Raises:
+        RecipeError: the folder is no finished pruning, or one with other settings than can be gone on from.
+    """
+    record = _record(prune)
+    before = _settings(prune, record)
+    for key in ("scope", "pattern"):
+        if before[key] != getattr(prune, key):
+            what = f'it was pruned with {key} = "{before[key]}", and the recipe has "{getattr(prune, key)}"'
+            raise RecipeError(what, where=f"{WHERE} = {prune.start}", hint=f"Set prune.{key} to the same.")
+    if before["sparsity"] >= prune.sparsity:
+        what = f"it was pruned to {before['sparsity']:g}, and prune.sparsity = {prune.sparsity:g} is not higher"
+        raise RecipeError(what, where=f"{WHERE} = {prune.start}", hint="Pruned weights stay pruned: go higher.")
+    return {name: str(record["outputs"][name]["sha256"]) for name in FILES}
+
+
+def require_same_teacher(prune: PruneSection, run: RunFolder) -> None:
+    """See that the start was pruned from the fine-tuned model of this run.
+
+    Raises:
+        RecipeError: it was pruned from another one.
+    """
+    before = _record(prune)["ingredients"]["inputs"]["finetune"][WEIGHTS]
+    teacher = run.record("1-finetune") or {}
+    if before != teacher["outputs"][WEIGHTS]["sha256"]:
+        what = "it was pruned from another fine-tuned model than this run's"
+        hint = "Give the same seed, model, [vocabulary], task, data and [finetune] to both."
+        raise RecipeError(what, where=f"{WHERE} = {prune.start}", hint=hint)
+
+
+def _settings(prune: PruneSection, record: dict[str, Any]) -> dict[str, Any]:
+    """The [prune] that a pruning was made with, as far as it is read here."""
+    try:
+        settings = record["ingredients"]["settings"]["prune"]
+        return {
+            "scope": str(settings["scope"]),
+            "pattern": str(settings["pattern"]),
+            "sparsity": float(settings["sparsity"]),
+        }
+    except (KeyError, TypeError, ValueError):
+        what = "its stage.json is damaged, or another version's"
+        raise RecipeError(what, where=f"{WHERE} = {prune.start}", hint="Prune again, and start from that.") from None
+
+
+def _record(prune: PruneSection) -> dict[str, Any]:
+    folder = Path(str(prune.start))
+    record = RunFolder(folder.parent).record(folder.name)
+    if record is None or record.get("stage") != "prune" or not record["outputs"].keys() >= set(FILES):
+        hint = "Give the folder 2-prune of a run that is pruned."
+        raise RecipeError("is no finished pruning", where=f"{WHERE} = {folder}", hint=hint)
+    return record

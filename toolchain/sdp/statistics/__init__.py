@@ -1,0 +1,1 @@
+"""Intervals and paired tests: over the rows of one split, and over the seeds of a study."""

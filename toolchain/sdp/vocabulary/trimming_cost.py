@@ -1,0 +1,149 @@
+"""What trimming the vocabulary costs where the model is used: the fine-tuned model against itself with every piece.
+
+The dense model was fine-tuned with the kept pieces alone. Given back the pieces that were left out, with the
+embeddings that they had before, and the whole tokenizer, it reads texts as the pretrained model does. Only rows whose
+tokens differ are run again; on all others the two are one model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from transformers import PreTrainedModel
+
+from sdp.data.batches import Collator, TokenizedSplit
+from sdp.data.rows import Split, TaskData
+from sdp.data.texts import Chosen
+from sdp.errors import RunError
+from sdp.evaluation.on_split import compare_models
+from sdp.evaluation.predict import predict_logits
+from sdp.evaluation.torch_network import torch_network
+from sdp.models.load import load_finetuned
+from sdp.models.parts import vocabulary_tensors
+from sdp.models.source import ModelFolder, locate_model
+from sdp.models.tokenizer import load_tokenizer, saved_tokenizer
+from sdp.pipeline.json_file import read_json
+from sdp.pipeline.progress import Reporter
+from sdp.pipeline.run_folder import RunFolder
+from sdp.recipe.sections import Recipe
+from sdp.training.inputs import tokenize_split
+from sdp.vocabulary.trim import IDS_FILE
+from sdp_onnx.deploy.tokenization import TextTokenizer
+
+_KEPT = ("metric", "rows", "mean_over", "models", "drop", "test", "part", "parts")
+
+
+def trimming_cost(
+    recipe: Recipe,
+    run: RunFolder,
+    data: TaskData,
+    split: Split,
+    rows: TokenizedSplit,
+    trimmed: NDArray[np.float32],
+    device: torch.device,
+    reporter: Reporter,
+) -> dict[str, Any]:
+    """Compare the dense model with all pieces to the dense model as it was trimmed.
+
+    Args:
+        recipe: the recipe, which has [vocabulary].
+        run: its run folder, with vocabulary and fine-tuning done.
+        data: the task's data.
+        split: the N rows to evaluate on.
+        rows: the same in the trimmed tokens.
+        trimmed: the dense model's logits, [N, C]; for tagging those of the words.
+        device: where it runs.
+        reporter: shows progress.
+
+    Returns:
+        the record of `compare` for the models "full" and "trimmed", with "changed_rows", those whose tokens differ.
+    """
+    folder, saved = locate_model(recipe.model), saved_tokenizer(run.stage("1-finetune"))
+    pretrained = load_tokenizer(
+        folder.path, trust_remote_code=recipe.model.trust_remote_code, words=split.tags is not None
+    )
+    sizes = (found.backend.get_vocab_size() for found in (saved, pretrained))
+    old_ids = kept_pieces(run.stage("0-vocabulary") / IDS_FILE, *sizes)
+    tokenizer = with_all_pieces(saved, pretrained, old_ids)
+    whole = tokenize_split(split, tokenizer, recipe)
+    changed = changed_rows(rows, whole, old_ids)
+    full = trimmed.copy()
+    if changed.any():
+        model = load_finetuned(run.stage("1-finetune"), device)
+        restore_pieces(model, folder, old_ids)
+        chosen = chosen_rows(whole, changed)
+        with reporter.task("all pieces, tokens", chosen.tokens) as task:
+            network, batch = torch_network(model), recipe.evaluate.batch_size
+            found = predict_logits(network, chosen, Collator(tokenizer), batch, task)
+        full[split.predictions_in(changed)] = found
+    record = compare_models(recipe, data, split, rows, ("full", full), ("trimmed", trimmed))
+    return {"changed_rows": int(changed.sum()), **{key: record[key] for key in _KEPT}}
+
+
+def with_all_pieces(saved: TextTokenizer, pretrained: TextTokenizer, old_ids: NDArray[np.int64]) -> TextTokenizer:
+    """The pretrained tokenizer that makes, cuts and pads a model's inputs as the fine-tuned one does."""
+    padding = replace(saved.padding, id=int(old_ids[saved.padding.id]))
+    return TextTokenizer(pretrained.backend, saved.inputs, saved.named, padding, saved.cut_side)
+
+
+def kept_pieces(path: Path, kept: int, whole: int) -> NDArray[np.int64]:
+    """New id -> old id, [V].
+
+    Args:
+        path: where the vocabulary stage wrote it.
+        kept: V, the pieces of the trimmed tokenizer.
+        whole: those of the pretrained one.
+
+    Raises:
+        RunError: the file is gone or damaged.
+    """
+    ids = (read_json(path) or {}).get("old_ids")
+    if isinstance(ids, list) and len(ids) == kept and all(type(index) is int and 0 <= index < whole for index in ids):
+        return np.array(ids, dtype=np.int64)
+    hint = "Delete the folder: the same command makes it again."
+    raise RunError(f"damaged: it is no list of {kept:,} pieces", where=str(path), hint=hint)
+
+
+def changed_rows(trimmed: TokenizedSplit, whole: TokenizedSplit, old_ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which rows the two tokenizers read differently, [N]."""
+    pairs = zip(trimmed.rows, whole.rows, strict=True)
+    return np.array([old_ids[new["input_ids"]].tolist() != old["input_ids"] for new, old in pairs], dtype=bool)
+
+
+def chosen_rows(split: TokenizedSplit, chosen: NDArray[np.bool_]) -> TokenizedSplit:
+    """Some rows of a tokenized split, [N], in their order."""
+    numbers = np.flatnonzero(chosen)
+    labels: list[Any] = [split.labels[number] for number in numbers.tolist()]
+    places = None if split.places is None else [split.places[number] for number in numbers.tolist()]
+    return TokenizedSplit(Chosen(split.rows, numbers), labels, places)
+
+
+def restore_pieces(model: PreTrainedModel, pretrained: ModelFolder, old_ids: NDArray[np.int64]) -> None:
+    """Give a fine-tuned model the pretrained embeddings of the pieces that it lacks, at their old places.
+
+    Args:
+        model: its table has a row for each kept piece, [V, D].
+        pretrained: the model before trimming.
+        old_ids: the place of each kept piece there, [V].
+    """
+    name = next(iter(vocabulary_tensors(pretrained)))
+    table: Any = model.get_input_embeddings()
+    full = _tensor(pretrained, name).to(table.weight)
+    full[torch.from_numpy(old_ids).to(full.device)] = table.weight.detach()
+    table.weight = torch.nn.Parameter(full, requires_grad=False)
+    table.num_embeddings = len(full)
+
+
+def _tensor(folder: ModelFolder, name: str) -> torch.Tensor:
+    for path in folder.weight_files:
+        with safe_open(path, framework="pt") as weights:
+            if name in weights.keys():  # noqa: SIM118 it is no mapping
+                tensor: torch.Tensor = weights.get_tensor(name)
+                return tensor
+    raise KeyError(name)
