@@ -12,10 +12,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from support.documents import PAGES, REPOSITORY, anchors, blocks, links, page_name, prose, read
 from sdp.cli.main import app
 from sdp.pruning.criteria import CRITERIA
 from sdp.recipe.losses import LOSSES
+from support.documents import PAGES, REPOSITORY, anchors, blocks, links, page_name, prose, read
 
 # Software prints, reports, returns, stores. It does not speak, and documents do not either.
 SPEECH = re.compile(
