@@ -55,6 +55,7 @@ def test_every_document_is_a_page(site: Path) -> None:
 
 def test_every_command_has_its_part_with_all_options(site: Path) -> None:
     page = (site / "COMMANDS.html").read_text(encoding="utf-8")
+    assert "\\|" not in page
     group = typer.main.get_command(app)
     assert isinstance(group, typer.core.TyperGroup)
     for name, command in group.commands.items():

@@ -103,7 +103,8 @@ def _command_part(name: str, command: typer.core.TyperCommand) -> str:
     usage = " ".join(command.collect_usage_pieces(context))
     text = "\n\n".join(" ".join(paragraph.split()) for paragraph in (command.help or "").split("\n\n"))
     rows = [row for parameter in command.get_params(context) if (row := parameter.get_help_record(context)) is not None]
-    table = "".join(f"| `{_cell(names)}` | {_cell(meaning)} |\n" for names, meaning in rows)
+    # In code a pipe ends no cell.
+    table = "".join(f"| `{names}` | {_cell(meaning)} |\n" for names, meaning in rows)
     return f"## `sdp {name}`\n\n```\nsdp {name} {usage}\n```\n\n{text}\n\n| option | meaning |\n|---|---|\n{table}"
 
 
