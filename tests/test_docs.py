@@ -38,6 +38,13 @@ def test_links_lead_to_files_and_headings(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=page_name)
+def test_files_of_the_repository_that_are_named_exist(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for name in re.findall(r"\b((?:benchmarks|tests|export|toolchain|recipes)/[\w/]+\.(?:py|md|toml|yml))\b", text):
+        assert (REPOSITORY / name).is_file(), name
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_name)
 def test_software_does_not_speak(path: Path) -> None:
     lines = prose(path.read_text(encoding="utf-8")).splitlines()
     assert [f"{number}: {line}" for number, line in enumerate(lines, 1) if SPEECH.search(line)] == []

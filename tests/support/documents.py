@@ -15,7 +15,7 @@ PAGES = sorted(
         *DOCS.glob("*.md"),
         *(REPOSITORY / "recipes").glob("*.md"),
         REPOSITORY / "toolchain" / "ci" / "README.md",
-        REPOSITORY / "benchmarks" / "STUDY.md",
+        REPOSITORY / "benchmarks" / "studies" / "STUDY.md",
     ]
 )
 _FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)

@@ -27,7 +27,7 @@ OUTSIDE = {
     "QUICKSTART.md": PurePosixPath("README.md"),
     "RECIPES.md": PurePosixPath("recipes/README.md"),
     "REFERENCE.md": PurePosixPath("recipes/REFERENCE.md"),
-    "STUDY.md": PurePosixPath("benchmarks/STUDY.md"),
+    "STUDY.md": PurePosixPath("benchmarks/studies/STUDY.md"),
 }
 _PLACES = {source: place for place, source in OUTSIDE.items()}
 _FENCED = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)

@@ -15,7 +15,7 @@ from sdp.report.style import COLOURS, DENSE, FOREGROUND, MARKERS, STYLE, svg_fil
 from sdp.sweep.frontier import Estimate, Frontier, Point
 
 SIZE = 5.5
-# How a point is filled says what the gate said of its level.
+# A point's fill shows the gate's verdict on its level.
 FILLS: dict[Outcome, Any] = {
     "pass": {},
     "inconclusive": {"fillstyle": "left", "markerfacecoloralt": "white"},
