@@ -32,8 +32,8 @@ BREAK_EVEN_DENSITY = 0.42
 BREAK_EVEN_INT8_DENSITY = 0.42
 
 # The largest mean share of nonzeros with which a model is rewritten; a dense layer counts as the break-even. Texts
-# are padded to groups of 16 tokens: of what benchmarks/densities.py measures, 16 texts of 8 tokens each, half of it
-# padding, gain the least, 1.37 times onnxruntime's speed at 0.30.
+# are padded to groups of 16 tokens: of what benchmarks/peers/densities.py measures, 16 texts of 8 tokens each, half of
+# it padding, gain the least, 1.37 times onnxruntime's speed at 0.30.
 LARGEST_MEAN_DENSITY = 0.31
 
 # Sums of an int8 product stay within 32 bits up to this many inputs.

@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 
 from sdp.cli.main import app
 from sdp.data.files import read_columns
-from sdp.init.choose import ENGLISH, MULTILINGUAL, epochs_for, largest_drop, model_for
 from sdp.init.files import write_rows
 from sdp.init.rows import read_labelled
+from sdp.init.settings import ENGLISH, MULTILINGUAL, epochs_for, largest_drop, model_for
 from sdp.init.split import assign
 from sdp.recipe import Recipe, load_recipe
 from support.toy import toy_rows
