@@ -12,24 +12,30 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 from sdp_onnx.bench.cases import Case, Inputs, save_batches
 from sdp_onnx.bench.process import Worker
 from sdp_onnx.errors import BenchmarkError
-from sdp_onnx.export.kernel_choice import LayerKind
 from sdp_onnx.model.linear_layers import LinearLayer, linear_layers
 from sdp_onnx.operators.library import has_library, instruction_set
+from sdp_onnx.operators.table import OPERATORS, Part
+from sdp_onnx.operators.weight_formats import LayerKind
 from sdp_onnx.runtimes.machine_peak import MachinePeak, measure_peak
 from sdp_onnx.runtimes.profile_events import NodeTime, ProfiledRun, read_runs
-
-Part = Literal["sparse", "dense", "sparse-int8", "dense-int8", "attention", "rest"]
 
 _FEWEST_RUNS = 5
 _MOST_RUNS = 32
 
-_ATTENTION = ("PackedAttention", "PackedAttentionInt8", "Attention", "MultiHeadAttention")
-_DENSE = ("MatMul", "Gemm", "FusedMatMul", "FusedGemm")
+# Of onnxruntime's own operators.
+_STANDARD_PARTS: dict[str, Part] = {
+    "Attention": "attention",
+    "MultiHeadAttention": "attention",
+    "MatMul": "dense",
+    "Gemm": "dense",
+    "FusedMatMul": "dense",
+    "FusedGemm": "dense",
+}
 
 # onnxruntime's name for a product that it has joined with the activation after it begins with this.
 _FUSED = "fused "
@@ -249,9 +255,8 @@ def _layer_profile(layer: LinearLayer, work: Sequence[_Work]) -> LayerProfile:
 
 def _part(node: NodeTime) -> Part:
     """Where the time of an operator without known parameters belongs."""
-    if node.op_type in _ATTENTION:
-        return "attention"
-    return "dense" if node.op_type in _DENSE else "rest"
+    row = OPERATORS.get(node.op_type)
+    return row.part if row is not None else _STANDARD_PARTS.get(node.op_type, "rest")
 
 
 def _rows(node: NodeTime, layer: LinearLayer, batch: Inputs) -> int:
