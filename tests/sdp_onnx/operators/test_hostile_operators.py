@@ -36,6 +36,7 @@ TRIED = settings(
     max_examples=int(os.environ.get("SDP_FUZZ", "150")), deadline=None, suppress_health_check=list(HealthCheck)
 )
 INTEGERS = ["in_features", "out_features", "slice", "block", "heads", "head_size", "q_first", "k_first", "v_first"]
+SHAPES = st.lists(st.sampled_from([0, 1, 2, 3, 4, 8, 16, 17]), max_size=4)
 # Around the limits of the index types, of the format and of the arithmetic.
 NUMBERS = st.sampled_from([-(2**63), -(2**31), -1, 0, 1, 2, 3, 4, 7, 8, 16, 255, 256, 257, 2**16, 2**20, 2**31, 2**62])
 
@@ -209,10 +210,11 @@ def test_any_operator_takes_or_refuses_any_tensors(op_type: str, data: st.DataOb
     given_inputs = row.inputs[: data.draw(st.integers(required, len(row.inputs)))]
     arrays: Arrays = {}
     for value in given_inputs:
-        shape = data.draw(st.lists(st.sampled_from([0, 1, 2, 3, 4, 8, 16, 17]), max_size=4))
+        shape = data.draw(SHAPES | st.sampled_from([[1], [4], [16], [1, 4, 16], [1, 1, 4, 16]]))
         arrays[value.name] = np.full(shape, data.draw(st.integers(0, 20)), value.dtype)
-    feeds = {name: arrays.pop(name) for name in list(arrays) if data.draw(st.booleans())}
-    attributes: dict[str, Any] = {name: data.draw(NUMBERS) for name in INTEGERS if data.draw(st.booleans())}
+    fed = [value.name for value in given_inputs if value.role != "weight" and data.draw(st.booleans())]
+    feeds = {name: arrays.pop(name) for name in fed}
+    attributes: dict[str, Any] = {name: data.draw(st.sampled_from([0, 4, 8, 16]) | NUMBERS) for name in INTEGERS}
     reals = {"epsilon": 1e-5, "scale": 1.0, "activation": "none"}
     nodes = [node(op_type, [value.name for value in given_inputs], "y", **attributes, **reals)]
     reason = assert_runs_or_is_refused(lambda: operators.run(nodes, arrays, feeds))
