@@ -73,7 +73,7 @@ class Work:
 
     Attributes:
         parameters: outside of the embeddings, after [vocabulary].
-        layers: of the encoder; None where config.json does not tell.
+        layers: of the encoder; None where config.json has none.
         rows: rows by split.
         evaluated: the split that models are compared on.
         lengths: tokens of sampled training rows, without a limit.
@@ -188,7 +188,7 @@ def earlier_estimates(
         rows: training rows.
 
     Returns:
-        stage -> its estimate; without the stages that no earlier run tells of.
+        stage -> its estimate; without the stages that no earlier run has.
     """
     found: dict[str, Estimate] = {}
     for earlier in _runs(run):

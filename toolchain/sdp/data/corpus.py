@@ -56,7 +56,7 @@ def corpus_identity(recipe: Recipe) -> dict[str, str]:
     for language, path in _files(recipe):
         name = f"{language}: {path.name}" if language else path.name
         with path.open("rb") as stream:
-            # Files of one name in several folders are told apart by their order.
+            # Files of one name in several folders are numbered in order.
             identity[name if name not in identity else f"{name} ({len(identity)})"] = hashlib.file_digest(
                 stream, "sha256"
             ).hexdigest()
@@ -177,7 +177,7 @@ def _read_texts(path: Path, columns: tuple[str, ...]) -> Iterator[str]:
             yield value
 
 
-# A data set may have a language to be tested on alone: what sdp's own reader of folders says of it, and `datasets`.
+# A data set may have a language with a test split alone: the messages of sdp's own reader, and of `datasets`.
 _NO_SPLIT = re.compile("no such split|[Uu]nknown split")
 
 

@@ -49,7 +49,7 @@ class ParquetTable:
             yield {name: with_names(_values(batch.column(name)), self._classes.get(name, ())) for name in columns}
 
     def count(self) -> int:
-        """How many rows the file has, by reading its first column; what the file itself says is not believed.
+        """How many rows the file has, by reading its first column; the count in the file is not trusted.
 
         Raises:
             UntrustedDataError: as `chunks`.

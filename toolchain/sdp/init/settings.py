@@ -129,7 +129,7 @@ def choose_settings(
     files: Mapping[SplitName, str],
     counts: Mapping[SplitName, int],
 ) -> tuple[Settings, list[str]]:
-    """Choose everything that the recipe says.
+    """Choose every setting of the recipe.
 
     Args:
         rows: all rows of the file.
