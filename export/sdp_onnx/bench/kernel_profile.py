@@ -136,7 +136,7 @@ class _Work(NamedTuple):
 def profile_model(
     path: Path, cases: Sequence[Case], *, threads: Sequence[int], seconds_per_case: float = 1.0
 ) -> ModelProfile:
-    """Run every case with every number of threads and tell where the time went.
+    """Run every case with every number of threads and divide its time among its parts.
 
     Args:
         seconds_per_case: about how long to run a case, within 5 to 32 runs.
@@ -178,7 +178,7 @@ def _run_cases(
         runs = read_runs(profile)
     except (OSError, ValueError, KeyError) as error:
         raise BenchmarkError(f"onnxruntime's profile cannot be read ({error!r})", where=str(path)) from error
-    # A turn begins with a run that does not count, and the first turn of a case only tells how long a run takes.
+    # A turn begins with a run that does not count, and the first turn of a case only measures how long a run takes.
     warm_up = 3
     if len(runs) != sum(counts) + warm_up * len(cases):
         raise BenchmarkError(f"onnxruntime's profile holds only {len(runs)} runs", where=str(path))
