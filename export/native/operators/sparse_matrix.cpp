@@ -35,7 +35,7 @@ void check_indices(SparseMatrix& m, size_t elements) {
 }  // namespace
 
 template <class Value>
-SparseMatrix read_sparse_matrix(const OrtKernelInfo* info, int64_t rows, int64_t columns) {
+SparseMatrix read_sparse_matrix(const OrtKernelInfo* info, const SparseInputs& inputs, int64_t rows, int64_t columns) {
   require(rows % 4 == 0, "out_features is not a multiple of 4");
   SparseMatrix m;
   m.rows = static_cast<int>(rows);
@@ -44,10 +44,10 @@ SparseMatrix read_sparse_matrix(const OrtKernelInfo* info, int64_t rows, int64_t
   m.block = static_cast<int>(integer(info, "block", 4, 256));
   require(m.block % 4 == 0, "block is not a multiple of 4");
 
-  const Tensor<Value> values = constant<Value>(info, 1);
-  const Tensor<uint8_t> column = constant<uint8_t>(info, 2);
-  const Tensor<uint8_t> row = constant<uint8_t>(info, 3);
-  const Tensor<uint16_t> width = constant<uint16_t>(info, 4);
+  const Tensor<Value> values = constant<Value>(info, inputs.values);
+  const Tensor<uint8_t> column = constant<uint8_t>(info, inputs.columns);
+  const Tensor<uint8_t> row = constant<uint8_t>(info, inputs.rows);
+  const Tensor<uint16_t> width = constant<uint16_t>(info, inputs.widths);
   constexpr size_t kValuesPerElement = 4 / sizeof(Value);
   const size_t elements = column.size();
   require(column.shape.size() == 1 && row.shape.size() == 1 && width.shape.size() == 1, "indices are not vectors");
@@ -64,7 +64,7 @@ SparseMatrix read_sparse_matrix(const OrtKernelInfo* info, int64_t rows, int64_t
   return m;
 }
 
-template SparseMatrix read_sparse_matrix<float>(const OrtKernelInfo*, int64_t, int64_t);
-template SparseMatrix read_sparse_matrix<int8_t>(const OrtKernelInfo*, int64_t, int64_t);
+template SparseMatrix read_sparse_matrix<float>(const OrtKernelInfo*, const SparseInputs&, int64_t, int64_t);
+template SparseMatrix read_sparse_matrix<int8_t>(const OrtKernelInfo*, const SparseInputs&, int64_t, int64_t);
 
 }  // namespace sdp

@@ -299,8 +299,10 @@ inline void unpack(const float* x, int tokens, int width, float* y) {
 }
 
 constexpr Kernels table(const char* name) {
-  return {name,       SDP_GROUPS, sparse_f32,    sparse_i8,       dense_f32,    dense_i8, quantize,
-          layer_norm, attention,  quantize_keys, quantize_values, attention_i8, pack,     unpack};
+#define KERNEL(kernel, ...) kernel,
+  return {name, SDP_GROUPS,
+#include "kernels.def"
+  };
 }
 
 }  // namespace sdp::SDP_ISA

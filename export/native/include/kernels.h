@@ -1,4 +1,4 @@
-// What a set of kernels offers, one set per instruction set. No kernel allocates, checks or knows onnxruntime: the
+// The types of the kernels, one set of kernels for each instruction set; kernels.def lists them. No kernel allocates, checks or knows onnxruntime: the
 // operators validate, the kernels compute.
 //
 // Activations are packed: a group is 16 tokens, and a group of `width` features is an array [width][16], so that one
@@ -18,11 +18,11 @@ enum class Activation { none, gelu, gelu_tanh };
 
 // A sparse matrix [rows][columns] in slices: SELL-C-sigma with C = 4 (Kreutzer et al., SIAM J. Sci. Comput. 36, 2014).
 //
-// An element is one float, or four consecutive int8 of a row (a 1x4 block); `columns` counts elements. The columns are cut into
-// slices, so that the inputs of a slice stay in the first-level cache, and the rows into blocks, the unit of parallel
-// work. In each (block, slice) the rows are ordered by their number of elements and taken four at a time; the four are
-// padded to one width and their elements interleaved: element j of row r is at 4 * j + r of its quad. A padding element
-// has value zero and any column of the slice.
+// An element is one float, or four consecutive int8 of a row (a 1x4 block); `columns` counts elements. The columns are
+// cut into slices, so that the inputs of a slice stay in the first-level cache, and the rows into blocks, the unit of
+// parallel work. In each (block, slice) the rows are ordered by their number of elements and taken four at a time; the
+// four are padded to one width and their elements interleaved: element j of row r is at 4 * j + r of its quad. A
+// padding element has value zero and any column of the slice.
 struct SparseMatrix {
   int rows = 0;
   int columns = 0;
@@ -91,35 +91,12 @@ struct AttentionI8 {
   uint8_t* shares;  // room for [keys / 4, rounded up][query groups][16][4]
 };
 
+// The kernels of one instruction set.
 struct Kernels {
   const char* name;
   int groups_at_once;  // groups of tokens in a sparse product's registers
-
-  // y[g][row][16] of the rows of `block`, g < groups.
-  void (*sparse_f32)(const ProductF32&, int block, const float* x, size_t x_stride, int groups, float* y, size_t y_stride);
-  void (*sparse_i8)(const ProductI8&, int block, const uint8_t* x, size_t x_stride, const float* scale, int groups,
-                    float* y, size_t y_stride);
-  // The product with a dense matrix stored like activations, [rows / 16][columns][16]; `rows` a multiple of 16.
-  void (*dense_f32)(const ProductF32&, const float* matrix, int first_row, int last_row, int columns, const float* x,
-                    size_t x_stride, int groups, float* y, size_t y_stride);
-  // The same of int8 weights, stored like quantized activations: [rows / 16][columns / 4][16][4].
-  void (*dense_i8)(const ProductI8&, const int8_t* matrix, int first_row, int last_row, int columns, const uint8_t* x,
-                   size_t x_stride, const float* scale, int groups, float* y, size_t y_stride);
-  // q[width / 4][16][4] = round(x / scale) + 128 with scale[token] = max |x| / 127.
-  void (*quantize)(const float* x, int width, uint8_t* q, float* scale);
-  // y = (x + residual - mean) / sqrt(variance + epsilon) * gamma + beta, over the features of each token.
-  void (*layer_norm)(const float* x, const float* residual, const float* gamma, const float* beta, float epsilon,
-                     int width, float* y);
-  void (*attention)(const Attention&, int query_groups);
-  // The keys of a group, and the values of all groups of a head, as AttentionI8 takes them. `seen` [groups][16] is -1 for
-  // keys that count and 0 for the others.
-  void (*quantize_keys)(const float* k, int head_size, int8_t* out, float* scale, int32_t* sum);
-  void (*quantize_values)(const float* v, size_t stride, int groups, int head_size, const int32_t* seen, int8_t* out,
-                          float* scale, int32_t* sum);
-  void (*attention_i8)(const AttentionI8&, int query_groups);
-  // [tokens][width] row-major to [width][16] and back; tokens beyond `tokens` are zero.
-  void (*pack)(const float* x, int tokens, int width, float* y);
-  void (*unpack)(const float* x, int tokens, int width, float* y);
+#define KERNEL(name, ...) void (*name)(__VA_ARGS__);
+#include "kernels.def"
 };
 
 constexpr int kQueryGroups = 2;

@@ -60,7 +60,7 @@ struct Mask {
 };
 
 Mask read_mask(const OrtKernelContext* context, int64_t batch, int64_t heads, int64_t tokens) {
-  const Tensor<bool> given = input<bool>(context, 4);
+  const Tensor<bool> given = input<bool>(context, PackedAttentionInputs::mask);
   require(given.shape.size() == 4 && (given.shape[2] == 1 || given.shape[2] == tokens) && given.shape[3] == tokens,
           "the mask does not have the shape [batch, heads, 1 or tokens, tokens]");
   const Mask mask{reinterpret_cast<const uint8_t*>(given.data), given.shape[0], given.shape[1], given.shape[2]};
@@ -125,7 +125,20 @@ struct Rounded {
   }
 };
 
-}  // namespace
+using Inputs = PackedAttentionInputs;
+
+class PackedAttention : public Operator {
+ public:
+  PackedAttention(const OrtKernelInfo*, bool int8);
+  void compute(OrtKernelContext*) const override;
+
+ private:
+  const Kernels& kernels_;
+  bool int8_;
+  int64_t heads_, head_size_, q_first_, k_first_, v_first_;
+  float scale_;  // to base 2
+  bool masked_;
+};
 
 PackedAttention::PackedAttention(const OrtKernelInfo* info, bool int8)
     : kernels_(kernels()),
@@ -137,16 +150,14 @@ PackedAttention::PackedAttention(const OrtKernelInfo* info, bool int8)
       v_first_(integer(info, "v_first", 0, 1 << 20)),
       scale_(real(info, "scale") * kLog2e) {
   require(head_size_ % 8 == 0, "head_size is not a multiple of 8");
-  size_t inputs = 0;
-  check(ort::input_count(info, &inputs), "the inputs cannot be counted");
-  masked_ = inputs > 4;
+  masked_ = input_count(info) > Inputs::mask;
 }
 
 void PackedAttention::compute(OrtKernelContext* context) const {
-  const Packed q = packed_input(context, 0);
-  const Packed k = packed_input(context, 1);
-  const Packed v = packed_input(context, 2);
-  const Tensor<int64_t> length = input<int64_t>(context, 3);
+  const Packed q = packed_input(context, Inputs::q);
+  const Packed k = packed_input(context, Inputs::k);
+  const Packed v = packed_input(context, Inputs::v);
+  const Tensor<int64_t> length = input<int64_t>(context, Inputs::tokens);
   require(length.size() == 1, "tokens is not a single number");
   const int64_t tokens = *length.data;
   const int64_t width = heads_ * head_size_;
@@ -176,7 +187,8 @@ void PackedAttention::compute(OrtKernelContext* context) const {
   parallel(context, any ? all_heads : 0, [&](size_t index) {
     const int64_t sequence = static_cast<int64_t>(index) / heads_, head = static_cast<int64_t>(index) % heads_;
     if (const Sight& sight = sight_of(sequence, head); sight.rounds())
-      rounded.fill(kernels_, index, part(k, sequence, k_first_, head), part(v, sequence, v_first_, head), stride, sight);
+      rounded.fill(kernels_, index, part(k, sequence, k_first_, head), part(v, sequence, v_first_, head), stride,
+                   sight);
   });
 
   const int64_t pairs = (q.groups + kQueryGroups - 1) / kQueryGroups;
@@ -212,6 +224,15 @@ void PackedAttention::compute(OrtKernelContext* context) const {
     }
   });
   require(!out_of_memory, "no memory for the scores of attention");
+}
+
+}  // namespace
+
+std::unique_ptr<Operator> make_PackedAttention(const OrtKernelInfo* info) {
+  return std::make_unique<PackedAttention>(info, false);
+}
+std::unique_ptr<Operator> make_PackedAttentionInt8(const OrtKernelInfo* info) {
+  return std::make_unique<PackedAttention>(info, true);
 }
 
 }  // namespace sdp

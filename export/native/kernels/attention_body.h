@@ -1,4 +1,4 @@
-// Attention of one head, in fp32 and in int8: the second half of kernels_body.h.
+// Attention of one head, in fp32 and in int8: the second half of body.h.
 #pragma once
 
 namespace sdp::SDP_ISA {

@@ -19,7 +19,7 @@ SDP_INLINE Ints dot4(const Ints& sum, const Ints& inputs, int32_t weights) {
 }
 }  // namespace sdp::SDP_ISA
 
-#include "kernels_body.h"
+#include "body.h"
 
 namespace sdp {
 extern const Kernels kScalar = scalar::table("scalar");

@@ -1,5 +1,5 @@
 // onnxruntime's tensors, attributes and threads as C++ values. Whatever a model gets wrong is thrown as `Refused` and
-// turned into a status at the library's boundary (library.cpp).
+// turned into a status at the library's boundary (operators/library.cpp).
 #pragma once
 
 #include <cstdint>
@@ -86,14 +86,19 @@ Tensor<T> read_tensor(const OrtValue* value) {
   return tensor;
 }
 
+inline size_t input_count(const OrtKernelInfo* info) {
+  size_t count = 0;
+  check(ort::input_count(info, &count), "the inputs cannot be counted");
+  return count;
+}
+
 // An initializer that no one can replace at run time, so that it is checked once; empty if an optional one is missing.
 template <class T>
 Tensor<T> constant(const OrtKernelInfo* info, size_t index, bool optional = false) {
-  size_t count = 0;
-  check(ort::input_count(info, &count), "the inputs cannot be counted");
   int is_constant = 0;
   const OrtValue* value = nullptr;
-  if (index < count) check(ort::constant_input(info, index, &is_constant, &value), "an input cannot be read");
+  if (index < input_count(info))
+    check(ort::constant_input(info, index, &is_constant, &value), "an input cannot be read");
   if (is_constant == 0 || value == nullptr) {
     require(optional, "weights must be initializers of the model, not inputs");
     return {};

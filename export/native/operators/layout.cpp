@@ -5,8 +5,28 @@
 
 namespace sdp {
 
+namespace {
+
+class Pack : public Operator {
+ public:
+  explicit Pack(const OrtKernelInfo*) : kernels_(kernels()) {}
+  void compute(OrtKernelContext*) const override;
+
+ private:
+  const Kernels& kernels_;
+};
+
+class Unpack : public Operator {
+ public:
+  explicit Unpack(const OrtKernelInfo*) : kernels_(kernels()) {}
+  void compute(OrtKernelContext*) const override;
+
+ private:
+  const Kernels& kernels_;
+};
+
 void Pack::compute(OrtKernelContext* context) const {
-  const Tensor<float> x = input<float>(context, 0);
+  const Tensor<float> x = input<float>(context, PackInputs::x);
   const size_t rank = x.shape.size();
   require(rank >= 2, "x has fewer than two dimensions");
   const int64_t tokens = x.shape[rank - 2];
@@ -26,8 +46,8 @@ void Pack::compute(OrtKernelContext* context) const {
 }
 
 void Unpack::compute(OrtKernelContext* context) const {
-  const Packed x = packed_input(context, 0);
-  const Tensor<int64_t> length = input<int64_t>(context, 1);
+  const Packed x = packed_input(context, UnpackInputs::x);
+  const Tensor<int64_t> length = input<int64_t>(context, UnpackInputs::tokens);
   require(length.size() == 1, "tokens is not a single number");
   const int64_t tokens = *length.data;
   require(tokens >= 0 && tokens <= x.groups * kTokensPerGroup && tokens > (x.groups - 1) * kTokensPerGroup,
@@ -42,5 +62,10 @@ void Unpack::compute(OrtKernelContext* context) const {
                     y + (sequence * tokens + first) * x.width);
   });
 }
+
+}  // namespace
+
+std::unique_ptr<Operator> make_Pack(const OrtKernelInfo* info) { return std::make_unique<Pack>(info); }
+std::unique_ptr<Operator> make_Unpack(const OrtKernelInfo* info) { return std::make_unique<Unpack>(info); }
 
 }  // namespace sdp

@@ -12,7 +12,7 @@
 #define SDP_MADD16(x, y) _mm256_madd_epi16((SDP_REGISTER)(x), (SDP_REGISTER)(y))
 
 #include "dot4_madd.h"
-#include "kernels_body.h"
+#include "body.h"
 
 namespace sdp {
 extern const Kernels kAvx2 = avx2::table("avx2");

@@ -1,7 +1,5 @@
-// The few entries of onnxruntime's C interface that this library uses, declared by position.
-//
-// onnxruntime promises that its function table only grows at the end, so that a position never changes its meaning.
-// The positions below are those of API version 17 (onnxruntime 1.17), the oldest that has all of them.
+// The part of onnxruntime's C interface that this library uses. Its functions are called by their position in
+// onnxruntime's table: see ort_functions.def.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +16,7 @@ struct OrtValue;
 struct OrtTensorTypeAndShapeInfo;
 
 struct OrtApiTable {
-  void* entry[278];
+  void* entry[278];  // as many as API version 17 has
 };
 
 struct OrtApiBase {
@@ -68,67 +66,71 @@ enum ErrorCode { kFail = 1, kInvalidArgument = 2 };
 // The function table, set once when onnxruntime loads the library.
 inline const OrtApiTable* api = nullptr;
 
-template <size_t position, class Result, class... Arguments>
+// Each at its position in the table.
+enum class Function : size_t {
+#define ORT_FUNCTION(name, position) name = position,
+#include "ort_functions.def"
+#undef ORT_FUNCTION
+};
+
+// The arguments have exactly the types that onnxruntime declares.
+template <Function function, class Result = OrtStatus*, class... Arguments>
 Result call(Arguments... arguments) {
-  return reinterpret_cast<Result (*)(Arguments...)>(api->entry[position])(arguments...);
+  return reinterpret_cast<Result (*)(Arguments...)>(api->entry[static_cast<size_t>(function)])(arguments...);
 }
 
-inline OrtStatus* create_status(int code, const char* message) {
-  return call<0, OrtStatus*, int, const char*>(code, message);
-}
+inline OrtStatus* create_status(int code, const char* message) { return call<Function::CreateStatus>(code, message); }
 inline OrtStatus* create_domain(const char* name, OrtCustomOpDomain** out) {
-  return call<26, OrtStatus*, const char*, OrtCustomOpDomain**>(name, out);
+  return call<Function::CreateCustomOpDomain>(name, out);
 }
 inline OrtStatus* add_op(OrtCustomOpDomain* domain, const OrtCustomOp* op) {
-  return call<27, OrtStatus*, OrtCustomOpDomain*, const OrtCustomOp*>(domain, op);
+  return call<Function::CustomOpDomain_Add>(domain, op);
 }
 inline OrtStatus* add_domain(OrtSessionOptions* options, OrtCustomOpDomain* domain) {
-  return call<28, OrtStatus*, OrtSessionOptions*, OrtCustomOpDomain*>(options, domain);
+  return call<Function::AddCustomOpDomain>(options, domain);
 }
 inline OrtStatus* tensor_data(const OrtValue* value, void** out) {
-  return call<51, OrtStatus*, OrtValue*, void**>(const_cast<OrtValue*>(value), out);
+  return call<Function::GetTensorMutableData>(const_cast<OrtValue*>(value), out);
 }
 inline OrtStatus* element_type(const OrtTensorTypeAndShapeInfo* info, int* out) {
-  return call<60, OrtStatus*, const OrtTensorTypeAndShapeInfo*, int*>(info, out);
+  return call<Function::GetTensorElementType>(info, out);
 }
 inline OrtStatus* rank(const OrtTensorTypeAndShapeInfo* info, size_t* out) {
-  return call<61, OrtStatus*, const OrtTensorTypeAndShapeInfo*, size_t*>(info, out);
+  return call<Function::GetDimensionsCount>(info, out);
 }
 inline OrtStatus* dimensions(const OrtTensorTypeAndShapeInfo* info, int64_t* out, size_t count) {
-  return call<62, OrtStatus*, const OrtTensorTypeAndShapeInfo*, int64_t*, size_t>(info, out, count);
+  return call<Function::GetDimensions>(info, out, count);
 }
 inline OrtStatus* type_and_shape(const OrtValue* value, OrtTensorTypeAndShapeInfo** out) {
-  return call<65, OrtStatus*, const OrtValue*, OrtTensorTypeAndShapeInfo**>(value, out);
+  return call<Function::GetTensorTypeAndShape>(value, out);
 }
 inline OrtStatus* attribute(const OrtKernelInfo* info, const char* name, float* out) {
-  return call<85, OrtStatus*, const OrtKernelInfo*, const char*, float*>(info, name, out);
+  return call<Function::KernelInfoGetAttribute_float>(info, name, out);
 }
 inline OrtStatus* attribute(const OrtKernelInfo* info, const char* name, int64_t* out) {
-  return call<86, OrtStatus*, const OrtKernelInfo*, const char*, int64_t*>(info, name, out);
+  return call<Function::KernelInfoGetAttribute_int64>(info, name, out);
 }
 inline OrtStatus* attribute(const OrtKernelInfo* info, const char* name, char* out, size_t* size) {
-  return call<87, OrtStatus*, const OrtKernelInfo*, const char*, char*, size_t*>(info, name, out, size);
+  return call<Function::KernelInfoGetAttribute_string>(info, name, out, size);
 }
 inline OrtStatus* input(const OrtKernelContext* context, size_t index, const OrtValue** out) {
-  return call<90, OrtStatus*, const OrtKernelContext*, size_t, const OrtValue**>(context, index, out);
+  return call<Function::KernelContext_GetInput>(context, index, out);
 }
 inline OrtStatus* output(OrtKernelContext* context, size_t index, const int64_t* shape, size_t rank, OrtValue** out) {
-  return call<91, OrtStatus*, OrtKernelContext*, size_t, const int64_t*, size_t, OrtValue**>(context, index, shape,
-                                                                                            rank, out);
+  return call<Function::KernelContext_GetOutput>(context, index, shape, rank, out);
 }
-inline void release(OrtStatus* status) { call<93, void, OrtStatus*>(status); }
-inline void release(OrtTensorTypeAndShapeInfo* info) { call<99, void, OrtTensorTypeAndShapeInfo*>(info); }
+inline void release(OrtStatus* status) { call<Function::ReleaseStatus, void>(status); }
+inline void release(OrtTensorTypeAndShapeInfo* info) { call<Function::ReleaseTensorTypeAndShapeInfo, void>(info); }
 inline OrtStatus* constant_input(const OrtKernelInfo* info, size_t index, int* is_constant, const OrtValue** out) {
-  return call<249, OrtStatus*, const OrtKernelInfo*, size_t, int*, const OrtValue**>(info, index, is_constant, out);
+  return call<Function::KernelInfoGetConstantInput_tensor>(info, index, is_constant, out);
 }
 inline OrtStatus* input_count(const OrtKernelInfo* info, size_t* out) {
-  return call<230, OrtStatus*, const OrtKernelInfo*, size_t*>(info, out);
+  return call<Function::KernelInfo_GetInputCount>(info, out);
 }
 // `batches` pieces of the `total` calls are handed out to the session's own threads.
 inline OrtStatus* parallel_for(const OrtKernelContext* context, void (*body)(void*, size_t), size_t total,
                                size_t batches, void* user) {
-  return call<274, OrtStatus*, const OrtKernelContext*, void (*)(void*, size_t), size_t, size_t, void*>(
-      context, body, total, batches, user);
+  return call<Function::KernelContext_ParallelFor>(context, body, total, batches, user);
 }
 
 }  // namespace sdp::ort

@@ -31,30 +31,30 @@ OrtStatus* guarded(const char* name, const Body& body) {
   return ort::create_status(code, message);
 }
 
-// The inputs of an operator: their element types, and from which one on they may be missing.
-struct Signature {
-  const char* name;
-  std::vector<int> inputs;
-  size_t required;
+struct InputType {
+  int element, characteristic;
 };
 
 // One operator, `OrtCustomOp` first so that onnxruntime's pointer to it is a pointer to the whole.
-template <class Operator>
 struct Registered {
   OrtCustomOp table{};
-  Signature signature;
+  const char* name;
+  std::unique_ptr<Operator> (*make)(const OrtKernelInfo*);
+  std::vector<InputType> inputs;
 
-  explicit Registered(Signature given) : signature(std::move(given)) {
+  Registered(const char* given_name, std::unique_ptr<Operator> (*maker)(const OrtKernelInfo*),
+             std::vector<InputType> input_types)
+      : name(given_name), make(maker), inputs(std::move(input_types)) {
     table.version = ort::kApiVersion;
-    table.GetName = [](const OrtCustomOp* op) { return of(op).signature.name; };
+    table.GetName = [](const OrtCustomOp* op) { return of(op).name; };
     table.GetExecutionProviderType = [](const OrtCustomOp*) -> const char* { return nullptr; };
-    table.GetInputType = [](const OrtCustomOp* op, size_t index) { return of(op).signature.inputs[index]; };
-    table.GetInputTypeCount = [](const OrtCustomOp* op) { return of(op).signature.inputs.size(); };
+    table.GetInputType = [](const OrtCustomOp* op, size_t index) { return of(op).inputs[index].element; };
+    table.GetInputTypeCount = [](const OrtCustomOp* op) { return of(op).inputs.size(); };
     table.GetOutputType = [](const OrtCustomOp*, size_t) -> int { return ort::kFloat; };
     table.GetOutputTypeCount = [](const OrtCustomOp*) -> size_t { return 1; };
     table.KernelDestroy = [](void* kernel) { delete static_cast<Kernel*>(kernel); };
-    table.GetInputCharacteristic = [](const OrtCustomOp* op, size_t index) -> int {
-      return index < of(op).signature.required ? ort::kRequired : ort::kOptional;
+    table.GetInputCharacteristic = [](const OrtCustomOp* op, size_t index) {
+      return of(op).inputs[index].characteristic;
     };
     table.GetOutputCharacteristic = [](const OrtCustomOp*, size_t) -> int { return ort::kRequired; };
     table.GetInputMemoryType = [](const OrtCustomOp*, size_t) { return 0; };
@@ -63,12 +63,12 @@ struct Registered {
     table.GetVariadicOutputMinArity = [](const OrtCustomOp*) { return 1; };
     table.GetVariadicOutputHomogeneity = [](const OrtCustomOp*) { return 0; };
     table.CreateKernelV2 = [](const OrtCustomOp* op, const OrtApiTable*, const OrtKernelInfo* info, void** kernel) {
-      const char* name = of(op).signature.name;
-      return guarded(name, [&] { *kernel = new Kernel{name, Operator(info)}; });
+      const Registered& self = of(op);
+      return guarded(self.name, [&] { *kernel = new Kernel{self.name, self.make(info)}; });
     };
     table.KernelComputeV2 = [](void* kernel, OrtKernelContext* context) {
       const auto& held = *static_cast<const Kernel*>(kernel);
-      return guarded(held.name, [&] { held.body.compute(context); });
+      return guarded(held.name, [&] { held.body->compute(context); });
     };
     table.GetStartVersion = [](const OrtCustomOp*) { return 1; };
     table.GetEndVersion = [](const OrtCustomOp*) { return 1; };
@@ -77,26 +77,18 @@ struct Registered {
  private:
   struct Kernel {
     const char* name;
-    Operator body;
+    std::unique_ptr<Operator> body;
   };
   static const Registered& of(const OrtCustomOp* op) { return *reinterpret_cast<const Registered*>(op); }
 };
 
-using ort::kBool, ort::kFloat, ort::kInt64, ort::kInt8, ort::kUint16, ort::kUint8;
-
-const Registered<Pack> kPack{{"Pack", {kFloat}, 1}};
-const Registered<Unpack> kUnpack{{"Unpack", {kFloat, kInt64}, 2}};
-const Registered<SparseLinear> kSparseLinear{
-    {"SparseLinear", {kFloat, kFloat, kUint8, kUint8, kUint16, kFloat, kFloat, kFloat, kFloat}, 6}};
-const Registered<SparseLinearInt8> kSparseLinearInt8{
-    {"SparseLinearInt8", {kFloat, kInt8, kUint8, kUint8, kUint16, kFloat, kFloat, kFloat, kFloat, kFloat}, 7}};
-const Registered<DenseLinear> kDenseLinear{{"DenseLinear", {kFloat, kFloat, kFloat, kFloat, kFloat, kFloat}, 3}};
-const Registered<DenseLinearInt8> kDenseLinearInt8{
-    {"DenseLinearInt8", {kFloat, kInt8, kFloat, kFloat, kFloat, kFloat, kFloat}, 4}};
-const Registered<PackedAttention> kPackedAttention{
-    {"PackedAttention", {kFloat, kFloat, kFloat, kInt64, kBool}, 4}};
-const Registered<PackedAttentionInt8> kPackedAttentionInt8{
-    {"PackedAttentionInt8", {kFloat, kFloat, kFloat, kInt64, kBool}, 4}};
+const Registered kOperators[] = {
+#define OPERATOR(name, ...) {#name, make_##name, {__VA_ARGS__}},
+#define REQUIRED(input, type) {ort::k##type, ort::kRequired}
+#define WEIGHT(input, type) {ort::k##type, ort::kRequired}
+#define OPTIONAL(input, type) {ort::k##type, ort::kOptional}
+#include "operators.def"
+};
 
 }  // namespace
 
@@ -112,10 +104,8 @@ extern "C" __attribute__((visibility("default"))) OrtStatus* RegisterCustomOps(O
   static OrtCustomOpDomain* domain = nullptr;
   static OrtStatus* const failed = []() -> OrtStatus* {
     if (OrtStatus* status = ort::create_domain("sdp", &domain)) return status;
-    for (const OrtCustomOp* op : {&kPack.table, &kUnpack.table, &kSparseLinear.table, &kSparseLinearInt8.table,
-                                  &kDenseLinear.table, &kDenseLinearInt8.table, &kPackedAttention.table,
-                                  &kPackedAttentionInt8.table})
-      if (OrtStatus* status = ort::add_op(domain, op)) return status;
+    for (const Registered& row : kOperators)
+      if (OrtStatus* status = ort::add_op(domain, &row.table)) return status;
     return nullptr;
   }();
   if (failed != nullptr) return ort::create_status(ort::kFail, "the operators of domain sdp cannot be registered");
