@@ -132,3 +132,19 @@ def test_imports_moved_to_modules_that_exist() -> None:
     moved = dict(re.findall(r"^\| `(sdp[\w.]*)` \| `(sdp[\w.]*)` \|$", read("CHANGELOG.md"), re.MULTILINE))
     assert len(moved) > 40
     assert [name for name in moved.values() if find_spec(name) is None] == []
+
+
+def test_the_layout_lists_every_folder() -> None:
+    (layout,) = re.findall(r"^## Layout\n\n```\n(.*?)^```", read("ARCHITECTURE.md"), re.MULTILINE | re.DOTALL)
+    for package in ("toolchain/sdp", "export/sdp_onnx"):
+        part = re.findall(rf"^{package}/.*\n((?:    .*\n)+)", layout, re.MULTILINE)[0]
+        listed = {name for line in part.splitlines() for name in re.findall(r"(\w+)/", line[:19])}
+        folders = {path.parent.name for path in (REPOSITORY / package).glob("*/__init__.py")}
+        assert listed == folders, package
+
+
+def test_every_question_has_an_answer() -> None:
+    table = read("index.md").partition("## Questions and where they are answered")[2]
+    rows = re.findall(r"^\| (.*\?) \| (.*) \|$", table, re.MULTILINE)
+    assert len(rows) >= 10
+    assert all(links(answer) for _, answer in rows)
