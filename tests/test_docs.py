@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import shlex
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -148,3 +149,15 @@ def test_every_question_has_an_answer() -> None:
     rows = re.findall(r"^\| (.*\?) \| (.*) \|$", table, re.MULTILINE)
     assert len(rows) >= 10
     assert all(links(answer) for _, answer in rows)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_name)
+def test_commands_of_benchmarks_exist_with_their_options(path: Path) -> None:
+    text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+    for program, rest in re.findall(r"python (benchmarks/[\w/]+\.py)([^`\n#]*)", text):
+        command = typer.main.get_command(import_module(Path(program).stem).app)
+        words = shlex.split(rest)
+        if isinstance(command, typer.core.TyperGroup):
+            command = command.commands[words.pop(0)]
+        known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        assert {word for word in words if word.startswith("--")} <= known, program
