@@ -48,18 +48,6 @@ def library_versions(distributions: tuple[str, ...]) -> dict[str, str]:
     return versions
 
 
-def absent_libraries(recorded: object, distributions: tuple[str, ...]) -> dict[str, str]:
-    """The recorded versions of those distributions that are not installed here.
-
-    Args:
-        recorded: distribution -> version, as a stage's record has it; anything else counts as none.
-        distributions: those that change the stage's result.
-    """
-    installed = library_versions(distributions)
-    known = recorded if isinstance(recorded, dict) else {}
-    return {name: known[name] for name in distributions if name in known and name not in installed}
-
-
 @cache
 def _file(module: str) -> Path | None:
     root, *inner = module.split(".")

@@ -13,7 +13,6 @@ import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,15 @@ from sdp.errors import RunError
 from sdp.models.architectures import require_architecture
 from sdp.models.positions import require_positions
 from sdp.models.source import locate_model
+from sdp.pipeline.absent_libraries import require_training_libraries, with_absent_libraries
 from sdp.pipeline.difference import first_difference
-from sdp.pipeline.fingerprint import absent_libraries, code_hash, library_versions
+from sdp.pipeline.fingerprint import code_hash, library_versions
 from sdp.pipeline.gate_verdict import gate_verdict, withhold
 from sdp.pipeline.interrupted import interrupted
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import SCRATCH, RunFolder, remove_folder, temporary_files_in
 from sdp.pipeline.stage_run import StageFunction, Status, fingerprint, run_stage
-from sdp.pipeline.stages import PREFLIGHT, TRAINING_LIBRARIES, VOCABULARY, Stage, find_stage, settings_of, stages_of
+from sdp.pipeline.stages import PREFLIGHT, VOCABULARY, Stage, find_stage, settings_of, stages_of
 from sdp.pipeline.threads import stage_threads
 from sdp.preflight.settings import reduced
 from sdp.pruning.start import start_identity
@@ -70,8 +70,7 @@ def stage_status(stage: Stage, recipe: Recipe, run: RunFolder, identities: Mappi
             return Status(stage, False, f"only when the gate passes; it says {said}", ingredients)
         return Status(stage, False, _interrupted(stage, run, ingredients) or "not done yet", ingredients)
     before = record.get("ingredients", {})
-    # A library that is not installed here cannot have made another result.
-    ingredients["libraries"] = absent_libraries(before.get("libraries"), stage.libraries) | ingredients["libraries"]
+    ingredients["libraries"] = with_absent_libraries(ingredients["libraries"], before, stage)
     change = first_difference(before, ingredients)
     if change is not None and (attempt := _interrupted(stage, run, ingredients)):
         change = f"{change}; {attempt}"
@@ -216,12 +215,6 @@ def run_pipeline(
 
 
 def _bring_up_to_date(status: Status, recipe: Recipe, run: RunFolder, reporter: Reporter) -> None:
-    heading = f"{status.stage.name:9} runs ({status.reason})"
-    for name in TRAINING_LIBRARIES:
-        if name in status.stage.libraries and find_spec(name) is None:
-            # Before the stage's folder is begun.
-            reporter.heading(heading)
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     if status.stage is PREFLIGHT:
         from sdp.data.load import load_task_data
 
@@ -230,7 +223,8 @@ def _bring_up_to_date(status: Status, recipe: Recipe, run: RunFolder, reporter: 
         with temporary_files_in(run.path / SCRATCH):
             load_task_data(recipe)
             importlib.import_module(PREFLIGHT.module)
-    reporter.heading(heading)
+    reporter.heading(f"{status.stage.name:9} runs ({status.reason})")
+    require_training_libraries(status.stage)
     run_stage(status, _function(status.stage), recipe, run, reporter)
 
 
