@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sdp_onnx.deploy.tokenizer_errors import told_as
 from sdp_onnx.errors import ModelFileError
-from sdp_onnx.model.regular_file import check_regular
+from sdp_onnx.model.files import check_regular
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
