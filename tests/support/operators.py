@@ -10,8 +10,9 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from sdp_onnx.operators.library import DOMAIN, OPSET, register
+from sdp_onnx.operators.library import DOMAIN, OPSET
 from sdp_onnx.operators.sparse_format import SparseWeight
+from sdp_onnx.runtimes.onnxruntime import register_operators
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -39,7 +40,7 @@ def session(nodes: Sequence[NodeProto], initializers: Arrays, inputs: Arrays, th
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
-    register(options)
+    register_operators(options)
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 

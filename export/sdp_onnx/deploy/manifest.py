@@ -10,13 +10,15 @@ import hashlib
 import json
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sdp_onnx.errors import ModelFileError
 from sdp_onnx.model.files import atomic_write
 
 MANIFEST = "manifest.json"
 SEAL = "manifest.sha256"
+ProblemType = Literal["classification", "regression", "tagging", "ranking"]
+"""The kind of an exported model's task, as the manifest has it."""
 
 
 def file_sha256(path: Path) -> str:
