@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdp_onnx.deploy.manifest import MANIFEST, ProblemType
-from sdp_onnx.deploy.tokenization import INPUTS, TextTokenizer, TokenizedText, translate_errors
+from sdp_onnx.deploy.tokenization import INPUT_NAMES, TextTokenizer, TokenizedText, translate_errors
 from sdp_onnx.errors import ModelFileError, ModelRunError, UsageError
 from sdp_onnx.model.files import read_json
 from sdp_onnx.runtimes.registry import default_runtime
@@ -111,7 +111,7 @@ class Predictor:
         if self.type not in get_args(ProblemType) or len(set(self._labels)) < len(self._labels):
             raise self._damaged(f"problem_type is {self.type!r}, the labels are {self._labels}")
         self._model = default_runtime().load(folder / "model.onnx")
-        if any(name not in INPUTS for name in self._model.input_names):
+        if any(name not in INPUT_NAMES for name in self._model.input_names):
             raise self._damaged(f"the model takes {list(self._model.input_names)}")
 
     def __call__(self, *texts: str) -> Answer:

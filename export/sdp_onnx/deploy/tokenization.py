@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
 TOKENIZER_FILE = "tokenizer.json"
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids")
 """Names of the inputs that a tokenizer makes for a model, in the order in which an exported file declares them."""
 Side = Literal["left", "right"]
 Row = dict[str, list[int]]
@@ -69,7 +69,7 @@ class TextTokenizer:
         cut_side: in place of what the file holds.
 
     Attributes:
-        inputs: their names, in the order of `INPUTS`.
+        inputs: their names, in the order of `INPUT_NAMES`.
         named: as given.
         padding: what fills up a row.
         cut_side: where a text that is too long is cut.
@@ -78,13 +78,13 @@ class TextTokenizer:
     def __init__(
         self,
         tokenizer: Tokenizer,
-        inputs: Sequence[str] = INPUTS,
+        inputs: Sequence[str] = INPUT_NAMES,
         named: Mapping[str, str] | None = None,
         padding: Padding | None = None,
         cut_side: Side | None = None,
     ) -> None:
         self._tokenizer = tokenizer
-        self.inputs = tuple(name for name in INPUTS if name in inputs or name != "token_type_ids")
+        self.inputs = tuple(name for name in INPUT_NAMES if name in inputs or name != "token_type_ids")
         self.named = dict(named or {})
         self.padding = padding or _stored_padding(tokenizer)
         stored = tokenizer.truncation
@@ -93,7 +93,7 @@ class TextTokenizer:
 
     @classmethod
     def read(
-        cls, folder: Path, inputs: Sequence[str] = INPUTS, named: Mapping[str, str] | None = None
+        cls, folder: Path, inputs: Sequence[str] = INPUT_NAMES, named: Mapping[str, str] | None = None
     ) -> TextTokenizer:
         """The tokenizer of a folder.
 

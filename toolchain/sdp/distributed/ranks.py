@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
-from sdp.distributed import launcher
+from sdp.distributed.launcher import clear_leftovers, process_count, require_whole
 from sdp.errors import UsageError
 
 # Rank 0 evaluates while the others wait for its next step. A rank that died is noticed at once all the same.
@@ -33,19 +33,14 @@ class _Meeting:
     parted = False
 
 
-def rank_count() -> int:
-    """Number of processes that torchrun started for this command; 1 without torchrun."""
-    return launcher.process_count()
-
-
 def rank() -> int:
     """The number of this process among them; 0 is the one that writes and speaks."""
-    return int(os.environ["RANK"]) if rank_count() > 1 else 0
+    return int(os.environ["RANK"]) if process_count() > 1 else 0
 
 
 def ranks_here() -> int:
     """Number of those processes on this machine."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if rank_count() > 1 else 1
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if process_count() > 1 else 1
 
 
 def require_one_process(what: str) -> None:
@@ -54,8 +49,8 @@ def require_one_process(what: str) -> None:
     Raises:
         UsageError: there are several, or the environment hints at several.
     """
-    launcher.require_whole()
-    if rank_count() > 1:
+    require_whole()
+    if process_count() > 1:
         hint = "torchrun serves the commands that bring one run up to date: sdp run, finetune, prune, and those after."
         raise UsageError(f"{what} does not run under torchrun", hint=hint)
 
@@ -65,8 +60,8 @@ def join() -> None:
 
     What other launchers left in the environment is taken out of it.
     """
-    launcher.clear_leftovers()
-    if rank_count() == 1 or _Meeting.store is not None:
+    clear_leftovers()
+    if process_count() == 1 or _Meeting.store is not None:
         return
     # Before torch is loaded: DistributedDataParallel warns that it looked for unused parameters and found none.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
@@ -85,7 +80,7 @@ def join() -> None:
 
 def tell(message: dict[str, Any] | None) -> None:
     """Rank 0: give the others something to do; None lets them go."""
-    if rank_count() > 1 and not _Meeting.parted:
+    if process_count() > 1 and not _Meeting.parted:
         _Meeting.store.set(f"sdp/message/{_Meeting.messages}", json.dumps(message))
         _Meeting.messages += 1
         if message is None:
@@ -115,7 +110,7 @@ def _part() -> None:
 def is_lost_rank(error: BaseException) -> bool:
     """Whether an error means only that another rank has ended."""
     words = ("closed by peer", "reset by peer", "Broken pipe", "ncclRemoteError")
-    return rank_count() > 1 and isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    return process_count() > 1 and isinstance(error, RuntimeError) and any(word in str(error) for word in words)
 
 
 @contextmanager

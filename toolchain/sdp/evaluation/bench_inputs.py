@@ -21,6 +21,7 @@ from sdp.pipeline.run_folder import RunFolder
 from sdp.recipe.sections import Recipe
 from sdp.training.inputs import tokenize_split
 from sdp_onnx.bench.pair import Case
+from sdp_onnx.deploy.tokenization import INPUT_NAMES
 from sdp_onnx.export.torch_export import export_torch
 from sdp_onnx.runtimes.registry import default_runtime
 
@@ -106,5 +107,5 @@ def _filled(
         while len(stream) < length:
             stream.extend(rows[int(generator.integers(0, len(rows)))]["input_ids"])
         ids[row] = stream[:length]
-    filled = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+    filled = dict(zip(INPUT_NAMES, (ids, np.ones_like(ids), np.zeros_like(ids)), strict=True))
     return {name: filled[name] for name in names}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sdp.recipe.benchmark_tasks import ProblemType
 from sdp_onnx.deploy.golden import GoldenCase, text_inputs
-from sdp_onnx.deploy.tokenization import TextTokenizer
+from sdp_onnx.deploy.tokenization import INPUT_NAMES, TextTokenizer
 from sdp_onnx.runtimes.base import LoadedModel
 
 if TYPE_CHECKING:
@@ -117,6 +117,6 @@ def drawn_inputs(
         if row < rows - 1:
             inner = int(generator.integers(1, inner + 1))
         ids = [*frame[:1], *generator.choice(ordinary, inner).tolist(), *frame[1:]]
-        drawn.append({"input_ids": ids, "attention_mask": [1] * len(ids), "token_type_ids": [0] * len(ids)})
+        drawn.append(dict(zip(INPUT_NAMES, (ids, [1] * len(ids), [0] * len(ids)), strict=True)))
     batch = tokenizer.pad(drawn)
     return {name: batch[name] for name in names}
