@@ -67,12 +67,13 @@ def join() -> None:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     import torch
     import torch.distributed as dist
-    from torch.distributed.rendezvous import rendezvous
+
+    from sdp.compat.torch import meet_ranks
 
     cuda = torch.cuda.is_available() and ranks_here() <= torch.cuda.device_count()
     if cuda:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    _Meeting.store, number, count = next(iter(rendezvous("env://")))
+    _Meeting.store, number, count = meet_ranks()
     # Both, because messages about the work (stop, save, which masks) do not lie on a GPU.
     backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
     dist.init_process_group(backend, store=_Meeting.store, rank=number, world_size=count, timeout=PATIENCE)
