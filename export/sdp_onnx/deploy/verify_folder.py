@@ -112,14 +112,14 @@ def _read(folder: Path) -> dict[str, Any]:
         if odd or not parts or ".." in parts or name != "/".join(parts):
             raise ModelFileError(f"the manifest lists {name!r}, which is no name inside the folder")
         if not isinstance(entry, dict) or [type(entry.get(key)) for key in ("sha256", "bytes")] != [str, int]:
-            raise ModelFileError(f"the manifest tells neither hash nor size of {name}")
+            raise ModelFileError(f"the manifest lists neither hash nor size of {name}")
     if manifest.get("operator_library") not in (None, *manifest["files"]):
         raise ModelFileError("the manifest's operator library is not one of its files")
     return manifest
 
 
 def _check_seal(folder: Path) -> FolderCheck:
-    """Is manifest.json the one that manifest.sha256 tells of?"""
+    """Whether manifest.json has the hash in manifest.sha256."""
     for name in (MANIFEST, SEAL):
         if problem := _unreadable(folder, name):
             return FolderCheck(name, "failed", problem)
