@@ -1,8 +1,8 @@
 """The processes of one command that torchrun started: which of them this is, and how the first leads the others.
 
-Rank 0 alone decides what is up to date, holds the lock, writes and speaks. When it starts a stage that all ranks work
-on, it tells them so through the store that they met in; when no such stage is left it lets them go. This module loads
-torch only where there are several ranks.
+Rank 0 alone decides what is up to date, holds the lock, writes and prints. When it starts a stage that all ranks work
+on, it sends them the stage through the store that they met in; when no such stage is left it lets them go. This module
+loads torch only where there are several ranks.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _Meeting:
 
 
 def rank() -> int:
-    """The number of this process among them; 0 is the one that writes and speaks."""
+    """The number of this process among them; 0 is the one that writes and prints."""
     return int(os.environ["RANK"]) if process_count() > 1 else 0
 
 
@@ -79,8 +79,8 @@ def join() -> None:
     dist.init_process_group(backend, store=_Meeting.store, rank=number, world_size=count, timeout=PATIENCE)
 
 
-def tell(message: dict[str, Any] | None) -> None:
-    """Rank 0: give the others something to do; None lets them go."""
+def send(message: dict[str, Any] | None) -> None:
+    """Rank 0: send the others a stage to work on; None lets them go."""
     if process_count() > 1 and not _Meeting.parted:
         _Meeting.store.set(f"sdp/message/{_Meeting.messages}", json.dumps(message))
         _Meeting.messages += 1
@@ -88,8 +88,8 @@ def tell(message: dict[str, Any] | None) -> None:
             _part()
 
 
-def listen() -> dict[str, Any] | None:
-    """Another rank: wait for what `tell` says next."""
+def receive() -> dict[str, Any] | None:
+    """Another rank: wait for the next message of `send`."""
     key = f"sdp/message/{_Meeting.messages}"
     # A blocking read would not hear the signal by which torchrun ends what is left of a failed run.
     while not _Meeting.store.check([key]):
