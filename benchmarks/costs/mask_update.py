@@ -25,9 +25,9 @@ import typer
 from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification
 
-from sdp.pruning.layers import prunable_weights
 from sdp.pruning.masks import Masks, Scope, apply_masks, kept_count, select_masks
 from sdp.pruning.scores import magnitude_scores
+from sdp.pruning.structure import prunable_weights
 from sdp.training.masked_weights import MaskedWeights
 from sdp_onnx.runtimes.environment import environment_record
 

@@ -33,9 +33,9 @@ from sdp.models.load import load_pretrained
 from sdp.models.source import ModelFolder, locate_model
 from sdp.models.tokenizer import load_tokenizer
 from sdp.pipeline.progress import Reporter
-from sdp.pruning.layers import layer_count, prunable_weights
 from sdp.pruning.masks import select_masks
 from sdp.pruning.scores import magnitude_scores
+from sdp.pruning.structure import layer_count, prunable_weights
 from sdp.recipe.pruning import PruneSection
 from sdp.recipe.sections import ModelSection, RuntimeSection
 from sdp.training.device import training_device

@@ -26,9 +26,9 @@ from sdp.models.source import ModelFolder
 from sdp.models.tokenizer import load_tokenizer
 from sdp.pipeline.progress import Reporter
 from sdp.pruning.criteria import Criterion, Setup
-from sdp.pruning.layers import prunable_weights
 from sdp.pruning.masks import Masks, select_masks
 from sdp.pruning.scores import magnitude_scores
+from sdp.pruning.structure import prunable_weights
 from sdp.recipe.losses import CrossCorrelationLoss, KldLoss
 from sdp.recipe.pruning import PruneSection
 from sdp.recipe.sections import FinetuneSection, Recipe

@@ -23,7 +23,7 @@ from sdp.distributed.collectives import this_rank
 from sdp.distributed.sums import rank_count
 from sdp.errors import UsageError
 from sdp.losses.objective import Objective
-from sdp.pruning.layers import layer_classes
+from sdp.pruning.structure import layer_classes
 from sdp.recipe.pruning import PruneSection
 from sdp.recipe.sections import RuntimeSection
 

@@ -24,7 +24,7 @@ from sdp.models.tokenizer import save_tokenizer
 from sdp.pipeline.json_file import read_json, write_json
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import CHECKPOINTS, RunFolder, outputs_of
-from sdp.pruning.layers import prunable_weights
+from sdp.pruning.structure import prunable_weights
 from sdp.recipe.sections import Recipe
 from sdp.recipe.shareable import shareable
 from sdp_onnx.deploy.manifest import file_sha256

@@ -28,10 +28,10 @@ from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import CACHE, STAGE_FILE, RunFolder
 from sdp.pruning.analysis.stage import start_analysis, write_analysis
 from sdp.pruning.criteria import CRITERIA, Setup
-from sdp.pruning.layers import layer_count, prunable_weights
 from sdp.pruning.masks import Masks, sparsity_of
 from sdp.pruning.start import require_same_teacher
 from sdp.pruning.store import load_masks, save_masks
+from sdp.pruning.structure import layer_count, prunable_weights
 from sdp.recipe.sections import Recipe
 from sdp.training.device import training_device, trains_in_bf16
 from sdp.training.inputs import DevMetric, finetuned_data, tokenize_split

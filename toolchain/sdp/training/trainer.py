@@ -25,7 +25,7 @@ from sdp.distributed.collectives import average_gradients, share
 from sdp.errors import StageError
 from sdp.losses.objective import Objective
 from sdp.losses.representation import NetworkOutput
-from sdp.pruning.layers import prunable_weights
+from sdp.pruning.structure import prunable_weights
 from sdp.training.batch_parts import first_rows, read_in_parts
 from sdp.training.callback import way_on
 from sdp.training.forward import Reader
