@@ -98,9 +98,9 @@ def compare(folder: Path, python: Path) -> dict[str, Any]:
     # Before huggingface_hub is imported, which reads it once.
     variables = {**os.environ, "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(worker, check=True, stdout=subprocess.PIPE, text=True, env=variables)
-    said = json.loads(done.stdout.splitlines()[-1])
+    answer = json.loads(done.stdout.splitlines()[-1])
     stored, plain = [], []
-    for case, logits in zip(golden.cases, said["logits"], strict=True):
+    for case, logits in zip(golden.cases, answer["logits"], strict=True):
         theirs = np.array(logits, np.float32)
         stored.append(case_error(case, theirs))
         plain.append(case_error(replace(case, logits=run_case(session, case.inputs)), theirs))
@@ -110,15 +110,15 @@ def compare(folder: Path, python: Path) -> dict[str, Any]:
         "precision": manifest["recipe"]["export"]["precision"],
         "encodings": sorted({tensor["encoding"] for tensor in manifest["tensors"]}),
         "operator_library": library,
-        "class": said["class"],
-        "versions": said["versions"],
+        "class": answer["class"],
+        "versions": answer["versions"],
         "calls": len(golden.cases),
         "tolerance": golden.tolerance,
         "max_error": max(plain),
         "max_error_to_stored": max(stored),
-        "texts_with_stored_tokens": said["same_tokens"],
+        "texts_with_stored_tokens": answer["same_tokens"],
         "texts": sum(bool(case.text) for case in golden.cases),
-        "readme_example": said["readme_example"],
+        "readme_example": answer["readme_example"],
         "agrees": max(plain) <= golden.tolerance,
     }
 

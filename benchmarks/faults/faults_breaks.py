@@ -51,7 +51,7 @@ def interrupt(project: Project, stage: str, wait: float, how: signal.Signals) ->
     partial, final = project.run / f"{stage}.partial", project.run / stage
     while not partial.exists() and not final.exists():
         if (code := command.code()) is not None:
-            raise RuntimeError(f"ended with {code} before {stage}: {command.said()}")
+            raise RuntimeError(f"ended with {code} before {stage}: {command.output()}")
         time.sleep(0.002)
     time.sleep(wait)
     if command.code() is not None:
@@ -66,9 +66,9 @@ def interrupt(project: Project, stage: str, wait: float, how: signal.Signals) ->
         # on Python would write a traceback.
         unbegun = how == signal.SIGTERM or not command.log.exists()
         if code not in (expected, 0) and not (unbegun and code == -how):
-            wrong.append(f"exit code {code}, expected {expected}: {command.said()[-300:]}")
-        elif code == expected and (said := one_message(command.said())) is not None:
-            wrong.append(said)
+            wrong.append(f"exit code {code}, expected {expected}: {command.output()[-300:]}")
+        elif code == expected and (output := one_message(command.output())) is not None:
+            wrong.append(output)
         wrong += [f"process {pid} outlives it" for pid in processes_of(str(project.folder))]
     return {"signal": how.name, "stage": where, "wrong": wrong}
 
@@ -93,9 +93,9 @@ def break_while_pruning(
             events.append({"signal": "SIGKILL", "stage": stage_at_work(project.run), "wrong": []})
             os.kill(command.pid, signal.SIGKILL)
             command.wait()
-    said = project.finish(*(word for word in arguments if word != "--quiet"))
+    output = project.finish(*(word for word in arguments if word != "--quiet"))
     wrong = compare_runs(whole.run, project.run) + bench.left(project)
-    resumed = "resuming pruning" in said
+    resumed = "resuming pruning" in output
     return {"kind": f"prune, {name}", "events": events, "resumed": resumed, "wrong": wrong}
 
 
@@ -147,14 +147,14 @@ def fill_the_disk(bench: Bench, stages: Sequence[str]) -> dict[str, Any]:
             ):
                 with obstacle:
                     command = project.start(*RUN)
-                    code, said = command.wait(), command.said()
+                    code, output = command.wait(), command.output()
                     where = stage_at_work(project.run)
-                told = " ".join(said.split())[-300:]
-                good = code == 1 and one_message(said) is None and "same command goes on" in said
-                wrong = [] if good else [f"{code}: {told}"]
+                shortened = " ".join(output.split())[-300:]
+                good = code == 1 and one_message(output) is None and "same command goes on" in output
+                wrong = [] if good else [f"{code}: {shortened}"]
                 if what == "full in the middle" and where != stage:
                     wrong.append(f"stopped in {where}")
-                events.append({"signal": what, "stage": stage, "wrong": wrong, "said": told})
+                events.append({"signal": what, "stage": stage, "wrong": wrong, "said": shortened})
             # Without that option `sdp gate` goes on to the end, and there is no stage left to break.
             alone = ("--no-update",) if stage == "6-gate" else ()
             project.finish(stage.split("-")[1], "toy.toml", "--quiet", *alone)

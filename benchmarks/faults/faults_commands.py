@@ -43,11 +43,11 @@ class Project:
         return Command(self.server.ask(request)["pid"], log, self.server)
 
     def finish(self, *arguments: str) -> str:
-        """Run a command to its end, which must be good; what it said."""
+        """Run a command to its end, which must succeed; its output."""
         command = self.start(*arguments)
         if (code := command.wait()) != 0:
-            raise RuntimeError(f"sdp {' '.join(arguments)} ended with {code}: {command.said()}")
-        return command.said()
+            raise RuntimeError(f"sdp {' '.join(arguments)} ended with {code}: {command.output()}")
+        return command.output()
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,11 @@ class Command:
         while (code := self.code()) is None:
             if time.monotonic() > deadline:
                 os.kill(self.pid, signal.SIGKILL)
-                raise RuntimeError(f"did not end within {seconds:.0f} s: {self.said()}")
+                raise RuntimeError(f"did not end within {seconds:.0f} s: {self.output()}")
             time.sleep(0.02)
         return code
 
-    def said(self) -> str:
+    def output(self) -> str:
         """All of its output."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
@@ -121,7 +121,7 @@ def durations(project: Project) -> dict[str, float]:
         last = now
         time.sleep(0.005)
     if code != 0:
-        raise RuntimeError(f"the unbroken run ended with {code}: {command.said()}")
+        raise RuntimeError(f"the unbroken run ended with {code}: {command.output()}")
     return spent
 
 

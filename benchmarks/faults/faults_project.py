@@ -143,8 +143,8 @@ def _content(path: Path) -> Any:
 
 
 def one_message(log: str) -> str | None:
-    """What is wrong with what an ended command said; None where it is one message and no traceback."""
+    """What is wrong with the output of an ended command; None where it is one message and no traceback."""
     if "Traceback" in log or "Exception ignored" in log:
         return f"traceback: {log[-2000:]}"
-    said = re.findall(r"^(?:error: |stopped)", log, re.MULTILINE)
-    return None if len(said) == 1 else f"{len(said)} messages: {log[-500:]}"
+    messages = re.findall(r"^(?:error: |stopped)", log, re.MULTILINE)
+    return None if len(messages) == 1 else f"{len(messages)} messages: {log[-500:]}"

@@ -83,11 +83,11 @@ def _rows(random: Random) -> list[tuple[Any, Any]]:
     rows: list[tuple[Any, Any]] = []
     odd = random.random() < 0.5
     for index in range(random.choice([0, 1, 2, 8, 30])):
-        said = text(random) if random.random() < 0.5 else "the film was good"
+        cell = text(random) if random.random() < 0.5 else "the film was good"
         label: Any = LABELS[index % 2] if random.random() < 0.98 else text(random)[:40]
         if odd and random.random() < 0.03:
-            said, label = value(random), value(random)
-        rows.append((said, label))
+            cell, label = value(random), value(random)
+        rows.append((cell, label))
     return rows
 
 
@@ -108,7 +108,7 @@ def _header(random: Random) -> list[str]:
 def _separated(random: Random, separator: str) -> bytes:
     out = io.StringIO(newline="")
     names = _header(random)
-    rows = [[said if name == "sentence" else label for name in names] for said, label in _rows(random)]
+    rows = [[cell if name == "sentence" else label for name in names] for cell, label in _rows(random)]
     if separator == "," and random.random() < 0.8:
         writer = csv.writer(out, lineterminator=random.choice(["\n", "\r\n", "\r"]))
         writer.writerows([names, *rows])
@@ -122,8 +122,8 @@ def _separated(random: Random, separator: str) -> bytes:
 def _jsonl(random: Random) -> bytes:
     names = _header(random)
     lines = []
-    for said, label in _rows(random):
-        record = {name: said if name == "sentence" else label for name in names}
+    for cell, label in _rows(random):
+        record = {name: cell if name == "sentence" else label for name in names}
         if random.random() < 0.02:
             record[text(random)[:20]] = value(random)
         lines.append(json.dumps(record, ensure_ascii=random.random() < 0.7))
@@ -141,20 +141,20 @@ def _parquet(random: Random) -> bytes:
 
     rows = _rows(random)
     kind = random.randrange(8)
-    said: Any = [row[0] if isinstance(row[0], str) else None for row in rows]
+    cell: Any = [row[0] if isinstance(row[0], str) else None for row in rows]
     if kind == 0:
         # A few kilobytes that stand for hundreds of megabytes of text.
-        said = pa.repeat("x" * 1000, 200_000)
+        cell = pa.repeat("x" * 1000, 200_000)
     elif kind == 1:
-        said = [[part] for part in said]
+        cell = [[part] for part in cell]
     elif kind == 2:
-        said = [part.encode("utf-8", "surrogatepass") if part is not None else b"\xff" for part in said]
+        cell = [part.encode("utf-8", "surrogatepass") if part is not None else b"\xff" for part in cell]
     elif kind == 3:
-        said = [index for index, _ in enumerate(rows)]
-    if isinstance(said, list):
-        said = pa.array([_without_surrogates(part) for part in said])
-    labels = pa.array([LABELS[index % 2] for index in range(len(said))])
-    table = pa.Table.from_arrays([said, labels], names=["sentence", "label"])
+        cell = [index for index, _ in enumerate(rows)]
+    if isinstance(cell, list):
+        cell = pa.array([_without_surrogates(part) for part in cell])
+    labels = pa.array([LABELS[index % 2] for index in range(len(cell))])
+    table = pa.Table.from_arrays([cell, labels], names=["sentence", "label"])
     out = io.BytesIO()
     pq.write_table(table, out, compression=random.choice(["snappy", "zstd", "none"]))
     return out.getvalue()

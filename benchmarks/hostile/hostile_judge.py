@@ -55,7 +55,7 @@ def judge(use: Callable[[], object]) -> Outcome:
         if not error.what.strip():
             status, detail = "finding", "an error that says nothing"
     except Exception as error:
-        status, detail = "finding", _told(error)
+        status, detail = "finding", _message(error)
     seconds, grown = time.process_time() - started, max(0, _peak() - before)
     if status != "finding" and seconds > MOST_SECONDS:
         status, detail = "finding", f"took {seconds:.0f} s"
@@ -123,7 +123,7 @@ def strict_json(text: str) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
-def _told(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     """Kind, message, and the innermost place in sdp's own code."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/sdp" in frame.filename]
     ours = [frame for frame in frames if "site-packages" not in frame.filename]

@@ -147,8 +147,8 @@ def _library(random: Random, path: Path, project: Project) -> None:
 
 
 def _inspect(path: Path) -> None:
-    _, said = command("inspect", path, "--json")
-    for tensor in strict_json(said)["tensors"]:
+    _, output = command("inspect", path, "--json")
+    for tensor in strict_json(output)["tensors"]:
         if not 0 <= tensor["zeros"] <= max(0, tensor["elements"]):
             raise QuietError(f"{tensor['zeros']} zeros of {tensor['elements']}")
     command("inspect", path)

@@ -83,8 +83,8 @@ def recipe_case(random: Random, folder: Path, project: Project) -> Use:
 
 
 def _check(file: Path, arguments: list[str]) -> None:
-    _, said = command("check", file, "--runs", file.parent / "runs", "--json", *arguments)
-    plan = strict_json(said)
+    _, output = command("check", file, "--runs", file.parent / "runs", "--json", *arguments)
+    plan = strict_json(output)
     if not plan["recipe"]:
         raise QuietError("a plan without a name")
 

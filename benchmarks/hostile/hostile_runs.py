@@ -53,8 +53,8 @@ SEALED = ("golden.json", "tokenizer.json", "config.json", "manifest.json", "mode
 
 
 def _verify(shipped: Path, *, fails: bool) -> None:
-    code, said = command("verify", shipped, "--json")
-    report = strict_json(said)
+    code, output = command("verify", shipped, "--json")
+    report = strict_json(output)
     if report["ok"] is not (code == 0) or (fails and code == 0):
         raise QuietError("a damaged folder verifies")
     command("verify", shipped)
@@ -85,8 +85,8 @@ def predict_case(random: Random, folder: Path, project: Project) -> Use:
 
 
 def _predict(exported: Path, texts: list[str]) -> None:
-    _, said = command("predict", exported, "--json", "--", *texts)
-    lines = [strict_json(line) for line in said.removesuffix("\n").split("\n")]
+    _, output = command("predict", exported, "--json", "--", *texts)
+    lines = [strict_json(line) for line in output.removesuffix("\n").split("\n")]
     if len(lines) != len(texts):
         raise QuietError(f"{len(lines)} answers to {len(texts)} texts")
     answers = [word for line in lines for word in (line if isinstance(line, list) else [line])]
@@ -122,8 +122,8 @@ def gate_case(random: Random, folder: Path, project: Project) -> Use:
 
 
 def _gate(run: Path, settings: list[str]) -> None:
-    code, said = command("gate", run, "--no-update", "--quiet", "--json", *settings)
-    content = strict_json(said)
+    code, output = command("gate", run, "--no-update", "--quiet", "--json", *settings)
+    content = strict_json(output)
     if {"pass": 0, "fail": 1, "inconclusive": 3}[content["verdict"]] != code:
         raise QuietError(f"{content['verdict']} ends with {code}")
     if len(content["checks"]) < len(settings) // 2:
@@ -146,8 +146,8 @@ def compare_case(random: Random, folder: Path, project: Project) -> Use:
 
 
 def _compare(before: Path, after: Path) -> None:
-    _, said = command("compare", before, after, "--json")
-    if not strict_json(said)["rows"]:
+    _, output = command("compare", before, after, "--json")
+    if not strict_json(output)["rows"]:
         raise QuietError("a comparison of nothing")
     command("compare", before, after)
 
@@ -172,8 +172,8 @@ def _header(random: Random, path: Path) -> bytes:
         return damaged_bytes(random, content)
     length = int.from_bytes(content[:8], "little")
     header = damaged_json(random, content[8 : 8 + length])
-    said = len(header) if random.random() < 0.8 else random.choice([0, 1, 2**62, len(header) + 1])
-    return said.to_bytes(8, "little") + header + content[8 + length :]
+    output = len(header) if random.random() < 0.8 else random.choice([0, 1, 2**62, len(header) + 1])
+    return output.to_bytes(8, "little") + header + content[8 + length :]
 
 
 def _load(folder: Path) -> None:

@@ -153,11 +153,11 @@ def damaged_json(random: Random, content: bytes) -> bytes:
         tree = json.loads(content)
         for _ in range(random.choice([1, 1, 1, 2, 4])):
             tree = damaged_tree(random, tree)
-        said = json.dumps(tree, ensure_ascii=random.random() < 0.5)
+        encoded_text = json.dumps(tree, ensure_ascii=random.random() < 0.5)
     except (ValueError, RecursionError):
         # Damaged before, or beyond what Python itself can write.
         return damaged_bytes(random, content)
-    encoded = said.encode("utf-8", "surrogatepass")
+    encoded = encoded_text.encode("utf-8", "surrogatepass")
     return b"\xef\xbb\xbf" + encoded if kind == 2 and random.random() < 0.2 else encoded
 
 

@@ -78,8 +78,8 @@ def run(
                     "cases": speedups,
                 }
             )
-            said = ", ".join(f"{name}: {case['speedup']['value']:.2f}" for name, case in speedups.items())
-            print(f"{sparsity:.0%} zeros, {precision}: {said}", file=sys.stderr, flush=True)
+            shown = ", ".join(f"{name}: {case['speedup']['value']:.2f}" for name, case in speedups.items())
+            print(f"{sparsity:.0%} zeros, {precision}: {shown}", file=sys.stderr, flush=True)
     output.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

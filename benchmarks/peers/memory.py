@@ -174,14 +174,18 @@ def measure(folder: Path, code: str) -> dict[str, Any]:
         raise RuntimeError(f"{code} ended with status {process.returncode}")
     last = answer.read_text(encoding="utf-8").splitlines()[-1:]
     peak = usage.ru_maxrss if sys.platform == "darwin" else usage.ru_maxrss * 1024
-    return {"bytes": peak, "seconds": round(time.monotonic() - started, 1), "said": json.loads(last[0]) if last else {}}
+    return {
+        "bytes": peak,
+        "seconds": round(time.monotonic() - started, 1),
+        "answer": json.loads(last[0]) if last else {},
+    }
 
 
 def measure_size(folder: Path, size: str, pieces: int, steps: list[str]) -> Iterator[dict[str, Any]]:
     """What was measured of one size, growing step by step; steps need the files of those before them."""
     place = repr(str(folder))
     if not (folder / "made.json").is_file():
-        made = measure(folder, f"print(json.dumps(memory.make(pathlib.Path({place}), {size!r}, {pieces})))")["said"]
+        made = measure(folder, f"print(json.dumps(memory.make(pathlib.Path({place}), {size!r}, {pieces})))")["answer"]
         (folder / "made.json").write_text(json.dumps(made), encoding="utf-8")
     made = json.loads((folder / "made.json").read_text(encoding="utf-8"))
     measured = {}

@@ -20,7 +20,7 @@ OPERATORS: dict[LayerKind, str] = {
     "dense-int8": "DenseLinearInt8",
 }
 
-# Tokens in a group of the packed layout, and rows in a group of a dense weight; see export/native/kernels.h.
+# Tokens in a group of the packed layout, and rows in a group of a dense weight; see export/native/include/kernels.h.
 GROUP = 16
 
 # With a smaller share of nonzeros than this a sparse product is faster than a dense one: on one thread of an EPYC with

@@ -21,7 +21,7 @@ _TOPICS = (
 
 
 def explain(facts: Facts) -> list[Finding]:
-    """What there is to say about a recipe, warnings before notes.
+    """All findings about a recipe, warnings before notes.
 
     Args:
         facts: what is known before anything ran.
