@@ -13,10 +13,11 @@ from torch import nn
 
 from sdp.errors import ModelError
 from sdp.models.architectures import ARCHITECTURES, find_architecture, require_architecture
+from sdp.models.layers import layer_classes
 from sdp.models.load import load_finetuned, load_pretrained
 from sdp.models.parts import count_parts
 from sdp.models.source import ModelFolder
-from sdp.pruning.layers import layer_classes, prunable_weights
+from sdp.pruning.layers import prunable_weights
 from support.tiny_models import tiny_model
 
 SUPPORTED = [row.model_type for row in ARCHITECTURES if not row.refused]

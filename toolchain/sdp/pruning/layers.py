@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from sdp.errors import ModelError
 from sdp.models.architectures import supported_types
-from sdp.models.parts import block_of, is_prunable
+from sdp.models.parts import is_prunable
 
 # Parts of a base model that are no layers: tables and their projections, the pooler, and a head of ESM's pretraining.
 _NO_LAYERS = ("embed", "pooler", "relative_attention_bias", "contact_head")
@@ -59,13 +59,3 @@ def _missed(model: PreTrainedModel) -> Iterator[tuple[str, str]]:
                 continue
             if not is_prunable(name, weight.dim()) or not isinstance(module, nn.Linear):
                 yield name, type(module).__name__
-
-
-def layer_classes(model: PreTrainedModel) -> list[str]:
-    """Names of the classes of the encoder's layers; XLM has attention and feed-forward layers in two lists.
-
-    Raises:
-        ModelError: as `prunable_weights`.
-    """
-    blocks = dict.fromkeys(block_of(name) for name in prunable_weights(model))
-    return list(dict.fromkeys(type(model.get_submodule(block)).__name__ for block in blocks))
