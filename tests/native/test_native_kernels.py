@@ -23,15 +23,12 @@ ARM_EMULATOR = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static
 def compile_check(compiler: str, cpu: str, folder: Path) -> Path:
     """The check with all kernels of a CPU, as one program that needs no library."""
     build = build_script()
-    sources = {"cpu": [], "kernels_scalar": []} | build.BY_MACHINE.get(cpu, {})
     objects = []
-    for name, flags in sources.items():
-        objects.append(str(folder / f"{name}.o"))
-        subprocess.run(
-            [compiler, *build.FLAGS, *flags, "-c", str(NATIVE / f"{name}.cpp"), "-o", objects[-1]], check=True
-        )
+    for source, flags in build.kernel_sources(cpu).items():
+        objects.append(str(folder / f"{source.stem}.o"))
+        subprocess.run([compiler, *build.FLAGS, *flags, "-c", str(source), "-o", objects[-1]], check=True)
     program = folder / "check"
-    options = ["-std=c++17", "-O2", "-static", "-I", str(NATIVE)]
+    options = ["-std=c++17", "-O2", "-static", "-I", str(NATIVE / "include")]
     subprocess.run([compiler, *options, str(CHECK), *objects, "-o", str(program)], check=True)
     return program
 

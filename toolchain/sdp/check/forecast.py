@@ -1,4 +1,4 @@
-"""What the exporter will do with the pruned layers, told from the recipe: which product runs, how they are stored.
+"""What the exporter will do with the pruned layers, derived from the recipe: which product runs, how they are stored.
 
 The same rules as in sdp_onnx's kernel_choice and encode, for layers whose zeros are spread evenly: exact in fp32 with
 prune.scope = "layer"; with "global" the layers differ, and this is about their mean.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sdp.data.rows import Split
 from sdp.evaluation.metrics import Array
-from sdp.statistics.intervals import interval, joint_lows
+from sdp.statistics.intervals import bootstrap_interval, joint_lows
 
 Counts = NDArray[np.float64]
 # Recall, then F1.
@@ -65,8 +65,8 @@ def by_class(
 
 def _estimates(names: tuple[str, str], values: Counts, draws: Counts) -> dict[str, Any]:
     """Estimates of both models, values [2] and draws [R, 2], and of the difference."""
-    both = {name: interval(float(values[i]), draws[:, i]).to_json() for i, name in enumerate(names)}
-    return both | {"drop": interval(float(values[0] - values[1]), draws[:, 0] - draws[:, 1]).to_json()}
+    both = {name: bootstrap_interval(float(values[i]), draws[:, i]).to_json() for i, name in enumerate(names)}
+    return both | {"drop": bootstrap_interval(float(values[0] - values[1]), draws[:, 0] - draws[:, 1]).to_json()}
 
 
 def _terms(split: Split, predicted: tuple[Array, Array], classes: int) -> Counts:
@@ -74,8 +74,8 @@ def _terms(split: Split, predicted: tuple[Array, Array], classes: int) -> Counts
     unit = _units(split)[split.sentence_of_word]
     terms = np.zeros((int(unit.max(initial=-1)) + 1, 2, classes, 3))
     labels = split.labels.astype(np.int64)
-    for model, said in enumerate(predicted):
-        ids = said.astype(np.int64)
+    for model, answers in enumerate(predicted):
+        ids = answers.astype(np.int64)
         # -1, nothing predicted, is no class.
         some, right = ids >= 0, ids == labels
         np.add.at(terms[:, model, :, 0], (unit[right], labels[right]), 1)
@@ -99,7 +99,7 @@ def _units(split: Split) -> NDArray[np.int64]:
 def _resampled(terms: Counts, resamples: int, seed: int) -> Counts:
     """Counts of R bootstrap resamples, [R, 2, C, 3].
 
-    A resample is told by how often each kind of unit is drawn, which is multinomial; of rows there are few kinds, C^3
+    A resample is given by how often each kind of unit is drawn, which is multinomial; of rows there are few kinds, C^3
     at most.
     """
     kinds, times = np.unique(terms.reshape(len(terms), -1), axis=0, return_counts=True)

@@ -30,7 +30,7 @@ class GateSection(Section):
     allow_constant_dense: bool = False
     """Let a dense model pass that is not shown to be better than always giving one answer (the most frequent class, the
     positive one for f1, "O", or equal scores). Otherwise the gate is inconclusive then: what such a model loses by
-    pruning says nothing."""
+    pruning has no meaning."""
     max_size_ratio: float | None = Field(default=None, gt=0)
     """Largest size of the exported file, as a share of the dense ONNX file."""
     max_size_mb: float | None = Field(default=None, gt=0)

@@ -1,4 +1,4 @@
-"""What a recipe may say: one frozen pydantic model for each section of the TOML file; the long ones have own modules.
+"""The content of a recipe: one frozen pydantic model a section of the TOML file; the long ones have own modules.
 
 The defaults here are the only defaults; stages read attributes and never fall back on their own. Every field has a
 description, which `sdp schema` hands to editors.
@@ -56,13 +56,13 @@ class EvaluateSection(Section):
 
 
 class ShipSection(Section):
-    """What the shipped folder says of itself. Changing it trains nothing anew."""
+    """What the model card states. A change trains nothing anew."""
 
     license: str | None = Field(default=None, min_length=1)
-    """Licence of the shipped model, as model cards name it (apache-2.0, mit, cc-by-nc-4.0, other); without it that of
-    the pretrained model, where its README.md tells one."""
+    """Licence of the shipped model, as model cards name it (apache-2.0, mit, cc-by-nc-4.0, other); without it the
+    licence in the README.md of the pretrained model, if it has one."""
     data_license: str | None = Field(default=None, min_length=1)
-    """Licence of the data; without it that in the README.md of a local data set folder."""
+    """Licence of the data; without it the one in the README.md of a local data set folder."""
     intended_use: str | None = Field(default=None, min_length=1)
     """What the model is for and what it is not for, in your words, for the model card."""
 
@@ -74,7 +74,7 @@ class RuntimeSection(Section):
     """Before the first training step, go through all stages with a few rows and layers, so that what would fail after
     hours fails in seconds. false leaves it out."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: CUDA with bf16 where there is a GPU, the CPU otherwise. Asked for cuda and not got it is an error."""
+    """auto: CUDA with bf16 where there is a GPU, the CPU otherwise. cuda without a usable GPU is an error."""
     threads: int | None = Field(default=None, gt=0, le=1024)
     """Threads of one operator in torch, and in onnxruntime outside of the benchmark. Without it their choice, mostly a
     thread a core. Where others work on the machine too, take fewer: an operator waits for its slowest thread, and two
@@ -172,7 +172,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _training_language_is_true(self) -> Recipe:
-        """A hub data set with one training split has it in English, whatever the recipe says."""
+        """A hub data set with one training split has it in English, whatever the recipe has."""
         task, data = self.task.known, self.data
         if task is None or "{language}" in f"{task.config}{task.train}" or data.train or data.dataset or data.config:
             return self

@@ -30,5 +30,5 @@ class VocabularySection(Section):
     """The languages whose texts count, where the names of corpus or data hold "{language}"; without it those that the
     task trains on or is evaluated on."""
     held_out: float = Field(default=0.1, gt=0, lt=1)
-    """Share of the texts that is not counted: on it the report says what the kept pieces cover. Equal texts are on the
-    same side."""
+    """Share of the texts that is not counted: the coverage of the kept pieces is measured on it. Equal texts are on
+    the same side."""

@@ -11,7 +11,7 @@ from sdp.errors import StageError
 from sdp.pipeline.run_folder import STAGE_FILE
 from sdp_onnx.deploy.manifest import MANIFEST, file_sha256
 
-# Of the exported folder, what tells about the run and is told anew in the shipped one.
+# Files of the exported folder that describe the run; the shipped folder has its own.
 NOT_SHIPPED = (MANIFEST, "metrics.json", "rows.json", STAGE_FILE)
 
 

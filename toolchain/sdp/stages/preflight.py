@@ -30,10 +30,9 @@ from sdp.pipeline.run_folder import RunFolder, remove_folder
 from sdp.pipeline.runner import stage_status
 from sdp.pipeline.stage_run import run_stage
 from sdp.pipeline.stages import find_stage
-from sdp.preflight.files import write_rows
 from sdp.preflight.model import small_model
 from sdp.preflight.refusal import naming
-from sdp.preflight.rows import few_rows
+from sdp.preflight.rows import few_rows, write_rows
 from sdp.preflight.settings import layers_needed, reduced
 from sdp.recipe.sections import Recipe
 from sdp.stages import evaluate, export, finetune, prune, ship

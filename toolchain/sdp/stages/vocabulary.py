@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sdp.data.corpus import few_texts_lines, read_corpus
-from sdp.data.corpus_rows import corpus_rows
+from sdp.data.corpus import corpus_rows, few_texts_lines, read_corpus
 from sdp.data.load import load_task_data
 from sdp.errors import RecipeError
 from sdp.models.parts import count_parts

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sdp.report.analysis_plot import pruning_analysis
 from sdp.report.layer_table import short_name
+from sdp.report.plots import pruning_analysis
 from sdp.report.section import RunFiles, Section
 
 
