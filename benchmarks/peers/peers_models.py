@@ -33,9 +33,9 @@ from onnxruntime.quantization import (
 from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
 
 from peers_engines import Pruning
+from sdp.models.layers import prunable_weights
 from sdp.pruning.masks import Masks, apply_masks, select_masks
 from sdp.pruning.scores import magnitude_scores
-from sdp.pruning.structure import prunable_weights
 from sdp_onnx.export.encode import encode_model
 from sdp_onnx.export.kernel_choice import Precision
 from sdp_onnx.export.torch_export import export_torch

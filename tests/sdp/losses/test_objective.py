@@ -16,8 +16,9 @@ from sdp.losses.cosine import cosine_loss
 from sdp.losses.cross_correlation import cross_correlation_loss
 from sdp.losses.hidden import hidden_loss
 from sdp.losses.kld import kld_loss
+from sdp.losses.network_output import NetworkOutput, RowsKey
 from sdp.losses.objective import Objective
-from sdp.losses.representation import NetworkOutput, RowsKey, represent
+from sdp.losses.representation import represent
 from sdp.losses.task import task_loss
 from sdp.losses.terms import TERMS
 from sdp.recipe.losses import (

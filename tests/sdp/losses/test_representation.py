@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from sdp.errors import ModelError
-from sdp.losses.representation import NetworkOutput, RowsKey, represent, resolve_layers, rows_of
+from sdp.losses.network_output import NetworkOutput, RowsKey
+from sdp.losses.representation import represent, resolve_layers, rows_of
 
 MASK = torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 1]])
 HIDDEN = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(1))

@@ -15,10 +15,10 @@ from transformers import AutoModelForMaskedLM
 from sdp.errors import ModelError
 from sdp.models.architectures import ARCHITECTURES, Architecture, find_architecture, require_architecture
 from sdp.models.head import read_head
+from sdp.models.layers import layer_classes, layer_count, prunable_weights
 from sdp.models.load import load_finetuned, load_pretrained
 from sdp.models.parts import count_parts, encoder_shape, tensor_shapes
 from sdp.models.source import ModelFolder
-from sdp.pruning.structure import layer_classes, layer_count, prunable_weights
 from support.tiny_models import tiny_config, tiny_model
 
 SUPPORTED = [row.model_type for row in ARCHITECTURES if not row.refused]

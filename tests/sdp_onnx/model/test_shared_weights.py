@@ -14,7 +14,7 @@ import torch
 from transformers import PreTrainedModel
 
 from sdp.models.architectures import ARCHITECTURES, find_architecture
-from sdp.pruning.structure import prunable_weights
+from sdp.models.layers import prunable_weights
 from sdp_onnx.deploy.verify import verify_logits, zeros_by_tensor
 from sdp_onnx.export.encode import encode_model
 from sdp_onnx.export.torch_export import export_torch

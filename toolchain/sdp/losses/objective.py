@@ -12,7 +12,8 @@ from typing import Any
 
 from torch import Tensor
 
-from sdp.losses.representation import NetworkOutput, RowsKey, resolve_layers
+from sdp.losses.network_output import NetworkOutput, RowsKey
+from sdp.losses.representation import resolve_layers
 from sdp.losses.task import task_loss
 from sdp.losses.terms import TERMS, Batch, Needs
 from sdp.recipe.benchmark_tasks import ProblemType

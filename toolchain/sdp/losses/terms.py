@@ -16,7 +16,8 @@ from sdp.losses.cosine import cosine_loss
 from sdp.losses.cross_correlation import cross_correlation_loss
 from sdp.losses.hidden import hidden_loss
 from sdp.losses.kld import kld_loss, regression_distillation_loss
-from sdp.losses.representation import NetworkOutput, RowsKey, rows_of
+from sdp.losses.network_output import NetworkOutput, RowsKey
+from sdp.losses.representation import rows_of
 from sdp.losses.task import predicts_scores
 from sdp.recipe.benchmark_tasks import ProblemType
 from sdp.recipe.losses import CosineLoss, CrossCorrelationLoss, HiddenLoss, KldLoss, RepresentationLoss

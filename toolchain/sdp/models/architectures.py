@@ -3,7 +3,7 @@
 Everything else that depends on the architecture is derived from these rows. Adding a kind adds a row; the tests of
 `ARCHITECTURES` then compare it with a tiny model of that kind.
 
-A kind without a row is not refused: `pruning.structure` looks whether all its matrices can be pruned, and the export
+A kind without a row is not refused: `models.layers` looks whether all its matrices can be pruned, and the export
 whether its file computes the same.
 """
 
