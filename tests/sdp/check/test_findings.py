@@ -18,8 +18,9 @@ from sdp.check.facts import Facts, Finding, Machine
 from sdp.check.findings import explain
 from sdp.check.forecast import filled_blocks
 from sdp.check.thresholds import half_width, rows_needed
-from sdp.check.training import cached_vectors, teacher_is_live
+from sdp.check.training import teacher_is_live
 from sdp.cli.main import app
+from sdp.losses.needs import needs_of
 from sdp.losses.objective import Objective
 from sdp.models.parts import count_parts
 from sdp.models.source import ModelFolder
@@ -222,7 +223,7 @@ def test_what_the_teacher_stores_is_what_the_objective_reads(losses: list[dict[s
     known = facts(task={"name": task}, prune={"losses": losses})
     objective = Objective(known.recipe.task.problem_type, known.recipe.prune.losses, 12)
     assert teacher_is_live(known) == objective.needs_live_teacher
-    assert cached_vectors(known.recipe.prune.losses, 12) == len(objective.rows)
+    assert needs_of(known.recipe.prune.losses, 12).rows == objective.rows
 
 
 def test_memory_of_teacher_and_fisher_gradients() -> None:

@@ -21,6 +21,7 @@ from sdp.distributed.collectives import this_rank
 from sdp.distributed.sharded import WholeModel, is_sharded
 from sdp.errors import StageError
 from sdp.losses.objective import Objective
+from sdp.models.architectures import find_architecture
 from sdp.models.layers import layer_count, prunable_weights
 from sdp.models.load import load_finetuned
 from sdp.models.tokenizer import save_tokenizer, saved_tokenizer
@@ -116,8 +117,8 @@ def _masked_weights(model: PreTrainedModel, recipe: Recipe, steps: int, masks: M
     setup = Setup(
         seed=recipe.seed,
         updates=tuple(mask_plan(settings, steps)),
-        fisher_gradients=settings.fisher_gradients,
-        gate_penalty=settings.gate_penalty,
+        settings=settings,
+        architecture=find_architecture(model.config.model_type),
     )
     weights = prunable_weights(model)
     return MaskedWeights(weights, CRITERIA[settings.criterion](weights, setup), masks)

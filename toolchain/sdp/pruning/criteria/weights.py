@@ -56,7 +56,7 @@ class Lookahead(Criterion):
 
     def __init__(self, weights: Weights, setup: Setup) -> None:
         super().__init__(weights, setup)
-        self._neighbours = find_neighbours(weights)
+        self._neighbours = find_neighbours(weights, setup.architecture)
 
     def scores(self, masks: Masks) -> Scores:
         """Lookahead distortion, of the masked weights."""
