@@ -25,7 +25,7 @@ import typer
 from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification
 
-from sdp.pruning.layers import prunable_weights
+from sdp.models.layers import prunable_weights
 from sdp.pruning.masked_weights import MaskedWeights
 from sdp.pruning.masks import Masks, Scope, apply_masks, kept_count, select_masks
 from sdp.pruning.scores import magnitude_scores

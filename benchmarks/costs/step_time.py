@@ -30,12 +30,12 @@ from transformers import PreTrainedModel, TrainingArguments
 from sdp.data.batches import Collator, TokenizedSplit
 from sdp.losses.objective import Objective
 from sdp.losses.task import TaskObjective
+from sdp.models.layers import layer_count, prunable_weights
 from sdp.models.load import load_pretrained
 from sdp.models.source import ModelFolder, locate_model
 from sdp.models.tokenizer import load_tokenizer
 from sdp.pipeline.progress import Reporter
 from sdp.pruning.distillation import Distillation
-from sdp.pruning.layers import layer_count, prunable_weights
 from sdp.pruning.masked_weights import MaskedWeights
 from sdp.pruning.masks import select_masks
 from sdp.pruning.scores import magnitude_scores

@@ -82,7 +82,7 @@ def test_the_sum_is_that_of_the_formula_for_every_combination(listed: tuple) -> 
     assert set(terms) == {"task", *listed}
 
 
-def test_every_loss_of_the_recipe_is_in_the_table() -> None:
+def test_every_loss_of_the_table_is_computed() -> None:
     assert TERMS.keys() | {"none"} == LOSSES.keys()
     assert TERMS.keys() == SETTINGS.keys()
     objective = Objective("classification", (NoLoss(name="none"),), 2)

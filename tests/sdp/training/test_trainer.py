@@ -22,6 +22,7 @@ from sdp.data.rows import Split
 from sdp.errors import StageError, StoppedError
 from sdp.losses.objective import Objective
 from sdp.losses.task import TaskObjective
+from sdp.models.layers import prunable_weights
 from sdp.models.load import load_pretrained
 from sdp.models.source import ModelFolder
 from sdp.models.tokenizer import load_tokenizer
@@ -30,7 +31,6 @@ from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import RunFolder
 from sdp.pruning.criteria import Criterion, Setup
 from sdp.pruning.distillation import Distillation
-from sdp.pruning.layers import prunable_weights
 from sdp.pruning.mask_updates import MaskUpdates, mask_plan
 from sdp.pruning.masked_weights import MaskedWeights
 from sdp.pruning.masks import Masks, select_masks

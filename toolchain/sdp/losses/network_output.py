@@ -1,12 +1,13 @@
-"""What a network gives for a batch, as losses read it."""
+"""What a network gives for a batch, as losses read it. Needs torch for its types alone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Representation = Literal["pooled", "mean", "first", "tokens"]
 

@@ -6,7 +6,6 @@ from typing import Literal
 
 from torch import Tensor
 
-from sdp.errors import ModelError
 from sdp.losses.network_output import NetworkOutput, RowsKey
 
 HiddenKind = Literal["mean", "first", "tokens"]
@@ -46,26 +45,3 @@ def rows_of(output: NetworkOutput, attention_mask: Tensor, key: RowsKey) -> Tens
     if output.hidden is None:
         raise ValueError(f"the rows {key} need hidden states, and the network was not asked for them")
     return represent(output.hidden[key.layer], attention_mask, key.kind)
-
-
-def resolve_layers(layers: tuple[int, ...] | Literal["all"], count: int, loss: str) -> tuple[int, ...]:
-    """Turn the layers of a recipe into indices of hidden states: "all" into 1 to the last, negative ones from the end.
-
-    Args:
-        layers: 0 for the embeddings' output, 1 for the first layer, -1 for the last.
-        count: how many layers the model has.
-        loss: the name of the loss that lists them.
-
-    Raises:
-        ModelError: the model has no such layer.
-    """
-    if layers == "all":
-        return tuple(range(1, count + 1))
-    wrong = [layer for layer in layers if not -count <= layer <= count]
-    if wrong:
-        raise ModelError(
-            f"the model has {count} layers, and the loss {loss} asks for layer {', '.join(map(str, wrong))}",
-            where="prune.losses",
-            hint=f"Give layers from 1 to {count}, from -{count} to -1, or 0 for the embeddings' output.",
-        )
-    return tuple(dict.fromkeys(layer if layer >= 0 else count + 1 + layer for layer in layers))

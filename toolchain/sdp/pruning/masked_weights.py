@@ -10,11 +10,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sdp.distributed.sharded import local, part_like, whole_weights
+from sdp.models.layers import prunable_weights
 from sdp.pruning.criteria.base import Criterion, Setup
 from sdp.pruning.criteria.weights import Magnitude
-from sdp.pruning.layers import prunable_weights
-from sdp.pruning.masks import Masks, clear_pruned, mask_bits
-from sdp.pruning.store import load_masks, save_masks
+from sdp.pruning.masks import Masks, clear_pruned, load_masks, mask_bits, save_masks
 from sdp.training.hooks import Hook
 
 # Beside the masks in a checkpoint, as long as the criterion is not done.

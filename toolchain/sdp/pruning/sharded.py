@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from sdp.distributed.sharded import require_shardable
 from sdp.losses.objective import Objective
+from sdp.recipe.criteria import CRITERIA
+from sdp.recipe.losses import LOSSES
 from sdp.recipe.pruning import PruneSection
 from sdp.recipe.sections import RuntimeSection
-
-# They ask for nothing but the weights as they are at a mask update.
-CRITERIA = ("magnitude", "random", "lamp", "lookahead")
 
 
 def require_shardable_pruning(objective: Objective, runtime: RuntimeSection, prune: PruneSection) -> None:
@@ -18,8 +17,10 @@ def require_shardable_pruning(objective: Objective, runtime: RuntimeSection, pru
         UsageError: a setting needs what a rank of a sharded run has only a part of.
     """
     obstacle = None
-    if prune.criterion not in CRITERIA:
+    if CRITERIA[prune.criterion].needs_gradients:
         obstacle = f'prune.criterion = "{prune.criterion}" remembers gradients, of which each process has a part'
     elif objective.needs_weights:
-        obstacle = "align-cosine and align-frobenius read whole weights at every step"
-    require_shardable(runtime, obstacle, f"Sharded pruning knows the criteria {', '.join(CRITERIA)}.")
+        whole = (name for name, row in LOSSES.items() if row.reads == "weights")
+        obstacle = f"{' and '.join(whole)} read whole weights at every step"
+    known = (row.name for row in CRITERIA.values() if not row.needs_gradients)
+    require_shardable(runtime, obstacle, f"Sharded pruning knows the criteria {', '.join(known)}.")

@@ -21,6 +21,8 @@ from sdp.distributed.collectives import this_rank
 from sdp.distributed.sharded import WholeModel, is_sharded
 from sdp.errors import StageError
 from sdp.losses.objective import Objective
+from sdp.models.architectures import find_architecture
+from sdp.models.layers import layer_count, prunable_weights
 from sdp.models.load import load_finetuned
 from sdp.models.tokenizer import save_tokenizer, saved_tokenizer
 from sdp.pipeline.context import StageContext
@@ -29,13 +31,11 @@ from sdp.pipeline.run_folder import CACHE, STAGE_FILE, RunFolder
 from sdp.pruning.analysis.stage import start_analysis, write_analysis
 from sdp.pruning.criteria import CRITERIA, Setup
 from sdp.pruning.distillation import Distillation
-from sdp.pruning.layers import layer_count, prunable_weights
 from sdp.pruning.mask_updates import MaskUpdates, mask_plan
 from sdp.pruning.masked_weights import MaskedWeights
-from sdp.pruning.masks import Masks, sparsity_of
+from sdp.pruning.masks import Masks, load_masks, save_masks, sparsity_of
 from sdp.pruning.sharded import require_shardable_pruning
 from sdp.pruning.start import require_same_teacher
-from sdp.pruning.store import load_masks, save_masks
 from sdp.pruning.teacher import LiveTeacher, Teacher, TeacherCache, cached_teacher
 from sdp.recipe.sections import Recipe
 from sdp.training.device import training_device, trains_in_bf16
@@ -117,8 +117,8 @@ def _masked_weights(model: PreTrainedModel, recipe: Recipe, steps: int, masks: M
     setup = Setup(
         seed=recipe.seed,
         updates=tuple(mask_plan(settings, steps)),
-        fisher_gradients=settings.fisher_gradients,
-        gate_penalty=settings.gate_penalty,
+        settings=settings,
+        architecture=find_architecture(model.config.model_type),
     )
     weights = prunable_weights(model)
     return MaskedWeights(weights, CRITERIA[settings.criterion](weights, setup), masks)

@@ -15,6 +15,7 @@ from sdp.pruning.criteria.l0 import RATE, START
 from sdp.pruning.hard_concrete import BETA, GAMMA, ZETA
 from sdp.pruning.masked_weights import STATE_FILE, MaskedWeights
 from sdp.pruning.masks import Masks, kept_count, select_masks
+from sdp.recipe.pruning import PruneSection
 
 NAMES = {
     role: f"encoder.layer.0.{role}.weight"
@@ -40,7 +41,8 @@ class Run:
         self.weights = {name: nn.Parameter(torch.randn(8, 8, generator=generator)) for name in NAMES.values()}
         self.inputs = torch.randn(STEPS, 16, 8, generator=generator)
         self.targets = torch.randn(STEPS, 16, 8, generator=generator)
-        self.criterion: Criterion = CRITERIA[kind](self.weights, Setup(seed=3, updates=tuple(UPDATES), **setup))
+        settings = PruneSection.model_validate({"criterion": kind, "scope": "global", **setup})
+        self.criterion: Criterion = CRITERIA[kind](self.weights, Setup(3, tuple(UPDATES), settings))
         self.masked = MaskedWeights(self.weights, self.criterion)
         self.optimizer = torch.optim.SGD(self.weights.values(), lr=0.05, momentum=0.9, weight_decay=0.1)
 
