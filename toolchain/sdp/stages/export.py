@@ -27,8 +27,8 @@ from sdp.models.export import MODEL_FILE, Exported, export_file
 from sdp.models.tokenizer import saved_tokenizer
 from sdp.models.tokenizer_check import check_tokenizer
 from sdp.pipeline.context import StageContext
-from sdp.pipeline.fingerprint import library_versions
 from sdp.pipeline.json_file import read_json, write_json
+from sdp.pipeline.libraries import library_versions
 from sdp.pipeline.run_folder import CHECKPOINTS, STAGE_FILE, RunFolder
 from sdp.recipe.sections import Recipe
 from sdp.recipe.shareable import shareable
