@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from sdp.check.duration import Estimate
 from sdp.pipeline.json_file import read_json
 from sdp.pipeline.run_folder import RUN_FILE, RunFolder
-from sdp.pipeline.stages import STAGES, Stage, stages_of
+from sdp.pipeline.stages import FINETUNE, Stage, stages_of
 from sdp.recipe.base import TrainingSection
 from sdp.recipe.sections import Recipe
 from sdp.training.steps import optimizer_steps
@@ -37,7 +37,7 @@ def earlier_estimates(
     """
     found: dict[str, Estimate] = {}
     for earlier in _runs(run):
-        first = earlier.record("1-finetune")
+        first = earlier.record(FINETUNE.folder)
         if first is None or not _same_inputs(recipe, first, identities, own=earlier.path == run.path):
             continue
         for stage in stages_of(recipe):
@@ -89,7 +89,7 @@ def _seconds(recipe: Recipe, earlier: RunFolder, stage: Stage, rows: int) -> flo
 
 def _steps(path: Path, settings: Mapping[str, Any]) -> int | None:
     """Optimizer steps of a training stage of an earlier run."""
-    rows = _table(read_json(path / STAGES[0].folder / "metrics.json") or {}, "rows").get("train")
+    rows = _table(read_json(path / FINETUNE.folder / "metrics.json") or {}, "rows").get("train")
     keys = {key: settings.get(key) for key in ("epochs", "batch_size")}
     try:
         return optimizer_steps(rows, TrainingSection.model_validate(keys)) if isinstance(rows, int) else None

@@ -7,6 +7,7 @@ from typing import Any
 
 from sdp.errors import RecipeError
 from sdp.pipeline.run_folder import RunFolder
+from sdp.pipeline.stages import FINETUNE
 from sdp.recipe.pruning import PruneSection
 
 WHERE = "prune.start"
@@ -39,7 +40,7 @@ def require_same_teacher(prune: PruneSection, run: RunFolder) -> None:
         RecipeError: it was pruned from another one.
     """
     before = _record(prune)["ingredients"]["inputs"]["finetune"][WEIGHTS]
-    teacher = run.record("1-finetune") or {}
+    teacher = run.record(FINETUNE.folder) or {}
     if before != teacher["outputs"][WEIGHTS]["sha256"]:
         what = "it was pruned from another fine-tuned model than this run's"
         hint = "Give the same seed, model, [vocabulary], task, data and [finetune] to both."

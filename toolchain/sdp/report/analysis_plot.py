@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sdp.pipeline.artifacts.analysis import AnalysisReport
 from sdp.report.plots import steps
 from sdp.report.style import ACCENT, DENSE, PRUNED, STYLE, WIDTH, svg
 
-# Name in the file, name in the legend, colour.
+# Step and value.
+_Points = list[tuple[int, float]]
+# Name of the field, name in the legend, colour.
 _Line = tuple[str, str, str]
 
 
-def pruning_analysis(analysis: Mapping[str, Any]) -> list[str]:
-    """Plots of everything in analysis.json that the task has; a vertical piece of a line is a mask update.
-
-    Args:
-        analysis: the content of analysis.json.
-    """
+def pruning_analysis(analysis: AnalysisReport) -> list[str]:
+    """Plots of everything in analysis.json that the task has; a vertical piece of a line is a mask update."""
     return [_picture(title, draw) for title, draw in _panels(analysis)]
 
 
@@ -40,45 +39,50 @@ def _picture(title: str, draw: Callable[[Axes], None]) -> str:
         return svg(figure, f"{title}, over the steps of pruning")
 
 
-def _panels(analysis: Mapping[str, Any]) -> list[tuple[str, Callable[[Axes], None]]]:
-    curve, teacher = analysis["curve"], analysis["teacher"]
-    weights = [{"step": update["step"], **update["weights"]} for update in analysis["updates"]]
+def _panels(analysis: AnalysisReport) -> list[tuple[str, Callable[[Axes], None]]]:
+    teacher = analysis.teacher
 
-    def lines(records: Iterable[Mapping[str, Any]], *chosen: _Line, at_updates: bool = False) -> Callable[[Axes], None]:
+    def curve(name: str) -> _Points:
+        return _known((look.step, getattr(look, name)) for look in analysis.curve)
+
+    def weights(name: str) -> _Points:
+        return _known((update.step, getattr(update.weights, name)) for update in analysis.updates)
+
+    def lines(*chosen: _Line, of: Callable[[str], _Points], marker: str | None = None) -> Callable[[Axes], None]:
         def draw(axes: Axes) -> None:
-            for key, label, colour in chosen:
-                _line(axes, records, key, label, colour, marker="o" if at_updates else None)
+            for name, label, colour in chosen:
+                _line(axes, of(name), label, colour, marker)
 
         return draw
 
-    def with_teacher(key: str) -> Callable[[Axes], None]:
+    def with_teacher(name: str) -> Callable[[Axes], None]:
         def draw(axes: Axes) -> None:
-            _line(axes, curve, key, "student", PRUNED)
-            if teacher[key] is not None:
-                axes.axhline(teacher[key], color=DENSE, linewidth=1, linestyle="--", label="teacher")
+            _line(axes, curve(name), "student", PRUNED)
+            if (value := getattr(teacher, name)) is not None:
+                axes.axhline(value, color=DENSE, linewidth=1, linestyle="--", label="teacher")
 
         return draw
 
     def fisher(axes: Axes) -> None:
         with_teacher("fisher")(axes)
-        values = [look["fisher"] for look in (teacher, *curve) if look["fisher"]]
+        values = [value for value in (teacher.fisher, *(look.fisher for look in analysis.curve)) if value]
         # A fine-tuned network may separate classes a hundred times as well as a pruned one.
         if values and max(values) > 20 * min(values):
             axes.set_yscale("log")
 
     def ratios(axes: Axes) -> None:
-        _line(axes, curve, "output_snr_db", "representation", PRUNED)
-        _line(axes, weights, "snr_db", "weights, before each mask", ACCENT, marker="o")
+        _line(axes, curve("output_snr_db"), "representation", PRUNED)
+        _line(axes, weights("snr_db"), "weights, before each mask", ACCENT, "o")
 
     likeness = lines(
-        curve, ("cka", "linear CKA", DENSE), ("cosine", "cosine", ACCENT), ("agreement", "same prediction", PRUNED)
+        ("cka", "linear CKA", DENSE), ("cosine", "cosine", ACCENT), ("agreement", "same prediction", PRUNED), of=curve
     )
-    sparse = lines(weights, ("hoyer", "Hoyer index", DENSE), ("below", "share below max/1000", PRUNED), at_updates=True)
+    sparse = lines(("hoyer", "Hoyer index", DENSE), ("below", "share below max/1000", PRUNED), of=weights, marker="o")
     panels = [
-        (f"{analysis['metric']}, drops and recovery", with_teacher("metric")),
+        (f"{analysis.metric}, drops and recovery", with_teacher("metric")),
         ("likeness to the teacher", likeness),
     ]
-    if "separability" in teacher:
+    if "separability" in teacher.model_fields_set:
         panels += [
             ("class separability R²", with_teacher("separability")),
             ("Fisher ratio", fisher),
@@ -86,9 +90,10 @@ def _panels(analysis: Mapping[str, Any]) -> list[tuple[str, Callable[[Axes], Non
     return [*panels, ("signal to noise, dB", ratios), ("kept weights, before each mask", sparse)]
 
 
-def _line(
-    axes: Axes, records: Iterable[Mapping[str, Any]], key: str, label: str, colour: str, marker: str | None = None
-) -> None:
-    points = [(record["step"], record[key]) for record in records if record.get(key) is not None]
+def _known(points: Iterable[tuple[int, float | None]]) -> _Points:
+    return [(step, value) for step, value in points if value is not None]
+
+
+def _line(axes: Axes, points: _Points, label: str, colour: str, marker: str | None = None) -> None:
     if points:
         axes.plot(*zip(*points, strict=True), color=colour, label=label, linewidth=1.3, marker=marker, markersize=2.5)

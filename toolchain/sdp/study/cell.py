@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from sdp.gate.measured import better_than_constant
+from sdp.pipeline.artifacts.analysis import AnalysisReport
+from sdp.pipeline.artifacts.comparison import Compared, EvaluateMetrics
+from sdp.pipeline.artifacts.intervals import value_of
+from sdp.pipeline.artifacts.training import FinetuneMetrics, PruneMetrics
 from sdp.pipeline.json_file import read_json, write_json
 from sdp.pipeline.run_folder import RunFolder
 from sdp.pipeline.stages import settings_of
@@ -62,10 +66,9 @@ def cell_content(cell: Cell, arm: Mapping[str, str], run: RunFolder, records: Ma
         records: stage name -> stage.json.
     """
     stages = cell_stages(cell.recipe)
-    metrics = {stage.name: read_json(run.stage(stage.folder) / "metrics.json") or {} for stage in stages}
-    finetune, prune, evaluate = metrics["finetune"], metrics["prune"], metrics["evaluate"]
-    flips = evaluate["flips"]
-    on_test = evaluate["split"] == "test"
+    finetune, prune, evaluate = FinetuneMetrics.load(run), PruneMetrics.load(run), EvaluateMetrics.load(run)
+    flips = evaluate.flips
+    on_test = evaluate.split == "test"
     libraries = {name: v for record in records.values() for name, v in record["ingredients"]["libraries"].items()}
     return {
         "format": FORMAT,
@@ -73,20 +76,20 @@ def cell_content(cell: Cell, arm: Mapping[str, str], run: RunFolder, records: Ma
         "arm": dict(arm),
         "overrides": list(cell.varied),
         "seed": cell.seed,
-        "metric": prune["metric"],
-        "dev": {"dense": finetune["dev"], "pruned": prune["dev"]},
+        "metric": prune.metric,
+        "dev": {"dense": finetune.dev, "pruned": prune.dev},
         "test": _values(evaluate) if on_test else None,
-        "sparsity": prune["sparsity"],
+        "sparsity": prune.sparsity,
         "evaluated": {
-            "split": evaluate["split"],
-            "rows": evaluate["rows"],
+            "split": evaluate.split,
+            "rows": evaluate.rows,
             "flips": flips,
-            "agreement": 1 - flips / evaluate["predictions"] if flips is not None else None,
-            "parts": {part: _values(found) for part, found in evaluate["parts"].items()},
+            "agreement": 1 - flips / evaluate.predictions if flips is not None else None,
+            "parts": {part: _values(found) for part, found in evaluate.parts.items()},
             "better_than_constant": better_than_constant(evaluate),
         },
-        "curve": {key: _thin([r for r in prune.get("log", []) if key in r], key) for key in ("dev", "sparsity")},
-        "analysis": _analysis(run.stage("2-prune") / "analysis.json"),
+        "curve": {key: _thin([r for r in prune.log if key in r], key) for key in ("dev", "sparsity")},
+        "analysis": _analysis(run),
         "teacher": records["finetune"]["outputs"]["model.safetensors"]["sha256"],
         "seconds": {name: record["seconds"] for name, record in records.items()},
         "code": {name: record["ingredients"]["code"] for name, record in records.items()},
@@ -98,9 +101,9 @@ def cell_content(cell: Cell, arm: Mapping[str, str], run: RunFolder, records: Ma
     }
 
 
-def _values(comparison: Mapping[str, Any]) -> dict[str, float | None]:
+def _values(compared: Compared) -> dict[str, float | None]:
     """Both models' scores; None where they are undefined."""
-    return {name: comparison["models"][name]["value"] for name in ("dense", "pruned")}
+    return {name: value_of(compared.models[name]) for name in ("dense", "pruned")}
 
 
 def _thin(records: Sequence[Mapping[str, Any]], key: str) -> list[dict[str, Any]]:
@@ -111,11 +114,12 @@ def _thin(records: Sequence[Mapping[str, Any]], key: str) -> list[dict[str, Any]
     return [points[round(i * (len(points) - 1) / (MOST_POINTS - 1))] for i in range(MOST_POINTS)]
 
 
-def _analysis(path: Path) -> dict[str, Any] | None:
+def _analysis(run: RunFolder) -> dict[str, Any] | None:
     """What the pruning stage's analysis says in sum, where there is one, and of the weights at each mask update."""
-    content = read_json(path)
-    if content is None:
+    report = AnalysisReport.find(run)
+    if report is None:
         return None
+    content = report.to_json()
     weights = [
         {"step": update["step"], "sparsity": update["sparsity"], **_numbers(update["weights"])}
         for update in content["updates"]

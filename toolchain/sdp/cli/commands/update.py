@@ -18,7 +18,7 @@ def bring_up_to_date(selected: Selected, until: str, *, as_json: bool, quiet: bo
 
     Results of later stages that are of what was there before are not among what is known.
     """
-    from sdp.cli.render.summary import run_results
+    from sdp.pipeline.artifacts.results import read_results
     from sdp.pipeline.runner import follow, older_stages, run_pipeline
 
     launcher.require_whole()
@@ -32,7 +32,7 @@ def bring_up_to_date(selected: Selected, until: str, *, as_json: bool, quiet: bo
         older = older_stages(selected.recipe, run) if until != "ship" else {}
     if as_json:
         remark = {"older": older} if older else {}
-        typer.echo(json.dumps({"run": str(run.path), **run_results(run, older), **remark}, indent=2))
+        typer.echo(json.dumps({"run": str(run.path), **read_results(run, older).to_json(), **remark}, indent=2))
     else:
         print_summary(selected, older, vocabulary=until == "vocabulary")
     return records
@@ -46,11 +46,12 @@ def print_summary(selected: Selected, older: Mapping[str, str] | None = None, *,
         older: stages whose results are of what was there before -> why.
         vocabulary: print the table of the vocabulary alone.
     """
-    from sdp.cli.render.summary import parts_table, run_results, summary_lines, summary_table, vocabulary_table
+    from sdp.cli.render.summary import parts_table, summary_lines, summary_table, vocabulary_table
+    from sdp.pipeline.artifacts.results import read_results
     from sdp.pipeline.progress import result_console
 
     console, run = result_console(), selected.run
-    results = run_results(run, older or {})
+    results = read_results(run, older)
     both = (summary_table(results, selected.recipe.name), parts_table(results))
     tables = (vocabulary_table(results),) if vocabulary else both
     for table in tables:

@@ -134,6 +134,11 @@ class Artifact(Stored):
         write_json(folder / self.FILE, self.to_json())
 
 
+def present(**fields: Any) -> dict[str, Any]:
+    """The fields that have a value: those that are None are left out of the file."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 def _problem(error: ValidationError) -> str:
     """What is wrong with a file, in words: the first problems, each with its place."""
     details = error.errors(include_url=False, include_input=False)
