@@ -42,7 +42,7 @@ _UNCERTAINTY = {"timing": 1.5, "earlier run": 1.25}
 
 
 @dataclass(frozen=True)
-class Estimate:
+class DurationEstimate:
     """What a stage is expected to take.
 
     Attributes:
@@ -111,7 +111,7 @@ def training_threads(cores: int, wanted: int | None = None) -> int:
     return min(cores, int(asked)) if asked.isdecimal() and int(asked) > 0 else cores
 
 
-def timed_estimates(facts: Facts, work: Work, rate: float) -> dict[str, Estimate]:
+def timed_estimates(facts: Facts, work: Work, rate: float) -> dict[str, DurationEstimate]:
     """What each stage takes, from counts of operations.
 
     Args:
@@ -139,7 +139,7 @@ def timed_estimates(facts: Facts, work: Work, rate: float) -> dict[str, Estimate
         seconds["prune"] *= (TRAINING + FORWARD) / TRAINING
     elif work.layers is not None and cached_vectors(recipe.prune.losses, work.layers):
         seconds["prune"] += forward["train"]
-    return {name: Estimate(_STAGE_SECONDS + own, "timing") for name, own in seconds.items()}
+    return {name: DurationEstimate(_STAGE_SECONDS + own, "timing") for name, own in seconds.items()}
 
 
 def _epochs(settings: TrainingSection) -> int:

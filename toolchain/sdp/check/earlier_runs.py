@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sdp.check.duration import Estimate
+from sdp.check.duration import DurationEstimate
 from sdp.pipeline.json_file import read_json
 from sdp.pipeline.run_folder import RUN_FILE, RunFolder
 from sdp.pipeline.stages import FINETUNE, Stage, stages_of
@@ -23,7 +23,7 @@ _STEP_SETTINGS = {"finetune": ("batch_size", "precision"), "prune": ("batch_size
 
 def earlier_estimates(
     recipe: Recipe, run: RunFolder, identities: Mapping[str, Mapping[str, str]], rows: int
-) -> dict[str, Estimate]:
+) -> dict[str, DurationEstimate]:
     """What each stage took in the newest run that did the same work, training scaled by its steps.
 
     Args:
@@ -35,14 +35,14 @@ def earlier_estimates(
     Returns:
         stage -> its estimate; without the stages that no earlier run tells of.
     """
-    found: dict[str, Estimate] = {}
+    found: dict[str, DurationEstimate] = {}
     for earlier in _runs(run):
         first = earlier.record(FINETUNE.folder)
         if first is None or not _same_inputs(recipe, first, identities, own=earlier.path == run.path):
             continue
         for stage in stages_of(recipe):
             if stage.name not in found and (seconds := _seconds(recipe, earlier, stage, rows)) is not None:
-                found[stage.name] = Estimate(seconds, "earlier run")
+                found[stage.name] = DurationEstimate(seconds, "earlier run")
     return found
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sdp.report.tables import markdown_table, print_table
 from sdp.statistics.seeds import Summary
 from sdp.study.comparison import SPLITS, ArmResult, Split, SplitScores, compare_arms, remarks, to_json
-from sdp.study.grid import Cell
+from sdp.study.grid import StudyCell
 from sdp.study.runner import Progress
 from sdp.study.vary import Axis, Baseline
 
@@ -47,7 +46,7 @@ class StudyTable:
         """The splits that any arm has."""
         return [split for split in SPLITS if any(split in arm.splits for arm in self.arms)]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The table with all its numbers."""
         return {
             "recipe": self.name,
@@ -62,7 +61,7 @@ class StudyTable:
 
 
 def make_table(
-    cells: Sequence[Cell], axes: Sequence[Axis], baseline: Baseline | None, progress: Progress
+    cells: Sequence[StudyCell], axes: Sequence[Axis], baseline: Baseline | None, progress: Progress
 ) -> StudyTable:
     """Compute the table of what is finished."""
     arms = compare_arms(cells, progress.results, axes, baseline)

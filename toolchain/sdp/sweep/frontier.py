@@ -112,9 +112,13 @@ class Frontier:
             return self.confirmed.verdict if self.confirmed is not None else "pass"
         return "inconclusive" if any(point.verdict == "inconclusive" for point in self.points) else "fail"
 
-    def to_json(self) -> dict[str, Any]:
+    @property
+    def exit_code(self) -> int | None:
+        """Of the verdict."""
+        return EXIT_CODES[self.verdict] if self.verdict is not None else None
+
+    def to_json(self) -> dict[str, object]:
         """The frontier with all its numbers."""
-        verdict = self.verdict
         return {
             "recipe": self.name,
             "metric": self.metric,
@@ -124,8 +128,8 @@ class Frontier:
             "dense": _json(self.dense) if self.dense is not None else None,
             "levels": [_json(point) for point in self.points],
             "chosen": _json(self.confirmed or self.chosen) if self.chosen is not None else None,
-            "verdict": verdict,
-            "exit_code": EXIT_CODES[verdict] if verdict is not None else None,
+            "verdict": self.verdict,
+            "exit_code": self.exit_code,
             "remarks": remarks(self),
         }
 
