@@ -6,6 +6,7 @@ found since is one line more.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +14,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
+
+from support.documents import read
 
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"].values()
@@ -57,3 +60,13 @@ def test_what_is_installed_is_within_the_bounds() -> None:
         requirement = Requirement(line)
         if requirement.marker is None or requirement.marker.evaluate():
             assert requirement.specifier.contains(version(requirement.name)), line
+
+
+def test_every_vulnerability_that_the_bounds_exclude_is_listed() -> None:
+    listed = dict.fromkeys(re.findall(r"CVE-\d+-\d+", read("SECURITY.md")))
+    assert {advisory for *_, advisory, _ in HOLES} <= set(listed)
+    table = dict(re.findall(r"^\| ([\w-]+)(?: \(\w+\))? \| ([\d.]+) \|", read("SECURITY.md"), re.MULTILINE))
+    newest: dict[str, tuple[int, ...]] = {}
+    for package, _, fixed, *_ in HOLES:
+        newest[package] = max(newest.get(package, ()), tuple(map(int, fixed.split("."))))
+    assert {package: tuple(map(int, table[package].split("."))) for package in newest} == newest

@@ -1,4 +1,4 @@
-"""toolchain/ERRORS.md quotes messages that the code really gives."""
+"""toolchain/docs/ERRORS.md quotes messages that the code really has."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sdp.gate.check import EXIT_CODES
 from sdp_onnx.errors import FailedError, UsageError
 
 REPOSITORY = Path(__file__).parents[1]
-PAGE = (REPOSITORY / "toolchain" / "ERRORS.md").read_text(encoding="utf-8")
+PAGE = (REPOSITORY / "toolchain" / "docs" / "ERRORS.md").read_text(encoding="utf-8")
 QUOTED = re.findall(r"^\| `(.+?)` \|", PAGE, re.MULTILINE)
 SOURCES = [*REPOSITORY.glob("toolchain/sdp/**/*.py"), *REPOSITORY.glob("export/sdp_onnx/**/*.py")]
 
@@ -40,5 +40,5 @@ def test_a_quoted_message_is_one_of_the_code(quoted: str, messages: list[str]) -
 
 
 def test_exit_codes_are_those_of_the_code() -> None:
-    told = {int(code) for code in re.findall(r"^\| (\d+) \|", PAGE, re.MULTILINE)}
-    assert told == {*EXIT_CODES.values(), FailedError.exit_code, UsageError.exit_code, 129, 130, 143}
+    listed = {int(code) for code in re.findall(r"^\| (\d+) \|", PAGE, re.MULTILINE)}
+    assert listed == {*EXIT_CODES.values(), FailedError.exit_code, UsageError.exit_code, 129, 130, 143}

@@ -1,4 +1,4 @@
-"""recipes/GUIDE.md: its recipe, its commands and its Python are followed as they stand."""
+"""toolchain/docs/GUIDE.md: its recipe, its commands and its Python are followed as they stand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from sdp.cli.main import app
 from support.toy import toy_rows
 
-GUIDE = (Path(__file__).parents[1] / "recipes" / "GUIDE.md").read_text(encoding="utf-8")
+GUIDE = (Path(__file__).parents[1] / "toolchain" / "docs" / "GUIDE.md").read_text(encoding="utf-8")
 
 
 def block(language: str, mark: str = "") -> str:

@@ -1,7 +1,7 @@
 """Compiles the operator library when the package is built or installed: hatchling's build hook.
 
-Every kernels_<instruction set>.cpp is compiled with the flags of its instruction set; everything else with those of the
-oldest CPU. Without a C++ compiler the package is built without the library, and `sdp_onnx` says so when it is needed.
+Each kernels/<instruction set>.cpp is compiled with the flags of its instruction set, all other files for the oldest
+CPU. Without a C++ compiler the package is built without the library, and `sdp_onnx` raises an error when it is needed.
 
 Also a program: `python export/native/build.py [flags for the compiler]` compiles the library anew in a working copy,
 for instance with `-fsanitize=address,undefined -g`.
@@ -24,19 +24,22 @@ NATIVE = Path(__file__).parent
 PACKAGE = NATIVE.parent / "sdp_onnx"
 
 # -ffp-contract=fast: a product and a sum become one instruction also where they stand in two functions.
-FLAGS = ["-std=c++17", "-O3", "-ffp-contract=fast", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-psabi"]
+FLAGS = [
+    *("-std=c++17", "-O3", "-ffp-contract=fast", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-psabi"),
+    *("-I", str(NATIVE / "include")),
+]
 
 AVX2 = ["-mavx2", "-mfma"]
 AVX512 = [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"]
-COMMON = ["attention", "cpu", "layout", "library", "linear", "peak", "sparse_matrix", "kernels_scalar"]
-BY_MACHINE: dict[str, dict[str, list[str]]] = {
-    "x86_64": {"kernels_avx2": AVX2, "kernels_avx512": AVX512, "kernels_avx512vnni": [*AVX512, "-mavx512vnni"]},
-    "aarch64": {"kernels_neon": []},
+# The instruction sets of each CPU, by their file in kernels/, with the flags for it.
+INSTRUCTION_SETS: dict[str, dict[str, list[str]]] = {
+    "x86_64": {"avx2": AVX2, "avx512": AVX512, "avx512vnni": [*AVX512, "-mavx512vnni"]},
+    "aarch64": {"neon": []},
 }
 
 
 def machine() -> str:
-    """The CPU that is compiled for, by the name that BY_MACHINE uses."""
+    """The CPU that is compiled for, by the name that INSTRUCTION_SETS uses."""
     name = platform.machine().lower()
     return {"amd64": "x86_64", "arm64": "aarch64"}.get(name, name)
 
@@ -45,6 +48,18 @@ def find_compiler() -> str | None:
     """The system's C++ compiler: what CXX names, or the first of the usual names that is there."""
     named = os.environ.get("CXX")
     return next((found for name in [named, "c++", "g++", "clang++"] if name and (found := shutil.which(name))), None)
+
+
+def kernel_sources(cpu: str) -> dict[Path, list[str]]:
+    """The kernels of a CPU and their choice: each file with the flags of its instruction set."""
+    flags: dict[str, list[str]] = {"cpu": [], "scalar": []} | INSTRUCTION_SETS.get(cpu, {})
+    return {NATIVE / "kernels" / f"{name}.cpp": own for name, own in flags.items()}
+
+
+def library_sources(cpu: str) -> dict[Path, list[str]]:
+    """All files of the library for a CPU, each with the flags of its instruction set."""
+    operators: dict[Path, list[str]] = {path: [] for path in sorted((NATIVE / "operators").glob("*.cpp"))}
+    return operators | kernel_sources(cpu)
 
 
 def library_name() -> str:
@@ -57,12 +72,12 @@ def compile_library(compiler: str, target: Path, extra: Sequence[str] = (), cpu:
     Raises:
         RuntimeError: the compiler failed; the message is the compiler's.
     """
-    sources: dict[str, list[str]] = {name: [] for name in COMMON} | BY_MACHINE.get(cpu or machine(), {})
+    sources = library_sources(cpu or machine())
     with tempfile.TemporaryDirectory() as folder:
-        objects = [Path(folder) / f"{name}.o" for name in sources]
+        objects = [Path(folder) / f"{source.parent.name}-{source.stem}.o" for source in sources]
         commands = [
-            [compiler, *FLAGS, *flags, *extra, "-c", str(NATIVE / f"{name}.cpp"), "-o", str(built)]
-            for (name, flags), built in zip(sources.items(), objects, strict=True)
+            [compiler, *FLAGS, *flags, *extra, "-c", str(source), "-o", str(built)]
+            for (source, flags), built in zip(sources.items(), objects, strict=True)
         ]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(_run, commands))

@@ -1,4 +1,4 @@
-"""benchmarks/aa_gate.py on a tiny model: one gate of a model against itself, and its table."""
+"""benchmarks/gate/aa_gate.py on a tiny model: one gate of a model against itself, and its table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""benchmarks/data_parallel.py: the stored result holds what it says, and the table can be printed from it."""
+"""benchmarks/costs/data_parallel.py: the stored result holds what it says, and the table can be printed from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""benchmarks/hostile.py in small: some inputs of every kind, and that the judge can tell a wrong answer."""
+"""benchmarks/hostile/hostile.py in small: some inputs of every kind, and that the judge can tell a wrong answer."""
 
 from __future__ import annotations
 

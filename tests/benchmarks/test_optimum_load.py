@@ -1,4 +1,4 @@
-"""benchmarks/optimum_load.py: what is committed was measured with the versions that it pins."""
+"""benchmarks/compatibility/optimum_load.py: what is committed was measured with the versions that it pins."""
 
 from __future__ import annotations
 

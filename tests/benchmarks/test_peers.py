@@ -1,4 +1,4 @@
-"""benchmarks/peers.py at a tiny size, on the engines that need no environment of their own."""
+"""benchmarks/peers/peers.py at a tiny size, on the engines that need no environment of their own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from sdp_onnx.operators.library import has_library
 
-PEERS = Path(__file__).parents[2] / "benchmarks" / "peers.py"
+PEERS = Path(__file__).parents[2] / "benchmarks" / "peers" / "peers.py"
 
 
 def run(*arguments: str | Path) -> str:

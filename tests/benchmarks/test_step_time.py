@@ -1,4 +1,4 @@
-"""benchmarks/step_time.py on a tiny model: every arm runs, and the table can be printed again."""
+"""benchmarks/costs/step_time.py on a tiny model: every arm runs, and the table can be printed again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from support.toy import ONE_THREAD
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "step_time.py"
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "costs" / "step_time.py"
 
 
 def run(*arguments: str | Path) -> str:

@@ -1,4 +1,4 @@
-"""benchmarks/study.py: every part is a call of `sdp study` that loads, on generated files; nothing is trained."""
+"""benchmarks/studies/study.py: every part is a call of `sdp study` that loads; generated files, nothing is trained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""benchmarks/teacher_correlation.py: closed forms of its figures, and a real run folder."""
+"""benchmarks/studies/teacher_correlation.py: closed forms of its figures, and a real run folder."""
 
 from __future__ import annotations
 

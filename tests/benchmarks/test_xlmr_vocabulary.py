@@ -1,4 +1,4 @@
-"""benchmarks/xlmr_vocabulary.py at a tiny size, on generated files."""
+"""benchmarks/peers/xlmr_vocabulary.py at a tiny size, on generated files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""benchmarks/zero_shot.py: its commands are recipes that load, on generated files, and its table is compare()'s."""
+"""benchmarks/studies/zero_shot.py: its commands are recipes that load, and its table is compare()'s."""
 
 from __future__ import annotations
 

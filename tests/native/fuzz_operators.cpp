@@ -1,8 +1,8 @@
-// A coverage-guided fuzzer for the operators: what a hostile model or input can give them. A status is an answer; a
-// crash, a sanitizer's report, a leak, a hang or an output that is not written in full is a finding.
+// A coverage-guided fuzzer for the operators, with any model and input that a hostile user can make. A status is an
+// answer; a crash, a sanitizer's report, a leak, a hang or an output that is not written in full is a finding.
 //
 // Each input starts from a small case that is valid; its bytes then edit attributes, shapes, element types and data.
-// For how to build and run it see test_fuzz.py. A new operator is one line in `kCases`.
+// For how to build and run it see test_fuzz.py. A new operator needs its function in `valid`.
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -156,7 +156,7 @@ Input number(int64_t value, Bytes& bytes) {
 }
 
 // Up to 16 groups of keys, since attention in int8 begins at seven.
-void attention(OrtKernelInfo& info, Size size, bool, Bytes& bytes) {
+void attention(OrtKernelInfo& info, Size size, Bytes& bytes) {
   size.groups = 1 + static_cast<int64_t>(bytes.below(16));
   const int64_t heads = 1 + static_cast<int64_t>(bytes.below(2));
   const int64_t head_size = 8 * (1 + static_cast<int64_t>(bytes.below(3)));
@@ -173,31 +173,34 @@ void attention(OrtKernelInfo& info, Size size, bool, Bytes& bytes) {
   info.reals["scale"] = 0.5f;
 }
 
-void pack(OrtKernelInfo& info, Size size, bool, Bytes& bytes) {
+// A valid case of each operator, by its name.
+namespace valid {
+
+void Pack(OrtKernelInfo& info, const Size& size, Bytes& bytes) {
   const int64_t tokens = size.groups * 16 - static_cast<int64_t>(bytes.below(16));
   info.inputs.push_back(tensor(kFloat, {size.batch, tokens, size.in}, false, bytes));
 }
-
-void unpack(OrtKernelInfo& info, Size size, bool, Bytes& bytes) {
+void Unpack(OrtKernelInfo& info, const Size& size, Bytes& bytes) {
   info.inputs.push_back(packed(size, size.in, bytes));
   info.inputs.push_back(number(size.groups * 16 - static_cast<int64_t>(bytes.below(16)), bytes));
 }
+void SparseLinear(OrtKernelInfo& info, const Size& size, Bytes& bytes) { sparse(info, size, false, bytes); }
+void SparseLinearInt8(OrtKernelInfo& info, const Size& size, Bytes& bytes) { sparse(info, size, true, bytes); }
+void DenseLinear(OrtKernelInfo& info, const Size& size, Bytes& bytes) { dense(info, size, false, bytes); }
+void DenseLinearInt8(OrtKernelInfo& info, const Size& size, Bytes& bytes) { dense(info, size, true, bytes); }
+void PackedAttention(OrtKernelInfo& info, const Size& size, Bytes& bytes) { attention(info, size, bytes); }
+void PackedAttentionInt8(OrtKernelInfo& info, const Size& size, Bytes& bytes) { attention(info, size, bytes); }
+
+}  // namespace valid
 
 struct Case {
   const char* name;
-  void (*make)(OrtKernelInfo&, Size, bool int8, Bytes&);
-  bool int8;
+  void (*make)(OrtKernelInfo&, const Size&, Bytes&);
 };
 
 const Case kCases[] = {
-    {"Pack", pack, false},
-    {"Unpack", unpack, false},
-    {"SparseLinear", sparse, false},
-    {"SparseLinearInt8", sparse, true},
-    {"DenseLinear", dense, false},
-    {"DenseLinearInt8", dense, true},
-    {"PackedAttention", attention, false},
-    {"PackedAttentionInt8", attention, true},
+#define OPERATOR(name, ...) {#name, valid::name},
+#include "operators.def"
 };
 
 constexpr int kTypes[] = {kFloat, kUint8, kInt8, kUint16, kInt64, kBool, 16, 0};
@@ -211,7 +214,7 @@ int64_t odd(Bytes& bytes) {
 }
 
 // Gives the tensor another type and shape, and memory of exactly that size with as much of its data as fits. Shapes
-// that nobody could hold are left alone; that of an empty tensor may be anything, as in onnxruntime.
+// that no machine could hold stay as they are; an empty tensor may have any shape, as in onnxruntime.
 void remake(Input& input, int type, const std::vector<int64_t>& shape, size_t offset = 0) {
   size_t elements = std::count(shape.begin(), shape.end(), 0) ? 0 : 1;
   for (int64_t d : shape) {
@@ -287,7 +290,7 @@ void compute(const OrtCustomOp* op, void* kernel, const OrtKernelInfo& info) {
     const OrtValue &a = *first.outputs[0], &b = *second.outputs[0];
     if (a.shape == b.shape && (!a.data || std::memcmp(a.data.get(), b.data.get(), count(a.shape) * 4) == 0)) return;
   }
-  std::fprintf(stderr, "%s gave two answers to one question\n", op->GetName(op));
+  std::fprintf(stderr, "%s gave two results for the same inputs\n", op->GetName(op));
   std::abort();
 }
 
@@ -305,7 +308,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* input, size_t size) {
   const Size shape{1 + static_cast<int64_t>(bytes.below(2)), 1 + static_cast<int64_t>(bytes.below(6)),
                    4 * (1 + static_cast<int64_t>(bytes.below(16))), 4 * (1 + static_cast<int64_t>(bytes.below(12)))};
   OrtKernelInfo info;
-  chosen.make(info, shape, chosen.int8, bytes);
+  chosen.make(info, shape, bytes);
   for (size_t i = 0; i < edits; ++i) edit(info, bytes);
 
   const OrtCustomOp* op = stand_in::operators().at(chosen.name);

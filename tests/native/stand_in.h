@@ -1,5 +1,5 @@
 // A stand-in for onnxruntime: the few functions that the operator library calls, over tensors in plain memory. It gives
-// an operator whatever it is told to, as a hostile model would.
+// an operator any input and attribute, valid or not, as a hostile model would.
 #pragma once
 
 #include <cstdlib>
@@ -91,73 +91,98 @@ inline OrtStatus* make_output(OrtKernelContext* context, size_t, const int64_t* 
 inline const OrtApiTable& table() {
   static const OrtApiTable made = [] {
     OrtApiTable t{};
-    const auto set = [&t](size_t at, auto* function) { t.entry[at] = reinterpret_cast<void*>(function); };
-    set(0, +[](int, const char* message) { return failure(message); });
-    set(26, +[](const char*, OrtCustomOpDomain** out) -> OrtStatus* {
-      static char domain;
-      *out = reinterpret_cast<OrtCustomOpDomain*>(&domain);
-      return nullptr;
-    });
-    set(27, +[](OrtCustomOpDomain*, const OrtCustomOp* op) -> OrtStatus* {
-      operators()[op->GetName(op)] = op;
-      return nullptr;
-    });
-    set(28, +[](OrtSessionOptions*, OrtCustomOpDomain*) -> OrtStatus* { return nullptr; });
-    set(51, +[](OrtValue* value, void** out) -> OrtStatus* {
-      *out = value->data.get();
-      return nullptr;
-    });
-    set(60, +[](const OrtTensorTypeAndShapeInfo* info, int* out) -> OrtStatus* {
-      *out = info->value->type;
-      return nullptr;
-    });
-    set(61, +[](const OrtTensorTypeAndShapeInfo* info, size_t* out) -> OrtStatus* {
-      *out = info->value->shape.size();
-      return nullptr;
-    });
-    set(62, +[](const OrtTensorTypeAndShapeInfo* info, int64_t* out, size_t count) -> OrtStatus* {
-      for (size_t i = 0; i < count; ++i) out[i] = info->value->shape[i];
-      return nullptr;
-    });
-    set(65, +[](const OrtValue* value, OrtTensorTypeAndShapeInfo** out) -> OrtStatus* {
-      *out = new OrtTensorTypeAndShapeInfo{value};
-      return nullptr;
-    });
-    set(85, +[](const OrtKernelInfo* info, const char* name, float* out) { return look_up(info->reals, name, out); });
-    set(86, +[](const OrtKernelInfo* info, const char* name, int64_t* out) {
-      return look_up(info->integers, name, out);
-    });
-    set(87, +[](const OrtKernelInfo* info, const char* name, char* out, size_t* size) -> OrtStatus* {
-      const auto found = info->texts.find(name);
-      if (found == info->texts.end()) return failure("no such attribute");
-      if (out != nullptr) std::memcpy(out, found->second.c_str(), *size);
-      *size = found->second.size() + 1;
-      return nullptr;
-    });
-    set(90, +[](const OrtKernelContext* context, size_t index, const OrtValue** out) -> OrtStatus* {
-      if (index >= context->info->inputs.size()) return failure("no such input");
-      const Input& input = context->info->inputs[index];
-      *out = input.given ? &input.value : nullptr;
-      return nullptr;
-    });
-    set(91, &make_output);
-    set(93, +[](OrtStatus* status) { delete status; });
-    set(99, +[](OrtTensorTypeAndShapeInfo* info) { delete info; });
-    set(230, +[](const OrtKernelInfo* info, size_t* out) -> OrtStatus* {
-      *out = info->inputs.size();
-      return nullptr;
-    });
-    set(249, +[](const OrtKernelInfo* info, size_t index, int* is_constant, const OrtValue** out) -> OrtStatus* {
-      if (index >= info->inputs.size()) return failure("no such input");
-      const Input& input = info->inputs[index];
-      *is_constant = input.constant && input.given;
-      *out = *is_constant ? &input.value : nullptr;
-      return nullptr;
-    });
-    set(274, +[](const OrtKernelContext*, void (*body)(void*, size_t), size_t total, size_t, void* user) -> OrtStatus* {
-      for (size_t i = 0; i < total; ++i) body(user, i);
-      return nullptr;
-    });
+    using sdp::ort::Function;
+    const auto set = [&t](Function at, auto* function) {
+      t.entry[static_cast<size_t>(at)] = reinterpret_cast<void*>(function);
+    };
+    set(
+        Function::CreateStatus, +[](int, const char* message) { return failure(message); });
+    set(
+        Function::CreateCustomOpDomain, +[](const char*, OrtCustomOpDomain** out) -> OrtStatus* {
+          static char domain;
+          *out = reinterpret_cast<OrtCustomOpDomain*>(&domain);
+          return nullptr;
+        });
+    set(
+        Function::CustomOpDomain_Add, +[](OrtCustomOpDomain*, const OrtCustomOp* op) -> OrtStatus* {
+          operators()[op->GetName(op)] = op;
+          return nullptr;
+        });
+    set(
+        Function::AddCustomOpDomain, +[](OrtSessionOptions*, OrtCustomOpDomain*) -> OrtStatus* { return nullptr; });
+    set(
+        Function::GetTensorMutableData, +[](OrtValue* value, void** out) -> OrtStatus* {
+          *out = value->data.get();
+          return nullptr;
+        });
+    set(
+        Function::GetTensorElementType, +[](const OrtTensorTypeAndShapeInfo* info, int* out) -> OrtStatus* {
+          *out = info->value->type;
+          return nullptr;
+        });
+    set(
+        Function::GetDimensionsCount, +[](const OrtTensorTypeAndShapeInfo* info, size_t* out) -> OrtStatus* {
+          *out = info->value->shape.size();
+          return nullptr;
+        });
+    set(
+        Function::GetDimensions, +[](const OrtTensorTypeAndShapeInfo* info, int64_t* out, size_t count) -> OrtStatus* {
+          for (size_t i = 0; i < count; ++i) out[i] = info->value->shape[i];
+          return nullptr;
+        });
+    set(
+        Function::GetTensorTypeAndShape, +[](const OrtValue* value, OrtTensorTypeAndShapeInfo** out) -> OrtStatus* {
+          *out = new OrtTensorTypeAndShapeInfo{value};
+          return nullptr;
+        });
+    set(
+        Function::KernelInfoGetAttribute_float,
+        +[](const OrtKernelInfo* info, const char* name, float* out) { return look_up(info->reals, name, out); });
+    set(
+        Function::KernelInfoGetAttribute_int64,
+        +[](const OrtKernelInfo* info, const char* name, int64_t* out) { return look_up(info->integers, name, out); });
+    set(
+        Function::KernelInfoGetAttribute_string,
+        +[](const OrtKernelInfo* info, const char* name, char* out, size_t* size) -> OrtStatus* {
+          const auto found = info->texts.find(name);
+          if (found == info->texts.end()) return failure("no such attribute");
+          if (out != nullptr) std::memcpy(out, found->second.c_str(), *size);
+          *size = found->second.size() + 1;
+          return nullptr;
+        });
+    set(
+        Function::KernelContext_GetInput,
+        +[](const OrtKernelContext* context, size_t index, const OrtValue** out) -> OrtStatus* {
+          if (index >= context->info->inputs.size()) return failure("no such input");
+          const Input& input = context->info->inputs[index];
+          *out = input.given ? &input.value : nullptr;
+          return nullptr;
+        });
+    set(Function::KernelContext_GetOutput, &make_output);
+    set(
+        Function::ReleaseStatus, +[](OrtStatus* status) { delete status; });
+    set(
+        Function::ReleaseTensorTypeAndShapeInfo, +[](OrtTensorTypeAndShapeInfo* info) { delete info; });
+    set(
+        Function::KernelInfo_GetInputCount, +[](const OrtKernelInfo* info, size_t* out) -> OrtStatus* {
+          *out = info->inputs.size();
+          return nullptr;
+        });
+    set(
+        Function::KernelInfoGetConstantInput_tensor,
+        +[](const OrtKernelInfo* info, size_t index, int* is_constant, const OrtValue** out) -> OrtStatus* {
+          if (index >= info->inputs.size()) return failure("no such input");
+          const Input& input = info->inputs[index];
+          *is_constant = input.constant && input.given;
+          *out = *is_constant ? &input.value : nullptr;
+          return nullptr;
+        });
+    set(
+        Function::KernelContext_ParallelFor,
+        +[](const OrtKernelContext*, void (*body)(void*, size_t), size_t total, size_t, void* user) -> OrtStatus* {
+          for (size_t i = 0; i < total; ++i) body(user, i);
+          return nullptr;
+        });
     return t;
   }();
   return made;

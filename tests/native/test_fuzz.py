@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from support.native_build import NATIVE, build_script
+from support.native_build import build_script
 
 HERE = Path(__file__).parent
 COMPILER = shutil.which("clang++")
@@ -37,9 +37,7 @@ def build_fuzzer(folder: Path) -> Path:
         RuntimeError: the compiler failed, for instance because its fuzzer is not installed.
     """
     build = build_script()
-    sources: dict[Path, list[str]] = {NATIVE / f"{name}.cpp": [] for name in build.COMMON}
-    sources |= {NATIVE / f"{name}.cpp": flags for name, flags in build.BY_MACHINE.get(build.machine(), {}).items()}
-    sources[HERE / "fuzz_operators.cpp"] = ["-I", str(NATIVE)]
+    sources = build.library_sources(build.machine()) | {HERE / "fuzz_operators.cpp": []}
 
     def run(*arguments: str) -> None:
         done = subprocess.run([str(COMPILER), *arguments], capture_output=True, text=True, check=False)
@@ -48,7 +46,7 @@ def build_fuzzer(folder: Path) -> Path:
 
     def compile_one(item: tuple[Path, list[str]]) -> str:
         source, flags = item
-        target = str(folder / f"{source.stem}.o")
+        target = str(folder / f"{source.parent.name}-{source.stem}.o")
         # The flags of the package, but for the optimization.
         common = [flag for flag in build.FLAGS if flag != "-O3"]
         run(*common, *flags, *SANITIZERS, "-c", str(source), "-o", target)

@@ -6,6 +6,7 @@ For Arm: `apt install g++-aarch64-linux-gnu qemu-user` (Debian).
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -23,15 +24,12 @@ ARM_EMULATOR = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static
 def compile_check(compiler: str, cpu: str, folder: Path) -> Path:
     """The check with all kernels of a CPU, as one program that needs no library."""
     build = build_script()
-    sources = {"cpu": [], "kernels_scalar": []} | build.BY_MACHINE.get(cpu, {})
     objects = []
-    for name, flags in sources.items():
-        objects.append(str(folder / f"{name}.o"))
-        subprocess.run(
-            [compiler, *build.FLAGS, *flags, "-c", str(NATIVE / f"{name}.cpp"), "-o", objects[-1]], check=True
-        )
+    for source, flags in build.kernel_sources(cpu).items():
+        objects.append(str(folder / f"{source.stem}.o"))
+        subprocess.run([compiler, *build.FLAGS, *flags, "-c", str(source), "-o", objects[-1]], check=True)
     program = folder / "check"
-    options = ["-std=c++17", "-O2", "-static", "-I", str(NATIVE)]
+    options = ["-std=c++17", "-O2", "-static", "-I", str(NATIVE / "include")]
     subprocess.run([compiler, *options, str(CHECK), *objects, "-o", str(program)], check=True)
     return program
 
@@ -39,6 +37,14 @@ def compile_check(compiler: str, cpu: str, folder: Path) -> Path:
 def check(command: list[str], name: str) -> None:
     done = subprocess.run(command, env=os.environ | {"SDP_KERNELS": name}, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, name), done.stdout + done.stderr
+
+
+def test_every_kernel_is_checked() -> None:
+    table = (NATIVE / "include" / "kernels.def").read_text(encoding="utf-8")
+    source = CHECK.read_text(encoding="utf-8")
+    assert [
+        name for name in re.findall(r"^KERNEL\((\w+)", table, re.MULTILINE) if f"kernels.{name}(" not in source
+    ] == []
 
 
 def test_the_kernels_that_this_cpu_prefers_and_plain_ones(tmp_path: Path) -> None:

@@ -208,7 +208,7 @@ def test_the_action_is_whole() -> None:
         assert "uses" not in step or re.fullmatch(r"actions/[\w/-]+@v\d+", step["uses"])
 
 
-def test_the_example_workflow_and_the_readme_fit_the_action() -> None:
+def test_the_example_workflow_and_the_docs_fit_the_action() -> None:
     workflow = yaml.safe_load((CI / "workflow.yml").read_text(encoding="utf-8"))
     steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
     (ours,) = [step for step in steps if step["uses"].endswith("/toolchain/ci@main")]
@@ -216,7 +216,7 @@ def test_the_example_workflow_and_the_readme_fit_the_action() -> None:
     assert required <= set(ours["with"]) <= set(ACTION["inputs"])
     # YAML 1.1 reads "on" as true.
     assert set(workflow[True]) == {"pull_request", "push"}
-    readme = (CI / "README.md").read_text(encoding="utf-8")
-    table = readme.split("| input |")[1].split("Outputs:")
+    page = (CI.parent / "docs" / "CI.md").read_text(encoding="utf-8")
+    table = page.split("| input |")[1].split("Outputs:")
     assert set(re.findall(r"^\| `([\w-]+)`", table[0], re.MULTILINE)) == set(ACTION["inputs"])
     assert set(re.findall(r"`([\w-]+)`", table[1].split("\n\n")[0])) == set(ACTION["outputs"])

@@ -110,7 +110,7 @@ def test_a_stopped_run_ends_like_an_unbroken_one(how: signal.Signals, unbroken: 
 
 
 AGAIN = pytest.mark.slow
-"""The same by other means: half a minute each, and benchmarks/faults.py kills all of them at random moments."""
+"""The same by other means: half a minute each, and benchmarks/faults/faults.py kills all of them at random moments."""
 
 
 @pytest.mark.parametrize("kind", ["movement", *(pytest.param(kind, marks=AGAIN) for kind in ("taylor", "l0", "obert"))])

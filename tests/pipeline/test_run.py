@@ -27,6 +27,7 @@ from support.toy import sdp
 
 STAGES = ["1-finetune", "2-prune", "3-evaluate", "4-export", "5-bench", "6-gate", "7-report", "8-ship"]
 FOLDERS = ["0-preflight", *STAGES]
+DEPLOYMENT = (Path(__file__).parents[2] / "toolchain/docs/DEPLOYMENT.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -202,9 +203,8 @@ def test_predict_answers_from_the_exported_folder_alone(run: Path, project: Path
 
 
 @pytest.mark.skipif(not has_library(), reason="installed without a C++ compiler")
-def test_the_readmes_example_runs_in_the_exported_folder(run: Path) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    code = readme.partition("<!-- run in 8-ship -->\n```python\n")[2].partition("```")[0]
+def test_the_example_of_the_docs_runs_in_the_shipped_folder(run: Path) -> None:
+    code = DEPLOYMENT.partition("<!-- run in 8-ship -->\n```python\n")[2].partition("```")[0]
     assert len([line for line in code.splitlines() if line]) == 5
     example = code.replace("libsdp_operators.so", LIBRARY_NAME)
     command = [sys.executable, "-c", example]
@@ -213,9 +213,8 @@ def test_the_readmes_example_runs_in_the_exported_folder(run: Path) -> None:
 
 
 @pytest.mark.skipif(not has_library(), reason="installed without a C++ compiler")
-def test_the_readmes_example_answers_as_predict_does(run: Path) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"^```python\n(import json.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+def test_the_example_of_the_docs_predicts_as_predict_does(run: Path) -> None:
+    (code,) = re.findall(r"^```python\n(import json.*?)^```$", DEPLOYMENT, re.MULTILINE | re.DOTALL)
     example = code.replace("runs/quickstart/", "").replace("libsdp_operators.so", LIBRARY_NAME)
     done = subprocess.run([sys.executable, "-c", example], cwd=run, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""recipes/REFERENCE.md from the recipe's schema. Run this file to write it again; a test says when that is due."""
+"""recipes/REFERENCE.md from the recipe's schema. Run this file to write it again; a test fails when that is due."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ PAGE = Path(__file__).parents[2] / "recipes" / "REFERENCE.md"
 
 HEAD = """# Every key of a recipe
 
-Written from the schema by `python tests/support/recipe_reference.py`; `sdp schema` prints the same for editors. A key
+Generated from the schema by `python tests/support/recipe_reference.py`; `sdp schema` prints the same for editors. A key
 that is left out has the default given here; where there is none, the task or the data decide, or nothing is set. `--set
 SECTION.KEY=VALUE` on the command line overrides a key; VALUE is TOML.
 
 """
 TABLE = "| key | values | default | meaning |\n|---|---|---|---|\n"
+# An example in the docstring of a section is for readers of the code.
+EXAMPLE = "\n\n["
 BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
 TYPES = {"integer": "integer", "number": "number", "string": "text", "boolean": "true or false"}
 
 
 def page() -> str:
     """The whole page."""
-    # A file may leave out what the one that it extends says, so the schema for editors requires nothing.
+    # A file may leave out keys of the one that it extends, so the schema for editors requires nothing.
     schema, editors = Recipe.model_json_schema(), recipe_schema()
     definitions, fields = schema["$defs"], {**editors["properties"], **schema["properties"]}
     top = {name: field for name, field in fields.items() if _section(field, definitions) is None}
@@ -43,7 +45,7 @@ def _part(title: str, section: dict[str, Any], definitions: dict[str, Any], path
     fields = section["properties"]
     inner = {name: _section(field, definitions) for name, field in fields.items()}
     plain = {name: field for name, field in fields.items() if inner[name] is None and "const" not in field}
-    text = f"\n{title}\n\n{_words(section['description'])}\n"
+    text = f"\n{title}\n\n{_words(section['description'].split(EXAMPLE)[0])}\n"
     if plain:
         text += f"\n{TABLE}{_rows(plain, section.get('required', ()))}"
     for name, nested in inner.items():

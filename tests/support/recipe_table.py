@@ -1,4 +1,4 @@
-"""recipes/README.md from the recipes themselves. Run this file to write it again; a test says when that is due."""
+"""recipes/README.md from the recipes themselves. Run this file to write it again; a test fails when that is due."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ PAGE = FOLDER / "README.md"
 
 HEAD = """# Recipes
 
-One file describes one model's pipeline; `sdp run recipes/NAME.toml` runs it. Each says at its top what it needs, the
-commands, and where its settings come from: fine-tuning settings are those that the model's or benchmark's authors give,
-pruning settings are ours. Files in `base/` hold what several have in common.
+One file describes one model's pipeline; `sdp run recipes/NAME.toml` runs it. A comment at the top of each names what
+it needs, the commands, and the origin of its settings: fine-tuning settings are those of the model's or benchmark's
+authors, pruning settings are ours. Files in `base/` hold the keys that several recipes share.
 
 [Every key, with its values, default and meaning](REFERENCE.md).
 
-This table is written from the recipes by `python tests/support/recipe_table.py`. It holds no results.
+This table is generated from the recipes by `python tests/support/recipe_table.py`. It holds no results.
 
 | recipe | model | task | score | evaluated on | fine-tuning | pruning |
 |---|---|---|---|---|---|---|

@@ -9,19 +9,9 @@ import numpy as np
 
 from sdp_onnx.model.model_file import StoredTensor
 from sdp_onnx.operators.sparse_format import QUAD
+from sdp_onnx.operators.weight_formats import GROUP, LayerKind
 
-LayerKind = Literal["sparse", "dense", "sparse-int8", "dense-int8"]
 Precision = Literal["fp32", "int8"]
-
-OPERATORS: dict[LayerKind, str] = {
-    "sparse": "SparseLinear",
-    "dense": "DenseLinear",
-    "sparse-int8": "SparseLinearInt8",
-    "dense-int8": "DenseLinearInt8",
-}
-
-# Tokens in a group of the packed layout, and rows in a group of a dense weight; see export/native/kernels.h.
-GROUP = 16
 
 # With a smaller share of nonzeros than this a sparse product is faster than a dense one: on one thread of an EPYC with
 # AVX-512 the kernels take the same time at 0.45.
@@ -32,8 +22,8 @@ BREAK_EVEN_DENSITY = 0.42
 BREAK_EVEN_INT8_DENSITY = 0.42
 
 # The largest mean share of nonzeros with which a model is rewritten; a dense layer counts as the break-even. Texts
-# are padded to groups of 16 tokens: of what benchmarks/densities.py measures, 16 texts of 8 tokens each, half of it
-# padding, gain the least, 1.37 times onnxruntime's speed at 0.30.
+# are padded to groups of 16 tokens: of what benchmarks/peers/densities.py measures, 16 texts of 8 tokens each, half of
+# it padding, gain the least, 1.37 times onnxruntime's speed at 0.30.
 LARGEST_MEAN_DENSITY = 0.31
 
 # Sums of an int8 product stay within 32 bits up to this many inputs.

@@ -8,7 +8,7 @@ the four, a quad, are padded to one width and interleaved: element j of the quad
 
 At 90 % zeros a float32 weight takes 0.128 of its dense bytes, an int8 one in 1x4 blocks 0.033 of the float32 bytes.
 
-The C++ side of this definition is `SparseMatrix` in export/native/kernels.h.
+The C++ side of this definition is `SparseMatrix` in export/native/include/kernels.h.
 """
 
 from __future__ import annotations

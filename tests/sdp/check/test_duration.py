@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from sdp.check.duration import EFFICIENCY, Work, matmul_rate, timed_estimates, training_threads
 from sdp.check.facts import Facts, Machine
-from sdp.check.lengths import padded_length, sampled_lengths
+from sdp.check.rows import padded_length, sampled_lengths
 from sdp.check.stage_times import shown_time
 from sdp.cli.main import app
 from sdp.recipe.sections import Recipe

@@ -77,7 +77,7 @@ def test_both_files_are_measured_in_turns(runs: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["main"], "two runs, or one and --save"),
         (["main", "none"], "neither a run folder nor a saved baseline"),
@@ -90,7 +90,7 @@ def test_both_files_are_measured_in_turns(runs: Path) -> None:
         (["main", "trimmed", "--measure"], "and 7 pieces: the same token ids would mean different texts"),
     ],
 )
-def test_mistakes_are_told(runs: Path, arguments: list[str], said: str) -> None:
+def test_mistakes_get_one_message(runs: Path, arguments: list[str], message: str) -> None:
     (runs / "empty").mkdir(exist_ok=True)
     (runs / "empty" / "run.json").write_text('{"recipe": "x", "file": "x", "overrides": []}')
     (runs / "cut.json").write_text('{"snapshot": 1, "recipe": "x"}')
@@ -104,4 +104,4 @@ def test_mistakes_are_told(runs: Path, arguments: list[str], said: str) -> None:
     compare(runs / "main", "--save", runs / "saved.json")
     result = compare(*(text if text.startswith("--") else runs / text for text in arguments))
     assert result.exit_code == 2
-    assert said in result.output
+    assert message in result.output

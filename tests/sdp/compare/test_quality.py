@@ -29,9 +29,9 @@ def labels() -> np.ndarray:
 
 
 def right_but(labels: np.ndarray, wrong: int) -> np.ndarray:
-    said = labels.copy()
-    said[:wrong] = 1 - said[:wrong]
-    return said
+    answers = labels.copy()
+    answers[:wrong] = 1 - answers[:wrong]
+    return answers
 
 
 def test_the_same_rows_in_another_order_are_paired(labels: np.ndarray) -> None:
@@ -49,9 +49,9 @@ def test_the_same_rows_in_another_order_are_paired(labels: np.ndarray) -> None:
 
 
 def test_the_order_of_a_models_classes_does_not_separate_runs(labels: np.ndarray) -> None:
-    split, said = numbered(labels), right_but(labels, 30)
+    split, answers = numbered(labels), right_but(labels, 30)
     turned = split.with_ids((1, 0))
-    assert scored_rows(turned, 1 - said) == scored_rows(split, said)
+    assert scored_rows(turned, 1 - answers) == scored_rows(split, answers)
     words = tuple(("a", "b") for _ in range(3))
     tags, predicted = np.array([0, 1, 2, 0, 1, 1]), np.array([0, 2, -1, 0, 1, 2])
     tagged = Split("test", words, tags, ("",) * 3, tags=("B-X", "I-X", "O"))
@@ -87,9 +87,9 @@ def test_parts_have_rows_of_their_own(labels: np.ndarray, first: int) -> None:
 def test_a_part_that_only_one_run_has_makes_neither_better() -> None:
     """The hard language is gone: the mean rises, and the model is the same."""
     same = np.zeros(300, dtype=np.int64)
-    said = np.concatenate([np.zeros(150, dtype=np.int64), right_but(same[150:], 90)])
-    both = snapshot(numbered(same, parts=("en",) * 150 + ("sw",) * 150), said, part="language")
-    one = snapshot(numbered(same[:150], parts=("en",) * 150), said[:150], part="language")
+    answers = np.concatenate([np.zeros(150, dtype=np.int64), right_but(same[150:], 90)])
+    both = snapshot(numbered(same, parts=("en",) * 150 + ("sw",) * 150), answers, part="language")
+    one = snapshot(numbered(same[:150], parts=("en",) * 150), answers[:150], part="language")
     for before, after in ((both, one), (one, both)):
         (whole,) = compare_quality(before, after)
         assert (whole.change, whole.outcome) == (0, "no difference")
@@ -127,9 +127,9 @@ def test_tagged_sentences_in_another_order_keep_their_words() -> None:
     tags = ("O", "B-LOC")
     split = Split("test", texts, np.concatenate(ids), ("",) * 3, tags=tags)
     turned = Split("test", texts[::-1], np.concatenate(ids[::-1]), ("",) * 3, tags=tags)
-    said = np.array([0, 1, -1, 0, 0, 0])
-    (row,) = compare_quality(snapshot(split, split.labels, "entity-f1"), snapshot(turned, said[::-1], "entity-f1"))
-    read, predicted = read_rows(scored_rows(turned, said[::-1]))
+    answers = np.array([0, 1, -1, 0, 0, 0])
+    (row,) = compare_quality(snapshot(split, split.labels, "entity-f1"), snapshot(turned, answers[::-1], "entity-f1"))
+    read, predicted = read_rows(scored_rows(turned, answers[::-1]))
     assert row.how.startswith("paired")
     assert row.after == pytest.approx(score_predictions("entity-f1", read, predicted))
 

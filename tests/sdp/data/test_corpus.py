@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from sdp.data.corpus import Corpus, corpus_identity, count_texts, few_texts_lines, read_corpus
-from sdp.data.corpus_rows import corpus_rows
+from sdp.data.corpus import Corpus, corpus_identity, corpus_rows, count_texts, few_texts_lines, read_corpus
 from sdp.data.load import load_task_data
 from sdp.errors import DataError
 from sdp.recipe import Recipe, load_recipe

@@ -216,7 +216,7 @@ def test_logits_come_back_word_by_word_in_the_order_of_the_split(tokenizer: Text
     made = TokenizedSplit.of_words(split, tokenizer, 8)
     for side in ("right", "left"):
         tokenizer.padding = replace(tokenizer.padding, side=side)
-        said: dict[int, np.ndarray] = {}
+        by_row: dict[int, np.ndarray] = {}
         for indices in ([2, 0], [1]):
             batch = Collator(tokenizer)([made[i] for i in indices])
             mask = batch["attention_mask"].numpy()
@@ -225,8 +225,8 @@ def test_logits_come_back_word_by_word_in_the_order_of_the_split(tokenizer: Text
             for place, row in enumerate(indices):
                 logits[place, mask[place] == 1, 0] = row
                 logits[place, mask[place] == 1, 1] = np.arange(mask[place].sum())
-            said |= read_off(made, indices, logits, mask)
-        words = in_order(said)
+            by_row |= read_off(made, indices, logits, mask)
+        words = in_order(by_row)
         assert len(words) == sum(map(len, WORDS)) == len(split.labels)
         places = np.concatenate(made.places)
         assert np.isnan(words[places == -1]).all()

@@ -35,11 +35,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_ranks_together_are_one_process(case: str, folder: Path) -> None:
     alone = ranks.step(case)
     for rank in range(ranks.RANKS):
-        said = load_file(folder / f"{case}-{rank}")
-        assert said.keys() == alone.keys()
+        stored = load_file(folder / f"{case}-{rank}")
+        assert stored.keys() == alone.keys()
         for name, value in alone.items():
             size = float(value.abs().max())
-            assert torch.allclose(said[name], value, rtol=1e-4, atol=1e-5 * size + 1e-7), name
+            assert torch.allclose(stored[name], value, rtol=1e-4, atol=1e-5 * size + 1e-7), name
 
 
 @pytest.mark.parametrize("case", [case for case in ranks.CASES if case != "one row beside nine"])
@@ -52,8 +52,8 @@ def test_the_mean_of_what_each_rank_finds_by_itself_is_something_else(case: str)
 def test_ranks_go_on_from_the_sums_of_all(folder: Path) -> None:
     """The mean over both ranks and both batches, where one rank had 1 and 6, the other 2 and 6."""
     for rank in range(ranks.RANKS):
-        said = load_file(folder / f"terms-{rank}")
-        assert [float(said["0"]), float(said["1"])] == [(1.5 + 6) / 2] * 2
+        stored = load_file(folder / f"terms-{rank}")
+        assert [float(stored["0"]), float(stored["1"])] == [(1.5 + 6) / 2] * 2
 
 
 def test_one_process_sums_and_averages_by_itself() -> None:

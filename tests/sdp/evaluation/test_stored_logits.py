@@ -13,21 +13,21 @@ from sdp.pipeline.array_file import read_arrays, write_arrays
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Kept:
-    return Kept(tmp_path / "checkpoints" / "said.safetensors", 0)
+    return Kept(tmp_path / "checkpoints" / "logits.safetensors", 0)
 
 
 def test_rows_of_any_length_come_back_by_number(kept: Kept) -> None:
-    said = {number: np.full((words, 3), number, np.float32) for number, words in ((4, 1), (0, 2), (2, 0), (3, 5))}
+    expected = {number: np.full((words, 3), number, np.float32) for number, words in ((4, 1), (0, 2), (2, 0), (3, 5))}
     answers = Answers(5, kept)
-    answers.add({4: said[4], 0: said[0]})
-    answers.add({2: said[2], 3: said[3]})
+    answers.add({4: expected[4], 0: expected[0]})
+    answers.add({2: expected[2], 3: expected[3]})
     found = Answers(5, kept).of_row
-    assert found.keys() == said.keys()
-    assert all(np.array_equal(found[number], logits) for number, logits in said.items())
+    assert found.keys() == expected.keys()
+    assert all(np.array_equal(found[number], logits) for number, logits in expected.items())
 
 
 def test_nothing_is_written_before_its_time(tmp_path: Path) -> None:
-    answers = Answers(1, Kept(tmp_path / "said.safetensors", 3600))
+    answers = Answers(1, Kept(tmp_path / "logits.safetensors", 3600))
     answers.add({0: np.zeros((1, 2), np.float32)})
     assert list(tmp_path.iterdir()) == []
 

@@ -42,9 +42,9 @@ def tagged(draw: st.DrawFn) -> tuple[Split, np.ndarray]:
 @given(tagged())
 def test_sums_of_the_sentences_counts_give_seqevals_score(case: tuple[Split, np.ndarray]) -> None:
     split, predicted = case
-    right, said, true = entity_counts(split, predicted).sum(axis=0)
+    right, marked, true = entity_counts(split, predicted).sum(axis=0)
     expected = f1_score(tag_names(split, split.labels), tag_names(split, predicted), zero_division=0)
-    assert (2 * right / (said + true) if said + true else 0) == pytest.approx(expected)
+    assert (2 * right / (marked + true) if marked + true else 0) == pytest.approx(expected)
     assert entity_f1(split, predicted) == pytest.approx(expected)
 
 
@@ -163,8 +163,8 @@ def test_resamples_of_entity_f1_are_seqevals_of_the_drawn_sentences() -> None:
     predicted = generator.integers(0, len(TAGS), 48)
     draws = resampled_scores("entity-f1", split, [predicted], 5, seed=11)[:, 0]
     again = np.random.default_rng(11)
-    truth, said = tag_names(split, split.labels), tag_names(split, predicted)
+    truth, marked = tag_names(split, split.labels), tag_names(split, predicted)
     for value in draws:
         chosen = again.integers(0, 12, 12)
-        expected = f1_score([truth[i] for i in chosen], [said[i] for i in chosen], zero_division=0)
+        expected = f1_score([truth[i] for i in chosen], [marked[i] for i in chosen], zero_division=0)
         assert value == pytest.approx(expected)

@@ -60,10 +60,10 @@ def strict(content: object) -> object:
 def test_an_undefined_metric_is_no_number_and_has_a_reason(
     metric: str, split: Split, predicted: list[float], reason: str
 ) -> None:
-    said = np.array(predicted)
-    assert isnan(score_predictions(metric, split, said))
-    assert why_undefined(metric, split, said) == reason
-    assert np.isnan(resampled_scores(metric, split, [said], 20, seed=0)).all()
+    answers = np.array(predicted)
+    assert isnan(score_predictions(metric, split, answers))
+    assert why_undefined(metric, split, answers) == reason
+    assert np.isnan(resampled_scores(metric, split, [answers], 20, seed=0)).all()
 
 
 @pytest.mark.parametrize(
@@ -88,11 +88,11 @@ def test_macro_f1_is_over_the_classes_of_the_labels_whatever_is_predicted() -> N
 
 
 def test_resamples_without_a_value_are_left_out_of_interval_and_test() -> None:
-    split, said = rows([1] + [0] * 19), np.array([1] + [0] * 18 + [1])
-    draws = resampled_scores("f1", split, [said, said], 2000, seed=0)
+    split, answers = rows([1] + [0] * 19), np.array([1] + [0] * 18 + [1])
+    draws = resampled_scores("f1", split, [answers, answers], 2000, seed=0)
     # The one positive row is not drawn.
     assert np.mean(np.isnan(draws[:, 0])) == pytest.approx((19 / 20) ** 20, abs=0.04)
-    found = bootstrap_interval(score_predictions("f1", split, said), draws[:, 0])
+    found = bootstrap_interval(score_predictions("f1", split, answers), draws[:, 0])
     assert isinstance(found, Interval)
     assert 0 < found.low < found.value < found.high <= 1, "0 was what an undefined draw counted as"
     assert paired_bootstrap_test(draws[:, 0] - draws[:, 1]).p == 1
@@ -133,8 +133,8 @@ def test_the_record_has_null_and_a_reason_and_names_the_language() -> None:
 
 
 def test_a_class_of_few_rows_has_no_zeros_of_resamples_without_it() -> None:
-    split, said = rows([1] + [0] * 9), np.array([1] + [0] * 9)
-    found = by_class(split, ("a", "b"), ("dense", "exported"), (said, said), resamples=200, seed=0)
+    split, answers = rows([1] + [0] * 9), np.array([1] + [0] * 9)
+    found = by_class(split, ("a", "b"), ("dense", "exported"), (answers, answers), resamples=200, seed=0)
     records = [own.to_json() for own in found]
     assert records[1]["f1"]["dense"] == {"value": 1.0, "low": 1.0, "high": 1.0}
     assert records[1]["f1"]["drop_of_all"] == {"value": 0.0, "low": 0.0, "high": 0.0}

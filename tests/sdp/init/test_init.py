@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 
 from sdp.cli.main import app
 from sdp.data.files import read_columns
-from sdp.init.choose import ENGLISH, MULTILINGUAL, epochs_for, largest_drop, model_for
 from sdp.init.files import write_rows
 from sdp.init.rows import read_labelled
+from sdp.init.settings import ENGLISH, MULTILINGUAL, epochs_for, largest_drop, model_for
 from sdp.init.split import assign
 from sdp.recipe import Recipe, load_recipe
 from support.toy import toy_rows
@@ -63,7 +63,7 @@ def test_a_file_becomes_splits_and_a_recipe_that_check_accepts(tmp_path: Path, t
         tmp_path, [(text, label, index) for index, (text, label) in enumerate(ROWS)], ("text", "label", "id")
     )
     before = file.read_bytes()
-    said = init(file, "--model", toy_model).stdout
+    output = init(file, "--model", toy_model).stdout
     found = splits(tmp_path)
     assert {name: len(own["text"]) for name, own in found.items()} == {"train": 210, "dev": 30, "test": 60}
     assert all(Counter(own["label"])["pos"] * 2 == len(own["label"]) for own in found.values())
@@ -73,8 +73,8 @@ def test_a_file_becomes_splits_and_a_recipe_that_check_accepts(tmp_path: Path, t
     assert (made.task.problem_type, made.task.metric, made.data.max_length) == ("classification", "accuracy", 16)
     assert made.gate.max_metric_drop == largest_drop(60)
     assert made.gate.max_size_ratio is not None
-    assert "metric: accuracy: no class has much more rows" in said
-    assert f"next: sdp check {tmp_path / 'tickets.toml'}" in said
+    assert "metric: accuracy: no class has much more rows" in output
+    assert f"next: sdp check {tmp_path / 'tickets.toml'}" in output
     assert file.read_bytes() == before
 
 
@@ -145,11 +145,11 @@ def test_what_cannot_be_divided(rows: list[tuple[str, Any]], words: list[str], t
 
 def test_a_class_with_too_few_rows_is_reported(tmp_path: Path, toy_model: Path) -> None:
     file = write_csv(tmp_path, [*ROWS, ("the only one", "rare")])
-    said = init(file, "--model", toy_model).stdout
-    assert 'too few texts to be in every split: "rare"' in said
+    output = init(file, "--model", toy_model).stdout
+    assert 'too few texts to be in every split: "rare"' in output
     assert "rare" in splits(tmp_path)["train"]["label"]
     assert recipe(file).task.metric == "macro-f1"
-    assert 'metric: macro-f1: "pos" has 150.0 times the rows of "rare"' in said.replace('"neg" has', '"pos" has')
+    assert 'metric: macro-f1: "pos" has 150.0 times the rows of "rare"' in output.replace('"neg" has', '"pos" has')
 
 
 def test_numbers_are_a_regression(tmp_path: Path, toy_model: Path) -> None:
@@ -225,8 +225,8 @@ def test_the_model_goes_by_the_letters_and_is_not_downloaded(tmp_path: Path) -> 
     assert model_for([("plain English text",)])[0].endswith(("MiniLM-L6-v2", "minilm_l6_v2/model"))
     assert model_for([("plain text",), ("Größe, Füße und Öl",)])[0] == MULTILINGUAL
     file = write_csv(tmp_path, ROWS)
-    said = init(file, "--model", ENGLISH).stdout
-    assert f"model: {ENGLISH}: as asked for; sdp run downloads it" in said
+    output = init(file, "--model", ENGLISH).stdout
+    assert f"model: {ENGLISH}: as asked for; sdp run downloads it" in output
     assert recipe(file).finetune.learning_rate == 1e-4
 
 

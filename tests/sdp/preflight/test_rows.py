@@ -11,8 +11,7 @@ import pytest
 from sdp.data.batches import TokenizedSplit
 from sdp.data.load import load_task_data
 from sdp.data.rows import Split
-from sdp.preflight.files import write_rows
-from sdp.preflight.rows import few_rows
+from sdp.preflight.rows import few_rows, write_rows
 from sdp.recipe import Recipe, load_recipe
 from support.toy import RECIPE
 

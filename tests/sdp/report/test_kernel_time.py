@@ -1,9 +1,12 @@
 from __future__ import annotations
 
-from sdp.report.kernel_time import longest_cases, peak_of, time_line
+from typing import get_args
+
+from sdp.report.kernel_time import PART_NAMES, longest_cases, peak_of, time_line
 from sdp.report.layer_table import layer_rows, short_name
 from sdp_onnx.bench.kernel_profile import CaseProfile, LayerProfile, ModelProfile, PartProfile
 from sdp_onnx.export.kernel_choice import LayerKind
+from sdp_onnx.operators.table import Part
 from sdp_onnx.runtimes.machine_peak import MachinePeak
 
 
@@ -64,6 +67,10 @@ def test_every_layer_has_a_name_and_a_reason() -> None:
         ("1.output.dense", "20% 1x4 blocks with a nonzero, below 30%", 100 / 1000),
         ("3.output.dense", "50% 1x4 blocks with a nonzero, sparse pays below 30%", 100 / 1000),
     ]
+
+
+def test_every_part_of_a_profile_has_a_name() -> None:
+    assert set(PART_NAMES) == set(get_args(Part))
 
 
 def test_short_names() -> None:

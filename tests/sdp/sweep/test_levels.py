@@ -88,9 +88,9 @@ def test_a_plan_names_stages_and_steps_and_writes_nothing(project: Path) -> None
     stages = ["finetune", "prune", "evaluate", "export", "bench", "gate", "report"]
     assert [level["stages"] for level in plan["levels"]] == [stages, stages[1:]]
     assert [level["steps"] for level in plan["levels"]] == [{"finetune": 100, "prune": 40}, {"prune": 40}]
-    said = sweep("--sparsity", "0.5,0.8", "--dry-run").stdout
-    assert "sparsity-0.80  will run: prune 40 steps, evaluate" in said
-    assert f"2 of 2 levels will run in {project}/sweeps/toy, 180 optimizer steps" in said
+    printed = sweep("--sparsity", "0.5,0.8", "--dry-run").stdout
+    assert "sparsity-0.80  will run: prune 40 steps, evaluate" in printed
+    assert f"2 of 2 levels will run in {project}/sweeps/toy, 180 optimizer steps" in printed
     assert sorted(entry.name for entry in project.iterdir()) == before
 
 

@@ -105,12 +105,12 @@ def test_unigram_text_of_kept_pieces_is_told_as_before(
 def test_without_the_lowest_score_an_unknown_character_would_win() -> None:
     pieces = {"a": -30, "bcd": -30, "e": -30, "ab": -1, "c": -100, "de": -1, "d": -30, "b": -30}
     before = Tokenizer(Unigram([("<unk>", 0.0), *((piece, float(s)) for piece, s in pieces.items())], unk_id=0))
-    told = before.encode("abcde").tokens
-    assert told == ["a", "bcd", "e"]
+    expected = before.encode("abcde").tokens
+    assert expected == ["a", "bcd", "e"]
     names = ["<unk>", *pieces]
     without = [names.index(piece) for piece in ("<unk>", "a", "bcd", "e", "ab", "de")]
-    assert trimmed(before, without).encode("abcde").tokens != told
-    assert trimmed(before, [*without, names.index("c")]).encode("abcde").tokens == told
+    assert trimmed(before, without).encode("abcde").tokens != expected
+    assert trimmed(before, [*without, names.index("c")]).encode("abcde").tokens == expected
 
 
 @settings(max_examples=100, deadline=None)

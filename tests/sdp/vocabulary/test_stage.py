@@ -106,8 +106,8 @@ def test_everything_after_it_is_small(exported: Path, unigram_model: Path) -> No
     assert table["bytes"] == SIZE * 16 * 4
     assert manifest["inputs"]["vocabulary"]["model.safetensors"]
     assert read(exported / "4-export/metrics.json")["torch"]["max_relative_error"] < 1e-4
-    said = invoke("predict", exported, "the film was superb", "--json").stdout
-    assert json.loads(said)["label"] in ("pos", "neg")
+    output = invoke("predict", exported, "the film was superb", "--json").stdout
+    assert json.loads(output)["label"] in ("pos", "neg")
 
 
 def test_the_report_tells_it(recipe: Path, exported: Path, unigram_model: Path) -> None:

@@ -68,8 +68,8 @@ def test_wordpiece(trimmed_minilm: Trimmed, minilm: Path, lines: list[str]) -> N
     before, after = ids(minilm, lines), ids(small, lines)
     same = [set(found) <= kept for found in before]
     assert len(lines) / 4 < sum(same) < len(lines), "some lines lost a piece, and many none"
-    told = [[old_ids[index] for index in found] for found in after]
-    assert all(one == other for one, other, all_kept in zip(before, told, same, strict=True) if all_kept)
+    translated = [[old_ids[index] for index in found] for found in after]
+    assert all(one == other for one, other, all_kept in zip(before, translated, same, strict=True) if all_kept)
     config = json.loads((small / "config.json").read_text())
     assert (config["vocab_size"], config["pad_token_id"]) == (2500, 0)
     assert not any(piece.startswith("[unused") for piece in AutoTokenizer.from_pretrained(small).get_vocab())
@@ -90,8 +90,8 @@ def test_unigram(trimmed_unigram: Trimmed, unigram_model: Path, lines: list[str]
     before, after = ids(unigram_model, lines), ids(small, lines)
     same = [set(found) <= kept for found in before]
     assert len(lines) / 20 < sum(same) < len(lines)
-    told = [[old_ids[index] for index in found] for found in after]
-    assert all(one == other for one, other, all_kept in zip(before, told, same, strict=True) if all_kept)
+    translated = [[old_ids[index] for index in found] for found in after]
+    assert all(one == other for one, other, all_kept in zip(before, translated, same, strict=True) if all_kept)
     # Of what was counted nothing is unknown that was not, and an unseen script is.
     unknown = AutoTokenizer.from_pretrained(small).unk_token_id
     assert not any(unknown in found for found in after[::2])

@@ -40,7 +40,7 @@ def _constant(facts: Facts, name: str, split: SplitProfile) -> Iterator[Finding]
     tagging = facts.recipe.task.problem_type == "tagging"
     what = "no word is part of an entity, or all have one tag" if tagging else "every row has the same label"
     parts = f" in {_listed(split.constant)}" if split.constant != ("",) else ""
-    sentence = f"{what}{parts}: {facts.recipe.task.score} is undefined there, or cannot tell models apart"
+    sentence = f"{what}{parts}: {facts.recipe.task.score} is undefined there, or cannot distinguish models"
     yield Finding("warning", _subject(facts, name), sentence, f"{name} rows of several classes.")
 
 

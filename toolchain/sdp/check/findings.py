@@ -13,7 +13,7 @@ _TOPICS = (data_findings, threshold_findings, speed_findings, size_findings, tra
 
 
 def explain(facts: Facts) -> list[Finding]:
-    """What there is to say about a recipe, warnings before notes.
+    """All findings about a recipe, warnings before notes.
 
     Args:
         facts: what is known before anything ran.

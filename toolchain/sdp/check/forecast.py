@@ -1,4 +1,4 @@
-"""What the exporter will do with the pruned layers, told from the recipe: which product runs, how they are stored.
+"""What the exporter will do with the pruned layers, derived from the recipe: which product runs, how they are stored.
 
 The same rules as in sdp_onnx's kernel_choice and encode, for layers whose zeros are spread evenly: exact in fp32 with
 prune.scope = "layer"; with "global" the layers differ, and this is about their mean.
@@ -9,9 +9,10 @@ from __future__ import annotations
 from sdp.recipe.export import ExportSection
 from sdp.recipe.pruning import PruneSection
 from sdp_onnx.export.encode import SPARSE_FROM
-from sdp_onnx.export.kernel_choice import BREAK_EVEN_INT8_DENSITY, LARGEST_MEAN_DENSITY, LayerKind
+from sdp_onnx.export.kernel_choice import BREAK_EVEN_INT8_DENSITY, LARGEST_MEAN_DENSITY
 from sdp_onnx.model.encodings import Encoding, coo_bytes, dense_bytes, smallest_encoding
 from sdp_onnx.operators.sparse_format import sparse_bytes
+from sdp_onnx.operators.weight_formats import LayerKind
 
 FLOAT_BYTES = 4
 # An int8 kernel takes four consecutive inputs at once.

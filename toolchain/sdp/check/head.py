@@ -28,7 +28,7 @@ def plan_head(recipe: Recipe, folder: ModelFolder) -> str | None:
 
 
 def _labels(recipe: Recipe) -> tuple[str, ...] | None:
-    """The classes by their number, empty for regression and ranking; None where only downloading tells."""
+    """The classes by their number, empty for regression and ranking; None where only a download can show them."""
     if recipe.task.problem_type in ("regression", "ranking"):
         return ()
     if recipe.task.known is not None:

@@ -10,8 +10,7 @@ from sdp.check.facts import Facts, Finding, this_machine
 from sdp.check.findings import explain
 from sdp.check.forecast import FLOAT_BYTES, product, stored_as, stored_bytes
 from sdp.check.head import plan_head
-from sdp.check.lengths import sampled_lengths
-from sdp.check.rows import Rows, read_rows
+from sdp.check.rows import Rows, read_rows, sampled_lengths
 from sdp.check.stage_times import stage_times, time_left
 from sdp.data.profile import DataProfile
 from sdp.errors import NotDownloadedError
@@ -52,7 +51,7 @@ class PartPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything `sdp check` prints. What cannot be known yet is None, and `unknown` says why."""
+    """Everything `sdp check` prints. What cannot be known yet is None, and `unknown` holds the reason."""
 
     recipe: Recipe
     run_folder: str
@@ -101,7 +100,7 @@ class Plan:
 def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
     """Plan a recipe without downloading or training anything.
 
-    What needs a model or data set that is still on the hub is left out, and the plan says so.
+    What needs a model or data set that is still on the hub is left out, and the plan names it.
 
     Raises:
         UsageError: the model or the data can never work as the recipe names them.
@@ -209,7 +208,7 @@ def part_plans(parts: ModelParts, recipe: Recipe) -> list[PartPlan]:
 
 
 def _encoded_bytes(elements: int, kept: int, recipe: Recipe) -> int:
-    """What a weight takes when it is stored as the recipe says."""
+    """The bytes of a weight in the recipe's encoding."""
     density = kept / elements
     kind = product(recipe.prune, recipe.export, density, library=has_library())
     return stored_bytes(kind, stored_as(kind, recipe.export, density), recipe.prune.pattern, elements, kept)

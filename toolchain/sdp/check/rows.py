@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sdp.data.corpus import count_texts
-from sdp.data.corpus_rows import corpus_rows
+import numpy as np
+from numpy.typing import NDArray
+
+from sdp.data.corpus import corpus_rows, count_texts
 from sdp.data.identity import count_rows
 from sdp.data.load import load_task_data
 from sdp.data.profile import DataProfile, profile_data
 from sdp.data.rows import Split, TaskData
 from sdp.data.source import resolve_source
+from sdp.data.texts import Texts
+from sdp.errors import ModelError
 from sdp.recipe.sections import Recipe
+from sdp_onnx.deploy.tokenizer_errors import told_as
 
 
 @dataclass(frozen=True)
@@ -56,3 +61,47 @@ def _corpus(recipe: Recipe, data: TaskData | None) -> dict[str, int]:
     if section is None or (section.corpus is None and data is None):
         return {}
     return count_texts(recipe, section, () if data is None else corpus_rows(recipe, data))
+
+
+SAMPLE = 1000
+# Where only Python can read the tokenizer: of English and its neighbours.
+_CHARACTERS_PER_TOKEN = 4
+_FRAME = 2
+# Batches that are drawn to see how long their longest row is.
+_DRAWS = 200
+
+
+def sampled_lengths(model: Path | None, texts: Sequence[Texts]) -> NDArray[np.int64]:
+    """Tokens of at most SAMPLE rows, evenly spread over all, without any limit.
+
+    Args:
+        model: a model folder. Without one, or a tokenizer.json in it, tokens are estimated from characters.
+        texts: of at least one row.
+
+    Raises:
+        ModelError: the tokenizer.json is damaged.
+    """
+    rows = np.unique(np.linspace(0, len(texts) - 1, min(SAMPLE, len(texts))).astype(int))
+    chosen = [" ".join(texts[int(row)]) for row in rows]
+    file = None if model is None else model / "tokenizer.json"
+    if file is None or not file.is_file():
+        return np.array([len(text) // _CHARACTERS_PER_TOKEN + _FRAME for text in chosen], dtype=np.int64)
+    # Imported here: `sdp --help` needs none.
+    from tokenizers import Tokenizer
+
+    with told_as(lambda reason: ModelError(f"the tokenizer cannot be loaded: {reason}", where=str(file))):
+        tokenizer = Tokenizer.from_file(str(file))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return np.array([len(encoding.ids) for encoding in tokenizer.encode_batch(chosen)], dtype=np.int64)
+
+
+def padded_length(lengths: NDArray[np.int64], batch_size: int) -> float:
+    """Tokens of a row in a batch of random rows, padded to its longest.
+
+    Args:
+        lengths: of sampled rows, after the limit.
+        batch_size: rows in a batch.
+    """
+    drawn = np.random.default_rng(0).choice(lengths, size=(_DRAWS, batch_size))
+    return float(drawn.max(axis=1).mean())

@@ -49,11 +49,11 @@ def _embeddings(facts: Facts) -> Iterator[Finding]:
     ways = [] if quartered or facts.recipe.bench.provider == "cuda" else ['export.precision = "int8" (a quarter)']
     if facts.recipe.vocabulary is None:
         ways.append("[vocabulary] with a size, which keeps the pieces that your texts use")
-    told = f"{what}; int8 stores them in a quarter already" if quartered else what
+    sentence = f"{what}; int8 stores them in a quarter already" if quartered else what
     yield Finding(
         "note",
         "vocabulary" if facts.recipe.vocabulary is None else "export.precision",
-        told,
+        sentence,
         f"{' or '.join(ways)}." if ways else "",
     )
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sdp.check.duration import DurationEstimate, Work, matmul_rate, timed_estimates, training_threads
-from sdp.check.earlier_runs import earlier_estimates
+from sdp.check.duration import DurationEstimate, Work, earlier_estimates, matmul_rate, timed_estimates, training_threads
 from sdp.check.facts import Facts
 from sdp.check.thresholds import evaluated_split
 from sdp.models.parts import ModelParts

@@ -99,7 +99,7 @@ def tokenize_words(
 def _first_tokens(words: int, owners: Sequence[int | None]) -> NDArray[np.int64]:
     """The place of the first token of each word, from the word of each token."""
     first = np.full(words, NO_TOKEN, dtype=np.int64)
-    # Backwards, so that the first token of a word has the last say.
+    # Backwards, so that the first token of a word is written last.
     for place in range(len(owners) - 1, -1, -1):
         owner = owners[place]
         if owner is not None:
@@ -137,7 +137,7 @@ class TokenizedSplit(Dataset[dict[str, Any]]):
 
     @property
     def unread(self) -> int:
-        """Words without a token, which the model can say nothing about; 0 where rows are not words."""
+        """Words without a token, for which the model has no output; 0 where rows are not words."""
         return sum(int(np.sum(first == NO_TOKEN)) for first in self.places or ())
 
     @property
@@ -189,7 +189,7 @@ def length_sorted_batches(rows: TokenizedSplit, batch_size: int) -> Iterator[lis
 def read_off(
     split: TokenizedSplit, indices: Sequence[int], logits: NDArray[np.float32], attention_mask: NDArray[np.int64]
 ) -> dict[int, NDArray[np.float32]]:
-    """What a model says about each row of a batch.
+    """The model's output for each row of a batch.
 
     Args:
         split: the rows.
@@ -205,10 +205,10 @@ def read_off(
     found = {}
     for place, index in enumerate(indices):
         first = split.places[index]
-        said = np.full((len(first), logits.shape[-1]), np.nan, dtype=np.float32)
+        of_words = np.full((len(first), logits.shape[-1]), np.nan, dtype=np.float32)
         tokens = logits[place][attention_mask[place] == 1]
-        said[first != NO_TOKEN] = tokens[first[first != NO_TOKEN]]
-        found[index] = said
+        of_words[first != NO_TOKEN] = tokens[first[first != NO_TOKEN]]
+        found[index] = of_words
     return found
 
 
@@ -217,11 +217,11 @@ def with_unread(split: TokenizedSplit, logits: NDArray[np.float32]) -> NDArray[n
     if split.places is None:
         return logits
     read = np.concatenate(list(split.places)) != NO_TOKEN
-    said = np.full((len(read), logits.shape[-1]), np.nan, dtype=np.float32)
-    said[read] = logits
-    return said
+    of_words = np.full((len(read), logits.shape[-1]), np.nan, dtype=np.float32)
+    of_words[read] = logits
+    return of_words
 
 
-def in_order(said: dict[int, NDArray[np.float32]]) -> NDArray[np.float32]:
+def in_order(by_row: dict[int, NDArray[np.float32]]) -> NDArray[np.float32]:
     """The logits of all rows (words) in the order of the split, [N, C] or [W, C], from those of each row."""
-    return np.concatenate([said[row] for row in range(len(said))])
+    return np.concatenate([by_row[row] for row in range(len(by_row))])

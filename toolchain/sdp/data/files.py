@@ -34,7 +34,7 @@ def column_chunks(path: Path, columns: Sequence[str]) -> Iterator[Columns]:
     """Read the named columns of a file, some rows at a time: a file may be larger than memory.
 
     Args:
-        path: the file; its suffix says the format.
+        path: the file; its suffix gives the format.
         columns: names of the wanted columns.
 
     Returns:

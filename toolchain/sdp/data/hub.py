@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sdp.data.class_numbers import with_names
 from sdp.data.files import CHUNK, Columns, all_chunks, check_unfolding, missing_columns
 from sdp.data.source import SUFFIXES
+from sdp.data.value_names import with_names
 from sdp.errors import DataError, SdpError
 from sdp.pipeline.storage import storage_error
 
@@ -23,7 +23,7 @@ _NEUTRAL_SETTINGS = (
     *("name", "version", "data_dir", "data_files", "description", "features"),
     *("index_col", "engine", "chunksize", "batch_size", "use_threads", "block_size", "keep_default_na", "na_filter"),
 )
-"""Settings of `datasets` that say nothing about what a file holds, or that sdp does not follow."""
+"""Settings of `datasets` that do not describe a file's content, or that sdp does not follow."""
 
 
 def hub_chunks(
@@ -50,7 +50,7 @@ def hub_chunks(
     import datasets
 
     datasets.disable_progress_bars()
-    # What it logs is told below, once.
+    # What it logs is reported below, once.
     datasets.logging.set_verbosity(logging.CRITICAL)
     # Its readers of streams would import torch for nothing, which `sdp check` does without.
     datasets.config.TORCH_AVAILABLE = False

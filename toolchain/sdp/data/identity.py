@@ -1,4 +1,4 @@
-"""What a recipe's data is, told cheaply and without torch: hashes for the up-to-date check, row counts for the plan."""
+"""The identity of a recipe's data, without torch: hashes for the up-to-date check, row counts for the plan."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def data_identity(recipe: Recipe) -> dict[str, str]:
     if source.dataset is None:
         identity: dict[str, str] = {}
         for split, part, file in _files(recipe):
-            # What cannot be read is told now, not after an hour of training.
+            # An unreadable file is an error now, not after an hour of training.
             for _ in column_chunks(file, source.columns):
                 pass
             name = f"{split}: {file.name}"
-            # Languages may be told apart by their folders alone.
+            # The folder alone may name the language.
             identity[name if name not in identity else f"{split} {part}: {file.name}"] = _sha256(file)
         return identity
-    # Files are known by their content; of a data set's splits only the names say which is which.
+    # Files are known by their content; a data set's splits differ by name only.
     splits = {split: name for split in SPLITS if (name := getattr(recipe.data, split)) is not None}
     folder = Path(source.dataset)
     if folder.is_dir():
@@ -86,7 +86,7 @@ def _files(recipe: Recipe) -> list[tuple[SplitName, str, Path]]:
 def _count_in_folder(folder: Path, config: str, split: str) -> int | None:
     """Rows of a split in a folder in hub form, where the files are named after it; None where they are not.
 
-    None too where they are no files as a recipe names them: the README may say how they are read.
+    None too where they are no files as a recipe names them: the README may define how they are read.
     """
     found = [
         path

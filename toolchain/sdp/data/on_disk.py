@@ -37,7 +37,7 @@ def mapped(file: BinaryIO) -> mmap.mmap | bytes:
 
 @contextmanager
 def naming_the_folder() -> Iterator[None]:
-    """Give an error of writing the folder it is about, which a file without a name cannot tell."""
+    """Add the folder to a write error: a file without a name has none to report."""
     try:
         yield
     except OSError as error:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
-from sdp.data.class_numbers import named_in_metadata, with_names
 from sdp.data.untrusted import UntrustedDataError, most_unfolded
+from sdp.data.value_names import named_in_metadata, with_names
 
 # Rows read at once: even where each holds a long text, the sum is checked after so many.
 _ROWS = 256
@@ -49,7 +49,7 @@ class ParquetTable:
             yield {name: with_names(_values(batch.column(name)), self._classes.get(name, ())) for name in columns}
 
     def count(self) -> int:
-        """How many rows the file has, by reading its first column; what the file itself says is not believed.
+        """How many rows the file has, by reading its first column; the count in the file is not trusted.
 
         Raises:
             UntrustedDataError: as `chunks`.

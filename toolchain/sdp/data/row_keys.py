@@ -1,4 +1,4 @@
-"""What tells rows apart cheaply: eight bytes for a row's texts, eight for texts and label, and how long it is."""
+"""Keys that compare rows cheaply: eight bytes for a row's texts, eight for texts and label, and its length."""
 
 from __future__ import annotations
 

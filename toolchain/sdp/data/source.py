@@ -86,7 +86,7 @@ def resolve_source(recipe: Recipe) -> Source:
 
 
 def _has_config(folder: Path, config: str | None) -> bool:
-    """Whether a folder in hub form tells of a configuration, or has languages as configurations."""
+    """Whether a folder in hub form declares a configuration, or has languages as configurations."""
     if config is None:
         return False
     if LANGUAGE in config:
@@ -115,7 +115,7 @@ def part_kind(recipe: Recipe, *names: str | None) -> Literal["language", "subset
 
 
 def check_parts(recipe: Recipe, source: Source) -> None:
-    """See that several languages or subsets that a recipe names are told apart by its data.
+    """Check that the data distinguishes the languages or subsets that a recipe names.
 
     Raises:
         DataError: no name of the data has a place for them.

@@ -1,4 +1,4 @@
-"""What the ranks of a data-parallel run tell each other outside of losses; nothing for a single process."""
+"""What the ranks of a data-parallel run exchange outside of losses; nothing for a single process."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def first_rank_says(number: int) -> int:
     """The number that rank 0 came here with. No rank goes on before it has."""
     if rank_count() == 1:
         return number
-    said = torch.tensor(number)
-    dist.broadcast(said, src=0)
-    return int(said)
+    shared = torch.tensor(number)
+    dist.broadcast(shared, src=0)
+    return int(shared)
 
 
 def as_on_first_rank(masks: Mapping[str, Tensor]) -> None:

@@ -22,7 +22,7 @@ from sdp.errors import UsageError
 PATIENCE = timedelta(days=7)
 POLL_SECONDS = 0.1
 # The first rank to fail may have died of a second blow before it spoke.
-TELLING = timedelta(seconds=10)
+REPORTING = timedelta(seconds=10)
 
 
 class _Meeting:
@@ -78,7 +78,7 @@ def join() -> None:
     if cuda:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     _Meeting.store, number, count = next(iter(rendezvous("env://")))
-    # Both, because what is said about the work (stop, save, which masks) does not lie on a GPU.
+    # Both, because messages about the work (stop, save, which masks) do not lie on a GPU.
     backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
     dist.init_process_group(backend, store=_Meeting.store, rank=number, world_size=count, timeout=PATIENCE)
 
@@ -99,10 +99,10 @@ def listen() -> dict[str, Any] | None:
     while not _Meeting.store.check([key]):
         time.sleep(POLL_SECONDS)
     _Meeting.messages += 1
-    said: dict[str, Any] | None = json.loads(_Meeting.store.get(key))
-    if said is None:
+    message: dict[str, Any] | None = json.loads(_Meeting.store.get(key))
+    if message is None:
         _part()
-    return said
+    return message
 
 
 def _part() -> None:
@@ -113,16 +113,16 @@ def _part() -> None:
 
 
 def is_lost_rank(error: BaseException) -> bool:
-    """Whether an error says no more than that another rank has ended."""
+    """Whether an error means only that another rank has ended."""
     words = ("closed by peer", "reset by peer", "Broken pipe", "ncclRemoteError")
     return rank_count() > 1 and isinstance(error, RuntimeError) and any(word in str(error) for word in words)
 
 
 @contextmanager
 def first_to_fail() -> Iterator[bool]:
-    """Whether this rank is the first that ends with an error: it says why in the body, and the others are silent.
+    """Whether this rank is the first that ends with an error: it prints the reason, and the others nothing.
 
-    The others leave the body when the first has spoken, because torchrun ends every rank as soon as one has ended.
+    The others leave the body when the first has printed it, because torchrun ends every rank as soon as one has ended.
     """
     if _Meeting.store is None:
         yield True
@@ -135,6 +135,6 @@ def first_to_fail() -> Iterator[bool]:
     yield first
     with suppress(RuntimeError):
         if first:
-            _Meeting.store.set("sdp/told", "")
+            _Meeting.store.set("sdp/reported", "")
         else:
-            _Meeting.store.wait(["sdp/told"], TELLING)
+            _Meeting.store.wait(["sdp/reported"], REPORTING)

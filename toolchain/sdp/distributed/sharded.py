@@ -111,7 +111,7 @@ class WholeModel:
 
     Args:
         trained: the model, not sharded yet.
-        runtime: says whether it will be.
+        runtime: holds whether it will be.
     """
 
     def __init__(self, trained: PreTrainedModel, runtime: RuntimeSection) -> None:

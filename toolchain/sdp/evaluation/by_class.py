@@ -73,8 +73,8 @@ def _terms(split: Split, predicted: tuple[Array, Array], classes: int) -> Counts
     unit = _units(split)[split.sentence_of_word]
     terms = np.zeros((int(unit.max(initial=-1)) + 1, 2, classes, 3))
     labels = split.labels.astype(np.int64)
-    for model, said in enumerate(predicted):
-        ids = said.astype(np.int64)
+    for model, answers in enumerate(predicted):
+        ids = answers.astype(np.int64)
         # -1, nothing predicted, is no class.
         some, right = ids >= 0, ids == labels
         np.add.at(terms[:, model, :, 0], (unit[right], labels[right]), 1)
@@ -98,7 +98,7 @@ def _units(split: Split) -> NDArray[np.int64]:
 def _resampled(terms: Counts, resamples: int, seed: int) -> Counts:
     """Counts of R bootstrap resamples, [R, 2, C, 3].
 
-    A resample is told by how often each kind of unit is drawn, which is multinomial; of rows there are few kinds, C^3
+    A resample is given by how often each kind of unit is drawn, which is multinomial; of rows there are few kinds, C^3
     at most.
     """
     kinds, times = np.unique(terms.reshape(len(terms), -1), axis=0, return_counts=True)

@@ -19,7 +19,7 @@ from sdp.recipe.benchmark_tasks import MetricName
 
 Array = NDArray[np.generic]
 NO_PREDICTION = -1
-"""What a model predicts that says nothing about a word; no class, so never right, and no entity."""
+"""The prediction for a word without output; no class, so never right, and no entity."""
 OUTSIDE = "O"
 NUMERIC: tuple[MetricName, ...] = ("pearson", "spearman", "ndcg")
 """Metrics of a single score a row, not of classes."""
@@ -30,7 +30,7 @@ def predictions(metric: MetricName, logits: NDArray[np.float32]) -> Array:
 
     Args:
         metric: name of the metric.
-        logits: [N, C] (words for N in tagging); C = 1 for regression and ranking. NaN where the model says nothing,
+        logits: [N, C] (words for N in tagging); C = 1 for regression and ranking. NaN where the model has no output,
             for which -1 is predicted.
     """
     if metric in NUMERIC:
@@ -121,8 +121,8 @@ def entity_f1(split: Split, predicted: Array) -> float:
     """seqeval's micro-averaged F1 of entities: one counts as found if type, first and last word are right."""
     from seqeval.metrics import f1_score
 
-    truth, said = tag_names(split, split.labels), tag_names(split, predicted)
-    return float(f1_score(truth, said, zero_division=0))
+    truth, predictions = tag_names(split, split.labels), tag_names(split, predicted)
+    return float(f1_score(truth, predictions, zero_division=0))
 
 
 def entity_counts(split: Split, predicted: Array) -> NDArray[np.float64]:
@@ -134,8 +134,8 @@ def entity_counts(split: Split, predicted: Array) -> NDArray[np.float64]:
 
     counts = np.zeros((len(split), 3))
     pairs = zip(tag_names(split, split.labels), tag_names(split, predicted), strict=True)
-    for row, (truth, said) in enumerate(pairs):
-        true, found = set(get_entities(truth)), set(get_entities(said))
+    for row, (truth, predicted_tags) in enumerate(pairs):
+        true, found = set(get_entities(truth)), set(get_entities(predicted_tags))
         counts[row] = len(true & found), len(found), len(true)
     return counts
 
@@ -146,7 +146,7 @@ def list_scores(split: Split, predicted: Array) -> NDArray[np.float64]:
     A list of one row, or whose rows are all equally relevant, has no wrong order and is left out.
 
     Raises:
-        ValueError: no list is left; loading the data would have said so.
+        ValueError: no list is left; loading the data would have raised it.
     """
     if split.groups is None:
         raise ValueError("a ranking metric needs lists")

@@ -1,5 +1,5 @@
 """`sdp init`: from one file of labelled texts to split files and a recipe.
 
-`look` shows a file's columns, `split` divides its rows, `choose` picks settings and says why, `recipe_text` writes them
-down, `files` writes the rows; `project` does all of it in order. No torch.
+`rows` checks a file's columns and reads its rows, `split` divides them, `settings` chooses every setting with its
+reason, `recipe_text` writes the recipe, `files` the rows; `project` does all of it in order. No torch.
 """

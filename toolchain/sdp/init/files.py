@@ -27,7 +27,7 @@ def require_absent(paths: Iterable[Path], *, force: bool) -> None:
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
-    """Write rows in the format that a file's name tells.
+    """Write rows in the format of a file's suffix.
 
     Args:
         path: ends in .tsv, .csv, .jsonl or .parquet, also with .gz behind it.

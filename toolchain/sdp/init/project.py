@@ -15,9 +15,8 @@ from sdp.data.files import count_data_rows
 from sdp.data.rows import SPLITS, SplitName
 from sdp.errors import DataError
 from sdp.init.files import Row, require_absent, write_rows
-from sdp.init.look import check_columns
 from sdp.init.recipe_text import recipe_text
-from sdp.init.rows import LabelledRows, read_labelled
+from sdp.init.rows import LabelledRows, check_columns, read_labelled
 from sdp.init.settings import choose_settings
 from sdp.init.split import assign
 from sdp.recipe import load_recipe

@@ -14,7 +14,7 @@ SPARSITY = 0.8
 
 @dataclass(frozen=True)
 class Settings:
-    """What a new recipe says.
+    """The settings of a new recipe.
 
     Attributes:
         name: of the recipe.
@@ -48,7 +48,7 @@ def recipe_text(settings: Settings, text: Sequence[str], label: str, group: str 
     """The recipe.
 
     Args:
-        settings: what it says.
+        settings: its values.
         text: the text columns.
         label: the label column.
         group: the column of a ranking's lists.

@@ -1,24 +1,76 @@
-"""The rows of a file that nothing is known of but its columns: read as the task's readers read it."""
+"""A file of labelled rows: its columns checked, and its rows read as the task's readers read them."""
 
 from __future__ import annotations
 
+import difflib
+import math
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from sdp.data.files import read_columns
+from sdp.data.files import Columns, column_chunks, column_names, read_columns
 from sdp.data.labels import class_ids, class_names, relevances, scores
 from sdp.data.load import read_split
 from sdp.data.row_keys import text_key
 from sdp.data.rows import RawSplit
 from sdp.data.source import resolve_source
 from sdp.data.value_names import is_missing
-from sdp.errors import DataError
-from sdp.init.choose import problem_type
+from sdp.data.words import list_of_text
+from sdp.errors import DataError, UsageError
 from sdp.recipe.benchmark_tasks import ProblemType
 from sdp.recipe.sections import Recipe
+
+# More classes than this share of the rows are no classes.
+_MOST_CLASSES = 0.5
+_EXAMPLES = 3
+_WIDTH = 60
+
+
+def check_columns(data: Path, text: Sequence[str], label: str | None, group: str | None) -> None:
+    """See that the columns are named, and that the file has them.
+
+    Raises:
+        UsageError: the text or the label column is not named; the message lists the columns with examples.
+        DataError: the file cannot be read, or has no such column.
+    """
+    names = column_names(data)
+    if not text or label is None:
+        raise _which_columns(data, names)
+    for option, name in (*(("--text", name) for name in text), ("--label", label), ("--group", group)):
+        if name is not None and name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            meant = f'Did you mean {option} "{near[0]}"?' if near else f"Name one of them with {option}."
+            raise DataError(f'no column "{name}"; the columns are {", ".join(names)}', where=str(data), hint=meant)
+    given = [*text, label, *((group,) if group else ())]
+    if len(set(given)) < len(given):
+        raise UsageError(f"a column is named twice: {', '.join(given)}", where=str(data))
+
+
+def _which_columns(data: Path, names: Sequence[str]) -> UsageError:
+    """The question for the columns, with what is in them."""
+    rows = next(iter(column_chunks(data, names)))
+    lines = [f"{name}: {', '.join(_short(value) for value in rows[name][:_EXAMPLES])}" for name in names]
+    listed = "\n".join(f"    {line}" for line in lines)
+    text, label = _likely(rows, names)
+    command = shlex.join([str(data), "--text", text, "--label", label])
+    what = f"which column is the text, and which the label? The columns:\n{listed}"
+    return UsageError(what, where=str(data), hint=f"Name them, for example: sdp init {command}")
+
+
+def _likely(rows: Columns, names: Sequence[str]) -> tuple[str, str]:
+    """The column with the longest values, and of the others that with the fewest different ones, from two on."""
+    different = {name: len({str(value) for value in rows[name]}) for name in names}
+    text = max(names, key=lambda name: sum(len(str(value)) for value in rows[name]))
+    others = [name for name in names if name != text] or [text]
+    return text, min(others, key=lambda name: (different[name] < 2, different[name]))
+
+
+def _short(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= _WIDTH else f"{shown[: _WIDTH - 3]}..."
 
 
 @dataclass(frozen=True)
@@ -91,3 +143,36 @@ def _classes(raw: RawSplit, kind: ProblemType) -> tuple[str, ...]:
         if kind == "classification":
             return tuple(names[index] for index in ids)
     return ()
+
+
+def problem_type(labels: Sequence[object], *, column: str, where: str) -> tuple[ProblemType, str]:
+    """The kind of problem, going by the labels, and why.
+
+    Args:
+        labels: one a row, none missing.
+        column: theirs, for messages.
+        where: the file.
+
+    Raises:
+        DataError: nearly every row has a label of its own.
+    """
+    if isinstance(labels[0], list | tuple) or (isinstance(labels[0], str) and list_of_text(labels[0]) is not None):
+        return "tagging", "the labels are lists"
+    numbers = [_number(label) for label in labels]
+    if None not in numbers and any(number is not None and number % 1 for number in numbers):
+        return "regression", "the labels are numbers with fractions"
+    distinct = len({str(label) for label in labels})
+    if distinct > max(2, _MOST_CLASSES * len(labels)):
+        what = f'the column "{column}" has {distinct:,} different values in {len(labels):,} rows: these are no classes'
+        hint = "Name another column with --label, or for numbers to be predicted add --type regression."
+        raise DataError(what, where=where, hint=hint)
+    of_numbers = "; for numbers to be predicted, give --type regression" if None not in numbers and distinct > 2 else ""
+    return "classification", f"the labels have {distinct} different values{of_numbers}"
+
+
+def _number(label: object) -> float | None:
+    try:
+        value = float(str(label))
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

@@ -20,11 +20,11 @@ class BenchSection(Section):
     threads: int | tuple[int, ...] = 2
     """onnxruntime's intra-op threads; a list measures each."""
     provider: Literal["cpu", "cuda"] = "cpu"
-    """Execution provider. Asked for cuda and not got it is an error."""
+    """Execution provider. cuda is an error where it is missing."""
     seconds: float = Field(default=3.0, gt=0)
     """Time for each cell of the grid, all files and starts together."""
     starts: int = Field(default=3, ge=1)
-    """How often the files are loaded into new processes; what a start leaves to chance is then in the intervals."""
+    """How often the files are loaded into new processes; the intervals then include the variation between starts."""
 
     @field_validator("sequence_lengths")
     @classmethod

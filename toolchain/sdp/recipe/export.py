@@ -25,7 +25,7 @@ class ExportSection(Section):
     tolerance: float | None = Field(default=None, gt=0)
     """Largest allowed difference of logits to torch's, relative to the largest logit; without it 1e-4, in int8 0.2."""
     external_data_mb: int = Field(default=1900, gt=0)
-    """Weights above this size go to model.onnx.data beside the file (a protobuf ends at 2 GiB)."""
+    """Weights above this size go to model.onnx.data beside the file (the limit of a protobuf file is 2 GiB)."""
 
     @model_validator(mode="after")
     def _int8_needs_kernels(self) -> Self:

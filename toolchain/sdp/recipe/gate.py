@@ -30,7 +30,7 @@ class GateSection(Section):
     allow_constant_dense: bool = False
     """Let a dense model pass that is not shown to be better than always giving one answer (the most frequent class, the
     positive one for f1, "O", or equal scores). Otherwise the gate is inconclusive then: what such a model loses by
-    pruning says nothing."""
+    pruning has no meaning."""
     max_size_ratio: float | None = Field(default=None, gt=0)
     """Largest size of the exported file, as a share of the dense ONNX file."""
     max_size_mb: float | None = Field(default=None, gt=0)
@@ -48,7 +48,7 @@ class GateSection(Section):
     max_relative_error: float | None = Field(default=None, ge=0)
     """Largest difference of the exported file's logits to torch's, relative to the largest logit."""
     budget_seconds: float = Field(default=60.0, ge=0)
-    """Where speed, latency or memory are inconclusive, measure those cases again for so long; 0 never does."""
+    """Seconds for measuring cases again whose speed, latency or memory are inconclusive; 0: never."""
 
     @property
     def default_applies(self) -> bool:

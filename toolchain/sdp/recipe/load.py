@@ -1,4 +1,4 @@
-"""Reading a recipe: TOML, `extends`, overrides, paths, and validation that tells every problem at once.
+"""Reading a recipe: TOML, `extends`, overrides, paths, and validation that reports every problem at once.
 
 Order of events: read the file and what it extends (the extending file wins, key by key; arrays are replaced whole),
 apply `--set` overrides, make paths absolute against the file that wrote them, validate. Every value remembers the file
@@ -107,10 +107,10 @@ def load_recipe(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
         # As many problems as a person reads; a file that is no recipe at all may have a hundred thousand.
         details = error.errors(include_url=False)[:MOST_TOLD]
         untold = error.error_count() - len(details)
-    # A value that fits no member of a union is one problem, of which pydantic tells every member's part.
+    # A value that fits no member of a union is one problem, of which pydantic reports every member's part.
     problems: dict[str, list[str]] = {}
     for detail in details:
-        # Wrong items count as missing ones to pydantic; the wrong items are told.
+        # Wrong items count as missing ones to pydantic; the wrong items are reported.
         inner = [other for other in details if len(other["loc"]) > len(detail["loc"])]
         if detail["type"] == "too_short" and any(
             other["loc"][: len(detail["loc"])] == detail["loc"] for other in inner

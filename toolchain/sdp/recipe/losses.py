@@ -1,4 +1,4 @@
-"""The losses of `[[prune.losses]]`: one frozen model for each, told apart by its name."""
+"""The losses of `[[prune.losses]]`: one frozen model for each, identified by its name."""
 
 from __future__ import annotations
 

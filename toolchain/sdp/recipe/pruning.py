@@ -18,16 +18,16 @@ class PruneSection(TrainingSection):
     sparsity: float = Field(default=0.9, ge=0, lt=1)
     """Share of the encoder's linear weights that ends as zeros."""
     criterion: Criterion = "magnitude"
-    """What is kept. Start with magnitude (the largest weights). As cheap: lamp (magnitude that finds the shares of the
-    layers, for scope = "global"), lookahead (magnitude times that of neighbouring matrices). movement (what training
-    moves away from zero) and l0 (gates that learn how often a weight is needed) let weights come back: for high
-    sparsity and long runs. gradient and taylor (|g|, |w g|): what the loss is sensitive to. obert: what costs most to
-    remove by second order, with an update of the others; takes memory and time. random: to compare with."""
+    """Weights that stay. Start with magnitude (the largest weights). As cheap: lamp (magnitude that finds the shares
+    of the layers, for scope = "global"), lookahead (magnitude times the magnitude of neighbouring matrices). movement
+    (what training moves away from zero) and l0 (gates that learn how often a weight is needed) let weights come back:
+    for high sparsity and long runs. gradient and taylor (|g|, |w g|): what the loss is sensitive to. obert: what costs
+    most to remove by second order, with an update of the others; takes memory and time. random: for comparison."""
     scope: Literal["layer", "global"] = "layer"
     """Rank within every weight matrix, or over all of them together."""
     pattern: Literal["unstructured", "1x4", "2:4"] = "unstructured"
     """unstructured: any weight by itself; 1x4: blocks of four consecutive inputs, which int8 kernels take at once; 2:4:
-    two of every four consecutive inputs are kept, as sparse tensor cores want it, with sparsity = 0.5."""
+    two of every four consecutive inputs are kept, as sparse tensor cores expect, with sparsity = 0.5."""
     schedule: Literal["cubic", "uniform"] = "cubic"
     """cubic: fast first, then slower; uniform: equal steps with retraining between them."""
     ramp: float = Field(default=0.6, gt=0, le=1)

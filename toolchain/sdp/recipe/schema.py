@@ -11,7 +11,7 @@ from sdp.recipe.sections import Recipe
 def recipe_schema() -> dict[str, Any]:
     """Return the JSON Schema of a recipe file: the sections, plus `extends`.
 
-    No key is required, because a file may leave to the one it extends what it does not say itself. Only a loss needs
+    No key is required, because a file may leave to the one it extends what it does not set itself. Only a loss needs
     its name: arrays are replaced whole.
     """
     schema = Recipe.model_json_schema()
@@ -21,6 +21,6 @@ def recipe_schema() -> dict[str, Any]:
     schema["title"] = "sdp recipe"
     schema["properties"]["extends"] = {
         "type": "string",
-        "description": "Another recipe, relative to this file, whose keys hold where this one says nothing.",
+        "description": "Another recipe, relative to this file; keys of this file override its keys.",
     }
     return schema

@@ -26,7 +26,7 @@ class TaskSection(Section):
     """The kind of problem, for a task of one's own."""
     metric: MetricName | None = None
     """How it is scored; without it accuracy, for regression pearson, for tagging entity-f1, for ranking ndcg. f1 is
-    that of the second of two classes, as the data orders them (numbers by value, others by name; a known task by its
+    the F1 of the second of two classes, as the data orders them (numbers by value, others by name; a known task by its
     table), whatever the order in a model's head. A known task's other official metric is reported beside it."""
     train_languages: tuple[str, ...] = Field(default=("en",), min_length=1)
     """Languages to train on, where the data's names hold "{language}". Choices are made on their dev rows alone, and

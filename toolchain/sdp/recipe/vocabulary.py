@@ -16,9 +16,9 @@ class VocabularySection(Section):
     """
 
     size: int = Field(gt=0)
-    """Most pieces to keep. First come special tokens and the characters of the corpus, then the pieces that the corpus
-    uses most (every language weighs the same), then the tokenizer's likeliest that are spelled with those characters.
-    Pieces of other characters go, also where there is room."""
+    """Most pieces to keep. First come special tokens and the characters of the corpus, then the pieces that
+    the corpus uses most (every language weighs the same), then the tokenizer's likeliest that are spelled with those
+    characters. Pieces with other characters are removed, even if there is room."""
     corpus: tuple[str, ...] | None = Field(default=None, min_length=1)
     """Files of text, relative to the recipe: txt (one text a line), tsv, csv, jsonl, parquet, also .gz; names may hold
     "*" and "{language}". Without it, the texts of all train and dev rows of every language that is trained on or
@@ -30,5 +30,5 @@ class VocabularySection(Section):
     """The languages whose texts count, where the names of corpus or data hold "{language}"; without it those that the
     task trains on or is evaluated on."""
     held_out: float = Field(default=0.1, gt=0, lt=1)
-    """Share of the texts that is not counted: on it the report says what the kept pieces cover. Equal texts are on the
-    same side."""
+    """Share of the texts that is not counted: the coverage of the kept pieces is measured on it. Equal texts are on
+    the same side."""

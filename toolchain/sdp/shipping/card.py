@@ -176,6 +176,6 @@ def _quoted(words: Sequence[str]) -> str:
 
 
 def unknown_words(licenses: Licenses) -> str:
-    """What the card says of licences that nobody told, as one line; empty where all are known."""
+    """The card's line on licences that are not declared; empty where all are known."""
     missing = licenses.unknown()
     return f"licence {UNKNOWN} for {' and '.join(missing)}" if missing else ""

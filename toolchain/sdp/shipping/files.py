@@ -13,7 +13,7 @@ from sdp.pipeline.artifacts.rows import ScoredRows
 from sdp.pipeline.run_folder import STAGE_FILE
 from sdp_onnx.deploy.manifest import MANIFEST, file_sha256
 
-# Of the exported folder, what is about the run; the shipped one has a manifest of its own.
+# Files of the exported folder that describe the run; the shipped folder has its own.
 NOT_SHIPPED = (MANIFEST, ExportMetrics.FILE, ScoredRows.FILE, STAGE_FILE)
 
 

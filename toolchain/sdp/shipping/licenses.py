@@ -1,4 +1,4 @@
-"""Whose licences a shipped model comes under, as far as somebody said so: nothing is guessed."""
+"""The licences of a shipped model, as far as they are declared: nothing is guessed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class License:
-    """A licence and who told it.
+    """A licence and where it is declared.
 
     Attributes:
-        name: an identifier such as apache-2.0; "unknown" where nobody told one.
-        source: where it is told, in words; empty where it is unknown.
+        name: an identifier such as apache-2.0; "unknown" where none is declared.
+        source: where it is declared, in words; empty where it is unknown.
     """
 
     name: str = UNKNOWN
@@ -34,13 +34,13 @@ class Licenses:
     data: License
 
     def unknown(self) -> list[str]:
-        """What has none, with the setting that tells one."""
+        """What has none, with the setting that declares one."""
         settings = (("the shipped model", self.shipped, "ship.license"), ("the data", self.data, "ship.data_license"))
         return [f"{what} ({setting})" for what, found, setting in settings if found.name == UNKNOWN]
 
 
 def find_licenses(recipe: Recipe) -> Licenses:
-    """What the recipe says, else what the README.md of the pretrained model and of a local data set folder say."""
+    """The recipe's licences, else those in the README.md of the pretrained model and of a local data set folder."""
     try:
         model = told_in(locate_model(recipe.model, download=False).path, "the pretrained model's README.md")
     except ModelError:
@@ -63,6 +63,6 @@ def told_in(folder: Path, source: str) -> License:
         content = metadata_load(folder / "README.md") or {}
     except Exception:  # no README.md, or one whose front matter YAML refuses, each in its own way
         return License()
-    told = content.get("license_name") if content.get("license") == "other" else content.get("license")
-    told = " and ".join(map(str, told)) if isinstance(told, list) else told
-    return License(str(told), source) if told else License()
+    declared = content.get("license_name") if content.get("license") == "other" else content.get("license")
+    declared = " and ".join(map(str, declared)) if isinstance(declared, list) else declared
+    return License(str(declared), source) if declared else License()

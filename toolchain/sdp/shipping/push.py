@@ -58,7 +58,7 @@ class Push:
 
 
 def push(folder: Path, repository: str, *, revision: str, private: bool, dry_run: bool) -> Push:
-    """Upload a shipped folder, or tell what an upload would do, without the network.
+    """Upload a shipped folder, or plan the upload, without the network.
 
     Args:
         folder: the shipped folder.
@@ -112,13 +112,13 @@ def _upload(folder: Path, planned: Push) -> Push:
             revision=planned.revision,
         )
     except Exception as error:
-        raise _told(error, planned) from error
+        raise _hub_error(error, planned) from error
     ours = {".gitattributes", *(file.name for file in planned.files)}
     left = tuple(sorted(name for name in there if name not in ours))
     return Push(**{**vars(planned), "commit": str(commit.commit_url), "left": left})
 
 
-def _told(error: Exception, planned: Push) -> Exception:
+def _hub_error(error: Exception, planned: Push) -> Exception:
     """The hub's answer as a message for the user; anything that is no answer of the hub's is a bug and stays."""
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
@@ -130,8 +130,8 @@ def _told(error: Exception, planned: Push) -> Exception:
         return FailedError("the hub is switched off", where=where, hint="Unset HF_HUB_OFFLINE.")
     if isinstance(error, HfHubHTTPError):
         status = error.response.status_code
-        said = error.server_message or str(error).strip().splitlines()[0]
-        return FailedError(f"the hub refuses ({status}): {said}", where=where, hint=HINTS.get(status, ""))
+        reason = error.server_message or str(error).strip().splitlines()[0]
+        return FailedError(f"the hub refuses ({status}): {reason}", where=where, hint=HINTS.get(status, ""))
     # httpx's own errors; huggingface_hub 2 has another copy of it than 1.
     if isinstance(error, HfHubHTTPError.__bases__[0] | ConnectionError):
         hint = "Check the network and HF_ENDPOINT; the same command goes on."

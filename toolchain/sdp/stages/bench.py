@@ -9,7 +9,8 @@ from __future__ import annotations
 from sdp.evaluation.bench_inputs import bench_inputs
 from sdp.models.positions import fitting_lengths, model_positions
 from sdp.pipeline.artifacts.latency import BenchLatency
-from sdp.pipeline.context import StageContext, StageResult
+from sdp.pipeline.artifacts.record import StageResult
+from sdp.pipeline.context import StageContext
 from sdp.pipeline.stages import EXPORT
 from sdp_onnx.bench.kernel_profile import profile_model
 from sdp_onnx.bench.pair import ROLES, benchmark_pair

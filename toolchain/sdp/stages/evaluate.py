@@ -22,7 +22,8 @@ from sdp.pipeline.array_file import read_arrays, write_arrays
 from sdp.pipeline.artifacts.base import present
 from sdp.pipeline.artifacts.comparison import FLIPS_FILE, EvaluateMetrics
 from sdp.pipeline.artifacts.intervals import value_of
-from sdp.pipeline.context import StageContext, StageResult
+from sdp.pipeline.artifacts.record import StageResult
+from sdp.pipeline.context import StageContext
 from sdp.pipeline.run_folder import CHECKPOINTS
 from sdp.pipeline.stages import FINETUNE, PRUNE
 from sdp.training.device import training_device

@@ -28,7 +28,8 @@ from sdp.models.tokenizer_check import check_tokenizer
 from sdp.pipeline.artifacts.comparison import EvaluateMetrics, ExportMetrics, TorchDifference
 from sdp.pipeline.artifacts.intervals import value_of
 from sdp.pipeline.artifacts.manifest import ExportManifest, ManifestMetrics
-from sdp.pipeline.context import StageContext, StageResult
+from sdp.pipeline.artifacts.record import StageResult
+from sdp.pipeline.context import StageContext
 from sdp.pipeline.fingerprint import library_versions
 from sdp.pipeline.json_file import read_json
 from sdp.pipeline.run_folder import CHECKPOINTS, STAGE_FILE, RunFolder

@@ -22,8 +22,9 @@ from sdp.models.inputs import fit_tokenizer, pieces_beyond, require_embeddings
 from sdp.models.load import load_pretrained
 from sdp.models.source import ModelFolder, locate_model
 from sdp.models.tokenizer import load_tokenizer, save_tokenizer
+from sdp.pipeline.artifacts.record import StageResult
 from sdp.pipeline.artifacts.training import FinetuneMetrics, LogRecord, RowCounts
-from sdp.pipeline.context import StageContext, StageResult
+from sdp.pipeline.context import StageContext
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.stages import VOCABULARY
 from sdp.recipe.sections import Recipe

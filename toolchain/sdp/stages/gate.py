@@ -16,8 +16,9 @@ from sdp.gate.timing import LOOKS, settled
 from sdp.gate.verdict_files import junit, markdown
 from sdp.pipeline.artifacts.comparison import ExportMetrics
 from sdp.pipeline.artifacts.latency import BenchLatency, MeasuredAgain
+from sdp.pipeline.artifacts.record import StageResult
 from sdp.pipeline.artifacts.verdict import SUMMARY_FILE, GateVerdict, Measurements, MeasuringTime, StoredCheck
-from sdp.pipeline.context import StageContext, StageResult
+from sdp.pipeline.context import StageContext
 from sdp.pipeline.json_file import read_json
 from sdp.pipeline.run_folder import RunFolder
 from sdp.pipeline.stages import GATE

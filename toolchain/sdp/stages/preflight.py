@@ -23,16 +23,16 @@ from sdp.models.export import MODEL_FILE
 from sdp.models.parts import vocabulary_tensors
 from sdp.models.source import ModelFolder, locate_model
 from sdp.models.tokenizer import load_tokenizer
-from sdp.pipeline.context import StageContext, StageResult
+from sdp.pipeline.artifacts.record import StageResult
+from sdp.pipeline.context import StageContext
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import RunFolder, remove_folder
 from sdp.pipeline.runner import stage_status
 from sdp.pipeline.stage_run import run_stage
 from sdp.pipeline.stages import EXPORT, FINETUNE, PRUNE, SHIP, VOCABULARY, find_stage
-from sdp.preflight.files import write_rows
 from sdp.preflight.model import small_model
 from sdp.preflight.refusal import naming
-from sdp.preflight.rows import few_rows
+from sdp.preflight.rows import few_rows, write_rows
 from sdp.preflight.settings import layers_needed, reduced
 from sdp.recipe.sections import Recipe
 from sdp.stages import evaluate, export, finetune, prune, ship

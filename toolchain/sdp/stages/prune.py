@@ -22,8 +22,9 @@ from sdp.losses.objective import Objective
 from sdp.models.load import load_finetuned
 from sdp.models.tokenizer import save_tokenizer, saved_tokenizer
 from sdp.pipeline.artifacts.base import present
+from sdp.pipeline.artifacts.record import StageResult
 from sdp.pipeline.artifacts.training import LayerZeros, MaskUpdate, PruneMetrics, write_updates
-from sdp.pipeline.context import StageContext, StageResult
+from sdp.pipeline.context import StageContext
 from sdp.pipeline.json_file import read_json
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import CACHE, STAGE_FILE, RunFolder

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sdp.pipeline.context import StageContext, StageResult
+from sdp.pipeline.artifacts.record import StageResult
+from sdp.pipeline.context import StageContext
 from sdp.report.page import render_page
 
 

@@ -15,8 +15,9 @@ from pydantic import JsonValue
 import sdp
 from sdp.errors import StageError
 from sdp.pipeline.artifacts.manifest import ExportManifest
+from sdp.pipeline.artifacts.record import StageResult
 from sdp.pipeline.artifacts.results import FinishedResults, load_results
-from sdp.pipeline.context import StageContext, StageResult
+from sdp.pipeline.context import StageContext
 from sdp.pipeline.json_file import read_json
 from sdp.pipeline.run_folder import STAGE_FILE, RunFolder
 from sdp.pipeline.stages import EXPORT

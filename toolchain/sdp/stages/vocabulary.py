@@ -6,14 +6,14 @@ vocabulary.json with what the kept pieces cover of the texts that were held out,
 
 from __future__ import annotations
 
-from sdp.data.corpus import few_texts_lines, read_corpus
-from sdp.data.corpus_rows import corpus_rows
+from sdp.data.corpus import corpus_rows, few_texts_lines, read_corpus
 from sdp.data.load import load_task_data
 from sdp.errors import RecipeError
 from sdp.models.parts import count_parts
 from sdp.models.source import ModelFolder, locate_model
+from sdp.pipeline.artifacts.record import StageResult
 from sdp.pipeline.artifacts.vocabulary import VocabularyReport
-from sdp.pipeline.context import StageContext, StageResult
+from sdp.pipeline.context import StageContext
 from sdp.vocabulary.trim import trim_model
 
 FLOAT_BYTES = 4

@@ -15,6 +15,7 @@ from sdp.pipeline.artifacts.analysis import AnalysisReport, Look, RecoverySummar
 from sdp.pipeline.artifacts.base import NotNegative, Share, Stored
 from sdp.pipeline.artifacts.comparison import Compared, EvaluateMetrics
 from sdp.pipeline.artifacts.intervals import value_of
+from sdp.pipeline.artifacts.record import StageRecord
 from sdp.pipeline.artifacts.training import FinetuneMetrics, LogRecord, PruneMetrics
 from sdp.pipeline.json_file import write_json
 from sdp.pipeline.run_folder import RunFolder
@@ -127,7 +128,9 @@ def _agree(before: object, now: object) -> bool:
     return before == now
 
 
-def cell_result(cell: StudyCell, arm: Mapping[str, str], run: RunFolder, records: Mapping[str, Any]) -> CellResult:
+def cell_result(
+    cell: StudyCell, arm: Mapping[str, str], run: RunFolder, records: Mapping[str, StageRecord]
+) -> CellResult:
     """Collect a cell's result from its run folder.
 
     Args:

@@ -1,4 +1,4 @@
-"""What running a sweep would do, found out without torch."""
+"""What running a sweep would do. No torch."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from sdp.sweep.frontier import Frontier, Point
 from sdp_onnx.bench.interval import Interval, Undefined
 
 SIZE = 5.5
-# How a point is filled says what the gate said of its level.
+# A point's fill shows the gate's verdict on its level.
 FILLS: dict[Outcome, Any] = {
     "pass": {},
     "inconclusive": {"fillstyle": "left", "markerfacecoloralt": "white"},

@@ -1,4 +1,4 @@
-"""How two tokenizers tell the same texts: the pieces used, and what changed from one to the other."""
+"""How two tokenizers split the same texts: the pieces used, and what changed from one to the other."""
 
 from __future__ import annotations
 
@@ -43,8 +43,10 @@ class Coverage:
         return Coverage(*(getattr(self, item.name) + getattr(other, item.name) for item in fields(self)))
 
     def report(self) -> CoverageReport:
-        """The counts as shares and means; of no words, None. Unknown pieces are counted per 1,000 pieces of before,
-        also those of after, so that the two compare."""
+        """The counts as shares and means; of no words, None.
+
+        Unknown pieces are counted per 1,000 pieces of before, also those of after, so that the two compare.
+        """
 
         def ratio(part: int, whole: int, scale: float = 1.0) -> float | None:
             return scale * part / whole if whole else None

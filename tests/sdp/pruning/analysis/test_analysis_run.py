@@ -68,7 +68,7 @@ def check(
     teacher: tuple[np.ndarray, np.ndarray],
     rows: np.ndarray,
 ) -> None:
-    (z_s, y_s), (z_t, y_t) = ([part[rows] for part in said] for said in (student, teacher))
+    (z_s, y_s), (z_t, y_t) = ([part[rows] for part in outputs] for outputs in (student, teacher))
     assert measures["metric"] == pytest.approx(np.mean(y_s.argmax(1) == LABELS[rows]))
     assert measures["agreement"] == pytest.approx(np.mean(y_s.argmax(1) == y_t.argmax(1)))
     assert measures["separability"] == pytest.approx(separability(z_s, LABELS[rows]), abs=1e-4)

@@ -53,10 +53,10 @@ def test_it_reads_every_row_as_if_it_were_alone(toy_model: Path, model: PreTrain
     reading = Probe(model, rows, Collator(load_tokenizer(toy_model)), 4, score)()
     model.eval()
     for place, row in enumerate(rows.rows):
-        said = alone(model, row)
-        mean = said.hidden_states[-1][0].mean(dim=0).numpy()
+        single = alone(model, row)
+        mean = single.hidden_states[-1][0].mean(dim=0).numpy()
         assert np.allclose(reading.rows[place], mean, atol=1e-5)
-        assert np.allclose(reading.logits[place], said.logits[0].numpy(), atol=1e-5)
+        assert np.allclose(reading.logits[place], single.logits[0].numpy(), atol=1e-5)
     assert np.array_equal(reading.labels, rows.labels)
     assert np.array_equal(asked[0], reading.logits), "the metric is of the rows in their order"
     assert reading.metric == 0.5
@@ -118,7 +118,7 @@ def test_a_tagger_is_read_at_its_labelled_tokens_in_the_order_of_the_rows(
     assert reading.metric == len(expected) == len(reading.rows)
     tagger.eval()
     for place, (row, token) in enumerate(expected):
-        said = alone(tagger, rows.rows[row])
-        assert np.allclose(reading.rows[place], said.hidden_states[-1][0, token].numpy(), atol=1e-5)
-        assert np.allclose(reading.logits[place], said.logits[0, token].numpy(), atol=1e-5)
+        single = alone(tagger, rows.rows[row])
+        assert np.allclose(reading.rows[place], single.hidden_states[-1][0, token].numpy(), atol=1e-5)
+        assert np.allclose(reading.logits[place], single.logits[0, token].numpy(), atol=1e-5)
         assert reading.labels[place] == labels[row][token]

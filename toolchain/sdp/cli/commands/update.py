@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 import typer
 
@@ -13,8 +12,8 @@ from sdp.distributed import launcher, ranks
 from sdp.pipeline.progress import Reporter
 
 
-def bring_up_to_date(selected: Selected, until: str, *, as_json: bool, quiet: bool) -> dict[str, Any]:
-    """Run the pipeline up to a stage and print what is known by then; returns the stages' records.
+def bring_up_to_date(selected: Selected, until: str, *, as_json: bool, quiet: bool) -> None:
+    """Run the pipeline up to a stage and print what is known by then.
 
     Results of later stages that are of what was there before are not among what is known.
     """
@@ -27,7 +26,7 @@ def bring_up_to_date(selected: Selected, until: str, *, as_json: bool, quiet: bo
         follow(selected.recipe, run)
         raise typer.Exit
     with run.at_work(selected.recipe.name, selected.recipe_file, selected.overrides):
-        records = run_pipeline(selected.recipe, run, until, Reporter(quiet=quiet))
+        run_pipeline(selected.recipe, run, until, Reporter(quiet=quiet))
         # After the last stage there is no later one.
         older = older_stages(selected.recipe, run) if until != "ship" else {}
     if as_json:
@@ -35,7 +34,6 @@ def bring_up_to_date(selected: Selected, until: str, *, as_json: bool, quiet: bo
         typer.echo(json.dumps({"run": str(run.path), **read_results(run, older).to_json(), **remark}, indent=2))
     else:
         print_summary(selected, older, vocabulary=until == "vocabulary")
-    return records
 
 
 def print_summary(selected: Selected, older: Mapping[str, str] | None = None, *, vocabulary: bool) -> None:

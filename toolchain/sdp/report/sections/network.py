@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from sdp.pipeline.artifacts.analysis import AnalysisReport
 from sdp.pipeline.artifacts.training import LayerZeros, PruneMetrics
-from sdp.report.analysis_plot import pruning_analysis
 from sdp.report.layer_table import short_name
+from sdp.report.plots import pruning_analysis
 from sdp.report.section import ReportSection, RunFiles
 
 

@@ -1,0 +1,258 @@
+"""Make the files that peers.py runs: one random XLM-R, pruned in two patterns, exported for each runtime.
+
+    python benchmarks/peers/peers_models.py FOLDER --size base --length 128 --rows 16
+
+A process of its own, because torch and the model would otherwise stay in the memory of the process that times the
+others. Files that are there already are kept: empty the folder after a change of the exporter.
+
+The weights are random, since time depends on shapes and zeros alone; with a standard deviation of 0.05, instead of the
+usual 0.02, so that after pruning attention still attends and a wrong engine gives visibly wrong logits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import warnings
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_dynamic,
+    quantize_static,
+)
+from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
+
+from peers_engines import Pruning
+from sdp.pruning.layers import prunable_weights
+from sdp.pruning.masks import Masks, apply_masks, select_masks
+from sdp.pruning.scores import magnitude_scores
+from sdp_onnx.export.encode import encode_model
+from sdp_onnx.export.kernel_choice import Precision
+from sdp_onnx.export.torch_export import export_torch
+
+SPARSITY = 0.9
+INPUTS = ("input_ids", "attention_mask")
+
+# The vocabulary is cut to 32000: a lookup costs no time, whatever the size of the table.
+SIZES: dict[str, dict[str, Any]] = {
+    "large": {
+        "vocab_size": 32000,
+        "hidden_size": 1024,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "intermediate_size": 4096,
+    },
+    "base": {
+        "vocab_size": 32000,
+        "hidden_size": 768,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "intermediate_size": 3072,
+    },
+    "minilm": {
+        "vocab_size": 32000,
+        "hidden_size": 384,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 12,
+        "intermediate_size": 1536,
+    },
+    "tiny": {
+        "vocab_size": 2000,
+        "hidden_size": 192,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 3,
+        "intermediate_size": 768,
+    },
+}
+
+_SPECIAL = 5
+
+# What DeepSparse 1.8 reads; without LayerNormalization, which it knows as the operators that it is made of.
+_LEGACY_OPSET = 14
+
+_CALIBRATION_LENGTHS = (8, 16, 32, 64, 128, 384) * 2
+_CALIBRATION_ROWS = 2
+
+Inputs = dict[str, NDArray[np.int64]]
+
+
+def pruned_model(
+    size: str, pattern: Pruning, sparsity: float = SPARSITY, vocabulary: int | None = None
+) -> XLMRobertaForSequenceClassification:
+    """The classifier with the linear layers of its encoder pruned by magnitude, ready to be exported.
+
+    Args:
+        size: a name of SIZES.
+        pattern: which zeros stand together.
+        sparsity: share of the encoder's linear weights that are zero.
+        vocabulary: number of pieces; that of the size without it.
+    """
+    settings: dict[str, Any] = {**SIZES[size], "num_labels": 8}
+    settings["vocab_size"] = vocabulary or settings["vocab_size"]
+    config = XLMRobertaConfig(
+        **settings,
+        max_position_embeddings=514,
+        type_vocab_size=1,
+        layer_norm_eps=1e-5,
+        pad_token_id=1,
+        bos_token_id=0,
+        eos_token_id=2,
+        initializer_range=0.05,
+    )
+    torch.manual_seed(0)
+    model = XLMRobertaForSequenceClassification(config)
+    model.eval()
+    weights = prunable_weights(model)
+    everything: Masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}
+    apply_masks(weights, select_masks(magnitude_scores(weights, everything), sparsity, "layer", pattern))
+    return model
+
+
+def random_inputs(vocabulary: int, rows: int, length: int, seed: int) -> Inputs:
+    """Rows of random tokens without padding, int64 [rows, length]."""
+    tokens = np.random.default_rng([seed, length]).integers(_SPECIAL, vocabulary, (rows, length), dtype=np.int64)
+    return {"input_ids": tokens, "attention_mask": np.ones_like(tokens)}
+
+
+def calibration_batches(vocabulary: int) -> Iterator[Inputs]:
+    """Batches for static quantization, none of which is measured.
+
+    Of several lengths: the fewer tokens share it, the larger is the attention that one gets.
+    """
+    for seed, length in enumerate(_CALIBRATION_LENGTHS, start=1):
+        yield random_inputs(vocabulary, _CALIBRATION_ROWS, length, seed)
+
+
+class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
+    """`calibration_batches` as onnxruntime wants them."""
+
+    def __init__(self, vocabulary: int) -> None:
+        self._batches = calibration_batches(vocabulary)
+
+    def get_next(self) -> dict[str, Any] | None:
+        return next(self._batches, None)
+
+
+def build(folder: Path, size: str, lengths: list[int], rows: int) -> None:
+    """Make what is missing of the files and of the references for `lengths`, `rows` rows each."""
+    vocabulary = SIZES[size]["vocab_size"]
+    (folder / "shape.json").write_text(json.dumps({**SIZES[size], "sparsity": SPARSITY}), encoding="utf-8")
+    _make(folder / "calibration.npz", partial(_write_calibration, vocabulary))
+    for pattern in get_args(Pruning):
+        _build_dense(folder, size, pattern, lengths, rows)
+    fp32, blocks = folder / "dense-unstructured.onnx", folder / "dense-1x4.onnx"
+    _make(folder / "ours-fp32.onnx", partial(_encode, fp32, "fp32"))
+    _make(folder / "ours-int8.onnx", partial(_encode, blocks, "int8"))
+    _make(folder / "ort-int8.onnx", partial(_quantize_dynamic, blocks))
+    _make(folder / "deepsparse-int8.onnx", partial(_quantize_static, folder / "legacy-1x4.onnx", vocabulary))
+
+
+def _build_dense(folder: Path, size: str, pattern: Pruning, lengths: list[int], rows: int) -> None:
+    """What needs torch: both exports of a pruned model, and its logits. The model ends with the function."""
+    model = cache(partial(pruned_model, size, pattern))
+    _make(folder / f"dense-{pattern}.onnx", lambda target: export_torch(model(), target, input_names=INPUTS))
+    _make(folder / f"legacy-{pattern}.onnx", lambda target: _export_legacy(model(), target))
+    for length in lengths:
+        target = folder / f"reference-{pattern}-{length}x{rows}.npz"
+        _make(target, lambda target, length=length: _write_reference(model(), rows, length, target))  # type: ignore[misc]
+
+
+def _encode(source: Path, precision: Precision, target: Path) -> None:
+    encode_model(source, target, encoding="kernel", precision=precision, metadata={})
+
+
+def _make(target: Path, make: Callable[[Path], None]) -> None:
+    """Write a file that is missing; under another name first, so that a build that was cut leaves none by its name."""
+    if not target.exists():
+        unfinished = target.with_name(f"unfinished-{target.name}")
+        make(unfinished)
+        unfinished.replace(target)
+
+
+def _export_legacy(model: XLMRobertaForSequenceClassification, target: Path) -> None:
+    """The tracing exporter's graph, in operators that DeepSparse knows: attention is MatMul, Softmax, MatMul.
+
+    Traced for one shape instead, so that the shapes are constants, it ran no faster there.
+    """
+    implementation = model.config._attn_implementation
+    model.set_attn_implementation("eager")
+    example = torch.full((2, 16), _SPECIAL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            model,
+            (example, torch.ones_like(example)),
+            target,
+            dynamo=False,
+            opset_version=_LEGACY_OPSET,
+            input_names=list(INPUTS),
+            output_names=["logits"],
+            dynamic_axes={name: {0: "batch", 1: "sequence"} for name in INPUTS},
+        )
+    model.set_attn_implementation(implementation)
+
+
+def _quantize_dynamic(source: Path, target: Path) -> None:
+    """By default the quantizer would also take the standard Attention operator for its own, and break it.
+
+    What onnxruntime.transformers.optimizer makes of the legacy export, quantized alike, took as long: 22.0 against 22.1
+    ms for 128 tokens on 2 cores of an EPYC with AVX-512. Its fp32 took 1.06 times as long.
+    """
+    operators = ["MatMul", "Gemm", "Gather"]
+    quantize_dynamic(source, target, weight_type=QuantType.QInt8, op_types_to_quantize=operators)
+
+
+def _quantize_static(source: Path, vocabulary: int, target: Path) -> None:
+    """MatMul in int8 only, attention's two included: what DeepSparse runs in int8.
+
+    With one scale for each output (per_channel) it took twice as long: DeepSparse leaves those products to others.
+    """
+    quantize_static(
+        source,
+        target,
+        _Calibration(vocabulary),
+        quant_format=QuantFormat.QOperator,
+        op_types_to_quantize=["MatMul"],
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        calibrate_method=CalibrationMethod.MinMax,
+    )
+
+
+def _write_calibration(vocabulary: int, target: Path) -> None:
+    """The same batches for NNCF, which has an environment of its own."""
+    with target.open("wb") as file:
+        np.savez(file, *(batch["input_ids"] for batch in calibration_batches(vocabulary)))
+
+
+def _write_reference(model: XLMRobertaForSequenceClassification, rows: int, length: int, target: Path) -> None:
+    inputs = random_inputs(model.config.vocab_size, rows, length, seed=0)
+    with torch.no_grad():
+        logits = model(**{name: torch.from_numpy(array) for name, array in inputs.items()}).logits
+    with target.open("wb") as file:
+        np.savez(file, **inputs, logits=logits.numpy())  # type: ignore[arg-type]  # its stub
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--size", choices=SIZES, default="base")
+    parser.add_argument("--length", type=int, action="append", required=True)
+    parser.add_argument("--rows", type=int, required=True)
+    given = parser.parse_args()
+    given.folder.mkdir(parents=True, exist_ok=True)
+    build(given.folder, given.size, given.length, given.rows)
+
+
+if __name__ == "__main__":
+    main()
