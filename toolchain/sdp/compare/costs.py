@@ -23,7 +23,7 @@ def compare_costs(before: Snapshot, after: Snapshot, measured: BenchResult | Non
     """Size, peak memory, and time of one call.
 
     Args:
-        before, after: the runs; nothing is said of one whose benchmark is not done.
+        before, after: the runs; without both benchmarks nothing is compared.
         measured: with the file of `before` as baseline and that of `after` as candidate; None where the two files were
             not measured in turns. Times of two benchmarks, each at its own hour, are shown
             and not compared: the machine may have changed more than the model.

@@ -41,8 +41,8 @@ def run(context: StageContext) -> StageResult:
     recipe, run, target = context.recipe, context.run, context.target
     exported, library = take_model(recipe, run, target)
     licenses, results = find_licenses(recipe), load_results(run)
-    if told := unknown_words(licenses):
-        context.reporter.line(f"  {told}: the card says so")
+    if unknown := unknown_words(licenses):
+        context.reporter.line(f"  {unknown}: the card says so")
     card = model_card(
         recipe,
         results,

@@ -191,7 +191,7 @@ def _thin(records: Sequence[LogRecord], key: str) -> tuple[LogRecord, ...]:
 
 
 def _analysis(run: RunFolder) -> CellAnalysis | None:
-    """What the pruning stage's analysis says in sum, where there is one, and of the weights at each mask update."""
+    """The pruning stage's analysis in sum, where there is one, and the weights at each mask update."""
     report = AnalysisReport.find(run)
     if report is None:
         return None

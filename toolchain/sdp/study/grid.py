@@ -2,7 +2,7 @@
 
 A cell's key is a hash of all that decides its result except the code: settings, seed and the inputs' own hashes, and
 no place on this machine. Settings at their default are left out, so that a recipe that learns a new setting keeps
-its finished cells; `cell.py` sees to it that a changed default is told from the old one.
+its finished cells; `cell.py` distinguishes a changed default from the old one.
 """
 
 from __future__ import annotations

@@ -103,20 +103,20 @@ def _title(study: StudyTable) -> str:
 def _text(study: StudyTable) -> tuple[list[str], list[list[str]]]:
     """Header and rows as text. Dense scores and differences are those of the test split where there is one;
     study.json has both."""
-    told: Split = study.splits[-1] if study.splits else "dev"
-    header = [axis.name for axis in study.axes] + ["seeds", "zeros", f"dense, {told}"]
+    shown: Split = study.splits[-1] if study.splits else "dev"
+    header = [axis.name for axis in study.axes] + ["seeds", "zeros", f"dense, {shown}"]
     header += [f"pruned, {split}" for split in study.splits]
     if study.baseline is not None:
-        header += [f"difference, {told} [95 %]", "p", "p (Holm)"]
+        header += [f"difference, {shown} [95 %]", "p", "p (Holm)"]
     header.append("agreement")
     rows = []
     for arm in study.arms:
         seeds = max((scores.pruned.n for scores in arm.splits.values()), default=0)
         row = [*arm.arm, str(seeds), f"{arm.sparsity.mean:.1%}" if arm.sparsity is not None else ""]
-        row.append(_mean(arm.splits[told].dense) if told in arm.splits else "")
+        row.append(_mean(arm.splits[shown].dense) if shown in arm.splits else "")
         row += [_mean(arm.splits[split].pruned) if split in arm.splits else "" for split in study.splits]
         if study.baseline is not None:
-            row += _difference(arm.splits.get(told))
+            row += _difference(arm.splits.get(shown))
         rows.append([*row, f"{arm.agreement.mean:.1%}" if arm.agreement is not None else ""])
     return header, rows
 
