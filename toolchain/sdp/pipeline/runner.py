@@ -23,13 +23,14 @@ from sdp.errors import RunError
 from sdp.models.architectures import require_architecture
 from sdp.models.positions import require_positions
 from sdp.models.source import locate_model
+from sdp.pipeline.absent_libraries import require_training_libraries, with_absent_libraries
 from sdp.pipeline.artifacts.record import StageRecord, StageResult
 from sdp.pipeline.context import StageContext
 from sdp.pipeline.difference import first_difference
 from sdp.pipeline.fingerprint import code_hash
 from sdp.pipeline.gate_verdict import gate_verdict, withhold
 from sdp.pipeline.interrupted import interrupted
-from sdp.pipeline.libraries import library_versions, require_training_libraries, with_absent_libraries
+from sdp.pipeline.libraries import library_versions
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import SCRATCH, RunFolder, remove_folder, temporary_files_in
 from sdp.pipeline.stage_run import StageFunction, Status, fingerprint, run_stage

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sdp.pipeline import libraries
-from sdp.pipeline.libraries import require_training_libraries, with_absent_libraries
+from sdp.pipeline import absent_libraries
+from sdp.pipeline.absent_libraries import require_training_libraries, with_absent_libraries
 from sdp.pipeline.stages import find_stage
 
 PRUNE = find_stage("prune")
@@ -24,7 +24,7 @@ def test_a_damaged_record_has_no_libraries(before: object) -> None:
 
 def test_a_stage_that_trains_needs_its_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     require_training_libraries(PRUNE)
-    monkeypatch.setattr(libraries, "find_spec", lambda name: None if name == "torch" else object())
+    monkeypatch.setattr(absent_libraries, "find_spec", lambda name: None if name == "torch" else object())
     with pytest.raises(ModuleNotFoundError, match="torch") as missing:
         require_training_libraries(PRUNE)
     assert missing.value.name == "torch"
