@@ -219,8 +219,10 @@ def _cell(random: Random, folder: Path, project: Project) -> Use:
         project.path / "toy.toml", ["prune.sparsity=0.5,0.6"], 1, None, [], folder / "out", download=False
     )
     cell = study.cells[0]
-    stages = {"key": cell.key, "format": 1, "seed": cell.seed, "inputs": cell.inputs, "metric": "accuracy", "dev": {}}
-    content = {**stages, "settings": {}, "sparsity": 0.5, "evaluated": {"split": "dev", "parts": {}}}
+    stages = {"key": cell.key, "format": 1, "seed": cell.seed, "inputs": cell.inputs, "metric": "accuracy"}
+    scores = {"dense": 0.9, "pruned": 0.8}
+    evaluated = {"split": "dev", "rows": 4, "flips": 1, "agreement": 0.75, "parts": {}}
+    content = {**stages, "dev": scores, "settings": {}, "sparsity": 0.5, "evaluated": evaluated}
     target = folder / "out" / CELLS / f"{cell.key}.json"
     target.parent.mkdir(parents=True)
     target.write_bytes(damaged_json(random, json.dumps(content).encode()))

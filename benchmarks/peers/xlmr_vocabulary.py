@@ -36,11 +36,12 @@ from sdp.data.files import read_columns
 from sdp.models.load import load_finetuned
 from sdp.models.source import ModelFolder
 from sdp.models.tokenizer import pretrained_tokenizer
-from sdp.vocabulary.trim import IDS_FILE, trim_model
+from sdp.pipeline.artifacts.vocabulary import KeptPieces
+from sdp.vocabulary.trim import trim_model
 from sdp_onnx.export.encode import encode_model
 from sdp_onnx.export.torch_export import export_torch
 from sdp_onnx.runtimes.environment import environment_record
-from sdp_onnx.runtimes.session import create_session
+from sdp_onnx.runtimes.registry import default_runtime
 
 RESULTS = Path(__file__).parents[1] / "results" / "xlmr_vocabulary.json"
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
@@ -131,7 +132,7 @@ def _measure(
     small.mkdir()
     pruned_model(size, pattern, vocabulary=before).save_pretrained(whole)
     report = trim_model(ModelFolder(size, whole), small, corpus, after)
-    pieces = {whole: before, small: report["pieces_after"]}
+    pieces = {whole: before, small: report.pieces_after}
     files = {}
     encoded = {}
     for model, count in pieces.items():
@@ -144,7 +145,11 @@ def _measure(
         dense.unlink()
         print(f"{model.name} is measured", file=sys.stderr, flush=True)
     check = _check(whole, small, encoded, corpus)
-    return {"vocabulary": report, "files": files, "check": {"pattern": pattern, "precision": precision, **check}}
+    return {
+        "vocabulary": report.to_json(),
+        "files": files,
+        "check": {"pattern": pattern, "precision": precision, **check},
+    }
 
 
 def _sizes(path: Path, model: Path, pieces: int) -> dict[str, int]:
@@ -160,7 +165,7 @@ def _sizes(path: Path, model: Path, pieces: int) -> dict[str, int]:
 
 def _check(whole: Path, small: Path, encoded: dict[Path, Path], corpus: Corpus) -> dict[str, Any]:
     """Largest difference of logits between the two files on held-out texts whose pieces are all kept."""
-    kept = set(json.loads((small / IDS_FILE).read_text(encoding="utf-8"))["old_ids"])
+    kept = set(json.loads((small / KeptPieces.FILE).read_text(encoding="utf-8"))["old_ids"])
     tokenizers = {model: pretrained_tokenizer(model) for model in (whole, small)}
     texts = [text for found in corpus.held_out.values() for text in found]
     same = [text for text in texts if set(tokenizers[whole](text)["input_ids"]) <= kept]
@@ -175,11 +180,11 @@ def _check(whole: Path, small: Path, encoded: dict[Path, Path], corpus: Corpus) 
 
 
 def _logits(path: Path, rows: Sequence[list[int]]) -> NDArray[np.float32]:
-    session = create_session(path)
+    model = default_runtime().load(path)
     answers = []
     for row in rows:
         ids = np.array([row], dtype=np.int64)
-        answers.append(session.run(["logits"], dict(zip(INPUTS, (ids, np.ones_like(ids)), strict=True)))[0])
+        answers.append(model.run(dict(zip(INPUTS, (ids, np.ones_like(ids)), strict=True))))
     return np.concatenate(answers)
 
 

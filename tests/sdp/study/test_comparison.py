@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from sdp.statistics.seeds import paired_difference
-from sdp.study.cell import MOST_POINTS, _thin
+from sdp.study.cell import MOST_POINTS, BothScores, CellResult, Evaluated, _thin
 from sdp.study.comparison import baseline_of, compare_arms, remarks
-from sdp.study.grid import Cell, make_grid
+from sdp.study.grid import StudyCell, make_grid
 from sdp.study.plots import metric_plot
 from sdp.study.runner import Failure, Progress
 from sdp.study.table import make_table, markdown
@@ -32,27 +32,30 @@ SCORES: dict[tuple[str, ...], list[float | None]] = {
 
 
 @pytest.fixture
-def cells(tmp_path: Path, toy_model: Path) -> list[Cell]:
+def cells(tmp_path: Path, toy_model: Path) -> list[StudyCell]:
     return make_grid(write_project(tmp_path, toy_model), AXES, 3, [])
 
 
-def result(cell: Cell, score: float, **changes: Any) -> dict[str, Any]:
-    found = {
-        "key": cell.key,
-        "metric": "accuracy",
-        "dev": {"dense": 0.9, "pruned": score},
-        "test": {"dense": 0.88, "pruned": score - 0.1},
-        "sparsity": 0.5,
-        "evaluated": {"agreement": 0.75},
-        "teacher": f"seed {cell.seed}",
-        "code": {"prune": "1"},
-        "libraries": {"torch": "2.9"},
-        "machine": {"cpu": "one"},
-    }
-    return {**found, **changes}
+def result(cell: StudyCell, score: float) -> CellResult:
+    return CellResult(
+        format=1,
+        key=cell.key,
+        seed=cell.seed,
+        metric="accuracy",
+        dev=BothScores(dense=0.9, pruned=score),
+        test=BothScores(dense=0.88, pruned=score - 0.1),
+        sparsity=0.5,
+        evaluated=Evaluated(split="test", rows=4, flips=1, agreement=0.75, parts={}),
+        teacher=f"seed {cell.seed}",
+        code={"prune": "1"},
+        libraries={"torch": "2.9"},
+        machine={"cpu": "one"},
+        inputs=cell.inputs,
+        settings={},
+    )
 
 
-def results(cells: list[Cell]) -> dict[str, dict[str, Any]]:
+def results(cells: list[StudyCell]) -> dict[str, CellResult]:
     scored = ((cell, SCORES[cell.arm][cell.seed]) for cell in cells)
     return {cell.key: result(cell, score) for cell, score in scored if score is not None}
 
@@ -64,12 +67,14 @@ def test_arms_are_compared_with_the_baseline_where_all_else_is_equal() -> None:
     assert baseline_of(("kld", "0.9"), AXES, Baseline("prune.sparsity", "0.5")) == ("kld", "0.5")
 
 
-def test_pairs_are_the_seeds_that_both_arms_have(cells: list[Cell]) -> None:
+def test_pairs_are_the_seeds_that_both_arms_have(cells: list[StudyCell]) -> None:
     arms = {arm.arm: arm for arm in compare_arms(cells, results(cells), AXES, BASELINE)}
     assert list(arms) == [(loss, sparsity) for loss in ("none", "kld", "cosine") for sparsity in ("0.5", "0.9")]
     dev = {arm: found.splits["dev"] for arm, found in arms.items() if found.splits}
-    assert dev["kld", "0.5"].difference == paired_difference([0.83, 0.82], [0.80, 0.81])
-    assert dev["cosine", "0.5"].difference == paired_difference([0.79, 0.83, 0.80], [0.80, 0.82, 0.81])
+    assert dev["kld", "0.5"].difference == paired_difference({1: 0.83, 2: 0.82}, {1: 0.80, 2: 0.81})
+    assert dev["cosine", "0.5"].difference == paired_difference(
+        dict(enumerate((0.79, 0.83, 0.80))), dict(enumerate((0.80, 0.82, 0.81)))
+    )
     # Scored on two seeds, and on none that the baseline has.
     assert (dev["kld", "0.9"].pruned.n, dev["kld", "0.9"].difference) == (2, None)
     assert arms["cosine", "0.9"].splits == {}
@@ -77,7 +82,7 @@ def test_pairs_are_the_seeds_that_both_arms_have(cells: list[Cell]) -> None:
     assert arms["kld", "0.5"].splits["test"].pruned.mean == pytest.approx(0.725)
 
 
-def test_p_is_corrected_over_the_whole_table(cells: list[Cell]) -> None:
+def test_p_is_corrected_over_the_whole_table(cells: list[StudyCell]) -> None:
     arms = {arm.arm: arm for arm in compare_arms(cells, results(cells), AXES, BASELINE)}
     tested = sorted(
         (scores.difference.p, scores.holm)
@@ -90,7 +95,7 @@ def test_p_is_corrected_over_the_whole_table(cells: list[Cell]) -> None:
     assert last == pytest.approx(max(large, 2 * small))
 
 
-def warned(cells: list[Cell], changed: dict[str, dict[str, Any]]) -> str:
+def warned(cells: list[StudyCell], changed: dict[str, dict[str, Any]]) -> str:
     found = compare_arms(cells, changed, AXES, BASELINE)
     return "\n".join(remarks(cells, changed, found))
 
@@ -104,15 +109,15 @@ def warned(cells: list[Cell], changed: dict[str, dict[str, Any]]) -> str:
         ({"teacher": "other"}, "different fine-tuned models"),
     ],
 )
-def test_cells_that_were_made_differently_are_told(changes: dict[str, Any], words: str, cells: list[Cell]) -> None:
+def test_cells_that_were_made_differently_are_told(changes: dict[str, Any], words: str, cells: list[StudyCell]) -> None:
     found = results(cells)
     assert words not in warned(cells, found)
     first = next(iter(found))
-    found[first] = {**found[first], **changes}
+    found[first] = found[first].model_copy(update=changes)
     assert words in warned(cells, found)
 
 
-def test_few_seeds_and_missing_cells_are_told(cells: list[Cell]) -> None:
+def test_few_seeds_and_missing_cells_are_told(cells: list[StudyCell]) -> None:
     text = warned(cells, results(cells))
     assert "With 3 seeds only large effects" in text
     assert "7 of 18 cells are not finished" in text
@@ -120,7 +125,7 @@ def test_few_seeds_and_missing_cells_are_told(cells: list[Cell]) -> None:
     assert "no interval and no test" in warned(first, results(first))
 
 
-def test_the_markdown_holds_together_whatever_the_labels_are(cells: list[Cell]) -> None:
+def test_the_markdown_holds_together_whatever_the_labels_are(cells: list[StudyCell]) -> None:
     axes = [Axis("a|b", AXES[0].values), AXES[1]]
     progress = Progress(results(cells), [Failure(cells[-1], "the loss\n  is no number")])
     text = markdown(make_table(cells, axes, None, progress))
@@ -131,7 +136,7 @@ def test_the_markdown_holds_together_whatever_the_labels_are(cells: list[Cell]) 
     assert "* failed: a|b=cosine, prune.sparsity=0.9, seed 2: the loss is no number" in text
 
 
-def test_sparsities_are_an_axis_and_named_arms_of_them_are_points(cells: list[Cell]) -> None:
+def test_sparsities_are_an_axis_and_named_arms_of_them_are_points(cells: list[StudyCell]) -> None:
     progress = Progress(results(cells))
     numbers = metric_plot(make_table(cells, AXES, None, progress)) or ""
     assert ">encoder sparsity</text>" in numbers
@@ -154,11 +159,13 @@ def test_a_thinned_curve_keeps_its_ends(count: int) -> None:
     assert found[0] == {"step": 0, "dev": 1.0}
 
 
-def test_cells_where_the_metric_is_undefined_are_left_out_and_counted(cells: list[Cell]) -> None:
+def test_cells_where_the_metric_is_undefined_are_left_out_and_counted(cells: list[StudyCell]) -> None:
     found = results(cells)
     (undefined,) = [cell for cell in cells if cell.arm == ("kld", "0.5") and cell.seed == 2]
-    found[undefined.key]["dev"] = {"dense": 0.9, "pruned": None}
-    found[undefined.key]["evaluated"] |= {"better_than_constant": False}
+    whole = found[undefined.key]
+    evaluated = whole.evaluated.model_copy(update={"better_than_constant": False})
+    changes = {"dev": BothScores(dense=0.9, pruned=None), "evaluated": evaluated}
+    found[undefined.key] = whole.model_copy(update=changes)
     arms = {arm.arm: arm for arm in compare_arms(cells, found, AXES, BASELINE)}
     assert list(arms["kld", "0.5"].splits["dev"].values) == [0]
     assert list(arms["kld", "0.5"].splits["test"].values) == [0, 2]

@@ -12,8 +12,8 @@ import pytest
 from sdp.errors import RecipeError
 from sdp.pipeline.json_file import write_json
 from sdp.pipeline.stages import settings_of
-from sdp.study.cell import cell_file, read_cell
-from sdp.study.grid import Cell, cell_stages, make_grid
+from sdp.study.cell import CellResult, cell_file, read_cell
+from sdp.study.grid import StudyCell, cell_stages, make_grid
 from sdp.study.vary import parse_vary
 from support.toy import write_project, write_tsv
 
@@ -23,7 +23,7 @@ def recipe(tmp_path: Path, toy_model: Path) -> Path:
     return write_project(tmp_path / "project", toy_model)
 
 
-def cell(recipe: Path, *overrides: str) -> Cell:
+def cell(recipe: Path, *overrides: str) -> StudyCell:
     (only,) = make_grid(recipe, [], 1, overrides)
     return only
 
@@ -89,8 +89,9 @@ def test_a_setting_at_its_default_is_no_setting(recipe: Path) -> None:
 def test_a_result_is_read_back_unless_a_default_has_changed(recipe: Path, tmp_path: Path) -> None:
     one = cell(recipe)
     settings = settings_of(one.recipe, cell_stages(one.recipe))
+    evaluated = {"split": "dev", "rows": 4, "flips": 1, "agreement": 0.75, "parts": {}}
     content = {"format": 1, "key": one.key, "seed": 0, "inputs": one.inputs, "settings": settings}
-    content |= {"metric": "accuracy", "dev": {"dense": 1.0, "pruned": 0.5}, "sparsity": 0.5, "evaluated": {}}
+    content |= {"metric": "accuracy", "dev": {"dense": 1.0, "pruned": 0.5}, "sparsity": 0.5, "evaluated": evaluated}
     file = cell_file(tmp_path, one)
     file.parent.mkdir()
 
@@ -102,7 +103,10 @@ def test_a_result_is_read_back_unless_a_default_has_changed(recipe: Path, tmp_pa
         prune = {key: value for key, value in {**settings["prune"], **changes}.items() if value is not None}
         return {**settings, "prune": prune}
 
-    assert read() == json.loads(json.dumps(content))
+    found = read()
+    assert isinstance(found, CellResult)
+    assert found.to_json() == json.loads(json.dumps(content))
+    assert read(added_since="then") == found
     assert read(settings=with_prune(criterion=None)) is not None
     assert read(settings=with_prune(criterion="random")) is None
     assert read(settings=with_prune(losses=[])) is None

@@ -9,11 +9,24 @@ from dataclasses import replace
 import pytest
 
 from sdp.gate.check import Outcome
+from sdp.pipeline.artifacts.results import FinishedResults
+from sdp.pipeline.artifacts.training import FinetuneMetrics, PruneMetrics, RowCounts
+from sdp.pipeline.artifacts.verdict import GateVerdict
 from sdp.recipe.gate import GateSection
 from sdp.sweep.frontier import Dense, Frontier, Point, SpeedUp, read_dense, read_point, remarks
 from sdp.sweep.plot import frontier_plot
 from sdp.sweep.table import markdown
 from sdp_onnx.bench.interval import Interval
+from sdp_onnx.bench.starts import Start
+from support.artifacts import (
+    UNDEFINED,
+    bench_latency,
+    case_result,
+    evaluate_metrics,
+    export_metrics,
+    scores,
+    three_processes,
+)
 
 LEVELS = (0.5, 0.8, 0.9)
 
@@ -119,23 +132,18 @@ def test_the_picture_shows_dense_levels_cases_and_verdicts() -> None:
 
 
 def test_levels_without_a_metric_are_shown_without_one() -> None:
-    nothing = {"value": None, "low": None, "high": None, "undefined": "all labels are of one class"}
-    estimate = {"value": 2.0, "low": 1.0, "high": 3.0}
-    results = {
-        "export": {
-            "split": "dev",
-            "mean_over": None,
-            "models": {"dense": nothing, "exported": nothing},
-            "drop": nothing,
-        },
-        "bench": {
-            "candidate_bytes": 1,
-            "baseline_bytes": 2,
-            "cases": [{"case": "batch 1", "threads": 1, "speedup": estimate, "quiet": True}],
-        },
-        "prune": {"sparsity": 0.5},
-        "gate": {"verdict": "inconclusive"},
-    }
+    metrics = export_metrics(split="dev", metric="f1", **scores(UNDEFINED, UNDEFINED, UNDEFINED))
+    case = case_result("batch 1", [Start(10, 2.0, 0.1, 1.0, 1.0, 2.0)], threads=1, speedup=Interval(2.0, 1.0, 3.0))
+    prune = PruneMetrics(metric="f1", dev=None, undefined="", sparsity=0.5, layers={}, log=())
+    results = FinishedResults(
+        vocabulary=None,
+        finetune=FinetuneMetrics(metric="f1", dev=None, undefined="", rows=RowCounts(train=1, dev=1, test=0), log=()),
+        prune=prune,
+        evaluate=evaluate_metrics(),
+        export=metrics,
+        bench=bench_latency([case], three_processes(1, threads=1)),
+        gate=GateVerdict(verdict="inconclusive", exit_code=3, checks=()),
+    )
     points = tuple(read_point(sparsity, "folder", results) for sparsity in LEVELS)
     swept = Frontier("toy", "f1", GateSection(max_metric_drop=0.1), 5.0, LEVELS, read_dense(results), points, False)
     content = json.loads(json.dumps(swept.to_json(), allow_nan=False))

@@ -5,46 +5,122 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from pydantic import ConfigDict, Field, JsonValue
+
+from sdp.errors import RunError
 from sdp.gate.measured import better_than_constant
-from sdp.pipeline.json_file import read_json, write_json
+from sdp.pipeline.artifacts.analysis import AnalysisReport, Look, RecoverySummary, TeacherMeasures
+from sdp.pipeline.artifacts.base import NotNegative, Share, Stored
+from sdp.pipeline.artifacts.comparison import Compared, EvaluateMetrics
+from sdp.pipeline.artifacts.intervals import value_of
+from sdp.pipeline.artifacts.record import StageRecord
+from sdp.pipeline.artifacts.training import FinetuneMetrics, LogRecord, PruneMetrics
+from sdp.pipeline.json_file import write_json
 from sdp.pipeline.run_folder import RunFolder
 from sdp.pipeline.stages import settings_of
-from sdp.study.grid import Cell, cell_stages
+from sdp.recipe.benchmark_tasks import MetricName
+from sdp.study.grid import Identities, StudyCell, cell_stages
 from sdp_onnx.runtimes.environment import environment_record
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 CELLS = "cells"
 # Points kept of each curve of the pruning log.
 MOST_POINTS = 60
-ANALYSIS_KEYS = ("rows", "teacher", "final", "recovery")
-_NEEDED = {"key", "seed", "settings", "inputs", "metric", "dev", "sparsity", "evaluated"}
 
 
-def cell_file(out: Path, cell: Cell) -> Path:
+class BothScores(Stored):
+    """Scores of both models; None where they are undefined."""
+
+    dense: float | None
+    pruned: float | None
+
+
+class Evaluated(Stored):
+    """What evaluate found: on which split, how many predictions are the dense model's, and the scores by part."""
+
+    split: str
+    rows: NotNegative
+    flips: NotNegative | None
+    agreement: Share | None
+    parts: dict[str, BothScores]
+    better_than_constant: bool | None = None
+
+
+class WeightsAtUpdate(Stored):
+    """All kept weights before a mask update (see `LayerWeights`)."""
+
+    step: NotNegative
+    sparsity: Share
+    snr_db: float | None
+    below: float | None
+    hoyer: float | None
+
+
+class CellAnalysis(Stored):
+    """The pruning's analysis in sum, and the weights at each mask update."""
+
+    rows: NotNegative
+    teacher: TeacherMeasures
+    final: Look | None
+    recovery: RecoverySummary
+    weights: tuple[WeightsAtUpdate, ...]
+
+
+class CellResult(Stored):
+    """The result of a cell. What an earlier version may have left out has a default; what a later one added is ignored:
+    a cell is hours of work."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    format: Literal[1]
+    key: str
+    arm: dict[str, str] = Field(default_factory=dict)
+    overrides: tuple[str, ...] = ()
+    seed: int
+    metric: MetricName
+    dev: BothScores
+    test: BothScores | None = None
+    sparsity: Share
+    evaluated: Evaluated
+    curve: dict[str, tuple[LogRecord, ...]] = Field(default_factory=dict)
+    analysis: CellAnalysis | None = None
+    teacher: str | None = None
+    seconds: dict[str, float] = Field(default_factory=dict)
+    code: dict[str, JsonValue] = Field(default_factory=dict)
+    libraries: dict[str, JsonValue] = Field(default_factory=dict)
+    machine: dict[str, JsonValue] = Field(default_factory=dict)
+    date: str = ""
+    inputs: Identities
+    settings: dict[str, JsonValue]
+
+
+def cell_file(out: Path, cell: StudyCell) -> Path:
     """Where a cell's result is."""
     return out / CELLS / f"{cell.key}.json"
 
 
-def write_cell(out: Path, content: Mapping[str, Any]) -> None:
+def write_cell(out: Path, result: CellResult) -> None:
     """Write a cell's result, whole or not at all."""
     folder = out / CELLS
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / f"{content['key']}.json", content)
+    write_json(folder / f"{result.key}.json", result.to_json())
 
 
-def read_cell(out: Path, cell: Cell) -> dict[str, Any] | None:
+def read_cell(out: Path, cell: StudyCell) -> CellResult | None:
     """A cell's result, or None where there is none, or a damaged one, or one of other settings."""
-    content = read_json(cell_file(out, cell))
-    if content is None or content.get("format") != FORMAT or not content.keys() >= _NEEDED:
+    try:
+        found = CellResult.read(cell_file(out, cell))
+    except RunError:
         return None
-    same = (content["key"], content["seed"], content["inputs"]) == (cell.key, cell.seed, cell.inputs)
-    return content if same and _agree(content["settings"], settings_of(cell.recipe, cell_stages(cell.recipe))) else None
+    if found is None or (found.key, found.seed, found.inputs) != (cell.key, cell.seed, cell.inputs):
+        return None
+    return found if _agree(found.settings, settings_of(cell.recipe, cell_stages(cell.recipe))) else None
 
 
 def _agree(before: object, now: object) -> bool:
-    """Whether two trees of settings say the same wherever both say something: a default may have changed since."""
+    """Whether two trees of settings are equal wherever both have a value: a default may have changed since."""
     if isinstance(before, dict) and isinstance(now, dict):
         return all(_agree(before[key], now[key]) for key in before.keys() & now.keys())
     if isinstance(before, list) and isinstance(now, list):
@@ -52,7 +128,9 @@ def _agree(before: object, now: object) -> bool:
     return before == now
 
 
-def cell_content(cell: Cell, arm: Mapping[str, str], run: RunFolder, records: Mapping[str, Any]) -> dict[str, Any]:
+def cell_result(
+    cell: StudyCell, arm: Mapping[str, str], run: RunFolder, records: Mapping[str, StageRecord]
+) -> CellResult:
     """Collect a cell's result from its run folder.
 
     Args:
@@ -62,72 +140,76 @@ def cell_content(cell: Cell, arm: Mapping[str, str], run: RunFolder, records: Ma
         records: stage name -> stage.json.
     """
     stages = cell_stages(cell.recipe)
-    metrics = {stage.name: read_json(run.stage(stage.folder) / "metrics.json") or {} for stage in stages}
-    finetune, prune, evaluate = metrics["finetune"], metrics["prune"], metrics["evaluate"]
-    flips = evaluate["flips"]
-    on_test = evaluate["split"] == "test"
+    finetune, prune, evaluate = FinetuneMetrics.load(run), PruneMetrics.load(run), EvaluateMetrics.load(run)
     libraries = {name: v for record in records.values() for name, v in record["ingredients"]["libraries"].items()}
-    return {
-        "format": FORMAT,
-        "key": cell.key,
-        "arm": dict(arm),
-        "overrides": list(cell.varied),
-        "seed": cell.seed,
-        "metric": prune["metric"],
-        "dev": {"dense": finetune["dev"], "pruned": prune["dev"]},
-        "test": _values(evaluate) if on_test else None,
-        "sparsity": prune["sparsity"],
-        "evaluated": {
-            "split": evaluate["split"],
-            "rows": evaluate["rows"],
-            "flips": flips,
-            "agreement": 1 - flips / evaluate["predictions"] if flips is not None else None,
-            "parts": {part: _values(found) for part, found in evaluate["parts"].items()},
-            "better_than_constant": better_than_constant(evaluate),
-        },
-        "curve": {key: _thin([r for r in prune.get("log", []) if key in r], key) for key in ("dev", "sparsity")},
-        "analysis": _analysis(run.stage("2-prune") / "analysis.json"),
-        "teacher": records["finetune"]["outputs"]["model.safetensors"]["sha256"],
-        "seconds": {name: record["seconds"] for name, record in records.items()},
-        "code": {name: record["ingredients"]["code"] for name, record in records.items()},
-        "libraries": libraries,
-        "machine": _machine(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "inputs": cell.inputs,
-        "settings": settings_of(cell.recipe, stages),
-    }
+    return CellResult(
+        format=FORMAT,
+        key=cell.key,
+        arm=dict(arm),
+        overrides=cell.varied,
+        seed=cell.seed,
+        metric=prune.metric,
+        dev=BothScores(dense=finetune.dev, pruned=prune.dev),
+        test=_scores(evaluate) if evaluate.split == "test" else None,
+        sparsity=prune.sparsity,
+        evaluated=_evaluated(evaluate),
+        curve={key: _thin([r for r in prune.log if key in r], key) for key in ("dev", "sparsity")},
+        analysis=_analysis(run),
+        teacher=records["finetune"]["outputs"]["model.safetensors"]["sha256"],
+        seconds={name: record["seconds"] for name, record in records.items()},
+        code={name: record["ingredients"]["code"] for name, record in records.items()},
+        libraries=libraries,
+        machine=_machine(),
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        inputs=cell.inputs,
+        settings=settings_of(cell.recipe, stages),
+    )
 
 
-def _values(comparison: Mapping[str, Any]) -> dict[str, float | None]:
-    """Both models' scores; None where they are undefined."""
-    return {name: comparison["models"][name]["value"] for name in ("dense", "pruned")}
+def _evaluated(evaluate: EvaluateMetrics) -> Evaluated:
+    flips = evaluate.flips
+    return Evaluated(
+        split=evaluate.split,
+        rows=evaluate.rows,
+        flips=flips,
+        agreement=1 - flips / evaluate.predictions if flips is not None else None,
+        parts={part: _scores(found) for part, found in evaluate.parts.items()},
+        better_than_constant=better_than_constant(evaluate),
+    )
 
 
-def _thin(records: Sequence[Mapping[str, Any]], key: str) -> list[dict[str, Any]]:
+def _scores(compared: Compared) -> BothScores:
+    return BothScores(**{name: value_of(compared.models[name]) for name in ("dense", "pruned")})
+
+
+def _thin(records: Sequence[LogRecord], key: str) -> tuple[LogRecord, ...]:
     """At most MOST_POINTS of a curve, evenly chosen, the first and the last among them."""
-    points = [{"step": record["step"], key: record[key]} for record in records]
+    points = tuple({"step": record["step"], key: record[key]} for record in records)
     if len(points) <= MOST_POINTS:
         return points
-    return [points[round(i * (len(points) - 1) / (MOST_POINTS - 1))] for i in range(MOST_POINTS)]
+    return tuple(points[round(i * (len(points) - 1) / (MOST_POINTS - 1))] for i in range(MOST_POINTS))
 
 
-def _analysis(path: Path) -> dict[str, Any] | None:
-    """What the pruning stage's analysis says in sum, where there is one, and of the weights at each mask update."""
-    content = read_json(path)
-    if content is None:
+def _analysis(run: RunFolder) -> CellAnalysis | None:
+    """The pruning stage's analysis in sum, where there is one, and the weights at each mask update."""
+    report = AnalysisReport.find(run)
+    if report is None:
         return None
-    weights = [
-        {"step": update["step"], "sparsity": update["sparsity"], **_numbers(update["weights"])}
-        for update in content["updates"]
-    ]
-    return {**{key: content[key] for key in ANALYSIS_KEYS}, "weights": weights}
+    weights = tuple(
+        WeightsAtUpdate(
+            step=update.step,
+            sparsity=update.sparsity,
+            snr_db=update.weights.snr_db,
+            below=update.weights.below,
+            hoyer=update.weights.hoyer,
+        )
+        for update in report.updates
+    )
+    return CellAnalysis(
+        rows=report.rows, teacher=report.teacher, final=report.final, recovery=report.recovery, weights=weights
+    )
 
 
-def _numbers(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that are no tables: those of all weights together."""
-    return {key: value for key, value in content.items() if not isinstance(value, Mapping)}
-
-
-def _machine() -> dict[str, Any]:
-    record = environment_record()
-    return {key: record[key] for key in ("cpu", "allowed_cores", "gpus", "os")}
+def _machine() -> dict[str, JsonValue]:
+    machine: Mapping[str, Any] = environment_record()
+    return {key: machine[key] for key in ("cpu", "allowed_cores", "gpus", "os")}

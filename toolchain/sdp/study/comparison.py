@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from sdp.statistics.seeds import PairedDifference, Summary, holm, paired_difference, summarize
-from sdp.study.grid import Arm, Cell
+from sdp.study.cell import BothScores, CellResult
+from sdp.study.grid import Arm, StudyCell
 from sdp.study.vary import Axis, Baseline
 
-Results = Mapping[str, Mapping[str, Any]]
+Results = Mapping[str, CellResult]
 Split = Literal["dev", "test"]
 SPLITS: tuple[Split, ...] = ("dev", "test")
 
@@ -56,7 +57,7 @@ class ArmResult:
 
 
 def compare_arms(
-    cells: Sequence[Cell], results: Results, axes: Sequence[Axis], baseline: Baseline | None
+    cells: Sequence[StudyCell], results: Results, axes: Sequence[Axis], baseline: Baseline | None
 ) -> list[ArmResult]:
     """Summarize every arm of a grid, in its order.
 
@@ -66,7 +67,7 @@ def compare_arms(
         axes: what the grid varies.
         baseline: the value that the others of its axis are compared with; everything else stays equal.
     """
-    arms: dict[Arm, dict[int, Mapping[str, Any]]] = {cell.arm: {} for cell in cells}
+    arms: dict[Arm, dict[int, CellResult]] = {cell.arm: {} for cell in cells}
     for cell in cells:
         if cell.key in results:
             arms[cell.arm][cell.seed] = results[cell.key]
@@ -76,10 +77,10 @@ def compare_arms(
     return [
         ArmResult(
             arm=arm,
-            cells={seed: str(result["key"]) for seed, result in by_seed.items()},
-            metric=next((str(result["metric"]) for result in by_seed.values()), ""),
-            sparsity=_summary([result["sparsity"] for result in by_seed.values()]),
-            agreement=_summary([result["evaluated"]["agreement"] for result in by_seed.values()]),
+            cells={seed: result.key for seed, result in by_seed.items()},
+            metric=next((result.metric for result in by_seed.values()), ""),
+            sparsity=_summary([result.sparsity for result in by_seed.values()]),
+            agreement=_summary([result.evaluated.agreement for result in by_seed.values()]),
             splits={split: found for split in SPLITS if (found := scores[split][arm]) is not None},
         )
         for arm, by_seed in arms.items()
@@ -96,19 +97,24 @@ def baseline_of(arm: Arm, axes: Sequence[Axis], baseline: Baseline | None) -> Ar
     return partner if partner != arm else None
 
 
-def _scores(by_seed: Mapping[int, Mapping[str, Any]], split: Split) -> SplitScores | None:
-    found = {seed: result[split] for seed, result in by_seed.items() if _is_defined(result, split)}
+def _scores(by_seed: Mapping[int, CellResult], split: Split) -> SplitScores | None:
+    found = {seed: defined for seed, result in by_seed.items() if (defined := _defined(result, split)) is not None}
     if not found:
         return None
-    values = {seed: float(models["pruned"]) for seed, models in found.items()}
-    dense = summarize([float(models["dense"]) for models in found.values()])
-    return SplitScores(values, dense, summarize(list(values.values())))
+    values = {seed: pruned for seed, (_, pruned) in found.items()}
+    return SplitScores(values, summarize([dense for dense, _ in found.values()]), summarize(list(values.values())))
 
 
-def _is_defined(result: Mapping[str, Any], split: Split) -> bool:
-    """Whether a cell has both models' scores on a split: there may be none, or it may be undefined."""
-    models = result.get(split)
-    return models is not None and None not in models.values()
+def _on(result: CellResult, split: Split) -> BothScores | None:
+    return result.dev if split == "dev" else result.test
+
+
+def _defined(result: CellResult, split: Split) -> tuple[float, float] | None:
+    """Both models' scores on a split; None where there is none, or one is undefined."""
+    scores = _on(result, split)
+    if scores is None or scores.dense is None or scores.pruned is None:
+        return None
+    return scores.dense, scores.pruned
 
 
 def _add_differences(scores: dict[Arm, SplitScores | None], axes: Sequence[Axis], baseline: Baseline | None) -> None:
@@ -117,9 +123,9 @@ def _add_differences(scores: dict[Arm, SplitScores | None], axes: Sequence[Axis]
     for arm, own in scores.items():
         partner = baseline_of(arm, axes, baseline)
         other = scores[partner] if partner is not None else None
-        seeds = sorted(own.values.keys() & other.values.keys()) if own is not None and other is not None else []
-        if own is not None and other is not None and seeds:
-            differences[arm] = paired_difference([own.values[s] for s in seeds], [other.values[s] for s in seeds])
+        difference = paired_difference(own.values, other.values) if own is not None and other is not None else None
+        if difference is not None:
+            differences[arm] = difference
     corrected = holm([difference.p for difference in differences.values()])
     for (arm, difference), p in zip(differences.items(), corrected, strict=True):
         own = scores[arm]
@@ -132,7 +138,7 @@ def _summary(values: Sequence[float | None]) -> Summary | None:
     return summarize(known) if known else None
 
 
-def remarks(cells: Sequence[Cell], results: Results, arms: Sequence[ArmResult]) -> list[str]:
+def remarks(cells: Sequence[StudyCell], results: Results, arms: Sequence[ArmResult]) -> list[str]:
     """What a reader must know before believing the table."""
     lines = []
     pairs = [scores.difference.n for arm in arms for scores in arm.splits.values() if scores.difference is not None]
@@ -149,27 +155,27 @@ def remarks(cells: Sequence[Cell], results: Results, arms: Sequence[ArmResult]) 
         lines.append(f"{missing} of {len(cells)} cells are not finished.")
     found = [results[cell.key] for cell in cells if cell.key in results]
     for split in SPLITS:
-        undefined = sum(result.get(split) is not None and not _is_defined(result, split) for result in found)
+        undefined = sum(_on(result, split) is not None and _defined(result, split) is None for result in found)
         if undefined:
             lines.append(f"The metric is undefined on {split} in {undefined} of {len(found)} cells; they are left out.")
-    constant = sum(result["evaluated"].get("better_than_constant") is False for result in found)
+    constant = sum(result.evaluated.better_than_constant is False for result in found)
     if constant:
         cells_of = f"In {constant} cell{'s' * (constant > 1)} the dense model"
         lines.append(f"{cells_of} is not shown to be better than one answer for all rows: nothing to lose by pruning.")
     for key, what in (("code", "versions of the code"), ("libraries", "library versions"), ("machine", "machines")):
-        different = {str(result.get(key)) for result in found}
+        different = {str(getattr(result, key)) for result in found}
         if len(different) > 1:
             lines.append(f"The cells come from {len(different)} different {what}.")
     teachers: dict[str, set[str]] = {}
     for cell in cells:
         if cell.key in results:
-            teachers.setdefault(cell.teacher, set()).add(str(results[cell.key].get("teacher")))
+            teachers.setdefault(cell.teacher, set()).add(str(results[cell.key].teacher))
     if any(len(hashes) > 1 for hashes in teachers.values()):
         lines.append("Arms of one seed had different fine-tuned models, made at different times: pairs are loose.")
     return lines
 
 
-def to_json(arm: ArmResult, axes: Sequence[Axis]) -> dict[str, Any]:
+def to_json(arm: ArmResult, axes: Sequence[Axis]) -> dict[str, object]:
     """An arm as study.json holds it."""
     splits = {
         split: {**asdict(scores), "difference": scores.difference.to_json() if scores.difference is not None else None}

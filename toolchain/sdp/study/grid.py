@@ -2,7 +2,7 @@
 
 A cell's key is a hash of all that decides its result except the code: settings, seed and the inputs' own hashes, and
 no place on this machine. Settings at their default are left out, so that a recipe that learns a new setting keeps
-its finished cells; `cell.py` sees to it that a changed default is told from the old one.
+its finished cells; `cell.py` distinguishes a changed default from the old one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Arm = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Cell:
+class StudyCell:
     """One combination of values with one seed.
 
     Attributes:
@@ -82,7 +82,7 @@ def _teacher_key(recipe: Recipe, inputs: Identities) -> str:
 
 def make_grid(
     recipe_file: Path, axes: Sequence[Axis], seeds: int, fixed: Sequence[str], *, download: bool = True
-) -> list[Cell]:
+) -> list[StudyCell]:
     """Make all cells, the seeds outermost, so that every arm has its first result early.
 
     Args:
@@ -105,7 +105,7 @@ def make_grid(
         recipe = load_recipe(recipe_file, overrides)
         inputs = identities(recipe)
         cells.append(
-            Cell(
+            StudyCell(
                 arm=tuple(value.label for value in arm),
                 seed=seed,
                 overrides=overrides,
@@ -150,8 +150,8 @@ def _check_recipes(recipe_file: Path, axes: Sequence[Axis], arms: Sequence[tuple
     raise RecipeError("\n  ".join([f"{count} in the recipes of this study ({recipe_file})", *lines]))
 
 
-def _refuse_equal_arms(cells: Sequence[Cell], axes: Sequence[Axis]) -> None:
-    seen: dict[str, Cell] = {}
+def _refuse_equal_arms(cells: Sequence[StudyCell], axes: Sequence[Axis]) -> None:
+    seen: dict[str, StudyCell] = {}
     for cell in cells:
         other = seen.setdefault(cell.key, cell)
         if other is not cell:

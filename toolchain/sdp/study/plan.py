@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sdp.data.identity import count_rows
 from sdp.distributed.ranks import require_one_process
@@ -13,9 +13,9 @@ from sdp.pipeline.json_file import write_json
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import RunFolder, absolute, check_results_folder
 from sdp.study.cell import CELLS
-from sdp.study.grid import Cell, make_grid
+from sdp.study.grid import StudyCell, make_grid
 from sdp.study.measured import check_measured
-from sdp.study.ray_cluster import Words, run_on_ray
+from sdp.study.ray_cluster import StudyArguments, run_on_ray
 from sdp.study.runner import RUNS, STUDY_FILE, TEACHERS, Progress, Runner, finished_cells
 from sdp.study.vary import Axis, Baseline, check_axes, parse_baseline, parse_vary
 from sdp.training.steps import optimizer_steps
@@ -33,9 +33,9 @@ class Study:
     recipe_file: Path
     axes: tuple[Axis, ...]
     baseline: Baseline | None
-    cells: list[Cell]
+    cells: list[StudyCell]
     out: Path
-    words: Words
+    arguments: StudyArguments
 
 
 def open_study(
@@ -70,8 +70,14 @@ def open_study(
     cells = make_grid(recipe_file, axes, seeds, overrides, download=download)
     folder = absolute(out or Path("studies") / cells[0].recipe.name)
     check_results_folder(folder, "study", marks=(CELLS, STUDY_FILE), others=(TEACHERS, RUNS))
-    words = Words(str(recipe_file.resolve()), tuple(vary), seeds, tuple(overrides), str(folder.resolve()))
-    return Study(recipe_file, axes, chosen, cells, folder, words)
+    arguments = StudyArguments(
+        recipe_file=str(recipe_file.resolve()),
+        vary=tuple(vary),
+        seeds=seeds,
+        overrides=tuple(overrides),
+        out=str(folder.resolve()),
+    )
+    return Study(recipe_file, axes, chosen, cells, folder, arguments)
 
 
 def execute(study: Study, reporter: Reporter, *, keep_models: bool, ray: str | None = None) -> StudyTable:
@@ -94,7 +100,7 @@ def execute(study: Study, reporter: Reporter, *, keep_models: bool, ray: str | N
             if ray is None:
                 runner.run(study.cells, progress, on_cell=lambda: _write(study, progress))
             else:
-                run_on_ray(study.words, ray, study.cells, progress, lambda: _write(study, progress), runner)
+                run_on_ray(study.arguments, ray, study.cells, progress, lambda: _write(study, progress), runner)
         finally:
             table = _write(study, progress)
     return table
@@ -113,7 +119,26 @@ def _write(study: Study, progress: Progress) -> StudyTable:
     return table
 
 
-def plan_study(study: Study) -> dict[str, Any]:
+@dataclass(frozen=True)
+class PlannedCell:
+    """A cell of a plan: its name in words, its key, whether it is finished, and the optimizer steps of each stage that
+    would train (None: data not here yet)."""
+
+    cell: str
+    key: str
+    done: bool
+    steps: dict[str, int | None]
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """What running a study would do; `dataclasses.asdict` gives its JSON form."""
+
+    folder: str
+    cells: list[PlannedCell]
+
+
+def plan_study(study: Study) -> StudyPlan:
     """What running the study would do: its cells, which are done, and optimizer steps (None: data not here yet)."""
     finished = finished_cells(study.out, study.cells)
     teachers: set[str] = set()
@@ -127,20 +152,21 @@ def plan_study(study: Study) -> dict[str, Any]:
                 steps["finetune"] = None if train is None else optimizer_steps(train, cell.recipe.finetune)
             steps["prune"] = None if train is None else optimizer_steps(train, cell.recipe.prune)
             teachers.add(cell.teacher)
-        cells.append({"cell": cell.title(study.axes), "key": cell.key, "done": done, "steps": steps})
-    return {"folder": str(study.out), "cells": cells}
+        cells.append(PlannedCell(cell.title(study.axes), cell.key, done, steps))
+    return StudyPlan(str(study.out), cells)
 
 
-def plan_lines(plan: dict[str, Any]) -> list[str]:
+def plan_lines(plan: StudyPlan) -> list[str]:
     """A plan as a person reads it."""
     lines = []
-    for cell in plan["cells"]:
-        steps = cell["steps"]
+    for cell in plan.cells:
+        steps = cell.steps
         words = ", ".join(f"{name} {count:,} steps" for name, count in steps.items() if count)
         unknown = "steps not known yet" if None in steps.values() else words
-        lines.append(f"{cell['key']}  {'done' if cell['done'] else 'will run: ' + unknown}  {cell['cell']}")
-    counts = [count for cell in plan["cells"] for count in cell["steps"].values()]
-    waiting = sum(not cell["done"] for cell in plan["cells"])
-    total = "" if None in counts else f", {sum(counts):,} optimizer steps"
-    lines.append(f"{waiting} of {len(plan['cells'])} cells will run in {plan['folder']}{total}")
+        lines.append(f"{cell.key}  {'done' if cell.done else 'will run: ' + unknown}  {cell.cell}")
+    counts = [count for cell in plan.cells for count in cell.steps.values()]
+    waiting = sum(not cell.done for cell in plan.cells)
+    known = [count for count in counts if count is not None]
+    total = f", {sum(known):,} optimizer steps" if len(known) == len(counts) else ""
+    lines.append(f"{waiting} of {len(plan.cells)} cells will run in {plan.folder}{total}")
     return lines

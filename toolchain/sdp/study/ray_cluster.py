@@ -1,9 +1,9 @@
 """A study's cells on a Ray cluster: one task a teacher and one a cell, tried again where a worker dies.
 
 Every machine needs sdp, and the study's folder, recipe, model and data under the same paths (a shared file system). A
-worker is told the words of the command line and a cell's key, makes the grid for itself, and finds the cell only if
-what it sees there is the same. Results are files in the study's folder, as in a single process; a task that is tried
-again goes on from the last checkpoint.
+worker gets the arguments of the command line and a cell's key, makes the grid for itself, and finds the cell only if
+the files that it sees are the same. Results are files in the study's folder, as in a single process; a task that is
+tried again goes on from the last checkpoint.
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ import logging
 import shutil
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from sdp.distributed.launcher import clear_leftovers
 from sdp.errors import SdpError, UsageError
 from sdp.pipeline.progress import Reporter
 from sdp.study.cell import read_cell
-from sdp.study.grid import Cell, make_grid
+from sdp.study.grid import StudyCell, make_grid
 from sdp.study.runner import RUNS, TEACHERS, Failure, Progress, Runner, finished_cells
 from sdp.study.vary import parse_vary
 
@@ -29,8 +28,7 @@ TRIES = 3
 SECONDS_TO_REACH = 10.0
 
 
-@dataclass(frozen=True)
-class Words:
+class StudyArguments(TypedDict):
     """What a worker needs to make the grid: plain values, paths absolute."""
 
     recipe_file: str
@@ -41,12 +39,17 @@ class Words:
 
 
 def run_on_ray(
-    words: Words, address: str, cells: Sequence[Cell], progress: Progress, on_cell: Callable[[], object], runner: Runner
+    arguments: StudyArguments,
+    address: str,
+    cells: Sequence[StudyCell],
+    progress: Progress,
+    on_cell: Callable[[], object],
+    runner: Runner,
 ) -> None:
     """Run every cell that has no result on a cluster.
 
     Args:
-        words: for the workers.
+        arguments: for the workers.
         address: of the cluster: "auto", HOST:PORT, or "local" for one on this machine, as many tasks as cores.
         cells: the grid.
         progress: is filled, so that what is known survives a stop.
@@ -62,10 +65,10 @@ def run_on_ray(
         waiting = [cell for cell in cells if cell.key not in progress.results]
         needs = {"max_retries": TRIES, "num_cpus": 1, "num_gpus": 1 if ray.cluster_resources().get("GPU") else 0}
         train, prune = ray.remote(**needs)(train_teacher), ray.remote(**needs)(run_cell)
-        said = {cell.teacher: cell.key for cell in reversed(waiting)}
-        teachers = {teacher: train.remote(asdict(words), key) for teacher, key in said.items()}
-        # A cell's task starts when that of its teacher has ended, with what it said.
-        tasks = {prune.remote(asdict(words), cell.key, teachers[cell.teacher]): cell for cell in waiting}
+        first = {cell.teacher: cell.key for cell in reversed(waiting)}
+        teachers = {teacher: train.remote(arguments, key) for teacher, key in first.items()}
+        # A cell's task starts when that of its teacher has ended, with its message.
+        tasks = {prune.remote(arguments, cell.key, teachers[cell.teacher]): cell for cell in waiting}
         cpus = ray.cluster_resources().get("CPU", 0)
         runner.reporter.line(f"cells: {len(tasks)}; fine-tunings: {len(teachers)}; CPUs of the cluster: {cpus:.0f}")
         while tasks:
@@ -113,15 +116,15 @@ def _reach(address: str) -> None:
 
 def _outcome(ray: Any, task: Any) -> str | None:
     try:
-        said: str | None = ray.get(task)
+        message: str | None = ray.get(task)
     except ray.exceptions.RayTaskError as error:
         return f"{type(error.cause).__name__}: {error.cause}"
     except ray.exceptions.RayError as error:
         return f"its worker died {TRIES + 1} times: {str(error).strip().splitlines()[0]}"
-    return said
+    return message
 
 
-def _note(cell: Cell, message: str | None, progress: Progress, runner: Runner) -> None:
+def _note(cell: StudyCell, message: str | None, progress: Progress, runner: Runner) -> None:
     content = read_cell(runner.out, cell) if message is None else None
     if content is not None:
         progress.results[cell.key] = content
@@ -133,23 +136,22 @@ def _note(cell: Cell, message: str | None, progress: Progress, runner: Runner) -
         shutil.rmtree(runner.out / RUNS / cell.key, ignore_errors=True)
 
 
-def train_teacher(words: dict[str, Any], key: str) -> str | None:
+def train_teacher(arguments: StudyArguments, key: str) -> str | None:
     """On a worker: fine-tune for a cell, and all that share its teacher; why it failed, or None."""
-    return _attempt(words, key, lambda runner, cell: runner.train_teacher(cell))
+    return _attempt(arguments, key, lambda runner, cell: runner.train_teacher(cell))
 
 
-def run_cell(words: dict[str, Any], key: str, teacher: str | None) -> str | None:
+def run_cell(arguments: StudyArguments, key: str, teacher: str | None) -> str | None:
     """On a worker: run a cell and write its result, unless its teacher failed; why it failed, or None."""
-    return teacher or _attempt(words, key, lambda runner, cell: runner.run_cell(cell))
+    return teacher or _attempt(arguments, key, lambda runner, cell: runner.run_cell(cell))
 
 
-def _attempt(words: dict[str, Any], key: str, work: Callable[[Runner, Cell], object]) -> str | None:
-    said = Words(**words)
-    axes = tuple(parse_vary(text) for text in said.vary)
+def _attempt(arguments: StudyArguments, key: str, work: Callable[[Runner, StudyCell], object]) -> str | None:
+    axes = tuple(parse_vary(text) for text in arguments["vary"])
     clear_leftovers()
-    recipe_file, out = Path(said.recipe_file), Path(said.out)
+    recipe_file, out = Path(arguments["recipe_file"]), Path(arguments["out"])
     try:
-        cells = make_grid(recipe_file, axes, said.seeds, said.overrides)
+        cells = make_grid(recipe_file, axes, arguments["seeds"], arguments["overrides"])
         cell = next((cell for cell in cells if cell.key == key), None)
         if cell is None:
             return "a worker sees another recipe, model or data than the command did"

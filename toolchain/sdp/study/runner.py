@@ -16,15 +16,14 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from sdp.errors import SdpError, StoppedError, StorageError
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import CACHE, RunFolder, share_files
 from sdp.pipeline.runner import run_pipeline
 from sdp.pipeline.stages import stages_of
-from sdp.study.cell import cell_content, read_cell, write_cell
-from sdp.study.grid import Cell
+from sdp.study.cell import CellResult, cell_result, read_cell, write_cell
+from sdp.study.grid import StudyCell
 from sdp.study.measured import LAST_STAGE
 from sdp.study.vary import Axis
 
@@ -37,7 +36,7 @@ FINETUNE = "finetune"
 class Failure:
     """A cell that broke off, and why."""
 
-    cell: Cell
+    cell: StudyCell
     message: str
 
 
@@ -51,12 +50,12 @@ class Progress:
         broken_teachers: teacher -> why its fine-tuning failed in this call.
     """
 
-    results: dict[str, dict[str, Any]] = field(default_factory=dict)
+    results: dict[str, CellResult] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     broken_teachers: dict[str, str] = field(default_factory=dict)
 
 
-def finished_cells(out: Path, cells: Sequence[Cell]) -> dict[str, dict[str, Any]]:
+def finished_cells(out: Path, cells: Sequence[StudyCell]) -> dict[str, CellResult]:
     """The results that are there, by cell key."""
     found = ((cell.key, read_cell(out, cell)) for cell in cells)
     return {key: content for key, content in found if content is not None}
@@ -80,7 +79,7 @@ class Runner:
     reporter: Reporter
     keep_models: bool
 
-    def run(self, cells: Sequence[Cell], progress: Progress, on_cell: Callable[[], object]) -> None:
+    def run(self, cells: Sequence[StudyCell], progress: Progress, on_cell: Callable[[], object]) -> None:
         """Run every cell that has no result; a cell that fails is noted, and the others go on.
 
         Args:
@@ -106,7 +105,7 @@ class Runner:
             for folder in (TEACHERS, RUNS):
                 shutil.rmtree(self.out / folder, ignore_errors=True)
 
-    def _attempt(self, cell: Cell, progress: Progress) -> None:
+    def _attempt(self, cell: StudyCell, progress: Progress) -> None:
         """Run a cell, and note its result or why it failed. A teacher that failed is not trained again for each arm."""
         message = progress.broken_teachers.get(cell.teacher)
         try:
@@ -123,7 +122,7 @@ class Runner:
         if not self.keep_models:
             shutil.rmtree(self.out / RUNS / cell.key, ignore_errors=True)
 
-    def _train_or_note(self, cell: Cell, progress: Progress) -> None:
+    def _train_or_note(self, cell: StudyCell, progress: Progress) -> None:
         try:
             self.train_teacher(cell)
         except (StoppedError, StorageError):
@@ -132,13 +131,13 @@ class Runner:
             progress.broken_teachers[cell.teacher] = str(error)
             raise
 
-    def train_teacher(self, cell: Cell) -> None:
+    def train_teacher(self, cell: StudyCell) -> None:
         """Bring the fine-tuning that a cell shares with others up to date."""
         teacher = RunFolder(self.out / TEACHERS / cell.teacher)
         with self._at_work(teacher, cell):
             run_pipeline(cell.recipe, teacher, FINETUNE, self.reporter)
 
-    def run_cell(self, cell: Cell) -> dict[str, Any]:
+    def run_cell(self, cell: StudyCell) -> CellResult:
         """Run the cell's stages beside its teacher, and write its result."""
         teacher, run = RunFolder(self.out / TEACHERS / cell.teacher), RunFolder(self.out / RUNS / cell.key)
         with self._at_work(run, cell):
@@ -148,11 +147,11 @@ class Runner:
             records = run_pipeline(cell.recipe, run, LAST_STAGE, self.reporter)
             share_files(run.path / CACHE, teacher.path / CACHE)
             arm = {axis.name: label for axis, label in zip(self.axes, cell.arm, strict=True)}
-            content = cell_content(cell, arm, run, records)
-            write_cell(self.out, content)
-        return content
+            result = cell_result(cell, arm, run, records)
+            write_cell(self.out, result)
+        return result
 
-    def _at_work(self, run: RunFolder, cell: Cell) -> AbstractContextManager[None]:
+    def _at_work(self, run: RunFolder, cell: StudyCell) -> AbstractContextManager[None]:
         """Hold a run folder that is the cell's."""
         return run.at_work(cell.recipe.name, self.recipe_file, cell.overrides)
 

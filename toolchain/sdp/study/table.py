@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sdp.report.tables import markdown_table, print_table
 from sdp.statistics.seeds import Summary
 from sdp.study.comparison import SPLITS, ArmResult, Split, SplitScores, compare_arms, remarks, to_json
-from sdp.study.grid import Cell
+from sdp.study.grid import StudyCell
 from sdp.study.runner import Progress
 from sdp.study.vary import Axis, Baseline
 
@@ -47,7 +46,7 @@ class StudyTable:
         """The splits that any arm has."""
         return [split for split in SPLITS if any(split in arm.splits for arm in self.arms)]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The table with all its numbers."""
         return {
             "recipe": self.name,
@@ -62,7 +61,7 @@ class StudyTable:
 
 
 def make_table(
-    cells: Sequence[Cell], axes: Sequence[Axis], baseline: Baseline | None, progress: Progress
+    cells: Sequence[StudyCell], axes: Sequence[Axis], baseline: Baseline | None, progress: Progress
 ) -> StudyTable:
     """Compute the table of what is finished."""
     arms = compare_arms(cells, progress.results, axes, baseline)
@@ -104,20 +103,20 @@ def _title(study: StudyTable) -> str:
 def _text(study: StudyTable) -> tuple[list[str], list[list[str]]]:
     """Header and rows as text. Dense scores and differences are those of the test split where there is one;
     study.json has both."""
-    told: Split = study.splits[-1] if study.splits else "dev"
-    header = [axis.name for axis in study.axes] + ["seeds", "zeros", f"dense, {told}"]
+    shown: Split = study.splits[-1] if study.splits else "dev"
+    header = [axis.name for axis in study.axes] + ["seeds", "zeros", f"dense, {shown}"]
     header += [f"pruned, {split}" for split in study.splits]
     if study.baseline is not None:
-        header += [f"difference, {told} [95 %]", "p", "p (Holm)"]
+        header += [f"difference, {shown} [95 %]", "p", "p (Holm)"]
     header.append("agreement")
     rows = []
     for arm in study.arms:
         seeds = max((scores.pruned.n for scores in arm.splits.values()), default=0)
         row = [*arm.arm, str(seeds), f"{arm.sparsity.mean:.1%}" if arm.sparsity is not None else ""]
-        row.append(_mean(arm.splits[told].dense) if told in arm.splits else "")
+        row.append(_mean(arm.splits[shown].dense) if shown in arm.splits else "")
         row += [_mean(arm.splits[split].pruned) if split in arm.splits else "" for split in study.splits]
         if study.baseline is not None:
-            row += _difference(arm.splits.get(told))
+            row += _difference(arm.splits.get(shown))
         rows.append([*row, f"{arm.agreement.mean:.1%}" if arm.agreement is not None else ""])
     return header, rows
 

@@ -6,14 +6,15 @@ too large) than one that passes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from sdp.gate.check import EXIT_CODES, Outcome
 from sdp.gate.measured import measured_on
+from sdp.pipeline.artifacts.results import FinishedResults
 from sdp.recipe.gate import GateSection
-from sdp_onnx.bench.interval import Interval, Undefined, interval_from_json
+from sdp_onnx.bench.interval import Interval, Undefined
 
 
 @dataclass(frozen=True)
@@ -111,9 +112,13 @@ class Frontier:
             return self.confirmed.verdict if self.confirmed is not None else "pass"
         return "inconclusive" if any(point.verdict == "inconclusive" for point in self.points) else "fail"
 
-    def to_json(self) -> dict[str, Any]:
+    @property
+    def exit_code(self) -> int | None:
+        """Of the verdict."""
+        return EXIT_CODES[self.verdict] if self.verdict is not None else None
+
+    def to_json(self) -> dict[str, object]:
         """The frontier with all its numbers."""
-        verdict = self.verdict
         return {
             "recipe": self.name,
             "metric": self.metric,
@@ -123,8 +128,8 @@ class Frontier:
             "dense": _json(self.dense) if self.dense is not None else None,
             "levels": [_json(point) for point in self.points],
             "chosen": _json(self.confirmed or self.chosen) if self.chosen is not None else None,
-            "verdict": verdict,
-            "exit_code": EXIT_CODES[verdict] if verdict is not None else None,
+            "verdict": self.verdict,
+            "exit_code": self.exit_code,
             "remarks": remarks(self),
         }
 
@@ -138,37 +143,34 @@ def _json(record: Any) -> Any:
     return [_json(value) for value in record] if isinstance(record, tuple) else record
 
 
-def read_point(sparsity: float, folder: str, results: Mapping[str, Any]) -> Point:
+def read_point(sparsity: float, folder: str, results: FinishedResults) -> Point:
     """A level's numbers from its run's results.
 
     Args:
         sparsity: as asked for.
         folder: name of the run folder.
-        results: stage -> what it wrote, of a finished run.
+        results: of the run.
     """
-    exported, bench = results["export"], results["bench"]
-    drop = interval_from_json(exported["drop"])
+    exported, bench = results.export, results.bench
+    drop = exported.drop
     return Point(
         sparsity=sparsity,
         folder=folder,
         split=measured_on(exported),
-        zeros=results["prune"]["sparsity"],
-        metric=interval_from_json(exported["models"]["exported"]),
+        zeros=results.prune.sparsity,
+        metric=exported.models["exported"],
         drop=drop,
-        bytes=bench["candidate_bytes"],
-        size_ratio=bench["candidate_bytes"] / bench["baseline_bytes"],
-        cases=tuple(
-            SpeedUp(f"{case['case']}, {case['threads']} threads", Interval(**case["speedup"]), case["quiet"])
-            for case in bench["cases"]
-        ),
-        verdict=results["gate"]["verdict"],
+        bytes=bench.candidate_bytes,
+        size_ratio=bench.candidate_bytes / bench.baseline_bytes,
+        cases=tuple(SpeedUp(f"{case.case}, {case.threads} threads", case.speedup, case.quiet) for case in bench.cases),
+        verdict=results.gate.verdict,
         undefined=drop.reason if isinstance(drop, Undefined) else "",
     )
 
 
-def read_dense(results: Mapping[str, Any]) -> Dense:
+def read_dense(results: FinishedResults) -> Dense:
     """The dense model's numbers from the results of any level."""
-    return Dense(interval_from_json(results["export"]["models"]["dense"]), results["bench"]["baseline_bytes"])
+    return Dense(results.export.models["dense"], results.bench.baseline_bytes)
 
 
 def remarks(frontier: Frontier) -> list[str]:

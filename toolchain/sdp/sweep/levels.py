@@ -23,6 +23,7 @@ from sdp.data.source import resolve_source
 from sdp.distributed.ranks import require_one_process
 from sdp.errors import RecipeError
 from sdp.pipeline.run_folder import RunFolder, absolute, check_results_folder
+from sdp.pipeline.stages import PRUNE
 from sdp.recipe import Recipe, load_recipe
 from sdp.study.vary import override_key
 
@@ -135,7 +136,7 @@ def open_sweep(recipe_file: Path, sparsity: str, overrides: Sequence[str], out: 
     levels: list[Level] = []
     for level in wanted:
         # Absolute, so that commands on the level's folder find it from anywhere.
-        start = (levels[-1].run.path / "2-prune").resolve() if levels else None
+        start = (levels[-1].run.stage(PRUNE.folder)).resolve() if levels else None
         of_level = (
             *overrides,
             f"{SPARSITY_KEY}={level!r}",

@@ -37,11 +37,11 @@ def frontier_plot(frontier: Frontier) -> str | None:
         figure = Figure(figsize=(9.6, 4.0))
         speed, size = figure.subplots(1, 2, sharey=True)
         for index, case in enumerate(points[0].cases):
-            style = {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
-            _line(speed, frontier, [point.cases[index].speedup for point in points], style)
-            speed.plot([], [], label=case.case, linewidth=0.9, markersize=4, **style)
+            colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+            _line(speed, frontier, [point.cases[index].speedup for point in points], colour, marker)
+            speed.plot([], [], label=case.case, linewidth=0.9, markersize=4, color=colour, marker=marker)
         sizes = [point.bytes / 1e6 for point in points]
-        _line(size, frontier, [Interval.exact(x) for x in sizes], {"color": FOREGROUND, "marker": "o"})
+        _line(size, frontier, [Interval.exact(x) for x in sizes], FOREGROUND, "o")
         # On the side that the line, which falls here and rises there, leaves free.
         _names(speed, points, [max(case.speedup.high for case in point.cases) for point in points], "left", 7)
         _names(size, points, sizes, "right", -7)
@@ -60,14 +60,14 @@ def frontier_plot(frontier: Frontier) -> str | None:
         return svg_file(figure, f"{frontier.metric} against speed-up and against size")
 
 
-def _line(axes: Axes, frontier: Frontier, across: Sequence[Interval], style: dict[str, Any]) -> None:
+def _line(axes: Axes, frontier: Frontier, across: Sequence[Interval], colour: str, marker: str) -> None:
     """One line through the levels, with whiskers in both directions, and a ring around the chosen one."""
     up = [_drawn(point.metric) for point in frontier.points]
     x, y = [interval.value for interval in across], [interval.value for interval in up]
-    axes.errorbar(x, y, _whiskers(up), _whiskers(across), color=style["color"], linewidth=0.9, capsize=2)
+    axes.errorbar(x, y, _whiskers(up), _whiskers(across), color=colour, linewidth=0.9, capsize=2)
     for place, height, point in zip(x, y, frontier.points, strict=True):
         # Over the lines.
-        axes.plot([place], [height], markersize=SIZE, zorder=4, **style, **FILLS[point.verdict])
+        axes.plot([place], [height], markersize=SIZE, zorder=4, color=colour, marker=marker, **FILLS[point.verdict])
         if point is frontier.chosen:
             axes.plot([place], [height], **RING)
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import gc
 from dataclasses import replace
-from typing import Any
 
+from sdp.pipeline.artifacts.results import FinishedResults, load_results
 from sdp.pipeline.json_file import write_json
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import CACHE, RunFolder, share_files
@@ -40,7 +40,7 @@ def execute(sweep: Sweep, reporter: Reporter) -> Frontier:
             results = _run(sweep, level, reporter, sweep.levels[0].run if index else None, "finetune")
             point = read_point(level.sparsity, level.run.path.name, results)
             points, dense = (*frontier.points, point), read_dense(results)
-            frontier = replace(frontier, metric=results["export"]["metric"], dense=dense, points=points)
+            frontier = replace(frontier, metric=results.export.metric, dense=dense, points=points)
             _write(sweep, frontier)
         if sweep.held_out and frontier.chosen is not None:
             level = sweep.levels[frontier.points.index(frontier.chosen)]
@@ -49,10 +49,8 @@ def execute(sweep: Sweep, reporter: Reporter) -> Frontier:
     return frontier
 
 
-def _run(sweep: Sweep, level: Level, reporter: Reporter, source: RunFolder | None, shared: str) -> dict[str, Any]:
+def _run(sweep: Sweep, level: Level, reporter: Reporter, source: RunFolder | None, shared: str) -> FinishedResults:
     """Bring a level's run up to date, with the stages up to `shared` from another run, and read its results."""
-    from sdp.cli.render.summary import run_results
-
     with level.run.at_work(level.recipe.name, sweep.recipe_file, level.overrides):
         if source is not None:
             for stage in stages_of(level.recipe, shared):
@@ -62,7 +60,7 @@ def _run(sweep: Sweep, level: Level, reporter: Reporter, source: RunFolder | Non
         run_pipeline(level.recipe, level.run, LAST_STAGE, reporter, preflight=source is None)
     # Trainer and model refer to each other; the next level needs their memory.
     gc.collect()
-    return run_results(level.run)
+    return load_results(level.run)
 
 
 def _confirm(sweep: Sweep, level: Level, frontier: Frontier, reporter: Reporter) -> Frontier:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -51,7 +52,7 @@ def study_command(
         study = open_study(recipe, vary or [], seeds, baseline, overrides or [], out, download=not dry_run)
         if dry_run:
             made = plan_study(study)
-            typer.echo(json.dumps(made, indent=2) if as_json else "\n".join(plan_lines(made)))
+            typer.echo(json.dumps(asdict(made), indent=2) if as_json else "\n".join(plan_lines(made)))
             return
         table = execute(study, Reporter(quiet=quiet), keep_models=keep_models, ray=ray)
         if as_json:

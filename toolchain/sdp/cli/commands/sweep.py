@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -36,15 +37,14 @@ def sweep_command(
         sweep = open_sweep(recipe, sparsity, overrides or [], out)
         if dry_run:
             planned = plan_sweep(sweep)
-            typer.echo(json.dumps(planned, indent=2) if as_json else "\n".join(plan_lines(planned)))
+            typer.echo(json.dumps(asdict(planned), indent=2) if as_json else "\n".join(plan_lines(planned)))
             return
         from sdp.sweep.runner import execute
         from sdp.sweep.table import print_frontier
 
         frontier = execute(sweep, Reporter(quiet=quiet))
-        content = frontier.to_json()
         if as_json:
-            typer.echo(json.dumps(content, indent=2))
+            typer.echo(json.dumps(frontier.to_json(), indent=2))
         else:
             print_frontier(frontier, sweep.out)
-        raise typer.Exit(content["exit_code"])
+        raise typer.Exit(frontier.exit_code or 0)
