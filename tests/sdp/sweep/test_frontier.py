@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 
 from sdp.gate.check import Outcome
+from sdp.pipeline.artifacts.pruning import PruneMetrics
 from sdp.pipeline.artifacts.results import FinishedResults
-from sdp.pipeline.artifacts.training import FinetuneMetrics, PruneMetrics, RowCounts
+from sdp.pipeline.artifacts.training import FinetuneMetrics, RowCounts
 from sdp.pipeline.artifacts.verdict import GateVerdict
 from sdp.recipe.gate import GateSection
 from sdp.sweep.frontier import Dense, Frontier, Point, SpeedUp, read_dense, read_point, remarks

@@ -15,8 +15,9 @@ from sdp.pipeline.artifacts.analysis import AnalysisReport, Look, RecoverySummar
 from sdp.pipeline.artifacts.base import NotNegative, Share, Stored
 from sdp.pipeline.artifacts.comparison import Compared, EvaluateMetrics
 from sdp.pipeline.artifacts.intervals import value_of
+from sdp.pipeline.artifacts.pruning import PruneMetrics
 from sdp.pipeline.artifacts.record import StageRecord
-from sdp.pipeline.artifacts.training import FinetuneMetrics, LogRecord, PruneMetrics
+from sdp.pipeline.artifacts.training import FinetuneMetrics, LogRecord
 from sdp.pipeline.json_file import write_json
 from sdp.pipeline.run_folder import RunFolder
 from sdp.pipeline.stages import settings_of
