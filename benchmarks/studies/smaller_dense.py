@@ -148,9 +148,11 @@ def lines_of(task: str, records: list[dict[str, Any]]) -> Iterator[str]:
         chosen = {r["seed"]: r["test"] for r in runs if r["learning_rate"] == rate}
         both = sorted(chosen.keys() & kept.keys())
         found = paired_difference([kept[seed] for seed in both], [chosen[seed] for seed in both])
+        ends = found.interval
+        interval = f" [{ends.low:+.4f}, {ends.high:+.4f}], {found.p:.3f}" if ends is not None else ""
         yield (
             f"| dense, {layers} of 6 layers | {runs[0]['encoder_weights']:,} | {rate} | {_mean(chosen)} | "
-            f"{found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}], {found.p:.3f} |"
+            f"{found.mean:+.4f}{interval} |"
         )
     yield f"| 90 % pruned, {best} | a tenth of six layers' | | {_mean(kept)} | |"
 

@@ -5,7 +5,7 @@ one of them works at any time. A round gives each process one turn on the same b
 runs through all permutations, so that drift and whatever one turn leaves behind fall on all of them alike. The
 speed-up is the ratio of the times within a round, over rounds; the ratio of the two baseline processes, which ought to
 be 1, says how far the machine can be believed. All of it is repeated with new processes; the interval of the speed-up
-rests on these starts and on what the baseline processes showed (see `bench_starts`).
+rests on these starts and on what the baseline processes showed (see `bench.starts`).
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sdp_onnx.bench.cases import Case, save_batches
+from sdp_onnx.bench.interval import Interval
 from sdp_onnx.bench.process import Worker
 from sdp_onnx.bench.starts import Start, speedup_interval
-from sdp_onnx.bench.statistics import Latency, Ratio, is_quiet, latency, median_error, paired_ratio
+from sdp_onnx.bench.statistics import Latency, is_quiet, latency, median_error, paired_ratio
 from sdp_onnx.model.model_file import file_bytes
 from sdp_onnx.runtimes.environment import environment_record
 from sdp_onnx.runtimes.session import Provider, require_cuda
@@ -71,8 +72,8 @@ class CaseResult:
     runs_per_turn: int
     baseline: Latency
     candidate: Latency
-    speedup: Ratio
-    same_file: Ratio
+    speedup: Interval
+    same_file: Interval
     quiet: bool
     starts: tuple[Start, ...]
 

@@ -12,9 +12,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sdp_onnx.bench.statistics import Ratio
-
-TAIL = 0.025
+from sdp_onnx.bench.interval import TAIL, Interval
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Tails:
     above: float = TAIL
 
 
-def speedup_interval(starts: Sequence[Start], tails: Tails = Tails()) -> Ratio:
+def speedup_interval(starts: Sequence[Start], tails: Tails = Tails()) -> Interval:
     """The speed-up over S starts: the mean of their logarithms, with a t interval.
 
     If a process's time carries a log-normal factor of variance v, rounds included, then the logarithm of a speed-up,
@@ -61,7 +59,7 @@ def speedup_interval(starts: Sequence[Start], tails: Tails = Tails()) -> Ratio:
     return _t_interval(statistics.fmean(logs), math.sqrt(max(variance, rounds)), freedom, tails)
 
 
-def spread_interval(values: Sequence[float], controls: Sequence[float], tails: Tails = Tails()) -> Ratio:
+def spread_interval(values: Sequence[float], controls: Sequence[float], tails: Tails = Tails()) -> Interval:
     """A time or a number of bytes over S starts: the geometric mean, with a t interval from the spread between them.
 
     Args:
@@ -88,11 +86,11 @@ def _squares(values: Sequence[float]) -> float:
     return sum((value - mean) ** 2 for value in values)
 
 
-def _t_interval(mean: float, error: float, freedom: int, tails: Tails) -> Ratio:
+def _t_interval(mean: float, error: float, freedom: int, tails: Tails) -> Interval:
     from scipy.stats import t
 
     below, above = (float(t.isf(tail, freedom)) * error for tail in (tails.below, tails.above))
-    return Ratio(math.exp(mean), _exp(mean - below), _exp(mean + above))
+    return Interval(math.exp(mean), _exp(mean - below), _exp(mean + above))
 
 
 def _exp(logarithm: float) -> float:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_CONFIDENCE = 0.95
+from sdp_onnx.bench.interval import LEVEL, Interval
+
 _RESAMPLES = 4000
 _ERROR_RESAMPLES = 1000
 _SEED = 0
@@ -36,22 +37,13 @@ class Latency:
     runs: int
 
 
-@dataclass(frozen=True)
-class Ratio:
-    """An estimated ratio, `value`, and its 95 % confidence interval."""
-
-    value: float
-    low: float
-    high: float
-
-
 def latency(seconds: Sequence[float], batch_size: int) -> Latency:
     """Summarize the seconds of each run of batches of `batch_size` rows."""
     p50, p90, p99 = (float(value) * 1000 for value in np.percentile(seconds, [50, 90, 99]))
     return Latency(p50, p90, p99, batch_size * len(seconds) / math.fsum(seconds), len(seconds))
 
 
-def paired_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Ratio:
+def paired_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Interval:
     """Ratio of two times measured in the same rounds, [rounds] each, at least two.
 
     Its value is the median over rounds of numerator / denominator; its interval is a percentile bootstrap over
@@ -68,13 +60,13 @@ def paired_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> 
         interval = bootstrap(
             (logarithms,),
             _median,
-            confidence_level=_CONFIDENCE,
+            confidence_level=LEVEL,
             n_resamples=_RESAMPLES,
             method="percentile",
             rng=np.random.default_rng(_SEED),
         ).confidence_interval
     low, estimate, high = interval.low, np.median(logarithms), interval.high
-    return Ratio(math.exp(estimate), math.exp(low), math.exp(high))
+    return Interval(math.exp(estimate), math.exp(low), math.exp(high))
 
 
 def median_error(values: Sequence[float]) -> float:
@@ -83,9 +75,9 @@ def median_error(values: Sequence[float]) -> float:
     return float(np.median(drawn, axis=1).std(ddof=1))
 
 
-def is_quiet(same_file: Ratio) -> bool:
+def is_quiet(same_file: Interval) -> bool:
     """Whether the A/A ratio says that the machine was quiet: its interval includes 1, or it is within 5 % of 1."""
-    return same_file.low <= 1.0 <= same_file.high or abs(same_file.value - 1.0) < _QUIET_DEVIATION
+    return same_file.contains(1.0) or abs(same_file.value - 1.0) < _QUIET_DEVIATION
 
 
 def _median(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:

@@ -14,7 +14,8 @@ from sdp.evaluation.by_class import by_class
 from sdp.evaluation.compare import compare
 from sdp.evaluation.constant import against_constant
 from sdp.evaluation.metrics import score, score_predictions, why_undefined
-from sdp.statistics.intervals import Estimate, Undefined, interval, joint_lows, paired_bootstrap_test, resampled_scores
+from sdp.statistics.intervals import bootstrap_interval, joint_lows, paired_bootstrap_test, resampled_scores
+from sdp_onnx.bench.interval import Interval, Undefined
 
 TAGS = ("O", "B-LOC", "I-LOC")
 
@@ -91,11 +92,11 @@ def test_resamples_without_a_value_are_left_out_of_interval_and_test() -> None:
     draws = resampled_scores("f1", split, [answers, answers], 2000, seed=0)
     # The one positive row is not drawn.
     assert np.mean(np.isnan(draws[:, 0])) == pytest.approx((19 / 20) ** 20, abs=0.04)
-    found = interval(score_predictions("f1", split, answers), draws[:, 0])
-    assert isinstance(found, Estimate)
+    found = bootstrap_interval(score_predictions("f1", split, answers), draws[:, 0])
+    assert isinstance(found, Interval)
     assert 0 < found.low < found.value < found.high <= 1, "0 was what an undefined draw counted as"
     assert paired_bootstrap_test(draws[:, 0] - draws[:, 1]).p == 1
-    few = interval(0.5, np.where(np.arange(1000) < 20, 0.5, np.nan))
+    few = bootstrap_interval(0.5, np.where(np.arange(1000) < 20, 0.5, np.nan))
     assert few == Undefined(
         "it is 0.500, but undefined in 980 of 1000 resamples of the rows: too few rows for an interval"
     )

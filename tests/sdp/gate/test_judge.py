@@ -14,6 +14,7 @@ from sdp.gate.check import EXIT_CODES, judge_bound
 from sdp.gate.judge import judge, verdict
 from sdp.gate.verdict_files import junit, markdown
 from sdp.recipe.gate import GateSection
+from sdp_onnx.bench.interval import Interval
 
 EXPORTED = {
     "metric": "accuracy",
@@ -91,7 +92,7 @@ BENCH = {
     ],
 )
 def test_a_threshold_inside_the_interval_is_inconclusive(bound: str, threshold: float, outcome: str) -> None:
-    estimate = {"value": 1.5, "low": 1.0, "high": 2.0}
+    estimate = Interval(1.5, 1.0, 2.0)
     assert judge_bound("x", bound, threshold, estimate, "x").outcome == outcome
 
 
@@ -175,14 +176,14 @@ def test_a_gate_without_a_threshold_on_the_metric_has_the_default_one(settings: 
     ],
 )
 def test_rounding_decides_no_verdict(bound: str, threshold: float, low: float, high: float, outcome: str) -> None:
-    estimate = {"value": (low + high) / 2, "low": low, "high": high}
+    estimate = Interval((low + high) / 2, low, high)
     assert judge_bound("x", bound, threshold, estimate, "x").outcome == outcome
 
 
 def test_a_sentence_shows_a_difference_that_decides() -> None:
-    near = judge_bound("x", "max", 0.05, {"value": 0.02, "low": 0.0, "high": 0.0500004}, "drop")
+    near = judge_bound("x", "max", 0.05, Interval(0.02, 0.0, 0.0500004), "drop")
     assert near.sentence() == "drop is 0.02 [0, 0.0500004], must be at most 0.05"
-    equal = judge_bound("x", "max", 0.05, dict.fromkeys(("value", "low", "high"), 0.05000000000000004), "drop")
+    equal = judge_bound("x", "max", 0.05, Interval.exact(0.05000000000000004), "drop")
     assert (equal.outcome, equal.sentence()) == ("pass", "drop is 0.05, must be at most 0.05")
 
 

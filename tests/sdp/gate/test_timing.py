@@ -12,6 +12,7 @@ from sdp.gate.check import Cell, Check, judge_bound
 from sdp.gate.more_starts import open_cells
 from sdp.gate.timing import LOOKS, judge_timing, settled, with_more
 from sdp.recipe.gate import GateSection
+from sdp_onnx.bench.interval import Interval
 
 TRUTH = 2.0
 
@@ -92,7 +93,7 @@ def test_the_same_model_twice_never_fails_at_no_gain() -> None:
 
 def check(outcome: str, case: str | None, threads: int) -> Check:
     threshold = {"pass": 1.0, "inconclusive": 2.0, "fail": 4.0}[outcome]
-    found = judge_bound("x", "min", threshold, {"value": 2.0, "low": 1.5, "high": 3.0}, "x", Cell(case, threads))
+    found = judge_bound("x", "min", threshold, Interval(2.0, 1.5, 3.0), "x", Cell(case, threads))
     assert found.outcome == outcome
     return found
 

@@ -7,7 +7,14 @@ import pytest
 from scipy import stats
 
 from sdp.data.rows import Split
-from sdp.statistics.intervals import interval, joint_lows, mcnemar, paired_bootstrap_test, resampled_scores, wilson
+from sdp.statistics.intervals import (
+    bootstrap_interval,
+    joint_lows,
+    mcnemar,
+    paired_bootstrap_test,
+    resampled_scores,
+    wilson,
+)
 
 
 def rows(labels: np.ndarray) -> Split:
@@ -18,7 +25,7 @@ def test_the_interval_of_an_accuracy_is_that_of_a_proportion() -> None:
     labels = np.zeros(1000, dtype=int)
     predicted = np.array([0] * 800 + [1] * 200)
     draws = resampled_scores("accuracy", rows(labels), [predicted], 4000, seed=1)
-    estimate = interval(0.8, draws[:, 0])
+    estimate = bootstrap_interval(0.8, draws[:, 0])
     half = 1.96 * np.sqrt(0.8 * 0.2 / 1000)
     assert (estimate.low, estimate.high) == pytest.approx((0.8 - half, 0.8 + half), abs=0.003)
 
@@ -27,7 +34,7 @@ def test_the_interval_agrees_with_scipys_bootstrap() -> None:
     generator = np.random.default_rng(0)
     labels = generator.integers(0, 2, 300)
     predicted = np.where(generator.random(300) < 0.8, labels, 1 - labels)
-    ours = interval(0.0, resampled_scores("f1", rows(labels), [predicted], 1500, seed=2)[:, 0])
+    ours = bootstrap_interval(0.0, resampled_scores("f1", rows(labels), [predicted], 1500, seed=2)[:, 0])
 
     def f1(y: np.ndarray, p: np.ndarray) -> float:
         return 2 * np.sum((y == 1) & (p == 1)) / (np.sum(y == 1) + np.sum(p == 1))

@@ -10,22 +10,23 @@ import pytest
 
 from sdp.gate.check import Outcome
 from sdp.recipe.gate import GateSection
-from sdp.sweep.frontier import Dense, Estimate, Frontier, Point, SpeedUp, read_dense, read_point, remarks
+from sdp.sweep.frontier import Dense, Frontier, Point, SpeedUp, read_dense, read_point, remarks
 from sdp.sweep.plot import frontier_plot
 from sdp.sweep.table import markdown
+from sdp_onnx.bench.interval import Interval
 
 LEVELS = (0.5, 0.8, 0.9)
 
 
 def point(sparsity: float, verdict: Outcome, split: str = "dev", *, quiet: bool = True) -> Point:
-    speed = SpeedUp("batch 1, 128 tokens, 2 threads", Estimate(1 / (1 - sparsity), 1.0, 12.0), quiet)
+    speed = SpeedUp("batch 1, 128 tokens, 2 threads", Interval(1 / (1 - sparsity), 1.0, 12.0), quiet)
     return Point(
         sparsity=sparsity,
         folder=f"sparsity-{sparsity:.2f}",
         split=split,
         zeros=sparsity,
-        metric=Estimate(0.9 - sparsity / 10, 0.7, 0.95),
-        drop=Estimate(sparsity / 10, 0.0, 0.2),
+        metric=Interval(0.9 - sparsity / 10, 0.7, 0.95),
+        drop=Interval(sparsity / 10, 0.0, 0.2),
         bytes=round(1e6 * (1.1 - sparsity)),
         size_ratio=1.1 - sparsity,
         cases=(speed,),
@@ -36,7 +37,7 @@ def point(sparsity: float, verdict: Outcome, split: str = "dev", *, quiet: bool 
 def frontier(*verdicts: Outcome, held_out: bool = False, gate: GateSection | None = None) -> Frontier:
     points = tuple(point(sparsity, verdict) for sparsity, verdict in zip(LEVELS, verdicts, strict=False))
     thresholds = GateSection(max_metric_drop=0.02) if gate is None else gate
-    dense = Dense(Estimate(0.9, 0.88, 0.92), 1_100_000)
+    dense = Dense(Interval(0.9, 0.88, 0.92), 1_100_000)
     return Frontier("toy", "accuracy", thresholds, 5.0, LEVELS, dense, points, held_out)
 
 

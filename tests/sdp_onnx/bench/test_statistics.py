@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from sdp_onnx.bench.statistics import Ratio, is_quiet, latency, median_error, paired_ratio
+from sdp_onnx.bench.interval import Interval
+from sdp_onnx.bench.statistics import is_quiet, latency, median_error, paired_ratio
 
 
 def test_latency_against_closed_forms() -> None:
@@ -58,12 +59,12 @@ def test_the_error_of_a_median_against_its_asymptotic_form() -> None:
 @pytest.mark.parametrize(
     ("same_file", "quiet"),
     [
-        (Ratio(1.2, 0.9, 1.5), True),
-        (Ratio(1.03, 1.02, 1.04), True),
-        (Ratio(0.97, 0.96, 0.98), True),
-        (Ratio(1.2, 1.1, 1.3), False),
-        (Ratio(0.9, 0.85, 0.95), False),
+        (Interval(1.2, 0.9, 1.5), True),
+        (Interval(1.03, 1.02, 1.04), True),
+        (Interval(0.97, 0.96, 0.98), True),
+        (Interval(1.2, 1.1, 1.3), False),
+        (Interval(0.9, 0.85, 0.95), False),
     ],
 )
-def test_quiet(same_file: Ratio, quiet: bool) -> None:
+def test_quiet(same_file: Interval, quiet: bool) -> None:
     assert is_quiet(same_file) is quiet

@@ -10,8 +10,8 @@ from typing import Any
 from sdp.compare.difference import Difference, by_ratio, not_compared, outcome_of
 from sdp.compare.snapshot import Snapshot
 from sdp.gate.check import Cell
-from sdp_onnx.bench.starts import TAIL, Start, Tails, largest_deviation, speedup_interval, spread_interval
-from sdp_onnx.bench.statistics import Ratio
+from sdp_onnx.bench.interval import TAIL, Interval
+from sdp_onnx.bench.starts import Start, Tails, largest_deviation, speedup_interval, spread_interval
 
 # A file's metadata names its recipe: a few bytes more are no growth.
 SIZE_TOLERANCE = 0.01
@@ -67,19 +67,19 @@ def _peaks(processes: Sequence[dict[str, Any]], threads: int) -> list[float]:
     return [p["peak_memory_bytes"] for p in processes if p["role"] == "candidate" and p["threads"] == threads]
 
 
-def welch_ratio(before: Sequence[float], after: Sequence[float]) -> Ratio:
+def welch_ratio(before: Sequence[float], after: Sequence[float]) -> Interval:
     """after / before of geometric means, with Welch's t interval (1947) of the logarithms; two values each or more."""
     from scipy.stats import ttest_ind
 
     logs = [[math.log(value) for value in values] for values in (after, before)]
     value = math.exp(sum(logs[0]) / len(logs[0]) - sum(logs[1]) / len(logs[1]))
     if all(max(own) == min(own) for own in logs):
-        return Ratio(value, value, value)
+        return Interval.exact(value)
     with warnings.catch_warnings():
         # Values of one run that are all equal are no mistake.
         warnings.simplefilter("ignore", RuntimeWarning)
         ends = ttest_ind(*logs, equal_var=False).confidence_interval(1 - 2 * TAIL)
-    return Ratio(value, math.exp(ends.low), math.exp(ends.high))
+    return Interval(value, math.exp(ends.low), math.exp(ends.high))
 
 
 def _side_by_side(before: dict[str, Any], after: dict[str, Any]) -> Iterator[Difference]:
@@ -101,7 +101,7 @@ def _in_turns(measured: dict[str, Any]) -> Iterator[Difference]:
         found = speedup_interval(starts, Tails(below=TAIL, above=TAIL / len(cases)))
         deviation = largest_deviation([start.same_file for start in starts])
         # Time is the inverse of speed.
-        ratio = Ratio(1 / found.value, 1 / (found.high * deviation), deviation / found.low)
+        ratio = Interval(1 / found.value, 1 / (found.high * deviation), deviation / found.low)
         after = _mean(case["starts"], "p50_ms")
         what = f"p50 at {Cell(case['case'], case['threads']).words()}, ms"
         how = f"both files in turns, {len(starts)} starts; widened by the A/A deviation"

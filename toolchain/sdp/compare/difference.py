@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sdp.gate.check import at_least
-from sdp_onnx.bench.statistics import Ratio
+from sdp_onnx.bench.interval import Interval
 
 Outcome = Literal["better", "worse", "no difference", "not compared"]
 
@@ -63,7 +63,7 @@ def not_compared(what: str, values: Sequence[float | None], why: str) -> Differe
     return Difference(what, values[0], values[1], "not compared", why)
 
 
-def by_ratio(what: str, values: Sequence[float], ratio: Ratio, how: str) -> Difference:
+def by_ratio(what: str, values: Sequence[float], ratio: Interval, how: str) -> Difference:
     """Two costs, before and after, whose ratio has an interval."""
     outcome = outcome_of(ratio.low, ratio.high, 1, higher_is_better=False)
     return Difference(what, values[0], values[1], outcome, how, ratio.value, ratio.low, ratio.high, ratio=True)

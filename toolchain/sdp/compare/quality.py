@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from math import isnan
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,8 @@ from sdp.evaluation.compare import Logits, compare
 from sdp.evaluation.metrics import NO_PREDICTION, NUMERIC, Array, score_predictions, why_undefined
 from sdp.evaluation.scored_rows import read_rows, same_order
 from sdp.recipe.benchmark_tasks import MetricName
-from sdp.statistics.intervals import interval, joint_lows, resampled_scores
+from sdp.statistics.intervals import bootstrap_interval, joint_lows, resampled_scores
+from sdp_onnx.bench.interval import Interval, Undefined, interval_from_json
 
 RESAMPLES = 2000
 
@@ -72,13 +73,12 @@ def _paired(metric: MetricName, split: Split, said: Array, other: Array, part: s
     test = record["test"]
     tested = f"; {test['name']} p = {test['p']:.3g}" if test["p"] is not None else ""
     how = f"paired: the same {len(split):,} rows{tested}"
-    own, drop = [record["models"][name]["value"] for name in ("before", "after")], record["drop"]
-    rows = [_by_drop(f"{metric} on {split.name}", own, drop, how)]
+    own = [record["models"][name]["value"] for name in ("before", "after")]
+    rows = [_by_drop(f"{metric} on {split.name}", own, interval_from_json(record["drop"]), how)]
     for name, found in record["parts"].items():
         values = [found["models"][model]["value"] for model in ("before", "after")]
-        rows.append(
-            _by_drop(f"{metric}, {name}", values, found["drop_of_all"], "paired; low end for all parts at once")
-        )
+        drop = interval_from_json(found["drop_of_all"])
+        rows.append(_by_drop(f"{metric}, {name}", values, drop, "paired; low end for all parts at once"))
     return rows
 
 
@@ -94,15 +94,15 @@ def _apart(metric: MetricName, before: tuple[Split, Array], after: tuple[Split, 
     means = [float(np.mean(list(values.values()))) for values in (first, second)]
     draws = [np.mean(list(own.values()), axis=0) for own in (first_draws, second_draws)]
     reason = next(filter(None, (why_undefined(metric, *run) for run in (before, after))), "it is on a part of them")
-    whole = interval(means[0] - means[1], draws[0] - draws[1], reason)
-    rows = [_by_drop(f"{metric} on {after[0].name}", means, whole.to_json(), how)]
+    whole = bootstrap_interval(means[0] - means[1], draws[0] - draws[1], reason)
+    rows = [_by_drop(f"{metric} on {after[0].name}", means, whole, how)]
     if len(common) < 2:
         return rows
     drops = np.array([first[name] - second[name] for name in common])
     resampled = np.stack([first_draws[name] - second_draws[name] for name in common], axis=1)
     for place, low in enumerate(joint_lows(drops, resampled)):
-        name, estimate = common[place], interval(float(drops[place]), resampled[:, place]).to_json()
-        joint = {**estimate, "low": float(low)} if estimate["value"] is not None else estimate
+        name, drop = common[place], bootstrap_interval(float(drops[place]), resampled[:, place])
+        joint = replace(drop, low=float(low)) if isinstance(drop, Interval) else drop
         rows.append(_by_drop(f"{metric}, {name}", [first[name], second[name]], joint, "unpaired"))
     return rows
 
@@ -131,12 +131,11 @@ def as_logits(metric: MetricName, predicted: Array) -> Logits:
     return logits
 
 
-def _by_drop(what: str, values: Sequence[float | None], drop: Mapping[str, Any], how: str) -> Difference:
+def _by_drop(what: str, values: Sequence[float | None], drop: Interval | Undefined, how: str) -> Difference:
     """A row of the comparison; values that are None or NaN are undefined."""
     values = [None if value is None or isnan(value) else value for value in values]
-    if drop["value"] is None:
-        reason = f"undefined: {drop['undefined']}"
-        return Difference(what, values[0], values[1], "not compared", reason, undefined=True)
-    change, low, high = -drop["value"], -drop["high"], -drop["low"]
+    if isinstance(drop, Undefined):
+        return Difference(what, values[0], values[1], "not compared", f"undefined: {drop.reason}", undefined=True)
+    change, low, high = -drop.value, -drop.high, -drop.low
     outcome = outcome_of(low, high, 0, higher_is_better=True)
     return Difference(what, values[0], values[1], outcome, how, change, low, high)

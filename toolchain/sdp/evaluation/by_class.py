@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sdp.data.rows import Split
 from sdp.evaluation.metrics import Array
-from sdp.statistics.intervals import interval, joint_lows
+from sdp.statistics.intervals import bootstrap_interval, joint_lows
 
 Counts = NDArray[np.float64]
 # Recall, then F1.
@@ -65,8 +65,8 @@ def by_class(
 
 def _estimates(names: tuple[str, str], values: Counts, draws: Counts) -> dict[str, Any]:
     """Estimates of both models, values [2] and draws [R, 2], and of the difference."""
-    both = {name: interval(float(values[i]), draws[:, i]).to_json() for i, name in enumerate(names)}
-    return both | {"drop": interval(float(values[0] - values[1]), draws[:, 0] - draws[:, 1]).to_json()}
+    both = {name: bootstrap_interval(float(values[i]), draws[:, i]).to_json() for i, name in enumerate(names)}
+    return both | {"drop": bootstrap_interval(float(values[0] - values[1]), draws[:, 0] - draws[:, 1]).to_json()}
 
 
 def _terms(split: Split, predicted: tuple[Array, Array], classes: int) -> Counts:

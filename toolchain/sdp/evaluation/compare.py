@@ -18,14 +18,13 @@ from sdp.data.rows import Split
 from sdp.evaluation.metrics import NUMERIC, Array, predictions, score_predictions, why_undefined
 from sdp.recipe.benchmark_tasks import MetricName
 from sdp.statistics.intervals import (
-    Estimate,
-    Undefined,
-    interval,
+    bootstrap_interval,
     joint_lows,
     mcnemar,
     paired_bootstrap_test,
     resampled_scores,
 )
+from sdp_onnx.bench.interval import Interval, Undefined
 
 Logits = NDArray[np.float32]
 
@@ -48,16 +47,16 @@ class _Scored:
         values, draws = ([getattr(part, name) for part in parts.values()] for name in ("values", "draws"))
         return _Scored(np.mean(values, axis=0), np.mean(draws, axis=0), reasons)
 
-    def drop(self) -> Estimate | Undefined:
+    def drop(self) -> Interval | Undefined:
         """The first value less the second."""
         reason = next(filter(None, self.reasons), "")
-        return interval(float(self.values[0] - self.values[1]), self.draws[:, 0] - self.draws[:, 1], reason)
+        return bootstrap_interval(float(self.values[0] - self.values[1]), self.draws[:, 0] - self.draws[:, 1], reason)
 
     def to_json(self, names: tuple[str, str]) -> dict[str, Any]:
         """Both scores and the drop with their intervals, and the bootstrap test of "no drop"."""
         return {
             "models": {
-                name: interval(float(self.values[i]), self.draws[:, i], self.reasons[i]).to_json()
+                name: bootstrap_interval(float(self.values[i]), self.draws[:, i], self.reasons[i]).to_json()
                 for i, name in enumerate(names)
             },
             "drop": self.drop().to_json(),

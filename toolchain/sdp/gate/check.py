@@ -7,9 +7,10 @@ arithmetic, and no verdict hangs on that. A value that is undefined is never com
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
+
+from sdp_onnx.bench.interval import Interval, Undefined
 
 Outcome = Literal["pass", "fail", "inconclusive"]
 TOLERANCE = 1e-9
@@ -86,7 +87,7 @@ def judge_bound(
     name: str,
     bound: Literal["min", "max"],
     threshold: float,
-    estimate: Mapping[str, Any],
+    measured: Interval | Undefined,
     subject: str,
     cell: Cell | None = None,
 ) -> Check:
@@ -96,17 +97,17 @@ def judge_bound(
         name: the key in [gate].
         bound: "min" or "max".
         threshold: the recipe's.
-        estimate: "value", "low" and "high"; null where it is undefined, with the reason as "undefined".
+        measured: the value with its interval.
         subject: what was measured, in words.
         cell: what of the benchmark it is.
     """
-    if estimate["value"] is None:
-        reason = f"undefined, because {estimate['undefined']}; nothing to compare with {threshold:g}"
+    if isinstance(measured, Undefined):
+        reason = f"undefined, because {measured.reason}; nothing to compare with {threshold:g}"
         return Check(name, "inconclusive", threshold, None, None, None, subject, bound, reason=reason)
-    low, high = estimate["low"], estimate["high"]
+    low, high = measured.low, measured.high
     if bound == "min":
         passes, fails = at_least(low, threshold), not at_least(high, threshold)
     else:
         passes, fails = at_least(threshold, high), not at_least(threshold, low)
     outcome: Outcome = "pass" if passes else "fail" if fails else "inconclusive"
-    return Check(name, outcome, threshold, estimate["value"], low, high, subject, bound, cell)
+    return Check(name, outcome, threshold, measured.value, low, high, subject, bound, cell)

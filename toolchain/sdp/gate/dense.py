@@ -8,6 +8,7 @@ from typing import Any
 from sdp.gate.check import Check, judge_bound
 from sdp.gate.measured import better_than_constant, constant_sentence, measured_on
 from sdp.recipe.gate import GateSection
+from sdp_onnx.bench.interval import interval_from_json
 
 
 def judge_dense(settings: GateSection, exported: Mapping[str, Any]) -> list[Check]:
@@ -20,7 +21,7 @@ def judge_dense(settings: GateSection, exported: Mapping[str, Any]) -> list[Chec
     checks = []
     metric, split = exported["metric"], measured_on(exported)
     if settings.min_dense_metric is not None:
-        value, subject = exported["models"]["dense"], f"{metric} of the dense model on {split}"
+        value, subject = interval_from_json(exported["models"]["dense"]), f"{metric} of the dense model on {split}"
         checks.append(judge_bound("min_dense_metric", "min", settings.min_dense_metric, value, subject))
     if not settings.allow_constant_dense and not better_than_constant(exported):
         gain = exported["constant"]["gain"]

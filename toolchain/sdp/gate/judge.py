@@ -7,6 +7,7 @@ undefined, and any verdict on a model whose dense original is not better than on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from sdp.gate.dense import judge_dense
 from sdp.gate.measured import measured_on
 from sdp.gate.timing import judge_timing
 from sdp.recipe.gate import GateSection
+from sdp_onnx.bench.interval import Interval, Undefined, interval_from_json
 
 
 def judge(settings: GateSection, exported: dict[str, Any], bench: dict[str, Any], looks: int = 1) -> list[Check]:
@@ -45,14 +47,15 @@ def _judge_metric(settings: GateSection, exported: Mapping[str, Any]) -> list[Ch
     checks = []
     metric, split = exported["metric"], measured_on(exported)
     if settings.min_metric is not None:
-        value = exported["models"]["exported"]
+        value = interval_from_json(exported["models"]["exported"])
         checks.append(
             judge_bound("min_metric", "min", settings.min_metric, value, f"{metric} of the exported file on {split}")
         )
     if settings.metric_drop is not None:
         subject = f"drop of {metric} on {split}, exported file against dense model"
         subject += " (default threshold)" if settings.default_applies else ""
-        checks.append(judge_bound("max_metric_drop", "max", settings.metric_drop, exported["drop"], subject))
+        drop = interval_from_json(exported["drop"])
+        checks.append(judge_bound("max_metric_drop", "max", settings.metric_drop, drop, subject))
     if settings.max_part_drop is not None:
         drops = part_drops(exported)
         for name, drop in drops.items():
@@ -76,25 +79,26 @@ def _judge_classes(settings: GateSection, exported: Mapping[str, Any]) -> list[C
     return open_or_failed or checks[:1]
 
 
-def class_drops(exported: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def class_drops(exported: Mapping[str, Any]) -> dict[str, Interval | Undefined]:
     """The drop in F1 of every class, as `part_drops` has it of parts: undefined ones first, then the worst."""
-    drops = {record["class"]: record["f1"]["drop_of_all"] for record in exported["classes"]}
-    missing = {"value": None, "undefined": f"no row of {exported['split']} has this label"}
+    drops = {record["class"]: interval_from_json(record["f1"]["drop_of_all"]) for record in exported["classes"]}
+    missing = Undefined(f"no row of {exported['split']} has this label")
     drops |= dict.fromkeys(exported["classes_without_rows"], missing)
     return _worst_first(drops)
 
 
-def _rank(drop: Mapping[str, Any], drops: Mapping[str, Mapping[str, Any]]) -> str:
+def _rank(drop: Interval | Undefined, drops: Mapping[str, Interval | Undefined]) -> str:
     """In words, that a drop is the first defined one of several in their order."""
-    first = next((own for own in drops.values() if own["value"] is not None), None)
+    first = next((own for own in drops.values() if isinstance(own, Interval)), None)
     return f" (the worst of {len(drops)})" if drop is first and len(drops) > 1 else ""
 
 
-def _worst_first(drops: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return dict(sorted(drops.items(), key=lambda item: (item[1]["value"] is not None, -(item[1]["value"] or 0.0))))
+def _worst_first(drops: Mapping[str, Interval | Undefined]) -> dict[str, Interval | Undefined]:
+    """Undefined drops, then the others from the largest down."""
+    return dict(sorted(drops.items(), key=lambda item: -item[1].value if isinstance(item[1], Interval) else -math.inf))
 
 
-def part_drops(exported: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def part_drops(exported: Mapping[str, Any]) -> dict[str, Interval | Undefined]:
     """The drop of every part with an interval whose low end holds for all parts at once, the worst part first.
 
     Where the data has no parts, all of it is one without a name. The largest of K drops has the interval from the
@@ -102,8 +106,8 @@ def part_drops(exported: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     the largest drop lies above every high end only if it lies above its own, again in 2.5 %.
     """
     if not exported["parts"]:
-        return {"": exported["drop"]}
-    drops = {name: part["drop_of_all"] for name, part in exported["parts"].items()}
+        return {"": interval_from_json(exported["drop"])}
+    drops = {name: interval_from_json(part["drop_of_all"]) for name, part in exported["parts"].items()}
     return _worst_first(drops)
 
 
@@ -114,31 +118,29 @@ def _judge_agreement(settings: GateSection, exported: Mapping[str, Any]) -> list
         from sdp.statistics.intervals import wilson
 
         # The words of a sentence are wrong together: as many cases as there are sentences.
-        share = wilson(torch["same_predictions"], exported["rows"]).to_json()
+        share = wilson(torch["same_predictions"], exported["rows"])
         subject = f"share of predictions on {exported['split']} that are torch's"
         checks.append(judge_bound("min_same_predictions", "min", settings.min_same_predictions, share, subject))
     if settings.max_relative_error is not None:
         largest = max(torch["max_relative_error"], torch["split_relative_error"])
         subject = "largest difference to torch, relative to the largest logit,"
-        checks.append(judge_bound("max_relative_error", "max", settings.max_relative_error, _exact(largest), subject))
+        checks.append(
+            judge_bound("max_relative_error", "max", settings.max_relative_error, Interval.exact(largest), subject)
+        )
     return checks
 
 
 def _judge_size(settings: GateSection, bench: Mapping[str, Any]) -> list[Check]:
     checks = []
     if settings.max_size_ratio is not None:
-        ratio = _exact(bench["candidate_bytes"] / bench["baseline_bytes"])
+        ratio = Interval.exact(bench["candidate_bytes"] / bench["baseline_bytes"])
         checks.append(
             judge_bound("max_size_ratio", "max", settings.max_size_ratio, ratio, "size against the dense file")
         )
     if settings.max_size_mb is not None:
-        megabytes = _exact(bench["candidate_bytes"] / 1e6)
+        megabytes = Interval.exact(bench["candidate_bytes"] / 1e6)
         checks.append(judge_bound("max_size_mb", "max", settings.max_size_mb, megabytes, "size of the file in MB"))
     return checks
-
-
-def _exact(value: float) -> dict[str, float]:
-    return {"value": value, "low": value, "high": value}
 
 
 def verdict(checks: Sequence[Check]) -> Outcome:

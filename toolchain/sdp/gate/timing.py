@@ -19,13 +19,14 @@ that does; together they are wrong in at most 2.5 % and two thirds of that, 4.2 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from sdp.errors import RunError
 from sdp.gate.check import Cell, Check, judge_bound
 from sdp.recipe.gate import GateSection
-from sdp_onnx.bench.starts import TAIL, Start, Tails, largest_deviation, speedup_interval, spread_interval
-from sdp_onnx.bench.statistics import Ratio
+from sdp_onnx.bench.interval import TAIL, Interval
+from sdp_onnx.bench.starts import Start, Tails, largest_deviation, speedup_interval, spread_interval
 
 LOOKS = 3
 Bound = Literal["min", "max"]
@@ -132,8 +133,8 @@ def _tails(bound: Bound, looks: int, cells: int) -> Tails:
     return Tails(below=passing, above=failing) if bound == "min" else Tails(below=failing, above=passing)
 
 
-def _widened(bound: Bound, interval: Ratio, deviation: float) -> dict[str, float]:
-    low, high = (
-        (interval.low, interval.high * deviation) if bound == "min" else (interval.low / deviation, interval.high)
-    )
-    return {"value": interval.value, "low": low, "high": high}
+def _widened(bound: Bound, interval: Interval, deviation: float) -> Interval:
+    """An interval made wider by the A/A deviation on the side that fails."""
+    if bound == "min":
+        return replace(interval, high=interval.high * deviation)
+    return replace(interval, low=interval.low / deviation)

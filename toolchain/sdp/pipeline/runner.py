@@ -1,8 +1,8 @@
 """The pipeline: which stages are up to date, and running those that are not.
 
-A stage is a module with one function, `run(recipe, run, target, reporter)`: files in, files out, a short result
-returned. It is up to date when its settings, its inputs (by hash), the code behind it and the libraries it uses are
-those that its folder was made from.
+A stage is a module with one function, `run(context)`: files in, files out, a short result returned. It is up to date
+when its settings, its inputs (by hash), the code behind it and the libraries it uses are those that its folder was made
+from.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from sdp.errors import RunError
 from sdp.models.architectures import require_architecture
 from sdp.models.positions import require_positions
 from sdp.models.source import locate_model
+from sdp.pipeline.context import StageContext
 from sdp.pipeline.difference import first_difference
 from sdp.pipeline.fingerprint import code_hash, library_versions
 from sdp.pipeline.gate_verdict import gate_verdict, withhold
@@ -262,14 +263,14 @@ def follow(recipe: Recipe, run: RunFolder) -> None:
         if difference := first_difference(said["made from"], json.loads(json.dumps(ours))):
             raise RunError(f"is not like rank 0: {difference}", where=where, hint="Install the same on all machines.")
         with stage_threads(stage, recipe.runtime):
-            _function(stage)(own, folder, target, Reporter(quiet=True))
+            _function(stage)(StageContext(own, folder, target, Reporter(quiet=True)))
 
 
 def _function(stage: Stage) -> StageFunction:
     """The stage's function. Its module is loaded when it is called: torch makes temporary files as it is loaded."""
 
-    def function(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
-        result: dict[str, Any] = importlib.import_module(stage.module).run(recipe, run, target, reporter)
+    def function(context: StageContext) -> dict[str, Any]:
+        result: dict[str, Any] = importlib.import_module(stage.module).run(context)
         return result
 
     return function

@@ -8,7 +8,6 @@ curve.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,9 +24,9 @@ from sdp.models.inputs import fit_tokenizer, pieces_beyond, require_embeddings
 from sdp.models.load import load_pretrained
 from sdp.models.source import ModelFolder, locate_model
 from sdp.models.tokenizer import load_tokenizer, save_tokenizer
+from sdp.pipeline.context import StageContext
 from sdp.pipeline.json_file import write_json
 from sdp.pipeline.progress import Reporter
-from sdp.pipeline.run_folder import RunFolder
 from sdp.recipe.sections import Recipe
 from sdp.training.device import training_device
 from sdp.training.inputs import DevMetric, tokenize_split
@@ -35,8 +34,9 @@ from sdp.training.run import TrainingRun, train
 from sdp_onnx.deploy.tokenization import TextTokenizer
 
 
-def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
+def run(context: StageContext) -> dict[str, Any]:
     """Fine-tune the recipe's model on its task; resumes what an interrupted attempt left in `target`."""
+    recipe, run, target, reporter = context.recipe, context.run, context.target, context.reporter
     device = training_device(recipe.runtime)
     trimmed = ModelFolder(recipe.model.name, run.stage("0-vocabulary"))
     folder = locate_model(recipe.model) if recipe.vocabulary is None else trimmed

@@ -23,6 +23,7 @@ from sdp.errors import StageError
 from sdp.losses.objective import Objective
 from sdp.models.load import load_finetuned
 from sdp.models.tokenizer import save_tokenizer, saved_tokenizer
+from sdp.pipeline.context import StageContext
 from sdp.pipeline.json_file import read_json, write_json
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import CACHE, STAGE_FILE, RunFolder
@@ -42,8 +43,9 @@ from sdp.training.steps import optimizer_steps
 from sdp.training.teacher import LiveTeacher, Teacher, TeacherCache, cached_teacher
 
 
-def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
+def run(context: StageContext) -> dict[str, Any]:
     """Prune the fine-tuned model; resumes what an interrupted attempt left in `target`."""
+    recipe, run, target, reporter = context.recipe, context.run, context.target, context.reporter
     device = training_device(recipe.runtime)
     data = finetuned_data(recipe, run)
     source = run.stage("1-finetune")

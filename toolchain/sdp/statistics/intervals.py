@@ -2,14 +2,13 @@
 
 A resample in which a metric is undefined (see `metrics.why_undefined`) is left out of intervals and tests: they are
 conditional on its being defined. Where fewer than `ENOUGH` of the resamples are left there is no interval, and the
-estimate is `Undefined`.
+result is `Undefined`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,38 +17,14 @@ from scipy import stats
 from sdp.data.rows import Split
 from sdp.evaluation.metrics import Array, entity_counts, list_scores, score_predictions, why_undefined
 from sdp.recipe.benchmark_tasks import MetricName
+from sdp_onnx.bench.interval import LEVEL, Interval, Undefined
 
-CONFIDENCE = 0.95
 ENOUGH = 0.05
 """Least share of resamples in which a metric must be defined for an interval."""
 SAME = 1e-12
 """Scores and differences that are closer than this are equal: what is between them is rounding."""
 RATIOS: tuple[MetricName, ...] = ("accuracy", "f1", "entity-f1", "ndcg")
 """Metrics that are one sum over units divided by another: what each unit adds is counted once for all resamples."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def to_json(self) -> dict[str, Any]:
-        """The three numbers by name."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Undefined:
-    """What stands for an estimate that there is none of, and why, in words."""
-
-    reason: str
-
-    def to_json(self) -> dict[str, Any]:
-        """The same keys as an estimate's, null, and the reason under "undefined"."""
-        return {"value": None, "low": None, "high": None, "undefined": self.reason}
 
 
 @dataclass(frozen=True)
@@ -128,7 +103,7 @@ def ratio_terms(metric: MetricName, split: Split, predicted: Array) -> NDArray[n
     return np.stack([np.bincount(owner, right, units), words, words], axis=1)
 
 
-def interval(value: float, resampled: NDArray[np.float64], reason: str = "") -> Estimate | Undefined:
+def bootstrap_interval(value: float, resampled: NDArray[np.float64], reason: str = "") -> Interval | Undefined:
     """The percentile bootstrap interval of a value (Efron and Tibshirani 1993, chapter 13).
 
     Args:
@@ -142,8 +117,8 @@ def interval(value: float, resampled: NDArray[np.float64], reason: str = "") -> 
     if len(defined) < max(1, ENOUGH * len(resampled)):
         few = f"{len(resampled) - len(defined)} of {len(resampled)} resamples of the rows"
         return Undefined(f"it is {value:.3f}, but undefined in {few}: too few rows for an interval")
-    low, high = np.quantile(defined, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Estimate(value, float(low), float(high))
+    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(value, float(low), float(high))
 
 
 def joint_lows(values: NDArray[np.float64], resampled: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -160,7 +135,7 @@ def joint_lows(values: NDArray[np.float64], resampled: NDArray[np.float64]) -> N
     Returns:
         [K]; NaN for a value that is NaN, or has no draw.
     """
-    tail = (1 - CONFIDENCE) / 2
+    tail = (1 - LEVEL) / 2
     lows = np.full(len(values), np.nan)
     known = np.flatnonzero(~np.isnan(values) & ~np.isnan(resampled).all(axis=0))
     if not len(known):
@@ -176,16 +151,16 @@ def joint_lows(values: NDArray[np.float64], resampled: NDArray[np.float64]) -> N
     return lows
 
 
-def wilson(share: float, count: int) -> Estimate:
+def wilson(share: float, count: int) -> Interval:
     """A share of `count` independent cases with its 95 % score interval (Wilson 1927).
 
     With z = 1.96: (share + z^2 / 2n +- z sqrt(share (1 - share) / n + z^2 / 4n^2)) / (1 + z^2 / n).
     """
-    z = float(stats.norm.isf((1 - CONFIDENCE) / 2))
+    z = float(stats.norm.isf((1 - LEVEL) / 2))
     centre = share + z**2 / (2 * count)
     half = z * float(np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)))
     scale = 1 + z**2 / count
-    return Estimate(share, max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale))
+    return Interval(share, max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale))
 
 
 def mcnemar(first_correct: NDArray[np.bool_], second_correct: NDArray[np.bool_]) -> PairedTest:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from sdp.statistics.intervals import CONFIDENCE, SAME
+from sdp.statistics.intervals import SAME
+from sdp_onnx.bench.interval import LEVEL, Interval
 
 
 @dataclass(frozen=True)
@@ -22,13 +24,24 @@ class Summary:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Differences of n pairs: mean, 95 % t interval and p of the paired t-test; None where they are not defined."""
+    """The difference of two arms over n seeds.
+
+    Attributes:
+        n: pairs.
+        mean: of the n differences.
+        interval: the mean with its t interval; None for one pair.
+        p: of the paired t-test; None where it is undefined.
+    """
 
     n: int
     mean: float
-    low: float | None
-    high: float | None
+    interval: Interval | None
     p: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The difference as study.json holds it: the ends of the interval beside the mean."""
+        low, high = (self.interval.low, self.interval.high) if self.interval is not None else (None, None)
+        return {"n": self.n, "mean": self.mean, "low": low, "high": high, "p": self.p}
 
 
 def summarize(values: Sequence[float]) -> Summary:
@@ -50,21 +63,23 @@ def paired_difference(values: Sequence[float], baseline: Sequence[float]) -> Pai
     differences = np.subtract(values, baseline)
     mean = float(np.mean(differences))
     if len(differences) == 1:
-        return PairedDifference(1, mean, None, None, None)
+        return PairedDifference(1, mean, None, None)
     if float(np.ptp(differences)) <= SAME:
-        return PairedDifference(len(differences), mean, mean, mean, 1.0 if abs(mean) <= SAME else None)
+        p = 1.0 if abs(mean) <= SAME else None
+        return PairedDifference(len(differences), mean, Interval.exact(mean), p)
     test = stats.ttest_rel(values, baseline)
-    interval = test.confidence_interval(CONFIDENCE)
-    return PairedDifference(len(differences), mean, float(interval.low), float(interval.high), float(test.pvalue))
+    ends = test.confidence_interval(LEVEL)
+    interval = Interval(mean, float(ends.low), float(ends.high))
+    return PairedDifference(len(differences), mean, interval, float(test.pvalue))
 
 
-def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
+def mean_interval(values: Sequence[float]) -> Interval | None:
     """The 95 % t interval of a mean; None for fewer than two values."""
     summary = summarize(values)
     if summary.sd is None:
         return None
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, summary.n - 1)) * summary.sd / summary.n**0.5
-    return summary.mean - half, summary.mean + half
+    half = float(stats.t.ppf((1 + LEVEL) / 2, summary.n - 1)) * summary.sd / summary.n**0.5
+    return Interval(summary.mean, summary.mean - half, summary.mean + half)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

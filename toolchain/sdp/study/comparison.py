@@ -171,5 +171,9 @@ def remarks(cells: Sequence[Cell], results: Results, arms: Sequence[ArmResult]) 
 
 def to_json(arm: ArmResult, axes: Sequence[Axis]) -> dict[str, Any]:
     """An arm as study.json holds it."""
-    content = asdict(arm)
-    return {**content, "arm": {axis.name: label for axis, label in zip(axes, arm.arm, strict=True)}}
+    splits = {
+        split: {**asdict(scores), "difference": scores.difference.to_json() if scores.difference is not None else None}
+        for split, scores in arm.splits.items()
+    }
+    labels = {axis.name: label for axis, label in zip(axes, arm.arm, strict=True)}
+    return {**asdict(arm), "arm": labels, "splits": splits}

@@ -73,7 +73,7 @@ def _points(axes: Axes, study: StudyTable, split: Split) -> None:
         axes.plot(values, [place] * len(values), ".", color=DENSE, markersize=4)
         mean, interval = arm.splits[split].pruned.mean, mean_interval(values)
         if interval is not None:
-            axes.plot(interval, [place, place], color=PRUNED, linewidth=1.4)
+            axes.plot([interval.low, interval.high], [place, place], color=PRUNED, linewidth=1.4)
         axes.plot([mean], [place], "o", color=PRUNED, markersize=5)
     axes.set_yticks(range(len(arms)), [plain(", ".join(arm.arm)) or "the recipe" for arm in arms])
     axes.margins(y=0.2)

@@ -130,6 +130,7 @@ def _difference(scores: SplitScores | None) -> list[str]:
     difference = scores.difference if scores is not None else None
     if scores is None or difference is None:
         return ["", "", ""]
-    interval = f" [{difference.low:+.4f}, {difference.high:+.4f}]" if difference.low is not None else ""
+    ends = difference.interval
+    interval = f" [{ends.low:+.4f}, {ends.high:+.4f}]" if ends is not None else ""
     p_values = [f"{p:.3g}" if p is not None else "" for p in (difference.p, scores.holm)]
     return [f"{difference.mean:+.4f}{interval}", *p_values]

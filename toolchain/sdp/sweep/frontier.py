@@ -7,27 +7,13 @@ too large) than one that passes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
-from math import isnan, nan
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from sdp.gate.check import EXIT_CODES, Outcome
 from sdp.gate.measured import measured_on
 from sdp.recipe.gate import GateSection
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its 95 % interval; NaN where it is undefined."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def defined(self) -> bool:
-        """Whether there is a value."""
-        return not isnan(self.value)
+from sdp_onnx.bench.interval import Interval, Undefined, interval_from_json
 
 
 @dataclass(frozen=True)
@@ -35,7 +21,7 @@ class SpeedUp:
     """One case of the benchmark: the exported file against the dense one; `quiet` says that the A/A check held."""
 
     case: str
-    speedup: Estimate
+    speedup: Interval
     quiet: bool
 
 
@@ -61,8 +47,8 @@ class Point:
     folder: str
     split: str
     zeros: float
-    metric: Estimate
-    drop: Estimate
+    metric: Interval | Undefined
+    drop: Interval | Undefined
     bytes: int
     size_ratio: float
     cases: tuple[SpeedUp, ...]
@@ -74,7 +60,7 @@ class Point:
 class Dense:
     """What all levels come from: its metric on the rows that levels are judged on, and the bytes of its ONNX file."""
 
-    metric: Estimate
+    metric: Interval | Undefined
     bytes: int
 
 
@@ -144,13 +130,12 @@ class Frontier:
 
 
 def _json(record: Any) -> Any:
-    """A dataclass as JSON types, null for NaN."""
-    content = asdict(record) if is_dataclass(record) and not isinstance(record, type) else record
-    if isinstance(content, dict):
-        return {key: _json(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_json(value) for value in content]
-    return None if isinstance(content, float) and isnan(content) else content
+    """A dataclass as JSON types; an undefined value has null for its numbers, and `Point.undefined` the reason."""
+    if isinstance(record, Undefined):
+        return dict.fromkeys(("value", "low", "high"))
+    if is_dataclass(record):
+        return {field.name: _json(getattr(record, field.name)) for field in fields(record)}
+    return [_json(value) for value in record] if isinstance(record, tuple) else record
 
 
 def read_point(sparsity: float, folder: str, results: Mapping[str, Any]) -> Point:
@@ -162,32 +147,28 @@ def read_point(sparsity: float, folder: str, results: Mapping[str, Any]) -> Poin
         results: stage -> what it wrote, of a finished run.
     """
     exported, bench = results["export"], results["bench"]
+    drop = interval_from_json(exported["drop"])
     return Point(
         sparsity=sparsity,
         folder=folder,
         split=measured_on(exported),
         zeros=results["prune"]["sparsity"],
-        metric=_estimate(exported["models"]["exported"]),
-        drop=_estimate(exported["drop"]),
+        metric=interval_from_json(exported["models"]["exported"]),
+        drop=drop,
         bytes=bench["candidate_bytes"],
         size_ratio=bench["candidate_bytes"] / bench["baseline_bytes"],
         cases=tuple(
-            SpeedUp(f"{case['case']}, {case['threads']} threads", _estimate(case["speedup"]), case["quiet"])
+            SpeedUp(f"{case['case']}, {case['threads']} threads", Interval(**case["speedup"]), case["quiet"])
             for case in bench["cases"]
         ),
         verdict=results["gate"]["verdict"],
-        undefined=exported["drop"].get("undefined", ""),
+        undefined=drop.reason if isinstance(drop, Undefined) else "",
     )
 
 
 def read_dense(results: Mapping[str, Any]) -> Dense:
     """The dense model's numbers from the results of any level."""
-    return Dense(_estimate(results["export"]["models"]["dense"]), results["bench"]["baseline_bytes"])
-
-
-def _estimate(record: Mapping[str, float | None]) -> Estimate:
-    numbers = [record[key] for key in ("value", "low", "high")]
-    return Estimate(*(nan if number is None else number for number in numbers))
+    return Dense(interval_from_json(results["export"]["models"]["dense"]), results["bench"]["baseline_bytes"])
 
 
 def remarks(frontier: Frontier) -> list[str]:

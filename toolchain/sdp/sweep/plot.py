@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import nan
 from typing import Any
 
 import matplotlib as mpl
@@ -12,7 +13,8 @@ from matplotlib.lines import Line2D
 
 from sdp.gate.check import Outcome
 from sdp.report.style import COLOURS, DENSE, FOREGROUND, MARKERS, STYLE, svg_file
-from sdp.sweep.frontier import Estimate, Frontier, Point
+from sdp.sweep.frontier import Frontier, Point
+from sdp_onnx.bench.interval import Interval, Undefined
 
 SIZE = 5.5
 # A point's fill shows the gate's verdict on its level.
@@ -39,13 +41,14 @@ def frontier_plot(frontier: Frontier) -> str | None:
             _line(speed, frontier, [point.cases[index].speedup for point in points], style)
             speed.plot([], [], label=case.case, linewidth=0.9, markersize=4, **style)
         sizes = [point.bytes / 1e6 for point in points]
-        _line(size, frontier, [Estimate(x, x, x) for x in sizes], {"color": FOREGROUND, "marker": "o"})
+        _line(size, frontier, [Interval.exact(x) for x in sizes], {"color": FOREGROUND, "marker": "o"})
         # On the side that the line, which falls here and rises there, leaves free.
         _names(speed, points, [max(case.speedup.high for case in point.cases) for point in points], "left", 7)
         _names(size, points, sizes, "right", -7)
         for axes, place in ((speed, 1.0), (size, dense.bytes / 1e6)):
-            axes.axhline(dense.metric.value, color=DENSE, linestyle="--", linewidth=0.8)
-            axes.errorbar([place], [dense.metric.value], _whiskers([dense.metric]), fmt="o", color=DENSE, capsize=2)
+            height = _drawn(dense.metric)
+            axes.axhline(height.value, color=DENSE, linestyle="--", linewidth=0.8)
+            axes.errorbar([place], [height.value], _whiskers([height]), fmt="o", color=DENSE, capsize=2)
             axes.margins(x=0.12)
         speed.plot([], [], "o", color=DENSE, label="dense")
         speed.set_xlabel("speed-up against the dense ONNX file, 95 % interval")
@@ -57,10 +60,10 @@ def frontier_plot(frontier: Frontier) -> str | None:
         return svg_file(figure, f"{frontier.metric} against speed-up and against size")
 
 
-def _line(axes: Axes, frontier: Frontier, across: Sequence[Estimate], style: dict[str, Any]) -> None:
+def _line(axes: Axes, frontier: Frontier, across: Sequence[Interval], style: dict[str, Any]) -> None:
     """One line through the levels, with whiskers in both directions, and a ring around the chosen one."""
-    up = [point.metric for point in frontier.points]
-    x, y = [estimate.value for estimate in across], [estimate.value for estimate in up]
+    up = [_drawn(point.metric) for point in frontier.points]
+    x, y = [interval.value for interval in across], [interval.value for interval in up]
     axes.errorbar(x, y, _whiskers(up), _whiskers(across), color=style["color"], linewidth=0.9, capsize=2)
     for place, height, point in zip(x, y, frontier.points, strict=True):
         # Over the lines.
@@ -69,15 +72,20 @@ def _line(axes: Axes, frontier: Frontier, across: Sequence[Estimate], style: dic
             axes.plot([place], [height], **RING)
 
 
-def _whiskers(estimates: Sequence[Estimate]) -> list[list[float]]:
-    below = [estimate.value - estimate.low for estimate in estimates]
-    return [below, [estimate.high - estimate.value for estimate in estimates]]
+def _drawn(measured: Interval | Undefined) -> Interval:
+    """What matplotlib draws: nothing, for NaN."""
+    return measured if isinstance(measured, Interval) else Interval.exact(nan)
+
+
+def _whiskers(intervals: Sequence[Interval]) -> list[list[float]]:
+    below = [interval.value - interval.low for interval in intervals]
+    return [below, [interval.high - interval.value for interval in intervals]]
 
 
 def _names(axes: Axes, points: Sequence[Point], places: Sequence[float], align: str, across: float) -> None:
     """The sparsity of each level, beside its point at that place."""
     for point, place in zip(points, places, strict=True):
-        if not point.metric.defined:
+        if isinstance(point.metric, Undefined):
             continue
         at, text = (place, point.metric.value), f"{point.sparsity:g}"
         offset: Any = {"xytext": (across, 4), "textcoords": "offset points", "ha": align}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from sdp.report.tables import UNDEFINED, markdown_table, number_text, print_table
-from sdp.sweep.frontier import Estimate, Frontier, Point, remarks
+from sdp.sweep.frontier import Frontier, Point, remarks
+from sdp_onnx.bench.interval import Interval, Undefined
 
 
 def print_frontier(frontier: Frontier, out: Path) -> None:
@@ -64,8 +65,8 @@ def _row(point: Point, label: str, *, chosen: bool) -> list[str]:
     ]
 
 
-def _spread(estimate: Estimate, digits: int) -> str:
-    if not estimate.defined:
+def _spread(measured: Interval | Undefined, digits: int) -> str:
+    if isinstance(measured, Undefined):
         return UNDEFINED
-    value, low, high = (number_text(number, digits) for number in (estimate.value, estimate.low, estimate.high))
+    value, low, high = (number_text(number, digits) for number in (measured.value, measured.low, measured.high))
     return f"{value} [{low}, {high}]"
