@@ -57,7 +57,7 @@ def frontier(*verdicts: Outcome, held_out: bool = False, gate: GateSection | Non
         (["pass", "pass", "pass"], 0.9, 0),
         (["pass", "pass", "fail"], 0.8, 0),
         (["pass", "pass", "inconclusive"], 0.8, 0),
-        # Too slow at low sparsity: a failure below says nothing.
+        # Too slow at low sparsity: a failure there does not count against sparser levels.
         (["fail", "pass", "fail"], 0.8, 0),
         (["fail", "fail", "fail"], None, 1),
         (["fail", "inconclusive", "fail"], None, 3),

@@ -1,4 +1,4 @@
-"""What a sweep is made of: levels read from the command line, recipes that go on from each other, wrong usage told."""
+"""The parts of a sweep: levels read from the command line, recipes that go on from each other, wrong usage."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_a_plan_names_stages_and_steps_and_writes_nothing(project: Path) -> None
         (["--sparsity", "0.5,0.8", "--out", "."], "is no sweep"),
     ],
 )
-def test_wrong_usage_is_told_before_anything_runs(options: list[str], words: str, project: Path) -> None:
+def test_wrong_usage_is_an_error_before_anything_runs(options: list[str], words: str, project: Path) -> None:
     before = sorted(entry.name for entry in project.iterdir())
     result = sweep(*options)
     assert result.exit_code == 2, result.output

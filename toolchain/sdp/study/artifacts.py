@@ -110,7 +110,7 @@ class CellResult(Stored):
         format: of the file.
         key: names the cell (see `study.grid`).
         arm: axis -> label.
-        overrides: those that the arm brings.
+        overrides: the ones that belong to the arm.
         seed: of the recipe.
         metric: of the scores.
         dev: scores on dev.

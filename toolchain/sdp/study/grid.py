@@ -35,7 +35,7 @@ class StudyCell:
         arm: the label of each axis's value, in the order of the axes.
         seed: of the recipe.
         overrides: of the recipe file, all of them.
-        varied: those of them that the arm brings.
+        varied: the ones that belong to the arm.
         recipe: what runs.
         inputs: hashes of model, data and whatever else comes from outside.
         key: names the cell's result.

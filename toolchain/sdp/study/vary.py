@@ -137,7 +137,7 @@ def check_measured(axes: Sequence[Axis], fixed: Iterable[str]) -> None:
 
     Args:
         axes: the varied keys.
-        fixed: the overrides of all cells alike (`--set`); there also those of [runtime] and the name.
+        fixed: the overrides of all cells alike (`--set`), where [runtime] and the name are allowed too.
 
     Raises:
         RecipeError: a key changes no result of a cell.

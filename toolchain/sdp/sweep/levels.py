@@ -152,16 +152,16 @@ def open_sweep(recipe_file: Path, sparsity: str, overrides: Sequence[str], out: 
 
 
 def _evaluates_on_test(recipe: Recipe) -> bool:
-    """Whether the recipe's numbers are those of a test split.
+    """Whether the recipe evaluates on a test split.
 
     Raises:
         RecipeError: it asks for one, and the data has none.
     """
     docstrings, split = recipe.data.docstrings, recipe.evaluate.split
-    there = docstrings.test > 0 if docstrings is not None else "test" in resolve_source(recipe).splits
-    if split == "test" and not there:
+    has_test = docstrings.test > 0 if docstrings is not None else "test" in resolve_source(recipe).splits
+    if split == "test" and not has_test:
         raise RecipeError("the data has no test split", where="evaluate.split", hint='Set it to "dev".')
-    return there and split != "dev"
+    return has_test and split != "dev"
 
 
 @dataclass(frozen=True)
