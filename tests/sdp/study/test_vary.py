@@ -101,7 +101,7 @@ def test_a_split_loses_nothing_and_leaves_brackets_whole(text: str) -> None:
         ("prune.sparsity=", "empty"),
         ("prune.sparsity=0.5,0.6,0.5", "0.5 is given twice"),
         ("a.b=[1, 2", "[ is not closed"),
-        ("a.b=1]", "] closes nothing"),
+        ("a.b=1]", "unmatched ]"),
         ('a.b="x', '" is not closed'),
         ('a.b="x"y', 'As text: "\\"x\\"y"'),
         ("arm=x{prune.losses}", "form KEY=VALUE"),
@@ -117,7 +117,7 @@ def test_a_baseline_is_one_of_the_values() -> None:
     axes = [parse_vary("prune.losses=none,kld:0.5"), parse_vary("prune.sparsity=0.5")]
     assert parse_baseline("prune.losses = kld:0.5", axes).label == "kld:0.5"
     for wrong in ("prune.losses", "prune.epochs=3"):
-        with pytest.raises(RecipeError, match="names no varied key"):
+        with pytest.raises(RecipeError, match="does not name a varied key"):
             parse_baseline(wrong, axes)
     with pytest.raises(RecipeError, match="Vary it"):
         parse_baseline("prune.losses=none", [])

@@ -65,13 +65,15 @@ def parse_vary(text: str) -> Axis:
     """Read one `--vary`.
 
     Raises:
-        RecipeError: it has not the form KEY=V1,V2,..., or names a value twice.
+        RecipeError: it does not have the form KEY=V1,V2,..., or has a value twice.
     """
     where = f"--vary {text}"
     name, equals, rest = text.partition("=")
     name = name.strip()
     if not equals or not _KEY.fullmatch(name):
-        raise RecipeError("has not the form KEY=V1,V2,...", where=where, hint="For example prune.sparsity=0.5,0.9")
+        raise RecipeError(
+            "does not have the form KEY=V1,V2,...", where=where, hint="For example prune.sparsity=0.5,0.9"
+        )
     pieces = [piece.strip() for piece in split_outside(rest, ",", where)]
     if "" in pieces:
         raise RecipeError("a value is empty", where=where, hint='An empty text is "".')
@@ -93,7 +95,7 @@ def parse_baseline(text: str, axes: Sequence[Axis]) -> Baseline:
     if not equals or axis is None:
         names = ", ".join(axis.name for axis in axes)
         hint = f"It has the form KEY=V, KEY one of {names}." if axes else "Vary it: --vary KEY=V1,V2."
-        raise RecipeError("names no varied key", where=where, hint=hint)
+        raise RecipeError("does not name a varied key", where=where, hint=hint)
     labels = [value.label for value in axis.values]
     if label not in labels:
         # 0.50 for 0.5, or "1x4" for 1x4.
@@ -185,7 +187,7 @@ def split_outside(text: str, separator: str, where: str) -> list[str]:
             open_brackets.append(character)
         elif character in _PAIRS:
             if not open_brackets or open_brackets.pop() != _PAIRS[character]:
-                raise RecipeError(f"{character} closes nothing", where=where)
+                raise RecipeError(f"unmatched {character}", where=where)
         elif character == separator and not open_brackets:
             pieces.append(text[start:place])
             start = place + 1
@@ -205,7 +207,9 @@ def _value(axis: str, piece: str, where: str) -> Value:
 def _setting(text: str, where: str) -> str:
     key, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not _KEY.fullmatch(key):
-        raise RecipeError(f"{text} has not the form KEY=VALUE", where=where, hint="An arm is NAME{KEY=VALUE;...}.")
+        raise RecipeError(
+            f"{text} does not have the form KEY=VALUE", where=where, hint="An arm is NAME{KEY=VALUE;...}."
+        )
     return f"{key}={_toml(key, value, where)}"
 
 

@@ -97,10 +97,10 @@ def parse_levels(text: str) -> tuple[float, ...]:
         levels = tuple(float(piece) for piece in text.split(","))
     except ValueError:
         hint = f"For example {OPTION} 0.5,0.7,0.8,0.9"
-        raise RecipeError("has not the form S1,S2,...", where=where, hint=hint) from None
+        raise RecipeError("does not have the form S1,S2,...", where=where, hint=hint) from None
     wrong = [level for level in levels if not 0 < level < 1]
     if wrong:
-        raise RecipeError(f"{wrong[0]:g} does not lie between 0 and 1", where=where)
+        raise RecipeError(f"{wrong[0]:g} is not between 0 and 1", where=where)
     if any(level >= following for level, following in pairwise(levels)):
         rising = ",".join(f"{level:g}" for level in sorted(set(levels)))
         what = "levels must rise: each goes on from the one before it"
