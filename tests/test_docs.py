@@ -6,6 +6,8 @@ import ast
 import json
 import re
 import shlex
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -41,7 +43,7 @@ def test_links_lead_to_files_and_headings(path: Path) -> None:
 def test_files_of_the_repository_that_are_named_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     for name in re.findall(r"\b((?:benchmarks|tests|export|toolchain|recipes)/[\w/]+\.(?:py|md|toml|yml))\b", text):
-        assert (REPOSITORY / name).is_file(), name
+        assert "NAME" in name or (REPOSITORY / name).is_file(), name
 
 
 @pytest.mark.parametrize("path", PAGES, ids=page_name)
@@ -125,3 +127,37 @@ def test_python_in_the_docs_is_python() -> None:
     for page in PAGES:
         for block in blocks(page.read_text(encoding="utf-8"), "python"):
             ast.parse(block)
+
+
+def test_imports_moved_to_modules_that_exist() -> None:
+    moved = dict(re.findall(r"^\| `(sdp[\w.]*)` \| `(sdp[\w.]*)` \|$", read("CHANGELOG.md"), re.MULTILINE))
+    assert len(moved) > 40
+    assert [name for name in moved.values() if find_spec(name) is None] == []
+
+
+def test_the_layout_lists_every_folder() -> None:
+    (layout,) = re.findall(r"^## Layout\n\n```\n(.*?)^```", read("ARCHITECTURE.md"), re.MULTILINE | re.DOTALL)
+    for package in ("toolchain/sdp", "export/sdp_onnx"):
+        part = re.findall(rf"^{package}/.*\n((?:    .*\n)+)", layout, re.MULTILINE)[0]
+        listed = {name for line in part.splitlines() for name in re.findall(r"(\w+)/", line[:19])}
+        folders = {path.parent.name for path in (REPOSITORY / package).glob("*/__init__.py")}
+        assert listed == folders, package
+
+
+def test_every_question_has_an_answer() -> None:
+    table = read("index.md").partition("## Questions and where they are answered")[2]
+    rows = re.findall(r"^\| (.*\?) \| (.*) \|$", table, re.MULTILINE)
+    assert len(rows) >= 10
+    assert all(links(answer) for _, answer in rows)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_name)
+def test_commands_of_benchmarks_exist_with_their_options(path: Path) -> None:
+    text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+    for program, rest in re.findall(r"python (benchmarks/[\w/]+\.py)([^`\n#]*)", text):
+        command = typer.main.get_command(import_module(Path(program).stem).app)
+        words = shlex.split(rest)
+        if isinstance(command, typer.core.TyperGroup):
+            command = command.commands[words.pop(0)]
+        known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        assert {word for word in words if word.startswith("--")} <= known, program

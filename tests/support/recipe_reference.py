@@ -20,6 +20,8 @@ SECTION.KEY=VALUE` on the command line overrides a key; VALUE is TOML.
 
 """
 TABLE = "| key | values | default | meaning |\n|---|---|---|---|\n"
+# An example in the docstring of a section is for readers of the code.
+EXAMPLE = "\n\n["
 BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
 TYPES = {"integer": "integer", "number": "number", "string": "text", "boolean": "true or false"}
 
@@ -43,7 +45,7 @@ def _part(title: str, section: dict[str, Any], definitions: dict[str, Any], path
     fields = section["properties"]
     inner = {name: _section(field, definitions) for name, field in fields.items()}
     plain = {name: field for name, field in fields.items() if inner[name] is None and "const" not in field}
-    text = f"\n{title}\n\n{_words(section['description'])}\n"
+    text = f"\n{title}\n\n{_words(section['description'].split(EXAMPLE)[0])}\n"
     if plain:
         text += f"\n{TABLE}{_rows(plain, section.get('required', ()))}"
     for name, nested in inner.items():

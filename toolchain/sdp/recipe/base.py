@@ -27,5 +27,5 @@ class TrainingSection(Section):
     warmup: float = Field(default=0.1, ge=0, lt=1)
     """Share of the steps in which the learning rate rises."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Of the products in training; weights and losses stay float32. auto: bf16 on CUDA, fp32 on the CPU, where bf16 is
-    two to three times as fast if the CPU has instructions for it (AVX512-BF16, AMX) and very slow if not."""
+    """Precision of matrix products in training; weights and losses stay float32. auto: bf16 on CUDA, fp32 on the CPU,
+    where bf16 is two to three times as fast with instructions for it (AVX512-BF16, AMX), and very slow without."""

@@ -46,8 +46,8 @@ class DataSection(Section):
     group: str | None = None
     """Ranking: the column whose equal values form one list, such as the query; no row may lack it."""
     train_rows: int | None = Field(default=None, gt=0)
-    """Train on so many rows at most, drawn once and for all: the same for every seed, and those of a smaller number
-    are among those of a larger one."""
+    """Largest number of training rows. They are drawn once, the same for every seed; a smaller number draws a subset of
+    a larger one."""
     docstrings: DocstringsSection | None = None
     """Docstrings of installed packages in place of files."""
     max_length: int = Field(default=128, ge=8, le=8192)

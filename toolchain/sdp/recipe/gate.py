@@ -48,7 +48,7 @@ class GateSection(Section):
     max_relative_error: float | None = Field(default=None, ge=0)
     """Largest difference of the exported file's logits to torch's, relative to the largest logit."""
     budget_seconds: float = Field(default=60.0, ge=0)
-    """Where speed, latency or memory are inconclusive, measure those cases again for so long; 0 never does."""
+    """Seconds for measuring cases again whose speed, latency or memory are inconclusive; 0: never."""
 
     @property
     def default_applies(self) -> bool:

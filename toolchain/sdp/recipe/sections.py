@@ -71,15 +71,15 @@ class RuntimeSection(Section):
     """Where and how the work is done. Nothing here makes a finished stage out of date."""
 
     preflight: bool = True
-    """Before the first training step, go through all stages with a few rows and layers, so that what would fail after
-    hours fails in seconds. false leaves it out."""
+    """Before the first training step, run all stages with a few rows and layers: errors occur in seconds instead of
+    hours. false skips it."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: CUDA with bf16 where there is a GPU, the CPU otherwise. cuda without a usable GPU is an error."""
     threads: int | None = Field(default=None, gt=0, le=1024)
-    """Threads of one operator in torch, and in onnxruntime outside of the benchmark. Without it their choice, mostly a
-    thread a core. Where others work on the machine too, take fewer: an operator waits for its slowest thread, and two
-    threads of which one shares its core can be ten times slower than one. Under torchrun it counts for each process.
-    With another number sums are added in another order: results differ in their last digits."""
+    """Threads of one operator in torch, and in onnxruntime outside of the benchmark. Without it the libraries decide,
+    mostly one thread a core. On a shared machine take fewer: an operator waits for its slowest thread, and two threads
+    of which one shares its core can be ten times slower than one. Under torchrun the number counts for each process.
+    Another number changes the order of sums: results differ in their last digits."""
     checkpoint_seconds: float = Field(default=60.0, ge=0)
     """Training writes a checkpoint this often; a killed run loses at most this much work."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
@@ -87,8 +87,8 @@ class RuntimeSection(Section):
     optimizer state are shared out as well (FSDP2), for models that fill the memory; with the criteria that need weights
     alone, and without [analysis]."""
     accumulation: int = Field(default=1, gt=0)
-    """Compute each batch in so many parts, one after another: less memory, for one forward pass more. The losses see
-    the whole batch, also those that are no mean over rows; the result is the same but for other draws of dropout."""
+    """Number of parts in which each batch is computed, one after another: less memory, one more forward pass. Every
+    loss uses the whole batch, also if it is no mean over rows; the result differs only in the draws of dropout."""
     checkpointing: bool = False
     """Keep only each layer's inputs for the backward pass, and compute the rest again: less memory, the same result,
     about a third more time."""

@@ -16,9 +16,9 @@ class VocabularySection(Section):
     """
 
     size: int = Field(gt=0)
-    """Most pieces to keep. First come special tokens and the characters of the corpus, then the pieces that the corpus
-    uses most (every language weighs the same), then the tokenizer's likeliest that are spelled with those characters.
-    Pieces of other characters go, also where there is room."""
+    """Most pieces to keep. First come special tokens and the characters of the corpus, then the pieces that
+    the corpus uses most (every language weighs the same), then the tokenizer's likeliest that are spelled with those
+    characters. Pieces with other characters are removed, even if there is room."""
     corpus: tuple[str, ...] | None = Field(default=None, min_length=1)
     """Files of text, relative to the recipe: txt (one text a line), tsv, csv, jsonl, parquet, also .gz; names may hold
     "*" and "{language}". Without it, the texts of all train and dev rows of every language that is trained on or
