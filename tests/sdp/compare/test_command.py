@@ -82,9 +82,9 @@ def test_both_files_are_measured_in_turns(runs: Path) -> None:
         (["main"], "two runs, or one and --save"),
         (["main", "none"], "neither a run folder nor a saved baseline"),
         (["main", "."], "no run folder"),
-        (["main", "empty"], "no exported model with its predictions"),
-        (["main", "old"], "another version of sdp made this run: it has no 'starts'"),
-        (["main", "cut.json"], "neither a run folder nor a saved baseline"),
+        (["main", "empty"], "the run has no 4-export/metrics.json"),
+        (["main", "old"], "latency.json: written by another version of sdp: "),
+        (["main", "cut.json"], "cut.json: written by another version of sdp: metric: field required"),
         (["saved.json", "main", "--measure"], "saved.json holds none"),
         (["main", "saved.json", "--measure"], "saved.json holds none"),
         (["main", "trimmed", "--measure"], "and 7 pieces: the same token ids would mean different texts"),
@@ -96,7 +96,7 @@ def test_mistakes_get_one_message(runs: Path, arguments: list[str], message: str
     (runs / "cut.json").write_text('{"snapshot": 1, "recipe": "x"}')
     if not (runs / "old").exists():
         shutil.copytree(runs / "main", runs / "old")
-        (runs / "old" / "5-bench" / "latency.json").write_text('{"cases": [{"case": "a", "threads": 1}]}')
+        (runs / "old" / "5-bench" / "latency.json").write_text("{}")
     if not (runs / "trimmed").exists():
         shutil.copytree(runs / "main", runs / "trimmed")
         config = runs / "trimmed" / "4-export" / "config.json"

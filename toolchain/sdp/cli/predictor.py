@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sdp.errors import RunError, UsageError
 from sdp.pipeline.json_file import read_json
+from sdp.pipeline.stages import EXPORT
 from sdp.recipe.benchmark_tasks import ProblemType
 from sdp_onnx.deploy.batch_logits import batch_logits
 from sdp_onnx.deploy.tokenization import INPUTS, TextTokenizer, TokenizedText
@@ -76,7 +77,7 @@ def exported_folder(path: Path) -> Path:
     Raises:
         RunError: there is none.
     """
-    for candidate in (path, path / "4-export"):
+    for candidate in (path, path / EXPORT.folder):
         if (candidate / "model.onnx").is_file():
             return candidate
     hint = "Give a run folder whose export is done (sdp export RUN), or a copy of its 4-export."

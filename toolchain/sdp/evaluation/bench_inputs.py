@@ -18,6 +18,7 @@ from sdp.models.load import load_finetuned
 from sdp.models.positions import fitting_lengths, model_positions
 from sdp.models.tokenizer import saved_tokenizer
 from sdp.pipeline.run_folder import RunFolder
+from sdp.pipeline.stages import EXPORT, FINETUNE
 from sdp.recipe.sections import Recipe
 from sdp.training.inputs import tokenize_split
 from sdp_onnx.bench.pair import Case
@@ -49,14 +50,14 @@ def bench_inputs(recipe: Recipe, run: RunFolder, folder: Path) -> Iterator[Bench
     Raises:
         ProviderError: asked for CUDA and not got it, said before minutes of work.
     """
-    exported = run.stage("4-export") / "model.onnx"
+    exported = run.stage(EXPORT.folder) / "model.onnx"
     cases = read_cases(recipe, run)
     work = folder / "dense"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     try:
         export_torch(
-            load_finetuned(run.stage("1-finetune")),
+            load_finetuned(run.stage(FINETUNE.folder)),
             work / "model.onnx",
             input_names=list(cases[0].batches[0]),
             opset=recipe.export.opset,
@@ -69,12 +70,12 @@ def bench_inputs(recipe: Recipe, run: RunFolder, folder: Path) -> Iterator[Bench
 
 def read_cases(recipe: Recipe, run: RunFolder) -> list[Case]:
     """The cells of the grid, for the inputs that the exported file takes."""
-    session = create_session(run.stage("4-export") / "model.onnx", provider=recipe.bench.provider)
+    session = create_session(run.stage(EXPORT.folder) / "model.onnx", provider=recipe.bench.provider)
     names = [value.name for value in session.get_inputs()]
     del session
-    tokenizer = saved_tokenizer(run.stage("4-export"))
+    tokenizer = saved_tokenizer(run.stage(EXPORT.folder))
     rows = tokenize_split(load_task_data(recipe).evaluation(recipe.evaluate.split), tokenizer, recipe)
-    lengths = fitting_lengths(recipe.bench, model_positions(run.stage("4-export"))).sequence_lengths
+    lengths = fitting_lengths(recipe.bench, model_positions(run.stage(EXPORT.folder))).sequence_lengths
     return bench_cases(recipe, lengths, rows, Collator(tokenizer), names)
 
 

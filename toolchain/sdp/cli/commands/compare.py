@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,8 @@ from sdp.pipeline.progress import Reporter
 
 if TYPE_CHECKING:
     from sdp.compare.difference import Difference
+    from sdp.compare.snapshot import Snapshot
+    from sdp_onnx.bench.pair import BenchResult
 
 Before = Annotated[Path, typer.Argument(help="A run folder, or a file that --save wrote: main.", show_default=False)]
 After = Annotated[
@@ -72,7 +74,7 @@ def compare_command(
             raise typer.Exit(1 if worse else 3)
 
 
-def differences(before: dict[str, Any], after: dict[str, Any], measured: dict[str, Any] | None) -> list[Difference]:
+def differences(before: Snapshot, after: Snapshot, measured: BenchResult | None) -> list[Difference]:
     """All rows of the comparison of two snapshots; `measured` is what measuring both files in turns gave."""
     from sdp.compare.costs import compare_costs
     from sdp.compare.quality import compare_quality
@@ -80,7 +82,7 @@ def differences(before: dict[str, Any], after: dict[str, Any], measured: dict[st
     return [*compare_quality(before, after), *compare_costs(before, after, measured)]
 
 
-def measured(before: Path, after: Path, *, quiet: bool) -> dict[str, Any]:
+def measured(before: Path, after: Path, *, quiet: bool) -> BenchResult:
     """Measure both exported files as the recipe of `after` says.
 
     Raises:
