@@ -117,9 +117,9 @@ def _scores(
     values, draws = {}, {}
     for number, name in enumerate(dict.fromkeys(split.parts)):
         mask = np.array([part == name for part in split.parts])
-        own, said = split.where(mask), predicted[split.predictions_in(mask)]
-        values[name] = score_predictions(metric, own, said)
-        draws[name] = resampled_scores(metric, own, [said], RESAMPLES, (seed, number))[:, 0]
+        own_rows, own_predictions = split.where(mask), predicted[split.predictions_in(mask)]
+        values[name] = score_predictions(metric, own_rows, own_predictions)
+        draws[name] = resampled_scores(metric, own_rows, [own_predictions], RESAMPLES, (seed, number))[:, 0]
     return values, draws
 
 
