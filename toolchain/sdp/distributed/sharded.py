@@ -13,22 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import DistributedType, PartialState
-from accelerate.utils.constants import FSDP_MODEL_NAME
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import PreTrainedModel
 
+from sdp.compat.accelerate import is_sharded_checkpoint, shard_on_cpu
 from sdp.distributed.collectives import this_rank
 from sdp.distributed.sums import rank_count
 from sdp.errors import UsageError
-from sdp.losses.objective import Objective
-from sdp.pruning.layers import layer_classes
-from sdp.recipe.pruning import PruneSection
+from sdp.models.layers import layer_classes
 from sdp.recipe.sections import RuntimeSection
-
-# They ask for nothing but the weights as they are at a mask update.
-CRITERIA = ("magnitude", "random", "lamp", "lookahead")
 
 
 def is_sharded(runtime: RuntimeSection) -> bool:
@@ -61,22 +55,22 @@ def whole_weights(weights: Mapping[str, nn.Parameter]) -> Mapping[str, Any]:
     return {name: whole(weight) for name, weight in weights.items()}
 
 
-def require_shardable(objective: Objective, runtime: RuntimeSection, prune: PruneSection | None = None) -> None:
+def require_shardable(runtime: RuntimeSection, obstacle: str | None = None, hint: str = "") -> None:
     """See that a run can be sharded.
 
+    Args:
+        runtime: of the recipe.
+        obstacle: what else needs more than the part that a process has, in words.
+        hint: what can be sharded.
+
     Raises:
-        UsageError: a setting needs what a rank of a sharded run has only a part of.
+        UsageError: there is an obstacle, or batches are computed in parts.
     """
-    wrong = None
-    if prune is not None and prune.criterion not in CRITERIA:
-        wrong = f'prune.criterion = "{prune.criterion}" remembers gradients, of which each process has a part'
-    elif objective.needs_weights:
-        wrong = "align-cosine and align-frobenius read whole weights at every step"
-    elif runtime.accumulation > 1:
-        wrong = "runtime.accumulation runs the network several times a step (more processes do the same)"
-    if wrong is not None:
-        hint = f'Leave runtime.parallel at "ddp". Sharded pruning knows the criteria {", ".join(CRITERIA)}.'
-        raise UsageError(wrong, where='runtime.parallel = "fsdp"', hint=hint)
+    if obstacle is None and runtime.accumulation > 1:
+        obstacle = "runtime.accumulation runs the network several times a step (more processes do the same)"
+    if obstacle is not None:
+        hint = f'Leave runtime.parallel at "ddp". {hint}'.rstrip()
+        raise UsageError(obstacle, where='runtime.parallel = "fsdp"', hint=hint)
 
 
 def require_own_checkpoint(checkpoint: Path, *, sharded: bool) -> None:
@@ -85,7 +79,7 @@ def require_own_checkpoint(checkpoint: Path, *, sharded: bool) -> None:
     Raises:
         UsageError: it is not.
     """
-    was = (checkpoint / f"{FSDP_MODEL_NAME}.bin").exists()
+    was = is_sharded_checkpoint(checkpoint)
     if was != sharded:
         kind = 'as "fsdp" under torchrun' if was else 'without "fsdp"'
         hint = f"Go on as it was, or delete {checkpoint.parent} to start this stage anew."
@@ -98,12 +92,10 @@ def shard_settings(model: PreTrainedModel) -> dict[str, Any]:
 
 
 def let_accelerate_shard() -> None:
-    """Let the next Accelerator shard on CPUs as well, by gloo: it takes FSDP for a thing of devices of its own."""
+    """Let the next Accelerator shard on CPUs as well."""
     # The pooled representation is a view of what the model returns, and nothing is changed in place.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
-    state = PartialState()
-    if state.distributed_type == DistributedType.MULTI_CPU:
-        PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+    shard_on_cpu()
 
 
 class WholeModel:

@@ -12,7 +12,7 @@ from sdp.pipeline.artifacts.base import Artifact, Count, Stored, present
 from sdp_onnx.bench.kernel_profile import ModelProfile
 from sdp_onnx.bench.pair import ROLES, BenchResult, CaseResult, ProcessResult
 from sdp_onnx.bench.starts import Start
-from sdp_onnx.runtimes.session import Provider
+from sdp_onnx.runtimes.base import Provider
 
 MOST = 2**53
 
@@ -36,7 +36,7 @@ MeasuredProcess = Annotated[ProcessResult, AfterValidator(_process)]
 
 
 class Timed(Protocol):
-    """What is said of one cell of the benchmark's grid: a case with a number of threads, and its starts."""
+    """A cell of the benchmark's grid, a case with a number of threads, and its starts."""
 
     @property
     def case(self) -> str:

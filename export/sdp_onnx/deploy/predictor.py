@@ -1,0 +1,219 @@
+"""Answers from an exported folder alone: tokenizer.json, config.json, model.onnx. No torch, no transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdp_onnx.deploy.manifest import MANIFEST, ProblemType
+from sdp_onnx.deploy.tokenization import INPUT_NAMES, TextTokenizer, TokenizedText, translate_errors
+from sdp_onnx.errors import ModelFileError, ModelRunError, UsageError
+from sdp_onnx.model.files import read_json
+from sdp_onnx.runtimes.registry import default_runtime
+
+BATCH_SIZE = 32
+"""Rows of one call: rows of like length need little padding, and more of them at once are not faster on a CPU."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The model's prediction for one input, or for one word of it.
+
+    Attributes:
+        label: the likeliest class; None for regression and ranking.
+        probability: of that class; None for regression and ranking.
+        score: the predicted value of a regression or ranking; None for classes.
+        probabilities: of every class by name; empty for regression and ranking.
+    """
+
+    label: str | None
+    probability: float | None
+    score: float | None
+    probabilities: dict[str, float]
+
+
+Tagged = list[tuple[str, Answer | None]]
+"""The words of a sentence, each with the model's prediction for it; None where it has none."""
+_SCORES = ("regression", "ranking")
+
+
+def _count(manifest: dict[str, Any], key: str) -> int:
+    value = manifest[key]
+    if type(value) is not int or value < 1:
+        raise ValueError(f"{key} is {value!r}")
+    return value
+
+
+def _names(names: object, columns: int) -> tuple[str, ...]:
+    """The names of the text columns; none where the export is older than that record."""
+    if names is None:
+        return ()
+    if not isinstance(names, list) or len(names) != columns or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"text_names is {names!r}")
+    return tuple(names)
+
+
+def _check_texts(texts: Sequence[str]) -> None:
+    """See that texts are Unicode: bytes of another encoding come from a command line as halves of characters.
+
+    Raises:
+        UsageError: one is not.
+    """
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"the text {text[:40]!r} is not UTF-8", hint="Give it in UTF-8.") from None
+
+
+class Predictor:
+    """An exported model, loaded once.
+
+    Attributes:
+        type: the kind of its task.
+        text_columns: how many texts make up one input.
+        columns: their names in training; empty where the export is older than that record.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Load model, tokenizer and label names.
+
+        Raises:
+            ModelFileError: a file of the exported folder is missing or damaged.
+        """
+        config, manifest = read_json(folder / "config.json"), read_json(folder / MANIFEST)
+        if config is None or manifest is None:
+            missing = "config.json" if config is None else MANIFEST
+            raise ModelFileError(
+                f"{missing} is missing or damaged", where=str(folder), hint="Export again: sdp export RUN"
+            )
+        with translate_errors(
+            lambda reason: ModelFileError(f"tokenizer.json cannot be read: {reason}", where=str(folder))
+        ):
+            self._tokenizer = TextTokenizer.read(folder)
+        self._folder = folder
+        try:
+            self.text_columns, length = (_count(manifest, key) for key in ("text_columns", "max_length"))
+            self.type: ProblemType = manifest["problem_type"]
+            self._labels = [str(config["id2label"][str(index)]) for index in range(len(config["id2label"]))]
+            self._tokenizer.cut_at(length)
+            self.columns = _names(manifest.get("text_names"), self.text_columns)
+        except KeyError as error:
+            what = f"manifest.json or config.json lacks {error}: another version of sdp wrote it"
+            raise ModelFileError(what, where=str(folder), hint="Export again: sdp export RUN") from None
+        except (TypeError, ValueError, OverflowError) as error:
+            raise self._damaged(f"manifest.json or config.json: {error}") from None
+        if self.type not in get_args(ProblemType) or len(set(self._labels)) < len(self._labels):
+            raise self._damaged(f"problem_type is {self.type!r}, the labels are {self._labels}")
+        self._model = default_runtime().load(folder / "model.onnx")
+        if any(name not in INPUT_NAMES for name in self._model.input_names):
+            raise self._damaged(f"the model takes {list(self._model.input_names)}")
+
+    def __call__(self, *texts: str) -> Answer:
+        """Predict for one input: one text, or as many as the task has columns of text.
+
+        Raises:
+            UsageError: the number of texts is not what the task takes, or it is one of words.
+        """
+        return self.answers([texts])[0]
+
+    def answers(self, rows: Sequence[Sequence[str]]) -> list[Answer]:
+        """Predict for many inputs, in their order.
+
+        Args:
+            rows: of each input one text, or as many as the task has columns of text.
+
+        Raises:
+            UsageError: a row has not the number of texts that the task takes, or the task is one of words.
+        """
+        if self.type == "tagging":
+            raise UsageError("this model answers word by word; ask with tags()")
+        for texts in rows:
+            if len(texts) != self.text_columns:
+                raise UsageError(
+                    f"this model takes {self.text_columns} text{'s' * (self.text_columns > 1)}, not {len(texts)}"
+                )
+        _, logits = self._logits(rows)
+        return [self._answer(row) for row in logits]
+
+    def words(self, sentence: Sequence[str]) -> Tagged:
+        """Tag the words of a sentence, as `tags` does."""
+        return self.tags([sentence])[0]
+
+    def tags(self, sentences: Sequence[Sequence[str]]) -> list[Tagged]:
+        """Tag the words of many sentences.
+
+        Returns:
+            of each sentence its words with the predictions; None for a word beyond the length limit or without a
+            token.
+
+        Raises:
+            UsageError: the model is none that tags words.
+        """
+        if self.type != "tagging":
+            raise UsageError(f"this model does not tag words: its task is {self.type}")
+        tagged = []
+        for sentence, row, logits in zip(sentences, *self._logits(sentences), strict=True):
+            found: dict[int, Answer] = {}
+            for token, word in enumerate(row.words):
+                if word is not None and word not in found:
+                    found[word] = self._answer(logits[token])
+            tagged.append([(word, found.get(place)) for place, word in enumerate(sentence)])
+        return tagged
+
+    def _logits(self, rows: Sequence[Sequence[str]]) -> tuple[list[TokenizedText], list[NDArray[np.float32]]]:
+        """The tokens and the logits of each input, [C] or for tagging [L, C].
+
+        Raises:
+            UsageError: a text is no Unicode.
+            ModelFileError: the files of the folder do not belong together.
+        """
+        for texts in rows:
+            _check_texts(texts)
+        with translate_errors(lambda reason: self._damaged(f"its tokenizer fails at this text: {reason}")):
+            tokenized = self._tokenizer.encode(rows, words=self.type == "tagging")
+        try:
+            return tokenized, self._run(tokenized)
+        except ModelRunError as error:
+            raise self._damaged(error.what) from None
+
+    def _run(self, rows: Sequence[TokenizedText]) -> list[NDArray[np.float32]]:
+        """Logits in the order of the rows; rows of like length share a batch, which pads them little."""
+        lengths = [len(row.inputs["input_ids"]) for row in rows]
+        order = np.argsort(lengths, kind="stable").tolist()
+        found: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(rows)
+        for start in range(0, len(rows), BATCH_SIZE):
+            places = order[start : start + BATCH_SIZE]
+            batch = self._tokenizer.pad([rows[place].inputs for place in places])
+            logits = np.asarray(self._model.run({name: batch[name] for name in self._model.input_names}), np.float32)
+            self._check_logits(logits, batch["input_ids"].shape)
+            for place, mask, row in zip(places, batch["attention_mask"], logits, strict=True):
+                found[place] = row[mask == 1] if row.ndim == 2 else row
+        return found
+
+    def _check_logits(self, logits: NDArray[np.float32], shape: tuple[int, ...]) -> None:
+        classes = 1 if self.type in _SCORES else len(self._labels)
+        wanted = (*shape, classes) if self.type == "tagging" else (shape[0], classes)
+        if logits.shape != wanted or not np.isfinite(logits).all():
+            found = f"logits of shape {list(logits.shape)}" if logits.shape != wanted else "no finite numbers"
+            raise self._damaged(f"the model gives {found}, and {list(wanted)} were expected")
+
+    def _damaged(self, what: str) -> ModelFileError:
+        """The error for files that do not belong together."""
+        hint = "Export again (sdp export RUN), or copy all files again; sdp verify FOLDER checks a shipped one."
+        return ModelFileError(f"the exported folder is damaged: {what}", where=str(self._folder), hint=hint)
+
+    def _answer(self, logits: NDArray[np.float32]) -> Answer:
+        """The prediction that logits [C] make."""
+        if self.type in _SCORES:
+            return Answer(None, None, float(logits[0]), {})
+        shifted = np.exp(logits.astype(np.float64) - logits.max())
+        probabilities = shifted / shifted.sum()
+        best = int(probabilities.argmax())
+        by_name = dict(zip(self._labels, probabilities.tolist(), strict=True))
+        return Answer(self._labels[best], float(probabilities[best]), None, by_name)

@@ -1,0 +1,75 @@
+"""Mask updates of a run: at the steps of the plan, with the plan's sparsity, and the analysis looks on both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sdp.errors import ModelError
+from sdp.pruning.mask_updates import MaskUpdates, mask_plan
+from sdp.pruning.masked_weights import MaskedWeights
+from sdp.pruning.masks import kept_count
+from sdp.recipe.pruning import PruneSection
+
+SETTINGS = PruneSection(sparsity=0.75, mask_updates=3, ramp=0.5, schedule="uniform")
+STEPS = 24
+
+
+def masked_weights() -> MaskedWeights:
+    generator = torch.Generator().manual_seed(0)
+    return MaskedWeights({name: nn.Parameter(torch.randn(6, 8, generator=generator)) for name in "ab"})
+
+
+class Looks:
+    """What the recorder of an analysis is shown."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, ...]] = []
+
+    def before_update(
+        self, weights: Mapping[str, Tensor], old: Mapping[str, Tensor], new: Mapping[str, Tensor]
+    ) -> None:
+        counted = (sum(int(tensor.count_nonzero()) for tensor in tensors.values()) for tensors in (weights, old, new))
+        self.seen.append(tuple(counted))
+
+
+def test_masks_change_at_the_steps_of_the_plan_and_are_looked_at_before() -> None:
+    masked, looks = masked_weights(), Looks()
+    update = MaskUpdates(SETTINGS, STEPS, masked, looks.before_update)
+    changed = {}
+    for step in range(1, STEPS + 1):
+        due = update.changes_weights(step)
+        record = update.after_step(step)
+        assert due == (record is not None)
+        if record is not None:
+            changed[step] = record
+    assert changed == {
+        4: {"wanted": 0.25, "sparsity": pytest.approx(0.25)},
+        8: {"wanted": 0.5, "sparsity": pytest.approx(0.5)},
+        12: {"wanted": 0.75, "sparsity": pytest.approx(0.75)},
+    }
+    assert mask_plan(SETTINGS, STEPS) == {step: record["wanted"] for step, record in changed.items()}
+    kept = [2 * kept_count(48, share) for share in (0.0, 0.25, 0.5, 0.75)]
+    assert looks.seen == [(before, before, after) for before, after in pairwise(kept)]
+    assert sum(int(weight.count_nonzero()) for weight in masked.weights.values()) == kept[-1]
+
+
+def test_global_scope_ranks_all_weights_together() -> None:
+    masked = masked_weights()
+    with torch.no_grad():
+        masked.weights["b"].add_(100)
+    MaskUpdates(SETTINGS.model_copy(update={"scope": "global", "sparsity": 0.5}), STEPS, masked).after_step(12)
+    assert not masked.masks["a"].any()
+    assert masked.masks["b"].all()
+
+
+@pytest.mark.parametrize("pattern", ["1x4", "2:4"])
+def test_a_model_without_blocks_of_four_is_refused_before_training(pattern: str) -> None:
+    masked = MaskedWeights({"layer.weight": nn.Parameter(torch.zeros(8, 6))})
+    settings = PruneSection.model_validate({"pattern": pattern, "sparsity": 0.5})
+    with pytest.raises(ModelError, match=r"layer\.weight: a weight has 6 inputs"):
+        MaskUpdates(settings, 10, masked)
