@@ -48,7 +48,7 @@ from sdp.recipe.gate import GateSection
 from sdp.stages import bench, gate
 from sdp.training.inputs import tokenize_split
 from sdp_onnx.runtimes.environment import environment_record
-from sdp_onnx.runtimes.session import create_session
+from sdp_onnx.runtimes.registry import default_runtime
 
 RESULTS = Path(__file__).parents[1] / "results" / "aa_gate.json"
 COPIED = ("1-finetune", "3-evaluate", "4-export")
@@ -134,8 +134,8 @@ def ship_the_dense_model(recipe: Recipe, run: RunFolder) -> None:
     split = data.evaluation(recipe.evaluate.split)
     tokenizer = load_tokenizer(run.stage(EXPORT.folder))
     rows = tokenize_split(split, tokenizer, recipe)
-    session = create_session(run.stage(EXPORT.folder) / "model.onnx")
-    logits = predict_logits(onnx_network(session), rows, Collator(tokenizer), recipe.evaluate.batch_size)
+    model = default_runtime().load(run.stage(EXPORT.folder) / "model.onnx")
+    logits = predict_logits(onnx_network(model), rows, Collator(tokenizer), recipe.evaluate.batch_size)
     dense = load_file(run.stage(EVALUATE.folder) / "predictions.safetensors")["dense"]
     found = compare_models(recipe, data, split, rows, ("dense", dense), ("exported", logits))
     before = ExportMetrics.load(run)

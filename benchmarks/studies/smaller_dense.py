@@ -146,13 +146,13 @@ def lines_of(task: str, records: list[dict[str, Any]]) -> Iterator[str]:
             continue
         rate = max(RATES, key=lambda rate: summarize([r["dev"] for r in runs if r["learning_rate"] == rate]).mean)
         chosen = {r["seed"]: r["test"] for r in runs if r["learning_rate"] == rate}
-        both = sorted(chosen.keys() & kept.keys())
-        found = paired_difference([kept[seed] for seed in both], [chosen[seed] for seed in both])
+        found = paired_difference(kept, chosen)
+        if found is None or found.interval is None:
+            raise SystemExit(f"{task}: two seeds that both have are needed")
         ends = found.interval
-        interval = f" [{ends.low:+.4f}, {ends.high:+.4f}], {found.p:.3f}" if ends is not None else ""
         yield (
             f"| dense, {layers} of 6 layers | {runs[0]['encoder_weights']:,} | {rate} | {_mean(chosen)} | "
-            f"{found.mean:+.4f}{interval} |"
+            f"{found.mean:+.4f} [{ends.low:+.4f}, {ends.high:+.4f}], {found.p:.3f} |"
         )
     yield f"| 90 % pruned, {best} | a tenth of six layers' | | {_mean(kept)} | |"
 

@@ -92,11 +92,10 @@ def _entry(figure: Figure, arm: dict[int, dict[str, Any]], baseline: dict[int, d
     if not values:
         return ""
     text = f"{summarize(list(values.values())).mean:.3f}"
-    others = {seed: figure.read(analysis) for seed, analysis in baseline.items()}
-    both = [(value, others[seed]) for seed, value in values.items() if others.get(seed) is not None]
-    if not both or arm is baseline:
+    others = {seed: value for seed, analysis in baseline.items() if (value := figure.read(analysis)) is not None}
+    found = paired_difference(values, others)
+    if found is None or arm is baseline:
         return text
-    found = paired_difference([a for a, _ in both], [b for _, b in both if b is not None])
     return f"{text} ({found.mean:+.3f}{'' if found.p is None else f', p {found.p:.2f}'})"
 
 

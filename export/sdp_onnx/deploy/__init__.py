@@ -1,1 +1,1 @@
-"""What a shipped folder needs: manifest, golden inputs, tokenization, verification."""
+"""What a shipped folder needs: manifest, golden inputs, tokenization, verification, predictions."""

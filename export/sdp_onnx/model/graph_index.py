@@ -41,12 +41,12 @@ class GraphIndex:
         return readers[0]
 
     def rank(self, value: str) -> int | None:
-        """Number of dimensions, where the file tells it."""
+        """Number of dimensions, where the file declares it."""
         tensor = self._types[value].type.tensor_type if value in self._types else None
         return len(tensor.shape.dim) if tensor is not None and tensor.HasField("shape") else None
 
     def is_bool(self, value: str) -> bool:
-        """Whether the file tells that a value is bool."""
+        """Whether the file declares a value as bool."""
         return value in self._types and self._types[value].type.tensor_type.elem_type == TensorProto.BOOL
 
 

@@ -1,7 +1,7 @@
 """Give exported initializers the names of the torch parameters that they came from.
 
-The exporter folds the transposition of a linear layer's weight and calls the result `val_83`. Its content still tells
-where it came from: it is the parameter, or the parameter transposed, byte for byte.
+The exporter folds the transposition of a linear layer's weight and calls the result `val_83`. Its content is
+still the parameter, or the parameter transposed, byte for byte.
 """
 
 from __future__ import annotations

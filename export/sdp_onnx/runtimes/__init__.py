@@ -1,1 +1,1 @@
-"""Where a file runs: sessions, providers, the machine and what a run costs there."""
+"""Where a file runs: the runtimes, the machine, and what a run costs there."""

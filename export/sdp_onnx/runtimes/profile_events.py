@@ -20,7 +20,7 @@ class NodeTime:
         op_type: the operator.
         microseconds: its time, about 3 of them the profiler's own; at least 1, the resolution of the clock.
         rows: elements of its first output divided by the last dimension: for a matrix product, the rows that it
-            multiplied. 0 where the profile tells no shape.
+            multiplied. 0 where the profile has no shape.
     """
 
     name: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -56,14 +57,14 @@ def test_a_stage_without_torch_is_left_alone(folder: Path, monkeypatch: pytest.M
 def test_onnxruntime_gets_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[object] = []
 
-    def look(*_: object, threads: int | None = None) -> None:
+    def load(*_: object, threads: int | None = None) -> None:
         given.append(threads)
         raise StageError("seen")
 
     made = Exported(layers={}, tensors=(), verified_rows=1, relative_error=0.0, oldest_onnxruntime=None)
     monkeypatch.setattr(export, "export_file", lambda *_: made)
     monkeypatch.setattr(export, "check_tokenizer", lambda *_: None)
-    monkeypatch.setattr(export, "create_session", look)
+    monkeypatch.setattr(export, "default_runtime", lambda: SimpleNamespace(load=load))
     shutil.rmtree(folder / "runs/toy/4-export")
     with pytest.raises(StageError, match="seen"):
         run_pipeline(

@@ -71,8 +71,10 @@ def test_pairs_are_the_seeds_that_both_arms_have(cells: list[StudyCell]) -> None
     arms = {arm.arm: arm for arm in compare_arms(cells, results(cells), AXES, BASELINE)}
     assert list(arms) == [(loss, sparsity) for loss in ("none", "kld", "cosine") for sparsity in ("0.5", "0.9")]
     dev = {arm: found.splits["dev"] for arm, found in arms.items() if found.splits}
-    assert dev["kld", "0.5"].difference == paired_difference([0.83, 0.82], [0.80, 0.81])
-    assert dev["cosine", "0.5"].difference == paired_difference([0.79, 0.83, 0.80], [0.80, 0.82, 0.81])
+    assert dev["kld", "0.5"].difference == paired_difference({1: 0.83, 2: 0.82}, {1: 0.80, 2: 0.81})
+    assert dev["cosine", "0.5"].difference == paired_difference(
+        dict(enumerate((0.79, 0.83, 0.80))), dict(enumerate((0.80, 0.82, 0.81)))
+    )
     # Scored on two seeds, and on none that the baseline has.
     assert (dev["kld", "0.9"].pruned.n, dev["kld", "0.9"].difference) == (2, None)
     assert arms["cosine", "0.9"].splits == {}

@@ -13,6 +13,7 @@ import typer
 from sdp.cli.signals import announce, on_end_signal
 from sdp.cli.terminal import escape_what_is_lacking
 from sdp.distributed import ranks
+from sdp.distributed.launcher import process_count
 from sdp.errors import RunError, SdpError, StoppedError, StorageError
 from sdp.pipeline.storage import causes, storage_error
 
@@ -49,7 +50,7 @@ def _told(received: list[int]) -> Iterator[None]:
         if isinstance(error, SystemExit) and not received:
             raise
         shown = _shown(error, received)
-        if shown is None and ranks.rank_count() == 1:
+        if shown is None and process_count() == 1:
             raise
         with ranks.first_to_fail() as speaks:
             if speaks:

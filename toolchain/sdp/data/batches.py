@@ -20,8 +20,7 @@ from sdp.data.packed import PackedRows, TokenRow, row_lengths
 from sdp.data.rows import Split
 from sdp.data.texts import Texts
 from sdp.errors import ModelError
-from sdp_onnx.deploy.tokenization import TextTokenizer
-from sdp_onnx.deploy.tokenizer_errors import told_as
+from sdp_onnx.deploy.tokenization import TextTokenizer, translate_errors
 
 IGNORED = -100
 """The label of a token that is not scored, which torch's cross-entropy leaves out."""
@@ -70,7 +69,7 @@ def _reading() -> AbstractContextManager[None]:
     def error(reason: str) -> ModelError:
         return ModelError(f"the tokenizer fails at the task's texts: {reason}", hint=hint)
 
-    return told_as(error)
+    return translate_errors(error)
 
 
 def tokenize_words(

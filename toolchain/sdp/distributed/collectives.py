@@ -39,8 +39,8 @@ def sum_parts(tensors: Mapping[str, Tensor]) -> None:
             dist.all_reduce(tensor)
 
 
-def first_rank_says(number: int) -> int:
-    """The number that rank 0 came here with. No rank goes on before it has."""
+def from_first_rank(number: int) -> int:
+    """Rank 0's number, broadcast. No rank goes on before it has it."""
     if rank_count() == 1:
         return number
     shared = torch.tensor(number)

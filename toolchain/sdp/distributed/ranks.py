@@ -1,8 +1,8 @@
 """The processes of one command that torchrun started: which of them this is, and how the first leads the others.
 
-Rank 0 alone decides what is up to date, holds the lock, writes and speaks. When it starts a stage that all ranks work
-on, it tells them so through the store that they met in; when no such stage is left it lets them go. This module loads
-torch only where there are several ranks.
+Rank 0 alone decides what is up to date, holds the lock, writes and prints. When it starts a stage that all ranks work
+on, it sends them the stage through the store that they met in; when no such stage is left it lets them go. This module
+loads torch only where there are several ranks.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
-from sdp.distributed import launcher
+from sdp.distributed.launcher import clear_leftovers, process_count, require_whole
 from sdp.errors import UsageError
 
 # Rank 0 evaluates while the others wait for its next step. A rank that died is noticed at once all the same.
@@ -33,19 +33,14 @@ class _Meeting:
     parted = False
 
 
-def rank_count() -> int:
-    """Number of processes that torchrun started for this command; 1 without torchrun."""
-    return launcher.process_count()
-
-
 def rank() -> int:
-    """The number of this process among them; 0 is the one that writes and speaks."""
-    return int(os.environ["RANK"]) if rank_count() > 1 else 0
+    """The number of this process among them; 0 is the one that writes and prints."""
+    return int(os.environ["RANK"]) if process_count() > 1 else 0
 
 
 def ranks_here() -> int:
     """Number of those processes on this machine."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if rank_count() > 1 else 1
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if process_count() > 1 else 1
 
 
 def require_one_process(what: str) -> None:
@@ -54,8 +49,8 @@ def require_one_process(what: str) -> None:
     Raises:
         UsageError: there are several, or the environment hints at several.
     """
-    launcher.require_whole()
-    if rank_count() > 1:
+    require_whole()
+    if process_count() > 1:
         hint = "torchrun serves the commands that bring one run up to date: sdp run, finetune, prune, and those after."
         raise UsageError(f"{what} does not run under torchrun", hint=hint)
 
@@ -65,35 +60,36 @@ def join() -> None:
 
     What other launchers left in the environment is taken out of it.
     """
-    launcher.clear_leftovers()
-    if rank_count() == 1 or _Meeting.store is not None:
+    clear_leftovers()
+    if process_count() == 1 or _Meeting.store is not None:
         return
     # Before torch is loaded: DistributedDataParallel warns that it looked for unused parameters and found none.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     import torch
     import torch.distributed as dist
-    from torch.distributed.rendezvous import rendezvous
+
+    from sdp.compat.torch import meet_ranks
 
     cuda = torch.cuda.is_available() and ranks_here() <= torch.cuda.device_count()
     if cuda:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    _Meeting.store, number, count = next(iter(rendezvous("env://")))
+    _Meeting.store, number, count = meet_ranks()
     # Both, because messages about the work (stop, save, which masks) do not lie on a GPU.
     backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
     dist.init_process_group(backend, store=_Meeting.store, rank=number, world_size=count, timeout=PATIENCE)
 
 
-def tell(message: dict[str, Any] | None) -> None:
-    """Rank 0: give the others something to do; None lets them go."""
-    if rank_count() > 1 and not _Meeting.parted:
+def send(message: dict[str, Any] | None) -> None:
+    """Rank 0: send the others a stage to work on; None lets them go."""
+    if process_count() > 1 and not _Meeting.parted:
         _Meeting.store.set(f"sdp/message/{_Meeting.messages}", json.dumps(message))
         _Meeting.messages += 1
         if message is None:
             _part()
 
 
-def listen() -> dict[str, Any] | None:
-    """Another rank: wait for what `tell` says next."""
+def receive() -> dict[str, Any] | None:
+    """Another rank: wait for the next message of `send`."""
     key = f"sdp/message/{_Meeting.messages}"
     # A blocking read would not hear the signal by which torchrun ends what is left of a failed run.
     while not _Meeting.store.check([key]):
@@ -115,7 +111,7 @@ def _part() -> None:
 def is_lost_rank(error: BaseException) -> bool:
     """Whether an error means only that another rank has ended."""
     words = ("closed by peer", "reset by peer", "Broken pipe", "ncclRemoteError")
-    return rank_count() > 1 and isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    return process_count() > 1 and isinstance(error, RuntimeError) and any(word in str(error) for word in words)
 
 
 @contextmanager

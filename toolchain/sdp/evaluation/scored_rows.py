@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -57,18 +56,6 @@ def read_rows(rows: ScoredRows) -> tuple[Split, Array]:
         rows.tags,
     )
     return split, np.asarray(rows.predicted)
-
-
-def same_order(first: Sequence[str], second: Sequence[str]) -> NDArray[np.int64] | None:
-    """Where each row of the first is in the second, [N], by hash; None where they are not the same rows.
-
-    Rows that occur more than once are taken in turn.
-    """
-    if sorted(first) != sorted(second):
-        return None
-    order = np.empty(len(first), dtype=np.int64)
-    order[np.argsort(np.array(first), kind="stable")] = np.argsort(np.array(second), kind="stable")
-    return order
 
 
 def _hashes(split: Split) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from sdp.errors import ModelError
-from sdp_onnx.deploy.tokenizer_errors import told_as
+from sdp_onnx.deploy.tokenization import translate_errors
 
 # Of several scripts and kinds; a vocabulary that has none of a word's letters shows no difference.
 _PROBES = ("the house runs 1990 (and) x", "Zürich été дом", "東京 مدينة a")
@@ -34,7 +34,7 @@ def with_word_start(tokenizer: Tokenizer, where: str) -> Tokenizer:
     Raises:
         ModelError: it does not, and cannot be made to.
     """
-    with told_as(lambda reason: ModelError(f"the tokenizer fails: {reason}", where=where)):
+    with translate_errors(lambda reason: ModelError(f"the tokenizer fails: {reason}", where=where)):
         wanted = [_in_a_text(tokenizer, text.split()) for text in _PROBES]
         made = [Tokenizer.from_str(json.dumps(content)) for content in _variants(json.loads(tokenizer.to_str()))]
         alike = [

@@ -190,7 +190,7 @@ def run_pipeline(
     preflight = preflight and any(stage.name == "export" for stage in stages)
     for place, stage in enumerate(stages):
         if not any(later.ranks or later is PREFLIGHT for later in stages[place:]):
-            ranks.tell(None)
+            ranks.send(None)
         if stage.after_pass and gate_verdict(run) != "pass":
             break
         run.repair(stage.folder)
@@ -209,7 +209,7 @@ def run_pipeline(
         records[stage.name] = record
         if stage.name == "gate":
             withhold(run, reporter, wanted=stages[-1].after_pass)
-    ranks.tell(None)
+    ranks.send(None)
     return records
 
 
@@ -239,9 +239,9 @@ def _require_cuda_for_bench(stages: Sequence[Stage], statuses: Iterable[Status])
     """See that the benchmark's execution provider is here, where it will run: now, and not after hours of training."""
     if any(status.stage in stages and status.stage.name == "bench" and not status.up_to_date for status in statuses):
         # Imported here: asking a question loads no onnxruntime.
-        from sdp_onnx.runtimes.session import require_cuda
+        from sdp_onnx.runtimes.registry import default_runtime
 
-        require_cuda()
+        default_runtime().require("cuda")
 
 
 def follow(recipe: Recipe, run: RunFolder) -> None:
@@ -250,18 +250,18 @@ def follow(recipe: Recipe, run: RunFolder) -> None:
     Raises:
         RunError: this rank has other code, libraries or settings than the first, or does not see its run folder.
     """
-    while (said := ranks.listen()) is not None:
-        stage, where = find_stage(said["stage"]), f"rank {ranks.rank()}"
-        folder, own = RunFolder(Path(said["run"])), recipe
+    while (message := ranks.receive()) is not None:
+        stage, where = find_stage(message["stage"]), f"rank {ranks.rank()}"
+        folder, own = RunFolder(Path(message["run"])), recipe
         if folder != run:
             # The stages of the preflight have a recipe of their own.
-            own = Recipe.model_validate(said["recipe"])
+            own = Recipe.model_validate(message["recipe"])
         target = folder.partial(stage.folder)
         if not target.is_dir():
             hint = "All machines need the same file system under the same path, and start in the same folder."
             raise RunError(f"does not see {target}, in which rank 0 works", where=where, hint=hint)
         ours = _own_ingredients(stage, own)
-        if difference := first_difference(said["made from"], json.loads(json.dumps(ours))):
+        if difference := first_difference(message["made from"], json.loads(json.dumps(ours))):
             raise RunError(f"is not like rank 0: {difference}", where=where, hint="Install the same on all machines.")
         with stage_threads(stage, recipe.runtime):
             _function(stage)(StageContext(own, folder, target, Reporter(quiet=True)))

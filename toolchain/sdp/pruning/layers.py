@@ -18,10 +18,11 @@ _NO_LAYERS = ("embed", "pooler", "relative_attention_bias", "contact_head")
 
 def layer_count(model: PreTrainedModel) -> int:
     """Number of encoder layers, whatever the architecture calls it in its config."""
-    kind = model.config.model_type
-    if kind in NormalizedConfigManager._conf:
-        return int(NormalizedConfigManager.get_normalized_config_class(kind)(model.config).num_layers)
-    return int(model.config.num_hidden_layers)
+    try:
+        normalized = NormalizedConfigManager.get_normalized_config_class(model.config.model_type)
+    except KeyError:
+        return int(model.config.num_hidden_layers)
+    return int(normalized(model.config).num_layers)
 
 
 def prunable_weights(model: PreTrainedModel) -> dict[str, nn.Parameter]:

@@ -123,9 +123,9 @@ def _add_differences(scores: dict[Arm, SplitScores | None], axes: Sequence[Axis]
     for arm, own in scores.items():
         partner = baseline_of(arm, axes, baseline)
         other = scores[partner] if partner is not None else None
-        seeds = sorted(own.values.keys() & other.values.keys()) if own is not None and other is not None else []
-        if own is not None and other is not None and seeds:
-            differences[arm] = paired_difference([own.values[s] for s in seeds], [other.values[s] for s in seeds])
+        difference = paired_difference(own.values, other.values) if own is not None and other is not None else None
+        if difference is not None:
+            differences[arm] = difference
     corrected = holm([difference.p for difference in differences.values()])
     for (arm, difference), p in zip(differences.items(), corrected, strict=True):
         own = scores[arm]

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PrinterCallback, TrainingArguments
 
+from sdp.compat.transformers import train_on_one_gpu
 from sdp.data.batches import Collator, TokenizedSplit
-from sdp.distributed.collectives import first_rank_says, this_rank
+from sdp.distributed.collectives import from_first_rank, this_rank
 from sdp.distributed.sharded import is_sharded, let_accelerate_shard, require_own_checkpoint, shard_settings
 from sdp.distributed.sums import rank_count
 from sdp.errors import ModelError, UsageError
@@ -125,7 +126,7 @@ def train(run: TrainingRun, recipe: Recipe, reporter: Reporter) -> list[dict[str
 def _last_checkpoint(folder: Path, reporter: Reporter) -> Path | None:
     """What all ranks resume from: rank 0 finds it, and removes what is damaged."""
     found = last_good_checkpoint(folder, reporter) if this_rank() == 0 else None
-    step = first_rank_says(checkpoint_step(found) if found is not None else 0)
+    step = from_first_rank(checkpoint_step(found) if found is not None else 0)
     return folder / f"checkpoint-{step}" if step else None
 
 
@@ -180,6 +181,5 @@ def _arguments(run: TrainingRun, recipe: Recipe, steps: int) -> TrainingArgument
     )
     # One process trains on one GPU. Trainer would split batches, of that many times the size, over all that it sees:
     # the number of steps would be wrong, and what a hook reads of the classifier in pieces.
-    if arguments.n_gpu > 1:
-        arguments._n_gpu = 1
+    train_on_one_gpu(arguments)
     return arguments
