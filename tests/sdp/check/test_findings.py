@@ -13,15 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from sdp.check.architecture import architecture_findings
 from sdp.check.facts import Facts, Finding, Machine
 from sdp.check.findings import explain
 from sdp.check.forecast import filled_blocks
 from sdp.check.thresholds import half_width, rows_needed
-from sdp.check.training import cached_vectors, teacher_is_live
+from sdp.check.training import teacher_is_live
 from sdp.cli.main import app
+from sdp.losses.needs import needs_of
 from sdp.losses.objective import Objective
 from sdp.models.parts import count_parts
 from sdp.models.source import ModelFolder
+from sdp.recipe import load_recipe
 from sdp.recipe.sections import Recipe
 from support.toy import write_project
 
@@ -79,6 +82,26 @@ def test_a_sound_recipe_gets_no_warning_and_warnings_come_first() -> None:
 def test_warnings(sections: dict[str, Any], subject: str, words: str) -> None:
     finding = about([f for f in explain(facts(**sections)) if f.kind == "warning"], subject)
     assert words in finding.sentence
+
+
+@pytest.mark.parametrize(
+    ("kind", "criterion", "sentences"),
+    [
+        ("bert", "lookahead", []),
+        ("modernbert", "magnitude", ["attention of modernbert models stays with onnxruntime"]),
+        ("flaubert", "lookahead", ["lookahead pairs six matrices", "attention of flaubert"]),
+        ("camembert", "lookahead", ["no camembert model has gone through"]),
+        ("of-its-own", "lookahead", ["no row for of-its-own models"]),
+        (None, "lookahead", []),
+    ],
+)
+def test_what_the_row_of_an_architecture_tells(kind: str | None, criterion: str, sentences: list[str]) -> None:
+    known = replace(facts(prune={"criterion": criterion}), model_type=kind)
+    found = list(architecture_findings(known))
+    assert len(found) == len(sentences)
+    for finding, words in zip(found, sentences, strict=True):
+        assert words in finding.sentence
+        assert (finding.kind == "warning") == (finding.subject == "prune.criterion")
 
 
 def test_on_a_gpu_the_operator_library_is_warned_of() -> None:
@@ -201,7 +224,7 @@ def test_what_the_teacher_stores_is_what_the_objective_reads(losses: list[dict[s
     known = facts(task={"name": task}, prune={"losses": losses})
     objective = Objective(known.recipe.task.problem_type, known.recipe.prune.losses, 12)
     assert teacher_is_live(known) == objective.needs_live_teacher
-    assert cached_vectors(known.recipe.prune.losses, 12) == len(objective.rows)
+    assert needs_of(known.recipe.prune.losses, 12).rows == objective.rows
 
 
 def test_memory_of_teacher_and_fisher_gradients() -> None:
@@ -217,7 +240,11 @@ def test_memory_of_teacher_and_fisher_gradients() -> None:
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
 def test_check_answers_for_every_recipe_without_network(path: Path, tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["check", str(path), "--json", "--runs", str(tmp_path)])
+    command = ["check", str(path), "--json", "--runs", str(tmp_path)]
+    if load_recipe(path).data.docstrings is not None:
+        # Reading all those of torch and sympy takes ten seconds.
+        command += ["--set", 'data.docstrings={packages = ["networkx", "rich"], train = 300, dev = 100, test = 200}']
+    done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
     plan = json.loads(done.stdout)
     assert all(finding["sentence"] and finding["subject"] for finding in plan["findings"])

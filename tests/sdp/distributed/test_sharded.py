@@ -17,7 +17,7 @@ from sdp.distributed.sharded import (
     whole,
 )
 from sdp.errors import UsageError
-from sdp.losses.objective import Objective
+from sdp.pruning.sharded import require_shardable_pruning
 from sdp.recipe.pruning import PruneSection
 from sdp.recipe.sections import RuntimeSection
 from support import ranks
@@ -26,17 +26,21 @@ FSDP = RuntimeSection(parallel="fsdp")
 
 
 def require(prune: PruneSection, runtime: RuntimeSection = FSDP) -> None:
-    require_shardable(Objective("classification", prune.losses, 2), runtime, prune)
+    require_shardable_pruning(runtime, prune)
 
 
 def test_what_needs_whole_gradients_or_weights_is_refused() -> None:
     require(PruneSection())
-    with pytest.raises(UsageError, match="remembers gradients"):
+    with pytest.raises(UsageError, match="remembers gradients") as caught:
         require(PruneSection(criterion="taylor"))
-    with pytest.raises(UsageError, match="read whole weights"):
+    assert "the criteria magnitude, random, lamp, lookahead." in caught.value.hint
+    with pytest.raises(UsageError, match="align-cosine and align-frobenius read whole weights"):
         require(PruneSection.model_validate({"losses": [{"name": "align-cosine"}]}))
     with pytest.raises(UsageError, match="several times a step"):
         require(PruneSection(), RuntimeSection(parallel="fsdp", accumulation=2))
+    require_shardable(FSDP)
+    with pytest.raises(UsageError, match="several times a step"):
+        require_shardable(RuntimeSection(parallel="fsdp", accumulation=2))
 
 
 def test_one_process_has_all_of_everything() -> None:

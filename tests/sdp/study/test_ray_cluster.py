@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sdp.cli.main import app
-from support.toy import ONE_THREAD, sdp, write_project
+from support.toy import ONE_THREAD, sdp_process, write_project
 
 pytest.importorskip("ray", reason="the extra sdp[ray]")
 
@@ -52,8 +52,8 @@ def test_a_killed_worker_changes_nothing(tmp_path: Path, toy_model: Path, monkey
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, cwd=tmp_path, env=ONE_THREAD, stdout=pipe, stderr=pipe, text=True)
     kill_a_worker_at_work(process.pid, tmp_path / "two")
-    said, errors = process.communicate(timeout=500)
-    assert process.returncode == 0, said + errors
+    printed, errors = process.communicate(timeout=500)
+    assert process.returncode == 0, printed + errors
     assert outcomes(tmp_path / "two") == outcomes(tmp_path / "one")
     assert (tmp_path / "two/study.md").read_text() == (tmp_path / "one/study.md").read_text()
     assert not (tmp_path / "two/runs").exists()
@@ -61,7 +61,7 @@ def test_a_killed_worker_changes_nothing(tmp_path: Path, toy_model: Path, monkey
 
 def test_no_cluster_is_one_clear_error(tmp_path: Path, toy_model: Path) -> None:
     write_project(tmp_path, toy_model)
-    done = sdp(*STUDY, "--ray", "127.0.0.1:1", cwd=tmp_path)
+    done = sdp_process(*STUDY, "--ray", "127.0.0.1:1", cwd=tmp_path)
     assert done.returncode == 2
     assert "no cluster at 127.0.0.1:1" in done.stderr
     assert "Traceback" not in done.stderr

@@ -24,7 +24,8 @@ from pydantic import ValidationError
 
 from sdp.check.facts import Facts
 from sdp.check.rows import padded_length
-from sdp.check.training import cached_vectors, teacher_is_live
+from sdp.check.training import teacher_is_live
+from sdp.losses.needs import needs_of
 from sdp.pipeline.json_file import read_json
 from sdp.pipeline.run_folder import RUN_FILE, RunFolder
 from sdp.pipeline.stages import FINETUNE, Stage, stages_of
@@ -144,7 +145,7 @@ def timed_estimates(facts: Facts, work: Work, rate: float) -> dict[str, Duration
     }
     if teacher_is_live(facts):
         seconds["prune"] *= (TRAINING + FORWARD) / TRAINING
-    elif work.layers is not None and cached_vectors(recipe.prune.losses, work.layers):
+    elif work.layers is not None and needs_of(recipe.prune.losses, work.layers).rows:
         seconds["prune"] += forward["train"]
     return {name: DurationEstimate(_STAGE_SECONDS + own, "timing") for name, own in seconds.items()}
 
@@ -219,7 +220,7 @@ def _same_inputs(
         and (own or inputs.get("data") == identities["data"])
         and ("vocabulary" in inputs) == (recipe.vocabulary is not None)
         and _table(settings, "data").get("max_length") == recipe.data.max_length
-        and _table(settings, "task").get("type") == recipe.task.type
+        and _table(settings, "task").get("type") == recipe.task.problem_type
     )
 
 
@@ -232,13 +233,13 @@ def _seconds(recipe: Recipe, earlier: RunFolder, stage: Stage, rows: int) -> flo
     settings = _table(_table(record, "ingredients"), "settings")
     if stage.name in _STEP_SETTINGS:
         now: TrainingSection = getattr(recipe, stage.name)
-        shown = now.model_dump(mode="json")
+        shown = now.resolved()
         then = _table(settings, stage.name)
         if any(then.get(key) != shown[key] for key in _STEP_SETTINGS[stage.name]):
             return None
         before = _steps(earlier.path, then)
         return None if before is None else seconds * optimizer_steps(rows, now) / before
-    changed = stage.name == "bench" and _table(settings, "bench") != recipe.bench.model_dump(mode="json")
+    changed = stage.name == "bench" and _table(settings, "bench") != recipe.bench.resolved()
     return None if changed else seconds
 
 

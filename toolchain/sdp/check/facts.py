@@ -69,6 +69,7 @@ class Facts:
         bytes_after: part -> bytes as predicted for the exported file.
         prunable: linear weights of the encoder, the parameters that pruning may touch.
         parameters: all parameters, after [vocabulary].
+        model_type: the kind of model, as its config.json names it.
         hidden_size: width of the encoder.
         layers: number of its layers.
         profile: what the data's rows are.
@@ -85,6 +86,7 @@ class Facts:
     bytes_after: Mapping[str, int] | None = None
     prunable: int | None = None
     parameters: int | None = None
+    model_type: str | None = None
     hidden_size: int | None = None
     layers: int | None = None
     profile: DataProfile | None = None

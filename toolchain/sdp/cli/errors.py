@@ -10,6 +10,7 @@ from types import FrameType
 
 import typer
 
+from sdp.cli.missing_package import missing_package_error
 from sdp.cli.signals import announce, on_end_signal
 from sdp.cli.terminal import escape_what_is_lacking
 from sdp.distributed import ranks
@@ -85,4 +86,5 @@ def _shown(error: BaseException, received: list[int]) -> SdpError | None:
     if ranks.is_lost_rank(error):
         hint = "Finished stages are kept, and the same command goes on from there."
         return RunError("another process of this run ended; torchrun tells below how", hint=hint)
-    return storage_error(error) or (error if isinstance(error, SdpError) else None)
+    known = error if isinstance(error, SdpError) else None
+    return storage_error(error) or known or missing_package_error(error)

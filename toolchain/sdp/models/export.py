@@ -18,6 +18,7 @@ import sdp
 from sdp.data.batches import Collator, TokenizedSplit
 from sdp.errors import StageError
 from sdp.evaluation.onnx_network import model_inputs
+from sdp.models.layers import prunable_weights
 from sdp.models.load import load_finetuned
 from sdp.models.tokenizer import save_tokenizer
 from sdp.pipeline.artifacts.base import Stored
@@ -28,7 +29,6 @@ from sdp.pipeline.context import StageContext
 from sdp.pipeline.json_file import write_json
 from sdp.pipeline.run_folder import CHECKPOINTS, RunFolder, outputs_of
 from sdp.pipeline.stages import PRUNE
-from sdp.pruning.layers import prunable_weights
 from sdp.recipe.sections import Recipe
 from sdp.recipe.shareable import shareable
 from sdp_onnx.deploy.manifest import file_sha256

@@ -23,16 +23,18 @@ from sdp.errors import RunError
 from sdp.models.architectures import require_architecture
 from sdp.models.positions import require_positions
 from sdp.models.source import locate_model
+from sdp.pipeline.absent_libraries import require_training_libraries, with_absent_libraries
 from sdp.pipeline.artifacts.record import StageRecord, StageResult
 from sdp.pipeline.context import StageContext
 from sdp.pipeline.difference import first_difference
-from sdp.pipeline.fingerprint import code_hash, library_versions
+from sdp.pipeline.fingerprint import code_hash
 from sdp.pipeline.gate_verdict import gate_verdict, withhold
 from sdp.pipeline.interrupted import interrupted
+from sdp.pipeline.libraries import library_versions
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import SCRATCH, RunFolder, remove_folder, temporary_files_in
 from sdp.pipeline.stage_run import StageFunction, Status, fingerprint, run_stage
-from sdp.pipeline.stages import PREFLIGHT, VOCABULARY, Stage, find_stage, settings_of, stages_of
+from sdp.pipeline.stages import PREFLIGHT, VOCABULARY, Stage, find_stage, resolved_settings, stages_of
 from sdp.pipeline.threads import stage_threads
 from sdp.preflight.settings import reduced
 from sdp.pruning.start import start_identity
@@ -70,7 +72,9 @@ def stage_status(stage: Stage, recipe: Recipe, run: RunFolder, identities: Mappi
         if stage.after_pass and (said := gate_verdict(run)) not in (None, "pass"):
             return Status(stage, False, f"only when the gate passes; it says {said}", ingredients)
         return Status(stage, False, _interrupted(stage, run, ingredients) or "not done yet", ingredients)
-    change = first_difference(record.get("ingredients", {}), ingredients)
+    before = record.get("ingredients", {})
+    ingredients["libraries"] = with_absent_libraries(ingredients["libraries"], before, stage)
+    change = first_difference(before, ingredients)
     if change is not None and (attempt := _interrupted(stage, run, ingredients)):
         change = f"{change}; {attempt}"
     return Status(stage, change is None, change or "up to date", ingredients)
@@ -86,7 +90,7 @@ def _own_ingredients(stage: Stage, recipe: Recipe) -> dict[str, Any]:
         recipe = reduced(recipe)
     return {
         "seed": recipe.seed,
-        "settings": settings_of(recipe, (stage,)),
+        "settings": resolved_settings(recipe, (stage,)),
         "code": code_hash(stage.module),
         "libraries": library_versions(stage.libraries)
         | ({"operator library": library_identity()} if stage.operators else {}),
@@ -106,7 +110,7 @@ def cache_key(recipe: Recipe, identities: Mapping[str, dict[str, str]]) -> str:
     stages = stages_of(recipe, "gate")
     code = {stage.name: code_hash(stage.module) for stage in stages}
     libraries = library_versions(tuple(name for stage in stages for name in stage.libraries))
-    content = [recipe.seed, settings_of(recipe, stages), identities, code, libraries, library_identity()]
+    content = [recipe.seed, resolved_settings(recipe, stages), identities, code, libraries, library_identity()]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -223,6 +227,7 @@ def _bring_up_to_date(status: Status, recipe: Recipe, run: RunFolder, reporter: 
             load_task_data(recipe)
             importlib.import_module(PREFLIGHT.module)
     reporter.heading(f"{status.stage.name:9} runs ({status.reason})")
+    require_training_libraries(status.stage)
     run_stage(status, _function(status.stage), recipe, run, reporter)
 
 

@@ -15,7 +15,7 @@ def recipe_schema() -> dict[str, Any]:
     its name: arrays are replaced whole.
     """
     schema = Recipe.model_json_schema()
-    losses = {section.__name__ for section in LOSSES.values()}
+    losses = {row.settings.__name__ for row in LOSSES.values()}
     for part in (schema, *(section for name, section in schema["$defs"].items() if name not in losses)):
         part.pop("required", None)
     schema["title"] = "sdp recipe"

@@ -30,8 +30,8 @@ from sdp.pipeline.artifacts.intervals import value_of
 from sdp.pipeline.artifacts.manifest import ExportManifest, ManifestMetrics
 from sdp.pipeline.artifacts.record import StageResult
 from sdp.pipeline.context import StageContext
-from sdp.pipeline.fingerprint import library_versions
 from sdp.pipeline.json_file import read_json
+from sdp.pipeline.libraries import library_versions
 from sdp.pipeline.run_folder import CHECKPOINTS, STAGE_FILE, RunFolder
 from sdp.pipeline.stages import EVALUATE, FINETUNE, PRUNE
 from sdp.recipe.sections import Recipe

@@ -16,7 +16,7 @@ from sdp.data.load import load_task_data
 from sdp.data.rows import TaskData
 from sdp.distributed.collectives import this_rank
 from sdp.distributed.sharded import WholeModel, is_sharded, require_shardable
-from sdp.losses.objective import Objective
+from sdp.losses.task import TaskObjective
 from sdp.models.head import choose_head
 from sdp.models.inputs import fit_tokenizer, pieces_beyond, require_embeddings
 from sdp.models.load import load_pretrained
@@ -44,9 +44,8 @@ def run(context: StageContext) -> StageResult:
     data, model = _data_and_model(recipe, folder, device, reporter)
     tokenizer = _tokenizer(recipe, folder, model, reporter)
     collator = Collator(tokenizer)
-    objective = Objective(recipe.task.problem_type)
     if is_sharded(recipe.runtime):
-        require_shardable(objective, recipe.runtime)
+        require_shardable(recipe.runtime)
     whole = WholeModel(model, recipe.runtime)
     dev = DevMetric(whole.model, data.development, tokenizer, collator, recipe)
     rows = tokenize_split(data.train, tokenizer, recipe)
@@ -58,16 +57,16 @@ def run(context: StageContext) -> StageResult:
     if recipe.finetune.epochs > 0:
         job = TrainingRun(
             title="fine-tuning",
+            context=context,
             model=model,
             train=rows,
             collator=collator,
-            objective=objective,
+            objective=TaskObjective(recipe.task.problem_type),
             settings=recipe.finetune,
-            folder=target,
             device=device,
             evaluate=whole.evaluated_by(dev),
         )
-        log = train(job, recipe, reporter)
+        log = train(job)
         whole.refresh()
     if this_rank() > 0:
         return {}
