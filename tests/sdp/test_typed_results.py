@@ -19,6 +19,8 @@ MOST = {
     "study": 0,
     "sweep": 0,
     "cli/render": 0,
+    # predict, and the owner of a run folder.
+    "cli/commands": 2,
     # What an upload's JSON holds.
     "shipping": 1,
 }

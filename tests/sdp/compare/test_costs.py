@@ -1,4 +1,4 @@
-"""Size, memory and time of two runs: what may be compared, and what is only shown."""
+"""Size, memory and time of two runs: which are compared, and which are only shown."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_memory_by_welch(peaks: tuple[int, ...], outcome: str) -> None:
 
 def test_memory_of_another_machine_or_grid_or_of_one_process_is_only_shown() -> None:
     name = "peak memory, 1 threads, MB"
-    assert rows(run(), run(peaks=(200_000_000,)))[name].how == "one start says nothing about spread (bench.starts)"
+    assert rows(run(), run(peaks=(200_000_000,)))[name].how == "one start has no spread (bench.starts)"
     assert rows(run(), run(peaks=(200_000_000, 201_000_000), cpu="y"))[name].outcome == "not compared"
     longer = run(peaks=(200_000_000, 201_000_000), cases=("batch 1", "batch 1, 512 tokens"))
     assert rows(run(), longer)[name].how == "the processes ran other cases"
@@ -105,5 +105,5 @@ def test_times_in_turns_are(speedup: float, outcome: str) -> None:
     assert row.before == pytest.approx(3 * speedup, rel=1e-3)
 
 
-def test_nothing_is_said_without_a_benchmark() -> None:
+def test_without_a_benchmark_there_are_no_rows() -> None:
     assert compare_costs(run(), snapshot(None), None) == []

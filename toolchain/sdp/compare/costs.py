@@ -1,4 +1,4 @@
-"""Size, memory and time of two runs: compared where that can be done, side by side where it cannot."""
+"""Size, memory and time of two runs: compared where possible, side by side elsewhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sdp_onnx.bench.starts import Tails, largest_deviation, speedup_interval, sp
 
 # A file's metadata names its recipe: a few bytes more are no growth.
 SIZE_TOLERANCE = 0.01
-# What of a machine's record must be equal for memory to be comparable.
+# Fields of the environment that must be equal for memory to be comparable.
 MACHINE = ("cpu", "logical_cores", "allowed_cores", "cpu_quota", "packages")
 
 
@@ -23,10 +23,10 @@ def compare_costs(before: Snapshot, after: Snapshot, measured: BenchResult | Non
     """Size, peak memory, and time of one call.
 
     Args:
-        before, after: the runs; without both benchmarks nothing is compared.
-        measured: with the file of `before` as baseline and that of `after` as candidate; None where the two files were
-            not measured in turns. Times of two benchmarks, each at its own hour, are shown
-            and not compared: the machine may have changed more than the model.
+        before, after: the runs; without the benchmark of both there are no rows.
+        measured: the file of `before` as baseline, the one of `after` as candidate; None where the two files were not
+            measured in turns. Times of two benchmarks, each at its own hour, are shown and not compared: the machine
+            may have changed more than the model.
     """
     if before.bench is None or after.bench is None:
         return []
@@ -57,7 +57,7 @@ def _memory(before: SnapshotBench, after: SnapshotBench) -> Iterator[Difference]
         elif grids[0] != grids[1]:
             yield not_compared(what, values, "the processes ran other cases")
         elif min(len(own) for own in peaks) < 2:
-            yield not_compared(what, values, "one start says nothing about spread (bench.starts)")
+            yield not_compared(what, values, "one start has no spread (bench.starts)")
         else:
             how = f"Welch's t over {len(peaks[0])} and {len(peaks[1])} processes"
             yield by_ratio(what, values, welch_ratio(*peaks), how)
@@ -101,7 +101,7 @@ def _in_turns(measured: BenchResult) -> Iterator[Difference]:
     cases = measured.cases
     for case in cases:
         starts = case.starts
-        # Slower in one of many cells is bad news, which chance brings more often the more cells there are.
+        # By chance alone, the more cells there are, the more often one looks slower.
         found = speedup_interval(starts, Tails(below=TAIL, above=TAIL / len(cases)))
         deviation = largest_deviation([start.same_file for start in starts])
         # Time is the inverse of speed.

@@ -16,11 +16,11 @@ from sdp_onnx.deploy.verify_folder import MODEL_FILE
 
 
 def measure_in_turns(before: Path, after: Path, recipe: Recipe, reporter: Reporter) -> BenchResult:
-    """Measure the file of `after` (candidate) against that of `before` (baseline) on the cells of `after`'s recipe.
+    """Measure the file of `after` (candidate) against the one of `before` (baseline) on the cells of `after`'s recipe.
 
     Args:
         before, after: run folders.
-        recipe: that of `after`; its data gives the inputs.
+        recipe: of `after`; its data gives the inputs.
         reporter: shows progress.
 
     Returns:

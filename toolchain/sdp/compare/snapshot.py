@@ -1,16 +1,16 @@
-"""What a comparison needs of a run, in one small JSON file: rows by hash with predictions, starts of the benchmark."""
+"""The snapshot of a run, one small JSON file for later comparisons: rows by hash with predictions, benchmark starts."""
 
 from __future__ import annotations
 
 import json
 import shlex
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from sdp.errors import RunError
-from sdp.pipeline.artifacts.base import Count, Stored
+from sdp.pipeline.artifacts.base import Count, Stored, form_number
 from sdp.pipeline.artifacts.comparison import ExportMetrics
 from sdp.pipeline.artifacts.latency import BenchEnvironment, BenchLatency, MeasuredProcess, TimedCase, check_grid
 from sdp.pipeline.artifacts.rows import ScoredRows
@@ -18,11 +18,11 @@ from sdp.pipeline.json_file import read_json
 from sdp.pipeline.run_folder import RUN_FILE, RunFolder
 from sdp.recipe.benchmark_tasks import MetricName
 
-FORM: Literal[1] = 1
+FORM = 1
 
 
 class SnapshotBench(Stored):
-    """What of 5-bench/latency.json is compared: the exported file's bytes and memory, and the starts of every case."""
+    """The benchmark of a run: the exported file's bytes and memory, and the starts of every case."""
 
     cases: tuple[TimedCase, ...] = Field(min_length=1)
     candidate_bytes: Count
@@ -36,7 +36,7 @@ class SnapshotBench(Stored):
 
     @classmethod
     def of(cls, bench: BenchLatency) -> Self:
-        """What is kept of a benchmark."""
+        """The part of a benchmark that comparisons read."""
         cases = (TimedCase(case=own.case, threads=own.threads, starts=own.starts) for own in bench.cases)
         return cls(
             cases=tuple(cases),
@@ -47,9 +47,9 @@ class SnapshotBench(Stored):
 
 
 class Snapshot(Stored):
-    """A run as comparisons see it; `bench` is None where the benchmark is not done."""
+    """A run, for comparisons; `bench` is None where the benchmark is not done."""
 
-    snapshot: Literal[1]
+    snapshot: Annotated[int, form_number(FORM)]
     recipe: str
     metric: MetricName
     part: str | None
@@ -80,19 +80,19 @@ def take_snapshot(path: Path) -> Snapshot:
 
 
 def load_snapshot(path: Path) -> Snapshot:
-    """A run folder, or a file that `save_snapshot` wrote.
+    """Read a run folder, or a file that `save_snapshot` wrote.
 
     Raises:
-        RunError: it is neither, or damaged.
+        RunError: it is neither, it is damaged, or another version of sdp wrote it.
     """
     if path.is_dir():
         return take_snapshot(path)
-    if (read_json(path) or {}).get("snapshot") == FORM:
+    if "snapshot" in (read_json(path) or {}):
         saved = Snapshot.read(path, f"Save it again: sdp compare RUN --save {shlex.quote(str(path))}")
         if saved is not None:
             return saved
     hint = "Give a run folder, or a file that sdp compare RUN --save FILE wrote."
-    raise RunError("neither a run folder nor a saved baseline of this version", where=str(path), hint=hint)
+    raise RunError("neither a run folder nor a saved baseline", where=str(path), hint=hint)
 
 
 def save_snapshot(snapshot: Snapshot, path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -38,11 +37,6 @@ class PairedDifference:
     mean: float
     interval: Interval | None
     p: float | None
-
-    def to_json(self) -> dict[str, Any]:
-        """The difference as study.json holds it: the ends of the interval beside the mean."""
-        low, high = (self.interval.low, self.interval.high) if self.interval is not None else (None, None)
-        return {"n": self.n, "mean": self.mean, "low": low, "high": high, "p": self.p}
 
 
 def summarize(values: Sequence[float]) -> Summary:

@@ -1,126 +1,90 @@
-"""The result of one cell as JSON, OUT/cells/KEY.json: all that the table needs, so that no model has to be kept."""
+"""The result of a cell: collected from its run folder, and read back on a later call."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, JsonValue
+from pydantic import BaseModel, JsonValue
 
 from sdp.errors import RunError
 from sdp.gate.measured import better_than_constant
-from sdp.pipeline.artifacts.analysis import AnalysisReport, Look, RecoverySummary, TeacherMeasures
-from sdp.pipeline.artifacts.base import NotNegative, Share, Stored
+from sdp.pipeline.artifacts.analysis import AnalysisReport
 from sdp.pipeline.artifacts.comparison import Compared, EvaluateMetrics
 from sdp.pipeline.artifacts.intervals import value_of
-from sdp.pipeline.artifacts.record import StageRecord
-from sdp.pipeline.artifacts.training import FinetuneMetrics, LogRecord, PruneMetrics
-from sdp.pipeline.json_file import write_json
+from sdp.pipeline.artifacts.pruning import PruneMetrics
+from sdp.pipeline.artifacts.training import FinetuneMetrics, LogRecord
+from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import RunFolder
 from sdp.pipeline.stages import settings_of
-from sdp.recipe.benchmark_tasks import MetricName
-from sdp.study.grid import Identities, StudyCell, cell_stages
+from sdp.study.artifacts import (
+    FORMAT,
+    CellAnalysis,
+    CellResult,
+    CellScores,
+    DevPoint,
+    EvaluatedSplit,
+    Machine,
+    PruningCurve,
+    SparsityPoint,
+    UpdateWeights,
+)
+from sdp.study.grid import Grid, StudyCell, cell_stages
 from sdp_onnx.runtimes.environment import environment_record
 
-FORMAT: Literal[1] = 1
-CELLS = "cells"
 # Points kept of each curve of the pruning log.
 MOST_POINTS = 60
 
 
-class BothScores(Stored):
-    """Scores of both models; None where they are undefined."""
-
-    dense: float | None
-    pruned: float | None
+class _Output(BaseModel):
+    sha256: str
 
 
-class Evaluated(Stored):
-    """What evaluate found: on which split, how many predictions are the dense model's, and the scores by part."""
-
-    split: str
-    rows: NotNegative
-    flips: NotNegative | None
-    agreement: Share | None
-    parts: dict[str, BothScores]
-    better_than_constant: bool | None = None
+class _Ingredients(BaseModel):
+    code: JsonValue
+    libraries: dict[str, str]
 
 
-class WeightsAtUpdate(Stored):
-    """All kept weights before a mask update (see `LayerWeights`)."""
+class _Record(BaseModel):
+    """The part of a stage.json that a result keeps."""
 
-    step: NotNegative
-    sparsity: Share
-    snr_db: float | None
-    below: float | None
-    hoyer: float | None
+    seconds: float
+    ingredients: _Ingredients
+    outputs: dict[str, _Output]
 
 
-class CellAnalysis(Stored):
-    """The pruning's analysis in sum, and the weights at each mask update."""
+def read_cell(out: Path, cell: StudyCell, reporter: Reporter) -> CellResult | None:
+    """Read the result of a cell; None where the cell has none that this version can use.
 
-    rows: NotNegative
-    teacher: TeacherMeasures
-    final: Look | None
-    recovery: RecoverySummary
-    weights: tuple[WeightsAtUpdate, ...]
-
-
-class CellResult(Stored):
-    """The result of a cell. What an earlier version may have left out has a default; what a later one added is ignored:
-    a cell is hours of work."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    format: Literal[1]
-    key: str
-    arm: dict[str, str] = Field(default_factory=dict)
-    overrides: tuple[str, ...] = ()
-    seed: int
-    metric: MetricName
-    dev: BothScores
-    test: BothScores | None = None
-    sparsity: Share
-    evaluated: Evaluated
-    curve: dict[str, tuple[LogRecord, ...]] = Field(default_factory=dict)
-    analysis: CellAnalysis | None = None
-    teacher: str | None = None
-    seconds: dict[str, float] = Field(default_factory=dict)
-    code: dict[str, JsonValue] = Field(default_factory=dict)
-    libraries: dict[str, JsonValue] = Field(default_factory=dict)
-    machine: dict[str, JsonValue] = Field(default_factory=dict)
-    date: str = ""
-    inputs: Identities
-    settings: dict[str, JsonValue]
-
-
-def cell_file(out: Path, cell: StudyCell) -> Path:
-    """Where a cell's result is."""
-    return out / CELLS / f"{cell.key}.json"
-
-
-def write_cell(out: Path, result: CellResult) -> None:
-    """Write a cell's result, whole or not at all."""
-    folder = out / CELLS
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / f"{result.key}.json", result.to_json())
-
-
-def read_cell(out: Path, cell: StudyCell) -> CellResult | None:
-    """A cell's result, or None where there is none, or a damaged one, or one of other settings."""
+    Args:
+        out: the study's folder.
+        cell: the cell.
+        reporter: gets a line with the reason where a file is not used.
+    """
+    path = CellResult.path(out, cell.key)
     try:
-        found = CellResult.read(cell_file(out, cell))
-    except RunError:
+        result = CellResult.read(path)
+    except RunError as error:
+        reporter.line(f"cell {cell.key} runs again: {path}: {error.what}")
         return None
-    if found is None or (found.key, found.seed, found.inputs) != (cell.key, cell.seed, cell.inputs):
+    if result is None:
         return None
-    return found if _agree(found.settings, settings_of(cell.recipe, cell_stages(cell.recipe))) else None
+    same = (result.key, result.seed, result.inputs) == (cell.key, cell.seed, cell.inputs)
+    if not same or not _agree(result.settings, settings_of(cell.recipe, cell_stages(cell.recipe))):
+        reporter.line(f"cell {cell.key} runs again: {path}: of other settings, or a default has changed")
+        return None
+    return result
+
+
+def finished_cells(out: Path, grid: Grid, reporter: Reporter) -> dict[str, CellResult]:
+    """The results in a study's folder, by cell key."""
+    found = ((cell.key, read_cell(out, cell, reporter)) for cell in grid.cells)
+    return {key: result for key, result in found if result is not None}
 
 
 def _agree(before: object, now: object) -> bool:
-    """Whether two trees of settings are equal wherever both have a value: a default may have changed since."""
+    """Whether two trees of settings are equal wherever both have a value: a later version may have more settings."""
     if isinstance(before, dict) and isinstance(now, dict):
         return all(_agree(before[key], now[key]) for key in before.keys() & now.keys())
     if isinstance(before, list) and isinstance(now, list):
@@ -129,74 +93,86 @@ def _agree(before: object, now: object) -> bool:
 
 
 def cell_result(
-    cell: StudyCell, arm: Mapping[str, str], run: RunFolder, records: Mapping[str, StageRecord]
+    cell: StudyCell, labels: Mapping[str, str], run: RunFolder, records: Mapping[str, object]
 ) -> CellResult:
     """Collect a cell's result from its run folder.
 
     Args:
         cell: the cell, its stages finished.
-        arm: axis -> label.
+        labels: axis -> label.
         run: its run folder.
         records: stage name -> stage.json.
     """
-    stages = cell_stages(cell.recipe)
     finetune, prune, evaluate = FinetuneMetrics.load(run), PruneMetrics.load(run), EvaluateMetrics.load(run)
-    libraries = {name: v for record in records.values() for name, v in record["ingredients"]["libraries"].items()}
+    stages = {name: _Record.model_validate(record) for name, record in records.items()}
     return CellResult(
         format=FORMAT,
         key=cell.key,
-        arm=dict(arm),
+        arm=dict(labels),
         overrides=cell.varied,
         seed=cell.seed,
         metric=prune.metric,
-        dev=BothScores(dense=finetune.dev, pruned=prune.dev),
+        dev=CellScores(dense=finetune.dev, pruned=prune.dev),
         test=_scores(evaluate) if evaluate.split == "test" else None,
         sparsity=prune.sparsity,
         evaluated=_evaluated(evaluate),
-        curve={key: _thin([r for r in prune.log if key in r], key) for key in ("dev", "sparsity")},
+        curve=_curve(prune.log),
         analysis=_analysis(run),
-        teacher=records["finetune"]["outputs"]["model.safetensors"]["sha256"],
-        seconds={name: record["seconds"] for name, record in records.items()},
-        code={name: record["ingredients"]["code"] for name, record in records.items()},
-        libraries=libraries,
+        teacher=stages["finetune"].outputs["model.safetensors"].sha256,
+        seconds={name: stage.seconds for name, stage in stages.items()},
+        code={name: stage.ingredients.code for name, stage in stages.items()},
+        libraries={name: version for stage in stages.values() for name, version in stage.ingredients.libraries.items()},
         machine=_machine(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         inputs=cell.inputs,
-        settings=settings_of(cell.recipe, stages),
+        settings=settings_of(cell.recipe, cell_stages(cell.recipe)),
     )
 
 
-def _evaluated(evaluate: EvaluateMetrics) -> Evaluated:
+def _evaluated(evaluate: EvaluateMetrics) -> EvaluatedSplit:
     flips = evaluate.flips
-    return Evaluated(
+    return EvaluatedSplit(
         split=evaluate.split,
         rows=evaluate.rows,
         flips=flips,
         agreement=1 - flips / evaluate.predictions if flips is not None else None,
-        parts={part: _scores(found) for part, found in evaluate.parts.items()},
+        parts={name: _scores(part) for name, part in evaluate.parts.items()},
         better_than_constant=better_than_constant(evaluate),
     )
 
 
-def _scores(compared: Compared) -> BothScores:
-    return BothScores(**{name: value_of(compared.models[name]) for name in ("dense", "pruned")})
+def _scores(compared: Compared) -> CellScores:
+    return CellScores(dense=value_of(compared.models["dense"]), pruned=value_of(compared.models["pruned"]))
 
 
-def _thin(records: Sequence[LogRecord], key: str) -> tuple[LogRecord, ...]:
+def _curve(log: Sequence[LogRecord]) -> PruningCurve:
+    dev, sparsity = (
+        [{"step": event["step"], key: event[key]} for event in log if key in event] for key in ("dev", "sparsity")
+    )
+    return PruningCurve(
+        dev=tuple(DevPoint.model_validate(point) for point in thinned(dev)),
+        sparsity=tuple(SparsityPoint.model_validate(point) for point in thinned(sparsity)),
+    )
+
+
+def thinned(points: Sequence[LogRecord]) -> Sequence[LogRecord]:
     """At most MOST_POINTS of a curve, evenly chosen, the first and the last among them."""
-    points = tuple({"step": record["step"], key: record[key]} for record in records)
     if len(points) <= MOST_POINTS:
         return points
-    return tuple(points[round(i * (len(points) - 1) / (MOST_POINTS - 1))] for i in range(MOST_POINTS))
+    return [points[round(i * (len(points) - 1) / (MOST_POINTS - 1))] for i in range(MOST_POINTS)]
+
+
+def _machine() -> Machine:
+    record = environment_record()
+    return Machine.model_validate({key: record[key] for key in Machine.model_fields})
 
 
 def _analysis(run: RunFolder) -> CellAnalysis | None:
-    """The pruning stage's analysis in sum, where there is one, and the weights at each mask update."""
     report = AnalysisReport.find(run)
     if report is None:
         return None
-    weights = tuple(
-        WeightsAtUpdate(
+    weights = (
+        UpdateWeights(
             step=update.step,
             sparsity=update.sparsity,
             snr_db=update.weights.snr_db,
@@ -206,10 +182,9 @@ def _analysis(run: RunFolder) -> CellAnalysis | None:
         for update in report.updates
     )
     return CellAnalysis(
-        rows=report.rows, teacher=report.teacher, final=report.final, recovery=report.recovery, weights=weights
+        rows=report.rows,
+        teacher=report.teacher,
+        final=report.final,
+        recovery=report.recovery,
+        weights=tuple(weights),
     )
-
-
-def _machine() -> dict[str, JsonValue]:
-    machine: Mapping[str, Any] = environment_record()
-    return {key: machine[key] for key in ("cpu", "allowed_cores", "gpus", "os")}

@@ -75,7 +75,7 @@ def compare_command(
 
 
 def differences(before: Snapshot, after: Snapshot, measured: BenchResult | None) -> list[Difference]:
-    """All rows of the comparison of two snapshots; `measured` is what measuring both files in turns gave."""
+    """All rows of the comparison of two snapshots; `measured`: the benchmark of both files in turns."""
     from sdp.compare.costs import compare_costs
     from sdp.compare.quality import compare_quality
 
@@ -83,7 +83,7 @@ def differences(before: Snapshot, after: Snapshot, measured: BenchResult | None)
 
 
 def measured(before: Path, after: Path, *, quiet: bool) -> BenchResult:
-    """Measure both exported files as the recipe of `after` says.
+    """Measure both exported files with the settings of the recipe of `after`.
 
     Raises:
         UsageError: one of them is no run folder.
@@ -93,7 +93,7 @@ def measured(before: Path, after: Path, *, quiet: bool) -> BenchResult:
 
     for run in (before, after):
         if not run.is_dir():
-            raise UsageError(f"--measure runs both exported files, and {run} holds none", hint="Give run folders.")
+            raise UsageError(f"--measure runs both exported files, and {run} has none", hint="Give run folders.")
     return measure_in_turns(before, after, select(after, None, None, RUNS).recipe, Reporter(quiet=quiet))
 
 

@@ -38,7 +38,7 @@ def study_command(
             metavar="ADDRESS", help="Run the cells on a Ray cluster: auto, HOST:PORT, or local for this machine."
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would run, and run nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would run, and run nothing.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -47,14 +47,17 @@ def study_command(
     Finished cells are kept and not run again. Exit code: 0 all cells are finished, 1 one failed, 2 wrong usage.
     """
     with told():
-        from sdp.study.plan import execute, open_study, plan_lines, plan_study
+        from sdp.study.plan import StudyOptions, open_study, plan_study
 
-        study = open_study(recipe, vary or [], seeds, baseline, overrides or [], out, download=not dry_run)
+        options = StudyOptions(recipe, tuple(vary or ()), seeds, tuple(overrides or ()), baseline, out)
+        study, reporter = open_study(options, download=not dry_run), Reporter(quiet=quiet)
         if dry_run:
-            made = plan_study(study)
-            typer.echo(json.dumps(asdict(made), indent=2) if as_json else "\n".join(plan_lines(made)))
+            plan = plan_study(study, reporter)
+            typer.echo(json.dumps(asdict(plan), indent=2) if as_json else "\n".join(plan.lines()))
             return
-        table = execute(study, Reporter(quiet=quiet), keep_models=keep_models, ray=ray)
+        from sdp.study.execute import run_study
+
+        table = run_study(study, reporter, keep_models=keep_models, ray=ray)
         if as_json:
             typer.echo(json.dumps(table.to_json(), indent=2))
         else:

@@ -19,7 +19,7 @@ def sweep_command(
     sparsity: Annotated[str, typer.Option(metavar="S1,S2,...", help="The levels, in rising order.")],
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="The sweep's folder; sweeps/NAME without it.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would run, and run nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would run, and run nothing.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -31,20 +31,20 @@ def sweep_command(
     Exit code: 0 a level passes, 1 none does or a stage fails, 2 wrong usage or recipe, 3 inconclusive.
     """
     with told():
-        from sdp.sweep.levels import open_sweep
-        from sdp.sweep.plan import plan_lines, plan_sweep
+        from sdp.sweep.levels import open_sweep, plan_sweep
 
         sweep = open_sweep(recipe, sparsity, overrides or [], out)
         if dry_run:
-            planned = plan_sweep(sweep)
-            typer.echo(json.dumps(asdict(planned), indent=2) if as_json else "\n".join(plan_lines(planned)))
+            plan = plan_sweep(sweep)
+            typer.echo(json.dumps(asdict(plan), indent=2) if as_json else "\n".join(plan.lines()))
             return
-        from sdp.sweep.runner import execute
+        from sdp.sweep.runner import run_sweep
         from sdp.sweep.table import print_frontier
 
-        frontier = execute(sweep, Reporter(quiet=quiet))
+        frontier = run_sweep(sweep, Reporter(quiet=quiet))
+        report = frontier.report()
         if as_json:
-            typer.echo(json.dumps(frontier.to_json(), indent=2))
+            typer.echo(json.dumps(report.to_json(), indent=2))
         else:
             print_frontier(frontier, sweep.out)
-        raise typer.Exit(frontier.exit_code or 0)
+        raise typer.Exit(1 if report.exit_code is None else report.exit_code)

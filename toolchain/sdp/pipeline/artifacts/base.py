@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from pydantic import AllowInfNan, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AllowInfNan, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from sdp.errors import RunError
 from sdp.pipeline.json_file import write_json
@@ -25,9 +26,23 @@ Share = Annotated[float, Field(ge=0, le=1)]
 LoggedNumber = int | Annotated[float, AllowInfNan(True)] | None
 """A number of a training log, where a gradient's norm may be infinite; an integer stays one."""
 
-# What differs between versions is which keys a file has.
+# What differs between versions is which keys a file has, and the number of its form where it has one.
 _OTHER_VERSION = {"missing", "extra_forbidden", "unexpected_keyword_argument"}
+_OTHER_FORM = "other_form"
 _MOST_PROBLEMS = 3
+
+
+def form_number(own: int) -> AfterValidator:
+    """The check of a key that numbers the forms a file has had: only this version's is read."""
+
+    def check(number: int) -> int:
+        if number != own:
+            raise PydanticCustomError(
+                _OTHER_FORM, "{number} is not the form of this version, {own}", {"number": number, "own": own}
+            )
+        return number
+
+    return AfterValidator(check)
 
 
 class Stored(BaseModel):
@@ -81,16 +96,28 @@ class Stored(BaseModel):
         return {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
 
 
-class Artifact(Stored):
+class StoredFile(Stored):
+    """A JSON file whose name is fixed.
+
+    Attributes:
+        FILE: name of the file.
+    """
+
+    FILE: ClassVar[str]
+
+    def store(self, folder: Path) -> None:
+        """Write the file into a folder, whole or not at all."""
+        write_json(folder / self.FILE, self.to_json())
+
+
+class Artifact(StoredFile):
     """A JSON file that a stage leaves in its folder.
 
     Attributes:
         STAGE: name of the stage.
-        FILE: name of the file in the stage's folder.
     """
 
     STAGE: ClassVar[str]
-    FILE: ClassVar[str]
 
     @classmethod
     def name(cls) -> str:
@@ -129,10 +156,6 @@ class Artifact(Stored):
         """The command that makes the file."""
         return f"sdp {cls.STAGE} {shlex.quote(str(run.path))}"
 
-    def store(self, folder: Path) -> None:
-        """Write the file into a folder, whole or not at all."""
-        write_json(folder / self.FILE, self.to_json())
-
 
 def present(**fields: Any) -> dict[str, Any]:
     """The fields that have a value: those that are None are left out of the file."""
@@ -145,7 +168,8 @@ def _problem(error: ValidationError) -> str:
     lines = list(_lines(details[:_MOST_PROBLEMS]))
     if len(details) > _MOST_PROBLEMS:
         lines.append(f"and {len(details) - _MOST_PROBLEMS} more")
-    other = all(detail["type"] in _OTHER_VERSION for detail in details)
+    kinds = {detail["type"] for detail in details}
+    other = _OTHER_FORM in kinds or kinds <= _OTHER_VERSION
     return f"{'written by another version of sdp' if other else 'damaged'}: {'; '.join(lines)}"
 
 
