@@ -8,16 +8,22 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+import peers
 from sdp_onnx.operators.library import has_library
 
-PEERS = Path(__file__).parents[2] / "benchmarks" / "peers" / "peers.py"
 
-
-def run(*arguments: str | Path) -> str:
-    command = [sys.executable, PEERS, *arguments]
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+def measure(*arguments: str | Path) -> None:
+    """Run the program's `run` in a process of its own: others that it starts write to its streams."""
+    command = [sys.executable, peers.__file__, "run", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def show(*arguments: str | Path) -> str:
+    done = CliRunner().invoke(peers.app, [str(argument) for argument in arguments])
+    assert done.exit_code == 0, done.stderr
     return done.stdout
 
 
@@ -26,9 +32,9 @@ def test_a_measurement_a_table_and_a_picture(tmp_path: Path) -> None:
     output = tmp_path / "results" / "peers.json"
     settings = ["--size", "tiny", "--batches", "2", "--threads", "1", "--rounds", "2", "--models", tmp_path / "models"]
     engines = "ort-fp32,ort-int8,openvino,ours-fp32,ours-int8"
-    run("run", "--lengths", "32", "--engines", engines, *settings, "--output", output)
+    measure("--lengths", "32", "--engines", engines, *settings, "--output", output)
     assert list(json.loads(output.read_text())["skipped"]) == ["openvino"]
-    run("run", "--lengths", "8,32,128", "--engines", "ort-fp32,ours-fp32", *settings, "--resume", "--output", output)
+    measure("--lengths", "8,32,128", "--engines", "ort-fp32,ours-fp32", *settings, "--resume", "--output", output)
 
     results = json.loads(output.read_text())
     kept, added, _ = results["cells"]
@@ -46,10 +52,10 @@ def test_a_measurement_a_table_and_a_picture(tmp_path: Path) -> None:
     ratio = kept["ratios"]["ours-int8"]["ort-fp32"]
     assert ratio["low"] <= ratio["value"] <= ratio["high"]
 
-    table = run("table", "--batch", "2", "--threads", "1", "--output", output)
+    table = show("table", "--batch", "2", "--threads", "1", "--output", output)
     assert "| 32 | onnxruntime fp32, dense |" in table
     assert "Not run: OpenVINO" not in table
-    run("plot", "--output", output)
+    show("plot", "--output", output)
     assert "batch 2, 1 thread" in output.with_suffix(".svg").read_text()
 
 
@@ -59,9 +65,9 @@ def test_engines_that_give_other_answers_are_left_out(tmp_path: Path) -> None:
     output, models = tmp_path / "peers.json", tmp_path / "models"
     settings = ["--size", "tiny", "--batches", "1", "--threads", "1", "--rounds", "2", "--lengths", "8"]
     settings += ["--engines", "ort-fp32", "--output", str(output), "--models", str(models)]
-    run("run", *settings)
+    measure(*settings)
     (models / "dense-1x4.onnx").replace(models / "dense-unstructured.onnx")
-    run("run", *settings)
+    measure(*settings)
     (cell,) = json.loads(output.read_text())["cells"]
     assert cell["engines"] == {}
     assert "differ from torch's" in cell["failed"]["ort-fp32"]

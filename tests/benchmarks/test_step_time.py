@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
-from support.toy import ONE_THREAD
+from typer.testing import CliRunner
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "costs" / "step_time.py"
+import step_time
 
 
 def run(*arguments: str | Path) -> str:
-    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
-    done = subprocess.run(command, env=ONE_THREAD, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = CliRunner().invoke(step_time.app, [str(argument) for argument in arguments])
+    assert done.exit_code == 0, done.stderr
     return done.stdout
 
 
