@@ -31,9 +31,9 @@ def require(prune: PruneSection, runtime: RuntimeSection = FSDP) -> None:
 
 def test_what_needs_whole_gradients_or_weights_is_refused() -> None:
     require(PruneSection())
-    with pytest.raises(UsageError, match="remembers gradients"):
+    with pytest.raises(UsageError, match="needs full gradients"):
         require(PruneSection(criterion="taylor"))
-    with pytest.raises(UsageError, match="read whole weights"):
+    with pytest.raises(UsageError, match="need full weights"):
         require(PruneSection.model_validate({"losses": [{"name": "align-cosine"}]}))
     with pytest.raises(UsageError, match="several times a step"):
         require(PruneSection(), RuntimeSection(parallel="fsdp", accumulation=2))

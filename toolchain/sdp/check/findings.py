@@ -13,10 +13,10 @@ _TOPICS = (data_findings, threshold_findings, speed_findings, size_findings, tra
 
 
 def explain(facts: Facts) -> list[Finding]:
-    """All findings about a recipe, warnings before notes.
+    """Return all findings on a recipe, warnings before notes.
 
     Args:
-        facts: what is known before anything ran.
+        facts: the collected facts.
     """
     found = [finding for topic in _TOPICS for finding in topic(facts)]
     return sorted(found, key=lambda finding: finding.kind != "warning")

@@ -1,7 +1,7 @@
-"""Fully sharded training (FSDP2): every rank holds a part of each weight, of its gradient and its optimizer state.
+"""Fully sharded training (FSDP2): every rank holds a shard of each weight, its gradient and its optimizer state.
 
-A mask acts on the part that a rank holds. What needs whole weights, scores and evaluations, gathers them: scores at a
-mask update on all ranks, one copy of the model for evaluation on rank 0.
+A mask applies to the shard of a rank. Scores and evaluations need full weights: at a mask update all ranks gather them,
+and rank 0 gathers a copy of the model for evaluation.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from sdp.pruning.layers import layer_classes
 from sdp.recipe.pruning import PruneSection
 from sdp.recipe.sections import RuntimeSection
 
-# They ask for nothing but the weights as they are at a mask update.
+# Criteria that need only the weights at a mask update.
 CRITERIA = ("magnitude", "random", "lamp", "lookahead")
 
 
 def is_sharded(runtime: RuntimeSection) -> bool:
-    """Whether this run is to be sharded; a single process has all of everything anyway."""
+    """Whether this run is sharded; a single process never is."""
     return runtime.parallel == "fsdp" and rank_count() > 1
 
 
 def local(tensor: Tensor) -> Tensor:
-    """The part of a tensor that this rank holds, sharing its memory; the tensor itself where it is not sharded."""
+    """Return this rank's shard of a tensor, sharing its memory; the tensor itself where it is not sharded."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """A sharded tensor with the parts of all ranks, which all call this; the tensor itself where it is not sharded."""
+    """Gather a sharded tensor; all ranks must call this. Returns the tensor itself where it is not sharded."""
     if not isinstance(tensor, DTensor):
         return tensor
     gathered: Tensor = tensor.full_tensor()
@@ -50,28 +50,28 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 def part_like(tensor: Tensor, sharded: Tensor) -> Tensor:
-    """The part of a whole tensor that lies where this rank holds its part of a sharded one of the same shape."""
+    """Return the part of a full tensor that corresponds to this rank's shard of a tensor of the same shape."""
     if not isinstance(sharded, DTensor):
         return tensor
     return distribute_tensor(tensor, sharded.device_mesh, sharded.placements, src_data_rank=None).to_local()
 
 
 def whole_weights(weights: Mapping[str, nn.Parameter]) -> Mapping[str, Any]:
-    """`whole` of each."""
+    """Apply `whole` to each weight."""
     return {name: whole(weight) for name, weight in weights.items()}
 
 
 def require_shardable(objective: Objective, runtime: RuntimeSection, prune: PruneSection | None = None) -> None:
-    """See that a run can be sharded.
+    """Require that a run can be sharded.
 
     Raises:
-        UsageError: a setting needs what a rank of a sharded run has only a part of.
+        UsageError: a setting needs full tensors at every step.
     """
     wrong = None
     if prune is not None and prune.criterion not in CRITERIA:
-        wrong = f'prune.criterion = "{prune.criterion}" remembers gradients, of which each process has a part'
+        wrong = f'prune.criterion = "{prune.criterion}" needs full gradients, and each process has a shard'
     elif objective.needs_weights:
-        wrong = "align-cosine and align-frobenius read whole weights at every step"
+        wrong = "align-cosine and align-frobenius need full weights at every step"
     elif runtime.accumulation > 1:
         wrong = "runtime.accumulation runs the network several times a step (more processes do the same)"
     if wrong is not None:
@@ -80,10 +80,10 @@ def require_shardable(objective: Objective, runtime: RuntimeSection, prune: Prun
 
 
 def require_own_checkpoint(checkpoint: Path, *, sharded: bool) -> None:
-    """See that a checkpoint is of a run that was sharded as this one is: their optimizer states are stored otherwise.
+    """Require that a checkpoint's run had the same sharding: otherwise its optimizer state has another form.
 
     Raises:
-        UsageError: it is not.
+        UsageError: it had not.
     """
     was = (checkpoint / f"{FSDP_MODEL_NAME}.bin").exists()
     if was != sharded:
@@ -93,12 +93,12 @@ def require_own_checkpoint(checkpoint: Path, *, sharded: bool) -> None:
 
 
 def shard_settings(model: PreTrainedModel) -> dict[str, Any]:
-    """How Trainer is to shard: the encoder's layers one by one, and the rest."""
+    """Return Trainer's settings of sharding: the encoder's layers one by one, and the rest."""
     return {"version": 2, "transformer_layer_cls_to_wrap": layer_classes(model), "state_dict_type": "FULL_STATE_DICT"}
 
 
 def let_accelerate_shard() -> None:
-    """Let the next Accelerator shard on CPUs as well, by gloo: it takes FSDP for a thing of devices of its own."""
+    """Let the next Accelerator shard on CPUs as well, with gloo; by default it allows FSDP only on accelerators."""
     # The pooled representation is a view of what the model returns, and nothing is changed in place.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     state = PartialState()
@@ -107,11 +107,11 @@ def let_accelerate_shard() -> None:
 
 
 class WholeModel:
-    """The model in training as something that can be evaluated and saved: a plain copy on rank 0 where it is sharded.
+    """The model in training in a form for evaluation and saving: a full copy on rank 0 where it is sharded.
 
     Args:
         trained: the model, not sharded yet.
-        runtime: holds whether it will be.
+        runtime: section that decides whether it will be sharded.
     """
 
     def __init__(self, trained: PreTrainedModel, runtime: RuntimeSection) -> None:
@@ -121,10 +121,10 @@ class WholeModel:
         self.model: PreTrainedModel = copy.deepcopy(trained) if copied else trained
 
     def refresh(self) -> None:
-        """Bring the copy up to date; all ranks call this.
+        """Update the copy; all ranks must call this.
 
         Raises:
-            RuntimeError: the model was to be sharded, and is not.
+            RuntimeError: the model should be sharded and is not.
         """
         if not self._sharded:
             return
@@ -137,7 +137,7 @@ class WholeModel:
                     self.model.get_parameter(name).copy_(gathered)
 
     def evaluated_by(self, metric: Callable[[], float | None]) -> Callable[[], float | None]:
-        """A metric of `model`, for all ranks to call: up to date and computed on rank 0, 0 on the others."""
+        """Wrap a metric of `model` for all ranks: rank 0 updates the copy and computes it, the others return 0."""
 
         def evaluate() -> float | None:
             self.refresh()

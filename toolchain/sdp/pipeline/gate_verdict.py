@@ -34,7 +34,7 @@ def withhold(run: RunFolder, reporter: Reporter, *, wanted: bool) -> None:
             remove_folder(folder)
         if wanted or older:
             removed = f"; the older {stage.folder} is removed" if older else ""
-            reporter.line(f"{stage.name:9} not made: the gate says {verdict}{removed}")
+            reporter.line(f"{stage.name:9} not made: the gate's verdict is {verdict}{removed}")
 
 
 def shipped_before(run: RunFolder) -> str:

@@ -188,7 +188,7 @@ def run_pipeline(
     preflight = preflight and any(stage.name == "export" for stage in stages)
     for place, stage in enumerate(stages):
         if not any(later.ranks or later is PREFLIGHT for later in stages[place:]):
-            ranks.tell(None)
+            ranks.send(None)
         if stage.after_pass and gate_verdict(run) != "pass":
             break
         run.repair(stage.folder)
@@ -207,7 +207,7 @@ def run_pipeline(
         records[stage.name] = record
         if stage.name == "gate":
             withhold(run, reporter, wanted=stages[-1].after_pass)
-    ranks.tell(None)
+    ranks.send(None)
     return records
 
 
@@ -248,7 +248,7 @@ def follow(recipe: Recipe, run: RunFolder) -> None:
     Raises:
         RunError: this rank has other code, libraries or settings than the first, or does not see its run folder.
     """
-    while (said := ranks.listen()) is not None:
+    while (said := ranks.receive()) is not None:
         stage, where = find_stage(said["stage"]), f"rank {ranks.rank()}"
         folder, own = RunFolder(Path(said["run"])), recipe
         if folder != run:

@@ -57,7 +57,7 @@ def run_stage(status: Status, function: StageFunction, recipe: Recipe, run: RunF
     if stage.ranks:
         made_from = {name: value for name, value in status.ingredients.items() if name != "inputs"}
         work = {"run": str(run.path), "recipe": recipe.model_dump(mode="json")}
-        ranks.tell({"stage": stage.name, "made from": made_from, **work})
+        ranks.send({"stage": stage.name, "made from": made_from, **work})
     started = time.monotonic()
     with temporary_files_in(run.path / SCRATCH), stage_threads(stage, recipe.runtime):
         result = function(recipe, run, target, reporter)

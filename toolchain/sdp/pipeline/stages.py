@@ -40,7 +40,7 @@ class Stage:
         publish: files that are also put at the top of the run folder, where a person looks first.
         resumes: whether an interrupted attempt is taken up; the others take seconds to minutes and start from nothing.
         ranks: whether it trains: all processes that torchrun started work on it, not the first alone.
-        after_pass: whether it is made only while the gate says "pass", and taken away when it no longer does.
+        after_pass: whether it runs only after the verdict "pass", and its folder is removed after another verdict.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The section `[prune]`: what is pruned, when, and what the pruned network learns from."""
+"""The recipe's [prune]: criterion, schedule and losses of pruning."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ class PruneSection(TrainingSection):
             raise ValueError('criterion = "lamp" ranks within a layer as magnitude does; set scope = "global"')
         if self.start is not None and self.criterion in ("movement", "l0"):
             raise ValueError(
-                f'criterion = "{self.criterion}" goes by what it remembers of pruned weights, which a finished pruning '
-                "does not keep: it cannot go on from one; use another criterion"
+                f'criterion = "{self.criterion}" needs its state of pruned weights, which a finished pruning '
+                "does not store: it cannot start from one; use another criterion"
             )
         for name, criterion in (("fisher_gradients", "obert"), ("gate_penalty", "l0")):
             if self.criterion != criterion and getattr(self, name) != type(self).model_fields[name].default:

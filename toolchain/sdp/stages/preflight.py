@@ -29,8 +29,8 @@ from sdp.pipeline.run_folder import RunFolder, remove_folder
 from sdp.pipeline.runner import stage_status
 from sdp.pipeline.stage_run import run_stage
 from sdp.pipeline.stages import find_stage
+from sdp.preflight.errors import preflight_errors
 from sdp.preflight.model import small_model
-from sdp.preflight.refusal import naming
 from sdp.preflight.rows import few_rows, write_rows
 from sdp.preflight.settings import layers_needed, reduced
 from sdp.recipe.sections import Recipe
@@ -43,7 +43,7 @@ STAGES = {"finetune": finetune.run, "prune": prune.run, "evaluate": evaluate.run
 # A task of many classes has as many training rows here; they are few steps all the same.
 MOST_STEPS = 4
 
-Naming = Callable[[str], AbstractContextManager[None]]
+StageErrors = Callable[[str], AbstractContextManager[None]]
 """Puts the name of a stage in front of errors."""
 
 
@@ -76,7 +76,7 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
         source = ModelFolder(source.name, run.stage("0-vocabulary"))
     places = {str(work / place): str(source.path) for place in ("run/1-finetune", "run/2-prune", "model")}
     places[f"{work}/run/"] = ""
-    named: Naming = partial(naming, places=places, details=target / "traceback.txt")
+    named: StageErrors = partial(preflight_errors, places=places, details=target / "traceback.txt")
     try:
         with warnings.catch_warnings():
             # So few rows have no spread worth mentioning.
@@ -90,7 +90,7 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     return {"rows": small.rows, "layers left out": small.layers_cut or 0}
 
 
-def _reduce(recipe: Recipe, source: ModelFolder, work: Path, named: Naming) -> _Small:
+def _reduce(recipe: Recipe, source: ModelFolder, work: Path, named: StageErrors) -> _Small:
     """Choose rows and layers, and write them beside a recipe for them."""
     data, settings, remote_code = load_task_data(recipe), reduced(recipe), recipe.model.trust_remote_code
     splits: dict[SplitName, Split] = {"train": data.train, "dev": data.dev}
@@ -134,7 +134,7 @@ def _embedding_rows(source: ModelFolder) -> int:
         return 0
 
 
-def _go_through(small: _Small, named: Naming) -> None:
+def _go_through(small: _Small, named: StageErrors) -> None:
     recipe, run = small.recipe, small.run
     for name, function in STAGES.items():
         with named(name):

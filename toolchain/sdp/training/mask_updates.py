@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sdp.distributed.collectives import as_on_first_rank
+from sdp.distributed.collectives import broadcast_masks
 from sdp.errors import ModelError
 from sdp.pruning.analysis.recorder import PruningAnalysis
 from sdp.pruning.masks import BLOCK, select_masks, sparsity_of
@@ -41,7 +41,7 @@ class MaskUpdates:
         """Update the masks, after a step of the plan; return the sparsity wanted and reached."""
         wanted = self._plan[step]
         masks = select_masks(self._masked.scores(), wanted, self._settings.scope, self._settings.pattern)
-        as_on_first_rank(masks)
+        broadcast_masks(masks)
         if self._analysis is not None:
             self._analysis.before_update(self._masked.weights, self._masked.masks, masks)
         self._masked.set(masks, last=step == max(self._plan))

@@ -13,7 +13,7 @@ import torch
 from transformers import PreTrainedModel, PrinterCallback, TrainingArguments
 
 from sdp.data.batches import Collator, TokenizedSplit
-from sdp.distributed.collectives import first_rank_says, this_rank
+from sdp.distributed.collectives import broadcast_number, this_rank
 from sdp.distributed.sharded import is_sharded, let_accelerate_shard, require_own_checkpoint, shard_settings
 from sdp.distributed.sums import rank_count
 from sdp.errors import ModelError, UsageError
@@ -125,7 +125,7 @@ def train(run: TrainingRun, recipe: Recipe, reporter: Reporter) -> list[dict[str
 def _last_checkpoint(folder: Path, reporter: Reporter) -> Path | None:
     """What all ranks resume from: rank 0 finds it, and removes what is damaged."""
     found = last_good_checkpoint(folder, reporter) if this_rank() == 0 else None
-    step = first_rank_says(checkpoint_step(found) if found is not None else 0)
+    step = broadcast_number(checkpoint_step(found) if found is not None else 0)
     return folder / f"checkpoint-{step}" if step else None
 
 

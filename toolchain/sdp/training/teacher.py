@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from sdp.data.batches import Collator, TokenizedSplit, length_sorted_batches
-from sdp.distributed.collectives import any_rank, share, sum_parts, this_rank
+from sdp.distributed.collectives import any_rank, rank_slice, sum_parts, this_rank
 from sdp.errors import ModelError
 from sdp.losses.objective import Objective
 from sdp.losses.representation import NetworkOutput, RowsKey, rows_of
@@ -168,7 +168,7 @@ def _ask(
     stored: dict[str, Tensor] = {}
     keys = [key for key in objective.rows if str(key) in missing]
     batches = list(length_sorted_batches(split, BATCH_SIZE))
-    mine = batches[share(len(batches))]
+    mine = batches[rank_slice(len(batches))]
     with torch.no_grad(), reporter.task("teacher", len(mine)) as task:
         # A rank without a share looks at one batch all the same: of what shape its zeros are.
         for done, indices in enumerate(mine or batches[:1], start=1):

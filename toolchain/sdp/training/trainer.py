@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Sampler
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 from sdp.data.packed import row_lengths
-from sdp.distributed.collectives import average_gradients, share
+from sdp.distributed.collectives import average_gradients, rank_slice
 from sdp.errors import StageError
 from sdp.losses.objective import Objective
 from sdp.losses.representation import NetworkOutput
@@ -65,7 +65,7 @@ class SdpTrainer(Trainer):
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """The objective on a batch, a mean over its rows; `training_step` divides by the number of accumulated ones."""
-        rows = share(len(inputs["index"]))
+        rows = rank_slice(len(inputs["index"]))
         student = self._student(model, inputs, rows)
         inputs = {name: tensor[rows] for name, tensor in inputs.items()}
         index, labels = inputs.pop("index"), inputs.pop("labels")

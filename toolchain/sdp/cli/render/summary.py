@@ -1,4 +1,4 @@
-"""The table that a finished run prints: dense, pruned and exported side by side, from the run folder's JSON."""
+"""Tables and lines of a finished run: dense, pruned and exported side by side, from the run folder's JSON."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ FILES = {
     "gate": "6-gate/verdict.json",
 }
 NONE: Mapping[str, str] = MappingProxyType({})
-# The models of the table, and the file of the benchmark that each one is (the pruned one is no file).
+# The models of the table, and their files in the benchmark (the pruned model has no file).
 MODELS = (("dense", "baseline"), ("pruned", None), ("exported", "candidate"))
 
 
 def run_results(run: RunFolder, older: Mapping[str, str] = NONE) -> dict[str, Any]:
-    """What each finished stage wrote, by stage, without training logs.
+    """Read the results of each finished stage, without training logs.
 
     Args:
         run: the run folder.
-        older: stages whose results are of what was there before; they are left out, as those that are not done are.
+        older: stages with outdated results, which are left out like unfinished stages.
     """
     results = {}
     for stage, file in FILES.items():
@@ -46,7 +46,7 @@ def run_results(run: RunFolder, older: Mapping[str, str] = NONE) -> dict[str, An
 
 
 def summary_table(results: dict[str, Any], name: str) -> Table | None:
-    """One column for each model, one row for each thing that matters; None before there is anything to compare."""
+    """Return a table with one column for each model; None before there is anything to compare."""
     if "evaluate" not in results:
         return None
     table = Table(title=f"{name}: what pruning cost and gained", title_justify="left")
@@ -59,14 +59,14 @@ def summary_table(results: dict[str, Any], name: str) -> Table | None:
 
 
 def summary_rows(results: dict[str, Any]) -> list[list[str]]:
-    """What matters, in words, and its value for each of MODELS; empty where a model has none."""
+    """Return rows of a label and the values of MODELS; empty where a model has no value."""
     columns = [_model_column(results, *model) for model in MODELS]
     rows = dict.fromkeys(row for column in columns for row in column)
     return [[row, *(column.get(row, "") for column in columns)] for row in rows]
 
 
 def _model_column(results: dict[str, Any], model: str, role: str | None) -> dict[str, str]:
-    """What is known of one model, by the name of the row."""
+    """Return the values of one model by the label of the row."""
     source = results.get("export" if model == "exported" else "evaluate")
     if source is None:
         return {}
@@ -93,7 +93,7 @@ def _model_column(results: dict[str, Any], model: str, role: str | None) -> dict
 
 
 def parts_table(results: dict[str, Any]) -> Table | None:
-    """Languages or subsets, one row each, and their averages: what pruning cost where; None where there are none."""
+    """Return a table of the metric by language or subset with averages; None where the data has no parts."""
     evaluate = results.get("evaluate")
     if evaluate is None or not evaluate["parts"]:
         return None
@@ -110,7 +110,7 @@ def parts_table(results: dict[str, Any]) -> Table | None:
 
 
 def vocabulary_table(results: dict[str, Any]) -> Table | None:
-    """What the kept pieces cover of the held-out texts, by language; None where no vocabulary was trimmed."""
+    """Return a table of the coverage of held-out texts by language; None where no vocabulary was trimmed."""
     vocabulary = results.get("vocabulary")
     if vocabulary is None:
         return None
@@ -147,11 +147,11 @@ def _lost(record: dict[str, Any]) -> list[str]:
 
 
 def summary_lines(run: RunFolder, older: Mapping[str, str] = NONE) -> list[str]:
-    """What is not in the table: what changed, paired test, file against torch, speed, verdict, report, shipped folder.
+    """Return the lines below the table: paired test, file against torch, speed, verdict, report, shipped folder.
 
     Args:
         run: the run folder.
-        older: stages whose results are of what was there before -> why.
+        older: stages with outdated results -> reason.
     """
     results = run_results(run, older)
     lines = _first_lines(results)
@@ -208,10 +208,10 @@ def summary_lines(run: RunFolder, older: Mapping[str, str] = NONE) -> list[str]:
 
 
 def trimming_line(trimming: dict[str, Any]) -> str:
-    """What trimming the vocabulary cost the dense model, in one sentence.
+    """Format the cost of trimming the vocabulary for the dense model.
 
     Args:
-        trimming: "vocabulary" of evaluate's metrics.json.
+        trimming: "vocabulary" in evaluate's metrics.json.
     """
     drop = trimming["drop"]
     full, trimmed = (number_text(trimming["models"][model]["value"]) for model in ("full", "trimmed"))
@@ -221,13 +221,13 @@ def trimming_line(trimming: dict[str, Any]) -> str:
 
 
 def _dev(training: dict[str, Any]) -> str:
-    """The dev metric of a training stage, or why there is none."""
+    """Format the dev metric of a training stage, or the reason why there is none."""
     reason = training.get("undefined")
     return number_text(training["dev"]) + (f" ({reason})" if reason else "")
 
 
 def _first_lines(results: dict[str, Any]) -> list[str]:
-    """How many predictions changed and which class lost most, and what makes the numbers worth less than they look."""
+    """Return the number of changed predictions, the class with the largest loss, and remarks on the results."""
     stage = next((stage for stage in ("export", "evaluate") if stage in results), None)
     if stage is None:
         return []
@@ -237,13 +237,13 @@ def _first_lines(results: dict[str, Any]) -> list[str]:
 
 
 def _shipped_line(run: RunFolder, older: Mapping[str, str]) -> str:
-    """Where the shipped folder is, and whether it is of this export and verdict; or why there is none."""
+    """Return the shipped folder and whether it matches this export and verdict, or the reason why there is none."""
     shipped, verdict = run.record("8-ship"), gate_verdict(run)
     if shipped is None:
         if verdict is None or "gate" in older:
             return ""
         not_yet = f"not shipped yet; to ship it: {_command('ship', run)}"
-        return f"not shipped: the gate says {verdict}" if verdict != "pass" else not_yet
+        return f"not shipped: the gate's verdict is {verdict}" if verdict != "pass" else not_yet
     renew = f"renew it with: {_command('ship', run)}"
     if what := shipped_before(run):
         return f"shipped: {run.stage('8-ship')} (of {what}; {renew})"
@@ -252,7 +252,7 @@ def _shipped_line(run: RunFolder, older: Mapping[str, str]) -> str:
 
 
 def _command(name: str, run: RunFolder) -> str:
-    """A command on this run, to be typed as it stands."""
+    """Return a command on this run, quoted for a shell."""
     return shlex.join(["sdp", name, str(run.path)])
 
 
