@@ -9,6 +9,7 @@ from onnx import ModelProto, helper
 
 from hostile_tensor import DIMENSIONS
 from hostile_values import TEXTS
+from sdp_onnx.operators.table import OPERATORS
 
 INTEGERS = (*DIMENSIONS, 5, 8, 192, 255, 257, 2**16, 2**32)
 
@@ -88,7 +89,7 @@ def _nodes(random: Random, model: ModelProto) -> None:
     elif kind == 1:
         nodes.add().CopyFrom(node)
     elif kind == 2:
-        node.op_type = random.choice(["MatMul", "Gather", "Add", "", "If", "Loop", "Unknown", "SparseLinear", "Pack"])
+        node.op_type = random.choice(["MatMul", "Gather", "Add", "", "If", "Loop", "Unknown", *OPERATORS])
     elif kind == 3:
         node.domain = random.choice(["", "sdp", "com.microsoft", "ai.onnx.ml", "x"])
     elif kind == 4:

@@ -224,6 +224,17 @@ void check_dense(const sdp::Kernels& kernels, int rows, int columns, int groups)
   }
 }
 
+void check_pack(const sdp::Kernels& kernels, int tokens, int width) {
+  const std::vector<float> x = floats(static_cast<size_t>(tokens) * width);
+  // Tokens beyond the last are written as zeros, and not read.
+  std::vector<float> packed(static_cast<size_t>(width) * 16, 1.0f), unpacked(x.size());
+  kernels.pack(x.data(), tokens, width, packed.data());
+  for (int k = 0; k < width; ++k)
+    for (int t = 0; t < 16; ++t) expect("pack", packed[k * 16 + t], t < tokens ? x[t * width + k] : 0.0, 0);
+  kernels.unpack(packed.data(), tokens, width, unpacked.data());
+  for (size_t i = 0; i < x.size(); ++i) expect("unpack", unpacked[i], x[i], 0);
+}
+
 }  // namespace
 
 int main() {
@@ -243,5 +254,7 @@ int main() {
     check_dense(kernels, 48, 33, groups);
     check_dense_i8(kernels, 48, 36, groups);
   }
+  for (int tokens : {1, 7, 16})
+    for (int width : {1, 5, 33}) check_pack(kernels, tokens, width);
   std::puts(kernels.name);
 }

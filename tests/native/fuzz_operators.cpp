@@ -1,5 +1,5 @@
-// A coverage-guided fuzzer for the operators: what a hostile model or input can give them. A status is an answer; a
-// crash, a sanitizer's report, a leak, a hang or an output that is not written in full is a finding.
+// A coverage-guided fuzzer for the operators, with any model and input that a hostile user can make. A status is an
+// answer; a crash, a sanitizer's report, a leak, a hang or an output that is not written in full is a finding.
 //
 // Each input starts from a small case that is valid; its bytes then edit attributes, shapes, element types and data.
 // For how to build and run it see test_fuzz.py. A new operator needs its function in `valid`.
@@ -214,7 +214,7 @@ int64_t odd(Bytes& bytes) {
 }
 
 // Gives the tensor another type and shape, and memory of exactly that size with as much of its data as fits. Shapes
-// that nobody could hold are left alone; that of an empty tensor may be anything, as in onnxruntime.
+// that no machine could hold stay as they are; an empty tensor may have any shape, as in onnxruntime.
 void remake(Input& input, int type, const std::vector<int64_t>& shape, size_t offset = 0) {
   size_t elements = std::count(shape.begin(), shape.end(), 0) ? 0 : 1;
   for (int64_t d : shape) {
@@ -290,7 +290,7 @@ void compute(const OrtCustomOp* op, void* kernel, const OrtKernelInfo& info) {
     const OrtValue &a = *first.outputs[0], &b = *second.outputs[0];
     if (a.shape == b.shape && (!a.data || std::memcmp(a.data.get(), b.data.get(), count(a.shape) * 4) == 0)) return;
   }
-  std::fprintf(stderr, "%s gave two answers to one question\n", op->GetName(op));
+  std::fprintf(stderr, "%s gave two results for the same inputs\n", op->GetName(op));
   std::abort();
 }
 

@@ -95,72 +95,94 @@ inline const OrtApiTable& table() {
     const auto set = [&t](Function at, auto* function) {
       t.entry[static_cast<size_t>(at)] = reinterpret_cast<void*>(function);
     };
-    set(Function::CreateStatus, +[](int, const char* message) { return failure(message); });
-    set(Function::CreateCustomOpDomain, +[](const char*, OrtCustomOpDomain** out) -> OrtStatus* {
-      static char domain;
-      *out = reinterpret_cast<OrtCustomOpDomain*>(&domain);
-      return nullptr;
-    });
-    set(Function::CustomOpDomain_Add, +[](OrtCustomOpDomain*, const OrtCustomOp* op) -> OrtStatus* {
-      operators()[op->GetName(op)] = op;
-      return nullptr;
-    });
-    set(Function::AddCustomOpDomain, +[](OrtSessionOptions*, OrtCustomOpDomain*) -> OrtStatus* { return nullptr; });
-    set(Function::GetTensorMutableData, +[](OrtValue* value, void** out) -> OrtStatus* {
-      *out = value->data.get();
-      return nullptr;
-    });
-    set(Function::GetTensorElementType, +[](const OrtTensorTypeAndShapeInfo* info, int* out) -> OrtStatus* {
-      *out = info->value->type;
-      return nullptr;
-    });
-    set(Function::GetDimensionsCount, +[](const OrtTensorTypeAndShapeInfo* info, size_t* out) -> OrtStatus* {
-      *out = info->value->shape.size();
-      return nullptr;
-    });
-    set(Function::GetDimensions, +[](const OrtTensorTypeAndShapeInfo* info, int64_t* out, size_t count) -> OrtStatus* {
-      for (size_t i = 0; i < count; ++i) out[i] = info->value->shape[i];
-      return nullptr;
-    });
-    set(Function::GetTensorTypeAndShape, +[](const OrtValue* value, OrtTensorTypeAndShapeInfo** out) -> OrtStatus* {
-      *out = new OrtTensorTypeAndShapeInfo{value};
-      return nullptr;
-    });
-    set(Function::KernelInfoGetAttribute_float, +[](const OrtKernelInfo* info, const char* name, float* out) { return look_up(info->reals, name, out); });
-    set(Function::KernelInfoGetAttribute_int64, +[](const OrtKernelInfo* info, const char* name, int64_t* out) {
-      return look_up(info->integers, name, out);
-    });
-    set(Function::KernelInfoGetAttribute_string, +[](const OrtKernelInfo* info, const char* name, char* out, size_t* size) -> OrtStatus* {
-      const auto found = info->texts.find(name);
-      if (found == info->texts.end()) return failure("no such attribute");
-      if (out != nullptr) std::memcpy(out, found->second.c_str(), *size);
-      *size = found->second.size() + 1;
-      return nullptr;
-    });
-    set(Function::KernelContext_GetInput, +[](const OrtKernelContext* context, size_t index, const OrtValue** out) -> OrtStatus* {
-      if (index >= context->info->inputs.size()) return failure("no such input");
-      const Input& input = context->info->inputs[index];
-      *out = input.given ? &input.value : nullptr;
-      return nullptr;
-    });
+    set(
+        Function::CreateStatus, +[](int, const char* message) { return failure(message); });
+    set(
+        Function::CreateCustomOpDomain, +[](const char*, OrtCustomOpDomain** out) -> OrtStatus* {
+          static char domain;
+          *out = reinterpret_cast<OrtCustomOpDomain*>(&domain);
+          return nullptr;
+        });
+    set(
+        Function::CustomOpDomain_Add, +[](OrtCustomOpDomain*, const OrtCustomOp* op) -> OrtStatus* {
+          operators()[op->GetName(op)] = op;
+          return nullptr;
+        });
+    set(
+        Function::AddCustomOpDomain, +[](OrtSessionOptions*, OrtCustomOpDomain*) -> OrtStatus* { return nullptr; });
+    set(
+        Function::GetTensorMutableData, +[](OrtValue* value, void** out) -> OrtStatus* {
+          *out = value->data.get();
+          return nullptr;
+        });
+    set(
+        Function::GetTensorElementType, +[](const OrtTensorTypeAndShapeInfo* info, int* out) -> OrtStatus* {
+          *out = info->value->type;
+          return nullptr;
+        });
+    set(
+        Function::GetDimensionsCount, +[](const OrtTensorTypeAndShapeInfo* info, size_t* out) -> OrtStatus* {
+          *out = info->value->shape.size();
+          return nullptr;
+        });
+    set(
+        Function::GetDimensions, +[](const OrtTensorTypeAndShapeInfo* info, int64_t* out, size_t count) -> OrtStatus* {
+          for (size_t i = 0; i < count; ++i) out[i] = info->value->shape[i];
+          return nullptr;
+        });
+    set(
+        Function::GetTensorTypeAndShape, +[](const OrtValue* value, OrtTensorTypeAndShapeInfo** out) -> OrtStatus* {
+          *out = new OrtTensorTypeAndShapeInfo{value};
+          return nullptr;
+        });
+    set(
+        Function::KernelInfoGetAttribute_float,
+        +[](const OrtKernelInfo* info, const char* name, float* out) { return look_up(info->reals, name, out); });
+    set(
+        Function::KernelInfoGetAttribute_int64,
+        +[](const OrtKernelInfo* info, const char* name, int64_t* out) { return look_up(info->integers, name, out); });
+    set(
+        Function::KernelInfoGetAttribute_string,
+        +[](const OrtKernelInfo* info, const char* name, char* out, size_t* size) -> OrtStatus* {
+          const auto found = info->texts.find(name);
+          if (found == info->texts.end()) return failure("no such attribute");
+          if (out != nullptr) std::memcpy(out, found->second.c_str(), *size);
+          *size = found->second.size() + 1;
+          return nullptr;
+        });
+    set(
+        Function::KernelContext_GetInput,
+        +[](const OrtKernelContext* context, size_t index, const OrtValue** out) -> OrtStatus* {
+          if (index >= context->info->inputs.size()) return failure("no such input");
+          const Input& input = context->info->inputs[index];
+          *out = input.given ? &input.value : nullptr;
+          return nullptr;
+        });
     set(Function::KernelContext_GetOutput, &make_output);
-    set(Function::ReleaseStatus, +[](OrtStatus* status) { delete status; });
-    set(Function::ReleaseTensorTypeAndShapeInfo, +[](OrtTensorTypeAndShapeInfo* info) { delete info; });
-    set(Function::KernelInfo_GetInputCount, +[](const OrtKernelInfo* info, size_t* out) -> OrtStatus* {
-      *out = info->inputs.size();
-      return nullptr;
-    });
-    set(Function::KernelInfoGetConstantInput_tensor, +[](const OrtKernelInfo* info, size_t index, int* is_constant, const OrtValue** out) -> OrtStatus* {
-      if (index >= info->inputs.size()) return failure("no such input");
-      const Input& input = info->inputs[index];
-      *is_constant = input.constant && input.given;
-      *out = *is_constant ? &input.value : nullptr;
-      return nullptr;
-    });
-    set(Function::KernelContext_ParallelFor, +[](const OrtKernelContext*, void (*body)(void*, size_t), size_t total, size_t, void* user) -> OrtStatus* {
-      for (size_t i = 0; i < total; ++i) body(user, i);
-      return nullptr;
-    });
+    set(
+        Function::ReleaseStatus, +[](OrtStatus* status) { delete status; });
+    set(
+        Function::ReleaseTensorTypeAndShapeInfo, +[](OrtTensorTypeAndShapeInfo* info) { delete info; });
+    set(
+        Function::KernelInfo_GetInputCount, +[](const OrtKernelInfo* info, size_t* out) -> OrtStatus* {
+          *out = info->inputs.size();
+          return nullptr;
+        });
+    set(
+        Function::KernelInfoGetConstantInput_tensor,
+        +[](const OrtKernelInfo* info, size_t index, int* is_constant, const OrtValue** out) -> OrtStatus* {
+          if (index >= info->inputs.size()) return failure("no such input");
+          const Input& input = info->inputs[index];
+          *is_constant = input.constant && input.given;
+          *out = *is_constant ? &input.value : nullptr;
+          return nullptr;
+        });
+    set(
+        Function::KernelContext_ParallelFor,
+        +[](const OrtKernelContext*, void (*body)(void*, size_t), size_t total, size_t, void* user) -> OrtStatus* {
+          for (size_t i = 0; i < total; ++i) body(user, i);
+          return nullptr;
+        });
     return t;
   }();
   return made;

@@ -6,6 +6,7 @@ For Arm: `apt install g++-aarch64-linux-gnu qemu-user` (Debian).
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -36,6 +37,14 @@ def compile_check(compiler: str, cpu: str, folder: Path) -> Path:
 def check(command: list[str], name: str) -> None:
     done = subprocess.run(command, env=os.environ | {"SDP_KERNELS": name}, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, name), done.stdout + done.stderr
+
+
+def test_every_kernel_is_checked() -> None:
+    table = (NATIVE / "include" / "kernels.def").read_text(encoding="utf-8")
+    source = CHECK.read_text(encoding="utf-8")
+    assert [
+        name for name in re.findall(r"^KERNEL\((\w+)", table, re.MULTILINE) if f"kernels.{name}(" not in source
+    ] == []
 
 
 def test_the_kernels_that_this_cpu_prefers_and_plain_ones(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from types import ModuleType
 NATIVE = Path(__file__).parents[2] / "export" / "native"
 
 
-def build_script() -> ModuleType:
-    """export/native/build.py as a module."""
-    spec = importlib.util.spec_from_file_location("build", NATIVE / "build.py")
+def build_script(native: Path = NATIVE) -> ModuleType:
+    """The build script of export/native, or of a copy of that folder, as a module."""
+    spec = importlib.util.spec_from_file_location("build", native / "build.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from sdp_onnx.operators.library import DOMAIN, OPSET, register
 from sdp_onnx.operators.sparse_format import SparseWeight
+from sdp_onnx.operators.table import OPERATORS
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -20,8 +22,16 @@ def node(op_type: str, inputs: Sequence[str], output: str, **settings: Any) -> N
     return helper.make_node(op_type, inputs, [output], domain=DOMAIN, **settings)
 
 
-def session(nodes: Sequence[NodeProto], initializers: Arrays, inputs: Arrays, threads: int = 2) -> ort.InferenceSession:
-    """A session whose output is that of the last node; `inputs` tell names and types."""
+def linear_inputs(op_type: str, **values: str) -> list[str]:
+    """A linear operator's inputs: weights and bias under the names of its row, the others as given."""
+    row = OPERATORS[op_type]
+    return row.arrange({name: name for name in (*row.weight_inputs, "bias")} | values)
+
+
+def session(
+    nodes: Sequence[NodeProto], initializers: Arrays, inputs: Arrays, threads: int = 2, library: Path | None = None
+) -> ort.InferenceSession:
+    """A session that returns the output of the last node; `inputs` give names and types of the feeds."""
     model = helper.make_model(
         helper.make_graph(
             list(nodes),
@@ -39,7 +49,7 @@ def session(nodes: Sequence[NodeProto], initializers: Arrays, inputs: Arrays, th
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
-    register(options)
+    register(options, library)
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
@@ -50,7 +60,7 @@ def run(nodes: Sequence[NodeProto], initializers: Arrays, inputs: Arrays, thread
 
 
 def weight_arrays(packed: SparseWeight) -> dict[str, NDArray[Any]]:
-    """The initializers of a sparse weight, by the names that `weight_inputs` uses."""
+    """The initializers of a sparse weight, by the names of its operator's inputs."""
     return {"values": packed.values, "columns": packed.columns, "rows": packed.rows, "widths": packed.widths}
 
 

@@ -1,5 +1,5 @@
-// The types of the kernels, one set of kernels for each instruction set; kernels.def lists them. No kernel allocates, checks or knows onnxruntime: the
-// operators validate, the kernels compute.
+// The kernels and their types: one set for each instruction set, listed in kernels.def. No kernel allocates, checks or
+// knows onnxruntime: the operators validate, the kernels compute.
 //
 // Activations are packed: a group is 16 tokens, and a group of `width` features is an array [width][16], so that one
 // vector holds one feature of 16 tokens. Sums, exponentials and norms then run down the features without a transpose,

@@ -9,7 +9,7 @@ namespace sdp {
 
 namespace {
 
-constexpr float kLeftOut = -INFINITY;
+constexpr float kMasked = -INFINITY;
 // Softmax to base 2.
 constexpr float kLog2e = 1.44269504f;
 
@@ -18,15 +18,15 @@ constexpr int kFewestInt8Keys = 112;
 // Up to this many, sums of shares (255) times values (127) stay within 32 bits.
 constexpr int kMostInt8Keys = 1 << 16;
 
-// What the queries of one sequence (and head, where heads differ) see.
-struct Sight {
+// Which keys the queries of one sequence (and head, where heads differ) see.
+struct VisibleKeys {
   const uint8_t* mask;        // [rows][tokens], `rows` 1 or a query's own each; null where every key is seen
-  bool same;                  // for every query, as with padding: `bias` says it all
+  bool same;                  // for every query, as with padding: `bias` alone decides
   int keys;                   // up to the last key that any query sees
   std::vector<float> bias;    // [keys]
   std::vector<int32_t> seen;  // [keys, rounded up to a group]: -1 for a key that some query may see
 
-  Sight(const uint8_t* mask_of_all, int64_t rows, int64_t tokens)
+  VisibleKeys(const uint8_t* mask_of_all, int64_t rows, int64_t tokens)
       : mask(mask_of_all), same(true), keys(static_cast<int>(tokens)) {
     for (int64_t query = 1; query < rows && same; ++query)
       same = std::equal(mask, mask + tokens, mask + query * tokens);
@@ -34,13 +34,13 @@ struct Sight {
       while (keys > 1 && !mask[keys - 1]) --keys;
     seen.resize(static_cast<size_t>(groups()) * kTokensPerGroup, 0);
     for (int key = 0; key < keys; ++key) {
-      const bool visible = mask == nullptr || !same || mask[key];
-      bias.push_back(visible ? 0.0f : kLeftOut);
-      seen[static_cast<size_t>(key)] = visible ? -1 : 0;
+      const bool shown = mask == nullptr || !same || mask[key];
+      bias.push_back(shown ? 0.0f : kMasked);
+      seen[static_cast<size_t>(key)] = shown ? -1 : 0;
     }
   }
   int groups() const { return (keys + kTokensPerGroup - 1) / kTokensPerGroup; }
-  bool rounds() const { return keys >= kFewestInt8Keys && keys <= kMostInt8Keys; }
+  bool fit_int8() const { return keys >= kFewestInt8Keys && keys <= kMostInt8Keys; }
 };
 
 // Bytes, since a hostile bool need not be 0 or 1: [batch][heads][rows][tokens]. Without a mask, every key is seen.
@@ -51,8 +51,8 @@ struct Mask {
   int64_t of(int64_t sequence, int64_t head) const {
     return (batch == 1 ? 0 : sequence) * heads + (heads == 1 ? 0 : head);
   }
-  std::vector<Sight> sights(int64_t tokens) const {
-    std::vector<Sight> found;
+  std::vector<VisibleKeys> visible_keys(int64_t tokens) const {
+    std::vector<VisibleKeys> found;
     for (int64_t i = 0; i < batch * heads; ++i)
       found.emplace_back(data == nullptr ? nullptr : data + i * rows * tokens, rows, tokens);
     return found;
@@ -70,12 +70,12 @@ Mask read_mask(const OrtKernelContext* context, int64_t batch, int64_t heads, in
 }
 
 // mask[query][key] as additions [groups][keys][16] for the queries from `first` on.
-void spread(const uint8_t* mask, int64_t tokens, int64_t first, int groups, float* out) {
+void expand_mask(const uint8_t* mask, int64_t tokens, int64_t first, int groups, float* out) {
   for (int64_t g = 0; g < groups; ++g)
     for (int64_t key = 0; key < tokens; ++key)
       for (int64_t i = 0; i < kTokensPerGroup; ++i) {
         const int64_t query = first + g * kTokensPerGroup + i;
-        *out++ = query >= tokens || mask[query * tokens + key] ? 0.0f : kLeftOut;
+        *out++ = query >= tokens || mask[query * tokens + key] ? 0.0f : kMasked;
       }
 }
 
@@ -97,14 +97,14 @@ struct Rounded {
         v_sum(heads * size) {}
 
   void fill(const Kernels& kernels, size_t head, const float* keys, const float* values, size_t stride,
-            const Sight& sight) const {
+            const VisibleKeys& visible) const {
     const size_t first = head * groups;
     const int width = static_cast<int>(size);
-    for (int g = 0; g < sight.groups(); ++g) {
+    for (int g = 0; g < visible.groups(); ++g) {
       const size_t at = (first + g) * kTokensPerGroup;
       kernels.quantize_keys(keys + g * stride, width, k.get() + at * size, k_scale.get() + at, k_sum.get() + at);
     }
-    kernels.quantize_values(values, stride, sight.groups(), width, sight.seen.data(),
+    kernels.quantize_values(values, stride, visible.groups(), width, visible.seen.data(),
                             v.get() + first * kTokensPerGroup * size, v_scale.get() + head * size,
                             v_sum.get() + head * size);
   }
@@ -171,24 +171,25 @@ void PackedAttention::compute(OrtKernelContext* context) const {
   float* y = output(context, {q.batch, q.groups, width, kTokensPerGroup});
   if (q.all_groups() == 0) return;  // of however many sequences
 
-  const std::vector<Sight> sights = mask.sights(tokens);
+  const std::vector<VisibleKeys> all_visible = mask.visible_keys(tokens);
   const size_t stride = static_cast<size_t>(q.width) * kTokensPerGroup;
   const size_t out_stride = static_cast<size_t>(width) * kTokensPerGroup;
-  const auto sight_of = [&](int64_t sequence, int64_t head) -> const Sight& {
-    return sights[static_cast<size_t>(mask.of(sequence, head))];
+  const auto visible_of = [&](int64_t sequence, int64_t head) -> const VisibleKeys& {
+    return all_visible[static_cast<size_t>(mask.of(sequence, head))];
   };
   const auto part = [&](const Packed& of, int64_t sequence, int64_t first, int64_t head) {
     return of.data + sequence * q.groups * stride + (first + head * head_size_) * kTokensPerGroup;
   };
 
-  const bool any = int8_ && std::any_of(sights.begin(), sights.end(), [](const Sight& s) { return s.rounds(); });
+  const bool any =
+      int8_ && std::any_of(all_visible.begin(), all_visible.end(), [](const VisibleKeys& s) { return s.fit_int8(); });
   const size_t all_heads = static_cast<size_t>(q.batch * heads_);
   const Rounded rounded(any ? all_heads : 0, static_cast<size_t>(q.groups), static_cast<size_t>(head_size_));
   parallel(context, any ? all_heads : 0, [&](size_t index) {
     const int64_t sequence = static_cast<int64_t>(index) / heads_, head = static_cast<int64_t>(index) % heads_;
-    if (const Sight& sight = sight_of(sequence, head); sight.rounds())
+    if (const VisibleKeys& visible = visible_of(sequence, head); visible.fit_int8())
       rounded.fill(kernels_, index, part(k, sequence, k_first_, head), part(v, sequence, v_first_, head), stride,
-                   sight);
+                   visible);
   });
 
   const int64_t pairs = (q.groups + kQueryGroups - 1) / kQueryGroups;
@@ -197,12 +198,12 @@ void PackedAttention::compute(OrtKernelContext* context) const {
     const int64_t one = static_cast<int64_t>(index) / pairs, sequence = one / heads_, head = one % heads_;
     const int64_t group = static_cast<int64_t>(index) % pairs * kQueryGroups;
     const int count = static_cast<int>(std::min<int64_t>(kQueryGroups, q.groups - group));
-    const Sight& sight = sight_of(sequence, head);
-    const size_t room = static_cast<size_t>(sight.keys) * count * kTokensPerGroup;
+    const VisibleKeys& visible = visible_of(sequence, head);
+    const size_t room = static_cast<size_t>(visible.keys) * count * kTokensPerGroup;
     try {
-      const Buffer<float> scratch(sight.same ? room : 2 * room);
-      float* bias = sight.same ? nullptr : scratch.get() + room;
-      if (!sight.same) spread(sight.mask, tokens, group * kTokensPerGroup, count, bias);
+      const Buffer<float> scratch(visible.same ? room : 2 * room);
+      float* bias = visible.same ? nullptr : scratch.get() + room;
+      if (!visible.same) expand_mask(visible.mask, tokens, group * kTokensPerGroup, count, bias);
       const Attention attention{part(q, sequence, q_first_, head) + group * stride,
                                 part(k, sequence, k_first_, head),
                                 part(v, sequence, v_first_, head),
@@ -210,12 +211,12 @@ void PackedAttention::compute(OrtKernelContext* context) const {
                                 stride,
                                 out_stride,
                                 static_cast<int>(head_size_),
-                                sight.keys,
+                                visible.keys,
                                 scale_,
-                                sight.bias.data(),
+                                visible.bias.data(),
                                 bias,
                                 scratch.get()};
-      if (int8_ && sight.rounds())
+      if (int8_ && visible.fit_int8())
         rounded.attend(kernels_, static_cast<size_t>(one), attention, count);
       else
         kernels_.attention(attention, count);

@@ -64,7 +64,7 @@ struct Quantized {
 };
 
 // Runs product(block, first_group, groups, y) for all of a product's blocks and chunks of tokens, then the norm of
-// each chunk by whoever finishes its last block.
+// each chunk by the thread that finishes its last block.
 template <class Product>
 void run_product(OrtKernelContext* context, const Kernels& kernels, const Epilogue& epilogue, const Packed& x,
                  int64_t width, int64_t blocks, const Product& product) {

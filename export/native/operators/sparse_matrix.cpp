@@ -55,7 +55,7 @@ SparseMatrix read_sparse_matrix(const OrtKernelInfo* info, const SparseInputs& i
           "values and columns differ in length");
   const size_t ordered = static_cast<size_t>(m.rows) * m.slices();
   require(row.size() == ordered, "rows: the length is not out_features times the number of slices");
-  require(width.size() == ordered / 4, "widths: the length is not a quarter of that of rows");
+  require(width.size() == ordered / 4, "widths: the length is not a quarter of the length of rows");
   m.values = values.data;
   m.column = column.data;
   m.row = row.data;

@@ -12,24 +12,30 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 from sdp_onnx.bench.cases import Case, Inputs, save_batches
 from sdp_onnx.bench.process import Worker
 from sdp_onnx.errors import BenchmarkError
-from sdp_onnx.export.kernel_choice import LayerKind
 from sdp_onnx.model.linear_layers import LinearLayer, linear_layers
 from sdp_onnx.operators.library import has_library, instruction_set
+from sdp_onnx.operators.table import OPERATORS, Part
+from sdp_onnx.operators.weight_formats import LayerKind
 from sdp_onnx.runtimes.machine_peak import MachinePeak, measure_peak
 from sdp_onnx.runtimes.profile_events import NodeTime, ProfiledRun, read_runs
-
-Part = Literal["sparse", "dense", "sparse-int8", "dense-int8", "attention", "rest"]
 
 _FEWEST_RUNS = 5
 _MOST_RUNS = 32
 
-_ATTENTION = ("PackedAttention", "PackedAttentionInt8", "Attention", "MultiHeadAttention")
-_DENSE = ("MatMul", "Gemm", "FusedMatMul", "FusedGemm")
+# Of onnxruntime's own operators.
+_STANDARD_PARTS: dict[str, Part] = {
+    "Attention": "attention",
+    "MultiHeadAttention": "attention",
+    "MatMul": "dense",
+    "Gemm": "dense",
+    "FusedMatMul": "dense",
+    "FusedGemm": "dense",
+}
 
 # onnxruntime's name for a product that it has joined with the activation after it begins with this.
 _FUSED = "fused "
@@ -130,7 +136,7 @@ class _Work(NamedTuple):
 def profile_model(
     path: Path, cases: Sequence[Case], *, threads: Sequence[int], seconds_per_case: float = 1.0
 ) -> ModelProfile:
-    """Run every case with every number of threads and tell where the time went.
+    """Run every case with every number of threads and divide its time among its parts.
 
     Args:
         seconds_per_case: about how long to run a case, within 5 to 32 runs.
@@ -172,7 +178,7 @@ def _run_cases(
         runs = read_runs(profile)
     except (OSError, ValueError, KeyError) as error:
         raise BenchmarkError(f"onnxruntime's profile cannot be read ({error!r})", where=str(path)) from error
-    # A turn begins with a run that does not count, and the first turn of a case only tells how long a run takes.
+    # A turn begins with a run that does not count, and the first turn of a case only measures how long a run takes.
     warm_up = 3
     if len(runs) != sum(counts) + warm_up * len(cases):
         raise BenchmarkError(f"onnxruntime's profile holds only {len(runs)} runs", where=str(path))
@@ -249,9 +255,8 @@ def _layer_profile(layer: LinearLayer, work: Sequence[_Work]) -> LayerProfile:
 
 def _part(node: NodeTime) -> Part:
     """Where the time of an operator without known parameters belongs."""
-    if node.op_type in _ATTENTION:
-        return "attention"
-    return "dense" if node.op_type in _DENSE else "rest"
+    row = OPERATORS.get(node.op_type)
+    return row.part if row is not None else _STANDARD_PARTS.get(node.op_type, "rest")
 
 
 def _rows(node: NodeTime, layer: LinearLayer, batch: Inputs) -> int:

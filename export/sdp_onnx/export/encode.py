@@ -21,7 +21,6 @@ from onnx import ModelProto, TensorProto, helper
 
 from sdp_onnx.export.kernel_choice import Precision
 from sdp_onnx.export.kernel_graph import KernelGraph, rewrite_graph
-from sdp_onnx.export.kernel_tensors import NewTensor
 from sdp_onnx.model.encodings import (
     Encoding,
     coo_bytes,
@@ -43,6 +42,7 @@ from sdp_onnx.model.writer import (
     message_entry,
     write_model,
 )
+from sdp_onnx.operators.weight_formats import NewTensor
 
 EncodingChoice = Literal["auto", "dense", "coo", "kernel"]
 

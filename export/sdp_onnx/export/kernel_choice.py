@@ -9,19 +9,9 @@ import numpy as np
 
 from sdp_onnx.model.model_file import StoredTensor
 from sdp_onnx.operators.sparse_format import QUAD
+from sdp_onnx.operators.weight_formats import GROUP, LayerKind
 
-LayerKind = Literal["sparse", "dense", "sparse-int8", "dense-int8"]
 Precision = Literal["fp32", "int8"]
-
-OPERATORS: dict[LayerKind, str] = {
-    "sparse": "SparseLinear",
-    "dense": "DenseLinear",
-    "sparse-int8": "SparseLinearInt8",
-    "dense-int8": "DenseLinearInt8",
-}
-
-# Tokens in a group of the packed layout, and rows in a group of a dense weight; see export/native/include/kernels.h.
-GROUP = 16
 
 # With a smaller share of nonzeros than this a sparse product is faster than a dense one: on one thread of an EPYC with
 # AVX-512 the kernels take the same time at 0.45.

@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
-from sdp_onnx.export.kernel_choice import OPERATORS, LayerKind, Precision, gains, layer_kind
+from sdp_onnx.export.kernel_choice import Precision, gains, layer_kind
 from sdp_onnx.export.kernel_patterns import AttentionBlock, Linear, find_patterns
-from sdp_onnx.export.kernel_tensors import LayerTensors, NewTensor, layer_tensors, new_tensor, round_rows
 from sdp_onnx.model.graph_index import GraphIndex, attributes, has_subgraphs
 from sdp_onnx.model.model_file import StoredTensor
 from sdp_onnx.operators.library import DOMAIN, OPSET
+from sdp_onnx.operators.table import OPERATORS, Operator, linear_operator
+from sdp_onnx.operators.weight_formats import LayerKind, LayerTensors, NewTensor, new_tensor, round_rows
 
 # A table with fewer rows is too small to be worth two more operators.
 _SMALLEST_TABLE = 256
@@ -167,9 +168,12 @@ class _Writer:
             starts = [0, 0, 0]
         tokens = self._tokens[block.linears[0].x]
         out = f"{block.out}/packed"
+        inputs = dict(zip("qkv", sources, strict=True)) | {"tokens": tokens}
+        if block.mask:
+            inputs["mask"] = block.mask
         self._add(
-            "PackedAttentionInt8" if self._precision == "int8" else "PackedAttention",
-            [*sources, tokens, *([block.mask] if block.mask else [])],
+            OPERATORS["PackedAttentionInt8" if self._precision == "int8" else "PackedAttention"],
+            inputs,
             out,
             heads=self._initializers[block.linears[0].weight].shape[1] // block.head_size,
             head_size=block.head_size,
@@ -188,15 +192,18 @@ class _Writer:
         x, tokens = self._pack(head.x), self._tokens[head.x]
         stored = [self._initializers[linear.weight] for linear in linears]
         widths = [weight.shape[1] for weight in stored]
-        made = self._weights(stored, kind)
-        inputs = [x, *(tensor.name for tensor in made.tensors), self._bias_input(linears, widths)]
+        operator = linear_operator(kind)
+        made = self._weights(stored, operator)
+        holders = zip(operator.weight_inputs, (tensor.name for tensor in made.tensors), strict=True)
+        inputs = {"x": x, **dict(holders), "bias": self._bias_input(linears, widths)}
         settings: dict[str, Any] = {"activation": head.activation, **made.settings}
         if head.norm is not None:
-            inputs += [self._pack(head.norm.residual), head.norm.gamma, head.norm.beta]
+            residual = self._pack(head.norm.residual)
+            inputs |= {"residual": residual, "gamma": head.norm.gamma, "beta": head.norm.beta}
             settings["epsilon"] = float(head.norm.epsilon)
         out = f"{'+'.join(linear.out for linear in linears)}/packed"
         self._add(
-            OPERATORS[kind],
+            operator,
             inputs,
             out,
             in_features=stored[0].shape[0],
@@ -212,11 +219,13 @@ class _Writer:
             self._packed[head.out] = out
         return out
 
-    def _weights(self, stored: Sequence[StoredTensor], kind: LayerKind) -> LayerTensors:
+    def _weights(self, stored: Sequence[StoredTensor], operator: Operator) -> LayerTensors:
         """The initializers of weights that are multiplied together, made once for all layers that have them."""
         name = "+".join(weight.name for weight in stored)
         if name not in self._made:
-            made = self._made[name] = layer_tensors(name, stored, kind)
+            assert operator.weight is not None
+            names = [f"{name}/{holder}" for holder in operator.weight_inputs]
+            made = self._made[name] = operator.weight.write(names, stored)
             self.result.tensors += made.tensors
             for own, size in made.contained.items():
                 self.result.contained[own] = self.result.contained.get(own, 0) + size
@@ -249,17 +258,18 @@ class _Writer:
             self._packed[value] = f"{value}/packed"
             self._tokens[value] = f"{value}/tokens"
             self._nodes.append(helper.make_node("Shape", [value], [self._tokens[value]], start=-2, end=-1))
-            self._add("Pack", [value], self._packed[value])
+            self._add(OPERATORS["Pack"], {"x": value}, self._packed[value])
         return self._packed[value]
 
     def _unpack(self, value: str) -> None:
         """Make sure that a value exists in its plain form."""
         if value in self._packed and value not in self._plain:
-            self._add("Unpack", [self._packed[value], self._tokens[value]], value)
+            self._add(OPERATORS["Unpack"], {"x": self._packed[value], "tokens": self._tokens[value]}, value)
             self._plain.add(value)
 
-    def _add(self, op_type: str, inputs: Sequence[str], output: str, **settings: Any) -> None:
-        self._nodes.append(helper.make_node(op_type, inputs, [output], name=output, domain=DOMAIN, **settings))
+    def _add(self, operator: Operator, inputs: Mapping[str, str], output: str, **settings: Any) -> None:
+        ordered = operator.arrange(inputs)
+        self._nodes.append(helper.make_node(operator.name, ordered, [output], name=output, domain=DOMAIN, **settings))
 
     def _finish(self) -> None:
         """Put the new nodes in place and forget what nothing reads any more."""

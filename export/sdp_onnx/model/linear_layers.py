@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto
 
-from sdp_onnx.export.kernel_choice import OPERATORS, LayerKind, break_even
+from sdp_onnx.export.kernel_choice import break_even
 from sdp_onnx.model.graph_index import attributes
 from sdp_onnx.model.model_file import StoredTensor, load_structure, stored_tensors
 from sdp_onnx.operators.kernel_weights import kernel_weights
-from sdp_onnx.operators.library import DOMAIN
-
-_KINDS = {operator: kind for kind, operator in OPERATORS.items()}
+from sdp_onnx.operators.table import operator_of
+from sdp_onnx.operators.weight_formats import LayerKind
 
 
 @dataclass(frozen=True)
@@ -64,8 +63,9 @@ def linear_layers(path: Path) -> dict[str, LinearLayer]:
     inside = {name: _count(weight) for name, weight in kernel_weights(model, initializers)}
     layers = {}
     for node in model.graph.node:
-        if node.domain == DOMAIN and node.op_type in _KINDS:
-            layers[node.name] = _of_library(node, inside)
+        operator = operator_of(node)
+        if operator is not None and operator.weight is not None:
+            layers[node.name] = _of_library(node, operator.weight.kind, inside)
         elif node.domain == "" and node.op_type in ("MatMul", "Gemm"):
             stored = initializers.get(node.input[1])
             if stored is not None and len(stored.shape) == 2:
@@ -88,11 +88,10 @@ def _count(weight: NDArray[Any]) -> _Count:
     return _Count(weight.size, int(np.count_nonzero(nonzero)), int(np.count_nonzero(blocks)))
 
 
-def _of_library(node: NodeProto, inside: Mapping[str, _Count]) -> LinearLayer:
+def _of_library(node: NodeProto, kind: LayerKind, inside: Mapping[str, _Count]) -> LinearLayer:
     settings = attributes(node)
     names = tuple(name.decode() for name in settings["weights"])
     elements, nonzeros, blocks = (sum(column) for column in zip(*(inside[name] for name in names), strict=True))
-    kind = _KINDS[node.op_type]
     return LinearLayer(
         weights=names,
         kind=kind,

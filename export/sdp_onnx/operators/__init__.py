@@ -1,1 +1,1 @@
-"""The operator library from Python: where it is, its sparse format, and its operators' weights."""
+"""The operator library from Python: its file, its table of operators, and the formats of their weights."""

@@ -14,8 +14,7 @@ from sdp_onnx.errors import ModelFileError
 from sdp_onnx.model.encodings import itemsize_of
 from sdp_onnx.model.graph_index import attributes
 from sdp_onnx.model.model_file import StoredTensor, TensorRecord
-from sdp_onnx.operators.library import DOMAIN
-from sdp_onnx.operators.sparse_format import SparseWeight, unpack_sparse
+from sdp_onnx.operators.table import operator_of
 
 
 def kernel_weights(model: ModelProto, initializers: Mapping[str, StoredTensor]) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -25,13 +24,15 @@ def kernel_weights(model: ModelProto, initializers: Mapping[str, StoredTensor]) 
         ModelFileError: an operator's tensors are missing or contradict each other.
     """
     for node in model.graph.node:
-        if node.domain != DOMAIN or node.op_type not in _READERS:
+        operator = operator_of(node)
+        if operator is None or operator.weight is None:
             continue
         try:
             settings = attributes(node)
             names = [name.decode() for name in settings["weights"]]
-            _check_sizes(node, settings, names, initializers)
-            weight = _READERS[node.op_type](node, settings, initializers)
+            holders = [initializers[name] for name in operator.weight_initializers(node)]
+            _check_sizes(node, settings, names, holders)
+            weight = operator.weight.read([holder.array() for holder in holders], settings)
             parts = np.split(weight, np.cumsum(settings["widths"])[:-1])
         except ModelFileError:
             raise
@@ -41,7 +42,7 @@ def kernel_weights(model: ModelProto, initializers: Mapping[str, StoredTensor]) 
 
 
 def _check_sizes(
-    node: NodeProto, settings: Mapping[str, Any], names: Sequence[str], initializers: Mapping[str, StoredTensor]
+    node: NodeProto, settings: Mapping[str, Any], names: Sequence[str], holders: Sequence[StoredTensor]
 ) -> None:
     """See that a weight is as large as its parts, and not so large that few bytes stand for more than memory holds."""
     rows, columns, widths = settings["out_features"], settings["in_features"], list(settings["widths"])
@@ -49,18 +50,10 @@ def _check_sizes(
         raise _unreadable(node, f"{len(names)} names and {len(widths)} widths of its parts")
     if min(rows, columns, *widths) < 1 or sum(widths) != rows:
         raise _unreadable(node, f"{rows} x {columns}, in parts of {widths}")
-    held = sum(_held(initializers[name]) for name in _holders_of(node))
+    held = sum(holder.elements * itemsize_of(holder.data_type) for holder in holders)
     # A row without any value takes a byte for each slice of 256 columns, or of 256 blocks of four.
     if rows * columns > 1024 * held:
         raise _unreadable(node, f"{held} bytes cannot hold {rows} x {columns}")
-
-
-def _held(stored: StoredTensor) -> int:
-    return stored.elements * itemsize_of(stored.data_type)
-
-
-def _holders_of(node: NodeProto) -> list[str]:
-    return list(node.input[1 : 1 + _HOLDERS[node.op_type]])
 
 
 def _unreadable(node: NodeProto, why: str) -> ModelFileError:
@@ -76,11 +69,13 @@ def kernel_records(model: ModelProto, initializers: Mapping[str, StoredTensor]) 
         ModelFileError: as `kernel_weights`.
     """
     counted = {name: (array.shape, int(np.count_nonzero(array))) for name, array in kernel_weights(model, initializers)}
-    # After they were read, which tells what is wrong with them.
-    holders: dict[str, set[str]] = {}
+    # After they were read, which reports what is wrong with them. Each once, in the order of the inputs.
+    holders: dict[str, tuple[str, ...]] = {}
     for node in model.graph.node:
-        if node.domain == DOMAIN and node.op_type in _READERS:
-            holders |= {name.decode(): set(_holders_of(node)) for name in attributes(node)["weights"]}
+        operator = operator_of(node)
+        if operator is not None and operator.weight is not None:
+            own = tuple(dict.fromkeys(operator.weight_initializers(node)))
+            holders |= {name.decode(): own for name in attributes(node)["weights"]}
     records = []
     for name, (shape, nonzeros) in counted.items():
         held = sum(initializers[holder].record().bytes for holder in holders[name])
@@ -89,7 +84,8 @@ def kernel_records(model: ModelProto, initializers: Mapping[str, StoredTensor]) 
             TensorRecord(
                 name=name,
                 shape=shape,
-                dtype=_dtype(initializers, holders[name]),
+                # The first holds the values, the others where they stand or their scales.
+                dtype=initializers[holders[name][0]].record().dtype,
                 elements=math.prod(shape),
                 zeros=math.prod(shape) - nonzeros,
                 encoding="kernel",
@@ -97,57 +93,3 @@ def kernel_records(model: ModelProto, initializers: Mapping[str, StoredTensor]) 
             )
         )
     return records, set().union(*holders.values())
-
-
-def _dtype(initializers: Mapping[str, StoredTensor], holders: set[str]) -> str:
-    """The element type of a weight, by the initializer of its values; of any of them in a file of other names."""
-    content = sorted(name for name in holders if name.endswith(_CONTENT)) or sorted(holders)
-    return initializers[content[0]].record().dtype
-
-
-def _sparse(node: NodeProto, settings: Mapping[str, Any], initializers: Mapping[str, StoredTensor]) -> NDArray[Any]:
-    values, columns, rows, widths = (initializers[name].array() for name in node.input[1:5])
-    return unpack_sparse(
-        SparseWeight(
-            settings["out_features"],
-            settings["in_features"],
-            settings["slice"],
-            settings["block"],
-            values,
-            columns,
-            rows,
-            widths,
-        )
-    )
-
-
-def _dense(node: NodeProto, settings: Mapping[str, Any], initializers: Mapping[str, StoredTensor]) -> NDArray[Any]:
-    grouped = initializers[node.input[1]].array()
-    return grouped.transpose(0, 2, 1).reshape(settings["out_features"], settings["in_features"])
-
-
-def _sparse_int8(
-    node: NodeProto, settings: Mapping[str, Any], initializers: Mapping[str, StoredTensor]
-) -> NDArray[Any]:
-    scale = initializers[node.input[5]].array()
-    return np.asarray(_sparse(node, settings, initializers) * scale[:, None])
-
-
-def _dense_int8(node: NodeProto, settings: Mapping[str, Any], initializers: Mapping[str, StoredTensor]) -> NDArray[Any]:
-    grouped, scale = (initializers[name].array() for name in node.input[1:3])
-    weight = grouped.transpose(0, 2, 1, 3).reshape(settings["out_features"], settings["in_features"])
-    return np.asarray(weight * scale[:, None])
-
-
-_READERS = {
-    "SparseLinear": _sparse,
-    "SparseLinearInt8": _sparse_int8,
-    "DenseLinear": _dense,
-    "DenseLinearInt8": _dense_int8,
-}
-
-# The initializer that tells a weight's element type.
-_CONTENT = ("/values", "/grouped")
-
-# Initializers that hold the weight, after the first input.
-_HOLDERS = {"SparseLinear": 4, "SparseLinearInt8": 5, "DenseLinear": 1, "DenseLinearInt8": 2}

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
-from sdp.report.kernel_time import longest_cases, peak_of, time_line
+from sdp.report.kernel_time import PART_NAMES, longest_cases, peak_of, time_line
 from sdp.report.layer_table import layer_rows, short_name
+from sdp_onnx.operators.table import Part
 
 
 def layer(kind: str, kernel: str, filled: float, *weights: str) -> dict[str, Any]:
-    said = {"weights": list(weights), "kind": kind, "kernel": kernel, "gflops": 100.0}
-    return said | {"filled": filled, "break_even": 0.3 if "int8" in kind else 0.4}
+    speed = {"weights": list(weights), "kind": kind, "kernel": kernel, "gflops": 100.0}
+    return speed | {"filled": filled, "break_even": 0.3 if "int8" in kind else 0.4}
 
 
 def case(tokens: int, threads: int = 2) -> dict[str, Any]:
@@ -64,6 +65,10 @@ def test_every_layer_has_a_name_and_a_reason() -> None:
         ("1.output.dense", "20% 1x4 blocks with a nonzero, below 30%", 100 / 1000),
         ("3.output.dense", "50% 1x4 blocks with a nonzero, sparse pays below 30%", 100 / 1000),
     ]
+
+
+def test_every_part_of_a_profile_has_a_name() -> None:
+    assert set(PART_NAMES) == set(get_args(Part))
 
 
 def test_short_names() -> None:

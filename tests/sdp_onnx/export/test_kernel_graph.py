@@ -17,12 +17,12 @@ from onnx import TensorProto, helper, numpy_helper
 from sdp_onnx.deploy.verify import zeros_by_tensor
 from sdp_onnx.errors import OperatorLibraryError
 from sdp_onnx.export.encode import encode_model
-from sdp_onnx.export.kernel_tensors import round_rows
 from sdp_onnx.model.inspect import inspect_model
 from sdp_onnx.model.model_file import check_file, load_structure, stored_tensors
 from sdp_onnx.operators import library as operator_library
 from sdp_onnx.operators.kernel_weights import kernel_weights
 from sdp_onnx.operators.library import has_library, instruction_set, library_path
+from sdp_onnx.operators.weight_formats import round_rows
 from sdp_onnx.runtimes.session import create_session
 from support.pruned_file import prune
 

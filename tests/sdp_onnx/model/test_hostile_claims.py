@@ -15,11 +15,11 @@ from onnx import ModelProto, NodeProto, SparseTensorProto, TensorProto, helper, 
 from sdp_onnx.deploy.verify import zeros_by_tensor
 from sdp_onnx.errors import ModelFileError
 from sdp_onnx.export.encode import encode_model
-from sdp_onnx.export.kernel_tensors import round_rows
 from sdp_onnx.model.encodings import from_coo, to_coo
 from sdp_onnx.model.inspect import inspect_model
 from sdp_onnx.model.model_file import file_bytes
 from sdp_onnx.operators.library import DOMAIN
+from sdp_onnx.operators.weight_formats import round_rows
 from support.toy import ONE_THREAD
 
 Change = Callable[[NodeProto, ModelProto], object]

@@ -15,7 +15,7 @@ from onnx import NodeProto
 from sdp_onnx.operators.library import has_library
 from sdp_onnx.operators.sparse_format import pack_sparse
 from support import operators
-from support.operators import node, weight_arrays, weight_settings
+from support.operators import linear_inputs, node, weight_arrays, weight_settings
 
 pytestmark = pytest.mark.skipif(not has_library(), reason="installed without a C++ compiler")
 
@@ -39,7 +39,7 @@ def graph(precision: str) -> Graph:
         node("Pack", ["x"], "p"),
         node(
             f"SparseLinear{suffix}",
-            ["p", "values", "columns", "rows", "widths", *(["scale"] if int8 else []), "bias"],
+            linear_inputs(f"SparseLinear{suffix}", x="p"),
             "qkv",
             activation="none",
             **weight_settings(packed),

@@ -19,19 +19,24 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from onnx import NodeProto
 
 from sdp_onnx.operators.library import has_library
 from sdp_onnx.operators.sparse_format import pack_sparse
+from sdp_onnx.operators.table import OPERATORS
 from support import operators
-from support.operators import node, weight_arrays, weight_settings
+from support.operators import linear_inputs, node, weight_arrays, weight_settings
 
 pytestmark = pytest.mark.skipif(not has_library(), reason="installed without a C++ compiler")
 
 Arrays = dict[str, NDArray[Any]]
+# Weights and bias by the names of the inputs, and attributes.
+Case = tuple[Arrays, dict[str, Any]]
 TRIED = settings(
     max_examples=int(os.environ.get("SDP_FUZZ", "150")), deadline=None, suppress_health_check=list(HealthCheck)
 )
-SPARSE = ["values", "columns", "rows", "widths"]
+INTEGERS = ["in_features", "out_features", "slice", "block", "heads", "head_size", "q_first", "k_first", "v_first"]
+SHAPES = st.lists(st.sampled_from([0, 1, 2, 3, 4, 8, 16, 17]), max_size=4)
 # Around the limits of the index types, of the format and of the arithmetic.
 NUMBERS = st.sampled_from([-(2**63), -(2**31), -1, 0, 1, 2, 3, 4, 7, 8, 16, 255, 256, 257, 2**16, 2**20, 2**31, 2**62])
 
@@ -42,30 +47,37 @@ def weight(dtype: type, out_features: int = 24, in_features: int = 40) -> NDArra
     return (rng.integers(-9, 9, kept.shape) * kept).astype(dtype)
 
 
-def sparse_case(dtype: type) -> tuple[str, list[str], Arrays, dict[str, Any]]:
+def sparse_case(dtype: type) -> Case:
     packed = pack_sparse(weight(dtype), slice_columns=7, block=8)
     scales = {"scale": np.ones(24, np.float32)} if dtype is np.int8 else {}
-    arrays = {**weight_arrays(packed), **scales, "bias": np.zeros(24, np.float32)}
-    name = "SparseLinearInt8" if dtype is np.int8 else "SparseLinear"
-    return name, [*SPARSE, *scales, "bias"], arrays, weight_settings(packed)
+    return {**weight_arrays(packed), **scales, "bias": np.zeros(24, np.float32)}, weight_settings(packed)
 
 
-def dense_case() -> tuple[str, list[str], Arrays, dict[str, Any]]:
-    arrays = {"w": np.ones((2, 40, 16), np.float32), "bias": np.zeros(32, np.float32)}
-    return "DenseLinear", ["w", "bias"], arrays, {"in_features": 40, "out_features": 32}
+def dense_case(dtype: type) -> Case:
+    shape = (2, 10, 16, 4) if dtype is np.int8 else (2, 40, 16)
+    scales = {"scale": np.ones(32, np.float32)} if dtype is np.int8 else {}
+    arrays = {"grouped": np.ones(shape, dtype), **scales, "bias": np.zeros(32, np.float32)}
+    return arrays, {"in_features": 40, "out_features": 32}
 
 
-def dense_int8_case() -> tuple[str, list[str], Arrays, dict[str, Any]]:
-    arrays = {"w": np.ones((2, 10, 16, 4), np.int8), "scale": np.ones(32, np.float32), "bias": np.zeros(32, np.float32)}
-    return "DenseLinearInt8", ["w", "scale", "bias"], arrays, {"in_features": 40, "out_features": 32}
-
-
+# A valid case of each linear operator.
 CASES = {
-    "fp32": lambda: sparse_case(np.float32),
-    "int8": lambda: sparse_case(np.int8),
-    "dense": dense_case,
-    "dense-int8": dense_int8_case,
+    "SparseLinear": lambda: sparse_case(np.float32),
+    "SparseLinearInt8": lambda: sparse_case(np.int8),
+    "DenseLinear": lambda: dense_case(np.float32),
+    "DenseLinearInt8": lambda: dense_case(np.int8),
 }
+
+
+def test_every_linear_operator_has_a_case() -> None:
+    assert set(CASES) == {row.name for row in OPERATORS.values() if row.weight is not None}
+
+
+def linear(op_type: str, *norm: str, pack: bool = True, **settings_: Any) -> list[NodeProto]:
+    """A linear operator on x, packed or as it is."""
+    nodes = [node("Pack", ["x"], "p")] if pack else []
+    inputs = [*linear_inputs(op_type, x="p" if pack else "x"), *norm]
+    return [*nodes, node(op_type, inputs, "q", **{"activation": "none"} | settings_)]
 
 
 @st.composite
@@ -90,8 +102,8 @@ def damaged(draw: st.DrawFn, array: NDArray[Any]) -> NDArray[Any]:
     return array[:0].copy()
 
 
-def assert_runs_or_is_refused(run: Callable[[], object]) -> None:
-    """Runs or is refused, with a reason; onnxruntime's exceptions share no base class of their own."""
+def assert_runs_or_is_refused(run: Callable[[], object]) -> str:
+    """The reason of a refusal, "none" where it ran; onnxruntime's exceptions share no base class of their own."""
     reason = "none"
     try:
         run()
@@ -99,37 +111,37 @@ def assert_runs_or_is_refused(run: Callable[[], object]) -> None:
         reason = str(error)
     assert reason
     event("accepted" if reason == "none" else "refused")
+    return reason
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("op_type", CASES)
 @given(data=st.data())
 @TRIED
-def test_damaged_weights(case: str, data: st.DataObject) -> None:
-    name, inputs, arrays, shape = CASES[case]()
-    for chosen in data.draw(st.lists(st.sampled_from(inputs), min_size=1, max_size=2, unique=True)):
+def test_damaged_weights(op_type: str, data: st.DataObject) -> None:
+    arrays, shape = CASES[op_type]()
+    for chosen in data.draw(st.lists(st.sampled_from(sorted(arrays)), min_size=1, max_size=2, unique=True)):
         arrays[chosen] = data.draw(damaged(arrays[chosen]))
-    nodes = [node("Pack", ["x"], "p"), node(name, ["p", *inputs], "q", activation="gelu", **shape)]
+    nodes = linear(op_type, activation="gelu", **shape)
     assert_runs_or_is_refused(lambda: operators.run(nodes, arrays, {"x": np.ones((1, 19, 40), np.float32)}))
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("op_type", CASES)
 @given(data=st.data())
 @TRIED
-def test_wrong_attributes(case: str, data: st.DataObject) -> None:
-    name, inputs, arrays, shape = CASES[case]()
+def test_wrong_attributes(op_type: str, data: st.DataObject) -> None:
+    arrays, shape = CASES[op_type]()
     shape[data.draw(st.sampled_from(sorted(shape)))] = data.draw(NUMBERS)
     activation = data.draw(st.sampled_from(["none", "gelu", "", "x" * 100, "none\0"]))
-    nodes = [node("Pack", ["x"], "p"), node(name, ["p", *inputs], "q", activation=activation, **shape)]
+    nodes = linear(op_type, activation=activation, **shape)
     assert_runs_or_is_refused(lambda: operators.run(nodes, arrays, {"x": np.ones((1, 19, 40), np.float32)}))
 
 
-@given(shape=st.lists(st.integers(0, 40), max_size=5), case=st.sampled_from(sorted(CASES)), packed=st.booleans())
+@given(shape=st.lists(st.integers(0, 40), max_size=5), op_type=st.sampled_from(sorted(CASES)), pack=st.booleans())
 @TRIED
-def test_activations_of_any_shape(shape: list[int], case: str, packed: bool) -> None:
-    name, inputs, arrays, settings_ = CASES[case]()
+def test_activations_of_any_shape(shape: list[int], op_type: str, pack: bool) -> None:
+    arrays, settings_ = CASES[op_type]()
     x = np.full(shape, np.nan, np.float32)
-    first = [] if packed else [node("Pack", ["x"], "p")]
-    nodes = [*first, node(name, ["x" if packed else "p", *inputs], "q", activation="none", **settings_)]
+    nodes = linear(op_type, pack=pack, **settings_)
     assert_runs_or_is_refused(lambda: operators.run(nodes, arrays, {"x": x}))
 
 
@@ -141,13 +153,10 @@ def test_activations_of_any_shape(shape: list[int], case: str, packed: bool) -> 
 )
 @TRIED
 def test_residuals_and_norms_of_any_shape(residual: list[int], gamma: int, beta: int, missing: int) -> None:
-    name, inputs, arrays, settings_ = CASES["fp32"]()
+    arrays, settings_ = CASES["SparseLinear"]()
     arrays |= {"gamma": np.ones(gamma, np.float32), "beta": np.ones(beta, np.float32)}
     norm = ["r", "gamma", "beta"][: 3 - missing]
-    nodes = [
-        node("Pack", ["x"], "p"),
-        node(name, ["p", *inputs, *norm], "q", activation="none", epsilon=1e-5, **settings_),
-    ]
+    nodes = linear("SparseLinear", *norm, epsilon=1e-5, **settings_)
     feeds = {"x": np.ones((1, 19, 40), np.float32), "r": np.ones([*residual, 16], np.float32)}
     assert_runs_or_is_refused(lambda: operators.run(nodes, arrays, feeds))
 
@@ -192,6 +201,26 @@ def test_attention_of_any_shape(
     assert_runs_or_is_refused(lambda: operators.run(nodes, {"tokens": np.array([tokens])}, feeds))
 
 
+@pytest.mark.parametrize("op_type", OPERATORS)
+@given(data=st.data())
+@settings(TRIED, max_examples=max(1, TRIED.max_examples // len(OPERATORS)))
+def test_any_operator_takes_or_refuses_any_tensors(op_type: str, data: st.DataObject) -> None:
+    row = OPERATORS[op_type]
+    required = sum(value.role != "optional" for value in row.inputs)
+    given_inputs = row.inputs[: data.draw(st.integers(required, len(row.inputs)))]
+    arrays: Arrays = {}
+    for value in given_inputs:
+        shape = data.draw(SHAPES | st.sampled_from([[1], [4], [16], [1, 4, 16], [1, 1, 4, 16]]))
+        arrays[value.name] = np.full(shape, data.draw(st.integers(0, 20)), value.dtype)
+    fed = [value.name for value in given_inputs if value.role != "weight" and data.draw(st.booleans())]
+    feeds = {name: arrays.pop(name) for name in fed}
+    attributes: dict[str, Any] = {name: data.draw(st.sampled_from([0, 4, 8, 16]) | NUMBERS) for name in INTEGERS}
+    reals = {"epsilon": 1e-5, "scale": 1.0, "activation": "none"}
+    nodes = [node(op_type, [value.name for value in given_inputs], "y", **attributes, **reals)]
+    reason = assert_runs_or_is_refused(lambda: operators.run(nodes, arrays, feeds))
+    assert "not a registered function" not in reason
+
+
 def test_an_empty_tensor_of_any_shape_takes_no_time() -> None:
     # Found by the fuzzer: one piece of work for every 16 tokens, however many tokens of no features there are.
     pack = [node("Pack", ["x"], "y")]
@@ -202,17 +231,17 @@ def test_an_empty_tensor_of_any_shape_takes_no_time() -> None:
 
 
 def test_weights_that_a_caller_could_replace_are_refused() -> None:
-    name, inputs, arrays, settings_ = sparse_case(np.float32)
+    arrays, settings_ = CASES["SparseLinear"]()
     columns = arrays.pop("columns")
-    nodes = [node("Pack", ["x"], "p"), node(name, ["p", *inputs], "q", activation="none", **settings_)]
+    nodes = linear("SparseLinear", **settings_)
     feeds = {"x": np.ones((1, 19, 40), np.float32), "columns": columns}
     with pytest.raises(Exception, match=r"sdp\.SparseLinear: weights must be initializers"):
         operators.run(nodes, arrays, feeds)
 
 
 def test_a_status_names_operator_and_reason() -> None:
-    name, inputs, arrays, settings_ = sparse_case(np.float32)
+    arrays, settings_ = CASES["SparseLinear"]()
     arrays["columns"][3] = 200
-    nodes = [node("Pack", ["x"], "p"), node(name, ["p", *inputs], "q", activation="none", **settings_)]
+    nodes = linear("SparseLinear", **settings_)
     with pytest.raises(Exception, match=r"sdp\.SparseLinear: columns: a column beyond its slice"):
         operators.run(nodes, arrays, {"x": np.ones((1, 19, 40), np.float32)})

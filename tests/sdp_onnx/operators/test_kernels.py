@@ -16,7 +16,7 @@ from sdp_onnx.errors import OperatorLibraryError
 from sdp_onnx.operators.library import has_library, instruction_set
 from sdp_onnx.operators.sparse_format import pack_sparse
 from support import operators
-from support.operators import Arrays, node, weight_arrays, weight_settings
+from support.operators import Arrays, linear_inputs, node, weight_arrays, weight_settings
 
 pytestmark = pytest.mark.skipif(not has_library(), reason="installed without a C++ compiler")
 
@@ -51,18 +51,14 @@ def gelu(x: NDArray[np.float64], form: str) -> NDArray[np.float64]:
     return np.asarray(0.5 * x * (1 + inner))
 
 
-def packed_linear(
-    op_type: str, weights: list[str], x: NDArray[np.float32], arrays: Arrays, **settings: object
-) -> NDArray[np.float32]:
+def packed_linear(op_type: str, x: NDArray[np.float32], arrays: Arrays, **settings: object) -> NDArray[np.float32]:
     nodes = [
         node("Pack", ["x"], "p"),
-        node(op_type, ["p", *weights, "bias"], "q", **{"activation": "none"} | settings),
+        node(op_type, linear_inputs(op_type, x="p"), "q", **{"activation": "none"} | settings),
         node("Unpack", ["q", "tokens"], "y"),
     ]
     return operators.run(nodes, {**arrays, "tokens": np.array([x.shape[1]])}, {"x": x})
 
-
-SPARSE = ["values", "columns", "rows", "widths"]
 
 # Around the edges of groups (16 tokens), of register tiles (64), of slices (192 columns) and blocks (192 rows).
 SHAPES = [(1, 4, 4), (15, 192, 20), (16, 193, 192), (17, 100, 196), (33, 400, 64), (65, 385, 388), (130, 64, 8)]
@@ -74,7 +70,7 @@ def test_sparse_fp32(isa: str, shape: tuple[int, int, int], density: float) -> N
     tokens, in_features, out_features = shape
     packed = pack_sparse(weight := sparse(out_features, in_features, density))
     x, bias = floats(2, tokens, in_features), floats(out_features)
-    got = packed_linear("SparseLinear", SPARSE, x, {**weight_arrays(packed), "bias": bias}, **weight_settings(packed))
+    got = packed_linear("SparseLinear", x, {**weight_arrays(packed), "bias": bias}, **weight_settings(packed))
     expected = x.astype(np.float64) @ weight.T.astype(np.float64) + bias
     np.testing.assert_allclose(got, expected, rtol=0, atol=2e-6 * (1 + np.abs(expected).max()))
 
@@ -84,7 +80,7 @@ def test_activations(isa: str, form: str) -> None:
     packed = pack_sparse(np.eye(8, dtype=np.float32))
     x = np.concatenate([np.linspace(-12, 12, 8000), [1e4, -1e4, 1e-8, -1e-8] * 2]).astype(np.float32).reshape(1, -1, 8)
     arrays = {**weight_arrays(packed), "bias": np.zeros(8, np.float32)}
-    got = packed_linear("SparseLinear", SPARSE, x, arrays, activation=form, **weight_settings(packed))
+    got = packed_linear("SparseLinear", x, arrays, activation=form, **weight_settings(packed))
     np.testing.assert_allclose(got, gelu(x.astype(np.float64), form), rtol=1e-6, atol=1e-6)
 
 
@@ -93,7 +89,7 @@ def test_not_a_number_stays_visible_in_int8(isa: str) -> None:
     x = floats(1, 5, 8)
     x[0, 1, 5], x[0, 3, 0] = np.nan, np.inf
     arrays = {**weight_arrays(packed), "scale": np.ones(8, np.float32), "bias": np.zeros(8, np.float32)}
-    got = packed_linear("SparseLinearInt8", [*SPARSE, "scale"], x, arrays, **weight_settings(packed))
+    got = packed_linear("SparseLinearInt8", x, arrays, **weight_settings(packed))
     np.testing.assert_array_equal(np.isfinite(got), np.isfinite(x).all(axis=-1, keepdims=True) & np.ones(8, bool))
 
 
@@ -103,7 +99,7 @@ def test_not_a_number_stays_visible(isa: str, form: str) -> None:
     x = np.zeros((1, 3, 8), np.float32)
     x[0, 1, 5] = np.nan
     arrays = {**weight_arrays(packed), "bias": np.zeros(8, np.float32)}
-    got = packed_linear("SparseLinear", SPARSE, x, arrays, activation=form, **weight_settings(packed))
+    got = packed_linear("SparseLinear", x, arrays, activation=form, **weight_settings(packed))
     np.testing.assert_array_equal(np.isnan(got), np.isnan(x))
 
 
@@ -121,7 +117,7 @@ def test_sparse_int8(isa: str, shape: tuple[int, int, int], density: float) -> N
     x = ((steps + RNG.uniform(-0.4, 0.4, steps.shape) * (abs(steps) < 127) * (steps != 0)) / 8).astype(np.float32)
     bias, scale = floats(out_features), RNG.random(out_features).astype(np.float32)
     arrays = {**weight_arrays(packed), "scale": scale, "bias": bias}
-    got = packed_linear("SparseLinearInt8", [*SPARSE, "scale"], x, arrays, **weight_settings(packed))
+    got = packed_linear("SparseLinearInt8", x, arrays, **weight_settings(packed))
     expected = steps / 8 @ weight.T.astype(np.float64) * scale + bias
     np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
 
@@ -148,8 +144,8 @@ def test_int8_gives_the_same_bits_with_and_without_vnni(monkeypatch: pytest.Monk
     grouped = weight.reshape(4, 16, 128, 4).transpose(0, 2, 1, 3).copy()
     arrays = {**weight_arrays(packed), "grouped": grouped, "scale": np.ones(64, np.float32), "bias": floats(64)}
     sparse, dense = (
-        on_each_isa(monkeypatch, lambda given=given: packed_linear(*given, x, arrays, **weight_settings(packed)))
-        for given in (("SparseLinearInt8", [*SPARSE, "scale"]), ("DenseLinearInt8", ["grouped", "scale"]))
+        on_each_isa(monkeypatch, lambda given=given: packed_linear(given, x, arrays, **weight_settings(packed)))
+        for given in ("SparseLinearInt8", "DenseLinearInt8")
     )
     for result in [*sparse[1:], *dense]:
         np.testing.assert_array_equal(result, sparse[0])
@@ -168,7 +164,7 @@ def test_dense(isa: str, shape: tuple[int, int, int]) -> None:
     weight, bias, x = floats(out_features, in_features), floats(out_features), floats(2, tokens, in_features)
     grouped = weight.reshape(-1, 16, in_features).transpose(0, 2, 1).copy()
     got = packed_linear(
-        "DenseLinear", ["w"], x, {"w": grouped, "bias": bias}, in_features=in_features, out_features=out_features
+        "DenseLinear", x, {"grouped": grouped, "bias": bias}, in_features=in_features, out_features=out_features
     )
     expected = x.astype(np.float64) @ weight.T.astype(np.float64) + bias
     np.testing.assert_allclose(got, expected, rtol=0, atol=2e-6 * (1 + np.abs(expected).max()))
@@ -182,9 +178,9 @@ def test_dense_int8(isa: str, shape: tuple[int, int, int]) -> None:
     steps[..., 0] = -127
     x = (steps / 8).astype(np.float32)
     grouped = weight.reshape(-1, 16, in_features // 4, 4).transpose(0, 2, 1, 3).copy()
-    arrays = {"w": grouped, "scale": RNG.random(out_features).astype(np.float32), "bias": floats(out_features)}
+    arrays = {"grouped": grouped, "scale": RNG.random(out_features).astype(np.float32), "bias": floats(out_features)}
     settings = {"in_features": in_features, "out_features": out_features}
-    got = packed_linear("DenseLinearInt8", ["w", "scale"], x, arrays, **settings)
+    got = packed_linear("DenseLinearInt8", x, arrays, **settings)
     expected = steps / 8 @ weight.T.astype(np.float64) * arrays["scale"] + arrays["bias"]
     np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
 
@@ -201,7 +197,7 @@ def test_residual_and_layer_norm(isa: str, tokens: int, threads: int) -> None:
         node("Pack", ["r"], "s"),
         node(
             "SparseLinear",
-            ["p", *SPARSE, "bias", "s", "gamma", "beta"],
+            linear_inputs("SparseLinear", x="p", residual="s", gamma="gamma", beta="beta"),
             "q",
             activation="none",
             epsilon=1e-5,
@@ -350,7 +346,7 @@ def test_the_answer_does_not_depend_on_the_number_of_threads(isa: str) -> None:
     x = floats(1, 200, 400)
     nodes = [
         node("Pack", ["x"], "p"),
-        node("SparseLinear", ["p", *SPARSE, "bias"], "q", activation="gelu", **weight_settings(packed)),
+        node("SparseLinear", linear_inputs("SparseLinear", x="p"), "q", activation="gelu", **weight_settings(packed)),
     ]
     one, two, seven = (operators.run(nodes, arrays, {"x": x}, threads) for threads in (1, 2, 7))
     np.testing.assert_array_equal(one, two)

@@ -22,7 +22,7 @@ def sparse_weight(
 
 
 def read_naively(packed: SparseWeight) -> np.ndarray:
-    """The format element by element, as its definition says."""
+    """The format element by element, as it is defined."""
     per_element = packed.values.shape[1] if packed.values.ndim == 2 else 1
     columns = packed.in_features // per_element
     weight = np.zeros((packed.out_features, columns, per_element), dtype=packed.values.dtype)

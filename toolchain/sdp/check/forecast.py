@@ -9,9 +9,10 @@ from __future__ import annotations
 from sdp.recipe.export import ExportSection
 from sdp.recipe.pruning import PruneSection
 from sdp_onnx.export.encode import SPARSE_FROM
-from sdp_onnx.export.kernel_choice import BREAK_EVEN_INT8_DENSITY, LARGEST_MEAN_DENSITY, LayerKind
+from sdp_onnx.export.kernel_choice import BREAK_EVEN_INT8_DENSITY, LARGEST_MEAN_DENSITY
 from sdp_onnx.model.encodings import Encoding, coo_bytes, dense_bytes, smallest_encoding
 from sdp_onnx.operators.sparse_format import sparse_bytes
+from sdp_onnx.operators.weight_formats import LayerKind
 
 FLOAT_BYTES = 4
 # An int8 kernel takes four consecutive inputs at once.

@@ -1,0 +1,122 @@
+"""The operators of the library, one row each: the Python twin of export/native/include/operators.def.
+
+The exporter orders a node's inputs by its row and names the initializers of a weight after them; `inspect`, `verify`
+and the profile find an operator's weight and the part of its time here. A new operator takes a row here, a row in
+operators.def and its C++ file; a test compares the two tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from onnx import NodeProto
+
+from sdp_onnx.operators.library import DOMAIN
+from sdp_onnx.operators.weight_formats import DENSE, DENSE_INT8, SPARSE, SPARSE_INT8, LayerKind, WeightFormat
+
+Part = Literal["sparse", "dense", "sparse-int8", "dense-int8", "attention", "rest"]
+Role = Literal["required", "weight", "optional"]
+
+
+@dataclass(frozen=True)
+class Input:
+    """An input of an operator.
+
+    Attributes:
+        dtype: numpy's name of the element type.
+        role: "weight" is an initializer that holds the layer's weight or a part of it; an "optional" input may be left
+            out, together with all that follow.
+    """
+
+    name: str
+    dtype: str = "float32"
+    role: Role = "required"
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One row.
+
+    Attributes:
+        name: the `op_type` of its nodes.
+        part: where a profile counts its time.
+        inputs: in order.
+        weight: of a linear layer, how the weight inputs hold its weight; None for any other operator.
+    """
+
+    name: str
+    part: Part
+    inputs: tuple[Input, ...]
+    weight: WeightFormat | None = None
+
+    @property
+    def weight_inputs(self) -> tuple[str, ...]:
+        """The names of the inputs that hold the weight, in order."""
+        return tuple(value.name for value in self.inputs if value.role == "weight")
+
+    def weight_initializers(self, node: NodeProto) -> list[str]:
+        """The initializers that hold a node's weight, in order.
+
+        Raises:
+            IndexError: the node has fewer inputs.
+        """
+        return [node.input[i] for i, value in enumerate(self.inputs) if value.role == "weight"]
+
+    def arrange(self, values: Mapping[str, str]) -> list[str]:
+        """A node's inputs in order, from the names of their values by the names of the inputs.
+
+        Raises:
+            ValueError: a required input is missing, an optional one before a given one, or a name is unknown.
+        """
+        names = [value.name for value in self.inputs]
+        given = names[: len(values)]
+        required = [value.name for value in self.inputs if value.role != "optional"]
+        if set(given) != set(values) or not set(required) <= set(given):
+            raise ValueError(f"{self.name} takes {', '.join(names)}, not {', '.join(values)}")
+        return [values[name] for name in given]
+
+
+_X = Input("x")
+_SPARSE_INDICES = (
+    Input("columns", "uint8", "weight"),
+    Input("rows", "uint8", "weight"),
+    Input("widths", "uint16", "weight"),
+)
+_SCALE = Input("scale", role="weight")
+_EPILOGUE = (
+    Input("bias"),
+    Input("residual", role="optional"),
+    Input("gamma", role="optional"),
+    Input("beta", role="optional"),
+)
+_ATTENTION = (Input("q"), Input("k"), Input("v"), Input("tokens", "int64"), Input("mask", "bool", "optional"))
+
+_ROWS = (
+    Operator("Pack", "rest", (_X,)),
+    Operator("Unpack", "rest", (_X, Input("tokens", "int64"))),
+    Operator("SparseLinear", "sparse", (_X, Input("values", role="weight"), *_SPARSE_INDICES, *_EPILOGUE), SPARSE),
+    Operator(
+        "SparseLinearInt8",
+        "sparse-int8",
+        (_X, Input("values", "int8", "weight"), *_SPARSE_INDICES, _SCALE, *_EPILOGUE),
+        SPARSE_INT8,
+    ),
+    Operator("DenseLinear", "dense", (_X, Input("grouped", role="weight"), *_EPILOGUE), DENSE),
+    Operator("DenseLinearInt8", "dense-int8", (_X, Input("grouped", "int8", "weight"), _SCALE, *_EPILOGUE), DENSE_INT8),
+    Operator("PackedAttention", "attention", _ATTENTION),
+    Operator("PackedAttentionInt8", "attention", _ATTENTION),
+)
+
+OPERATORS = {row.name: row for row in _ROWS}
+
+
+def operator_of(node: NodeProto) -> Operator | None:
+    """The row of a node's operator; None for an operator of another domain, or that the library does not have."""
+    return OPERATORS.get(node.op_type) if node.domain == DOMAIN else None
+
+
+def linear_operator(kind: LayerKind) -> Operator:
+    """The operator that multiplies by a weight of a kind."""
+    return next(row for row in OPERATORS.values() if row.weight is not None and row.weight.kind == kind)
