@@ -22,9 +22,11 @@ from typing import Annotated, Any
 
 import typer
 
+from sdp.models.architectures import ARCHITECTURES
+
 TESTS = Path(__file__).parents[2] / "tests"
 RESULTS = Path(__file__).parents[1] / "results" / "architectures.md"
-KINDS = ["distilbert", "electra", "roberta", "mpnet", "albert", "deberta-v2", "modernbert", "flaubert", "xlm"]
+KINDS = [row.model_type for row in ARCHITECTURES if row.tested]
 # Kinds whose tokenizers number the texts of a pair.
 WITH_SEGMENTS = ("albert", "bert", "deberta-v2", "electra")
 HEAD = ("kind", "result", "fine-tuned", "pruned", "file", "logits differ by", "encoder zeros", "seconds")
@@ -124,9 +126,9 @@ def _message(output: str) -> str:
 
 
 def main(
-    kinds: Annotated[list[str] | None, typer.Argument(help="Kinds; without any the nine of the table.")] = None,
+    kinds: Annotated[list[str] | None, typer.Argument(help="Kinds; by default all tested ones.")] = None,
 ) -> None:
-    """Run every kind and print the table; that of all nine is also written to results/architectures.md."""
+    """Run every kind and print the table; that of all tested kinds is also written to results/architectures.md."""
     rows = [HEAD, ["---"] * len(HEAD)]
     for kind in kinds or KINDS:
         with tempfile.TemporaryDirectory() as folder:

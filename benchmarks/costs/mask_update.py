@@ -25,10 +25,10 @@ import typer
 from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification
 
-from sdp.pruning.layers import prunable_weights
+from sdp.models.layers import prunable_weights
+from sdp.pruning.masked_weights import MaskedWeights
 from sdp.pruning.masks import Masks, Scope, apply_masks, kept_count, select_masks
 from sdp.pruning.scores import magnitude_scores
-from sdp.training.masked_weights import MaskedWeights
 from sdp_onnx.runtimes.environment import environment_record
 
 RESULTS = Path(__file__).parents[1] / "results" / "mask_update.json"
@@ -98,7 +98,9 @@ def measure(size: str, turns: int) -> dict[str, Any]:
         scopes[scope] = {**cell, "share_of_run": UPDATES * median / (UPDATES * median + STEPS * step)}
         print(f"{size}, {scope}: {median:.3f} s, {cell['ratio']:.1f} times faster", file=sys.stderr, flush=True)
     masked = MaskedWeights(weights)
-    hold = statistics.median(seconds(lambda: masked.after_backward(1)) + seconds(masked.enforce) for _ in range(turns))
+    hold = statistics.median(
+        seconds(lambda: masked.after_backward(1)) + seconds(masked.after_optimizer_step) for _ in range(turns)
+    )
     elements = sum(weight.numel() for weight in weights.values())
     return {"size": size, "weights": elements, "step_s": step, "hold_s": hold, "scopes": scopes}
 

@@ -29,18 +29,22 @@ from transformers import PreTrainedModel, TrainingArguments
 
 from sdp.data.batches import Collator, TokenizedSplit
 from sdp.losses.objective import Objective
+from sdp.losses.task import TaskObjective
+from sdp.models.layers import layer_count, prunable_weights
 from sdp.models.load import load_pretrained
 from sdp.models.source import ModelFolder, locate_model
 from sdp.models.tokenizer import load_tokenizer
 from sdp.pipeline.progress import Reporter
-from sdp.pruning.layers import layer_count, prunable_weights
+from sdp.pruning.distillation import Distillation
+from sdp.pruning.masked_weights import MaskedWeights
 from sdp.pruning.masks import select_masks
 from sdp.pruning.scores import magnitude_scores
+from sdp.pruning.teacher import LiveTeacher, TeacherCache, cached_teacher
 from sdp.recipe.pruning import PruneSection
 from sdp.recipe.sections import ModelSection, RuntimeSection
 from sdp.training.device import training_device
-from sdp.training.masked_weights import MaskedWeights
-from sdp.training.teacher import LiveTeacher, TeacherCache, cached_teacher
+from sdp.training.hooks import Hook
+from sdp.training.objective import TrainingObjective
 from sdp.training.trainer import SdpTrainer
 from sdp_onnx.bench.statistics import paired_ratio
 from sdp_onnx.runtimes.environment import environment_record
@@ -98,7 +102,7 @@ def optimizer_step(trainer: SdpTrainer, masked: MaskedWeights | None, batch: Bat
     trainer.accelerator.clip_grad_norm_(model.parameters(), trainer.args.max_grad_norm)
     optimizer.step()
     if masked is not None:
-        masked.enforce()
+        masked.after_optimizer_step()
     model.zero_grad()
     loss.item()
 
@@ -139,7 +143,7 @@ class Bench:
 
     def arms(self, rows: TokenizedSplit) -> Iterator[Arm]:
         """Every way to train on the rows, the plain one first."""
-        trainer = self._trainer(self._plain, Objective("classification"))
+        trainer = self._trainer(self._plain, TaskObjective("classification"))
         yield Arm("plain fine-tuning", "none", lambda batch: optimizer_step(trainer, None, batch))
         for name, losses, source in ARMS:
             yield self._masked_arm(name, losses, source, rows)
@@ -154,11 +158,14 @@ class Bench:
             cache = TeacherCache(self._scratch / "cache", "minilm")
             quiet = Reporter(quiet=True)
             teacher = cached_teacher(self._teacher, rows, self._collator, objective, cache, self._device, quiet)
-        trainer = self._trainer(self._masked_model, objective, teacher, self._masked)
+        trainer = self._trainer(
+            self._masked_model, Distillation(self._masked_model, objective, teacher), (self._masked,)
+        )
         return Arm(name, source, lambda batch: optimizer_step(trainer, self._masked, batch))
 
-    def _trainer(self, model: PreTrainedModel, objective: Objective, *rest: Any) -> SdpTrainer:
-        teacher, masked = rest or (None, None)
+    def _trainer(
+        self, model: PreTrainedModel, objective: TrainingObjective, hooks: tuple[Hook, ...] = ()
+    ) -> SdpTrainer:
         arguments = TrainingArguments(
             output_dir=str(self._scratch),
             per_device_train_batch_size=BATCH_SIZE,
@@ -168,12 +175,12 @@ class Bench:
             use_cpu=self._device.type == "cpu",
             report_to=[],
         )
-        trainer = SdpTrainer(model, arguments, objective=objective, teacher=teacher, masked=masked)
+        trainer = SdpTrainer(model, arguments, objective=objective, hooks=hooks)
         # What Trainer does before its first step: without it nothing would be computed in bf16. Arms share a model.
         if not hasattr(model, "_original_forward"):
             trainer.accelerator.prepare_model(model)
         trainer.current_gradient_accumulation_steps = 1
-        if masked is None:
+        if not hooks:
             trainer.create_optimizer()
         elif self._optimizer is None:
             self._optimizer = trainer.create_optimizer()

@@ -35,6 +35,7 @@ from sdp.evaluation.on_split import compare_models
 from sdp.evaluation.onnx_network import onnx_network
 from sdp.evaluation.predict import predict_logits
 from sdp.models.tokenizer import load_tokenizer
+from sdp.pipeline.context import StageContext
 from sdp.pipeline.json_file import read_json, write_json
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import RUN_FILE, RunFolder
@@ -145,7 +146,7 @@ def gate_once(recipe: Recipe, run: RunFolder) -> dict[str, Any]:
     for stage, folder in ((bench, "5-bench"), (gate, "6-gate")):
         shutil.rmtree(run.stage(folder), ignore_errors=True)
         run.stage(folder).mkdir()
-        stage.run(recipe, run, run.stage(folder), Reporter(quiet=True))
+        stage.run(StageContext(recipe, run, run.stage(folder), Reporter(quiet=True)))
     verdict = read_json(run.stage("6-gate") / "verdict.json") or {}
     measured = read_json(run.stage("5-bench") / "latency.json") or {}
     keys = ("name", "outcome", "value", "low", "high", "subject")

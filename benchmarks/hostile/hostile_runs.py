@@ -202,7 +202,7 @@ def _load(folder: Path) -> None:
 
 def stored_case(random: Random, folder: Path, project: Project) -> Use:
     """Masks, and the cell of a study: read back as the stages do."""
-    from sdp.pruning.store import FILE_NAME, load_masks
+    from sdp.pruning.masks import FILE_NAME, load_masks
 
     path = folder / FILE_NAME
     path.write_bytes(_header(random, project.run / "2-prune" / FILE_NAME))

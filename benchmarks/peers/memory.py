@@ -134,6 +134,7 @@ def encode_coo(folder: Path) -> None:
 
 def stage(folder: Path) -> None:
     """The export stage itself: export, encode, check, compare with torch, score with onnxruntime."""
+    from sdp.pipeline.context import StageContext
     from sdp.pipeline.progress import Reporter
     from sdp.pipeline.run_folder import RunFolder
     from sdp.recipe.load import load_recipe
@@ -142,7 +143,7 @@ def stage(folder: Path) -> None:
     target = folder / "run/4-export"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
-    run(load_recipe(folder / "recipe.toml"), RunFolder(folder / "run"), target, Reporter(quiet=True))
+    run(StageContext(load_recipe(folder / "recipe.toml"), RunFolder(folder / "run"), target, Reporter(quiet=True)))
 
 
 STEPS: dict[str, Callable[[Path], None]] = {

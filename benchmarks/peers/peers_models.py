@@ -33,7 +33,7 @@ from onnxruntime.quantization import (
 from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
 
 from peers_engines import Pruning
-from sdp.pruning.layers import prunable_weights
+from sdp.models.layers import prunable_weights
 from sdp.pruning.masks import Masks, apply_masks, select_masks
 from sdp.pruning.scores import magnitude_scores
 from sdp_onnx.export.encode import encode_model

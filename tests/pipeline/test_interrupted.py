@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from sdp.cli.main import app
 from sdp.errors import StageError
+from sdp.pipeline.context import StageContext
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import RunFolder
 from sdp.pipeline.runner import input_identities, plan, run_pipeline
@@ -32,10 +33,11 @@ def project(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def break_off(folder: Path, monkeypatch: pytest.MonkeyPatch, checkpoints: tuple[int, ...]) -> None:
-    def broken(recipe: object, run: object, target: Path, reporter: object) -> dict:
+    def broken(context: StageContext) -> dict:
         for step in checkpoints:
-            (target / "checkpoints" / f"checkpoint-{step}").mkdir(parents=True)
-            (target / "checkpoints" / f"checkpoint-{step}" / "complete.json").write_text("{}")
+            checkpoint = context.target / "checkpoints" / f"checkpoint-{step}"
+            checkpoint.mkdir(parents=True)
+            (checkpoint / "complete.json").write_text("{}")
         raise StageError("power is gone")
 
     run, file = RunFolder(folder / "runs/toy"), folder / "toy.toml"
@@ -91,8 +93,8 @@ def test_other_inputs_are_named_and_check_prints_what_run_prints(
     monkeypatch.chdir(project)
     assert words in CliRunner().invoke(app, ["check", "toy.toml"]).stdout
 
-    def stop(recipe: object, run: object, target: Path, reporter: object) -> dict:
-        assert not (target / "checkpoints").exists(), "it starts anew"
+    def stop(context: StageContext) -> dict:
+        assert not (context.target / "checkpoints").exists(), "it starts anew"
         raise StageError("far enough")
 
     monkeypatch.setattr(finetune, "run", stop)

@@ -11,6 +11,7 @@ import pytest
 from sdp.pipeline.run_folder import RunFolder
 from sdp.pipeline.runner import cache_key, input_identities, plan
 from sdp.recipe import load_recipe
+from support.sources import copy_packages, edit, move
 from support.toy import sdp, toy_rows, write_tsv
 
 STAGES = ["finetune", "prune", "evaluate", "export", "bench", "gate", "report", "ship"]
@@ -24,9 +25,10 @@ def project(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> Path:
     return folder
 
 
-def would_run(project: Path, *arguments: str) -> dict[str, str]:
-    """Stages that `sdp check` says would run, with the reason."""
-    plan = json.loads(sdp("check", "toy.toml", "--json", *arguments, cwd=project, check=True).stdout)
+def would_run(project: Path, *arguments: str, packages: Path | None = None) -> dict[str, str]:
+    """Stages that `sdp check`, of these packages, says would run, with the reason."""
+    env = {"PYTHONPATH": str(packages)} if packages is not None else None
+    plan = json.loads(sdp("check", "toy.toml", "--json", *arguments, cwd=project, env=env, check=True).stdout)
     return {stage["stage"]: stage["reason"] for stage in plan["stages"] if not stage["up_to_date"]}
 
 
@@ -49,6 +51,39 @@ def test_a_setting_makes_its_stage_and_what_follows_run(project: Path, override:
     assert next(iter(stale)) == first
     assert stale[first] == reason
     assert set(STAGES[: STAGES.index(first)]).isdisjoint(stale)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "first", "reason"),
+    [
+        ("recipe/base.py", "default=0.1", "default=0.2", "finetune", "finetune.warmup changed: 0.1 -> 0.2"),
+        (
+            "recipe/task.py",
+            '("accuracy", "f1"',
+            '("f1", "accuracy"',
+            "finetune",
+            'task.metric changed: "accuracy" -> "f1"',
+        ),
+        ("recipe/export.py", "1e-4", "1e-3", "export", "export.tolerance changed: 0.0001 -> 0.001"),
+        ("losses/cross_correlation.py", "return ", "return 2 * ", "prune", "code changed"),
+        ("report/plots.py", "import annotations", "import annotations\n\nOTHER = 1", "report", "code changed"),
+    ],
+)
+def test_another_version_of_sdp_runs_what_it_changes(
+    project: Path, tmp_path: Path, file: str, old: str, new: str, first: str, reason: str
+) -> None:
+    edit(copy_packages(tmp_path), f"sdp/{file}", old, new)
+    stale = would_run(project, packages=tmp_path)
+    assert next(iter(stale.items())) == (first, reason)
+    assert set(STAGES[: STAGES.index(first)]).isdisjoint(stale)
+
+
+def test_a_version_that_explains_and_places_its_code_otherwise_runs_nothing(project: Path, tmp_path: Path) -> None:
+    copy_packages(tmp_path)
+    edit(tmp_path, "sdp/losses/task.py", '"""The loss of', '"""Another word about the loss of')
+    edit(tmp_path, "sdp/training/sampler.py", "\n\n\n", "\n\n\n# Another comment.\n")
+    move(tmp_path, "sdp.models.load", "sdp.models.loading.weights")
+    assert would_run(project, packages=tmp_path) == {}
 
 
 def test_the_key_of_a_ci_cache_follows_what_costs_time_and_what_the_gate_measures(project: Path) -> None:

@@ -15,9 +15,9 @@ from torch import Tensor
 from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification, PreTrainedModel
 
 from sdp.losses.objective import Objective
+from sdp.pruning.forward import Reader
+from sdp.pruning.teacher import LiveTeacher
 from sdp.recipe.pruning import PruneSection
-from sdp.training.forward import Reader
-from sdp.training.teacher import LiveTeacher
 from sdp.training.term_means import TermMeans
 
 RANKS = 2

@@ -13,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from sdp.check.architecture import architecture_findings
 from sdp.check.facts import Facts, Finding, Machine
 from sdp.check.findings import explain
 from sdp.check.forecast import filled_blocks
 from sdp.check.thresholds import half_width, rows_needed
-from sdp.check.training import cached_vectors, teacher_is_live
+from sdp.check.training import teacher_is_live
 from sdp.cli.main import app
+from sdp.losses.needs import needs_of
 from sdp.losses.objective import Objective
 from sdp.models.parts import count_parts
 from sdp.models.source import ModelFolder
@@ -79,6 +81,26 @@ def test_a_sound_recipe_gets_no_warning_and_warnings_come_first() -> None:
 def test_warnings(sections: dict[str, Any], subject: str, words: str) -> None:
     finding = about([f for f in explain(facts(**sections)) if f.kind == "warning"], subject)
     assert words in finding.sentence
+
+
+@pytest.mark.parametrize(
+    ("kind", "criterion", "sentences"),
+    [
+        ("bert", "lookahead", []),
+        ("modernbert", "magnitude", ["attention of modernbert models stays with onnxruntime"]),
+        ("flaubert", "lookahead", ["lookahead pairs six matrices", "attention of flaubert"]),
+        ("camembert", "lookahead", ["no camembert model has gone through"]),
+        ("of-its-own", "lookahead", ["no row for of-its-own models"]),
+        (None, "lookahead", []),
+    ],
+)
+def test_what_the_row_of_an_architecture_tells(kind: str | None, criterion: str, sentences: list[str]) -> None:
+    known = replace(facts(prune={"criterion": criterion}), model_type=kind)
+    found = list(architecture_findings(known))
+    assert len(found) == len(sentences)
+    for finding, words in zip(found, sentences, strict=True):
+        assert words in finding.sentence
+        assert (finding.kind == "warning") == (finding.subject == "prune.criterion")
 
 
 def test_on_a_gpu_the_operator_library_is_warned_of() -> None:
@@ -201,7 +223,7 @@ def test_what_the_teacher_stores_is_what_the_objective_reads(losses: list[dict[s
     known = facts(task={"name": task}, prune={"losses": losses})
     objective = Objective(known.recipe.task.problem_type, known.recipe.prune.losses, 12)
     assert teacher_is_live(known) == objective.needs_live_teacher
-    assert cached_vectors(known.recipe.prune.losses, 12) == len(objective.rows)
+    assert needs_of(known.recipe.prune.losses, 12).rows == objective.rows
 
 
 def test_memory_of_teacher_and_fisher_gradients() -> None:

@@ -18,6 +18,7 @@ from sdp.distributed.sharded import (
 )
 from sdp.errors import UsageError
 from sdp.losses.objective import Objective
+from sdp.pruning.sharded import require_shardable_pruning
 from sdp.recipe.pruning import PruneSection
 from sdp.recipe.sections import RuntimeSection
 from support import ranks
@@ -26,7 +27,7 @@ FSDP = RuntimeSection(parallel="fsdp")
 
 
 def require(prune: PruneSection, runtime: RuntimeSection = FSDP) -> None:
-    require_shardable(Objective("classification", prune.losses, 2), runtime, prune)
+    require_shardable_pruning(Objective("classification", prune.losses, 2), runtime, prune)
 
 
 def test_what_needs_whole_gradients_or_weights_is_refused() -> None:
@@ -37,6 +38,9 @@ def test_what_needs_whole_gradients_or_weights_is_refused() -> None:
         require(PruneSection.model_validate({"losses": [{"name": "align-cosine"}]}))
     with pytest.raises(UsageError, match="several times a step"):
         require(PruneSection(), RuntimeSection(parallel="fsdp", accumulation=2))
+    require_shardable(FSDP)
+    with pytest.raises(UsageError, match="several times a step"):
+        require_shardable(RuntimeSection(parallel="fsdp", accumulation=2))
 
 
 def test_one_process_has_all_of_everything() -> None:

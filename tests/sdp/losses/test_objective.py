@@ -16,8 +16,9 @@ from sdp.losses.cosine import cosine_loss
 from sdp.losses.cross_correlation import cross_correlation_loss
 from sdp.losses.hidden import hidden_loss
 from sdp.losses.kld import kld_loss
+from sdp.losses.network_output import NetworkOutput, RowsKey
 from sdp.losses.objective import Objective
-from sdp.losses.representation import NetworkOutput, RowsKey, represent
+from sdp.losses.representation import represent
 from sdp.losses.task import task_loss
 from sdp.losses.terms import TERMS
 from sdp.recipe.losses import (
@@ -81,7 +82,7 @@ def test_the_sum_is_that_of_the_formula_for_every_combination(listed: tuple) -> 
     assert set(terms) == {"task", *listed}
 
 
-def test_every_loss_of_the_recipe_is_in_the_table() -> None:
+def test_every_loss_of_the_table_is_computed() -> None:
     assert TERMS.keys() | {"none"} == LOSSES.keys()
     assert TERMS.keys() == SETTINGS.keys()
     objective = Objective("classification", (NoLoss(name="none"),), 2)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sdp.errors import ModelError
-from sdp.losses.representation import NetworkOutput, RowsKey, represent, resolve_layers, rows_of
+from sdp.losses.network_output import NetworkOutput, RowsKey
+from sdp.losses.representation import represent, rows_of
 
 MASK = torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 1]])
 HIDDEN = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(1))
@@ -35,22 +35,3 @@ def test_rows_come_from_the_cache_the_pooler_or_the_layer() -> None:
     for key in (RowsKey("pooled"), RowsKey("mean", 0)):
         with pytest.raises(ValueError, match="was not asked for"):
             rows_of(NetworkOutput(), MASK, key)
-
-
-@pytest.mark.parametrize(
-    ("layers", "resolved"),
-    [
-        ("all", (1, 2, 3, 4, 5, 6)),
-        ((-1,), (6,)),
-        ((0, 1, -6, 6, -1), (0, 1, 6)),
-        ((3, -2), (3, 5)),
-    ],
-)
-def test_layers(layers, resolved: tuple[int, ...]) -> None:
-    assert resolve_layers(layers, 6, "cosine") == resolved
-
-
-@pytest.mark.parametrize("layer", [7, -7, 100])
-def test_a_layer_that_the_model_has_not(layer: int) -> None:
-    with pytest.raises(ModelError, match=rf"6 layers, and the loss cosine asks for layer {layer}\n.*from -6 to -1"):
-        resolve_layers((1, layer), 6, "cosine")

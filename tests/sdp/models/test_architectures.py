@@ -10,14 +10,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from transformers import AutoModelForMaskedLM
 
 from sdp.errors import ModelError
-from sdp.models.architectures import ARCHITECTURES, find_architecture, require_architecture
+from sdp.models.architectures import ARCHITECTURES, Architecture, find_architecture, require_architecture
+from sdp.models.head import read_head
+from sdp.models.layers import layer_classes, layer_count, prunable_weights
 from sdp.models.load import load_finetuned, load_pretrained
-from sdp.models.parts import count_parts
+from sdp.models.parts import count_parts, encoder_shape, tensor_shapes
 from sdp.models.source import ModelFolder
-from sdp.pruning.layers import layer_classes, prunable_weights
-from support.tiny_models import tiny_model
+from support.tiny_models import tiny_config, tiny_model
 
 SUPPORTED = [row.model_type for row in ARCHITECTURES if not row.refused]
 REFUSED = [row.model_type for row in ARCHITECTURES if row.refused]
@@ -26,6 +28,7 @@ UNBUILT = {"canine", "layoutlmv2", "layoutlmv3", "lilt", "markuplm", "tapas"}
 # Their files hold several matrices of torch's as one, under another name.
 FUSED = {"gte", "jina_embeddings_v3", "nomic_bert"}
 CPU = torch.device("cpu")
+ROOT = next(folder for folder in Path(__file__).parents if (folder / "pyproject.toml").is_file())
 
 
 @pytest.mark.parametrize("kind", SUPPORTED)
@@ -45,6 +48,49 @@ def test_all_linear_weights_of_the_layers_are_found(kind: str, tmp_path: Path) -
     sizes, counted = {name: w.numel() for name, w in found.items()}, count_parts(ModelFolder(kind, tmp_path)).prunable
     assert sum(counted.values()) == sum(sizes.values())
     assert counted == sizes or kind in FUSED
+
+
+@pytest.mark.parametrize("row", [row for row in ARCHITECTURES if not row.refused], ids=lambda row: row.model_type)
+def test_each_linear_weight_is_in_a_list_of_the_row_and_has_one_role(row: Architecture) -> None:
+    lists = re.compile(rf"\.({'|'.join(row.layout.lists)})\.\d+\.(?P<module>.+)\.weight")
+    roles: dict[str, set[str]] = {}
+    for name in prunable_weights(tiny_model(row.model_type)):
+        found = lists.search(name)
+        assert found, name
+        for role, endings in row.layout.roles.items():
+            for ending in endings:
+                if re.search(rf"\b{ending}$", found["module"]):
+                    roles.setdefault(name, set()).add(role)
+        # "attention.output.dense" also ends as the feed-forward output of BERT.
+        assert len(roles[name]) == 1 or roles[name] == {"attention output", "feed-forward output"}, name
+    assert set().union(*roles.values()) == row.layout.roles.keys()
+
+
+@pytest.mark.parametrize("row", [row for row in ARCHITECTURES if not row.refused], ids=lambda row: row.model_type)
+def test_each_row_knows_its_heads_tables_and_sizes(row: Architecture, tmp_path: Path) -> None:
+    folder = ModelFolder(row.model_type, tmp_path)
+    model = tiny_model(row.model_type)
+    for trained in (model, tiny_model(row.model_type, tagger=True)):
+        trained.save_pretrained(tmp_path)
+        head = read_head(folder)
+        assert head is not None
+        assert head.outputs == 3
+        assert len(set(row.layout.outputs) & tensor_shapes(folder).keys()) == 1
+    assert encoder_shape(folder) == (16, layer_count(model)) == (16, 2)
+    table = next(name for name, module in model.named_modules() if module is model.get_input_embeddings())
+    known = table.rpartition(".")[2]
+    assert known in row.layout.input_embeddings or (known, row.layout.input_embeddings) == ("embeddings", ())
+    pretrained = AutoModelForMaskedLM.from_config(tiny_config(row.model_type))
+    outside = [name for name in pretrained.state_dict() if not name.startswith(f"{model.base_model_prefix}.")]
+    # ModernBERT's classifier has the dense layer and the norm of this head as well.
+    kept = ("head.", "decoder.") if row.model_type == "modernbert" else ()
+    assert [name for name in outside if not name.startswith((*row.layout.pretraining_heads, *kept))] == []
+
+
+def test_what_went_through_the_whole_pipeline_is_what_the_results_have() -> None:
+    table = (ROOT / "benchmarks" / "results" / "architectures.md").read_text(encoding="utf-8")
+    kinds = [line.split("|")[1].strip() for line in table.splitlines()[2:]]
+    assert sorted(kinds) == [row.model_type for row in ARCHITECTURES if row.tested]
 
 
 @pytest.mark.parametrize("kind", sorted({*REFUSED} - UNBUILT))

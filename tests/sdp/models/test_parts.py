@@ -14,7 +14,7 @@ from transformers import AutoModel, DistilBertConfig, DistilBertForMaskedLM, Pre
 from sdp.errors import ModelError
 from sdp.models.parts import ModelParts, count_parts, is_prunable, part_of
 from sdp.models.source import ModelFolder
-from sdp.models.unused_weights import refuse_unused
+from sdp.models.unmatched_weights import refuse_unused
 from support.toy import save_tiny_model
 
 KINDS = ["bert", "xlmr", "distilbert"]

@@ -12,12 +12,13 @@ from sdp.pruning.masks import (
     apply_masks,
     clear_pruned,
     kept_count,
+    load_masks,
     mask_bits,
+    save_masks,
     select_masks,
     sparsity_of,
 )
 from sdp.pruning.scores import magnitude_scores
-from sdp.pruning.store import load_masks, save_masks
 
 
 def naive(scores: np.ndarray, keep: int) -> np.ndarray:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from sdp.pruning.criteria import CRITERIA
 from sdp.pruning.masks import Pattern
+from sdp.recipe.criteria import CRITERIA as ROWS
 from sdp.recipe.pruning import Criterion, PruneSection
 
 
@@ -45,5 +46,9 @@ def test_settings_that_fit_survive_being_written_out_whole(settings: dict[str, A
 
 
 def test_recipes_and_code_know_the_same_names() -> None:
-    assert set(get_args(Criterion)) == set(CRITERIA)
+    assert list(get_args(Criterion)) == list(ROWS) == list(CRITERIA)
+    assert all(row.name == name for name, row in ROWS.items())
+    for row in ROWS.values():
+        own = {*row.settings, *([row.copies] if row.copies else [])}
+        assert own <= PruneSection.model_fields.keys()
     assert set(get_args(PruneSection.model_fields["pattern"].annotation)) == set(get_args(Pattern))

@@ -12,7 +12,7 @@ from sdp.recipe.schema import recipe_schema
 from sdp.recipe.sections import Recipe
 
 SCHEMA: dict[str, Any] = recipe_schema()
-LOSS_SECTIONS = {section.__name__ for section in LOSSES.values()}
+LOSS_SECTIONS = {row.settings.__name__ for row in LOSSES.values()}
 
 
 def definitions() -> list[tuple[str, dict[str, Any]]]:

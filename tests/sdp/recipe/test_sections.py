@@ -131,9 +131,9 @@ def test_a_configuration_belongs_to_a_data_set() -> None:
 
 def test_losses() -> None:
     assert [loss.name for loss in PruneSection().losses] == ["cross-correlation"]
-    for name, section in LOSSES.items():
+    for name, row in LOSSES.items():
         (loss,) = PruneSection.model_validate({"losses": ({"name": name},)}).losses
-        assert type(loss) is section
+        assert type(loss) is row.settings
     with pytest.raises(ValidationError, match="less than or equal"):
         PruneSection.model_validate({"losses": ({"name": "kld", "weight": 1.5},)})
     with pytest.raises(ValidationError, match="not a layer; remove layers"):
@@ -180,7 +180,9 @@ def test_names_that_are_no_folder(name: str) -> None:
         recipe(name=name)
 
 
-@pytest.mark.parametrize("section", [Recipe, *LOSSES.values(), *(field.annotation for field in SECTIONS)])
+@pytest.mark.parametrize(
+    "section", [Recipe, *(row.settings for row in LOSSES.values()), *(field.annotation for field in SECTIONS)]
+)
 def test_every_section_is_frozen_strict_about_keys_and_described(section: type[Section]) -> None:
     assert section.model_config.get("frozen") is True
     assert section.model_config.get("extra") == "forbid"

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from sdp.losses.objective import Objective
+from sdp.pruning.forward import Reader
+from sdp.pruning.teacher import LiveTeacher
 from sdp.recipe.pruning import PruneSection
 from sdp.training.batch_parts import first_rows, read_in_parts
-from sdp.training.forward import Reader
-from sdp.training.teacher import LiveTeacher
 from support import ranks
 
 

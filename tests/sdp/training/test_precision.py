@@ -13,11 +13,13 @@ from sdp.data.batches import Collator, TokenizedSplit, tokenize
 from sdp.data.rows import Split
 from sdp.evaluation.predict import predict_logits
 from sdp.evaluation.torch_network import torch_network
-from sdp.losses.objective import Objective
+from sdp.losses.task import TaskObjective
 from sdp.models.load import load_finetuned, load_pretrained
 from sdp.models.source import ModelFolder
 from sdp.models.tokenizer import load_tokenizer
+from sdp.pipeline.context import StageContext
 from sdp.pipeline.progress import Reporter
+from sdp.pipeline.run_folder import RunFolder
 from sdp.recipe.sections import FinetuneSection, Recipe
 from sdp.training.device import trains_in_bf16
 from sdp.training.run import TrainingRun, train
@@ -53,9 +55,9 @@ def make_run(toy_model: Path, folder: Path, precision: str) -> TrainingRun:
         model=load_pretrained(ModelFolder("toy", toy_model), "classification", ("neg", "pos"), CPU),
         train=TokenizedSplit(tokenize(split, tokenizer, 32), split.labels),
         collator=Collator(tokenizer),
-        objective=Objective("classification"),
+        objective=TaskObjective("classification"),
         settings=FinetuneSection.model_validate({"epochs": 1, "batch_size": 16, "precision": precision}),
-        folder=folder,
+        context=StageContext(RECIPE, RunFolder(folder), folder, Reporter(quiet=True)),
         device=CPU,
         evaluate=lambda: 0.0,
     )
@@ -69,7 +71,7 @@ def test_products_are_computed_in_it_and_weights_stay_float32(
     seen: set[torch.dtype] = set()
     layer = run.model.get_submodule("bert.encoder.layer.0.intermediate.dense")
     layer.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
-    train(run, RECIPE, Reporter(quiet=True))
+    train(run)
     assert seen == {product}
     assert {parameter.dtype for parameter in run.model.parameters()} == {torch.float32}
 
@@ -83,7 +85,7 @@ def test_predictions_between_steps_and_after_them_are_those_of_the_saved_model(t
         between.append(predict_logits(torch_network(run.model), run.train, run.collator, 8))
         return 0.0
 
-    train(dataclasses.replace(run, evaluate=evaluate), RECIPE, Reporter(quiet=True))
+    train(dataclasses.replace(run, evaluate=evaluate))
     run.model.save_pretrained(tmp_path / "saved")
     batch = run.collator([run.train[row] for row in range(8)])
     with torch.no_grad():

@@ -21,23 +21,28 @@ from sdp.data.batches import Collator, TokenizedSplit, tokenize
 from sdp.data.rows import Split
 from sdp.errors import StageError, StoppedError
 from sdp.losses.objective import Objective
+from sdp.losses.task import TaskObjective
+from sdp.models.layers import prunable_weights
 from sdp.models.load import load_pretrained
 from sdp.models.source import ModelFolder
 from sdp.models.tokenizer import load_tokenizer
+from sdp.pipeline.context import StageContext
 from sdp.pipeline.progress import Reporter
+from sdp.pipeline.run_folder import RunFolder
 from sdp.pruning.criteria import Criterion, Setup
-from sdp.pruning.layers import prunable_weights
+from sdp.pruning.distillation import Distillation
+from sdp.pruning.mask_updates import MaskUpdates, mask_plan
+from sdp.pruning.masked_weights import MaskedWeights
 from sdp.pruning.masks import Masks, select_masks
 from sdp.pruning.scores import magnitude_scores
+from sdp.pruning.teacher import LiveTeacher
 from sdp.recipe.losses import CrossCorrelationLoss, KldLoss
 from sdp.recipe.pruning import PruneSection
 from sdp.recipe.sections import FinetuneSection, Recipe
 from sdp.training.callback import discard_checkpoint, last_good_checkpoint
 from sdp.training.checkpoints import complete_checkpoints
-from sdp.training.mask_updates import MaskUpdates, mask_plan
-from sdp.training.masked_weights import MaskedWeights
+from sdp.training.hooks import Hook
 from sdp.training.run import TrainingRun, train
-from sdp.training.teacher import LiveTeacher
 from sdp.training.trainer import SdpTrainer
 from support.toy import toy_rows
 
@@ -79,9 +84,9 @@ def run(
 ) -> list[dict[str, Any]]:
     # A high learning rate and decay: what is not held at zero moves.
     options.setdefault("settings", FinetuneSection(epochs=2, batch_size=16, learning_rate=5e-3, weight_decay=0.5))
-    options.setdefault("objective", Objective("classification"))
-    training = TrainingRun(title="t", folder=folder, device=CPU, evaluate=evaluate, **parts, **options)
-    return train(training, recipe(checkpoint_seconds=0), QUIET)
+    options.setdefault("objective", TaskObjective("classification"))
+    context = StageContext(recipe(checkpoint_seconds=0), RunFolder(folder), folder, QUIET)
+    return train(TrainingRun(title="t", context=context, device=CPU, evaluate=evaluate, **parts, **options))
 
 
 def test_pruned_weights_are_zero_in_every_checkpoint(
@@ -92,7 +97,7 @@ def test_pruned_weights_are_zero_in_every_checkpoint(
     monkeypatch.setattr("sdp.training.callback.KEPT_CHECKPOINTS", 99)
     settings = PruneSection(sparsity=0.9, mask_updates=3, ramp=0.75)
     sparsities = mask_plan(settings, 12)
-    log = run(parts, tmp_path, masked=masked, update_masks=MaskUpdates(settings, 12, masked))
+    log = run(parts, tmp_path, hooks=(masked, MaskUpdates(settings, 12, masked)))
     assert [record["step"] for record in log if "sparsity" in record] == list(sparsities) == [3, 6, 9]
     checkpoints = sorted(tmp_path.glob("checkpoints/checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     assert len(checkpoints) == 11  # 12 steps; the last one's result is the stage's own
@@ -157,8 +162,8 @@ def accumulating(parts: dict[str, Any], folder: Path, masked: MaskedWeights, col
     return SdpTrainer(
         parts["model"],
         arguments,
-        objective=Objective("classification"),
-        masked=masked,
+        objective=TaskObjective("classification"),
+        hooks=(masked,),
         train_dataset=parts["train"],
         data_collator=collator,
     )
@@ -236,7 +241,7 @@ def test_a_process_that_sees_two_gpus_trains_on_one(
 def test_a_trained_model_is_freed(parts: dict[str, Any], tmp_path: Path) -> None:
     """A study trains many in one process."""
     masked = MaskedWeights(prunable_weights(parts["model"]))
-    run(parts, tmp_path, masked=masked)
+    run(parts, tmp_path, hooks=(masked,))
     known = [weakref.ref(weight) for weight in masked.weights.values()]
     assert all(weight() is not None for weight in known)
     parts.clear()
@@ -255,15 +260,16 @@ def test_a_loss_that_is_no_number_stops_the_run(parts: dict[str, Any], tmp_path:
 def test_weights_that_are_no_numbers_are_neither_saved_nor_finished(parts: dict[str, Any], tmp_path: Path) -> None:
     weight = parts["model"].classifier.weight
 
-    def poison(at: int) -> Callable[[int], None]:
-        def observe(step: int) -> None:
-            if step == at:
+    class Poison(Hook):
+        def __init__(self, at: int) -> None:
+            self.at = at
+
+        def after_step(self, step: int) -> None:
+            if step == self.at:
                 weight.data[0, 0] = float("inf")
 
-        return observe
-
     with pytest.raises(StageError, match="no finite numbers after step 5") as caught:
-        run(parts, tmp_path, observe=poison(5))
+        run(parts, tmp_path, hooks=(Poison(5),))
     newest = last_good_checkpoint(tmp_path / "checkpoints", QUIET)
     assert newest is not None
     assert newest.name == "checkpoint-4"
@@ -272,7 +278,7 @@ def test_weights_that_are_no_numbers_are_neither_saved_nor_finished(parts: dict[
     assert "learning rate" in caught.value.hint
     # Resumed from there; after the last step no loss is computed any more that could show it.
     with pytest.raises(StageError, match="no finite numbers after step 12"):
-        run(parts, tmp_path, observe=poison(12))
+        run(parts, tmp_path, hooks=(Poison(12),))
 
 
 def test_a_weight_that_is_no_number_is_not_pruned_away(parts: dict[str, Any], tmp_path: Path) -> None:
@@ -282,13 +288,13 @@ def test_a_weight_that_is_no_number_is_not_pruned_away(parts: dict[str, Any], tm
     name, weight = next(iter(masked.weights.items()))
 
     class Spoil(MaskUpdates):
-        def is_due(self, step: int) -> bool:
+        def changes_weights(self, step: int) -> bool:
             if step == 6:
                 weight.data[0] = float("nan")
-            return super().is_due(step)
+            return super().changes_weights(step)
 
     with pytest.raises(StageError, match="no finite numbers after step 6") as caught:
-        run(parts, tmp_path, masked=masked, update_masks=Spoil(settings, 12, masked))
+        run(parts, tmp_path, hooks=(masked, Spoil(settings, 12, masked)))
     assert caught.value.where == name
 
 
@@ -349,7 +355,8 @@ def test_a_checkpoint_that_is_half_removed_counts_as_none(tmp_path: Path, monkey
 def test_the_log_holds_every_unweighted_term(parts: dict[str, Any], tmp_path: Path) -> None:
     objective = Objective("classification", LOSSES, 2)
     teacher = LiveTeacher(copy.deepcopy(parts["model"]), objective)
-    log = [record for record in run(parts, tmp_path, objective=objective, teacher=teacher) if "loss" in record]
+    distillation = Distillation(parts["model"], objective, teacher)
+    log = [record for record in run(parts, tmp_path, objective=distillation) if "loss" in record]
     assert len(log) == 12
     for record in log:
         expected = 0.5 * record["task"] + 0.5 * record["kld"] + record["cross-correlation"]

@@ -13,8 +13,8 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from sdp.models.architectures import ARCHITECTURES
-from sdp.pruning.layers import prunable_weights
+from sdp.models.architectures import ARCHITECTURES, find_architecture
+from sdp.models.layers import prunable_weights
 from sdp_onnx.deploy.verify import verify_logits, zeros_by_tensor
 from sdp_onnx.export.encode import encode_model
 from sdp_onnx.export.torch_export import export_torch
@@ -102,6 +102,10 @@ def check(case: Case, target: Path, encoding: str) -> None:
         assert zeros[name][1] == weight.numel()
         assert encoding == "int8" or zeros[name][0] == int((weight == 0).sum())
     assert len(linear_layers(target)) > 6
+    row = find_architecture(case.model.config.model_type)
+    if encoding == "kernel" and row is not None:
+        packed = [node for node in onnx.load(target).graph.node if node.op_type == "PackedAttention"]
+        assert len(packed) == (2 if row.packed_attention else 0), "as the row says"
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)

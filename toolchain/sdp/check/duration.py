@@ -24,7 +24,8 @@ from pydantic import ValidationError
 
 from sdp.check.facts import Facts
 from sdp.check.rows import padded_length
-from sdp.check.training import cached_vectors, teacher_is_live
+from sdp.check.training import teacher_is_live
+from sdp.losses.needs import needs_of
 from sdp.pipeline.json_file import read_json
 from sdp.pipeline.run_folder import RUN_FILE, RunFolder
 from sdp.pipeline.stages import STAGES, Stage, stages_of
@@ -144,7 +145,7 @@ def timed_estimates(facts: Facts, work: Work, rate: float) -> dict[str, Estimate
     }
     if teacher_is_live(facts):
         seconds["prune"] *= (TRAINING + FORWARD) / TRAINING
-    elif work.layers is not None and cached_vectors(recipe.prune.losses, work.layers):
+    elif work.layers is not None and needs_of(recipe.prune.losses, work.layers).rows:
         seconds["prune"] += forward["train"]
     return {name: Estimate(_STAGE_SECONDS + own, "timing") for name, own in seconds.items()}
 

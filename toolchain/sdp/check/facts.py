@@ -69,6 +69,7 @@ class Facts:
         bytes_after: part -> predicted bytes in the exported file.
         prunable: linear weights of the encoder, the parameters that pruning may remove.
         parameters: all parameters, after [vocabulary].
+        model_type: the kind of model, as its config.json names it.
         hidden_size: width of the encoder.
         layers: number of the encoder's layers.
         profile: statistics of the data's rows.
@@ -85,6 +86,7 @@ class Facts:
     bytes_after: Mapping[str, int] | None = None
     prunable: int | None = None
     parameters: int | None = None
+    model_type: str | None = None
     hidden_size: int | None = None
     layers: int | None = None
     profile: DataProfile | None = None

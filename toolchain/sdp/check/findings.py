@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sdp.check.architecture import architecture_findings
 from sdp.check.data import data_findings
 from sdp.check.facts import Facts, Finding
 from sdp.check.size import size_findings
@@ -9,7 +10,14 @@ from sdp.check.speed import speed_findings
 from sdp.check.thresholds import threshold_findings
 from sdp.check.training import training_findings
 
-_TOPICS = (data_findings, threshold_findings, speed_findings, size_findings, training_findings)
+_TOPICS = (
+    data_findings,
+    architecture_findings,
+    threshold_findings,
+    speed_findings,
+    size_findings,
+    training_findings,
+)
 
 
 def explain(facts: Facts) -> list[Finding]:

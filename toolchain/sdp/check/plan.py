@@ -14,11 +14,11 @@ from sdp.check.rows import Rows, read_rows, sampled_lengths
 from sdp.check.stage_times import stage_times, time_left
 from sdp.data.profile import DataProfile
 from sdp.errors import NotDownloadedError
-from sdp.models.architectures import require_architecture
+from sdp.models.architectures import model_type, require_architecture
 from sdp.models.parts import ModelParts, count_parts, encoder_shape
 from sdp.models.positions import model_positions, require_positions
 from sdp.models.source import ModelFolder, locate_model
-from sdp.models.unused_weights import refuse_unused
+from sdp.models.unmatched_weights import refuse_unused
 from sdp.pipeline.run_folder import RunFolder
 from sdp.pipeline.runner import cache_key, input_identities, plan, preflight_status
 from sdp.pipeline.stage_run import Status
@@ -175,6 +175,7 @@ def _facts(recipe: Recipe, model: ModelFolder | None, counted: ModelParts | None
         bytes_after={part.name: part.bytes_after for part in part_plans(counted, recipe)},
         prunable=sum(trimmed.prunable.values()),
         parameters=trimmed.total,
+        model_type=model_type(model),
         hidden_size=hidden_size,
         layers=layers,
         lengths=None if rows.train is None else sampled_lengths(model.path, rows.train.texts),

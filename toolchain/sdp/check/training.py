@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from sdp.check.facts import Facts, Finding
 from sdp.check.forecast import FLOAT_BYTES
-from sdp.recipe.losses import HiddenLoss, RepresentationLoss
+from sdp.losses.needs import needs_of
+from sdp.recipe.criteria import CRITERIA
 
 # A larger share of the memory gets a warning.
 _MUCH = 0.5
@@ -18,7 +18,7 @@ def training_findings(facts: Facts) -> Iterator[Finding]:
     yield from _threads(facts)
     yield from _bf16(facts)
     yield from _teacher(facts)
-    yield from _fisher(facts)
+    yield from _criterion(facts)
 
 
 def _threads(facts: Facts) -> Iterator[Finding]:
@@ -49,31 +49,8 @@ def _bf16(facts: Facts) -> Iterator[Finding]:
 
 def teacher_is_live(facts: Facts) -> bool:
     """Whether a loss reads teacher outputs too large to store, so that the teacher runs at every step."""
-    tagging = facts.recipe.task.problem_type == "tagging"
-    return any(
-        isinstance(loss, HiddenLoss)
-        or (isinstance(loss, RepresentationLoss) and loss.representation == "tokens")
-        or (loss.name == "kld" and tagging)
-        for loss in facts.recipe.prune.losses
-    )
-
-
-def cached_vectors(losses: Any, layers: int) -> int:
-    """Count the vectors of the encoder's width in the teacher's cache per row; one that two losses share counts once.
-
-    Args:
-        losses: the losses of [prune].
-        layers: number of the encoder's layers.
-    """
-    keys: set[tuple[str, int]] = set()
-    for loss in losses:
-        if isinstance(loss, RepresentationLoss):
-            if loss.representation == "pooled":
-                keys.add(("pooled", 0))
-                continue
-            chosen = range(1, layers + 1) if loss.layers == "all" else loss.layers
-            keys |= {(loss.representation, layer if layer >= 0 else layers + 1 + layer) for layer in chosen}
-    return len(keys)
+    # The number of layers does not matter: a loss reads at least one.
+    return needs_of(facts.recipe.prune.losses, facts.layers or 1).live_teacher(facts.recipe.task.problem_type)
 
 
 def _teacher(facts: Facts) -> Iterator[Finding]:
@@ -86,7 +63,8 @@ def _teacher(facts: Facts) -> Iterator[Finding]:
         return
     if rows is None or facts.hidden_size is None or facts.layers is None:
         return
-    vectors = cached_vectors(losses, facts.layers)
+    # One of the encoder's width for each row of data; what two losses read is stored once.
+    vectors = len(needs_of(losses, facts.layers).rows)
     if vectors == 0:
         return
     size = rows * vectors * facts.hidden_size * FLOAT_BYTES
@@ -95,12 +73,14 @@ def _teacher(facts: Facts) -> Iterator[Finding]:
     yield _memory(facts, size, "prune.losses", what, "fewer layers in the loss, or data.train_rows.")
 
 
-def _fisher(facts: Facts) -> Iterator[Finding]:
+def _criterion(facts: Facts) -> Iterator[Finding]:
     prune = facts.recipe.prune
-    if prune.criterion == "obert" and facts.prunable is not None:
-        size = prune.fisher_gradients * facts.prunable * FLOAT_BYTES
-        what = f"{prune.fisher_gradients} gradients of {facts.prunable:,} weights are held in memory: {_shown(size)}"
-        yield _memory(facts, size, "prune.fisher_gradients", what, "fewer of them.")
+    key = CRITERIA[prune.criterion].copies
+    if key and facts.prunable is not None:
+        copies = getattr(prune, key)
+        size = copies * facts.prunable * FLOAT_BYTES
+        what = f"{copies} gradients of {facts.prunable:,} weights are held in memory: {_shown(size)}"
+        yield _memory(facts, size, f"prune.{key}", what, "fewer of them.")
 
 
 def _memory(facts: Facts, size: int, subject: str, what: str, would: str) -> Finding:

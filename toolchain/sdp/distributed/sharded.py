@@ -22,13 +22,8 @@ from transformers import PreTrainedModel
 from sdp.distributed.collectives import this_rank
 from sdp.distributed.sums import rank_count
 from sdp.errors import UsageError
-from sdp.losses.objective import Objective
-from sdp.pruning.layers import layer_classes
-from sdp.recipe.pruning import PruneSection
+from sdp.models.layers import layer_classes
 from sdp.recipe.sections import RuntimeSection
-
-# Criteria that need only the weights at a mask update.
-CRITERIA = ("magnitude", "random", "lamp", "lookahead")
 
 
 def is_sharded(runtime: RuntimeSection) -> bool:
@@ -61,22 +56,22 @@ def whole_weights(weights: Mapping[str, nn.Parameter]) -> Mapping[str, Any]:
     return {name: whole(weight) for name, weight in weights.items()}
 
 
-def require_shardable(objective: Objective, runtime: RuntimeSection, prune: PruneSection | None = None) -> None:
+def require_shardable(runtime: RuntimeSection, obstacle: str | None = None, hint: str = "") -> None:
     """Require that a run can be sharded.
 
+    Args:
+        runtime: the recipe's [runtime].
+        obstacle: a setting that needs full tensors, as a message; None without one.
+        hint: the settings that can be sharded.
+
     Raises:
-        UsageError: a setting needs full tensors at every step.
+        UsageError: there is an obstacle, or batches are computed in parts.
     """
-    wrong = None
-    if prune is not None and prune.criterion not in CRITERIA:
-        wrong = f'prune.criterion = "{prune.criterion}" needs full gradients, and each process has a shard'
-    elif objective.needs_weights:
-        wrong = "align-cosine and align-frobenius need full weights at every step"
-    elif runtime.accumulation > 1:
-        wrong = "runtime.accumulation runs the network several times a step (more processes do the same)"
-    if wrong is not None:
-        hint = f'Leave runtime.parallel at "ddp". Sharded pruning knows the criteria {", ".join(CRITERIA)}.'
-        raise UsageError(wrong, where='runtime.parallel = "fsdp"', hint=hint)
+    if obstacle is None and runtime.accumulation > 1:
+        obstacle = "runtime.accumulation runs the network several times a step (more processes do the same)"
+    if obstacle is not None:
+        hint = f'Leave runtime.parallel at "ddp". {hint}'.rstrip()
+        raise UsageError(obstacle, where='runtime.parallel = "fsdp"', hint=hint)
 
 
 def require_own_checkpoint(checkpoint: Path, *, sharded: bool) -> None:

@@ -6,15 +6,13 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from sdp.evaluation.bench_inputs import BenchInputs, bench_inputs
 from sdp.gate.check import Check
 from sdp.gate.judge import verdict
 from sdp.gate.timing import LOOKS, settled
-from sdp.pipeline.progress import Reporter
-from sdp.pipeline.run_folder import RunFolder
+from sdp.pipeline.context import StageContext
 from sdp.recipe.sections import Recipe
 from sdp_onnx.bench.pair import MIN_ROUNDS, benchmark_pair
 
@@ -23,10 +21,7 @@ Judge = Callable[[list[Look]], list[Check]]
 
 
 def measure_until_decided(
-    recipe: Recipe,
-    run: RunFolder,
-    target: Path,
-    reporter: Reporter,
+    context: StageContext,
     checks: list[Check],
     more: list[Look],
     judge: Judge,
@@ -37,9 +32,7 @@ def measure_until_decided(
     processes that has begun is finished. What one look has decided stays decided.
 
     Args:
-        recipe, run: what is judged.
-        target: the gate's folder, for the dense file.
-        reporter: shows what happens.
+        context: the gate's; the dense file lies in its target for the time.
         checks: the outcome so far.
         more: the looks that were taken before.
         judge: the checks, given all looks.
@@ -47,14 +40,15 @@ def measure_until_decided(
     Returns:
         the checks, and all looks: each with its "seconds", and "cases" and "processes" as in latency.json.
     """
+    recipe = context.recipe
     started = time.monotonic()
     budget = recipe.gate.budget_seconds - sum(look["seconds"] for look in more)
     left = LOOKS - 1 - len(more)
     if budget <= 0:
         return checks, more
-    reporter.line(f"  inconclusive: measuring again for up to {budget:.0f} s")
+    context.reporter.line(f"  inconclusive: measuring again for up to {budget:.0f} s")
     began = started
-    with bench_inputs(recipe, run, target) as inputs:
+    with bench_inputs(recipe, context.run, context.target) as inputs:
         for number in range(1, left + 1):
             look = _measure(recipe, inputs, checks, started + budget * number / left)
             # The export of the dense file is part of the first.

@@ -15,7 +15,7 @@ from sdp.gate.judge import verdict
 from sdp.pipeline.gate_verdict import gate_verdict
 from sdp.pipeline.run_folder import RunFolder
 from sdp.pipeline.runner import input_identities, plan
-from sdp.pipeline.stages import find_stage, settings_of, stages_of
+from sdp.pipeline.stages import find_stage, resolved_settings, stages_of
 from sdp.recipe.sections import Recipe
 from sdp.study.vary import override_key
 
@@ -42,7 +42,7 @@ def is_what_if(recipe: Recipe, run: RunFolder, overrides: Sequence[str], *, as_i
     gate = find_stage("gate")
     record = run.record(gate.folder)
     ingredients = record.get("ingredients") if record is not None else None
-    if not isinstance(ingredients, dict) or ingredients.get("settings") == settings_of(recipe, (gate,)):
+    if not isinstance(ingredients, dict) or ingredients.get("settings") == resolved_settings(recipe, (gate,)):
         return False
     return as_it_is or _up_to_date_before_gate(recipe, run)
 

@@ -8,15 +8,15 @@ with a the weight of kld, 0 where the recipe does not list it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor
 
-from sdp.losses.representation import NetworkOutput, RowsKey, resolve_layers
+from sdp.losses.needs import needs_of, resolve_layers
+from sdp.losses.network_output import NetworkOutput, RowsKey
 from sdp.losses.task import task_loss
-from sdp.losses.terms import TERMS, Batch, Needs
+from sdp.losses.terms import TERMS, Batch
 from sdp.recipe.benchmark_tasks import ProblemType
-from sdp.recipe.losses import Loss
+from sdp.recipe.losses import LOSSES, LossSettings
 
 
 class Objective:
@@ -31,33 +31,32 @@ class Objective:
         ModelError: a loss names a layer that the model has not.
     """
 
-    def __init__(self, problem_type: ProblemType, losses: Sequence[Loss] = (), layers: int = 0) -> None:
+    def __init__(self, problem_type: ProblemType, losses: Sequence[LossSettings] = (), layers: int = 0) -> None:
         self._problem_type = problem_type
-        self._losses = [(_resolved(loss, layers), TERMS[loss.name]) for loss in losses if loss.name in TERMS]
-        self._needs: list[Needs] = [term.needs(settings) for settings, term in self._losses]
-        self._task_share = 1 - sum(settings.weight for settings, term in self._losses if term.shares)
+        self._layers = layers
+        self._losses = [resolve_layers(loss, layers) for loss in losses if loss.name in TERMS]
+        self._needs = needs_of(self._losses, layers)
+        self._task_share = 1 - sum(loss.weight for loss in self._losses if LOSSES[loss.name].shares)
 
     @property
     def rows(self) -> tuple[RowsKey, ...]:
         """The rows of features that losses compare, each once."""
-        return tuple(dict.fromkeys(key for needs in self._needs for key in needs.rows))
+        return self._needs.rows
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether any loss looks at the teacher."""
-        return bool(self._losses)
+        """Whether any loss compares with the teacher."""
+        return self._needs.teacher
 
     @property
     def needs_teacher_forward(self) -> bool:
-        """Whether any loss looks at what the teacher says about a batch, and not at its weights alone."""
-        return any(needs.logits or needs.rows or needs.hidden for needs in self._needs)
+        """Whether any loss compares with the teacher's output for a batch, and not with its weights alone."""
+        return self._needs.teacher_forward
 
     @property
     def needs_live_teacher(self) -> bool:
-        """Whether the teacher must run beside the student: what it says of every token is too much to be stored."""
-        tokens = any(key.kind == "tokens" for key in self.rows)
-        tagged = any(needs.logits for needs in self._needs) and not self.one_prediction_a_row
-        return tokens or tagged or any(needs.hidden for needs in self._needs)
+        """Whether the teacher must run beside the student: what it gives for each token is too much to be stored."""
+        return self._needs.live_teacher(self._problem_type)
 
     @property
     def one_prediction_a_row(self) -> bool:
@@ -66,18 +65,18 @@ class Objective:
 
     @property
     def needs_hidden(self) -> bool:
-        """Whether any loss looks at hidden states."""
-        return any(needs.hidden for needs in self._needs) or any(key.kind != "pooled" for key in self.rows)
+        """Whether any loss reads hidden states."""
+        return self._needs.hidden or any(key.kind != "pooled" for key in self.rows)
 
     @property
     def needs_pooled(self) -> bool:
-        """Whether any loss looks at what the classifier reads."""
+        """Whether any loss reads what the classifier reads."""
         return RowsKey("pooled") in self.rows
 
     @property
     def needs_weights(self) -> bool:
-        """Whether any loss looks at weights."""
-        return any(needs.weights for needs in self._needs)
+        """Whether any loss reads weights."""
+        return self._needs.weights
 
     def __call__(
         self, student: NetworkOutput, labels: Tensor, attention_mask: Tensor, teacher: NetworkOutput | None
@@ -102,20 +101,13 @@ class Objective:
         terms = {"task": task.detach()}
         if not self._losses:
             return task, terms
-        if teacher is None:
+        if teacher is None and self.needs_teacher:
             raise ValueError("the losses need a teacher, and there is none")
         total = self._task_share * task
-        batch = Batch(student, teacher, labels, attention_mask, self._problem_type)
-        for settings, term in self._losses:
-            value = term.value(settings, batch)
+        batch = Batch(student, teacher or NetworkOutput(), labels, attention_mask, self._problem_type, self._layers)
+        for loss in self._losses:
+            value = TERMS[loss.name](loss, batch)
             if value is not None:
-                terms[settings.name] = value.detach()
-                total = total + settings.weight * value
+                terms[loss.name] = value.detach()
+                total = total + loss.weight * value
         return total, terms
-
-
-def _resolved(loss: Any, count: int) -> Any:
-    """The settings of a loss with its layers, where it has any, as indices of hidden states."""
-    if not hasattr(loss, "layers"):
-        return loss
-    return loss.model_copy(update={"layers": resolve_layers(loss.layers, count, loss.name)})

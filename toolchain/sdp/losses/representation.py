@@ -2,46 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import Tensor
 
-from sdp.errors import ModelError
+from sdp.losses.network_output import NetworkOutput, RowsKey
 
 HiddenKind = Literal["mean", "first", "tokens"]
-Representation = Literal["pooled", "mean", "first", "tokens"]
-
-
-@dataclass(frozen=True)
-class RowsKey:
-    """Which rows: their kind, and the layer they are from (0 the embeddings' output; no matter for "pooled")."""
-
-    kind: Representation
-    layer: int = 0
-
-    def __str__(self) -> str:
-        return self.kind if self.kind == "pooled" else f"{self.kind}-{self.layer}"
-
-
-@dataclass(frozen=True)
-class NetworkOutput:
-    """What a network says about a batch; whatever no loss asked for is absent.
-
-    Attributes:
-        logits: [B, C], or [B, L, C] for tagging.
-        hidden: hidden states, the embeddings' output first, then that of every layer, each [B, L, d].
-        pooled: what the classifier's last linear layer reads, [B, d].
-        stored: rows from a cache, [B, d] each, in place of `hidden` and `pooled`.
-        weights: prunable weights by name, [out, in], after masking.
-    """
-
-    logits: Tensor | None = None
-    hidden: tuple[Tensor, ...] | None = None
-    pooled: Tensor | None = None
-    stored: Mapping[RowsKey, Tensor] = field(default_factory=dict)
-    weights: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def represent(hidden: Tensor, attention_mask: Tensor, kind: HiddenKind) -> Tensor:
@@ -78,26 +45,3 @@ def rows_of(output: NetworkOutput, attention_mask: Tensor, key: RowsKey) -> Tens
     if output.hidden is None:
         raise ValueError(f"the rows {key} need hidden states, and the network was not asked for them")
     return represent(output.hidden[key.layer], attention_mask, key.kind)
-
-
-def resolve_layers(layers: tuple[int, ...] | Literal["all"], count: int, loss: str) -> tuple[int, ...]:
-    """Turn the layers of a recipe into indices of hidden states: "all" into 1 to the last, negative ones from the end.
-
-    Args:
-        layers: 0 for the embeddings' output, 1 for the first layer, -1 for the last.
-        count: how many layers the model has.
-        loss: the name of the loss that lists them.
-
-    Raises:
-        ModelError: the model has no such layer.
-    """
-    if layers == "all":
-        return tuple(range(1, count + 1))
-    wrong = [layer for layer in layers if not -count <= layer <= count]
-    if wrong:
-        raise ModelError(
-            f"the model has {count} layers, and the loss {loss} asks for layer {', '.join(map(str, wrong))}",
-            where="prune.losses",
-            hint=f"Give layers from 1 to {count}, from -{count} to -1, or 0 for the embeddings' output.",
-        )
-    return tuple(dict.fromkeys(layer if layer >= 0 else count + 1 + layer for layer in layers))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Mapping
+
+from torch import Tensor, nn
 from torch.nn import functional
 
 from sdp.data.batches import IGNORED
 from sdp.distributed.sums import mean_over_ranks
+from sdp.losses.network_output import NetworkOutput
 from sdp.recipe.benchmark_tasks import ProblemType
 
 
@@ -32,3 +35,23 @@ def task_loss(logits: Tensor, labels: Tensor, problem_type: ProblemType) -> Tens
         logits.float().flatten(0, -2), labels.flatten(), reduction="none", ignore_index=IGNORED
     )
     return mean_over_ranks(values, labels.flatten() != IGNORED)
+
+
+class TaskObjective:
+    """The labels alone, as a `TrainingObjective`: what fine-tuning minimizes."""
+
+    def __init__(self, problem_type: ProblemType) -> None:
+        self._problem_type = problem_type
+
+    def forward(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> NetworkOutput:
+        """Run the network, and keep its logits."""
+        return NetworkOutput(model(**inputs, output_hidden_states=False).logits)
+
+    def loss(
+        self, output: NetworkOutput, inputs: Mapping[str, Tensor], labels: Tensor, index: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of the labels of a batch."""
+        if output.logits is None:
+            raise ValueError("the task loss needs the network's logits")
+        loss = task_loss(output.logits, labels, self._problem_type)
+        return loss, {"task": loss.detach()}

@@ -1,4 +1,4 @@
-"""The losses that look at the teacher: a literal table, one row a loss, of what it needs and how it is computed."""
+"""How each loss of the table in `recipe.losses` is computed: a literal registry by name."""
 
 from __future__ import annotations
 
@@ -16,10 +16,20 @@ from sdp.losses.cosine import cosine_loss
 from sdp.losses.cross_correlation import cross_correlation_loss
 from sdp.losses.hidden import hidden_loss
 from sdp.losses.kld import kld_loss, regression_distillation_loss
-from sdp.losses.representation import NetworkOutput, RowsKey, rows_of
+from sdp.losses.needs import layer_indices, row_keys
+from sdp.losses.network_output import NetworkOutput
+from sdp.losses.representation import rows_of
 from sdp.losses.task import predicts_scores
 from sdp.recipe.benchmark_tasks import ProblemType
-from sdp.recipe.losses import CosineLoss, CrossCorrelationLoss, HiddenLoss, KldLoss, RepresentationLoss
+from sdp.recipe.losses import (
+    AlignCosineLoss,
+    AlignFrobeniusLoss,
+    CosineLoss,
+    CrossCorrelationLoss,
+    HiddenLoss,
+    KldLoss,
+    RepresentationLoss,
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,7 @@ class Batch:
         labels: [B], or [B, L] for tagging.
         attention_mask: [B, L].
         problem_type: the kind of task.
+        layers: how many layers the model has.
     """
 
     student: NetworkOutput
@@ -39,44 +50,17 @@ class Batch:
     labels: Tensor
     attention_mask: Tensor
     problem_type: ProblemType
+    layers: int
 
 
-@dataclass(frozen=True)
-class Needs:
-    """What a loss reads of both networks: logits, rows of features, hidden states of every token, prunable weights."""
-
-    logits: bool = False
-    rows: tuple[RowsKey, ...] = ()
-    hidden: bool = False
-    weights: bool = False
-
-
-@dataclass(frozen=True)
-class Term:
-    """One loss.
-
-    Attributes:
-        needs: settings, their layers resolved -> what it reads.
-        value: settings and batch -> the unweighted loss, a scalar, or None where the batch does not allow it.
-        shares: its weight is taken from the task loss.
-    """
-
-    needs: Callable[[Any], Needs]
-    value: Callable[[Any, Batch], Tensor | None]
-    shares: bool = False
-
-
-def row_keys(settings: RepresentationLoss) -> tuple[RowsKey, ...]:
-    """The rows that a loss compares, one key a layer; its layers are resolved."""
-    if settings.representation == "pooled":
-        return (RowsKey("pooled"),)
-    return tuple(RowsKey(settings.representation, layer) for layer in settings.layers if isinstance(layer, int))
+# Settings and batch -> the unweighted loss, a scalar, or None where the batch does not allow it.
+LossFunction = Callable[[Any, Batch], Tensor | None]
 
 
 def _row_pairs(settings: RepresentationLoss, batch: Batch) -> list[tuple[Tensor, Tensor]]:
     return [
         (rows_of(batch.student, batch.attention_mask, key), rows_of(batch.teacher, batch.attention_mask, key))
-        for key in row_keys(settings)
+        for key in row_keys(settings, batch.layers)
     ]
 
 
@@ -105,21 +89,24 @@ def _hidden(settings: HiddenLoss, batch: Batch) -> Tensor:
     student, teacher = batch.student.hidden, batch.teacher.hidden
     if student is None or teacher is None:
         raise ValueError("the hidden loss needs the hidden states of both networks")
-    layers = [layer for layer in settings.layers if isinstance(layer, int)]
+    layers = layer_indices(settings.layers, batch.layers)
     return hidden_loss([student[layer] for layer in layers], [teacher[layer] for layer in layers], batch.attention_mask)
 
 
-TERMS: dict[str, Term] = {
-    "kld": Term(lambda settings: Needs(logits=True), _kld, shares=True),
-    "cosine": Term(lambda settings: Needs(rows=row_keys(settings)), _cosine),
-    "cross-correlation": Term(lambda settings: Needs(rows=row_keys(settings)), _cross_correlation),
-    "hidden": Term(lambda settings: Needs(hidden=True), _hidden),
-    "align-cosine": Term(
-        lambda settings: Needs(weights=True),
-        lambda settings, batch: align_cosine_loss(batch.student.weights, batch.teacher.weights),
-    ),
-    "align-frobenius": Term(
-        lambda settings: Needs(weights=True),
-        lambda settings, batch: align_frobenius_loss(batch.student.weights, batch.teacher.weights),
-    ),
+def _align_cosine(settings: AlignCosineLoss, batch: Batch) -> Tensor:
+    return align_cosine_loss(batch.student.weights, batch.teacher.weights)
+
+
+def _align_frobenius(settings: AlignFrobeniusLoss, batch: Batch) -> Tensor:
+    return align_frobenius_loss(batch.student.weights, batch.teacher.weights)
+
+
+# All but "none", which adds nothing to the loss of the labels.
+TERMS: dict[str, LossFunction] = {
+    "kld": _kld,
+    "cosine": _cosine,
+    "cross-correlation": _cross_correlation,
+    "hidden": _hidden,
+    "align-cosine": _align_cosine,
+    "align-frobenius": _align_frobenius,
 }

@@ -1,6 +1,9 @@
 """What sdp knows of each kind of model: one row a `model_type` of config.json. Needs no torch.
 
-A kind without a row is not refused: `pruning.layers` looks whether all its matrices can be pruned, and the export
+Everything else that depends on the architecture is derived from these rows. Adding a kind adds a row; the tests of
+`ARCHITECTURES` then compare it with a tiny model of that kind.
+
+A kind without a row is not refused: `models.layers` looks whether all its matrices can be pruned, and the export
 whether its file computes the same.
 """
 
@@ -10,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sdp.errors import ModelError
+from sdp.models import layouts
+from sdp.models.layouts import PAIRED_ROLES, Layout, join_layouts
 from sdp.models.source import ModelFolder
 from sdp.pipeline.json_file import read_json
 
@@ -19,12 +24,6 @@ from sdp.pipeline.json_file import read_json
 #   relative       by distances between tokens or by rotation: any length
 Positions = Literal["table", "after-padding", "relative"]
 
-_TWO_PARTS = "it is an encoder with a decoder"
-_THREE_AXES = "its attention weights are no nn.Linear"
-_CONVOLUTIONS = "its layers have convolutions beside the linear weights"
-_CONV1D = "its linear weights are Conv1D, which stores them transposed"
-_PAGES = "it needs more than text"
-
 
 @dataclass(frozen=True)
 class Architecture:
@@ -32,79 +31,114 @@ class Architecture:
 
     Attributes:
         model_type: as config.json names it.
+        layout: where its parameters are.
         positions: how its tokens are numbered.
+        counted_if: key and value of config.json without which its positions are relative; None where they never are.
+        rotary: queries and keys are rotated by position, so that their rows of one index are not multiplied alone.
+        packed_attention: the operator library computes its attention; otherwise onnxruntime's operators do.
+        tested: it went through the whole pipeline (benchmarks/results/architectures.md).
         refused: why sdp does not take it; empty where it does.
         config: values of config.json that it is loaded with, whatever the file has.
     """
 
     model_type: str
+    layout: Layout
     positions: Positions = "table"
+    counted_if: tuple[str, object] | None = None
+    rotary: bool = False
+    packed_attention: bool = False
+    tested: bool = False
     refused: str = ""
     config: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def lookahead(self) -> bool:
+        """Whether its layers consist of the six matrices that the criterion lookahead pairs."""
+        return self.layout.roles.keys() == set(PAIRED_ROLES) and len(self.layout.lists) == 1
+
+
+_TWO_PARTS = "it is an encoder with a decoder"
+_THREE_AXES = "its attention weights are no nn.Linear"
+_CONVOLUTIONS = "its layers have convolutions beside the linear weights"
+_CONV1D = "its linear weights are Conv1D, which stores them transposed"
+_PAGES = "it needs more than text"
 
 ARCHITECTURES = (
-    Architecture("albert"),
-    Architecture("bart", refused=_TWO_PARTS),
-    Architecture("bert"),
+    Architecture("albert", layouts.ALBERT, packed_attention=True, tested=True),
+    Architecture("bart", layouts.BART, refused=_TWO_PARTS),
+    Architecture("bert", layouts.BERT, packed_attention=True, tested=True),
     # Sparse attention chooses blocks by the length of the text, which a traced graph cannot; the weights are the same.
-    Architecture("big_bird", config={"attention_type": "original_full"}),
-    Architecture("bigbird_pegasus", refused=_TWO_PARTS),
-    Architecture("camembert", "after-padding"),
-    Architecture("canine", refused="it reads characters, through convolutions"),
-    Architecture("convbert", refused=_CONVOLUTIONS),
-    Architecture("data2vec-text", "after-padding"),
-    Architecture("deberta"),
-    Architecture("deberta-v2"),
-    Architecture("distilbert"),
-    Architecture("electra"),
-    Architecture("ernie"),
-    Architecture("esm", "after-padding"),
-    Architecture("eurobert", "relative"),
-    Architecture("flaubert"),
-    Architecture("funnel", "relative", refused=_THREE_AXES),
-    Architecture("gpt2", refused=_CONV1D),
-    Architecture("gte", "relative"),
-    Architecture("ibert", refused="its weights are quantized while it trains"),
-    Architecture("jina_embeddings_v3", "relative"),
-    Architecture("layoutlm"),
-    Architecture("layoutlmv2", refused=_PAGES),
-    Architecture("layoutlmv3", refused=_PAGES),
-    Architecture("lilt", refused=_PAGES),
+    Architecture("big_bird", layouts.BERT_TWO_HEADS, config={"attention_type": "original_full"}),
+    Architecture("bigbird_pegasus", layouts.BART, refused=_TWO_PARTS),
+    Architecture("camembert", layouts.ROBERTA, "after-padding", packed_attention=True),
+    Architecture("canine", layouts.BERT, refused="it reads characters, through convolutions"),
+    Architecture("convbert", layouts.ELECTRA, refused=_CONVOLUTIONS),
+    Architecture("data2vec-text", layouts.ROBERTA, "after-padding", packed_attention=True),
+    Architecture("deberta", layouts.DEBERTA),
+    Architecture("deberta-v2", layouts.DEBERTA_V2, counted_if=("position_biased_input", True), tested=True),
+    Architecture("distilbert", layouts.DISTILBERT, packed_attention=True, tested=True),
+    Architecture("electra", layouts.ELECTRA, packed_attention=True, tested=True),
+    Architecture("ernie", layouts.BERT, packed_attention=True),
+    Architecture("esm", layouts.ESM, "after-padding", counted_if=("position_embedding_type", "absolute"), rotary=True),
+    Architecture("eurobert", layouts.EUROBERT, "relative", rotary=True),
+    Architecture("flaubert", layouts.XLM, tested=True),
+    Architecture("funnel", layouts.FUNNEL, "relative", refused=_THREE_AXES),
+    Architecture("gpt2", layouts.GPT, refused=_CONV1D),
+    Architecture("gte", layouts.GATED, "relative", rotary=True),
+    Architecture("ibert", layouts.ROBERTA, refused="its weights are quantized while it trains"),
+    Architecture("jina_embeddings_v3", layouts.JINA, "relative", rotary=True),
+    Architecture("layoutlm", layouts.BERT),
+    Architecture("layoutlmv2", layouts.BERT, refused=_PAGES),
+    Architecture("layoutlmv3", layouts.BERT_TWO_HEADS, refused=_PAGES),
+    Architecture("lilt", layouts.ROBERTA, refused=_PAGES),
     Architecture(
-        "longformer", "after-padding", refused="its windows depend on the length of a text, which ONNX cannot express"
+        "longformer",
+        layouts.ROBERTA,
+        "after-padding",
+        refused="its windows depend on the length of a text, which ONNX cannot express",
     ),
-    Architecture("luke", refused="it has weights that only entities use"),
-    Architecture("markuplm", refused=_PAGES),
-    Architecture("mbart", refused=_TWO_PARTS),
-    Architecture("megatron-bert"),
-    Architecture("mobilebert"),
-    Architecture("modernbert", "relative"),
-    Architecture("mpnet", "after-padding"),
-    Architecture("mt5", refused=_TWO_PARTS),
-    Architecture("nomic_bert", "relative"),
-    Architecture("nystromformer", refused=_CONVOLUTIONS),
-    Architecture("openai-gpt", refused=_CONV1D),
-    Architecture("rembert"),
-    Architecture("roberta", "after-padding"),
-    Architecture("roberta-prelayernorm", "after-padding"),
-    Architecture("roformer"),
-    Architecture("squeezebert", refused="its layers are convolutions"),
-    Architecture("t5", refused=_TWO_PARTS),
-    Architecture("tapas", refused=_PAGES),
-    Architecture("umt5", refused=_TWO_PARTS),
-    Architecture("xlm"),
-    Architecture("xlm-roberta", "after-padding"),
-    Architecture("xlm-roberta-xl", "after-padding"),
-    Architecture("xlnet", "relative", refused=_THREE_AXES),
-    Architecture("xmod", refused="it has adapters that only one language uses"),
+    Architecture("luke", layouts.BERT, refused="it has weights that only entities use"),
+    Architecture("markuplm", layouts.BERT, refused=_PAGES),
+    Architecture("mbart", layouts.BART, refused=_TWO_PARTS),
+    Architecture("megatron-bert", layouts.BERT),
+    Architecture("mobilebert", layouts.MOBILEBERT),
+    Architecture("modernbert", layouts.MODERNBERT, "relative", rotary=True, tested=True),
+    Architecture("mpnet", layouts.MPNET, "after-padding", tested=True),
+    Architecture("mt5", layouts.T5, refused=_TWO_PARTS),
+    Architecture("nomic_bert", layouts.GATED, "relative", rotary=True),
+    Architecture("nystromformer", layouts.BERT_TWO_HEADS, refused=_CONVOLUTIONS),
+    Architecture("openai-gpt", layouts.GPT, refused=_CONV1D),
+    Architecture("rembert", layouts.BERT),
+    Architecture("roberta", layouts.ROBERTA, "after-padding", packed_attention=True, tested=True),
+    Architecture("roberta-prelayernorm", layouts.ROBERTA, "after-padding", packed_attention=True),
+    Architecture("roformer", layouts.BERT_TWO_HEADS, rotary=True),
+    Architecture("squeezebert", layouts.SQUEEZEBERT, refused="its layers are convolutions"),
+    Architecture("t5", layouts.T5, refused=_TWO_PARTS),
+    Architecture("tapas", layouts.BERT, refused=_PAGES),
+    Architecture("umt5", layouts.T5, refused=_TWO_PARTS),
+    Architecture("xlm", layouts.XLM, tested=True),
+    Architecture("xlm-roberta", layouts.ROBERTA, "after-padding", packed_attention=True, tested=True),
+    Architecture("xlm-roberta-xl", layouts.ROBERTA, "after-padding", packed_attention=True),
+    Architecture("xlnet", layouts.XLNET, "relative", refused=_THREE_AXES),
+    Architecture("xmod", layouts.ROBERTA, refused="it has adapters that only one language uses"),
 )
 _BY_TYPE = {row.model_type: row for row in ARCHITECTURES}
+
+
+# What any kind calls its parameters. Files are read by these: a checkpoint may be of a kind without a row, or hold the
+# names of the code that trained it.
+ANY_LAYOUT = join_layouts(tuple(row.layout for row in ARCHITECTURES))
 
 
 def find_architecture(model_type: object) -> Architecture | None:
     """The row of a kind of model; None for one that the table does not have."""
     return _BY_TYPE.get(model_type) if isinstance(model_type, str) else None
+
+
+def model_type(folder: ModelFolder) -> str | None:
+    """The kind of a model, from its config.json; None where it names none."""
+    named = (read_json(folder.path / "config.json") or {}).get("model_type")
+    return named if isinstance(named, str) else None
 
 
 def supported_types() -> str:

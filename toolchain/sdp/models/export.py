@@ -19,12 +19,12 @@ import sdp
 from sdp.data.batches import Collator, TokenizedSplit
 from sdp.errors import StageError
 from sdp.evaluation.onnx_network import model_inputs
+from sdp.models.layers import prunable_weights
 from sdp.models.load import load_finetuned
 from sdp.models.tokenizer import save_tokenizer
+from sdp.pipeline.context import StageContext
 from sdp.pipeline.json_file import read_json, write_json
-from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import CHECKPOINTS, RunFolder, outputs_of
-from sdp.pruning.layers import prunable_weights
 from sdp.recipe.sections import Recipe
 from sdp.recipe.shareable import shareable
 from sdp_onnx.deploy.manifest import file_sha256
@@ -78,37 +78,29 @@ class _Torch:
     batches: list[tuple[dict[str, NDArray[np.int64]], NDArray[np.float32]]]
 
 
-def export_file(
-    recipe: Recipe,
-    run: RunFolder,
-    target: Path,
-    tokenizer: TextTokenizer,
-    rows: TokenizedSplit,
-    reporter: Reporter,
-) -> Exported:
+def export_file(context: StageContext, tokenizer: TextTokenizer, rows: TokenizedSplit) -> Exported:
     """Make the file that is shipped, with what lies beside it, or take up the one that an interrupted attempt made.
 
     Args:
-        recipe: the recipe.
-        run: its run folder, pruned.
-        target: where the file goes, with the operator library, the tokenizer and config.json.
+        context: of a run that is pruned; the file goes to its target, with the operator library, the tokenizer and
+            config.json.
         tokenizer: the pruned model's.
         rows: some of them are given to torch and to the file.
-        reporter: shows what happens.
 
     Raises:
         StageError: the file has other zeros than torch.
         VerificationError: its logits are further from torch's than `export.allowed_error`.
     """
+    target = context.target
     before = read_json(target / _MADE)
     if before is not None and before["files"].items() <= _hashes(target).items():
-        reporter.line("  going on with the file of the interrupted attempt")
+        context.reporter.line("  going on with the file of the interrupted attempt")
         return Exported(**before["exported"])
     for path in outputs_of(target):
         path.unlink()
     # What another file said, too.
     shutil.rmtree(target / CHECKPOINTS, ignore_errors=True)
-    exported = _make(recipe, run, target, tokenizer, rows, reporter)
+    exported = _make(context, tokenizer, rows)
     (target / CHECKPOINTS).mkdir()
     write_json(target / _MADE, {"files": _hashes(target), "exported": asdict(exported)})
     return exported
@@ -118,14 +110,8 @@ def _hashes(target: Path) -> dict[str, str]:
     return {str(path.relative_to(target)): file_sha256(path) for path in outputs_of(target)}
 
 
-def _make(
-    recipe: Recipe,
-    run: RunFolder,
-    target: Path,
-    tokenizer: TextTokenizer,
-    rows: TokenizedSplit,
-    reporter: Reporter,
-) -> Exported:
+def _make(context: StageContext, tokenizer: TextTokenizer, rows: TokenizedSplit) -> Exported:
+    recipe, run, target = context.recipe, context.run, context.target
     path = target / MODEL_FILE
     with _work_folder(target) as work:
         expected = _export_dense(recipe, run.stage("2-prune"), tokenizer, rows, work)
@@ -135,7 +121,7 @@ def _make(
     if any(record.encoding == "kernel" for record in records):
         shutil.copy(library_path(), target)
     save_tokenizer(tokenizer, target)
-    reporter.line("  verifying against torch")
+    context.reporter.line("  verifying against torch")
     check_file(path)
     layers = _same_zeros(expected.zeros, expected.equal, path, exact=recipe.export.precision == "fp32")
     agreement = verify_logits(

@@ -14,18 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from sdp.errors import ModelError, RunError
+from sdp.models.architectures import ANY_LAYOUT
 from sdp.models.parts import tensor_shapes
 from sdp.models.source import ModelFolder
 from sdp.pipeline.json_file import read_json
 from sdp.recipe.benchmark_tasks import ProblemType
 from sdp.recipe.sections import Recipe
 
-# The last weight of a head, [outputs, width], as transformers' model classes name it; that of a head with several
-# matrices first.
-_OUTPUTS = (
-    *("classifier.out_proj.weight", "classifier.linear_out.weight", "classification_head.out_proj.weight"),
-    *("classifier.weight", "score.weight", "logits_proj.weight", "sequence_summary.summary.weight"),
-)
 # A config may keep the architecture of the pretraining.
 _PRETRAINING = ("ForMaskedLM", "ForPreTraining")
 _NUMBER = re.compile(r"(?:LABEL_)?(0|[1-9]\d{0,8})")
@@ -79,7 +74,7 @@ def read_head(folder: ModelFolder) -> Head | None:
         ModelError: a safetensors file is damaged.
     """
     shapes = tensor_shapes(folder)
-    output = next((shapes[name] for name in _OUTPUTS if len(shapes.get(name, ())) == 2), None)
+    output = next((shapes[name] for name in ANY_LAYOUT.outputs if len(shapes.get(name, ())) == 2), None)
     if output is None:
         return None
     config = read_json(folder.path / "config.json") or {}

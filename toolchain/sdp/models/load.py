@@ -13,10 +13,10 @@ from transformers.utils import logging as transformers_logging
 from sdp.errors import ModelError
 from sdp.models.architectures import find_architecture
 from sdp.models.head import read_head
+from sdp.models.layers import prunable_weights
 from sdp.models.parts import check_size
 from sdp.models.source import ModelFolder
-from sdp.models.used_weights import require_all_weights
-from sdp.pruning.layers import prunable_weights
+from sdp.models.unmatched_weights import require_all_weights
 from sdp.recipe.benchmark_tasks import ProblemType
 
 transformers_logging.set_verbosity_error()

@@ -10,30 +10,14 @@ from dataclasses import dataclass, field, replace
 from safetensors import SafetensorError, safe_open
 
 from sdp.errors import ModelError
-from sdp.models.architectures import supported_types
+from sdp.models.architectures import ANY_LAYOUT, supported_types
 from sdp.models.source import ModelFolder
 
-# Transformer blocks are numbered: "encoder.layer.3.…" (BERT, XLM-R), "layers.3.…", "h.3.…", "transformer.layer.3.…";
-# in several lists (XLM, FlauBERT) or in groups that share their weights (ALBERT).
-_LISTS = "layers?|h|blocks?|attentions|ffns|layer_norm[12]|albert_layer_groups"
-_BLOCK = re.compile(rf"(^|\.)({_LISTS})\.\d+(?=\.)")
-# Tables in a layer: rows that are looked up, no product.
-_TABLES = ("embed", "relative_attention_bias")
-# Heads of pretraining, which a classifier does not load.
-PRETRAINING_HEADS = (
-    *("cls.", "lm_head."),
-    *("vocab_transform.", "vocab_layer_norm.", "vocab_projector."),  # DistilBERT
-    *("discriminator_predictions.", "generator_predictions.", "generator_lm_head."),  # ELECTRA
-    *("predictions.", "sop_classifier."),  # ALBERT
-    *("lm_predictions.", "mask_predictions."),  # DeBERTa
-    "pred_layer.",  # XLM, FlauBERT
-)
-# Input embeddings, a row for each piece: BERT, XLM-R, ELECTRA, DeBERTa and others; ModernBERT; decoders.
-_INPUT_EMBEDDINGS = re.compile(r"(^|\.)(word_embeddings|tok_embeddings|embed_tokens|wte)\.weight$")
+_BLOCK = re.compile(rf"(^|\.)({'|'.join(map(re.escape, ANY_LAYOUT.lists))})\.(\d+)(?=\.)")
+_INPUT_EMBEDDINGS = re.compile(rf"(^|\.)({'|'.join(map(re.escape, ANY_LAYOUT.input_embeddings))})\.weight$")
 
 # Names of sizes in config.json, for `check_size`.
-_WIDTHS = ("hidden_size", "dim", "d_model", "embedding_size", "intermediate_size", "hidden_dim")
-_LAYERS = ("num_hidden_layers", "n_layers")
+_WIDTHS = (*ANY_LAYOUT.width, "d_model", "embedding_size", "intermediate_size", "hidden_dim")
 _ROWS = ("vocab_size", "max_position_embeddings", "type_vocab_size")
 # A model may have so many parameters whatever its file holds, or so many times those.
 _ALWAYS_ALLOWED = 10**8
@@ -83,7 +67,7 @@ def is_prunable(name: str, dimensions: int) -> bool:
 
 
 def _is_table(name: str) -> bool:
-    return any(table in name for table in _TABLES)
+    return any(table in name for table in ANY_LAYOUT.tables)
 
 
 def block_of(name: str) -> str:
@@ -96,6 +80,12 @@ def block_of(name: str) -> str:
     if found is None:
         raise ValueError(f"{name} is in no encoder layer")
     return name[: found.end()]
+
+
+def layer_number(name: str) -> int:
+    """The number of the encoder layer that a parameter belongs to; -1 where it belongs to none."""
+    found = _BLOCK.search(name)
+    return int(found[3]) if found is not None else -1
 
 
 def part_of(name: str) -> str:
@@ -115,7 +105,7 @@ def count_parts(folder: ModelFolder) -> ModelParts:
     prunable: dict[str, int] = {}
     vocabulary: tuple[int, int] | None = None
     for name, shape in tensor_shapes(folder).items():
-        if name.startswith(PRETRAINING_HEADS):
+        if name.startswith(ANY_LAYOUT.pretraining_heads):
             continue
         if _INPUT_EMBEDDINGS.search(name):
             vocabulary = (shape[0], shape[1])
@@ -144,7 +134,9 @@ def vocabulary_tensors(folder: ModelFolder) -> dict[str, int]:
     if not tables:
         hint = "Remove [vocabulary]: sdp does not know where this kind of model keeps its embeddings."
         raise ModelError("no table of input embeddings is found", where=str(folder.path), hint=hint)
-    heads = {name: shape[0] for name, shape in shapes.items() if name.startswith(PRETRAINING_HEADS) and shape}
+    heads = {
+        name: shape[0] for name, shape in shapes.items() if name.startswith(ANY_LAYOUT.pretraining_heads) and shape
+    }
     return {**tables, **{name: rows for name, rows in heads.items() if rows in tables.values()}}
 
 
@@ -182,7 +174,7 @@ def check_size(folder: ModelFolder) -> None:
     if not isinstance(config, dict):
         return
     most = max(_ALWAYS_ALLOWED, _MOST_TIMES * stored)
-    width, layers = (_largest(config, keys) for keys in (_WIDTHS, _LAYERS))
+    width, layers = (_largest(config, keys) for keys in (_WIDTHS, ANY_LAYOUT.depth))
     rows = _largest(config, _ROWS)
     claimed = max(width * rows, width * width * layers)
     if claimed > most:
@@ -205,7 +197,6 @@ def encoder_shape(folder: ModelFolder) -> tuple[int | None, int | None]:
         return None, None
     found = [
         next((config[key] for key in keys if isinstance(config, dict) and isinstance(config.get(key), int)), None)
-        # DistilBERT's names come second.
-        for keys in (("hidden_size", "dim"), ("num_hidden_layers", "n_layers"))
+        for keys in (ANY_LAYOUT.width, ANY_LAYOUT.depth)
     ]
     return found[0], found[1]

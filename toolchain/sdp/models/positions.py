@@ -31,10 +31,10 @@ def position_limit(config: Mapping[str, Any]) -> int | None:
     rows = config.get("max_position_embeddings")
     if row is None or row.positions == "relative" or not isinstance(rows, int):
         return None
-    if row.model_type == "deberta-v2" and config.get("position_biased_input") is False:
-        return None
-    if row.model_type == "esm" and config.get("position_embedding_type", "absolute") != "absolute":
-        return None
+    if row.counted_if is not None:
+        key, value = row.counted_if
+        if config.get(key, value) != value:
+            return None
     if row.positions == "table":
         return rows
     padding = config.get("pad_token_id")

@@ -1,8 +1,8 @@
 """The pipeline: which stages are up to date, and running those that are not.
 
-A stage is a module with one function, `run(recipe, run, target, reporter)`: files in, files out, a short result
-returned. It is up to date when its settings, its inputs (by hash), the code behind it and the libraries it uses are
-those that its folder was made from.
+A stage is a module with one function, `run(context)`: files in, files out, a short result returned. It is up to date
+when its settings, its inputs (by hash), the code behind it and the libraries it uses are those that its folder was made
+from.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ from sdp.errors import RunError
 from sdp.models.architectures import require_architecture
 from sdp.models.positions import require_positions
 from sdp.models.source import locate_model
+from sdp.pipeline.context import StageContext
 from sdp.pipeline.difference import first_difference
-from sdp.pipeline.fingerprint import code_hash, library_versions
+from sdp.pipeline.fingerprint import code_hash
 from sdp.pipeline.gate_verdict import gate_verdict, withhold
 from sdp.pipeline.interrupted import interrupted
+from sdp.pipeline.libraries import library_versions
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import SCRATCH, RunFolder, remove_folder, temporary_files_in
 from sdp.pipeline.stage_run import StageFunction, Status, fingerprint, run_stage
-from sdp.pipeline.stages import PREFLIGHT, VOCABULARY, Stage, find_stage, settings_of, stages_of
+from sdp.pipeline.stages import PREFLIGHT, VOCABULARY, Stage, find_stage, resolved_settings, stages_of
 from sdp.pipeline.threads import stage_threads
 from sdp.preflight.settings import reduced
 from sdp.pruning.start import start_identity
@@ -84,7 +86,7 @@ def _own_ingredients(stage: Stage, recipe: Recipe) -> dict[str, Any]:
         recipe = reduced(recipe)
     return {
         "seed": recipe.seed,
-        "settings": settings_of(recipe, (stage,)),
+        "settings": resolved_settings(recipe, (stage,)),
         "code": code_hash(stage.module),
         "libraries": library_versions(stage.libraries)
         | ({"operator library": library_identity()} if stage.operators else {}),
@@ -104,7 +106,7 @@ def cache_key(recipe: Recipe, identities: Mapping[str, dict[str, str]]) -> str:
     stages = stages_of(recipe, "gate")
     code = {stage.name: code_hash(stage.module) for stage in stages}
     libraries = library_versions(tuple(name for stage in stages for name in stage.libraries))
-    content = [recipe.seed, settings_of(recipe, stages), identities, code, libraries, library_identity()]
+    content = [recipe.seed, resolved_settings(recipe, stages), identities, code, libraries, library_identity()]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -262,14 +264,14 @@ def follow(recipe: Recipe, run: RunFolder) -> None:
         if difference := first_difference(said["made from"], json.loads(json.dumps(ours))):
             raise RunError(f"is not like rank 0: {difference}", where=where, hint="Install the same on all machines.")
         with stage_threads(stage, recipe.runtime):
-            _function(stage)(own, folder, target, Reporter(quiet=True))
+            _function(stage)(StageContext(own, folder, target, Reporter(quiet=True)))
 
 
 def _function(stage: Stage) -> StageFunction:
     """The stage's function. Its module is loaded when it is called: torch makes temporary files as it is loaded."""
 
-    def function(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
-        result: dict[str, Any] = importlib.import_module(stage.module).run(recipe, run, target, reporter)
+    def function(context: StageContext) -> dict[str, Any]:
+        result: dict[str, Any] = importlib.import_module(stage.module).run(context)
         return result
 
     return function

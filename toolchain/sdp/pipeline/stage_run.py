@@ -7,10 +7,10 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from sdp.distributed import ranks
+from sdp.pipeline.context import StageContext
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import SCRATCH, STAGE_FILE, RunFolder, outputs_of, temporary_files_in
 from sdp.pipeline.stages import Stage
@@ -18,7 +18,7 @@ from sdp.pipeline.threads import stage_threads
 from sdp.recipe.sections import Recipe
 from sdp_onnx.deploy.manifest import file_sha256
 
-StageFunction = Callable[[Recipe, RunFolder, Path, Reporter], dict[str, Any]]
+StageFunction = Callable[[StageContext], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def run_stage(status: Status, function: StageFunction, recipe: Recipe, run: RunF
         ranks.send({"stage": stage.name, "made from": made_from, **work})
     started = time.monotonic()
     with temporary_files_in(run.path / SCRATCH), stage_threads(stage, recipe.runtime):
-        result = function(recipe, run, target, reporter)
+        result = function(StageContext(recipe, run, target, reporter))
     seconds = round(time.monotonic() - started, 1)
     outputs = {
         str(path.relative_to(target)): {"bytes": path.stat().st_size, "sha256": file_sha256(path)}

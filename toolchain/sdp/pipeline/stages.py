@@ -206,16 +206,34 @@ def stages_of(recipe: Recipe, until: str | None = None) -> tuple[Stage, ...]:
     return stages[: names.index(until) + 1]
 
 
+def resolved_settings(recipe: Recipe, stages: Iterable[Stage]) -> dict[str, Any]:
+    """What decides the result of some stages in a recipe, by section: every default as a value, no places.
+
+    Args:
+        recipe: the recipe, which has these stages.
+        stages: the stages.
+    """
+    return {
+        name: {
+            key: value for key, value in getattr(recipe, name).resolved().items() if key not in LOCATIONS.get(name, ())
+        }
+        for name in _sections(stages)
+    }
+
+
 def settings_of(recipe: Recipe, stages: Iterable[Stage], *, defaults: bool = True) -> dict[str, Any]:
-    """The settings that decide the result of some stages, by section, without places on this machine.
+    """The settings that decide the result of some stages, by section, as a recipe has them, without places.
 
     Args:
         recipe: the recipe, which has these stages.
         stages: the stages.
         defaults: also those that have their default.
     """
-    sections = dict.fromkeys(section for stage in stages for section in stage.sections)
     return {
         name: getattr(recipe, name).model_dump(mode="json", exclude=LOCATIONS.get(name), exclude_defaults=not defaults)
-        for name in sections
+        for name in _sections(stages)
     }
+
+
+def _sections(stages: Iterable[Stage]) -> dict[str, None]:
+    return dict.fromkeys(section for stage in stages for section in stage.sections)

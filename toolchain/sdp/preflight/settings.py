@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from sdp.distributed.ranks import rank_count
+from sdp.losses.needs import named_layers
 from sdp.recipe.base import TrainingSection
 from sdp.recipe.bench import BenchSection
+from sdp.recipe.criteria import CRITERIA
 from sdp.recipe.gate import GateSection
-from sdp.recipe.losses import HiddenLoss, RepresentationLoss
 from sdp.recipe.sections import Recipe, ShipSection
 
 LAYERS = 2
@@ -28,8 +29,7 @@ def reduced(recipe: Recipe) -> Recipe:
     """Return the recipe with one pass over its rows, one mask update, and one repetition of each measurement."""
     training = {name: _once(getattr(recipe, name)) for name in ("finetune", "prune")}
     masks: dict[str, Any] = {"schedule": "cubic", "ramp": 1.0, "mask_updates": 1, "start": None}
-    if recipe.prune.criterion == "obert":
-        masks["fisher_gradients"] = 1
+    masks |= {key: least for key, least in CRITERIA[recipe.prune.criterion].settings.items() if least is not None}
     export = recipe.export
     if export.precision == "int8":
         export = export.model_copy(update={"tolerance": INT8_TOLERANCE})
@@ -51,14 +51,8 @@ def reduced(recipe: Recipe) -> Recipe:
 
 def layers_needed(recipe: Recipe) -> int:
     """Return the number of layers that the model must keep: losses may name some, from either end."""
-    named = [
-        abs(layer)
-        for loss in recipe.prune.losses
-        if isinstance(loss, HiddenLoss | RepresentationLoss) and loss.layers != "all"
-        for layer in loss.layers
-        if isinstance(layer, int)
-    ]
-    return max([LAYERS, *named])
+    named = (abs(layer) for loss in recipe.prune.losses for layer in named_layers(loss))
+    return max(LAYERS, *named)
 
 
 def _once(section: TrainingSection) -> dict[str, Any]:

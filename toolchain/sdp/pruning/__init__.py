@@ -1,1 +1,1 @@
-"""Pruning: which weights (`layers`), how many and when (`schedule`), which of them (`criteria`, then `masks`)."""
+"""Pruning: how many weights and when (`schedule`), which (`criteria`, `masks`), and what that does (`analysis`)."""

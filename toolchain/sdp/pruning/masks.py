@@ -1,19 +1,28 @@
-"""Masks: the decision which weights are kept, as pure functions on tensors. A mask is True where a weight is kept."""
+"""Masks: the decision which weights are kept, as pure functions on tensors, and their file.
+
+A mask is True where a weight is kept. The file holds a uint8 tensor for each weight, 1 where it is kept.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from sdp.errors import ModelError
 from sdp.pruning.selection import keep_highest_of
 
 Scope = Literal["layer", "global"]
 Pattern = Literal["unstructured", "1x4", "2:4"]
 Masks = dict[str, Tensor]
+
+FILE_NAME = "masks.safetensors"
 
 # Consecutive inputs of a block of the pattern 1x4 (what one int8 instruction multiplies at once), or of a group of 2:4.
 BLOCK = 4
@@ -107,3 +116,27 @@ def clear_pruned(tensor: Tensor, bits: Tensor) -> None:
     every step.
     """
     tensor.detach().view(bits.dtype).bitwise_and_(bits)
+
+
+def save_masks(masks: Masks, folder: Path) -> Path:
+    """Write masks.safetensors into a folder."""
+    path = folder / FILE_NAME
+    save_file({name: mask.to("cpu", torch.uint8).contiguous() for name, mask in masks.items()}, path)
+    return path
+
+
+def load_masks(folder: Path) -> Masks:
+    """Read masks.safetensors from a folder, as bool tensors.
+
+    Raises:
+        ModelError: the file is missing or damaged, or holds something else than masks.
+    """
+    path = folder / FILE_NAME
+    try:
+        stored = load_file(path)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise ModelError(f"the masks cannot be read: {error}", where=str(path), hint="Prune again.") from None
+    for name, mask in stored.items():
+        if mask.dtype != torch.uint8 or bool((mask > 1).any()):
+            raise ModelError("a mask holds other values than 0 and 1", where=f"{path}: {name}", hint="Prune again.")
+    return {name: mask.bool() for name, mask in stored.items()}

@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import to_jsonable_python
 
 
 class Section(BaseModel):
     """Base of all sections: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    filled_in: ClassVar[Mapping[str, str]] = {}
+    """Keys that a recipe may leave open -> the property that has their value then."""
+
+    def resolved(self) -> dict[str, Any]:
+        """The settings as JSON types, every default as a value, whatever it comes from; then all other properties.
+
+        That properties are in it keeps a default from hiding in one.
+        """
+        sections = [base for base in type(self).__mro__ if issubclass(base, Section)]
+        properties = {name for base in sections for name, value in vars(base).items() if isinstance(value, property)}
+        names = {key: self.filled_in.get(key, key) for key in type(self).model_fields}
+        names |= {name: name for name in sorted(properties - set(names.values()))}
+        return {key: _resolved(getattr(self, name)) for key, name in names.items()}
+
+
+def _resolved(value: object) -> Any:
+    if isinstance(value, Section):
+        return value.resolved()
+    return [_resolved(one) for one in value] if isinstance(value, list | tuple) else to_jsonable_python(value)
 
 
 class TrainingSection(Section):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -11,6 +12,8 @@ from sdp.recipe.base import Section
 
 class BenchSection(Section):
     """What is measured: the exported file against the dense one, in turns."""
+
+    filled_in: ClassVar[Mapping[str, str]] = {"threads": "thread_counts"}
 
     sequence_lengths: tuple[int | Literal["task"], ...] = Field(default=("task", 128), min_length=1)
     """Input lengths in tokens, filled with real text; "task" keeps each row's own length. The default 128

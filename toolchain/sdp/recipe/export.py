@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,6 +12,8 @@ from sdp.recipe.base import Section
 
 class ExportSection(Section):
     """How the pruned model becomes an ONNX file."""
+
+    filled_in: ClassVar[Mapping[str, str]] = {"tolerance": "allowed_error"}
 
     encoding: Literal["auto", "kernel", "coo", "dense"] = "auto"
     """kernel: sparse layers run by the operator library, which is exported with the model; coo: onnx

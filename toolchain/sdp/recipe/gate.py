@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from pydantic import Field
 
 from sdp.recipe.base import Section
@@ -14,6 +17,8 @@ class GateSection(Section):
     metric `max_metric_drop` is 0.02. Every threshold is judged with its interval, and one that lies inside it is
     inconclusive, as is one on a metric that is undefined on the evaluation split. Values that differ by less than a
     billionth are equal."""
+
+    filled_in: ClassVar[Mapping[str, str]] = {"max_metric_drop": "metric_drop"}
 
     min_metric: float | None = None
     """Lowest metric of the exported file on the evaluation split."""

@@ -254,7 +254,7 @@ def _nearest_key(location: tuple[int | str, ...]) -> str | None:
     *parents, unknown = [str(part) for part in location]
     model: type[BaseModel] = Recipe
     for part in parents:
-        model = LOSSES.get(part) or _inner_section(model, part) or model
+        model = LOSSES[part].settings if part in LOSSES else _inner_section(model, part) or model
     here = difflib.get_close_matches(unknown, [*model.model_fields, *(["extends"] if model is Recipe else [])], n=1)
     if here:
         return here[0]

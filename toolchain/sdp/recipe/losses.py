@@ -1,22 +1,38 @@
-"""The losses of `[[prune.losses]]`: one frozen model for each, identified by its name."""
+"""The losses of `[[prune.losses]]`: the settings of each, and one row with what it needs. Needs no torch.
+
+`losses.terms` binds each name to its computation.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
 from sdp.recipe.base import Section
 
+# What a loss compares of the pruned and the unpruned network: their logits, rows of features (`RepresentationLoss`),
+# the hidden states of every token, their prunable weights.
+Reads = Literal["logits", "rows", "hidden", "weights"]
 
-class NoLoss(Section):
+
+class LossSettings(Section):
+    """Base of the settings of all losses. Each declares its name and weight itself: their order is the reference's."""
+
+    if TYPE_CHECKING:
+        name: str
+        weight: float = 1.0
+
+
+class NoLoss(LossSettings):
     """Task loss only: plain pruning without a teacher."""
 
     name: Literal["none"]
     """The labels alone."""
 
 
-class KldLoss(Section):
+class KldLoss(LossSettings):
     """Soft labels: (1 - weight) * CE + weight * temperature^2 * KL(teacher || student)."""
 
     name: Literal["kld"]
@@ -27,7 +43,7 @@ class KldLoss(Section):
     """Both softmaxes are flattened by it."""
 
 
-class AddedLoss(Section):
+class AddedLoss(LossSettings):
     """Base of the losses that are added to the task loss."""
 
     weight: float = Field(default=1.0, ge=0)
@@ -88,16 +104,30 @@ class AlignFrobeniusLoss(AddedLoss):
     """The fine-tuned network's weights."""
 
 
-Loss = Annotated[
-    NoLoss | KldLoss | CosineLoss | CrossCorrelationLoss | HiddenLoss | AlignCosineLoss | AlignFrobeniusLoss,
-    Field(discriminator="name"),
-]
-LOSSES: dict[str, type[Section]] = {
-    "none": NoLoss,
-    "kld": KldLoss,
-    "cosine": CosineLoss,
-    "cross-correlation": CrossCorrelationLoss,
-    "hidden": HiddenLoss,
-    "align-cosine": AlignCosineLoss,
-    "align-frobenius": AlignFrobeniusLoss,
+@dataclass(frozen=True)
+class LossRow:
+    """One loss.
+
+    Attributes:
+        settings: its keys in a recipe.
+        reads: what it compares of both networks; None for the labels alone, without a teacher. What a teacher gives for
+            each row of the data is stored once; hidden states, and anything for each token, are too large: the teacher
+            then runs beside the student (`losses.needs`). Weights are read whole at every step, which excludes
+            sharding.
+        shares: its weight is a share, which the loss of the labels loses; other losses are added.
+    """
+
+    settings: type[LossSettings]
+    reads: Reads | None = None
+    shares: bool = False
+
+
+LOSSES = {
+    "none": LossRow(NoLoss),
+    "kld": LossRow(KldLoss, "logits", shares=True),
+    "cosine": LossRow(CosineLoss, "rows"),
+    "cross-correlation": LossRow(CrossCorrelationLoss, "rows"),
+    "hidden": LossRow(HiddenLoss, "hidden"),
+    "align-cosine": LossRow(AlignCosineLoss, "weights"),
+    "align-frobenius": LossRow(AlignFrobeniusLoss, "weights"),
 }

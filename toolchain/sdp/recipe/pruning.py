@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from sdp.recipe.base import TrainingSection
-from sdp.recipe.losses import CrossCorrelationLoss, Loss
+from sdp.recipe.criteria import CRITERIA, criteria_description
+from sdp.recipe.losses import LOSSES, CrossCorrelationLoss, LossSettings
 
-Criterion = Literal["magnitude", "random", "gradient", "taylor", "lamp", "lookahead", "movement", "l0", "obert"]
+# The tables decide what a recipe may name; a type checker cannot read them.
+if TYPE_CHECKING:
+    Criterion = str
+    Loss = LossSettings
+else:
+    Criterion = Literal[tuple(CRITERIA)]
+    Loss = Annotated[reduce(or_, (row.settings for row in LOSSES.values())), Field(discriminator="name")]
 
 
 class PruneSection(TrainingSection):
@@ -17,12 +26,7 @@ class PruneSection(TrainingSection):
 
     sparsity: float = Field(default=0.9, ge=0, lt=1)
     """Share of the encoder's linear weights that ends as zeros."""
-    criterion: Criterion = "magnitude"
-    """Weights that stay. Start with magnitude (the largest weights). As cheap: lamp (magnitude that finds the shares
-    of the layers, for scope = "global"), lookahead (magnitude times the magnitude of neighbouring matrices). movement
-    (what training moves away from zero) and l0 (gates that learn how often a weight is needed) let weights come back:
-    for high sparsity and long runs. gradient and taylor (|g|, |w g|): what the loss is sensitive to. obert: what costs
-    most to remove by second order, with an update of the others; takes memory and time. random: for comparison."""
+    criterion: Criterion = Field(default="magnitude", description=criteria_description())
     scope: Literal["layer", "global"] = "layer"
     """Rank within every weight matrix, or over all of them together."""
     pattern: Literal["unstructured", "1x4", "2:4"] = "unstructured"
@@ -59,14 +63,18 @@ class PruneSection(TrainingSection):
     def _pattern_and_criterion_fit(self) -> PruneSection:
         if self.pattern == "2:4" and self.sparsity != 0.5:
             raise ValueError(f'pattern = "2:4" keeps two of four, not {1 - self.sparsity:.0%}; set sparsity = 0.5')
-        if self.criterion == "lamp" and self.scope == "layer":
-            raise ValueError('criterion = "lamp" ranks within a layer as magnitude does; set scope = "global"')
-        if self.start is not None and self.criterion in ("movement", "l0"):
+        row = CRITERIA[self.criterion]
+        if row.like_within_layer and self.scope == "layer":
             raise ValueError(
-                f'criterion = "{self.criterion}" needs its state of pruned weights, which a finished pruning '
+                f'criterion = "{row.name}" ranks within a layer as {row.like_within_layer} does; set scope = "global"'
+            )
+        if self.start is not None and row.remembers_pruned:
+            raise ValueError(
+                f'criterion = "{row.name}" needs its state of pruned weights, which a finished pruning '
                 "does not store: it cannot start from one; use another criterion"
             )
-        for name, criterion in (("fisher_gradients", "obert"), ("gate_penalty", "l0")):
-            if self.criterion != criterion and getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f'{name} belongs to criterion = "{criterion}"; remove it')
+        for other in CRITERIA.values():
+            for name in other.settings if other is not row else ():
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f'{name} belongs to criterion = "{other.name}"; remove it')
         return self

@@ -14,7 +14,7 @@ def recipe_schema() -> dict[str, Any]:
     No key is required, because an extended recipe may set it. Only a loss needs its name: arrays are replaced whole.
     """
     schema = Recipe.model_json_schema()
-    losses = {section.__name__ for section in LOSSES.values()}
+    losses = {row.settings.__name__ for row in LOSSES.values()}
     for part in (schema, *(section for name, section in schema["$defs"].items() if name not in losses)):
         part.pop("required", None)
     schema["title"] = "sdp recipe"

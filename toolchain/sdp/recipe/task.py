@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -19,6 +20,13 @@ METRICS_BY_TYPE: dict[ProblemType, tuple[MetricName, ...]] = {
 
 class TaskSection(Section):
     """What is predicted, and how it is scored."""
+
+    filled_in: ClassVar[Mapping[str, str]] = {
+        "type": "problem_type",
+        "metric": "score",
+        "eval_languages": "languages",
+        "subsets": "subset_names",
+    }
 
     name: str | None = None
     """A benchmark task that sdp knows (columns, metric and data set come with it). Without it, give `type`."""

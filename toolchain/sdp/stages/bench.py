@@ -6,28 +6,26 @@ exported for the measurement, with the same exporter and settings, and removed.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from sdp.evaluation.bench_inputs import bench_inputs
 from sdp.models.positions import fitting_lengths, model_positions
+from sdp.pipeline.context import StageContext
 from sdp.pipeline.json_file import write_json
-from sdp.pipeline.progress import Reporter
-from sdp.pipeline.run_folder import RunFolder
-from sdp.recipe.sections import Recipe
 from sdp_onnx.bench.kernel_profile import profile_model
 from sdp_onnx.bench.pair import ROLES, benchmark_pair
 
 
-def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
+def run(context: StageContext) -> dict[str, Any]:
     """Measure the exported file against the dense file."""
+    recipe, run, reporter = context.recipe, context.run, context.reporter
     settings = recipe.bench
     positions = model_positions(run.stage("4-export"))
     fitting = fitting_lengths(settings, positions).sequence_lengths
     for length in settings.sequence_lengths:
         if length not in fitting:
             reporter.line(f"  {length} tokens are left out: the model can take {positions}")
-    with bench_inputs(recipe, run, target) as inputs, reporter.task("measuring", 100) as task:
+    with bench_inputs(recipe, run, context.target) as inputs, reporter.task("measuring", 100) as task:
         result = benchmark_pair(
             inputs.dense,
             inputs.exported,
@@ -46,5 +44,5 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
         seconds = settings.seconds / len(ROLES)
         profile = profile_model(inputs.exported, inputs.cases, threads=settings.thread_counts, seconds_per_case=seconds)
         content["profile"] = profile.to_json()
-    write_json(target / "latency.json", content)
+    write_json(context.target / "latency.json", content)
     return {"slowest speed-up": min(case.speedup.value for case in result.cases)}

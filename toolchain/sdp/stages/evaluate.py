@@ -7,7 +7,6 @@ predictions.safetensors (logits of both models).
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from sdp.data.batches import Collator
@@ -22,10 +21,9 @@ from sdp.models.inputs import require_embeddings
 from sdp.models.load import load_finetuned
 from sdp.models.tokenizer import saved_tokenizer
 from sdp.pipeline.array_file import read_arrays, write_arrays
+from sdp.pipeline.context import StageContext
 from sdp.pipeline.json_file import write_json
-from sdp.pipeline.progress import Reporter
-from sdp.pipeline.run_folder import CHECKPOINTS, RunFolder
-from sdp.recipe.sections import Recipe
+from sdp.pipeline.run_folder import CHECKPOINTS
 from sdp.training.device import training_device
 from sdp.training.inputs import finetuned_data, tokenize_split
 from sdp.vocabulary.trimming_cost import trimming_cost
@@ -33,8 +31,9 @@ from sdp.vocabulary.trimming_cost import trimming_cost
 PREDICTIONS = "predictions.safetensors"
 
 
-def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
+def run(context: StageContext) -> dict[str, Any]:
     """Evaluate the dense and the pruned model on the same rows."""
+    recipe, run, target, reporter = context.recipe, context.run, context.target, context.reporter
     device = training_device(recipe.runtime)
     data = finetuned_data(recipe, run)
     split = data.evaluation(recipe.evaluate.split)
@@ -56,7 +55,7 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     record = compare_models(recipe, data, split, rows, ("dense", dense), ("pruned", pruned))
     trimming = {}
     if recipe.vocabulary is not None:
-        cost = trimming_cost(recipe, run, data, split, rows, dense, device, reporter)
+        cost = trimming_cost(context, data, split, rows, dense, device)
         record["vocabulary"], trimming = cost, {"lost by trimming": cost["drop"]["value"]}
     resamples, seed = recipe.evaluate.resamples, recipe.seed
     record["constant"] = against_constant(metric, split, data.label_names, dense, resamples=resamples, seed=seed)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,9 +26,9 @@ from sdp.evaluation.stored_logits import Kept
 from sdp.models.export import MODEL_FILE, Exported, export_file
 from sdp.models.tokenizer import saved_tokenizer
 from sdp.models.tokenizer_check import check_tokenizer
-from sdp.pipeline.fingerprint import library_versions
+from sdp.pipeline.context import StageContext
 from sdp.pipeline.json_file import read_json, write_json
-from sdp.pipeline.progress import Reporter
+from sdp.pipeline.libraries import library_versions
 from sdp.pipeline.run_folder import CHECKPOINTS, STAGE_FILE, RunFolder
 from sdp.recipe.sections import Recipe
 from sdp.recipe.shareable import shareable
@@ -40,13 +39,14 @@ from sdp_onnx.deploy.verify import relative_error
 from sdp_onnx.runtimes.session import create_session
 
 
-def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
+def run(context: StageContext) -> dict[str, Any]:
     """Export, encode, verify and score the pruned model; resumes what an interrupted attempt left in `target`."""
+    recipe, run, target, reporter = context.recipe, context.run, context.target, context.reporter
     data = finetuned_data(recipe, run)
     split = data.evaluation(recipe.evaluate.split)
     tokenizer = saved_tokenizer(run.stage("2-prune"))
     rows = tokenize_split(split, tokenizer, recipe)
-    exported = export_file(recipe, run, target, tokenizer, rows, reporter)
+    exported = export_file(context, tokenizer, rows)
     check_tokenizer(target, split, rows)
     reporter.line("  scoring the exported file with onnxruntime")
     kept = Kept(target / CHECKPOINTS / "said.safetensors", recipe.runtime.checkpoint_seconds)

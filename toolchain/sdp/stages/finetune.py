@@ -8,7 +8,6 @@ curve.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,15 +18,15 @@ from sdp.data.load import load_task_data
 from sdp.data.rows import TaskData
 from sdp.distributed.collectives import this_rank
 from sdp.distributed.sharded import WholeModel, is_sharded, require_shardable
-from sdp.losses.objective import Objective
+from sdp.losses.task import TaskObjective
 from sdp.models.head import choose_head
 from sdp.models.inputs import fit_tokenizer, pieces_beyond, require_embeddings
 from sdp.models.load import load_pretrained
 from sdp.models.source import ModelFolder, locate_model
 from sdp.models.tokenizer import load_tokenizer, save_tokenizer
+from sdp.pipeline.context import StageContext
 from sdp.pipeline.json_file import write_json
 from sdp.pipeline.progress import Reporter
-from sdp.pipeline.run_folder import RunFolder
 from sdp.recipe.sections import Recipe
 from sdp.training.device import training_device
 from sdp.training.inputs import DevMetric, tokenize_split
@@ -35,8 +34,9 @@ from sdp.training.run import TrainingRun, train
 from sdp_onnx.deploy.tokenization import TextTokenizer
 
 
-def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
+def run(context: StageContext) -> dict[str, Any]:
     """Fine-tune the recipe's model on its task; resumes what an interrupted attempt left in `target`."""
+    recipe, run, target, reporter = context.recipe, context.run, context.target, context.reporter
     device = training_device(recipe.runtime)
     trimmed = ModelFolder(recipe.model.name, run.stage("0-vocabulary"))
     folder = locate_model(recipe.model) if recipe.vocabulary is None else trimmed
@@ -44,9 +44,8 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     data, model = _data_and_model(recipe, folder, device, reporter)
     tokenizer = _tokenizer(recipe, folder, model, reporter)
     collator = Collator(tokenizer)
-    objective = Objective(recipe.task.problem_type)
     if is_sharded(recipe.runtime):
-        require_shardable(objective, recipe.runtime)
+        require_shardable(recipe.runtime)
     whole = WholeModel(model, recipe.runtime)
     dev = DevMetric(whole.model, data.development, tokenizer, collator, recipe)
     rows = tokenize_split(data.train, tokenizer, recipe)
@@ -58,16 +57,16 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     if recipe.finetune.epochs > 0:
         job = TrainingRun(
             title="fine-tuning",
+            context=context,
             model=model,
             train=rows,
             collator=collator,
-            objective=objective,
+            objective=TaskObjective(recipe.task.problem_type),
             settings=recipe.finetune,
-            folder=target,
             device=device,
             evaluate=whole.evaluated_by(dev),
         )
-        log = train(job, recipe, reporter)
+        log = train(job)
         whole.refresh()
     if this_rank() > 0:
         return {}

@@ -18,8 +18,8 @@ from sdp.gate.check import EXIT_CODES, Cell, Check
 from sdp.gate.judge import judge, verdict
 from sdp.gate.timing import LOOKS, settled, with_more
 from sdp.gate.verdict_files import junit, markdown
+from sdp.pipeline.context import StageContext
 from sdp.pipeline.json_file import read_json, write_json
-from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import RunFolder
 from sdp.pipeline.stored_numbers import Bench, Exported, Looks, check_stored
 from sdp.recipe.sections import Recipe
@@ -33,21 +33,22 @@ MEASUREMENTS = "measurements.json"
 Judge = Callable[[list[dict[str, Any]]], list[Check]]
 
 
-def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
+def run(context: StageContext) -> dict[str, Any]:
     """Judge the recipe's thresholds.
 
     Raises:
         RunError: a stage that the gate reads is not there, or another version wrote its numbers.
     """
-    benchmark, more, rejudge = _measured(recipe, run)
+    recipe = context.recipe
+    benchmark, more, rejudge = _measured(recipe, context.run)
     checks = _judged(more, rejudge)
     if is_open(checks) and recipe.gate.measured_again and len(more) + 1 < LOOKS:
         from sdp.gate.more_starts import measure_until_decided
 
-        checks, more = measure_until_decided(recipe, run, target, reporter, checks, more, rejudge)
+        checks, more = measure_until_decided(context, checks, more, rejudge)
     if more:
-        write_json(target / MEASUREMENTS, {"benchmark": benchmark, "looks": more})
-    return _report(recipe, target, reporter, checks, more)
+        write_json(context.target / MEASUREMENTS, {"benchmark": benchmark, "looks": more})
+    return _report(context, checks, more)
 
 
 def what_if(recipe: Recipe, run: RunFolder) -> list[Check]:
@@ -98,9 +99,8 @@ def measured_before(folder: Path, benchmark: str) -> list[dict[str, Any]]:
     return looks
 
 
-def _report(
-    recipe: Recipe, target: Path, reporter: Reporter, checks: list[Check], more: list[dict[str, Any]]
-) -> dict[str, Any]:
+def _report(context: StageContext, checks: list[Check], more: list[dict[str, Any]]) -> dict[str, Any]:
+    name, target, reporter = context.recipe.name, context.target, context.reporter
     outcome, again = verdict(checks), _again(more)
     if not checks:
         reporter.line("  nothing was checked, which is no pass")
@@ -110,8 +110,8 @@ def _report(
         reporter.line(f"  {again}")
     measured_again = {"seconds": round(sum(look["seconds"] for look in more), 1), "looks": len(more)}
     write_json(target / "verdict.json", {**verdict_json(checks), "measured_again": measured_again})
-    (target / "junit.xml").write_text(junit(checks, recipe.name, again), encoding="utf-8")
-    (target / "summary.md").write_text(markdown(checks, recipe.name, again), encoding="utf-8")
+    (target / "junit.xml").write_text(junit(checks, name, again), encoding="utf-8")
+    (target / "summary.md").write_text(markdown(checks, name, again), encoding="utf-8")
     return {"verdict": outcome, "checks": len(checks)}
 
 

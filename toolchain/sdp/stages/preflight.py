@@ -24,6 +24,7 @@ from sdp.models.export import MODEL_FILE
 from sdp.models.parts import vocabulary_tensors
 from sdp.models.source import ModelFolder, locate_model
 from sdp.models.tokenizer import load_tokenizer
+from sdp.pipeline.context import StageContext
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import RunFolder, remove_folder
 from sdp.pipeline.runner import stage_status
@@ -64,12 +65,13 @@ class _Small:
     layers_cut: int | None
 
 
-def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
+def run(context: StageContext) -> dict[str, Any]:
     """Go through all stages.
 
     Raises:
         SdpError: what stops one of them, with its name in front.
     """
+    recipe, run, target = context.recipe, context.run, context.target
     work = (target / "work").resolve()
     source = locate_model(recipe.model)
     if recipe.vocabulary is not None:

@@ -18,32 +18,35 @@ from transformers import PreTrainedModel, set_seed
 
 from sdp.data.batches import Collator, TokenizedSplit
 from sdp.distributed.collectives import this_rank
-from sdp.distributed.sharded import WholeModel, is_sharded, require_shardable
+from sdp.distributed.sharded import WholeModel, is_sharded
 from sdp.errors import StageError
 from sdp.losses.objective import Objective
+from sdp.models.architectures import find_architecture
+from sdp.models.layers import layer_count, prunable_weights
 from sdp.models.load import load_finetuned
 from sdp.models.tokenizer import save_tokenizer, saved_tokenizer
+from sdp.pipeline.context import StageContext
 from sdp.pipeline.json_file import read_json, write_json
-from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import CACHE, STAGE_FILE, RunFolder
 from sdp.pruning.analysis.stage import start_analysis, write_analysis
 from sdp.pruning.criteria import CRITERIA, Setup
-from sdp.pruning.layers import layer_count, prunable_weights
-from sdp.pruning.masks import Masks, sparsity_of
+from sdp.pruning.distillation import Distillation
+from sdp.pruning.mask_updates import MaskUpdates, mask_plan
+from sdp.pruning.masked_weights import MaskedWeights
+from sdp.pruning.masks import Masks, load_masks, save_masks, sparsity_of
+from sdp.pruning.sharded import require_shardable_pruning
 from sdp.pruning.start import require_same_teacher
-from sdp.pruning.store import load_masks, save_masks
+from sdp.pruning.teacher import LiveTeacher, Teacher, TeacherCache, cached_teacher
 from sdp.recipe.sections import Recipe
 from sdp.training.device import training_device, trains_in_bf16
 from sdp.training.inputs import DevMetric, finetuned_data, tokenize_split
-from sdp.training.mask_updates import MaskUpdates, mask_plan
-from sdp.training.masked_weights import MaskedWeights
 from sdp.training.run import TrainingRun, train
 from sdp.training.steps import optimizer_steps
-from sdp.training.teacher import LiveTeacher, Teacher, TeacherCache, cached_teacher
 
 
-def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
+def run(context: StageContext) -> dict[str, Any]:
     """Prune the fine-tuned model; resumes what an interrupted attempt left in `target`."""
+    recipe, run, target, reporter = context.recipe, context.run, context.target, context.reporter
     device = training_device(recipe.runtime)
     data = finetuned_data(recipe, run)
     source = run.stage("1-finetune")
@@ -54,9 +57,8 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     model = load_finetuned(source, device)
     objective = Objective(recipe.task.problem_type, recipe.prune.losses, layer_count(model))
     if is_sharded(recipe.runtime):
-        require_shardable(objective, recipe.runtime, recipe.prune)
-    bf16 = trains_in_bf16(recipe.prune, device)
-    teacher = _teacher(run, objective, rows, collator, device, reporter, bf16=bf16)
+        require_shardable_pruning(objective, recipe.runtime, recipe.prune)
+    teacher = _teacher(context, objective, rows, collator, device)
     steps = optimizer_steps(len(rows), recipe.prune)
     # Before the model becomes another one: the analysis reads the teacher in it.
     analyse = this_rank() == 0 and not is_sharded(recipe.runtime)
@@ -66,25 +68,20 @@ def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dic
     masked = _masked_weights(model, recipe, steps, _load_start(recipe, run, model))
     whole = WholeModel(model, recipe.runtime)
     dev = DevMetric(whole.model, data.development, tokenizer, collator, recipe)
-    log = train(
-        TrainingRun(
-            title="pruning",
-            model=model,
-            train=rows,
-            collator=collator,
-            objective=objective,
-            settings=recipe.prune,
-            folder=target,
-            device=device,
-            evaluate=whole.evaluated_by(dev),
-            teacher=teacher,
-            masked=masked,
-            update_masks=MaskUpdates(recipe.prune, steps, masked, analysis),
-            observe=analysis,
-        ),
-        recipe,
-        reporter,
+    updates = MaskUpdates(recipe.prune, steps, masked, analysis.before_update if analysis is not None else None)
+    job = TrainingRun(
+        title="pruning",
+        context=context,
+        model=model,
+        train=rows,
+        collator=collator,
+        objective=Distillation(model, objective, teacher),
+        settings=recipe.prune,
+        device=device,
+        evaluate=whole.evaluated_by(dev),
+        hooks=(masked, updates, *([analysis] if analysis is not None else [])),
     )
+    log = train(job)
     whole.refresh()
     if this_rank() > 0:
         return {}
@@ -120,8 +117,8 @@ def _masked_weights(model: PreTrainedModel, recipe: Recipe, steps: int, masks: M
     setup = Setup(
         seed=recipe.seed,
         updates=tuple(mask_plan(settings, steps)),
-        fisher_gradients=settings.fisher_gradients,
-        gate_penalty=settings.gate_penalty,
+        settings=settings,
+        architecture=find_architecture(model.config.model_type),
     )
     weights = prunable_weights(model)
     return MaskedWeights(weights, CRITERIA[settings.criterion](weights, setup), masks)
@@ -146,21 +143,14 @@ def count_zeros(saved: PreTrainedModel, masked: MaskedWeights) -> dict[str, dict
 
 
 def _teacher(
-    run: RunFolder,
-    objective: Objective,
-    rows: TokenizedSplit,
-    collator: Collator,
-    device: torch.device,
-    reporter: Reporter,
-    *,
-    bf16: bool,
+    context: StageContext, objective: Objective, rows: TokenizedSplit, collator: Collator, device: torch.device
 ) -> Teacher | None:
     if not objective.needs_teacher:
         return None
-    source = run.stage("1-finetune")
+    source = context.run.stage("1-finetune")
     model = load_finetuned(source, device)
     if objective.needs_live_teacher:
-        return LiveTeacher(model, objective, bf16=bf16)
+        return LiveTeacher(model, objective, bf16=trains_in_bf16(context.recipe.prune, device))
     record = read_json(source / STAGE_FILE) or {}
-    cache = TeacherCache(run.path / CACHE, str(record["outputs"]["model.safetensors"]["sha256"])[:16])
-    return cached_teacher(model, rows, collator, objective, cache, device, reporter)
+    cache = TeacherCache(context.run.path / CACHE, str(record["outputs"]["model.safetensors"]["sha256"])[:16])
+    return cached_teacher(model, rows, collator, objective, cache, device, context.reporter)

@@ -14,8 +14,8 @@ from typing import Any
 import sdp
 from sdp.cli.render.summary import run_results
 from sdp.errors import StageError
+from sdp.pipeline.context import StageContext
 from sdp.pipeline.json_file import read_json
-from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import STAGE_FILE, RunFolder
 from sdp.recipe.sections import Recipe
 from sdp.shipping.card import model_card, unknown_words
@@ -32,12 +32,13 @@ from sdp_onnx.runtimes.session import create_session
 FORMAT = 1
 
 
-def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
+def run(context: StageContext) -> dict[str, Any]:
     """Assemble the folder and verify it."""
+    recipe, run, target = context.recipe, context.run, context.target
     exported, library = take_model(recipe, run, target)
     licenses, results = find_licenses(recipe), run_results(run)
     if told := unknown_words(licenses):
-        reporter.line(f"  {told}: the card says so")
+        context.reporter.line(f"  {told}: the card says so")
     card = model_card(
         recipe,
         results,

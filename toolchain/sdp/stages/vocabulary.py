@@ -6,7 +6,6 @@ vocabulary.json with what the kept pieces cover of the texts that were held out,
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from sdp.data.corpus import corpus_rows, few_texts_lines, read_corpus
@@ -14,17 +13,16 @@ from sdp.data.load import load_task_data
 from sdp.errors import RecipeError
 from sdp.models.parts import count_parts
 from sdp.models.source import ModelFolder, locate_model
+from sdp.pipeline.context import StageContext
 from sdp.pipeline.json_file import write_json
-from sdp.pipeline.progress import Reporter
-from sdp.pipeline.run_folder import RunFolder
-from sdp.recipe.sections import Recipe
 from sdp.vocabulary.trim import trim_model
 
 FLOAT_BYTES = 4
 
 
-def run(recipe: Recipe, run: RunFolder, target: Path, reporter: Reporter) -> dict[str, Any]:
+def run(context: StageContext) -> dict[str, Any]:
     """Choose the pieces by the corpus, cut tokenizer and embeddings down to them, and judge by the held-out texts."""
+    recipe, target, reporter = context.recipe, context.target, context.reporter
     section = recipe.vocabulary
     if section is None:
         raise RecipeError("the recipe has no [vocabulary]")

@@ -1,1 +1,1 @@
-"""Training: one Trainer for dense fine-tuning and for pruning, masked weights, the teacher, and prediction."""
+"""Training: one Trainer for dense fine-tuning and, by hooks and another objective, for pruning."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from sdp.losses.representation import NetworkOutput
+from sdp.losses.network_output import NetworkOutput
 
 Inputs = Mapping[str, Tensor]
 

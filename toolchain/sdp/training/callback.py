@@ -1,11 +1,11 @@
-"""What happens between the steps of a run: masks held and updated, progress, checkpoints by the clock, a clean stop."""
+"""What happens between the steps of a run: hooks, progress, checkpoints by the clock, a clean stop."""
 
 from __future__ import annotations
 
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -25,8 +25,7 @@ from sdp.pipeline.json_file import read_json, write_json
 from sdp.pipeline.progress import Reporter, Task
 from sdp.pipeline.storage import flush
 from sdp.training.checkpoints import COMPLETE, complete_checkpoints
-from sdp.training.mask_updates import MaskUpdates
-from sdp.training.masked_weights import MaskedWeights
+from sdp.training.hooks import Hook
 from sdp_onnx.deploy.manifest import file_sha256
 
 # The newest, and one to fall back on.
@@ -34,26 +33,21 @@ KEPT_CHECKPOINTS = 2
 
 
 class StepCallback(TrainerCallback):
-    """Progress, checkpoints by the clock, mask updates, the training curve, and a clean stop on a signal."""
+    """Hooks, progress, checkpoints by the clock, the training curve, and a clean stop on a signal."""
 
     def __init__(
         self,
         task: Task,
         checkpoint_seconds: float,
         *,
-        masked: MaskedWeights | None = None,
-        update_masks: MaskUpdates | None = None,
+        hooks: Sequence[Hook] = (),
         evaluate: Callable[[], float | None] | None = None,
-        observe: Callable[[int], dict[str, Any] | None] | None = None,
     ) -> None:
         self._task = task
         self._checkpoint_seconds = checkpoint_seconds
-        self._masked = masked
-        self._update_masks = update_masks
+        self._hooks = hooks
         self._evaluate = evaluate
-        self._observe = observe
         self._last_checkpoint = time.monotonic()
-        self._note = ""
         # The number of the signal that came here, 0 before one; and whether one came on any rank by the last step.
         self.signalled = 0
         self.stop_requested = False
@@ -75,28 +69,26 @@ class StepCallback(TrainerCallback):
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Hold the pruned weights at zero."""
-        if self._masked is not None:
-            self._masked.enforce()
+        """Let the hooks correct what the optimizer did."""
+        for hook in self._hooks:
+            hook.after_optimizer_step()
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
     ) -> TrainerControl:
-        """Update masks, then ask for a checkpoint where one is due or a signal came.
+        """Call the hooks, then ask for a checkpoint where one is due or a signal came.
 
         Raises:
             StageError: a weight is no finite number, so there is nothing worth saving, or worth pruning.
         """
-        if self._update_masks is not None and self._update_masks.is_due(state.global_step):
-            # Pruned, it would be gone without a word.
-            require_finite(given["model"], state.global_step, Path(str(args.output_dir)))
-            record = self._update_masks(state.global_step)
-            state.log_history.append({"step": state.global_step, "epoch": state.epoch or 0.0, **record})
-            self._note = f"{record['sparsity']:.0%} zeros"
-        if self._observe is not None and (seen := self._observe(state.global_step)) is not None:
-            entry: dict[str, Any] = {"step": state.global_step, "epoch": state.epoch or 0.0, "analysis": seen}
-            state.log_history.append(entry)
-        self._task.update(state.global_step, self._note)
+        for hook in self._hooks:
+            if hook.changes_weights(state.global_step):
+                # Pruned, it would be gone without a word.
+                require_finite(given["model"], state.global_step, Path(str(args.output_dir)))
+            if (record := hook.after_step(state.global_step)) is not None:
+                entry: dict[str, Any] = {"step": state.global_step, "epoch": state.epoch or 0.0, **record}
+                state.log_history.append(entry)
+        self._task.update(state.global_step, " ".join(hook.note for hook in self._hooks if hook.note))
         # Clocks and signals differ between ranks, and all must stop at the same step.
         due = this_rank() == 0 and time.monotonic() - self._last_checkpoint >= self._checkpoint_seconds
         due, self.stop_requested = any_rank(due, self.signalled != 0)

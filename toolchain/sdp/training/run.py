@@ -17,18 +17,16 @@ from sdp.distributed.collectives import broadcast_number, this_rank
 from sdp.distributed.sharded import is_sharded, let_accelerate_shard, require_own_checkpoint, shard_settings
 from sdp.distributed.sums import rank_count
 from sdp.errors import ModelError, UsageError
-from sdp.losses.objective import Objective
+from sdp.pipeline.context import StageContext
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import CHECKPOINTS
 from sdp.recipe.base import TrainingSection
-from sdp.recipe.sections import Recipe
 from sdp.training.callback import StepCallback, last_good_checkpoint, require_finite, stop_on_signal
 from sdp.training.checkpoints import checkpoint_step
 from sdp.training.device import trains_in_bf16
-from sdp.training.mask_updates import MaskUpdates
-from sdp.training.masked_weights import MaskedWeights
+from sdp.training.hooks import Hook
+from sdp.training.objective import TrainingObjective
 from sdp.training.steps import optimizer_steps
-from sdp.training.teacher import Teacher
 from sdp.training.trainer import SdpTrainer
 
 # Trainer says where it resumes from through this logger; sdp says it itself.
@@ -41,72 +39,64 @@ class TrainingRun:
 
     Attributes:
         title: what the progress line is called.
+        context: seed, runtime and reporter; checkpoints go into a folder "checkpoints" in its target.
         model: on `device`; trained in place.
         train: the rows to learn from.
         collator: pads a batch.
-        objective: the loss.
+        objective: forward pass and loss.
         settings: epochs, learning rate, batch size, weight decay, warm-up.
-        folder: checkpoints go into a folder "checkpoints" in it.
         device: from `training_device`.
         evaluate: gives the dev metric (None where it is undefined) after each epoch; called on all ranks, and what it
             gives on rank 0 counts.
-        teacher: the unpruned network, where the objective needs it.
-        masked: the weights being pruned, where any are.
-        update_masks: recomputes the masks at the steps that it names.
-        observe: called with each step, after the masks are updated; returns what to log as "analysis", or None.
+        hooks: what else takes part, in this order.
     """
 
     title: str
+    context: StageContext
     model: PreTrainedModel
     train: TokenizedSplit
     collator: Collator
-    objective: Objective
+    objective: TrainingObjective
     settings: TrainingSection
-    folder: Path
     device: torch.device
     evaluate: Callable[[], float | None]
-    teacher: Teacher | None = None
-    masked: MaskedWeights | None = None
-    update_masks: MaskUpdates | None = None
-    observe: Callable[[int], dict[str, Any] | None] | None = None
+    hooks: tuple[Hook, ...] = ()
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.context.target / CHECKPOINTS
 
 
-def train(run: TrainingRun, recipe: Recipe, reporter: Reporter) -> list[dict[str, Any]]:
+def train(run: TrainingRun) -> list[dict[str, Any]]:
     """Train from the newest whole checkpoint, or from the start.
 
     Returns:
-        the log, one record an event: "step" and "epoch" with "loss", "sparsity", "analysis" or "dev".
+        the log, one record an event: "step" and "epoch" with "loss", "dev", or what a hook returned.
 
     Raises:
         StoppedError: a signal came; a checkpoint was saved, unless the last step was over.
         StageError: the loss or a weight is no longer finite.
     """
+    recipe, reporter = run.context.recipe, run.context.reporter
     steps = optimizer_steps(len(run.train), run.settings)
     _require_a_row_each(run.settings.batch_size)
-    checkpoint = _last_checkpoint(run.folder / CHECKPOINTS, reporter)
+    checkpoint = _last_checkpoint(run.checkpoints, reporter)
     if checkpoint is not None:
         require_own_checkpoint(checkpoint, sharded=is_sharded(recipe.runtime))
         reporter.line(f"  resuming {run.title} from step {checkpoint_step(checkpoint)} of {steps}")
     if recipe.runtime.checkpointing:
         _checkpoint_layers(run.model)
     with reporter.task(run.title, steps) as task:
-        callback = StepCallback(
-            task,
-            recipe.runtime.checkpoint_seconds,
-            masked=run.masked,
-            update_masks=run.update_masks,
-            evaluate=run.evaluate,
-            observe=run.observe,
-        )
-        arguments = _arguments(run, recipe, steps)
+        callback = StepCallback(task, recipe.runtime.checkpoint_seconds, hooks=run.hooks, evaluate=run.evaluate)
+        arguments = _arguments(run, steps)
         if is_sharded(recipe.runtime):
             let_accelerate_shard()
         trainer = SdpTrainer(
             run.model,
             arguments,
             objective=run.objective,
-            teacher=run.teacher,
-            masked=run.masked,
+            hooks=run.hooks,
             parts=recipe.runtime.accumulation,
             train_dataset=run.train,
             data_collator=run.collator,
@@ -117,7 +107,7 @@ def train(run: TrainingRun, recipe: Recipe, reporter: Reporter) -> list[dict[str
         _make_dropout_differ(recipe.seed)
         with stop_on_signal(callback):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    require_finite(run.model, steps, run.folder / CHECKPOINTS)
+    require_finite(run.model, steps, run.checkpoints)
     # Trainer's summary of the last attempt is no event.
     return [record for record in trainer.state.log_history if "train_runtime" not in record]
 
@@ -150,12 +140,12 @@ def _make_dropout_differ(seed: int) -> None:
         torch.manual_seed(int(np.random.SeedSequence([seed, this_rank()]).generate_state(1)[0]))
 
 
-def _arguments(run: TrainingRun, recipe: Recipe, steps: int) -> TrainingArguments:
-    settings = run.settings
+def _arguments(run: TrainingRun, steps: int) -> TrainingArguments:
+    settings, recipe = run.settings, run.context.recipe
     # Typed as the text that it was in older releases.
     sharded: Any = is_sharded(recipe.runtime)
     arguments = TrainingArguments(
-        output_dir=str(run.folder / CHECKPOINTS),
+        output_dir=str(run.checkpoints),
         max_steps=steps,
         per_device_train_batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,

@@ -1,15 +1,13 @@
-"""transformers' Trainer, subclassed once: our loss, and masks that hold.
+"""transformers' Trainer, subclassed once: our loss, our order of rows, and hooks.
 
-Order of events in a step, the last three in `StepCallback`: the criterion may change the weights for one forward pass;
-forward of the student (and of a live teacher), loss, backward; after the last of the accumulated batches the criterion
-looks at the gradients, and those of pruned weights are set to zero; clipping, optimizer step, pruned weights set to
-zero again; mask update if one is due, with the analysis looking before and after it; checkpoint if one is due. A
-checkpoint therefore always holds weights and masks that agree.
+Order of events in a step: the hooks' `before_forward`; forward, loss and backward; after the last of the accumulated
+batches their `after_backward`; clipping and the optimizer's step; then, in `StepCallback`, their `after_optimizer_step`
+and `after_step`, and a checkpoint if one is due. A checkpoint therefore holds what the hooks made of the step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,29 +21,25 @@ from transformers import PreTrainedModel, Trainer, TrainingArguments
 from sdp.data.packed import row_lengths
 from sdp.distributed.collectives import average_gradients, rank_slice
 from sdp.errors import StageError
-from sdp.losses.objective import Objective
-from sdp.losses.representation import NetworkOutput
-from sdp.pruning.layers import prunable_weights
+from sdp.losses.network_output import NetworkOutput
 from sdp.training.batch_parts import first_rows, read_in_parts
 from sdp.training.callback import way_on
-from sdp.training.forward import Reader
-from sdp.training.masked_weights import MaskedWeights
+from sdp.training.hooks import Hook
+from sdp.training.objective import TrainingObjective
 from sdp.training.sampler import LengthGroupedSampler
-from sdp.training.teacher import Teacher
 from sdp.training.term_means import TermMeans
 
 
 class SdpTrainer(Trainer):
-    """Trainer with a distillation objective and, for pruning, masked weights."""
+    """Trainer with an objective of ours, and hooks."""
 
     def __init__(
         self,
         model: PreTrainedModel,
         args: TrainingArguments,
         *,
-        objective: Objective,
-        teacher: Teacher | None = None,
-        masked: MaskedWeights | None = None,
+        objective: TrainingObjective,
+        hooks: Sequence[Hook] = (),
         parts: int = 1,
         **options: Any,
     ) -> None:
@@ -55,10 +49,8 @@ class SdpTrainer(Trainer):
         self.model_accepts_loss_kwargs = False
         self._trained = model
         self._objective = objective
-        self._read = Reader(model, objective)
         self._terms = TermMeans()
-        self._teacher = teacher
-        self._masked = masked
+        self._hooks = hooks
         self._parts = parts
 
     def compute_loss(
@@ -66,11 +58,10 @@ class SdpTrainer(Trainer):
     ) -> Any:
         """The objective on a batch, a mean over its rows; `training_step` divides by the number of accumulated ones."""
         rows = rank_slice(len(inputs["index"]))
-        student = self._student(model, inputs, rows)
+        output = self._forward(model, inputs, rows)
         inputs = {name: tensor[rows] for name, tensor in inputs.items()}
         index, labels = inputs.pop("index"), inputs.pop("labels")
-        said = self._teacher.outputs(inputs, index) if self._teacher is not None else None
-        loss, terms = self._objective(student, labels, inputs["attention_mask"], said)
+        loss, terms = self._objective.loss(output, inputs, labels, index)
         if not torch.isfinite(loss):
             parts = ", ".join(f"{name} {value.item():.3g}" for name, value in terms.items())
             raise StageError(
@@ -78,10 +69,10 @@ class SdpTrainer(Trainer):
                 hint=way_on(Path(str(self.args.output_dir))),
             )
         self._terms.add({"loss": loss.detach(), **terms})
-        return (loss, {"logits": student.logits}) if return_outputs else loss
+        return (loss, {"logits": output.logits}) if return_outputs else loss
 
-    def _student(self, model: nn.Module, inputs: Mapping[str, Tensor], rows: slice) -> NetworkOutput:
-        """What the student says of some rows of a batch."""
+    def _forward(self, model: nn.Module, inputs: Mapping[str, Tensor], rows: slice) -> NetworkOutput:
+        """The network's output on some rows of a batch."""
         # A rank without rows (in the last batch of an epoch) takes part in the step as well, and no model runs on none.
         count = rows.stop - rows.start
         shown = {
@@ -92,8 +83,8 @@ class SdpTrainer(Trainer):
         if self._parts > 1:
             # DistributedDataParallel reduces gradients after one forward pass; `training_step` does it after several.
             model = self._trained
-        student = read_in_parts(partial(self._read, model), shown, self._parts)
-        return student if count else first_rows(student, 0)
+        output = read_in_parts(partial(self._objective.forward, model), shown, self._parts)
+        return output if count else first_rows(output, 0)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log the mean of every unweighted term beside the loss that they make up, since the record before.
@@ -103,18 +94,19 @@ class SdpTrainer(Trainer):
         super().log({**logs, **self._terms.take()} if "loss" in logs else logs, start_time)
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
-        """Forward and backward, with the masked weights told of both.
+        """Forward and backward, and the hooks around them.
 
-        The criterion sees gradients once a step: after the last of the accumulated batches, reduced over all devices.
+        Gradients are given to hooks once a step: after the last of the accumulated batches, reduced over all devices.
         """
         step = self.state.global_step + 1
-        if self._masked is not None:
-            self._masked.before_forward(step)
+        for hook in self._hooks:
+            hook.before_forward(step)
         loss = super().training_step(model, inputs, num_items_in_batch)
         if self._parts > 1:
             average_gradients(self._trained.parameters())
-        if self._masked is not None and self.accelerator.sync_gradients:
-            self._masked.after_backward(step)
+        if self.accelerator.sync_gradients:
+            for hook in self._hooks:
+                hook.after_backward(step)
         return loss
 
     def get_train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
@@ -138,8 +130,9 @@ class SdpTrainer(Trainer):
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Called when the model has the parameters that it is trained with; where it is sharded they are new ones."""
-        if self._masked is not None and self.is_fsdp_enabled:
-            self._masked.take_up(prunable_weights(self._trained))
+        if self.is_fsdp_enabled:
+            for hook in self._hooks:
+                hook.parameters_replaced(self._trained)
         return super().create_scheduler(num_training_steps, optimizer)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
@@ -151,11 +144,11 @@ class SdpTrainer(Trainer):
         if self.args.should_save:
             folder = Path(output_dir or str(self.args.output_dir))
             self._terms.save(folder)
-            if self._masked is not None:
-                self._masked.save(folder)
+            for hook in self._hooks:
+                hook.save(folder)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         self._terms.load(Path(resume_from_checkpoint), self.args.device)
-        if self._masked is not None:
-            self._masked.load(Path(resume_from_checkpoint))
+        for hook in self._hooks:
+            hook.load(Path(resume_from_checkpoint))

@@ -28,10 +28,8 @@ from sdp.models.load import load_finetuned
 from sdp.models.parts import vocabulary_tensors
 from sdp.models.source import ModelFolder, locate_model
 from sdp.models.tokenizer import load_tokenizer, saved_tokenizer
+from sdp.pipeline.context import StageContext
 from sdp.pipeline.json_file import read_json
-from sdp.pipeline.progress import Reporter
-from sdp.pipeline.run_folder import RunFolder
-from sdp.recipe.sections import Recipe
 from sdp.training.inputs import tokenize_split
 from sdp.vocabulary.trim import IDS_FILE
 from sdp_onnx.deploy.tokenization import TextTokenizer
@@ -40,30 +38,27 @@ _KEPT = ("metric", "rows", "mean_over", "models", "drop", "test", "part", "parts
 
 
 def trimming_cost(
-    recipe: Recipe,
-    run: RunFolder,
+    context: StageContext,
     data: TaskData,
     split: Split,
     rows: TokenizedSplit,
     trimmed: NDArray[np.float32],
     device: torch.device,
-    reporter: Reporter,
 ) -> dict[str, Any]:
     """Compare the dense model with all pieces to the trimmed dense model.
 
     Args:
-        recipe: a recipe with [vocabulary].
-        run: its run folder, with finished vocabulary and fine-tuning.
+        context: the context of a recipe with [vocabulary] and a run with finished vocabulary and fine-tuning.
         data: the task's data.
         split: the N rows to evaluate on.
         rows: the same rows with the trimmed tokenizer.
         trimmed: the dense model's logits, [N, C]; for tagging, the logits of words.
         device: the device of the model.
-        reporter: shows progress.
 
     Returns:
         the record of `compare` for the models "full" and "trimmed", with "changed_rows", the rows whose tokens differ.
     """
+    recipe, run = context.recipe, context.run
     folder, saved = locate_model(recipe.model), saved_tokenizer(run.stage("1-finetune"))
     pretrained = load_tokenizer(
         folder.path, trust_remote_code=recipe.model.trust_remote_code, words=split.tags is not None
@@ -78,7 +73,7 @@ def trimming_cost(
         model = load_finetuned(run.stage("1-finetune"), device)
         restore_pieces(model, folder, old_ids)
         chosen = chosen_rows(whole, changed)
-        with reporter.task("all pieces, tokens", chosen.tokens) as task:
+        with context.reporter.task("all pieces, tokens", chosen.tokens) as task:
             network, batch = torch_network(model), recipe.evaluate.batch_size
             found = predict_logits(network, chosen, Collator(tokenizer), batch, task)
         full[split.predictions_in(changed)] = found

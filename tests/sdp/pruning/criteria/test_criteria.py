@@ -13,8 +13,9 @@ from torch import nn
 from sdp.pruning.criteria import CRITERIA, Criterion, Setup
 from sdp.pruning.criteria.l0 import RATE, START
 from sdp.pruning.hard_concrete import BETA, GAMMA, ZETA
+from sdp.pruning.masked_weights import STATE_FILE, MaskedWeights
 from sdp.pruning.masks import Masks, kept_count, select_masks
-from sdp.training.masked_weights import STATE_FILE, MaskedWeights
+from sdp.recipe.pruning import PruneSection
 
 NAMES = {
     role: f"encoder.layer.0.{role}.weight"
@@ -40,7 +41,8 @@ class Run:
         self.weights = {name: nn.Parameter(torch.randn(8, 8, generator=generator)) for name in NAMES.values()}
         self.inputs = torch.randn(STEPS, 16, 8, generator=generator)
         self.targets = torch.randn(STEPS, 16, 8, generator=generator)
-        self.criterion: Criterion = CRITERIA[kind](self.weights, Setup(seed=3, updates=tuple(UPDATES), **setup))
+        settings = PruneSection.model_validate({"criterion": kind, "scope": "global", **setup})
+        self.criterion: Criterion = CRITERIA[kind](self.weights, Setup(3, tuple(UPDATES), settings))
         self.masked = MaskedWeights(self.weights, self.criterion)
         self.optimizer = torch.optim.SGD(self.weights.values(), lr=0.05, momentum=0.9, weight_decay=0.1)
 
@@ -54,7 +56,7 @@ class Run:
     def finish(self, step: int, scope: str = "layer") -> None:
         self.masked.after_backward(step)
         self.optimizer.step()
-        self.masked.enforce()
+        self.masked.after_optimizer_step()
         if step in UPDATES:
             masks = select_masks(self.masked.scores(), UPDATES[step], scope)
             self.masked.set(masks, last=step == max(UPDATES))
@@ -244,7 +246,7 @@ def test_l0_gates_against_autograd() -> None:
             )
             torch.testing.assert_close(weight.grad, gradients[name] * gates[name] * masks[name])
         run.optimizer.step()
-        run.masked.enforce()
+        run.masked.after_optimizer_step()
         for name, weight in run.weights.items():
             mean = torch.clamp(torch.sigmoid(run.criterion.scores(masks)[name]) * (ZETA - GAMMA) + GAMMA, 0, 1)
             value = run.criterion._plain[name]
@@ -286,7 +288,7 @@ def test_obert_keeps_the_gradients_before_an_update_and_moves_the_kept_weights()
         run.masked.after_backward(step)
         stored.append(len(run.criterion.state()) // len(run.weights))
         run.optimizer.step()
-        run.masked.enforce()
+        run.masked.after_optimizer_step()
         if step in UPDATES:
             before = {name: weight.detach().clone() for name, weight in run.weights.items()}
             old = run.masked.masks

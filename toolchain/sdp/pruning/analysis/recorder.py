@@ -15,10 +15,11 @@ from torch import Tensor
 
 from sdp.pruning.analysis.measures import Measures, own_measures, student_measures, weight_measures
 from sdp.pruning.analysis.probe import Probe
+from sdp.training.hooks import Hook
 
 
-class PruningAnalysis:
-    """The analysis of one pruning run.
+class PruningAnalysis(Hook):
+    """The analysis of one pruning run: a hook, listed after the mask updates.
 
     Made before training starts, when the student is still its own teacher: that is when the teacher is read.
 
@@ -56,12 +57,12 @@ class PruningAnalysis:
         self._update = {"weights": weight_measures(weights, old, new), "before": self._look()}
         self._seconds = time.monotonic() - started
 
-    def __call__(self, step: int) -> dict[str, Any] | None:
+    def after_step(self, step: int) -> dict[str, Any] | None:
         """Read the student at the end of an optimizer step, after a mask update if there was one.
 
         Returns:
-            "weights", "before" and "after" of an update, "between" at another point, each with "seconds"; None where
-            there is nothing to look at.
+            under "analysis": "weights", "before" and "after" of an update, "between" at another point, each with
+            "seconds"; None where there is nothing to look at.
         """
         if self._update is None and step not in self._points:
             return None
@@ -70,7 +71,7 @@ class PruningAnalysis:
         record = {"between": look} if self._update is None else {**self._update, "after": look}
         seconds = self._seconds + time.monotonic() - started
         self._update, self._seconds = None, 0.0
-        return {**record, "seconds": seconds}
+        return {"analysis": {**record, "seconds": seconds}}
 
     def _look(self) -> Measures:
         return student_measures(self._probe(), self._teacher, classes=self._classes)

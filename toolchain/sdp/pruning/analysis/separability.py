@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sdp.pruning.analysis.vectors import unit_rows
+from sdp.pruning.analysis.similarity import unit_rows
 
 # Below this, a scatter is rounding.
 _NOTHING = 1e-12

@@ -17,9 +17,9 @@ from sdp.pruning.analysis.document import analysis_document
 from sdp.pruning.analysis.probe import Probe
 from sdp.pruning.analysis.recorder import PruningAnalysis
 from sdp.pruning.analysis.sampling import affordable_rows, points_between, sample_rows
+from sdp.pruning.mask_updates import mask_plan
 from sdp.recipe.sections import Recipe
 from sdp.training.inputs import tokenize_split
-from sdp.training.mask_updates import mask_plan
 from sdp_onnx.deploy.tokenization import TextTokenizer
 
 FILE_NAME = "analysis.json"

@@ -1,4 +1,4 @@
-"""Which weights are kept: all criteria, by their names in a recipe."""
+"""Which weights are kept: the class of each criterion of the table in `recipe.criteria`, a literal registry by name."""
 
 from __future__ import annotations
 

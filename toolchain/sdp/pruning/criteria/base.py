@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
+from sdp.models.architectures import Architecture
 from sdp.pruning.masks import Masks
+from sdp.recipe.pruning import PruneSection
 
 Weights = Mapping[str, nn.Parameter]
 Scores = dict[str, Tensor]
@@ -22,14 +24,14 @@ class Setup:
     Attributes:
         seed: of everything random.
         updates: the optimizer steps after which masks are updated.
-        fisher_gradients: obert: gradients behind the Fisher matrix.
-        gate_penalty: l0: weight of the mean number of open gates in the loss.
+        settings: the recipe's [prune], with the keys of each criterion.
+        architecture: the row of the model's kind; None for one that the table does not have.
     """
 
     seed: int = 0
     updates: tuple[int, ...] = ()
-    fisher_gradients: int = 32
-    gate_penalty: float = 100.0
+    settings: PruneSection = field(default_factory=PruneSection)
+    architecture: Architecture | None = None
 
 
 class Criterion:

@@ -60,7 +60,7 @@ class L0(Criterion):
     @torch.no_grad()
     def observe(self, masks: Masks, step: int) -> None:
         """Move log alpha, take the gates out of the weights, and put them into the weights' gradients."""
-        penalty = self.setup.gate_penalty / sum(weight.numel() for weight in self.weights.values())
+        penalty = self.setup.settings.gate_penalty / sum(weight.numel() for weight in self.weights.values())
         for name, weight in self.weights.items():
             weight.copy_(self._plain[name])
             if weight.grad is None:

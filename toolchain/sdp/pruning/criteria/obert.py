@@ -36,7 +36,7 @@ class OBert(Criterion):
         following = bisect_left(self.setup.updates, step)
         if following == len(self.setup.updates):
             return
-        if self.setup.updates[following] - step < self.setup.fisher_gradients:
+        if self.setup.updates[following] - step < self.setup.settings.fisher_gradients:
             self._gradients.append(
                 {
                     name: weight.grad * masks[name] if weight.grad is not None else torch.zeros_like(weight)

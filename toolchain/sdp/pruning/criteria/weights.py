@@ -7,8 +7,8 @@ from torch import Tensor
 
 from sdp.pruning.criteria.base import Criterion, Scores, Setup, Weights, without_pruned
 from sdp.pruning.masks import Masks
-from sdp.pruning.neighbours import find_neighbours
 from sdp.pruning.scores import lamp_scores, lookahead_scores, magnitude_scores
+from sdp.pruning.structure import find_neighbours
 
 
 class Magnitude(Criterion):
@@ -56,7 +56,7 @@ class Lookahead(Criterion):
 
     def __init__(self, weights: Weights, setup: Setup) -> None:
         super().__init__(weights, setup)
-        self._neighbours = find_neighbours(weights)
+        self._neighbours = find_neighbours(weights, setup.architecture)
 
     def scores(self, masks: Masks) -> Scores:
         """Lookahead distortion, of the masked weights."""

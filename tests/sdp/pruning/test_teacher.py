@@ -18,9 +18,9 @@ from sdp.models.load import load_pretrained
 from sdp.models.source import ModelFolder
 from sdp.models.tokenizer import load_tokenizer
 from sdp.pipeline.progress import Reporter
+from sdp.pruning.forward import Reader
+from sdp.pruning.teacher import CachedTeacher, LiveTeacher, TeacherCache, cached_teacher, rows_identity
 from sdp.recipe.pruning import PruneSection
-from sdp.training.forward import Reader
-from sdp.training.teacher import CachedTeacher, LiveTeacher, TeacherCache, cached_teacher, rows_identity
 from support.toy import save_tiny_model, toy_rows
 
 CPU = torch.device("cpu")

@@ -21,9 +21,9 @@ from transformers import (
 )
 
 from sdp.errors import ModelError
+from sdp.models.layers import layer_classes, layer_count, prunable_weights
 from sdp.models.parts import count_parts, is_prunable
 from sdp.models.source import ModelFolder
-from sdp.pruning.layers import layer_classes, layer_count, prunable_weights
 
 LAYERS = 3
 SIZES = {

@@ -1,4 +1,4 @@
-"""The prunable weights of a model in training: held to their masks, under the eyes of a criterion."""
+"""The prunable weights of a model in training: held to their masks, and scored by a criterion."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from sdp.distributed.sharded import local, part_like, whole_weights
+from sdp.models.layers import prunable_weights
 from sdp.pruning.criteria.base import Criterion, Setup
 from sdp.pruning.criteria.weights import Magnitude
-from sdp.pruning.masks import Masks, clear_pruned, mask_bits
-from sdp.pruning.store import load_masks, save_masks
+from sdp.pruning.masks import Masks, clear_pruned, load_masks, mask_bits, save_masks
+from sdp.training.hooks import Hook
 
 # Beside the masks in a checkpoint, as long as the criterion is not done.
 STATE_FILE = "criterion.safetensors"
 
 
-class MaskedWeights:
-    """The prunable weights, the masks they are held to, and the criterion that chooses masks.
+class MaskedWeights(Hook):
+    """A hook: the prunable weights, the masks they are held to, and the criterion that scores them.
 
     Args:
         weights: name -> parameter.
@@ -44,9 +46,9 @@ class MaskedWeights:
         finally:
             self._criterion.weights = self.weights
 
-    def take_up(self, weights: dict[str, nn.Parameter]) -> None:
+    def parameters_replaced(self, model: PreTrainedModel) -> None:
         """Go on with other parameters of the same names and values: sharding a model replaces them."""
-        self.weights = self._criterion.weights = weights
+        self.weights = self._criterion.weights = prunable_weights(model)
         self._hold_to(self.masks)
 
     def set(self, masks: Masks, last: bool = False) -> None:
@@ -62,7 +64,7 @@ class MaskedWeights:
         self._criterion.before_forward(self.masks, step)
 
     def after_backward(self, step: int) -> None:
-        """Show the criterion the whole gradients of a step, then zero those of pruned weights.
+        """Give the criterion the whole gradients of a step, then zero those of pruned weights.
 
         The loss is a function of W * M, so a pruned weight has no gradient; clipping must not see one either.
         """
@@ -71,7 +73,7 @@ class MaskedWeights:
             if weight.grad is not None:
                 clear_pruned(local(weight.grad), self._bits[name])
 
-    def enforce(self) -> None:
+    def after_optimizer_step(self) -> None:
         """Zero the pruned weights after an optimizer step: momentum and weight decay move them."""
         self._criterion.after_optimizer_step(self.masks)
         self._zero_pruned()

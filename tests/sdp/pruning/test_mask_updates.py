@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from sdp.errors import ModelError
+from sdp.pruning.mask_updates import MaskUpdates, mask_plan
+from sdp.pruning.masked_weights import MaskedWeights
 from sdp.pruning.masks import kept_count
 from sdp.recipe.pruning import PruneSection
-from sdp.training.mask_updates import MaskUpdates, mask_plan
-from sdp.training.masked_weights import MaskedWeights
 
 SETTINGS = PruneSection(sparsity=0.75, mask_updates=3, ramp=0.5, schedule="uniform")
 STEPS = 24
@@ -39,8 +39,14 @@ class Looks:
 
 def test_masks_change_at_the_steps_of_the_plan_and_are_looked_at_before() -> None:
     masked, looks = masked_weights(), Looks()
-    update = MaskUpdates(SETTINGS, STEPS, masked, looks)  # type: ignore[arg-type]
-    changed = {step: update(step) for step in range(1, STEPS + 1) if update.is_due(step)}
+    update = MaskUpdates(SETTINGS, STEPS, masked, looks.before_update)
+    changed = {}
+    for step in range(1, STEPS + 1):
+        due = update.changes_weights(step)
+        record = update.after_step(step)
+        assert due == (record is not None)
+        if record is not None:
+            changed[step] = record
     assert changed == {
         4: {"wanted": 0.25, "sparsity": pytest.approx(0.25)},
         8: {"wanted": 0.5, "sparsity": pytest.approx(0.5)},
@@ -56,7 +62,7 @@ def test_global_scope_ranks_all_weights_together() -> None:
     masked = masked_weights()
     with torch.no_grad():
         masked.weights["b"].add_(100)
-    MaskUpdates(SETTINGS.model_copy(update={"scope": "global", "sparsity": 0.5}), STEPS, masked)(12)
+    MaskUpdates(SETTINGS.model_copy(update={"scope": "global", "sparsity": 0.5}), STEPS, masked).after_step(12)
     assert not masked.masks["a"].any()
     assert masked.masks["b"].all()
 

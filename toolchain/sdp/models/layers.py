@@ -1,26 +1,22 @@
-"""Which weights are pruned: the linear weights of the encoder layers, all of them or the model is refused."""
+"""The layers of an encoder as torch modules, and their linear weights: all of them can be pruned, or none."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from optimum.utils import NormalizedConfigManager
 from torch import nn
 from transformers import PreTrainedModel
 
 from sdp.errors import ModelError
-from sdp.models.architectures import supported_types
+from sdp.models.architectures import ANY_LAYOUT, supported_types
 from sdp.models.parts import block_of, is_prunable
 
-# Parts of a base model that are no layers: tables and their projections, the pooler, and a head of ESM's pretraining.
-_NO_LAYERS = ("embed", "pooler", "relative_attention_bias", "contact_head")
+# Parts of a base model that are no layers: tables and their projections, the pooler, heads of pretraining inside it.
+_NO_LAYERS = (*ANY_LAYOUT.tables, *ANY_LAYOUT.outside)
 
 
 def layer_count(model: PreTrainedModel) -> int:
-    """Number of encoder layers, whatever the architecture calls it in its config."""
-    kind = model.config.model_type
-    if kind in NormalizedConfigManager._conf:
-        return int(NormalizedConfigManager.get_normalized_config_class(kind)(model.config).num_layers)
+    """Number of encoder layers; transformers gives it this name for every architecture."""
     return int(model.config.num_hidden_layers)
 
 
@@ -65,7 +61,11 @@ def layer_classes(model: PreTrainedModel) -> list[str]:
     """Names of the classes of the encoder's layers; XLM has attention and feed-forward layers in two lists.
 
     Raises:
-        ModelError: as `prunable_weights`.
+        ModelError: no layer with linear weights is found.
     """
-    blocks = dict.fromkeys(block_of(name) for name in prunable_weights(model))
+    linear = (name for name, weight in model.named_parameters() if is_prunable(name, weight.dim()))
+    blocks = dict.fromkeys(block_of(name) for name in linear)
+    if not blocks:
+        what = f"no encoder layers were found in a {model.config.model_type} model"
+        raise ModelError(what, where=type(model).__name__, hint=supported_types())
     return list(dict.fromkeys(type(model.get_submodule(block)).__name__ for block in blocks))

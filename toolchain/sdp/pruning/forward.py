@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sdp.errors import ModelError
+from sdp.losses.network_output import NetworkOutput
 from sdp.losses.objective import Objective
-from sdp.losses.representation import NetworkOutput
-from sdp.pruning.layers import prunable_weights
+from sdp.models.layers import prunable_weights
 
 
 def classifier_head(model: PreTrainedModel) -> nn.Linear:

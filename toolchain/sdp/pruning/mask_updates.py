@@ -1,14 +1,18 @@
-"""When masks are recomputed during training, and what happens then: scores, new masks, and a look at what they do."""
+"""When masks are recomputed during training, and what happens then."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
+from torch import nn
+
 from sdp.distributed.collectives import broadcast_masks
 from sdp.errors import ModelError
-from sdp.pruning.analysis.recorder import PruningAnalysis
-from sdp.pruning.masks import BLOCK, select_masks, sparsity_of
+from sdp.pruning.masked_weights import MaskedWeights
+from sdp.pruning.masks import BLOCK, Masks, select_masks, sparsity_of
 from sdp.pruning.schedule import mask_updates
 from sdp.recipe.pruning import PruneSection
-from sdp.training.masked_weights import MaskedWeights
+from sdp.training.hooks import Hook
 
 
 def mask_plan(settings: PruneSection, steps: int, initial: float = 0.0) -> dict[int, float]:
@@ -16,36 +20,49 @@ def mask_plan(settings: PruneSection, steps: int, initial: float = 0.0) -> dict[
     return mask_updates(steps, settings.ramp, settings.mask_updates, settings.sparsity, settings.schedule, initial)
 
 
-class MaskUpdates:
-    """Recomputes the masks at the steps that the schedule names; sparsity rises from that of the masks given.
+BeforeUpdate = Callable[[Mapping[str, nn.Parameter], Masks, Masks], None]
+
+
+class MaskUpdates(Hook):
+    """A hook that recomputes the masks at the steps of the schedule; sparsity rises from that of the masks given.
+
+    Args:
+        settings: sparsity, schedule, scope and pattern.
+        steps: optimizer steps of the run.
+        masked: the weights, listed before this hook.
+        before_update: called with the weights, their masks, and the masks that they get.
 
     Raises:
         ModelError: the model's weights cannot be cut into the blocks or groups of the pattern.
     """
 
     def __init__(
-        self, settings: PruneSection, steps: int, masked: MaskedWeights, analysis: PruningAnalysis | None = None
+        self, settings: PruneSection, steps: int, masked: MaskedWeights, before_update: BeforeUpdate | None = None
     ) -> None:
         if settings.pattern != "unstructured":
             _require_blocks(masked)
         self._settings = settings
         self._masked = masked
-        self._analysis = analysis
+        self._before_update = before_update
         self._plan = mask_plan(settings, steps, sparsity_of(masked.masks))
 
-    def is_due(self, step: int) -> bool:
+    def changes_weights(self, step: int) -> bool:
         """Whether masks are updated after this step."""
         return step in self._plan
 
-    def __call__(self, step: int) -> dict[str, float]:
+    def after_step(self, step: int) -> dict[str, float] | None:
         """Update the masks, after a step of the plan; return the sparsity wanted and reached."""
+        if step not in self._plan:
+            return None
         wanted = self._plan[step]
         masks = select_masks(self._masked.scores(), wanted, self._settings.scope, self._settings.pattern)
         broadcast_masks(masks)
-        if self._analysis is not None:
-            self._analysis.before_update(self._masked.weights, self._masked.masks, masks)
+        if self._before_update is not None:
+            self._before_update(self._masked.weights, self._masked.masks, masks)
         self._masked.set(masks, last=step == max(self._plan))
-        return {"wanted": wanted, "sparsity": sparsity_of(self._masked.masks)}
+        sparsity = sparsity_of(self._masked.masks)
+        self.note = f"{sparsity:.0%} zeros"
+        return {"wanted": wanted, "sparsity": sparsity}
 
 
 def _require_blocks(masked: MaskedWeights) -> None:

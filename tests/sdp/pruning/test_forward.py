@@ -10,11 +10,11 @@ from torch import nn
 
 from sdp.errors import ModelError
 from sdp.losses.objective import Objective
+from sdp.models.layers import prunable_weights
 from sdp.models.load import load_pretrained
 from sdp.models.source import ModelFolder
-from sdp.pruning.layers import prunable_weights
+from sdp.pruning.forward import Reader, classifier_head
 from sdp.recipe.losses import AlignCosineLoss, CosineLoss, HiddenLoss
-from sdp.training.forward import Reader, classifier_head
 from support.toy import save_tiny_model
 
 INPUTS = {

@@ -15,11 +15,12 @@ from transformers import PreTrainedModel
 from sdp.data.batches import Collator, TokenizedSplit, length_sorted_batches
 from sdp.distributed.collectives import any_rank, rank_slice, sum_parts, this_rank
 from sdp.errors import ModelError
+from sdp.losses.network_output import NetworkOutput, RowsKey
 from sdp.losses.objective import Objective
-from sdp.losses.representation import NetworkOutput, RowsKey, rows_of
+from sdp.losses.representation import rows_of
 from sdp.pipeline.array_file import read_arrays, write_arrays
 from sdp.pipeline.progress import Reporter
-from sdp.training.forward import Reader
+from sdp.pruning.forward import Reader
 
 LOGITS = "logits"
 BATCH_SIZE = 64

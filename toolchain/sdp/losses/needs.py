@@ -1,0 +1,104 @@
+"""What losses read of both networks, from their rows and settings alone. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sdp.errors import ModelError
+from sdp.losses.network_output import RowsKey
+from sdp.recipe.benchmark_tasks import ProblemType
+from sdp.recipe.losses import LOSSES, LossSettings, RepresentationLoss
+
+Layers = tuple[int, ...] | Literal["all"]
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What some losses read: logits, rows of features, hidden states of every token, prunable weights."""
+
+    logits: bool = False
+    rows: tuple[RowsKey, ...] = ()
+    hidden: bool = False
+    weights: bool = False
+
+    @property
+    def teacher(self) -> bool:
+        """Whether there must be a teacher."""
+        return self.teacher_forward or self.weights
+
+    @property
+    def teacher_forward(self) -> bool:
+        """Whether the teacher must see the data; its weights alone need no forward pass."""
+        return self.logits or bool(self.rows) or self.hidden
+
+    def live_teacher(self, problem_type: ProblemType) -> bool:
+        """Whether the teacher must run beside the student: what it gives for each token is too much to be stored."""
+        tokens = self.hidden or any(key.kind == "tokens" for key in self.rows)
+        return tokens or (self.logits and problem_type == "tagging")
+
+
+def needs_of(losses: Sequence[LossSettings], layers: int) -> Needs:
+    """What losses read together, rows that several read once.
+
+    Args:
+        losses: as the recipe lists them.
+        layers: how many layers the model has.
+    """
+    reads = [LOSSES[loss.name].reads for loss in losses]
+    rows = (key for loss in losses if LOSSES[loss.name].reads == "rows" for key in row_keys(loss, layers))
+    return Needs("logits" in reads, tuple(dict.fromkeys(rows)), "hidden" in reads, "weights" in reads)
+
+
+def row_keys(loss: LossSettings, layers: int) -> tuple[RowsKey, ...]:
+    """The rows that a loss compares, one key a layer.
+
+    Raises:
+        TypeError: the loss reads rows, and its settings do not choose any.
+    """
+    if not isinstance(loss, RepresentationLoss):
+        raise TypeError(f"the settings of a loss that reads rows are a RepresentationLoss, not {type(loss).__name__}")
+    if loss.representation == "pooled":
+        return (RowsKey("pooled"),)
+    return tuple(RowsKey(loss.representation, layer) for layer in layer_indices(loss.layers, layers))
+
+
+def layer_indices(layers: Layers, count: int) -> tuple[int, ...]:
+    """Layers as indices of hidden states: "all" is 1 to the last, negative ones count from the end; each once.
+
+    Args:
+        layers: 0 for the embeddings' output, 1 for the first layer, -1 for the last.
+        count: how many layers the model has.
+    """
+    chosen = range(1, count + 1) if layers == "all" else layers
+    return tuple(dict.fromkeys(layer if layer >= 0 else count + 1 + layer for layer in chosen))
+
+
+def named_layers(loss: LossSettings) -> tuple[int, ...]:
+    """The layers that a loss names; none for "all", or for a loss that has no choice of layers."""
+    layers: Layers = getattr(loss, "layers", "all")
+    return () if layers == "all" else layers
+
+
+def resolve_layers(loss: LossSettings, count: int) -> LossSettings:
+    """The settings of a loss with its layers, where it has any, as indices of hidden states.
+
+    Args:
+        loss: its settings.
+        count: how many layers the model has.
+
+    Raises:
+        ModelError: the model has no such layer.
+    """
+    layers: Layers | None = getattr(loss, "layers", None)
+    if layers is None:
+        return loss
+    wrong = [layer for layer in named_layers(loss) if not -count <= layer <= count]
+    if wrong:
+        raise ModelError(
+            f"the model has {count} layers, and the loss {loss.name} asks for layer {', '.join(map(str, wrong))}",
+            where="prune.losses",
+            hint=f"Give layers from 1 to {count}, from -{count} to -1, or 0 for the embeddings' output.",
+        )
+    return loss.model_copy(update={"layers": layer_indices(layers, count)})

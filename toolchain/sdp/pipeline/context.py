@@ -1,0 +1,27 @@
+"""What a stage gets: the recipe, its run folder, a folder to fill, and a reporter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdp.pipeline.progress import Reporter
+from sdp.pipeline.run_folder import RunFolder
+from sdp.recipe.sections import Recipe
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """The one argument of every stage.
+
+    Attributes:
+        recipe: the recipe.
+        run: its run folder, with the finished stages before this one.
+        target: the folder that the stage fills; it may hold what an interrupted attempt left.
+        reporter: shows progress.
+    """
+
+    recipe: Recipe
+    run: RunFolder
+    target: Path
+    reporter: Reporter
