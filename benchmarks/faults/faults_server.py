@@ -46,7 +46,7 @@ MODULES = (
             "ship",
         )
     ),
-    "sdp.study.plan",
+    "sdp.study.execute",
     "sdp.sweep.runner",
 )
 # Where the processes that a command starts are recognized by.

@@ -13,6 +13,8 @@ from hostile_judge import QuietError, command, strict_json
 from hostile_values import SURROGATES, TEXTS, damaged_bytes, damaged_json, text
 
 Use = Callable[[], object]
+# A result that `sdp study` wrote.
+CELL = next((Path(__file__).parents[1] / "results" / "study").glob("*/cells/*.json"))
 
 
 def shipped_case(random: Random, folder: Path, project: Project) -> Use:
@@ -212,21 +214,22 @@ def stored_case(random: Random, folder: Path, project: Project) -> Use:
 
 
 def _cell(random: Random, folder: Path, project: Project) -> Use:
-    from sdp.study.cell import CELLS, read_cell
-    from sdp.study.plan import open_study, plan_study
+    from sdp.pipeline.progress import Reporter
+    from sdp.study.artifacts import CellResult
+    from sdp.study.cell import read_cell
+    from sdp.study.plan import StudyOptions, open_study, plan_study
 
-    study = open_study(
-        project.path / "toy.toml", ["prune.sparsity=0.5,0.6"], 1, None, [], folder / "out", download=False
-    )
-    cell = study.cells[0]
-    stages = {"key": cell.key, "format": 1, "seed": cell.seed, "inputs": cell.inputs, "metric": "accuracy", "dev": {}}
-    content = {**stages, "settings": {}, "sparsity": 0.5, "evaluated": {"split": "dev", "parts": {}}}
-    target = folder / "out" / CELLS / f"{cell.key}.json"
+    options = StudyOptions(project.path / "toy.toml", ("prune.sparsity=0.5,0.6",), 1, out=folder / "out")
+    study = open_study(options, download=False)
+    cell = study.grid.cells[0]
+    content = json.loads(CELL.read_text(encoding="utf-8"))
+    content |= {"key": cell.key, "seed": cell.seed, "inputs": cell.inputs, "settings": {}}
+    target = CellResult.path(folder / "out", cell.key)
     target.parent.mkdir(parents=True)
     target.write_bytes(damaged_json(random, json.dumps(content).encode()))
 
     def use() -> None:
-        read_cell(folder / "out", cell)
-        plan_study(study)
+        read_cell(folder / "out", cell, Reporter(quiet=True))
+        plan_study(study, Reporter(quiet=True))
 
     return use

@@ -34,7 +34,8 @@ from sdp.evaluation.predict import predict_logits
 from sdp.evaluation.torch_network import torch_network
 from sdp.models.load import load_finetuned
 from sdp.models.tokenizer import load_tokenizer
-from sdp.statistics.seeds import paired_difference, summarize
+from sdp.statistics.seeds import difference_by_seed, summarize
+from sdp.study.artifacts import CellResult, Split
 from sdp.training.inputs import tokenize_split
 from sdp_onnx.runtimes.environment import environment_record
 from study import FILES, HERE, RESULTS, SMALL
@@ -130,13 +131,18 @@ def table() -> None:
 
 def lines_of(task: str, records: list[dict[str, Any]]) -> Iterator[str]:
     """A task's table; differences are paired by seed."""
-    pruned: dict[str, dict[int, dict[str, Any]]] = {}
+    pruned: dict[Split, dict[str, dict[int, float]]] = {"dev": {}, "test": {}}
     for file in sorted((RESULTS / f"losses-{task}" / "cells").glob("*.json")):
-        cell = json.loads(file.read_text(encoding="utf-8"))
-        pruned.setdefault(cell["arm"]["prune.losses"], {})[cell["seed"]] = cell
+        result = CellResult.read(file)
+        if result is None:
+            continue
+        for split, arms in pruned.items():
+            scores = result.scored(split)
+            if scores is not None and scores.pruned is not None:
+                arms.setdefault(result.arm["prune.losses"], {})[result.seed] = scores.pruned
     # The best loss is chosen on dev, as the learning rates are.
-    best = max(pruned, key=lambda arm: summarize([cell["dev"]["pruned"] for cell in pruned[arm].values()]).mean)
-    kept = {seed: cell["test"]["pruned"] for seed, cell in pruned[best].items()}
+    best = max(pruned["dev"], key=lambda arm: summarize(list(pruned["dev"][arm].values())).mean)
+    kept = pruned["test"][best]
     yield f"**{task}, {records[0]['metric']} on test**\n"
     yield "| network | weights in the encoder | learning rate | test | pruned less dense, 95 %, p |"
     yield "|---|---|---|---|---|"
@@ -146,13 +152,14 @@ def lines_of(task: str, records: list[dict[str, Any]]) -> Iterator[str]:
             continue
         rate = max(RATES, key=lambda rate: summarize([r["dev"] for r in runs if r["learning_rate"] == rate]).mean)
         chosen = {r["seed"]: r["test"] for r in runs if r["learning_rate"] == rate}
-        both = sorted(chosen.keys() & kept.keys())
-        found = paired_difference([kept[seed] for seed in both], [chosen[seed] for seed in both])
-        ends = found.interval
-        interval = f" [{ends.low:+.4f}, {ends.high:+.4f}], {found.p:.3f}" if ends is not None else ""
+        difference = difference_by_seed(kept, chosen)
+        if difference is None:
+            continue
+        ends = difference.interval
+        interval = f" [{ends.low:+.4f}, {ends.high:+.4f}], {difference.p:.3f}" if ends is not None else ""
         yield (
             f"| dense, {layers} of 6 layers | {runs[0]['encoder_weights']:,} | {rate} | {_mean(chosen)} | "
-            f"{found.mean:+.4f}{interval} |"
+            f"{difference.mean:+.4f}{interval} |"
         )
     yield f"| 90 % pruned, {best} | a tenth of six layers' | | {_mean(kept)} | |"
 

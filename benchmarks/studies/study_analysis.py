@@ -1,22 +1,22 @@
-"""What the analysis of every finished study cell says, arm by arm: the figures behind claims B and D.
+"""The analysis of every finished study cell, arm by arm: the figures behind claims B and D.
 
     python benchmarks/studies/study_analysis.py [PART ...]
 
-Means over seeds of what each cell's JSON in results/study/PART/cells holds, and the difference to the arm "none",
+Means over seeds of the analysis in each cell's JSON in results/study/PART/cells, and the difference to the arm "none",
 paired by seed. Figures of the weights are means over the mask updates, each taken just before the mask is applied.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 import typer
 
-from sdp.statistics.seeds import paired_difference, summarize
+from sdp.statistics.seeds import difference_by_seed, summarize
+from sdp.study.artifacts import CellAnalysis, CellResult
 
 RESULTS = Path(__file__).parents[1] / "results" / "study"
 BASELINE = "none"
@@ -24,34 +24,34 @@ BASELINE = "none"
 
 @dataclass(frozen=True)
 class Figure:
-    """One column: its title and where a cell has it."""
+    """One line of the table: its title, and how it is computed from a cell's analysis."""
 
     title: str
-    read: Callable[[dict[str, Any]], float | None]
+    read: Callable[[CellAnalysis], float | None]
 
 
-def _single(table: str, name: str) -> Callable[[dict[str, Any]], float | None]:
-    return lambda analysis: analysis[table].get(name)
-
-
-def _weights(name: str) -> Callable[[dict[str, Any]], float | None]:
-    def mean(analysis: dict[str, Any]) -> float | None:
-        values = [update[name] for update in analysis["weights"] if update[name] is not None]
+def _weights(name: Literal["snr_db", "hoyer", "below"]) -> Callable[[CellAnalysis], float | None]:
+    def mean(analysis: CellAnalysis) -> float | None:
+        values = [value for update in analysis.weights if (value := getattr(update, name)) is not None]
         return sum(values) / len(values) if values else None
 
     return mean
 
 
+def _final(name: str) -> Callable[[CellAnalysis], float | None]:
+    return lambda analysis: getattr(analysis.final, name)
+
+
 FIGURES = (
-    Figure("separability", _single("final", "separability")),
-    Figure("Fisher ratio", _single("final", "fisher")),
-    Figure("output SNR, dB", _single("final", "output_snr_db")),
-    Figure("CKA", _single("final", "cka")),
-    Figure("cosine", _single("final", "cosine")),
-    Figure("agreement", _single("final", "agreement")),
-    Figure("drop at a mask step", _single("recovery", "mean_drop")),
-    Figure("steps to regain 99 %", _single("recovery", "mean_steps_to_regain")),
-    Figure("area under recovery", _single("recovery", "area")),
+    Figure("separability", _final("separability")),
+    Figure("Fisher ratio", _final("fisher")),
+    Figure("output SNR, dB", _final("output_snr_db")),
+    Figure("CKA", _final("cka")),
+    Figure("cosine", _final("cosine")),
+    Figure("agreement", _final("agreement")),
+    Figure("drop at a mask step", lambda analysis: analysis.recovery.mean_drop),
+    Figure("steps to regain 99 %", lambda analysis: analysis.recovery.mean_steps_to_regain),
+    Figure("area under recovery", lambda analysis: analysis.recovery.area),
     Figure("weight SNR, dB", _weights("snr_db")),
     Figure("Hoyer", _weights("hoyer")),
     Figure("below 1e-3 max", _weights("below")),
@@ -64,16 +64,16 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__d
 def main(parts: Annotated[list[str] | None, typer.Argument(help="Parts; all without any.")] = None) -> None:
     """Print a table for each part."""
     for name in parts or sorted(folder.name for folder in RESULTS.iterdir() if (folder / "cells").is_dir()):
-        files = sorted((RESULTS / name / "cells").glob("*.json"))
-        cells = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-        typer.echo(f"**{name}**\n\n{analysis_table([cell for cell in cells if cell['analysis'] is not None])}\n")
+        results = [CellResult.read(file) for file in sorted((RESULTS / name / "cells").glob("*.json"))]
+        typer.echo(f"**{name}**\n\n{analysis_table([result for result in results if result is not None])}\n")
 
 
-def analysis_table(cells: Sequence[dict[str, Any]]) -> str:
+def analysis_table(results: Sequence[CellResult]) -> str:
     """A line for each figure and a column for each arm: mean, and the paired difference to "none" with its p."""
-    arms: dict[str, dict[int, dict[str, Any]]] = {}
-    for cell in cells:
-        arms.setdefault(", ".join(cell["arm"].values()), {})[cell["seed"]] = cell["analysis"]
+    arms: dict[str, dict[int, CellAnalysis]] = {}
+    for result in results:
+        if result.analysis is not None:
+            arms.setdefault(", ".join(result.arm.values()), {})[result.seed] = result.analysis
     names = sorted(arms, key=lambda name: (not name.startswith(BASELINE), name))
     lines = [f"| | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
     for figure in FIGURES:
@@ -87,16 +87,17 @@ def _baseline_of(name: str) -> str:
     return ", ".join([BASELINE, *name.split(", ")[1:]])
 
 
-def _entry(figure: Figure, arm: dict[int, dict[str, Any]], baseline: dict[int, dict[str, Any]]) -> str:
-    values = {seed: value for seed, analysis in arm.items() if (value := figure.read(analysis)) is not None}
+def _entry(figure: Figure, arm: dict[int, CellAnalysis], baseline: dict[int, CellAnalysis]) -> str:
+    values, others = (
+        {seed: value for seed, analysis in own.items() if (value := figure.read(analysis)) is not None}
+        for own in (arm, baseline)
+    )
     if not values:
         return ""
     text = f"{summarize(list(values.values())).mean:.3f}"
-    others = {seed: figure.read(analysis) for seed, analysis in baseline.items()}
-    both = [(value, others[seed]) for seed, value in values.items() if others.get(seed) is not None]
-    if not both or arm is baseline:
+    found = difference_by_seed(values, others) if arm is not baseline else None
+    if found is None:
         return text
-    found = paired_difference([a for a, _ in both], [b for _, b in both if b is not None])
     return f"{text} ({found.mean:+.3f}{'' if found.p is None else f', p {found.p:.2f}'})"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tomllib
 from pathlib import Path
@@ -11,11 +12,15 @@ import pytest
 
 from sdp.errors import RecipeError
 from sdp.pipeline.json_file import write_json
+from sdp.pipeline.progress import Reporter
 from sdp.pipeline.stages import settings_of
-from sdp.study.cell import cell_file, read_cell
-from sdp.study.grid import Cell, cell_stages, make_grid
+from sdp.study.artifacts import CellResult, StudyTable
+from sdp.study.cell import read_cell
+from sdp.study.grid import StudyCell, cell_stages, make_grid
 from sdp.study.vary import parse_vary
 from support.toy import write_project, write_tsv
+
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks/results/study"
 
 
 @pytest.fixture
@@ -23,14 +28,14 @@ def recipe(tmp_path: Path, toy_model: Path) -> Path:
     return write_project(tmp_path / "project", toy_model)
 
 
-def cell(recipe: Path, *overrides: str) -> Cell:
-    (only,) = make_grid(recipe, [], 1, overrides)
+def cell(recipe: Path, *overrides: str) -> StudyCell:
+    (only,) = make_grid(recipe, [], 1, overrides).cells
     return only
 
 
 def test_every_combination_with_every_seed(recipe: Path) -> None:
     axes = [parse_vary("prune.losses=none,kld"), parse_vary("prune.sparsity=0.5,0.9")]
-    cells = make_grid(recipe, axes, 2, ["prune.epochs=1"])
+    cells = make_grid(recipe, axes, 2, ["prune.epochs=1"]).cells
     assert [(*c.arm, c.seed) for c in cells] == [
         (loss, sparsity, seed) for seed in (0, 1) for loss in ("none", "kld") for sparsity in ("0.5", "0.9")
     ]
@@ -44,12 +49,12 @@ def test_every_combination_with_every_seed(recipe: Path) -> None:
 
 
 def test_cells_share_a_teacher_where_fine_tuning_is_the_same(recipe: Path) -> None:
-    cells = make_grid(recipe, [parse_vary("finetune.epochs=1,2"), parse_vary("prune.epochs=1,2")], 1, [])
+    cells = make_grid(recipe, [parse_vary("finetune.epochs=1,2"), parse_vary("prune.epochs=1,2")], 1, []).cells
     assert [c.teacher for c in cells] == [cells[0].teacher] * 2 + [cells[2].teacher] * 2
     assert cells[0].teacher != cells[2].teacher
 
 
-def test_a_key_says_nothing_about_the_place(recipe: Path, tmp_path: Path) -> None:
+def test_a_key_does_not_depend_on_the_place(recipe: Path, tmp_path: Path) -> None:
     moved = tmp_path / "elsewhere" / "deeper"
     shutil.copytree(recipe.parent, moved)
     assert cell(moved / recipe.name).key == cell(recipe).key
@@ -86,36 +91,77 @@ def test_a_setting_at_its_default_is_no_setting(recipe: Path) -> None:
     assert cell(recipe, "prune.criterion='magnitude'").key == cell(recipe).key
 
 
-def test_a_result_is_read_back_unless_a_default_has_changed(recipe: Path, tmp_path: Path) -> None:
+def committed(part: str) -> list[Path]:
+    return sorted((BENCHMARKS / part / "cells").glob("*.json"))
+
+
+def test_results_and_tables_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    parts = [folder.name for folder in BENCHMARKS.iterdir() if folder.is_dir()]
+    files = [file for part in parts for file in committed(part)]
+    assert len(files) == 84
+    for file in files:
+        result = CellResult.read(file)
+        assert result is not None
+        result.store(tmp_path)
+        same_json(CellResult.path(tmp_path, file.stem), file)
+    for part in parts:
+        table = StudyTable.read(BENCHMARKS / part / "study.json")
+        assert table is not None
+        table.store(tmp_path)
+        same_json(tmp_path / "study.json", BENCHMARKS / part / "study.json")
+
+
+def same_json(first: Path, second: Path) -> None:
+    """The same values, and keys in the same order."""
+    texts = [path.read_text(encoding="utf-8") for path in (first, second)]
+    assert json.loads(texts[0]) == json.loads(texts[1])
+    assert re.findall('"[a-z_]+":', texts[0]) == re.findall('"[a-z_]+":', texts[1])
+
+
+def test_a_result_is_read_back_unless_a_default_has_changed(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     one = cell(recipe)
     settings = settings_of(one.recipe, cell_stages(one.recipe))
-    content = {"format": 1, "key": one.key, "seed": 0, "inputs": one.inputs, "settings": settings}
-    content |= {"metric": "accuracy", "dev": {"dense": 1.0, "pruned": 0.5}, "sparsity": 0.5, "evaluated": {}}
-    file = cell_file(tmp_path, one)
+    content = json.loads(committed("losses-mrpc")[0].read_text())
+    content |= {"key": one.key, "seed": 0, "inputs": one.inputs, "settings": settings}
+    file = CellResult.path(tmp_path, one.key)
     file.parent.mkdir()
 
-    def read(**changes: object) -> object:
+    def read(**changes: object) -> CellResult | None:
         write_json(file, {**content, **changes})
-        return read_cell(tmp_path, one)
+        return read_cell(tmp_path, one, Reporter())
 
-    def with_prune(**changes: object) -> dict:
+    def with_prune(**changes: object) -> dict[str, object]:
         prune = {key: value for key, value in {**settings["prune"], **changes}.items() if value is not None}
         return {**settings, "prune": prune}
 
-    assert read() == json.loads(json.dumps(content))
+    found = read()
+    assert found is not None
+    assert json.loads(json.dumps(found.to_json())) == content
     assert read(settings=with_prune(criterion=None)) is not None
-    assert read(settings=with_prune(criterion="random")) is None
-    assert read(settings=with_prune(losses=[])) is None
-    assert read(seed=1) is None
-    assert read(inputs={}) is None
-    assert read(format=0) is None
+    assert capsys.readouterr().err == ""
+    for changes in (
+        {"settings": with_prune(criterion="random")},
+        {"settings": with_prune(losses=[])},
+        {"seed": 1},
+        {"inputs": {}},
+    ):
+        assert read(**changes) is None
+        assert "of other settings, or a default has changed" in capsys.readouterr().err
+    assert read(format=0, dev=None) is None
+    assert "written by another version of sdp: format: 0 is not the form of this version, 1" in capsys.readouterr().err
+    assert read(energy=1.0) is None
+    assert "written by another version of sdp: energy" in capsys.readouterr().err
     file.write_text(file.read_text()[:-20])
-    assert read_cell(tmp_path, one) is None
+    assert read_cell(tmp_path, one, Reporter()) is None
+    assert f"cell {one.key} runs again: {file}: damaged" in capsys.readouterr().err
     file.unlink()
-    assert read_cell(tmp_path, one) is None
+    assert read_cell(tmp_path, one, Reporter()) is None
+    assert capsys.readouterr().err == ""
 
 
-def test_all_wrong_arms_are_told_at_once(recipe: Path) -> None:
+def test_all_wrong_arms_are_in_one_error(recipe: Path) -> None:
     axes = [parse_vary("prune.sparsity=0.5,1.5"), parse_vary("prune.losses=kld,kdl,none+kld")]
     with pytest.raises(RecipeError) as caught:
         make_grid(recipe, axes, 3, [])
@@ -129,7 +175,7 @@ def test_all_wrong_arms_are_told_at_once(recipe: Path) -> None:
     assert alone.endswith("(arm prune.sparsity=0.5, prune.losses=none+kld and 1 more)")
 
 
-def test_what_is_wrong_with_the_recipe_itself_is_told_once(recipe: Path) -> None:
+def test_a_mistake_of_the_recipe_itself_is_reported_once(recipe: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         make_grid(recipe, [parse_vary("prune.sparsity=0.5,0.6")], 1, ["prune.epochs=-1"])
     assert str(caught.value).count("prune.epochs") == 1
@@ -146,7 +192,7 @@ def test_two_arms_of_one_recipe_are_refused(vary: str, recipe: Path) -> None:
 
 
 def test_cells_that_go_on_from_different_prunings_are_different_cells(recipe: Path, finished: Path) -> None:
-    # Only what is in the folder counts, and it is told apart although the place is no setting.
+    # The key depends on the files of the folder, although its place is no setting.
     starts = [recipe.parent / name for name in ("one", "two")]
     for seed, run in enumerate(starts):
         shutil.copytree(finished / "runs/toy/2-prune", run / "2-prune")
@@ -154,7 +200,7 @@ def test_cells_that_go_on_from_different_prunings_are_different_cells(recipe: Pa
         record["outputs"]["masks.safetensors"]["sha256"] = f"{seed}"
         (run / "2-prune/stage.json").write_text(json.dumps(record))
     arms = ",".join(f'{run.name}{{prune.start="{run}/2-prune"}}' for run in starts)
-    cells = make_grid(recipe, [parse_vary(f"arm=none{{}},{arms}")], 1, ["prune.sparsity=0.9"])
+    cells = make_grid(recipe, [parse_vary(f"arm=none{{}},{arms}")], 1, ["prune.sparsity=0.9"]).cells
     assert ["start" in c.inputs for c in cells] == [False, True, True]
     assert len({c.key for c in cells}) == 3
     assert len({c.teacher for c in cells}) == 1

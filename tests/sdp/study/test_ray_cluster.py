@@ -52,8 +52,8 @@ def test_a_killed_worker_changes_nothing(tmp_path: Path, toy_model: Path, monkey
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, cwd=tmp_path, env=ONE_THREAD, stdout=pipe, stderr=pipe, text=True)
     kill_a_worker_at_work(process.pid, tmp_path / "two")
-    said, errors = process.communicate(timeout=500)
-    assert process.returncode == 0, said + errors
+    printed, errors = process.communicate(timeout=500)
+    assert process.returncode == 0, printed + errors
     assert outcomes(tmp_path / "two") == outcomes(tmp_path / "one")
     assert (tmp_path / "two/study.md").read_text() == (tmp_path / "one/study.md").read_text()
     assert not (tmp_path / "two/runs").exists()

@@ -59,7 +59,7 @@ def ran(result: Result, stage: str) -> int:
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory, toy_model: Path) -> tuple[Path, Result]:
-    """A finished study and what it said; copy before changing it."""
+    """A finished study and the result of its command; copy before changing it."""
     folder = tmp_path_factory.mktemp("study")
     project(folder, toy_model)
     result = study(folder, *GRID, *SHORT)
@@ -100,7 +100,7 @@ def test_the_teacher_is_trained_once_a_seed(unbroken: tuple[Path, Result]) -> No
     assert re.search(r"cell 8/8, about \d+ s left: prune.losses=kld, prune.sparsity=0.97, seed 1", result.stderr)
 
 
-def test_the_table_is_what_the_cells_say(unbroken: tuple[Path, Result]) -> None:
+def test_the_table_has_the_results_of_the_cells(unbroken: tuple[Path, Result]) -> None:
     folder, result = unbroken
     table = json.loads((folder / "out/study.json").read_text())
     text = (folder / "out/study.md").read_text()
@@ -225,7 +225,7 @@ def test_a_study_ends_where_nothing_is_trained_too(copy: Path) -> None:
     assert "8 of 8 cells are not finished" in (copy / "out/study.md").read_text()
 
 
-def test_a_cell_that_fails_is_told_and_the_others_go_on(copy: Path) -> None:
+def test_a_cell_that_fails_is_reported_and_the_others_go_on(copy: Path) -> None:
     # An infinite weight makes the loss no number.
     grid = ["--vary", "prune.losses=none,cross-correlation:1e39", "--seeds", "1", "--out", "out", *SHORT]
     grid += ["--set", "prune.sparsity=0.9", "--keep-models"]
@@ -283,7 +283,7 @@ def test_models_are_kept_where_asked(tmp_path: Path, toy_model: Path) -> None:
         (["--out", "."], "is no study"),
     ],
 )
-def test_wrong_usage_is_told_before_anything_runs(
+def test_wrong_usage_is_an_error_before_anything_runs(
     options: list[str], message: str, tmp_path: Path, toy_model: Path
 ) -> None:
     project(tmp_path, toy_model)

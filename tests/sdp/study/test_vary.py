@@ -1,4 +1,4 @@
-"""What the command line's words mean: values, losses by name, arms of several keys, and what is refused."""
+"""The options of a study: values, losses by name, arms of several keys, and which are refused."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from sdp.cli.main import app
 from sdp.errors import RecipeError
 from sdp.recipe import load_recipe
-from sdp.study.vary import check_axes, parse_baseline, parse_vary, split_outside
+from sdp.recipe.sections import Recipe
+from sdp.study.vary import check_axes, check_measured, parse_baseline, parse_vary, split_outside
+
+IGNORED = ["export.precision=fp32,int8", "bench.threads=1,2", "gate.max_metric_drop=0.1", 'ship.license="mit"']
+MEASURED = {"seed", "model", "vocabulary", "task", "data", "finetune", "prune", "analysis", "evaluate"}
 
 
 def values(text: str) -> list[object]:
@@ -93,15 +99,15 @@ def test_a_split_loses_nothing_and_leaves_brackets_whole(text: str) -> None:
         ("prune..x=0.5", "form KEY=V1"),
         ("prune.sparsity=0.5,", "empty"),
         ("prune.sparsity=", "empty"),
-        ("prune.sparsity=0.5,0.6,0.5", "0.5 stands there twice"),
+        ("prune.sparsity=0.5,0.6,0.5", "0.5 is given twice"),
         ("a.b=[1, 2", "[ is not closed"),
-        ("a.b=1]", "] closes nothing"),
+        ("a.b=1]", "unmatched ]"),
         ('a.b="x', '" is not closed'),
         ('a.b="x"y', 'As text: "\\"x\\"y"'),
         ("arm=x{prune.losses}", "form KEY=VALUE"),
     ],
 )
-def test_what_is_malformed_is_told(text: str, message: str) -> None:
+def test_malformed_options_are_errors(text: str, message: str) -> None:
     with pytest.raises(RecipeError, match="--vary") as caught:
         parse_vary(text)
     assert message in str(caught.value)
@@ -111,7 +117,7 @@ def test_a_baseline_is_one_of_the_values() -> None:
     axes = [parse_vary("prune.losses=none,kld:0.5"), parse_vary("prune.sparsity=0.5")]
     assert parse_baseline("prune.losses = kld:0.5", axes).label == "kld:0.5"
     for wrong in ("prune.losses", "prune.epochs=3"):
-        with pytest.raises(RecipeError, match="names no varied key"):
+        with pytest.raises(RecipeError, match="does not name a varied key"):
             parse_baseline(wrong, axes)
     with pytest.raises(RecipeError, match="Vary it"):
         parse_baseline("prune.losses=none", [])
@@ -146,3 +152,39 @@ def test_the_recipe_reads_what_was_parsed(tmp_path: Path) -> None:
     (value,) = parse_vary("prune.losses=hidden:2+kld").values
     losses = load_recipe(recipe, value.overrides).prune.losses
     assert [(loss.name, loss.weight) for loss in losses if loss.name != "none"] == [("hidden", 2.0), ("kld", 0.5)]
+
+
+@pytest.mark.parametrize("text", [*IGNORED, "arm=a{prune.sparsity=0.5},b{export.encoding=coo}"])
+def test_a_key_of_a_later_stage_is_not_varied(text: str) -> None:
+    with pytest.raises(RecipeError, match=r"^--vary .*: a study ends with evaluate, and (export|bench|gate|ship)\."):
+        check_measured([parse_vary(text)], [])
+
+
+def test_every_section_is_either_measured_or_refused() -> None:
+    sections = set(Recipe.model_fields) - {"seed"}
+    refused = set()
+    for section in sections:
+        try:
+            check_measured([parse_vary(f"{section}.x=1")], [])
+        except RecipeError:
+            refused.add(section)
+    assert sections - refused == MEASURED - {"seed"}
+    assert {"export", "bench", "gate", "ship", "runtime", "name"} <= refused
+
+
+def test_how_a_study_runs_is_set_and_not_varied() -> None:
+    check_measured([parse_vary("prune.sparsity=0.5,0.9")], ["runtime.device=cpu", "name=mine", "prune.epochs=2"])
+    with pytest.raises(RecipeError, match=r"runtime\.device changes no result .*\n  Give it with --set"):
+        check_measured([parse_vary("runtime.device=cpu")], [])
+
+
+def test_the_command_refuses_it_and_leaves_a_mistyped_section_to_the_recipe(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(finished)
+    for option in ("--set", "--vary"):
+        done = CliRunner().invoke(app, ["study", "toy.toml", option, "export.precision=int8", "--dry-run"])
+        assert done.exit_code == 2
+        assert "a study ends with evaluate, and export.precision takes effect after it" in done.stderr
+    done = CliRunner().invoke(app, ["study", "toy.toml", "--set", "exprot.precision=int8", "--dry-run"])
+    assert 'did you mean "export"' in done.stderr

@@ -1,26 +1,35 @@
-"""Which level is chosen, what the sweep ends with, and what the table and the picture say of it."""
+"""Which level is chosen, the verdict of the sweep, and its table and plot."""
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 
 from sdp.gate.check import Outcome
+from sdp.pipeline.artifacts.comparison import ExportMetrics
+from sdp.pipeline.artifacts.latency import BenchLatency
+from sdp.pipeline.artifacts.training import PruneMetrics
+from sdp.pipeline.artifacts.verdict import GateVerdict
 from sdp.recipe.gate import GateSection
-from sdp.sweep.frontier import Dense, Frontier, Point, SpeedUp, read_dense, read_point, remarks
+from sdp.sweep.artifacts import CaseSpeedUp, DenseModel, FrontierReport, MeasuredLevel
+from sdp.sweep.frontier import Frontier, LevelResults, dense_model, measured_level, remarks
 from sdp.sweep.plot import frontier_plot
 from sdp.sweep.table import markdown
-from sdp_onnx.bench.interval import Interval
+from sdp_onnx.bench.interval import Interval, Undefined
+from sdp_onnx.bench.pair import CaseResult
+from sdp_onnx.bench.statistics import Latency
 
 LEVELS = (0.5, 0.8, 0.9)
 
 
-def point(sparsity: float, verdict: Outcome, split: str = "dev", *, quiet: bool = True) -> Point:
-    speed = SpeedUp("batch 1, 128 tokens, 2 threads", Interval(1 / (1 - sparsity), 1.0, 12.0), quiet)
-    return Point(
+def level(sparsity: float, verdict: Outcome, split: str = "dev", *, quiet: bool = True) -> MeasuredLevel:
+    speedup = Interval(1 / (1 - sparsity), 1.0, 12.0)
+    speed = CaseSpeedUp(case="batch 1, 128 tokens, 2 threads", speedup=speedup, quiet=quiet)
+    return MeasuredLevel(
         sparsity=sparsity,
         folder=f"sparsity-{sparsity:.2f}",
         split=split,
@@ -31,14 +40,15 @@ def point(sparsity: float, verdict: Outcome, split: str = "dev", *, quiet: bool 
         size_ratio=1.1 - sparsity,
         cases=(speed,),
         verdict=verdict,
+        undefined="",
     )
 
 
 def frontier(*verdicts: Outcome, held_out: bool = False, gate: GateSection | None = None) -> Frontier:
-    points = tuple(point(sparsity, verdict) for sparsity, verdict in zip(LEVELS, verdicts, strict=False))
+    levels = tuple(level(sparsity, verdict) for sparsity, verdict in zip(LEVELS, verdicts, strict=False))
     thresholds = GateSection(max_metric_drop=0.02) if gate is None else gate
-    dense = Dense(Interval(0.9, 0.88, 0.92), 1_100_000)
-    return Frontier("toy", "accuracy", thresholds, 5.0, LEVELS, dense, points, held_out)
+    dense = DenseModel(metric=Interval(0.9, 0.88, 0.92), bytes=1_100_000)
+    return Frontier("toy", "accuracy", thresholds, 5.0, LEVELS, dense, levels, held_out)
 
 
 @pytest.mark.parametrize(
@@ -47,17 +57,17 @@ def frontier(*verdicts: Outcome, held_out: bool = False, gate: GateSection | Non
         (["pass", "pass", "pass"], 0.9, 0),
         (["pass", "pass", "fail"], 0.8, 0),
         (["pass", "pass", "inconclusive"], 0.8, 0),
-        # Too slow at low sparsity: a failure below says nothing.
+        # Too slow at low sparsity: a failure there does not count against sparser levels.
         (["fail", "pass", "fail"], 0.8, 0),
         (["fail", "fail", "fail"], None, 1),
         (["fail", "inconclusive", "fail"], None, 3),
     ],
 )
 def test_the_sparsest_that_passes_is_chosen(verdicts: list[Outcome], chosen: float | None, exit_code: int) -> None:
-    content = frontier(*verdicts).to_json()
-    assert (content["chosen"]["sparsity"] if content["chosen"] else None) == chosen
-    assert content["exit_code"] == exit_code
-    assert len(content["levels"]) == 3
+    report = frontier(*verdicts).report()
+    assert (report.chosen.sparsity if report.chosen else None) == chosen
+    assert report.exit_code == exit_code
+    assert len(report.levels) == 3
 
 
 def test_nothing_is_chosen_before_all_levels_are_there() -> None:
@@ -71,10 +81,11 @@ def test_the_test_split_has_the_last_word(on_test: Outcome, exit_code: int) -> N
     judged = frontier("pass", "pass", "fail", held_out=True)
     assert judged.chosen is not None
     assert judged.verdict is None
-    done = replace(judged, confirmed=replace(point(0.8, on_test, "test"), folder="chosen"))
-    content = done.to_json()
-    assert content["exit_code"] == exit_code
-    assert (content["chosen"]["split"], content["chosen"]["folder"]) == ("test", "chosen")
+    done = replace(judged, confirmed=level(0.8, on_test, "test").model_copy(update={"folder": "chosen"}))
+    report = done.report()
+    assert report.exit_code == exit_code
+    assert report.chosen is not None
+    assert (report.chosen.split, report.chosen.folder) == ("test", "chosen")
     assert any(f"Measured once on test: {on_test}" in line for line in remarks(done))
     assert not any("selected among" in line for line in remarks(done))
     assert "| 0.8, on test | 80.0% | 0.820 [0.700, 0.950] |" in markdown(done)
@@ -82,7 +93,7 @@ def test_the_test_split_has_the_last_word(on_test: Outcome, exit_code: int) -> N
     assert frontier("fail", "fail", "fail", held_out=True).verdict == "fail"
 
 
-def test_a_reader_is_told_what_not_to_believe() -> None:
+def test_the_remarks_name_every_reservation() -> None:
     text = "\n".join(remarks(frontier("pass", "pass", "fail")))
     assert "selected among 3" in text
     assert "3 times the training of a plain run" in text
@@ -90,7 +101,7 @@ def test_a_reader_is_told_what_not_to_believe() -> None:
     default = "\n".join(remarks(frontier("pass", "pass", "pass", gate=GateSection(max_size_ratio=0.9))))
     assert "sets no threshold on the metric: the default applies, gate.max_metric_drop = 0.02." in default
     noisy = frontier("pass", "pass", "fail")
-    noisy = replace(noisy, points=(*noisy.points[:2], point(0.9, "fail", quiet=False)))
+    noisy = replace(noisy, levels=(*noisy.levels[:2], level(0.9, "fail", quiet=False)))
     assert "The machine was noisy at 0.9 " in "\n".join(remarks(noisy))
 
 
@@ -118,29 +129,26 @@ def test_the_picture_shows_dense_levels_cases_and_verdicts() -> None:
     assert frontier_plot(frontier()) is None
 
 
-def test_levels_without_a_metric_are_shown_without_one() -> None:
-    nothing = {"value": None, "low": None, "high": None, "undefined": "all labels are of one class"}
-    estimate = {"value": 2.0, "low": 1.0, "high": 3.0}
-    results = {
-        "export": {
-            "split": "dev",
-            "mean_over": None,
-            "models": {"dense": nothing, "exported": nothing},
-            "drop": nothing,
-        },
-        "bench": {
-            "candidate_bytes": 1,
-            "baseline_bytes": 2,
-            "cases": [{"case": "batch 1", "threads": 1, "speedup": estimate, "quiet": True}],
-        },
-        "prune": {"sparsity": 0.5},
-        "gate": {"verdict": "inconclusive"},
-    }
-    points = tuple(read_point(sparsity, "folder", results) for sparsity in LEVELS)
-    swept = Frontier("toy", "f1", GateSection(max_metric_drop=0.1), 5.0, LEVELS, read_dense(results), points, False)
-    content = json.loads(json.dumps(swept.to_json(), allow_nan=False))
+def test_levels_without_a_metric_are_shown_without_one(tmp_path: Path) -> None:
+    nothing = Undefined("all labels are of one class")
+    latency = Latency(*[1.0] * len(fields(Latency)))
+    speedup = Interval(2.0, 1.0, 3.0)
+    case = CaseResult("batch 1", 1, None, 1, 3, 1, latency, latency, speedup, speedup, True, ())
+    models = {"dense": nothing, "exported": nothing}
+    results = LevelResults(
+        PruneMetrics.model_construct(sparsity=0.5),
+        ExportMetrics.model_construct(split="dev", mean_over=None, models=models, drop=nothing),
+        BenchLatency.model_construct(candidate_bytes=1, baseline_bytes=2, cases=(case,)),
+        GateVerdict.model_construct(verdict="inconclusive"),
+    )
+    levels = tuple(measured_level(sparsity, "folder", results) for sparsity in LEVELS)
+    swept = Frontier("toy", "f1", GateSection(max_metric_drop=0.1), 5.0, LEVELS, dense_model(results), levels, False)
+    swept.report().store(tmp_path)
+    content = json.loads((tmp_path / "frontier.json").read_text())
     assert content["levels"][0]["metric"] == {"value": None, "low": None, "high": None}
+    assert content["levels"][0]["undefined"] == "all labels are of one class"
     assert (content["verdict"], content["chosen"]) == ("inconclusive", None)
+    assert FrontierReport.read(tmp_path / "frontier.json") == swept.report()
     assert "f1 is undefined on dev: all labels are of one class." in remarks(swept)
     assert "| 0.5 | 50.0% | undefined | undefined |" in markdown(swept)
     assert frontier_plot(swept) is not None

@@ -1,4 +1,4 @@
-"""What a sweep is made of: levels read from the command line, recipes that go on from each other, wrong usage told."""
+"""The parts of a sweep: levels read from the command line, recipes that go on from each other, wrong usage."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def test_levels_are_numbers_in_rising_order() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "has not the form S1,S2"),
-        ("0.5,", "has not the form S1,S2"),
-        ("half", "has not the form S1,S2"),
-        ("0.5,1", "1 does not lie between 0 and 1"),
-        ("0,0.5", "0 does not lie between 0 and 1"),
-        ("nan", "nan does not lie between 0 and 1"),
+        ("", "does not have the form S1,S2"),
+        ("0.5,", "does not have the form S1,S2"),
+        ("half", "does not have the form S1,S2"),
+        ("0.5,1", "1 is not between 0 and 1"),
+        ("0,0.5", "0 is not between 0 and 1"),
+        ("nan", "nan is not between 0 and 1"),
         ("0.5,0.5", "levels must rise"),
         ("0.9,0.5,0.9", "--sparsity 0.5,0.9"),
     ],
@@ -97,7 +97,7 @@ def test_a_plan_names_stages_and_steps_and_writes_nothing(project: Path) -> None
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--sparsity", "0.5,2"], "2 does not lie between 0 and 1"),
+        (["--sparsity", "0.5,2"], "2 is not between 0 and 1"),
         ([], "--sparsity"),
         (["--sparsity", "0.5", "--set", "prune.sparsity=0.9"], "set in two places"),
         (["--sparsity", "0.5", "--set", 'prune.pattern="2:4"', "--set", "prune.mask_updates=0"], "mask_updates"),
@@ -107,7 +107,7 @@ def test_a_plan_names_stages_and_steps_and_writes_nothing(project: Path) -> None
         (["--sparsity", "0.5,0.8", "--out", "."], "is no sweep"),
     ],
 )
-def test_wrong_usage_is_told_before_anything_runs(options: list[str], words: str, project: Path) -> None:
+def test_wrong_usage_is_an_error_before_anything_runs(options: list[str], words: str, project: Path) -> None:
     before = sorted(entry.name for entry in project.iterdir())
     result = sweep(*options)
     assert result.exit_code == 2, result.output

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner, Result
 
 from sdp.cli.main import app
+from sdp.sweep.artifacts import FrontierReport
 from support.toy import ONE_THREAD, toy_rows, write_project, write_tsv
 
 LEVELS = ["--sparsity", "0.8,0.9", "--out", "sweep"]
@@ -110,9 +111,12 @@ def test_a_killed_sweep_ends_like_an_unbroken_one(swept: tuple[Path, Result], tm
     assert all(weights[name].equal(weight) for name, weight in expected.items())
 
 
-def test_the_frontier_is_what_the_levels_say(swept: tuple[Path, Result]) -> None:
+def test_the_frontier_has_the_results_of_the_levels(swept: tuple[Path, Result]) -> None:
     folder, result = swept
     content = json.loads((folder / "sweep/frontier.json").read_text())
+    report = FrontierReport.read(folder / "sweep/frontier.json")
+    assert report is not None
+    assert json.loads(json.dumps(report.to_json())) == content
     assert [level["sparsity"] for level in content["levels"]] == [0.8, 0.9]
     for level in content["levels"]:
         run = folder / "sweep" / level["folder"]

@@ -1,1 +1,1 @@
-"""One run against another: what `sdp compare` keeps of a run, the differences, how sure they are, their table."""
+"""One run against another: the snapshot of a run, the differences with their intervals, and their table."""

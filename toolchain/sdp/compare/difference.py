@@ -1,4 +1,4 @@
-"""One row of a comparison: a value before and after, the difference with its interval, and what may be said of it."""
+"""One row of a comparison: a value before and after, the change with its interval, and the outcome."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Difference:
         what: the value's name.
         before, after: the value in each run; None where it is undefined.
         outcome: better or worse where the interval of the change leaves no doubt.
-        how: how that was judged, or why it was not.
+        how: the method of comparison, or why there is none.
         change: after - before, or after / before where `ratio`; None where it is not compared.
         low, high: its interval; None where it is exact or not compared.
         ratio: whether the change is a ratio.
-        undefined: whether there is nothing to compare because the value, or its interval, is undefined in a run.
+        undefined: whether the value, or its interval, is undefined in a run, so that it cannot be compared.
     """
 
     what: str
@@ -52,7 +52,7 @@ class Difference:
 
 
 def outcome_of(low: float, high: float, nothing: float, *, higher_is_better: bool) -> Outcome:
-    """Which side of `nothing` (0 for a difference, 1 for a ratio) an interval lies on, but for rounding."""
+    """Which side of `nothing` (0 for a difference, 1 for a ratio) an interval lies on, rounding errors ignored."""
     if at_least(nothing, low) and at_least(high, nothing):
         return "no difference"
     return "better" if (low > nothing) == higher_is_better else "worse"

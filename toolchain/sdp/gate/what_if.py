@@ -16,8 +16,8 @@ from sdp.pipeline.gate_verdict import gate_verdict
 from sdp.pipeline.run_folder import RunFolder
 from sdp.pipeline.runner import input_identities, plan
 from sdp.pipeline.stages import find_stage, resolved_settings, stages_of
+from sdp.recipe.override import override_key
 from sdp.recipe.sections import Recipe
-from sdp.study.vary import override_key
 
 # What is measured again is no threshold: with another budget the verdict itself is to be another.
 _NO_THRESHOLD = {"gate.budget_seconds"}

@@ -181,6 +181,7 @@ STAGES = (
         after_pass=True,
     ),
 )
+FINETUNE, PRUNE, EVALUATE, EXPORT, BENCH, GATE, REPORT, SHIP = STAGES
 
 
 def find_stage(name: str) -> Stage:

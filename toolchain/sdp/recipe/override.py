@@ -38,6 +38,11 @@ def parse_override(text: str) -> tuple[tuple[str, ...], object]:
     return names, parse(f"value = {value_as_toml(name, value, where, quoted(name, value.strip()))}")["value"]
 
 
+def override_key(override: str) -> str:
+    """The key of "a.b=VALUE"."""
+    return override.partition("=")[0].strip()
+
+
 def quoted(key: str, text: str) -> str:
     """Return the option that sets a key to a text, quoted for a shell."""
     return f"{COMMAND_LINE} {shlex.quote(f'{key}={json.dumps(text, ensure_ascii=False)}')}"

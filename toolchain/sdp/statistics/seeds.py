@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -38,11 +37,6 @@ class PairedDifference:
     interval: Interval | None
     p: float | None
 
-    def to_json(self) -> dict[str, Any]:
-        """The difference as study.json holds it: the ends of the interval beside the mean."""
-        low, high = (self.interval.low, self.interval.high) if self.interval is not None else (None, None)
-        return {"n": self.n, "mean": self.mean, "low": low, "high": high, "p": self.p}
-
 
 def summarize(values: Sequence[float]) -> Summary:
     """Mean and standard deviation of at least one value."""
@@ -71,6 +65,17 @@ def paired_difference(values: Sequence[float], baseline: Sequence[float]) -> Pai
     ends = test.confidence_interval(LEVEL)
     interval = Interval(mean, float(ends.low), float(ends.high))
     return PairedDifference(len(differences), mean, interval, float(test.pvalue))
+
+
+def difference_by_seed(values: Mapping[int, float], baseline: Mapping[int, float]) -> PairedDifference | None:
+    """Compare two arms over the seeds that both have (see `paired_difference`); None where they share none.
+
+    Args:
+        values: seed -> value.
+        baseline: seed -> value of the arm that is subtracted.
+    """
+    seeds = sorted(values.keys() & baseline.keys())
+    return paired_difference([values[seed] for seed in seeds], [baseline[seed] for seed in seeds]) if seeds else None
 
 
 def mean_interval(values: Sequence[float]) -> Interval | None:

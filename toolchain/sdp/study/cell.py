@@ -1,50 +1,89 @@
-"""The result of one cell as JSON, OUT/cells/KEY.json: all that the table needs, so that no model has to be kept."""
+"""The result of a cell: collected from its run folder, and read back on a later call."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
+from pydantic import BaseModel, JsonValue
+
+from sdp.errors import RunError
 from sdp.gate.measured import better_than_constant
-from sdp.pipeline.json_file import read_json, write_json
+from sdp.pipeline.artifacts.analysis import AnalysisReport
+from sdp.pipeline.artifacts.comparison import Compared, EvaluateMetrics
+from sdp.pipeline.artifacts.training import FinetuneMetrics, LogRecord, PruneMetrics
+from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import RunFolder
 from sdp.pipeline.stages import settings_of
-from sdp.study.grid import Cell, cell_stages
+from sdp.study.artifacts import (
+    FORMAT,
+    CellAnalysis,
+    CellResult,
+    CellScores,
+    DevPoint,
+    EvaluatedSplit,
+    Machine,
+    PruningCurve,
+    SparsityPoint,
+    UpdateWeights,
+)
+from sdp.study.grid import Grid, StudyCell, cell_stages
+from sdp_onnx.bench.interval import Interval
 from sdp_onnx.runtimes.environment import environment_record
 
-FORMAT = 1
-CELLS = "cells"
 # Points kept of each curve of the pruning log.
 MOST_POINTS = 60
-ANALYSIS_KEYS = ("rows", "teacher", "final", "recovery")
-_NEEDED = {"key", "seed", "settings", "inputs", "metric", "dev", "sparsity", "evaluated"}
 
 
-def cell_file(out: Path, cell: Cell) -> Path:
-    """Where a cell's result is."""
-    return out / CELLS / f"{cell.key}.json"
+class _Output(BaseModel):
+    sha256: str
 
 
-def write_cell(out: Path, content: Mapping[str, Any]) -> None:
-    """Write a cell's result, whole or not at all."""
-    folder = out / CELLS
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / f"{content['key']}.json", content)
+class _Ingredients(BaseModel):
+    code: JsonValue
+    libraries: dict[str, str]
 
 
-def read_cell(out: Path, cell: Cell) -> dict[str, Any] | None:
-    """A cell's result, or None where there is none, or a damaged one, or one of other settings."""
-    content = read_json(cell_file(out, cell))
-    if content is None or content.get("format") != FORMAT or not content.keys() >= _NEEDED:
+class _Record(BaseModel):
+    """The part of a stage.json that a result keeps."""
+
+    seconds: float
+    ingredients: _Ingredients
+    outputs: dict[str, _Output]
+
+
+def read_cell(out: Path, cell: StudyCell, reporter: Reporter) -> CellResult | None:
+    """Read the result of a cell; None where the cell has none that this version can use.
+
+    Args:
+        out: the study's folder.
+        cell: the cell.
+        reporter: gets a line with the reason where a file is not used.
+    """
+    path = CellResult.path(out, cell.key)
+    try:
+        result = CellResult.read(path)
+    except RunError as error:
+        reporter.line(f"cell {cell.key} runs again: {path}: {error.what}")
         return None
-    same = (content["key"], content["seed"], content["inputs"]) == (cell.key, cell.seed, cell.inputs)
-    return content if same and _agree(content["settings"], settings_of(cell.recipe, cell_stages(cell.recipe))) else None
+    if result is None:
+        return None
+    same = (result.key, result.seed, result.inputs) == (cell.key, cell.seed, cell.inputs)
+    if not same or not _agree(result.settings, settings_of(cell.recipe, cell_stages(cell.recipe))):
+        reporter.line(f"cell {cell.key} runs again: {path}: of other settings, or a default has changed")
+        return None
+    return result
+
+
+def finished_cells(out: Path, grid: Grid, reporter: Reporter) -> dict[str, CellResult]:
+    """The results in a study's folder, by cell key."""
+    found = ((cell.key, read_cell(out, cell, reporter)) for cell in grid.cells)
+    return {key: result for key, result in found if result is not None}
 
 
 def _agree(before: object, now: object) -> bool:
-    """Whether two trees of settings say the same wherever both say something: a default may have changed since."""
+    """Whether two trees of settings are equal wherever both have a value: a later version may have more settings."""
     if isinstance(before, dict) and isinstance(now, dict):
         return all(_agree(before[key], now[key]) for key in before.keys() & now.keys())
     if isinstance(before, list) and isinstance(now, list):
@@ -52,82 +91,103 @@ def _agree(before: object, now: object) -> bool:
     return before == now
 
 
-def cell_content(cell: Cell, arm: Mapping[str, str], run: RunFolder, records: Mapping[str, Any]) -> dict[str, Any]:
+def cell_result(
+    cell: StudyCell, labels: Mapping[str, str], run: RunFolder, records: Mapping[str, object]
+) -> CellResult:
     """Collect a cell's result from its run folder.
 
     Args:
         cell: the cell, its stages finished.
-        arm: axis -> label.
+        labels: axis -> label.
         run: its run folder.
         records: stage name -> stage.json.
     """
-    stages = cell_stages(cell.recipe)
-    metrics = {stage.name: read_json(run.stage(stage.folder) / "metrics.json") or {} for stage in stages}
-    finetune, prune, evaluate = metrics["finetune"], metrics["prune"], metrics["evaluate"]
-    flips = evaluate["flips"]
-    on_test = evaluate["split"] == "test"
-    libraries = {name: v for record in records.values() for name, v in record["ingredients"]["libraries"].items()}
-    return {
-        "format": FORMAT,
-        "key": cell.key,
-        "arm": dict(arm),
-        "overrides": list(cell.varied),
-        "seed": cell.seed,
-        "metric": prune["metric"],
-        "dev": {"dense": finetune["dev"], "pruned": prune["dev"]},
-        "test": _values(evaluate) if on_test else None,
-        "sparsity": prune["sparsity"],
-        "evaluated": {
-            "split": evaluate["split"],
-            "rows": evaluate["rows"],
-            "flips": flips,
-            "agreement": 1 - flips / evaluate["predictions"] if flips is not None else None,
-            "parts": {part: _values(found) for part, found in evaluate["parts"].items()},
-            "better_than_constant": better_than_constant(evaluate),
-        },
-        "curve": {key: _thin([r for r in prune.get("log", []) if key in r], key) for key in ("dev", "sparsity")},
-        "analysis": _analysis(run.stage("2-prune") / "analysis.json"),
-        "teacher": records["finetune"]["outputs"]["model.safetensors"]["sha256"],
-        "seconds": {name: record["seconds"] for name, record in records.items()},
-        "code": {name: record["ingredients"]["code"] for name, record in records.items()},
-        "libraries": libraries,
-        "machine": _machine(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "inputs": cell.inputs,
-        "settings": settings_of(cell.recipe, stages),
-    }
+    finetune, prune, evaluate = FinetuneMetrics.load(run), PruneMetrics.load(run), EvaluateMetrics.load(run)
+    stages = {name: _Record.model_validate(record) for name, record in records.items()}
+    return CellResult(
+        format=FORMAT,
+        key=cell.key,
+        arm=dict(labels),
+        overrides=cell.varied,
+        seed=cell.seed,
+        metric=prune.metric,
+        dev=CellScores(dense=finetune.dev, pruned=prune.dev),
+        test=_scores(evaluate) if evaluate.split == "test" else None,
+        sparsity=prune.sparsity,
+        evaluated=_evaluated(evaluate),
+        curve=_curve(prune.log),
+        analysis=_analysis(run),
+        teacher=stages["finetune"].outputs["model.safetensors"].sha256,
+        seconds={name: stage.seconds for name, stage in stages.items()},
+        code={name: stage.ingredients.code for name, stage in stages.items()},
+        libraries={name: version for stage in stages.values() for name, version in stage.ingredients.libraries.items()},
+        machine=_machine(),
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        inputs=cell.inputs,
+        settings=settings_of(cell.recipe, cell_stages(cell.recipe)),
+    )
 
 
-def _values(comparison: Mapping[str, Any]) -> dict[str, float | None]:
-    """Both models' scores; None where they are undefined."""
-    return {name: comparison["models"][name]["value"] for name in ("dense", "pruned")}
+def _evaluated(evaluate: EvaluateMetrics) -> EvaluatedSplit:
+    flips = evaluate.flips
+    return EvaluatedSplit(
+        split=evaluate.split,
+        rows=evaluate.rows,
+        flips=flips,
+        agreement=1 - flips / evaluate.predictions if flips is not None else None,
+        parts={name: _scores(part) for name, part in evaluate.parts.items()},
+        better_than_constant=better_than_constant(evaluate.to_json()),
+    )
 
 
-def _thin(records: Sequence[Mapping[str, Any]], key: str) -> list[dict[str, Any]]:
+def _scores(compared: Compared) -> CellScores:
+    dense, pruned = (compared.models[name] for name in ("dense", "pruned"))
+    return CellScores(
+        dense=dense.value if isinstance(dense, Interval) else None,
+        pruned=pruned.value if isinstance(pruned, Interval) else None,
+    )
+
+
+def _curve(log: Sequence[LogRecord]) -> PruningCurve:
+    dev, sparsity = (
+        [{"step": event["step"], key: event[key]} for event in log if key in event] for key in ("dev", "sparsity")
+    )
+    return PruningCurve(
+        dev=tuple(DevPoint.model_validate(point) for point in thinned(dev)),
+        sparsity=tuple(SparsityPoint.model_validate(point) for point in thinned(sparsity)),
+    )
+
+
+def thinned(points: Sequence[LogRecord]) -> Sequence[LogRecord]:
     """At most MOST_POINTS of a curve, evenly chosen, the first and the last among them."""
-    points = [{"step": record["step"], key: record[key]} for record in records]
     if len(points) <= MOST_POINTS:
         return points
     return [points[round(i * (len(points) - 1) / (MOST_POINTS - 1))] for i in range(MOST_POINTS)]
 
 
-def _analysis(path: Path) -> dict[str, Any] | None:
-    """What the pruning stage's analysis says in sum, where there is one, and of the weights at each mask update."""
-    content = read_json(path)
-    if content is None:
-        return None
-    weights = [
-        {"step": update["step"], "sparsity": update["sparsity"], **_numbers(update["weights"])}
-        for update in content["updates"]
-    ]
-    return {**{key: content[key] for key in ANALYSIS_KEYS}, "weights": weights}
-
-
-def _numbers(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that are no tables: those of all weights together."""
-    return {key: value for key, value in content.items() if not isinstance(value, Mapping)}
-
-
-def _machine() -> dict[str, Any]:
+def _machine() -> Machine:
     record = environment_record()
-    return {key: record[key] for key in ("cpu", "allowed_cores", "gpus", "os")}
+    return Machine.model_validate({key: record[key] for key in Machine.model_fields})
+
+
+def _analysis(run: RunFolder) -> CellAnalysis | None:
+    report = AnalysisReport.find(run)
+    if report is None:
+        return None
+    weights = (
+        UpdateWeights(
+            step=update.step,
+            sparsity=update.sparsity,
+            snr_db=update.weights.snr_db,
+            below=update.weights.below,
+            hoyer=update.weights.hoyer,
+        )
+        for update in report.updates
+    )
+    return CellAnalysis(
+        rows=report.rows,
+        teacher=report.teacher,
+        final=report.final,
+        recovery=report.recovery,
+        weights=tuple(weights),
+    )

@@ -1,130 +1,72 @@
-"""What a study found: every arm's scores over its seeds, and its difference to the baseline arm, paired by seed."""
+"""Every arm of a study: its scores over the seeds, and its difference to the baseline arm, paired by seed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
 
-from sdp.statistics.seeds import PairedDifference, Summary, holm, paired_difference, summarize
-from sdp.study.grid import Arm, Cell
-from sdp.study.vary import Axis, Baseline
+from sdp.statistics.seeds import PairedDifference, Summary, difference_by_seed, holm, summarize
+from sdp.study.artifacts import SPLITS, ArmScores, CellResult, SeedDifference, Split, StudyArm
+from sdp.study.grid import Arm, Grid
 
-Results = Mapping[str, Mapping[str, Any]]
-Split = Literal["dev", "test"]
-SPLITS: tuple[Split, ...] = ("dev", "test")
+Results = Mapping[str, CellResult]
 
 
-@dataclass(frozen=True)
-class SplitScores:
-    """An arm on one split.
-
-    Attributes:
-        values: the pruned model's score, seed -> score.
-        dense: the fine-tuned model's.
-        pruned: the pruned model's.
-        difference: to the baseline arm; None for the baseline itself, and without one.
-        holm: the difference's p, corrected for all arms of the table.
-    """
-
-    values: dict[int, float]
-    dense: Summary
-    pruned: Summary
-    difference: PairedDifference | None = None
-    holm: float | None = None
-
-
-@dataclass(frozen=True)
-class ArmResult:
-    """An arm over its finished seeds; `splits` is empty where there are none.
-
-    Attributes:
-        arm: the label on each axis.
-        cells: seed -> key of the finished cell.
-        metric: the name of the score.
-        sparsity: share of zeros in the pruned weights.
-        agreement: share of the evaluated rows (words) for which the pruned model predicts what the dense one does.
-        splits: split -> scores.
-    """
-
-    arm: Arm
-    cells: dict[int, str]
-    metric: str
-    sparsity: Summary | None
-    agreement: Summary | None
-    splits: dict[Split, SplitScores]
-
-
-def compare_arms(
-    cells: Sequence[Cell], results: Results, axes: Sequence[Axis], baseline: Baseline | None
-) -> list[ArmResult]:
+def compare_arms(grid: Grid, results: Results) -> list[StudyArm]:
     """Summarize every arm of a grid, in its order.
 
     Args:
-        cells: the grid.
-        results: cell key -> its result, for the finished ones.
-        axes: what the grid varies.
-        baseline: the value that the others of its axis are compared with; everything else stays equal.
+        grid: the cells; everything but the baseline's key is equal in two arms that are compared.
+        results: cell key -> result, for the finished ones.
     """
-    arms: dict[Arm, dict[int, Mapping[str, Any]]] = {cell.arm: {} for cell in cells}
-    for cell in cells:
+    arms: dict[Arm, dict[int, CellResult]] = {cell.arm: {} for cell in grid.cells}
+    for cell in grid.cells:
         if cell.key in results:
             arms[cell.arm][cell.seed] = results[cell.key]
-    scores = {split: {arm: _scores(by_seed, split) for arm, by_seed in arms.items()} for split in SPLITS}
-    for of_split in scores.values():
-        _add_differences(of_split, axes, baseline)
+    scores = {split: _compare(arms, split, grid) for split in SPLITS}
     return [
-        ArmResult(
-            arm=arm,
-            cells={seed: str(result["key"]) for seed, result in by_seed.items()},
-            metric=next((str(result["metric"]) for result in by_seed.values()), ""),
-            sparsity=_summary([result["sparsity"] for result in by_seed.values()]),
-            agreement=_summary([result["evaluated"]["agreement"] for result in by_seed.values()]),
-            splits={split: found for split in SPLITS if (found := scores[split][arm]) is not None},
+        StudyArm(
+            arm={axis.name: label for axis, label in zip(grid.axes, arm, strict=True)},
+            cells={seed: result.key for seed, result in by_seed.items()},
+            metric=next((result.metric for result in by_seed.values()), ""),
+            sparsity=_summary([result.sparsity for result in by_seed.values()]),
+            agreement=_summary([result.evaluated.agreement for result in by_seed.values()]),
+            splits={split: scores[split][arm] for split in SPLITS if arm in scores[split]},
         )
         for arm, by_seed in arms.items()
     ]
 
 
-def baseline_of(arm: Arm, axes: Sequence[Axis], baseline: Baseline | None) -> Arm | None:
-    """The arm that another is compared with; None for the baseline itself, and without one."""
-    if baseline is None:
-        return None
-    partner = tuple(
-        baseline.label if axis.name == baseline.axis else label for axis, label in zip(axes, arm, strict=True)
-    )
-    return partner if partner != arm else None
-
-
-def _scores(by_seed: Mapping[int, Mapping[str, Any]], split: Split) -> SplitScores | None:
-    found = {seed: result[split] for seed, result in by_seed.items() if _is_defined(result, split)}
-    if not found:
-        return None
-    values = {seed: float(models["pruned"]) for seed, models in found.items()}
-    dense = summarize([float(models["dense"]) for models in found.values()])
-    return SplitScores(values, dense, summarize(list(values.values())))
-
-
-def _is_defined(result: Mapping[str, Any], split: Split) -> bool:
-    """Whether a cell has both models' scores on a split: there may be none, or it may be undefined."""
-    models = result.get(split)
-    return models is not None and None not in models.values()
-
-
-def _add_differences(scores: dict[Arm, SplitScores | None], axes: Sequence[Axis], baseline: Baseline | None) -> None:
-    """Compare each arm with its baseline over the seeds that both have, then correct for the number of arms."""
+def _compare(arms: Mapping[Arm, Mapping[int, CellResult]], split: Split, grid: Grid) -> dict[Arm, ArmScores]:
+    """The scores of each arm that has any on a split. p is corrected for the number of arms."""
+    defined = {arm: _defined_scores(by_seed, split) for arm, by_seed in arms.items()}
+    pruned = {arm: {seed: score for seed, (_, score) in found.items()} for arm, found in defined.items()}
     differences: dict[Arm, PairedDifference] = {}
-    for arm, own in scores.items():
-        partner = baseline_of(arm, axes, baseline)
-        other = scores[partner] if partner is not None else None
-        seeds = sorted(own.values.keys() & other.values.keys()) if own is not None and other is not None else []
-        if own is not None and other is not None and seeds:
-            differences[arm] = paired_difference([own.values[s] for s in seeds], [other.values[s] for s in seeds])
-    corrected = holm([difference.p for difference in differences.values()])
-    for (arm, difference), p in zip(differences.items(), corrected, strict=True):
-        own = scores[arm]
-        if own is not None:
-            scores[arm] = SplitScores(own.values, own.dense, own.pruned, difference, p)
+    for arm, values in pruned.items():
+        partner = grid.partner(arm)
+        difference = difference_by_seed(values, pruned[partner]) if partner is not None else None
+        if difference is not None:
+            differences[arm] = difference
+    corrected = dict(zip(differences, holm([found.p for found in differences.values()]), strict=True))
+    return {
+        arm: ArmScores(
+            values=values,
+            dense=summarize([score for score, _ in defined[arm].values()]),
+            pruned=summarize(list(values.values())),
+            difference=SeedDifference.of(differences[arm]) if arm in differences else None,
+            holm=corrected.get(arm),
+        )
+        for arm, values in pruned.items()
+        if values
+    }
+
+
+def _defined_scores(by_seed: Mapping[int, CellResult], split: Split) -> dict[int, tuple[float, float]]:
+    """Seed -> scores (dense, pruned), where both are defined."""
+    return {
+        seed: (found.dense, found.pruned)
+        for seed, result in by_seed.items()
+        if (found := result.scored(split)) is not None and found.dense is not None and found.pruned is not None
+    }
 
 
 def _summary(values: Sequence[float | None]) -> Summary | None:
@@ -132,48 +74,53 @@ def _summary(values: Sequence[float | None]) -> Summary | None:
     return summarize(known) if known else None
 
 
-def remarks(cells: Sequence[Cell], results: Results, arms: Sequence[ArmResult]) -> list[str]:
-    """What a reader must know before believing the table."""
-    lines = []
-    pairs = [scores.difference.n for arm in arms for scores in arm.splits.values() if scores.difference is not None]
-    if pairs and max(pairs) == 1:
-        lines.append("Pairs of one seed give a difference, and no interval and no test.")
-    elif pairs:
-        lines.append(
-            "Differences, intervals and p are over seeds (paired t); rows of the split are no part of the test. "
-            "p (Holm) is corrected for all differences of the table."
-            + (f" With {max(pairs)} seeds only large effects can be told from chance." if max(pairs) < 6 else "")
-        )
-    missing = sum(cell.key not in results for cell in cells)
-    if missing:
-        lines.append(f"{missing} of {len(cells)} cells are not finished.")
-    found = [results[cell.key] for cell in cells if cell.key in results]
+def remarks(grid: Grid, results: Results, arms: Sequence[StudyArm]) -> list[str]:
+    """The reservations that belong below the table."""
+    found = [results[cell.key] for cell in grid.cells if cell.key in results]
+    lines = [*_about_tests(arms)]
+    if missing := len(grid.cells) - len(found):
+        lines.append(f"{missing} of {len(grid.cells)} cells are not finished.")
     for split in SPLITS:
-        undefined = sum(result.get(split) is not None and not _is_defined(result, split) for result in found)
+        scored = [scores for result in found if (scores := result.scored(split)) is not None]
+        undefined = sum(None in (scores.dense, scores.pruned) for scores in scored)
         if undefined:
             lines.append(f"The metric is undefined on {split} in {undefined} of {len(found)} cells; they are left out.")
-    constant = sum(result["evaluated"].get("better_than_constant") is False for result in found)
+    constant = sum(result.evaluated.better_than_constant is False for result in found)
     if constant:
-        cells_of = f"In {constant} cell{'s' * (constant > 1)} the dense model"
-        lines.append(f"{cells_of} is not shown to be better than one answer for all rows: nothing to lose by pruning.")
-    for key, what in (("code", "versions of the code"), ("libraries", "library versions"), ("machine", "machines")):
-        different = {str(result.get(key)) for result in found}
+        where = f"In {constant} cell{'s' * (constant > 1)} the dense model"
+        lines.append(f"{where} is not shown to be better than one answer for all rows: nothing to lose by pruning.")
+    return [*lines, *_differences_in_making(grid, results, found)]
+
+
+def _about_tests(arms: Sequence[StudyArm]) -> list[str]:
+    pairs = [scores.difference.n for arm in arms for scores in arm.splits.values() if scores.difference is not None]
+    if not pairs:
+        return []
+    if max(pairs) == 1:
+        return ["Pairs of one seed give a difference, and no interval and no test."]
+    few = f" With {max(pairs)} seeds only large effects can be distinguished from chance." if max(pairs) < 6 else ""
+    return [
+        "Differences, intervals and p are over seeds (paired t); rows of the split are no part of the test. "
+        f"p (Holm) is corrected for all differences of the table.{few}"
+    ]
+
+
+def _differences_in_making(grid: Grid, results: Results, found: Sequence[CellResult]) -> list[str]:
+    """Whether the cells are of several versions, machines or fine-tuned models."""
+    lines = []
+    made_with = {
+        "versions of the code": [str(result.code) for result in found],
+        "library versions": [str(result.libraries) for result in found],
+        "machines": [str(result.machine) for result in found],
+    }
+    for name, values in made_with.items():
+        different = set(values)
         if len(different) > 1:
-            lines.append(f"The cells come from {len(different)} different {what}.")
+            lines.append(f"The cells come from {len(different)} different {name}.")
     teachers: dict[str, set[str]] = {}
-    for cell in cells:
+    for cell in grid.cells:
         if cell.key in results:
-            teachers.setdefault(cell.teacher, set()).add(str(results[cell.key].get("teacher")))
+            teachers.setdefault(cell.teacher, set()).add(results[cell.key].teacher)
     if any(len(hashes) > 1 for hashes in teachers.values()):
         lines.append("Arms of one seed had different fine-tuned models, made at different times: pairs are loose.")
     return lines
-
-
-def to_json(arm: ArmResult, axes: Sequence[Axis]) -> dict[str, Any]:
-    """An arm as study.json holds it."""
-    splits = {
-        split: {**asdict(scores), "difference": scores.difference.to_json() if scores.difference is not None else None}
-        for split, scores in arm.splits.items()
-    }
-    labels = {axis.name: label for axis, label in zip(axes, arm.arm, strict=True)}
-    return {**asdict(arm), "arm": labels, "splits": splits}

@@ -1,124 +1,141 @@
-"""A study from the command line's words to its files: read, planned, run, written."""
+"""A study as it was asked for: read, checked, and what running it would do. Nothing is run or written here."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from sdp.data.identity import count_rows
 from sdp.distributed.ranks import require_one_process
-from sdp.pipeline.json_file import write_json
 from sdp.pipeline.progress import Reporter
-from sdp.pipeline.run_folder import RunFolder, absolute, check_results_folder
-from sdp.study.cell import CELLS
-from sdp.study.grid import Cell, make_grid
-from sdp.study.measured import check_measured
-from sdp.study.ray_cluster import Words, run_on_ray
-from sdp.study.runner import RUNS, STUDY_FILE, TEACHERS, Progress, Runner, finished_cells
-from sdp.study.vary import Axis, Baseline, check_axes, parse_baseline, parse_vary
+from sdp.pipeline.run_folder import absolute, check_results_folder
+from sdp.study.artifacts import CELLS, StudyTable
+from sdp.study.cell import finished_cells
+from sdp.study.grid import Grid, make_grid
+from sdp.study.vary import check_axes, check_measured, parse_baseline, parse_vary
 from sdp.training.steps import optimizer_steps
 
-if TYPE_CHECKING:
-    from sdp.study.table import StudyTable
+TEACHERS, RUNS = "teachers", "runs"
 
-MARKDOWN_FILE, PLOT_FILE = "study.md", "metric.svg"
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """The command's arguments; all that another process needs to make the same grid.
+
+    Attributes:
+        recipe_file: the recipe.
+        vary: the `--vary` options.
+        seeds: number of seeds.
+        overrides: the `--set` options.
+        baseline: the `--baseline` option.
+        out: the study's folder; studies/NAME without it.
+    """
+
+    recipe_file: Path
+    vary: tuple[str, ...] = ()
+    seeds: int = 3
+    overrides: tuple[str, ...] = ()
+    baseline: str | None = None
+    out: Path | None = None
+
+    def study(self, *, download: bool = True) -> Study:
+        """Check the options and make the grid.
+
+        Args:
+            download: fetch a hub model that is not here yet.
+
+        Raises:
+            UsageError: options, recipes, model or data are wrong.
+        """
+        axes = tuple(parse_vary(text) for text in self.vary)
+        check_axes(axes, self.overrides)
+        check_measured(axes, self.overrides)
+        baseline = parse_baseline(self.baseline, axes) if self.baseline is not None else None
+        grid = make_grid(self.recipe_file, axes, self.seeds, self.overrides, baseline=baseline, download=download)
+        return Study(self, grid, absolute(self.out or Path("studies") / grid.name))
+
+    def resolved(self, out: Path) -> StudyOptions:
+        """The same options for a process in another working directory."""
+        return replace(self, recipe_file=self.recipe_file.resolve(), out=out.resolve())
 
 
 @dataclass(frozen=True)
 class Study:
-    """A grid of recipes, and the folder that its results go to."""
+    """A grid of recipes, and the folder that its results go to.
 
-    recipe_file: Path
-    axes: tuple[Axis, ...]
-    baseline: Baseline | None
-    cells: list[Cell]
+    Attributes:
+        options: as asked for.
+        grid: the cells.
+        out: the study's folder, absolute.
+    """
+
+    options: StudyOptions
+    grid: Grid
     out: Path
-    words: Words
 
 
-def open_study(
-    recipe_file: Path,
-    vary: Sequence[str],
-    seeds: int,
-    baseline: str | None,
-    overrides: Sequence[str],
-    out: Path | None,
-    *,
-    download: bool = True,
-) -> Study:
+def open_study(options: StudyOptions, *, download: bool = True) -> Study:
     """Read and check a study; nothing is run or written.
 
     Args:
-        recipe_file: the recipe.
-        vary: the `--vary` options.
-        seeds: number of seeds.
-        baseline: the `--baseline` option.
-        overrides: the `--set` options.
-        out: the study's folder; studies/NAME without it.
+        options: the command's arguments.
         download: fetch a model from the hub that is not here yet.
 
     Raises:
         UsageError: options, recipes, model, data or folder are wrong.
     """
     require_one_process("sdp study")
-    axes = tuple(parse_vary(text) for text in vary)
-    check_axes(axes, overrides)
-    check_measured(axes, overrides)
-    chosen = parse_baseline(baseline, axes) if baseline is not None else None
-    cells = make_grid(recipe_file, axes, seeds, overrides, download=download)
-    folder = absolute(out or Path("studies") / cells[0].recipe.name)
-    check_results_folder(folder, "study", marks=(CELLS, STUDY_FILE), others=(TEACHERS, RUNS))
-    words = Words(str(recipe_file.resolve()), tuple(vary), seeds, tuple(overrides), str(folder.resolve()))
-    return Study(recipe_file, axes, chosen, cells, folder, words)
+    study = options.study(download=download)
+    check_results_folder(study.out, "study", marks=(CELLS, StudyTable.FILE), others=(TEACHERS, RUNS))
+    return study
 
 
-def execute(study: Study, reporter: Reporter, *, keep_models: bool, ray: str | None = None) -> StudyTable:
-    """Run what is not finished, and write the results, also when it is stopped in the middle.
+@dataclass(frozen=True)
+class PlannedCell:
+    """A cell, and what running it takes.
 
-    Args:
-        study: from `open_study`.
-        reporter: shows what happens.
-        keep_models: keep the run folders of cells and teachers.
-        ray: address of the Ray cluster to run the cells on; this process runs them without it.
-
-    Raises:
-        StoppedError: a signal came; the same command goes on.
-        RunError: another process works on this study.
+    Attributes:
+        cell: its title.
+        key: of its result.
+        done: whether it has one.
+        steps: stage -> optimizer steps; None where the data is not here yet.
     """
-    progress = Progress()
-    with RunFolder(study.out).locked():
-        try:
-            runner = Runner(study.axes, study.recipe_file, study.out, reporter, keep_models)
-            if ray is None:
-                runner.run(study.cells, progress, on_cell=lambda: _write(study, progress))
-            else:
-                run_on_ray(study.words, ray, study.cells, progress, lambda: _write(study, progress), runner)
-        finally:
-            table = _write(study, progress)
-    return table
+
+    cell: str
+    key: str
+    done: bool
+    steps: dict[str, int | None]
+
+    def line(self) -> str:
+        """The cell as a person reads it."""
+        counts = ", ".join(f"{name} {count:,} steps" for name, count in self.steps.items() if count)
+        steps = "steps not known yet" if None in self.steps.values() else counts
+        return f"{self.key}  {'done' if self.done else f'will run: {steps}'}  {self.cell}"
 
 
-def _write(study: Study, progress: Progress) -> StudyTable:
-    from sdp.study.plots import metric_plot
-    from sdp.study.table import make_table, markdown
+@dataclass(frozen=True)
+class StudyPlan:
+    """What running a study would do; `dataclasses.asdict` gives its JSON form."""
 
-    table = make_table(study.cells, study.axes, study.baseline, progress)
-    write_json(study.out / STUDY_FILE, table.to_json())
-    (study.out / MARKDOWN_FILE).write_text(markdown(table), encoding="utf-8")
-    plot = metric_plot(table)
-    if plot is not None:
-        (study.out / PLOT_FILE).write_text(plot, encoding="utf-8")
-    return table
+    folder: str
+    cells: tuple[PlannedCell, ...]
+
+    def lines(self) -> list[str]:
+        """The plan as a person reads it."""
+        counts = [count for cell in self.cells for count in cell.steps.values()]
+        known = [count for count in counts if count is not None]
+        total = f", {sum(known):,} optimizer steps" if len(known) == len(counts) else ""
+        waiting = sum(not cell.done for cell in self.cells)
+        summary = f"{waiting} of {len(self.cells)} cells will run in {self.folder}{total}"
+        return [*(cell.line() for cell in self.cells), summary]
 
 
-def plan_study(study: Study) -> dict[str, Any]:
-    """What running the study would do: its cells, which are done, and optimizer steps (None: data not here yet)."""
-    finished = finished_cells(study.out, study.cells)
+def plan_study(study: Study, reporter: Reporter) -> StudyPlan:
+    """Find the cells that would run, and their optimizer steps."""
+    finished = finished_cells(study.out, study.grid, reporter)
     teachers: set[str] = set()
     cells = []
-    for cell in study.cells:
+    for cell in study.grid.cells:
         done = cell.key in finished
         train = count_rows(cell.recipe)["train"]
         steps: dict[str, int | None] = {"finetune": 0, "prune": 0}
@@ -127,20 +144,5 @@ def plan_study(study: Study) -> dict[str, Any]:
                 steps["finetune"] = None if train is None else optimizer_steps(train, cell.recipe.finetune)
             steps["prune"] = None if train is None else optimizer_steps(train, cell.recipe.prune)
             teachers.add(cell.teacher)
-        cells.append({"cell": cell.title(study.axes), "key": cell.key, "done": done, "steps": steps})
-    return {"folder": str(study.out), "cells": cells}
-
-
-def plan_lines(plan: dict[str, Any]) -> list[str]:
-    """A plan as a person reads it."""
-    lines = []
-    for cell in plan["cells"]:
-        steps = cell["steps"]
-        words = ", ".join(f"{name} {count:,} steps" for name, count in steps.items() if count)
-        unknown = "steps not known yet" if None in steps.values() else words
-        lines.append(f"{cell['key']}  {'done' if cell['done'] else 'will run: ' + unknown}  {cell['cell']}")
-    counts = [count for cell in plan["cells"] for count in cell["steps"].values()]
-    waiting = sum(not cell["done"] for cell in plan["cells"])
-    total = "" if None in counts else f", {sum(counts):,} optimizer steps"
-    lines.append(f"{waiting} of {len(plan['cells'])} cells will run in {plan['folder']}{total}")
-    return lines
+        cells.append(PlannedCell(cell.title(study.grid.axes), cell.key, done, steps))
+    return StudyPlan(str(study.out), tuple(cells))

@@ -1,87 +1,67 @@
 """A study's cells on a Ray cluster: one task a teacher and one a cell, tried again where a worker dies.
 
 Every machine needs sdp, and the study's folder, recipe, model and data under the same paths (a shared file system). A
-worker is told the words of the command line and a cell's key, makes the grid for itself, and finds the cell only if
-what it sees there is the same. Results are files in the study's folder, as in a single process; a task that is tried
-again goes on from the last checkpoint.
+worker gets the options of the study and a cell's key, makes the grid itself, and finds the cell only if its recipe,
+model and data are the same. Results are files in the study's folder, as in a single process; a task that is tried again
+goes on from the last checkpoint.
 """
 
 from __future__ import annotations
 
 import logging
-import shutil
 import socket
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from sdp.distributed.launcher import clear_leftovers
 from sdp.errors import SdpError, UsageError
 from sdp.pipeline.progress import Reporter
 from sdp.study.cell import read_cell
-from sdp.study.grid import Cell, make_grid
-from sdp.study.runner import RUNS, TEACHERS, Failure, Progress, Runner, finished_cells
-from sdp.study.vary import parse_vary
+from sdp.study.grid import StudyCell
+from sdp.study.plan import StudyOptions
+from sdp.study.runner import Runner
 
-# A worker's end by anything but an error of sdp's: a machine that went away, memory that ran out.
+# A worker that ends with anything but an error of sdp: a machine went away, or memory ran out.
 TRIES = 3
 SECONDS_TO_REACH = 10.0
 
 
-@dataclass(frozen=True)
-class Words:
-    """What a worker needs to make the grid: plain values, paths absolute."""
-
-    recipe_file: str
-    vary: tuple[str, ...]
-    seeds: int
-    overrides: tuple[str, ...]
-    out: str
-
-
-def run_on_ray(
-    words: Words, address: str, cells: Sequence[Cell], progress: Progress, on_cell: Callable[[], object], runner: Runner
-) -> None:
+def run_on_ray(runner: Runner, address: str) -> None:
     """Run every cell that has no result on a cluster.
 
     Args:
-        words: for the workers.
+        runner: of the study; its progress is filled.
         address: of the cluster: "auto", HOST:PORT, or "local" for one on this machine, as many tasks as cores.
-        cells: the grid.
-        progress: is filled, so that what is known survives a stop.
-        on_cell: called after each cell.
-        runner: knows folder, axes and reporter.
 
     Raises:
         UsageError: Ray is not installed, or there is no such cluster.
     """
     ray = _connect(address)
+    study = runner.study
+    options, total = study.options.resolved(study.out), len(study.grid.cells)
     try:
-        progress.results.update(finished_cells(runner.out, cells))
-        waiting = [cell for cell in cells if cell.key not in progress.results]
+        waiting = runner.waiting()
         needs = {"max_retries": TRIES, "num_cpus": 1, "num_gpus": 1 if ray.cluster_resources().get("GPU") else 0}
         train, prune = ray.remote(**needs)(train_teacher), ray.remote(**needs)(run_cell)
-        said = {cell.teacher: cell.key for cell in reversed(waiting)}
-        teachers = {teacher: train.remote(asdict(words), key) for teacher, key in said.items()}
-        # A cell's task starts when that of its teacher has ended, with what it said.
-        tasks = {prune.remote(asdict(words), cell.key, teachers[cell.teacher]): cell for cell in waiting}
+        first_cells = {cell.teacher: cell.key for cell in reversed(waiting)}
+        teachers = {teacher: train.remote(options, key) for teacher, key in first_cells.items()}
+        # Ray starts a cell's task when its teacher's has ended, and passes the teacher's error to it.
+        tasks = {prune.remote(options, cell.key, teachers[cell.teacher]): cell for cell in waiting}
         cpus = ray.cluster_resources().get("CPU", 0)
         runner.reporter.line(f"cells: {len(tasks)}; fine-tunings: {len(teachers)}; CPUs of the cluster: {cpus:.0f}")
         while tasks:
             (ended, *_), _ = ray.wait(list(tasks), num_returns=1)
             cell = tasks.pop(ended)
-            _note(cell, _outcome(ray, ended), progress, runner)
-            runner.reporter.heading(f"cell {len(cells) - len(tasks)}/{len(cells)} ended: {cell.title(runner.axes)}")
-            on_cell()
+            _record(cell, _error_of(ray, ended), runner)
+            runner.reporter.heading(f"cell {total - len(tasks)}/{total} ended: {runner.title(cell)}")
+            runner.on_cell()
     finally:
         # Tasks that still run end with this: a stop leaves their checkpoints.
         ray.shutdown()
-    if not runner.keep_models and not progress.failures:
-        shutil.rmtree(runner.out / TEACHERS, ignore_errors=True)
-        shutil.rmtree(runner.out / RUNS, ignore_errors=True)
+    runner.clean_up()
 
 
+# Ray is optional and has no complete types, so its module and its references are Any here.
 def _connect(address: str) -> Any:
     try:
         import ray
@@ -101,59 +81,55 @@ def _connect(address: str) -> Any:
 
 
 def _reach(address: str) -> None:
-    """See that somebody listens at HOST:PORT: Ray itself asks again for many minutes.
+    """Check that a process listens at HOST:PORT: Ray itself retries for many minutes.
 
     Raises:
-        OSError, OverflowError: nobody does, or there is no such place.
+        OSError, OverflowError: none does, or there is no such place.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_REACH).close()
 
 
-def _outcome(ray: Any, task: Any) -> str | None:
+def _error_of(ray: Any, task: Any) -> str | None:
+    """The error that a task ended with; None where it succeeded."""
     try:
-        said: str | None = ray.get(task)
-    except ray.exceptions.RayTaskError as error:
-        return f"{type(error.cause).__name__}: {error.cause}"
-    except ray.exceptions.RayError as error:
-        return f"its worker died {TRIES + 1} times: {str(error).strip().splitlines()[0]}"
-    return said
+        error: str | None = ray.get(task)
+    except ray.exceptions.RayTaskError as failure:
+        return f"{type(failure.cause).__name__}: {failure.cause}"
+    except ray.exceptions.RayError as failure:
+        return f"its worker died {TRIES + 1} times: {str(failure).strip().splitlines()[0]}"
+    return error
 
 
-def _note(cell: Cell, message: str | None, progress: Progress, runner: Runner) -> None:
-    content = read_cell(runner.out, cell) if message is None else None
-    if content is not None:
-        progress.results[cell.key] = content
+def _record(cell: StudyCell, error: str | None, runner: Runner) -> None:
+    out = runner.study.out
+    result = read_cell(out, cell, runner.reporter) if error is None else None
+    if result is not None:
+        runner.progress.results[cell.key] = result
     else:
-        message = message or f"its worker wrote no result into {runner.out}; all machines need the same file system"
-        runner.reporter.line(f"cell failed: {message}")
-        progress.failures.append(Failure(cell, message))
-    if not runner.keep_models:
-        shutil.rmtree(runner.out / RUNS / cell.key, ignore_errors=True)
+        runner.fail(cell, error or f"its worker wrote no result into {out}; all machines need the same file system")
+    runner.remove_run(cell)
 
 
-def train_teacher(words: dict[str, Any], key: str) -> str | None:
-    """On a worker: fine-tune for a cell, and all that share its teacher; why it failed, or None."""
-    return _attempt(words, key, lambda runner, cell: runner.train_teacher(cell))
+def train_teacher(options: StudyOptions, key: str) -> str | None:
+    """On a worker: fine-tune for a cell, and all that share its teacher; the error, or None."""
+    return _attempt(options, key, lambda runner, cell: runner.train_teacher(cell))
 
 
-def run_cell(words: dict[str, Any], key: str, teacher: str | None) -> str | None:
-    """On a worker: run a cell and write its result, unless its teacher failed; why it failed, or None."""
-    return teacher or _attempt(words, key, lambda runner, cell: runner.run_cell(cell))
+def run_cell(options: StudyOptions, key: str, teacher_error: str | None) -> str | None:
+    """On a worker: run a cell and write its result, unless its teacher failed; the error, or None."""
+    return teacher_error or _attempt(options, key, lambda runner, cell: runner.run_cell(cell))
 
 
-def _attempt(words: dict[str, Any], key: str, work: Callable[[Runner, Cell], object]) -> str | None:
-    said = Words(**words)
-    axes = tuple(parse_vary(text) for text in said.vary)
+def _attempt(options: StudyOptions, key: str, work: Callable[[Runner, StudyCell], object]) -> str | None:
     clear_leftovers()
-    recipe_file, out = Path(said.recipe_file), Path(said.out)
     try:
-        cells = make_grid(recipe_file, axes, said.seeds, said.overrides)
-        cell = next((cell for cell in cells if cell.key == key), None)
+        study = options.study()
+        cell = study.grid.find(key)
         if cell is None:
-            return "a worker sees another recipe, model or data than the command did"
-        work(Runner(axes, recipe_file, out, Reporter(quiet=True), keep_models=True), cell)
+            return "the recipe, model or data on a worker are not those of the command"
+        work(Runner(study, Reporter(quiet=True), keep_models=True), cell)
     except SdpError as error:
         return str(error)
     return None

@@ -12,38 +12,35 @@ from __future__ import annotations
 import gc
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 from sdp.errors import SdpError, StoppedError, StorageError
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import CACHE, RunFolder, share_files
 from sdp.pipeline.runner import run_pipeline
 from sdp.pipeline.stages import stages_of
-from sdp.study.cell import cell_content, read_cell, write_cell
-from sdp.study.grid import Cell
-from sdp.study.measured import LAST_STAGE
-from sdp.study.vary import Axis
+from sdp.study.artifacts import CellResult
+from sdp.study.cell import cell_result, finished_cells
+from sdp.study.grid import StudyCell
+from sdp.study.plan import RUNS, TEACHERS, Study
+from sdp.study.vary import LAST_STAGE
 
-STUDY_FILE = "study.json"
-TEACHERS, RUNS = "teachers", "runs"
 FINETUNE = "finetune"
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A cell that broke off, and why."""
+    """A cell that failed, and the error."""
 
-    cell: Cell
+    cell: StudyCell
     message: str
 
 
 @dataclass
 class Progress:
-    """What a study has so far.
+    """The results of a study so far.
 
     Attributes:
         results: cell key -> result.
@@ -51,15 +48,9 @@ class Progress:
         broken_teachers: teacher -> why its fine-tuning failed in this call.
     """
 
-    results: dict[str, dict[str, Any]] = field(default_factory=dict)
+    results: dict[str, CellResult] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     broken_teachers: dict[str, str] = field(default_factory=dict)
-
-
-def finished_cells(out: Path, cells: Sequence[Cell]) -> dict[str, dict[str, Any]]:
-    """The results that are there, by cell key."""
-    found = ((cell.key, read_cell(out, cell)) for cell in cells)
-    return {key: content for key, content in found if content is not None}
 
 
 @dataclass(frozen=True)
@@ -67,94 +58,111 @@ class Runner:
     """Runs the cells of one study.
 
     Attributes:
-        axes: what the grid varies.
-        recipe_file: the recipe.
-        out: the study's folder, locked.
-        reporter: shows what happens.
+        study: its folder is locked.
+        reporter: shows progress.
         keep_models: keep the run folders of cells and teachers.
+        progress: is filled, so that results survive a stop.
+        on_cell: called after each cell.
     """
 
-    axes: Sequence[Axis]
-    recipe_file: Path
-    out: Path
+    study: Study
     reporter: Reporter
     keep_models: bool
+    progress: Progress = field(default_factory=Progress)
+    on_cell: Callable[[], object] = lambda: None
 
-    def run(self, cells: Sequence[Cell], progress: Progress, on_cell: Callable[[], object]) -> None:
-        """Run every cell that has no result; a cell that fails is noted, and the others go on.
-
-        Args:
-            cells: the grid.
-            progress: is filled, so that what is known survives a stop.
-            on_cell: called after each cell.
+    def run(self) -> None:
+        """Run every cell that has no result; a cell that fails is recorded, and the others go on.
 
         Raises:
             StoppedError: a signal came; the running cell has saved a checkpoint.
         """
-        progress.results.update(finished_cells(self.out, cells))
-        waiting = [cell for cell in cells if cell.key not in progress.results]
-        started, done = time.monotonic(), len(cells) - len(waiting)
+        waiting, total = self.waiting(), len(self.study.grid.cells)
+        started, done = time.monotonic(), total - len(waiting)
         for index, cell in enumerate(waiting):
             left = (time.monotonic() - started) / index * (len(waiting) - index) if index else None
-            words = f", about {_duration(left)} left" if left is not None else ""
-            self.reporter.heading(f"cell {done + index + 1}/{len(cells)}{words}: {cell.title(self.axes)}")
-            self._attempt(cell, progress)
-            on_cell()
+            duration = f", about {_duration(left)} left" if left is not None else ""
+            self.reporter.heading(f"cell {done + index + 1}/{total}{duration}: {self.title(cell)}")
+            self._attempt(cell)
+            self.on_cell()
             # Trainer and model refer to each other; the next cell needs their memory.
             gc.collect()
-        if not self.keep_models and not progress.failures:
-            for folder in (TEACHERS, RUNS):
-                shutil.rmtree(self.out / folder, ignore_errors=True)
+        self.clean_up()
 
-    def _attempt(self, cell: Cell, progress: Progress) -> None:
-        """Run a cell, and note its result or why it failed. A teacher that failed is not trained again for each arm."""
-        message = progress.broken_teachers.get(cell.teacher)
+    def waiting(self) -> list[StudyCell]:
+        """Read the results in the study's folder, and return the cells that have none."""
+        self.progress.results.update(finished_cells(self.study.out, self.study.grid, self.reporter))
+        return [cell for cell in self.study.grid.cells if cell.key not in self.progress.results]
+
+    def title(self, cell: StudyCell) -> str:
+        """A cell as a person reads it."""
+        return cell.title(self.study.grid.axes)
+
+    def fail(self, cell: StudyCell, message: str) -> None:
+        """Record and report that a cell failed."""
+        self.reporter.line(f"cell failed: {message}")
+        self.progress.failures.append(Failure(cell, message))
+
+    def remove_run(self, cell: StudyCell) -> None:
+        """Remove a cell's run folder, unless models are kept."""
+        if not self.keep_models:
+            shutil.rmtree(self.study.out / RUNS / cell.key, ignore_errors=True)
+
+    def clean_up(self) -> None:
+        """Remove the run folders of a study without failures, unless models are kept."""
+        if not self.keep_models and not self.progress.failures:
+            for folder in (TEACHERS, RUNS):
+                shutil.rmtree(self.study.out / folder, ignore_errors=True)
+
+    def _attempt(self, cell: StudyCell) -> None:
+        """Run a cell, and record its result or its error. A teacher that failed is not trained again for each arm."""
+        message = self.progress.broken_teachers.get(cell.teacher)
         try:
             if message is None:
-                self._train_or_note(cell, progress)
-                progress.results[cell.key] = self.run_cell(cell)
+                self._train_or_record(cell)
+                self.progress.results[cell.key] = self.run_cell(cell)
         except (StoppedError, StorageError):
             raise
         except SdpError as error:
             message = str(error)
         if message is not None:
-            self.reporter.line(f"cell failed: {message}")
-            progress.failures.append(Failure(cell, message))
-        if not self.keep_models:
-            shutil.rmtree(self.out / RUNS / cell.key, ignore_errors=True)
+            self.fail(cell, message)
+        self.remove_run(cell)
 
-    def _train_or_note(self, cell: Cell, progress: Progress) -> None:
+    def _train_or_record(self, cell: StudyCell) -> None:
         try:
             self.train_teacher(cell)
         except (StoppedError, StorageError):
             raise
         except SdpError as error:
-            progress.broken_teachers[cell.teacher] = str(error)
+            self.progress.broken_teachers[cell.teacher] = str(error)
             raise
 
-    def train_teacher(self, cell: Cell) -> None:
+    def train_teacher(self, cell: StudyCell) -> None:
         """Bring the fine-tuning that a cell shares with others up to date."""
-        teacher = RunFolder(self.out / TEACHERS / cell.teacher)
+        teacher = self._teacher(cell)
         with self._at_work(teacher, cell):
             run_pipeline(cell.recipe, teacher, FINETUNE, self.reporter)
 
-    def run_cell(self, cell: Cell) -> dict[str, Any]:
+    def run_cell(self, cell: StudyCell) -> CellResult:
         """Run the cell's stages beside its teacher, and write its result."""
-        teacher, run = RunFolder(self.out / TEACHERS / cell.teacher), RunFolder(self.out / RUNS / cell.key)
+        teacher, run = self._teacher(cell), RunFolder(self.study.out / RUNS / cell.key)
         with self._at_work(run, cell):
             for stage in stages_of(cell.recipe, FINETUNE):
                 run.take(teacher, stage.folder)
             share_files(teacher.path / CACHE, run.path / CACHE)
             records = run_pipeline(cell.recipe, run, LAST_STAGE, self.reporter)
             share_files(run.path / CACHE, teacher.path / CACHE)
-            arm = {axis.name: label for axis, label in zip(self.axes, cell.arm, strict=True)}
-            content = cell_content(cell, arm, run, records)
-            write_cell(self.out, content)
-        return content
+            result = cell_result(cell, cell.labels(self.study.grid.axes), run, records)
+            result.store(self.study.out)
+        return result
 
-    def _at_work(self, run: RunFolder, cell: Cell) -> AbstractContextManager[None]:
-        """Hold a run folder that is the cell's."""
-        return run.at_work(cell.recipe.name, self.recipe_file, cell.overrides)
+    def _teacher(self, cell: StudyCell) -> RunFolder:
+        return RunFolder(self.study.out / TEACHERS / cell.teacher)
+
+    def _at_work(self, run: RunFolder, cell: StudyCell) -> AbstractContextManager[None]:
+        """Lock a run folder, and claim it for the cell."""
+        return run.at_work(cell.recipe.name, self.study.options.recipe_file, cell.overrides)
 
 
 def _duration(seconds: float) -> str:

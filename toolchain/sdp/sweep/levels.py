@@ -1,4 +1,4 @@
-"""What a sweep runs: its levels, each a recipe and a run folder of its own, that goes on from the level before it.
+"""The levels of a sweep, each a recipe and a run folder of its own, that goes on from the level before it.
 
 The first level is `sdp run` at that sparsity, bit for bit. Every other one starts from the weights and masks of the one
 before (`prune.start`), with the same fine-tuned network as teacher: its sparsity rises from there by the recipe's
@@ -19,17 +19,21 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from sdp.data.identity import count_rows
 from sdp.data.source import resolve_source
 from sdp.distributed.ranks import require_one_process
 from sdp.errors import RecipeError
 from sdp.pipeline.run_folder import RunFolder, absolute, check_results_folder
+from sdp.pipeline.runner import input_identities, plan
+from sdp.pipeline.stages import stages_of
 from sdp.recipe import Recipe, load_recipe
-from sdp.study.vary import override_key
+from sdp.recipe.override import override_key
+from sdp.sweep.artifacts import FrontierReport
+from sdp.training.steps import optimizer_steps
 
 SPARSITY_KEY = "prune.sparsity"
 OPTION = "--sparsity"
-FRONTIER_FILE = "frontier.json"
-# Levels are compared; what goes out is made of one of them, by `sdp ship FOLDER`.
+# Levels are compared; `sdp ship FOLDER` ships one of them.
 LAST_STAGE = "report"
 CHOSEN = "chosen"
 ON_DEV = 'evaluate.split="dev"'
@@ -93,10 +97,10 @@ def parse_levels(text: str) -> tuple[float, ...]:
         levels = tuple(float(piece) for piece in text.split(","))
     except ValueError:
         hint = f"For example {OPTION} 0.5,0.7,0.8,0.9"
-        raise RecipeError("has not the form S1,S2,...", where=where, hint=hint) from None
+        raise RecipeError("does not have the form S1,S2,...", where=where, hint=hint) from None
     wrong = [level for level in levels if not 0 < level < 1]
     if wrong:
-        raise RecipeError(f"{wrong[0]:g} does not lie between 0 and 1", where=where)
+        raise RecipeError(f"{wrong[0]:g} is not between 0 and 1", where=where)
     if any(level >= following for level, following in pairwise(levels)):
         rising = ",".join(f"{level:g}" for level in sorted(set(levels)))
         what = "levels must rise: each goes on from the one before it"
@@ -130,7 +134,7 @@ def open_sweep(recipe_file: Path, sparsity: str, overrides: Sequence[str], out: 
     if recipe.prune.pattern == "2:4":
         raise RecipeError('pattern = "2:4" has one sparsity, 0.5: there is nothing to sweep', where="prune.pattern")
     folder = absolute(out or Path("sweeps") / recipe.name)
-    check_results_folder(folder, "sweep", marks=(FRONTIER_FILE,))
+    check_results_folder(folder, "sweep", marks=(FrontierReport.FILE,))
     held_out = _evaluates_on_test(recipe)
     levels: list[Level] = []
     for level in wanted:
@@ -148,13 +152,89 @@ def open_sweep(recipe_file: Path, sparsity: str, overrides: Sequence[str], out: 
 
 
 def _evaluates_on_test(recipe: Recipe) -> bool:
-    """Whether the recipe's numbers are those of a test split.
+    """Whether the recipe evaluates on a test split.
 
     Raises:
         RecipeError: it asks for one, and the data has none.
     """
     docstrings, split = recipe.data.docstrings, recipe.evaluate.split
-    there = docstrings.test > 0 if docstrings is not None else "test" in resolve_source(recipe).splits
-    if split == "test" and not there:
+    has_test = docstrings.test > 0 if docstrings is not None else "test" in resolve_source(recipe).splits
+    if split == "test" and not has_test:
         raise RecipeError("the data has no test split", where="evaluate.split", hint='Set it to "dev".')
-    return there and split != "dev"
+    return has_test and split != "dev"
+
+
+@dataclass(frozen=True)
+class PlannedLevel:
+    """A level, and what running it takes.
+
+    Attributes:
+        sparsity: as asked for.
+        folder: its run folder, in the sweep's.
+        done: whether it is up to date.
+        stages: those that would run.
+        steps: stage that would train -> optimizer steps; None where the data is not here yet.
+    """
+
+    sparsity: float
+    folder: str
+    done: bool
+    stages: tuple[str, ...]
+    steps: dict[str, int | None]
+
+    def line(self) -> str:
+        """The level as a person reads it."""
+        stages = [f"{stage} {count:,} steps" if (count := self.steps.get(stage)) else stage for stage in self.stages]
+        return f"{self.folder}  {'done' if self.done else 'will run: ' + ', '.join(stages)}"
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """What running a sweep would do; `dataclasses.asdict` gives its JSON form."""
+
+    folder: str
+    levels: tuple[PlannedLevel, ...]
+    test_at_the_end: bool
+
+    def lines(self) -> list[str]:
+        """The plan as a person reads it."""
+        counts = [count for level in self.levels for count in level.steps.values()]
+        known = [count for count in counts if count is not None]
+        total = f", {sum(known):,} optimizer steps" if len(known) == len(counts) else ""
+        waiting = sum(not level.done for level in self.levels)
+        lines = [level.line() for level in self.levels]
+        lines.append(f"{waiting} of {len(self.levels)} levels will run in {self.folder}{total}")
+        if self.test_at_the_end:
+            lines.append("Levels are judged on dev; the chosen one is then measured on test.")
+        return lines
+
+
+def plan_sweep(sweep: Sweep) -> SweepPlan:
+    """Find the stages of each level that would run, and their optimizer steps."""
+    rows = count_rows(sweep.levels[0].recipe)["train"]
+    levels: list[PlannedLevel] = []
+    pruned_before = False
+    for index, level in enumerate(sweep.levels):
+        stages = _stale_stages(level, changed=pruned_before)
+        # The fine-tuning of the first level is the others' as well.
+        sections = (
+            {"prune": level.recipe.prune} if index else {"finetune": level.recipe.finetune, "prune": level.recipe.prune}
+        )
+        steps = {
+            stage: None if rows is None else optimizer_steps(rows, section)
+            for stage, section in sections.items()
+            if stage in stages
+        }
+        pruned_before = pruned_before or "prune" in stages
+        levels.append(PlannedLevel(level.sparsity, level.run.path.name, not stages, stages, steps))
+    return SweepPlan(str(sweep.out), tuple(levels), sweep.held_out)
+
+
+def _stale_stages(level: Level, *, changed: bool) -> tuple[str, ...]:
+    """The stages of a level that would run; all but fine-tuning where the pruning it goes on from is made again."""
+    stages = tuple(stage.name for stage in stages_of(level.recipe, LAST_STAGE))
+    if changed:
+        return tuple(stage for stage in stages if stage not in ("vocabulary", "finetune"))
+    statuses = plan(level.recipe, level.run, input_identities(level.recipe, download=False))
+    stale = {status.stage.name for status in statuses if not status.up_to_date}
+    return tuple(stage for stage in stages if stage in stale)

@@ -1,4 +1,4 @@
-"""Running a sweep: every level's run that is not up to date, then the chosen level on test, and what it leaves.
+"""Running a sweep: every level's run that is not up to date, then the chosen level on test.
 
 sweeps/quickstart/
     sparsity-0.50/     a run folder: the snapshot at that sparsity, evaluated, exported, measured and judged
@@ -11,21 +11,19 @@ from __future__ import annotations
 
 import gc
 from dataclasses import replace
-from typing import Any
 
-from sdp.pipeline.json_file import write_json
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import CACHE, RunFolder, share_files
 from sdp.pipeline.runner import run_pipeline
 from sdp.pipeline.stages import stages_of
-from sdp.sweep.frontier import Frontier, read_dense, read_point
-from sdp.sweep.levels import FRONTIER_FILE, LAST_STAGE, Level, Sweep
+from sdp.sweep.frontier import Frontier, LevelResults, dense_model, measured_level
+from sdp.sweep.levels import LAST_STAGE, Level, Sweep
 
 MARKDOWN_FILE, PLOT_FILE = "frontier.md", "frontier.svg"
 
 
-def execute(sweep: Sweep, reporter: Reporter) -> Frontier:
-    """Bring every level up to date, in rising order, then measure the chosen one; write what is known after each.
+def run_sweep(sweep: Sweep, reporter: Reporter) -> Frontier:
+    """Bring every level up to date, in rising order, then measure the chosen one; write the frontier after each.
 
     Raises:
         StoppedError: a signal came; the same command goes on.
@@ -38,31 +36,28 @@ def execute(sweep: Sweep, reporter: Reporter) -> Frontier:
         for index, level in enumerate(sweep.levels):
             reporter.heading(f"level {index + 1}/{len(sweep.levels)}: sparsity {level.sparsity:g}")
             results = _run(sweep, level, reporter, sweep.levels[0].run if index else None, "finetune")
-            point = read_point(level.sparsity, level.run.path.name, results)
-            points, dense = (*frontier.points, point), read_dense(results)
-            frontier = replace(frontier, metric=results["export"]["metric"], dense=dense, points=points)
+            measured = measured_level(level.sparsity, level.run.path.name, results)
+            frontier = replace(frontier, dense=dense_model(results), levels=(*frontier.levels, measured))
             _write(sweep, frontier)
         if sweep.held_out and frontier.chosen is not None:
-            level = sweep.levels[frontier.points.index(frontier.chosen)]
+            level = sweep.levels[frontier.levels.index(frontier.chosen)]
             frontier = _confirm(sweep, level, frontier, reporter)
             _write(sweep, frontier)
     return frontier
 
 
-def _run(sweep: Sweep, level: Level, reporter: Reporter, source: RunFolder | None, shared: str) -> dict[str, Any]:
+def _run(sweep: Sweep, level: Level, reporter: Reporter, source: RunFolder | None, shared: str) -> LevelResults:
     """Bring a level's run up to date, with the stages up to `shared` from another run, and read its results."""
-    from sdp.cli.render.summary import run_results
-
     with level.run.at_work(level.recipe.name, sweep.recipe_file, level.overrides):
         if source is not None:
             for stage in stages_of(level.recipe, shared):
                 level.run.take(source, stage.folder)
             share_files(source.path / CACHE, level.run.path / CACHE)
-        # What the first level has gone through works for the others as well.
+        # The preflight of the first level holds for the others as well.
         run_pipeline(level.recipe, level.run, LAST_STAGE, reporter, preflight=source is None)
     # Trainer and model refer to each other; the next level needs their memory.
     gc.collect()
-    return run_results(level.run)
+    return LevelResults.load(level.run)
 
 
 def _confirm(sweep: Sweep, level: Level, frontier: Frontier, reporter: Reporter) -> Frontier:
@@ -70,7 +65,7 @@ def _confirm(sweep: Sweep, level: Level, frontier: Frontier, reporter: Reporter)
     chosen = sweep.chosen(level)
     reporter.heading(f"chosen: sparsity {level.sparsity:g}, now on test")
     results = _run(sweep, chosen, reporter, level.run, "prune")
-    return replace(frontier, confirmed=read_point(level.sparsity, chosen.run.path.name, results))
+    return replace(frontier, confirmed=measured_level(level.sparsity, chosen.run.path.name, results))
 
 
 def _empty(sweep: Sweep) -> Frontier:
@@ -82,7 +77,7 @@ def _empty(sweep: Sweep) -> Frontier:
         epochs=recipe.prune.epochs,
         wanted=tuple(level.sparsity for level in sweep.levels),
         dense=None,
-        points=(),
+        levels=(),
         held_out=sweep.held_out,
     )
 
@@ -91,7 +86,7 @@ def _write(sweep: Sweep, frontier: Frontier) -> None:
     from sdp.sweep.plot import frontier_plot
     from sdp.sweep.table import markdown
 
-    write_json(sweep.out / FRONTIER_FILE, frontier.to_json())
+    frontier.report().store(sweep.out)
     (sweep.out / MARKDOWN_FILE).write_text(markdown(frontier), encoding="utf-8")
     plot = frontier_plot(frontier)
     if plot is not None:

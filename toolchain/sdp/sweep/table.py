@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from sdp.report.tables import UNDEFINED, markdown_table, number_text, print_table
-from sdp.sweep.frontier import Frontier, Point, remarks
-from sdp_onnx.bench.interval import Interval, Undefined
+from sdp.sweep.artifacts import MeasuredLevel
+from sdp.sweep.frontier import Frontier, remarks
+from sdp_onnx.bench.interval import Interval
 
 
 def print_frontier(frontier: Frontier, out: Path) -> None:
-    """Print the table, what stands below it, and where it is."""
+    """Print the table, its remarks, the verdict and the folders."""
     header, rows = _text(frontier)
     below = [*remarks(frontier), f"gate: {frontier.verdict or 'not judged yet'}", f"table and plot: {out}"]
     if frontier.chosen is not None:
@@ -30,9 +31,9 @@ def _title(frontier: Frontier) -> str:
 
 def _text(frontier: Frontier) -> tuple[list[str], list[list[str]]]:
     """Header and rows as text: the dense model, the levels, then the chosen one on test."""
-    points, confirmed = frontier.points, frontier.confirmed
-    cases = [case.case for case in points[0].cases] if points else []
-    split = points[0].split if points else "dev"
+    levels, confirmed = frontier.levels, frontier.confirmed
+    cases = [case.case for case in levels[0].cases] if levels else []
+    split = levels[0].split if levels else "dev"
     header = [
         "sparsity",
         "zeros",
@@ -46,27 +47,27 @@ def _text(frontier: Frontier) -> tuple[list[str], list[list[str]]]:
     if frontier.dense is not None:
         size = f"{frontier.dense.bytes / 1e6:.1f} MB"
         rows.append(["dense", "", _spread(frontier.dense.metric, 3), "", size, "1.00", *[""] * len(cases), ""])
-    rows += [_row(point, f"{point.sparsity:g}", chosen=point is frontier.chosen) for point in points]
+    rows += [_row(level, f"{level.sparsity:g}", chosen=level is frontier.chosen) for level in levels]
     if confirmed is not None:
         rows.append(_row(confirmed, f"{confirmed.sparsity:g}, on {confirmed.split}", chosen=False))
     return header, rows
 
 
-def _row(point: Point, label: str, *, chosen: bool) -> list[str]:
+def _row(level: MeasuredLevel, label: str, *, chosen: bool) -> list[str]:
     return [
         label,
-        f"{point.zeros:.1%}",
-        _spread(point.metric, 3),
-        _spread(point.drop, 3),
-        f"{point.bytes / 1e6:.1f} MB",
-        f"{point.size_ratio:.2f}",
-        *(_spread(case.speedup, 2) for case in point.cases),
-        f"{point.verdict}, chosen" if chosen else point.verdict,
+        f"{level.zeros:.1%}",
+        _spread(level.metric, 3),
+        _spread(level.drop, 3),
+        f"{level.bytes / 1e6:.1f} MB",
+        f"{level.size_ratio:.2f}",
+        *(_spread(case.speedup, 2) for case in level.cases),
+        f"{level.verdict}, chosen" if chosen else level.verdict,
     ]
 
 
-def _spread(measured: Interval | Undefined, digits: int) -> str:
-    if isinstance(measured, Undefined):
+def _spread(measured: Interval | None, digits: int) -> str:
+    if measured is None:
         return UNDEFINED
     value, low, high = (number_text(number, digits) for number in (measured.value, measured.low, measured.high))
     return f"{value} [{low}, {high}]"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -46,14 +47,17 @@ def study_command(
     Finished cells are not run again. Exit code: 0 all cells are finished, 1 a cell failed, 2 wrong usage.
     """
     with handle_errors():
-        from sdp.study.plan import execute, open_study, plan_lines, plan_study
+        from sdp.study.plan import StudyOptions, open_study, plan_study
 
-        study = open_study(recipe, vary or [], seeds, baseline, overrides or [], out, download=not dry_run)
+        options = StudyOptions(recipe, tuple(vary or ()), seeds, tuple(overrides or ()), baseline, out)
+        study, reporter = open_study(options, download=not dry_run), Reporter(quiet=quiet)
         if dry_run:
-            made = plan_study(study)
-            typer.echo(json.dumps(made, indent=2) if as_json else "\n".join(plan_lines(made)))
+            plan = plan_study(study, reporter)
+            typer.echo(json.dumps(asdict(plan), indent=2) if as_json else "\n".join(plan.lines()))
             return
-        table = execute(study, Reporter(quiet=quiet), keep_models=keep_models, ray=ray)
+        from sdp.study.execute import run_study
+
+        table = run_study(study, reporter, keep_models=keep_models, ray=ray)
         if as_json:
             typer.echo(json.dumps(table.to_json(), indent=2))
         else:

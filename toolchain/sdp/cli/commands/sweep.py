@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -30,21 +31,20 @@ def sweep_command(
     Exit code: 0 a level passes, 1 none does or a stage fails, 2 wrong usage or recipe, 3 inconclusive.
     """
     with handle_errors():
-        from sdp.sweep.levels import open_sweep
-        from sdp.sweep.plan import plan_lines, plan_sweep
+        from sdp.sweep.levels import open_sweep, plan_sweep
 
         sweep = open_sweep(recipe, sparsity, overrides or [], out)
         if dry_run:
-            planned = plan_sweep(sweep)
-            typer.echo(json.dumps(planned, indent=2) if as_json else "\n".join(plan_lines(planned)))
+            plan = plan_sweep(sweep)
+            typer.echo(json.dumps(asdict(plan), indent=2) if as_json else "\n".join(plan.lines()))
             return
-        from sdp.sweep.runner import execute
+        from sdp.sweep.runner import run_sweep
         from sdp.sweep.table import print_frontier
 
-        frontier = execute(sweep, Reporter(quiet=quiet))
-        content = frontier.to_json()
+        frontier = run_sweep(sweep, Reporter(quiet=quiet))
+        report = frontier.report()
         if as_json:
-            typer.echo(json.dumps(content, indent=2))
+            typer.echo(json.dumps(report.to_json(), indent=2))
         else:
             print_frontier(frontier, sweep.out)
-        raise typer.Exit(content["exit_code"])
+        raise typer.Exit(1 if report.exit_code is None else report.exit_code)

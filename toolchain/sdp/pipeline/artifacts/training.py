@@ -1,0 +1,62 @@
+"""metrics.json of the stages that train, and the mask updates of pruning."""
+
+from __future__ import annotations
+
+from sdp.pipeline.artifacts.analysis import AnalysisSummary
+from sdp.pipeline.artifacts.base import Artifact, LoggedNumber, NotNegative, Share, Stored
+from sdp.recipe.benchmark_tasks import MetricName
+
+LogRecord = dict[str, LoggedNumber]
+"""What one event of training left: "step" and "epoch" with "loss" and its terms, with "dev", or with "sparsity"."""
+
+
+class RowCounts(Stored):
+    """Rows of each split."""
+
+    train: NotNegative
+    dev: NotNegative
+    test: NotNegative
+
+
+class FinetuneMetrics(Artifact):
+    """The dense model on dev (`undefined`: why it has no score), and how it was trained."""
+
+    STAGE = "finetune"
+    FILE = "metrics.json"
+
+    metric: MetricName
+    dev: float | None
+    undefined: str
+    rows: RowCounts
+    log: tuple[LogRecord, ...]
+
+
+class LayerZeros(Stored):
+    """How many of a matrix's weights are zeros."""
+
+    zeros: NotNegative
+    elements: NotNegative
+
+
+class PruneMetrics(Artifact):
+    """The pruned model on dev, its zeros by parameter, and how it was trained."""
+
+    STAGE = "prune"
+    FILE = "metrics.json"
+
+    metric: MetricName
+    dev: float | None
+    undefined: str
+    sparsity: Share
+    analysis: AnalysisSummary | None = None
+    layers: dict[str, LayerZeros]
+    log: tuple[LogRecord, ...]
+
+
+class MaskUpdate(Stored):
+    """A line of pruning.jsonl: the sparsity that was wanted at a step, and that of the masks."""
+
+    step: NotNegative
+    epoch: float
+    wanted: float
+    sparsity: Share
