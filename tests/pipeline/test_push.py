@@ -109,7 +109,7 @@ def test_an_upload_that_arrives_damaged_ends_without_a_commit(hub: Hub, pushed: 
     hub.damages = True
     done = pushed("--yes")
     assert done.exit_code == 1
-    assert "the hub refuses (400)" in done.stderr
+    assert "the hub rejects the request (400)" in done.stderr
     assert "Traceback" not in done.stderr
     assert hub.commits == 0
 
@@ -127,5 +127,5 @@ def test_no_hub_and_a_hub_switched_off_are_told(
 
 @pytest.mark.parametrize("repository", ["toy", "a/b/c", "me/", "https://huggingface.co/me/toy", "me/my toy"])
 def test_what_is_no_repository_is_told_before_anything_else(repository: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no repository's id"):
+    with pytest.raises(UsageError, match="not a repository's id"):
         push(tmp_path / "gone", repository, revision="main", private=True, dry_run=True)

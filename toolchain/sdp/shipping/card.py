@@ -1,4 +1,4 @@
-"""The shipped folder's README.md: a model card as the hub has it, written from what was measured."""
+"""The shipped folder's README.md: a model card in the hub's format, written from the measured results."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PIPELINE_TAGS: dict[ProblemType, str] = {
     "tagging": "token-classification",
     "ranking": "text-ranking",
 }
-# optimum's class for each kind of task.
+# optimum's class for each problem type.
 ORT_MODELS: dict[ProblemType, str] = {
     "classification": "ORTModelForSequenceClassification",
     "regression": "ORTModelForSequenceClassification",
@@ -47,16 +47,16 @@ def model_card(
     oldest: str | None,
     framed: bool,
 ) -> str:
-    """Write the card.
+    """Format the card.
 
     Args:
         recipe: the recipe.
-        results: what the stages wrote, by stage, as `summary.run_results` gives it.
-        licenses: of the model and the data.
-        operator_library: the file name of the library that the model needs; None where it needs none.
-        tolerance: of the golden inputs.
-        framed: whether the tokenizer puts tokens around a text, so that none is without.
-        oldest: the oldest release of onnxruntime that reads the model; None where no known one does.
+        results: results by stage, from `summary.run_results`.
+        licenses: licences of the model and the data.
+        operator_library: file name of the operator library; None where the model does not need it.
+        tolerance: tolerance of the golden inputs.
+        framed: whether the tokenizer adds special tokens, so that no text has zero tokens.
+        oldest: the oldest release of onnxruntime that reads the model; None where no known release does.
 
     Returns:
         Markdown with YAML front matter.
@@ -96,7 +96,7 @@ def model_card(
 
 
 def front_matter(recipe: Recipe, export: dict[str, Any], licenses: Licenses) -> str:
-    """The YAML at the top of the card, with the score of the exported file."""
+    """Return the YAML at the top of the card, with the score of the exported file."""
     from huggingface_hub import EvalResult, ModelCardData
 
     source = resolve_source(recipe)
@@ -131,7 +131,7 @@ def front_matter(recipe: Recipe, export: dict[str, Any], licenses: Licenses) -> 
 
 
 def part_rows(export: dict[str, Any]) -> list[list[str]]:
-    """One row for each language or subset, and for the averages over them: what the exported file lost there."""
+    """Return rows of the loss of the exported file for each language or subset, and for their averages."""
     named = [(name, f"{part['rows']:,}", part) for name, part in export["parts"].items()]
     named += [(f"average, {name}", "", average) for name, average in export["averages"].items()]
     return [[name, rows, *_dense_against_exported(record)] for name, rows, record in named]
@@ -144,14 +144,14 @@ def _dense_against_exported(record: dict[str, Any]) -> list[str]:
 
 
 def machine_words(environment: dict[str, Any]) -> str:
-    """The machine of the measurements in a few words."""
+    """Describe the machine of the measurements."""
     runtime = next((f"{k} {v}" for k, v in environment["packages"].items() if k.startswith("onnxruntime")), "")
     processors = [*environment["gpus"], f"{environment['cpu']}, {environment['logical_cores']} cores"]
     return ", ".join(filter(None, [*processors, environment["os"], runtime]))
 
 
 def example_text(kind: ProblemType, columns: int) -> dict[str, str]:
-    """What the examples are about: texts of unequal length, and how each library takes them."""
+    """Return the values of the examples: texts of unequal length, in the form that each library needs."""
     shown = [SENTENCES[1], SENTENCES[0], SENTENCES[2]]
     if kind == "tagging":
         rows = ", ".join(f"[{_quoted(text.split())}]" for text in shown[1:])
@@ -173,7 +173,7 @@ def _quoted(words: Sequence[str]) -> str:
     return ", ".join(json.dumps(word, ensure_ascii=False) for word in words)
 
 
-def unknown_words(licenses: Licenses) -> str:
+def unknown_licenses(licenses: Licenses) -> str:
     """The card's line on licences that are not declared; empty where all are known."""
     missing = licenses.unknown()
     return f"licence {UNKNOWN} for {' and '.join(missing)}" if missing else ""

@@ -1,4 +1,4 @@
-"""What a command is to look at, given a run folder: what was shipped, or why nothing was."""
+"""Find the shipped folder or the model file of a run, or the reason why nothing was shipped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHIP_FOLDER, EXPORT_FOLDER, MODEL = "8-ship", "4-export", "model.onnx"
 
 
 def shipped_folder(path: Path) -> Path:
-    """The shipped folder, absolute: `path` itself, or that of a run folder.
+    """Return the absolute path of the shipped folder: `path` itself, or the shipped folder of a run folder.
 
     Raises:
         RunError: it is a run folder, and nothing was shipped.
@@ -32,38 +32,38 @@ def shipped_folder(path: Path) -> Path:
 
 
 def require_current(path: Path) -> None:
-    """See that the shipped folder of a run folder is of what the run holds now; another folder stands for itself.
+    """Require that a run folder's shipped folder matches its current results; other folders always pass.
 
     Raises:
-        RunError: it is of an earlier export or verdict.
+        RunError: it belongs to an earlier export or verdict.
     """
     path = absolute(path)
     if (path / MANIFEST).exists() or not (path / RUN_FILE).is_file():
         return
     if what := shipped_before(RunFolder(path)):
         again, inner = shlex.quote(str(path)), path / SHIP_FOLDER
-        hint = f"Renew it: sdp ship {again}. To take it as it is, give {inner} itself."
+        hint = f"Ship again: sdp ship {again}. To use it nevertheless, give {inner} itself."
         raise RunError(f"what was shipped is of {what}", where=str(inner), hint=hint)
 
 
 def not_shipped(run: Path) -> tuple[str, str]:
-    """Why a run has no shipped folder, by its gate's verdict, and what to do."""
+    """Return the reason why a run has no shipped folder, and a hint."""
     verdict = read_json(run / "6-gate" / "verdict.json")
     again = f"sdp ship {shlex.quote(str(run))}"
     if verdict is None:
         return "the gate has not judged this run yet", f"Finish the run: {again}"
     outcome = str(verdict.get("verdict"))
     if outcome == "pass":
-        return "the gate said pass, and the folder was not made after it", f"Make it: {again}"
+        return "the gate passed, and the folder was not made afterwards", f"Make it: {again}"
     more = f"All checks are in {run / '6-gate' / 'summary.md'}. "
     return (
-        f"the gate said {outcome}: {_reason(verdict, outcome)}",
+        f"the gate's verdict is {outcome}: {_reason(verdict, outcome)}",
         f"{more}Change the recipe or its [gate], then: {again}",
     )
 
 
 def _reason(verdict: dict[str, Any], outcome: str) -> str:
-    """The first check that decided a verdict, in words."""
+    """Return the sentence of the first check that decided a verdict."""
     checks = verdict.get("checks")
     for check in checks if isinstance(checks, list) else []:
         if isinstance(check, dict) and check.get("outcome") == outcome:
@@ -72,10 +72,10 @@ def _reason(verdict: dict[str, Any], outcome: str) -> str:
 
 
 def model_file(path: Path) -> tuple[Path, str]:
-    """The ONNX file that a path means, and a remark on it.
+    """Return the ONNX file of a path, and a remark on it.
 
     Args:
-        path: an ONNX file, a folder that holds one, or a run folder: of that the shipped one, or else the exported one.
+        path: an ONNX file, a folder with one, or a run folder (its shipped file, or else its exported file).
 
     Raises:
         RunError: there is none.
