@@ -1,4 +1,4 @@
-"""What evaluate and export have in common: two models compared on the evaluation split, as the recipe says."""
+"""Compare two models on the evaluation split with the recipe's settings, for evaluate and export."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def compare_models(
     """Compare two models with the task's metrics.
 
     Args:
-        recipe: metrics, resamples and seed.
-        data: the task's data, which knows its parts.
+        recipe: has metrics, resamples and seed.
+        data: the task's data, with its parts.
         split: the N rows that both models were run on.
-        rows: the same, tokenized.
-        first: name and logits ([N, C], for tagging of the words) of the model that is compared with.
-        second: name and logits of the other.
+        rows: the same rows, tokenized.
+        first: name and logits ([N, C], for tagging of the words) of the reference model.
+        second: name and logits of the other model.
 
     Returns:
         the record of `compare`, with "classes", the same by class or tag (see `by_class`; empty for regression and
@@ -49,9 +49,9 @@ def compare_models(
     )
     classes: list[dict[str, Any]] = []
     if metric not in NUMERIC:
-        said = (predictions(metric, first[1]), predictions(metric, second[1]))
+        both = (predictions(metric, first[1]), predictions(metric, second[1]))
         names, resamples = (first[0], second[0]), recipe.evaluate.resamples
-        classes = by_class(split, data.label_names, names, said, resamples=resamples, seed=recipe.seed)
+        classes = by_class(split, data.label_names, names, both, resamples=resamples, seed=recipe.seed)
     found = {own["class"] for own in classes}
     missing = [name for name in data.label_names if name not in found] if metric not in NUMERIC else []
     return {**record, "classes": classes, "classes_without_rows": missing, "unread_words": rows.unread}

@@ -1,4 +1,4 @@
-"""An exported file, run by onnxruntime, as a network that predicts."""
+"""An exported file in onnxruntime as a `Network`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sdp.evaluation.predict import Network
 
 
 def onnx_network(session: Any) -> Network:
-    """The logits of an onnxruntime.InferenceSession that has no other output, as what `predict_logits` asks."""
+    """Wrap an onnxruntime.InferenceSession, whose only output is logits, for `predict_logits`."""
     names = [value.name for value in session.get_inputs()]
 
     def network(inputs: Mapping[str, Tensor]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""The rows that a model was scored on and what it said there, as JSON without the texts: enough to score again."""
+"""Scored rows and predictions as JSON without the texts, sufficient to compute scores again."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from sdp.evaluation.metrics import NO_PREDICTION, Array
 
 
 def rows_record(split: Split, predicted: Array) -> dict[str, Any]:
-    """Write down rows and predictions, classes by the data's own ids: runs whose heads order them otherwise compare.
+    """Record rows and predictions with the data's own class ids, comparable between heads of different class orders.
 
     Args:
         split: N rows.
         predicted: class ids or scores, [N], or of the words of tagging, [W].
 
     Returns:
-        JSON types: of each row its hash (over part, texts and label), part, group and number of words, of each
-        prediction the label and itself, and the names of the tags.
+        JSON types: for each row its hash (of part, texts and label), part, group and number of words, the label of each
+        prediction and the prediction, and the names of the tags.
     """
     if split.own_ids is not None:
-        # -1, no prediction, stays what it is.
+        # -1, no prediction, stays.
         predicted = np.asarray([*split.own_ids, NO_PREDICTION])[predicted.astype(np.int64)]
         split = replace(split.with_ids(split.own_ids), own_ids=None)
     names = list(dict.fromkeys(split.parts))
@@ -45,7 +45,7 @@ def rows_record(split: Split, predicted: Array) -> dict[str, Any]:
 
 
 def read_rows(record: dict[str, Any]) -> tuple[Split, Array]:
-    """What `rows_record` wrote, without the texts: a split that can be scored, and the predictions."""
+    """Read a `rows_record`: a split without texts that can be scored, and the predictions."""
     count = len(record["hashes"])
     texts = tuple(("",) * words for words in record["words"] or [1] * count)
     labels: NDArray[Any] = np.asarray(record["labels"])
@@ -61,9 +61,9 @@ def read_rows(record: dict[str, Any]) -> tuple[Split, Array]:
 
 
 def same_order(first: list[str], second: list[str]) -> NDArray[np.int64] | None:
-    """Where each row of the first is in the second, [N], by hash; None where they are not the same rows.
+    """Match rows by hash: the index in the second of each row of the first, [N]; None for different rows.
 
-    Rows that occur more than once are taken in turn.
+    Repeated rows are matched in order.
     """
     if sorted(first) != sorted(second):
         return None

@@ -49,7 +49,7 @@ def run(context: StageContext) -> dict[str, Any]:
     exported = export_file(context, tokenizer, rows)
     check_tokenizer(target, split, rows)
     reporter.line("  scoring the exported file with onnxruntime")
-    kept = Kept(target / CHECKPOINTS / "said.safetensors", recipe.runtime.checkpoint_seconds)
+    kept = Kept(target / CHECKPOINTS / "logits.safetensors", recipe.runtime.checkpoint_seconds)
     with reporter.task("tokens", rows.tokens) as task:
         network = onnx_network(create_session(target / MODEL_FILE, threads=recipe.runtime.threads))
         logits = predict_logits(network, rows, Collator(tokenizer), recipe.evaluate.batch_size, task, kept)
