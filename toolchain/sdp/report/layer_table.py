@@ -1,4 +1,4 @@
-"""The report's table of linear layers: which product runs, why, and how fast."""
+"""The report's table of linear layers: the product, the reason for it, and its speed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sdp.report.kernel_time import peak_of
 
 
 def layer_rows(profile: dict[str, Any], case: dict[str, Any]) -> list[dict[str, Any]]:
-    """A row for each linear layer of a case of latency.json's profile, with "name", "why" and "share_of_peak" added.
+    """Return a row for each linear layer of a case of the profile, with "name", "why" and "share_of_peak" added.
 
     The share of the peak is None where no peak was measured.
     """
@@ -27,14 +27,14 @@ def layer_rows(profile: dict[str, Any], case: dict[str, Any]) -> list[dict[str, 
 
 
 def short_name(name: str) -> str:
-    """Leave out what all names share: "encoder.layer.3.output.dense.weight" -> "3.output.dense"."""
+    """Remove the common parts of names: "encoder.layer.3.output.dense.weight" -> "3.output.dense"."""
     parts = name.removesuffix(".weight").split(".")
     first = next((index for index, part in enumerate(parts) if part.isdigit()), 0)
     return ".".join(parts[first:])
 
 
 def _joined_name(weights: list[str]) -> str:
-    """Layers that run as one: "3.attention.self.query, key, value"."""
+    """Join the names of layers that run as one: "3.attention.self.query, key, value"."""
     first, *others = map(short_name, weights)
     return ", ".join([first, *(other.rpartition(".")[2] for other in others)])
 

@@ -1,4 +1,4 @@
-"""The report's pictures, as SVG text to be put into the page. Colours follow the page: light or dark."""
+"""Plots of the report as SVG text for the page. Colours follow the page: light or dark."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from matplotlib.ticker import MaxNLocator
 from sdp.report.style import ACCENT, DENSE, FOREGROUND, PRUNED, STYLE, WIDTH, is_wide, plain, svg, unmeasured
 
 PART_COLOURS = {"embeddings": DENSE, "encoder": PRUNED, "rest": ACCENT}
-# Of the longer bar: below it there is no room for a number.
+# Share of the longer bar below which a number does not fit.
 _ROOM_FOR_A_NUMBER = 0.14
-# Of a name beside a picture, a wide letter taking two.
+# Columns of a name beside a plot; a wide letter takes two.
 _COLUMNS = 18
 
 
 def training_curves(title: str, log: list[dict[str, Any]], metric: str) -> list[str]:
-    """Two pictures of a training stage over optimizer steps: the loss; the dev metric and the share of zeros.
+    """Plot a training stage over optimizer steps: the loss, and the dev metric with the share of zeros.
 
     Args:
-        title: the stage, in words.
+        title: description of the stage.
         log: its records; each has "step" and one of "loss", "dev" (None where it is undefined), "sparsity".
         metric: name of the dev metric.
     """
@@ -46,7 +46,7 @@ def training_curves(title: str, log: list[dict[str, Any]], metric: str) -> list[
 
 
 def steps(axes: Axes) -> None:
-    """Make a horizontal axis one of optimizer steps."""
+    """Format a horizontal axis of optimizer steps."""
     axes.set_xlabel("optimizer step")
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
 
@@ -66,11 +66,11 @@ def _line(axes: Axes, log: list[dict[str, Any]], key: str, colour: str, label: s
 
 
 def losses(rows: Sequence[tuple[str, Mapping[str, Any]]], what: str) -> str:
-    """A dot with its 95 % interval for each row: what was lost; a line at zero, right of which is a loss.
+    """Plot the loss of each row as a dot with its 95 % interval; losses lie right of the line at zero.
 
     Args:
         rows: name and "value", "low" and "high" of each; a row where they are None has no dot.
-        what: what was lost, in words.
+        what: name of the lost quantity.
     """
     with mpl.rc_context(STYLE):
         figure, axes = _figure(0.8 + 0.25 * len(rows))
@@ -86,7 +86,7 @@ def losses(rows: Sequence[tuple[str, Mapping[str, Any]]], what: str) -> str:
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.margins(x=0.08)
         axes.set_xlabel(f"{what} lost, 95 % interval")
-        # The labels of "auto" run into each other.
+        # The default tick labels would overlap.
         axes.xaxis.set_major_locator(MaxNLocator(5))
         label = f"{what} lost by row, a dot with its 95 % interval for each; the table has the numbers"
         return svg(figure, label, left=max(map(unmeasured, names)))
@@ -98,7 +98,7 @@ def _short(name: str) -> str:
 
 
 def sizes(parts: Sequence[Mapping[str, Any]]) -> str:
-    """Two stacked bars, dense and exported: megabytes by part.
+    """Plot megabytes by part as two stacked bars, dense and exported.
 
     Args:
         parts: "name", "dense_bytes" and "bytes" of each.
@@ -113,7 +113,7 @@ def sizes(parts: Sequence[Mapping[str, Any]]) -> str:
                 size, colour = part[key] / 1e6, PART_COLOURS[part["name"]]
                 axes.barh(place, size, left=start, height=0.62, color=colour, label="" if place else part["name"])
                 if size > _ROOM_FOR_A_NUMBER * longest:
-                    # Dark on all three colours, in both schemes.
+                    # Dark text is readable on all three colours, in both schemes.
                     axes.text(start + size / 2, place, _megabytes(size), ha="center", va="center", color="#000000")
                 start += size
         axes.set_yticks(range(len(bars)), [name for name, _ in bars])
@@ -128,7 +128,7 @@ def _megabytes(size: float) -> str:
 
 
 def latency(cases: list[dict[str, Any]]) -> str:
-    """Two bars for each measured case, dense and exported: p50, with a whisker to p90, in milliseconds.
+    """Plot two bars for each measured case, dense and exported: p50 with a whisker to p90, in milliseconds.
 
     Args:
         cases: the cases of latency.json.
@@ -145,7 +145,7 @@ def latency(cases: list[dict[str, Any]]) -> str:
                 axes.barh(place, middle, height=0.26, color=colour, label="" if index else label)
                 axes.errorbar(middle, place, xerr=[[0], [upper - middle]], fmt="none", ecolor=FOREGROUND, capsize=2)
                 axes.text(upper + 0.02 * longest, place, f"{middle:.3g}", va="center")
-        # Above its bars a name has the whole width.
+        # A name above its bars can use the whole width.
         for index, case in enumerate(cases):
             threads = f"{case['threads']} thread{'s' * (case['threads'] > 1)}"
             axes.text(0, index - 0.36, f"{case['case']}, {threads}", va="center")
@@ -163,7 +163,7 @@ _Line = tuple[str, str, str]
 
 
 def pruning_analysis(analysis: Mapping[str, Any]) -> list[str]:
-    """Plots of everything in analysis.json that the task has; a vertical piece of a line is a mask update.
+    """Plot all measures in analysis.json; a vertical segment of a line is a mask update.
 
     Args:
         analysis: the content of analysis.json.
@@ -180,7 +180,7 @@ def _picture(title: str, draw: Callable[[Axes], None]) -> str:
         steps(axes)
         axes.margins(y=0.12)
         if axes.get_legend_handles_labels()[0]:
-            # Between title and axes, where it hides no line.
+            # Between title and axes, where the legend covers no line.
             place: Any = {"loc": "lower left", "bbox_to_anchor": (-0.02, 0.98), "borderaxespad": 0.2}
             axes.legend(fontsize=9.5, ncols=3, handlelength=1.2, columnspacing=1.0, **place)
         return svg(figure, f"{title}, over the steps of pruning")
@@ -208,7 +208,7 @@ def _panels(analysis: Mapping[str, Any]) -> list[tuple[str, Callable[[Axes], Non
     def fisher(axes: Axes) -> None:
         with_teacher("fisher")(axes)
         values = [look["fisher"] for look in (teacher, *curve) if look["fisher"]]
-        # A fine-tuned network may separate classes a hundred times as well as a pruned one.
+        # The separability of a fine-tuned network may be a hundred times that of a pruned one.
         if values and max(values) > 20 * min(values):
             axes.set_yscale("log")
 

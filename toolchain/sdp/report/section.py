@@ -1,4 +1,4 @@
-"""What a section of the report is, and how it reads the run folder.
+"""The interface of a section of the report, and its access to the run folder.
 
 A new section is a module in `sections/` with a function `section(files)`, a template of the same name beside it, and a
 row in `page.SECTIONS`. The files that it reads belong into the report's row in `stage_table.STAGES`.
@@ -21,8 +21,8 @@ class Section:
 
     Attributes:
         title: its heading.
-        template: the file in this package that lays it out, without the heading.
-        values: what the template tells.
+        template: its template in this package, without the heading.
+        values: the values of the template.
     """
 
     title: str
@@ -32,17 +32,17 @@ class Section:
 
 @dataclass(frozen=True)
 class RunFiles:
-    """A run whose stages are done, as the sections read it."""
+    """The files of a finished run."""
 
     recipe: Recipe
     run: RunFolder
 
     def path(self, file: str) -> Path:
-        """A file of the run, such as "3-evaluate/flips.csv"."""
+        """Return the path of a file of the run, such as "3-evaluate/flips.csv"."""
         return self.run.path / file
 
     def json(self, file: str) -> dict[str, Any]:
-        """The content of a JSON file.
+        """Read a JSON file.
 
         Raises:
             FileNotFoundError: it is missing or damaged.
@@ -53,5 +53,5 @@ class RunFiles:
         return content
 
     def optional(self, file: str) -> dict[str, Any] | None:
-        """The content of a JSON file that not every run has."""
+        """Read a JSON file that not every run has; None where it is missing."""
         return read_json(self.path(file))

@@ -1,4 +1,4 @@
-"""The section with the numbers that matter most: dense, pruned and exported side by side."""
+"""The section with the main results: dense, pruned and exported side by side."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sdp.report.tables import number_text
 
 
 def section(files: RunFiles) -> Section:
-    """One column a model, one row a thing that matters."""
+    """Return the table with one column for each model."""
     evaluate, export = files.json("3-evaluate/metrics.json"), files.json("4-export/metrics.json")
     bench = files.json("5-bench/latency.json")
     values = {
@@ -29,7 +29,7 @@ def section(files: RunFiles) -> Section:
 
 
 def lost_sentence(evaluate: dict[str, Any], export: dict[str, Any]) -> str:
-    """Say in one sentence what the shipped file lost against the dense model, and how sure that is."""
+    """Return a sentence on the loss of the shipped file against the dense model, with its interval."""
     drop, metric = export["drop"], evaluate["metric"]
     dense, exported = export["models"]["dense"]["value"], export["models"]["exported"]["value"]
     where = f"{measured_on(export)}, {export['rows']:,} rows"

@@ -1,4 +1,4 @@
-"""The section on the pruned network itself: zeros by layer, and what pruning did to it on the way."""
+"""The section on the pruned network: zeros by layer, and measures during pruning."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sdp.report.section import RunFiles, Section
 
 
 def section(files: RunFiles) -> Section:
-    """Zeros of each matrix, and the analysis where the recipe asked for one."""
+    """Return the zeros of each matrix, and the analysis where the recipe enables it."""
     prune = files.json("2-prune/metrics.json")
     analysis = files.optional("2-prune/analysis.json")
     blocks, matrices = sparsity_grid(prune["layers"])
@@ -28,7 +28,7 @@ def section(files: RunFiles) -> Section:
 def sparsity_grid(
     layers: Mapping[str, Mapping[str, Any]],
 ) -> tuple[list[str], list[tuple[str, list[float | None]]]]:
-    """Shares of zeros by layer and matrix.
+    """Return the shares of zeros by layer and matrix.
 
     Args:
         layers: parameter name -> "zeros" and "elements".

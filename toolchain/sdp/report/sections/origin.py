@@ -1,4 +1,4 @@
-"""The section on how it was made: time, machine, versions, settings, hashes."""
+"""The section on the origin: time, machine, versions, settings, hashes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ FOLDERS = ("0-vocabulary", "1-finetune", "2-prune", "3-evaluate", "4-export", "5
 
 
 def section(files: RunFiles) -> Section:
-    """What someone needs who wants to make it again."""
+    """Return everything needed to reproduce the model."""
     manifest, bench = files.json("4-export/manifest.json"), files.json("5-bench/latency.json")
     environment = bench["environment"]
-    # Not every recipe has a vocabulary to trim.
+    # Not every recipe has a vocabulary stage.
     records = {folder: files.optional(f"{folder}/{STAGE_FILE}") for folder in FOLDERS}
     versions = {"sdp": sdp.__version__} | manifest["versions"] | environment["packages"]
     values = {
@@ -33,7 +33,7 @@ def section(files: RunFiles) -> Section:
 
 
 def machine_rows(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The machine of the measurements in words; what is not known is left out."""
+    """Describe the machine of the measurements; unknown properties are left out."""
     memory, quota = environment["memory_bytes"], environment["cpu_quota"]
     rows = [
         ("processor", environment["cpu"]),

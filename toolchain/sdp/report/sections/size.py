@@ -1,4 +1,4 @@
-"""The section on where the bytes are."""
+"""The section on the size by part."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _PARTS = ("embeddings", "encoder", "rest")
 
 
 def section(files: RunFiles) -> Section:
-    """Dense against exported, part by part."""
+    """Compare the dense and the exported size part by part."""
     parts = size_by_part(files.json("4-export/manifest.json")["tensors"])
     bench = files.json("5-bench/latency.json")
-    # The benchmark's dense file has lost as many pieces.
+    # The benchmark's dense file has the trimmed vocabulary too.
     vocabulary = files.optional("0-vocabulary/vocabulary.json")
     whole = bench["baseline_bytes"] + vocabulary["removed_bytes"] if vocabulary is not None else None
     values = {"parts": parts, "picture": plots.sizes(parts), "bench": bench, "whole": whole}

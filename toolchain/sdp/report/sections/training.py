@@ -9,12 +9,12 @@ _STAGES = (("Fine-tuning", "1-finetune/metrics.json"), ("Pruning", "2-prune/metr
 
 
 def section(files: RunFiles) -> Section:
-    """Loss and dev metric of both stages."""
+    """Return the curves of loss and dev metric of both stages."""
     pictures = []
     finetune = files.json("1-finetune/metrics.json")
     for title, file in _STAGES:
         record = files.json(file)
-        # With finetune.epochs = 0 nothing was trained.
+        # With finetune.epochs = 0 there is no log.
         if record["log"]:
             pictures += plots.training_curves(title, record["log"], record["metric"])
     content = {"curves": pictures, "rows": finetune["rows"], "untrained": not finetune["log"]}

@@ -1,4 +1,4 @@
-"""The section that says what the gate decided and why."""
+"""The section on the gate's verdict and its checks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WORDS = {"fail": "fails", "inconclusive": "is inconclusive", "pass": "passes"}
 
 
 def section(files: RunFiles) -> Section:
-    """What changed most, what the numbers are worth, then every check in words, those that fail first."""
+    """Return the largest changes, remarks on validity, and every check, failed checks first."""
     export = files.json("4-export/metrics.json")
     checks = files.json("6-gate/verdict.json")["checks"]
     ordered = sorted(checks, key=lambda check: _ORDER.index(check["outcome"]))
@@ -25,7 +25,7 @@ def section(files: RunFiles) -> Section:
 
 
 def reason(checks: Sequence[Mapping[str, Any]]) -> str:
-    """How many checks had which outcome, in a sentence."""
+    """Return a sentence with the number of checks by outcome."""
     if not checks:
         return "Nothing was checked: that is no pass."
     counts = Counter(check["outcome"] for check in checks)
