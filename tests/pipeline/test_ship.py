@@ -205,7 +205,7 @@ def test_other_thresholds_are_tried_without_changing_anything(
     assert done.exit_code == 1
     assert state(project / "runs/toy") == before
     lines = done.stdout.splitlines()
-    assert lines[-3] == "what if: the gate would say fail with gate.max_size_ratio=0.01, gate.max_metric_drop=0.5"
+    assert lines[-3] == "what if: the verdict would be fail with gate.max_size_ratio=0.01, gate.max_metric_drop=0.5"
     assert lines[-2] == f"nothing was changed: {project}/runs/toy has the verdict pass as before"
     command = lines[-1].rpartition(", or ")[2]
     assert command == f"sdp run toy.toml --set {tried[0]} --set {tried[1]}"

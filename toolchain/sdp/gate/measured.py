@@ -1,4 +1,4 @@
-"""What a metrics.json is about, and what its reader must know first, in words."""
+"""Sentences on a metrics.json: its split, its changes, and remarks on its validity."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sdp.gate.check import at_least
 
 
 def measured_on(record: Mapping[str, Any]) -> str:
-    """The split that a metrics.json is about, and what its score is the mean over, if anything."""
+    """Return the split of a metrics.json, and the parts over which its score is a mean."""
     return f"{record['split']}, mean over {record['mean_over']}" if record["mean_over"] else str(record["split"])
 
 
@@ -20,7 +20,7 @@ def better_than_constant(record: Mapping[str, Any]) -> bool:
 
 
 def constant_sentence(record: Mapping[str, Any]) -> str:
-    """How the dense model does beside one answer for all rows."""
+    """Compare the dense model with one answer for all rows in a sentence."""
     constant, metric = record["constant"], record["metric"]
     gain, value, answer = constant["gain"], constant["value"], constant["answer"]
     if gain["value"] is None or value is None:
@@ -31,7 +31,7 @@ def constant_sentence(record: Mapping[str, Any]) -> str:
 
 
 def remarks(record: Mapping[str, Any]) -> list[str]:
-    """What makes a metrics.json worth less than it looks: undefined scores, a dense model that learned nothing."""
+    """Return remarks on the validity of a metrics.json: undefined scores, a dense model that learned nothing."""
     metric, split = record["metric"], measured_on(record)
     reasons: dict[str, list[str]] = {}
     for name, model in record["models"].items():
@@ -47,7 +47,7 @@ def remarks(record: Mapping[str, Any]) -> list[str]:
 
 
 def changed_sentence(record: Mapping[str, Any]) -> str:
-    """How many predictions of a metrics.json's two models differ, and which class lost most; empty without classes."""
+    """Return the number of changed predictions and the class with the largest loss; empty without classes."""
     if record["flips"] is None:
         return ""
     first, second = record["models"]
