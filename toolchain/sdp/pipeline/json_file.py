@@ -1,4 +1,4 @@
-"""JSON files that are whole or absent: written in one step, and read as nothing where they are damaged."""
+"""JSON files that are complete or absent: written in one step, and ignored where they are damaged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sdp_onnx.model.regular_file import check_regular
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Read a JSON object; None where there is no such file or it is damaged."""
+    """Read a JSON object; None where the file is missing or damaged."""
     try:
         check_regular(path)
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -22,7 +22,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write JSON so that the file is whole or absent, never half-written, also after a power loss."""
+    """Write JSON so that the file is complete or absent, also after a power loss."""
     temporary = path.with_name(f"{path.name}{TEMPORARY}")
     with temporary.open("w", encoding="utf-8") as file:
         file.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
