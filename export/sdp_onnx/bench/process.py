@@ -1,4 +1,4 @@
-"""The parent's end of a benchmark worker: start it, hand it a turn, end it."""
+"""The parent's side of a benchmark worker: start it, run turns, end it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sdp_onnx.runtimes.session import Provider
 
 
 class Worker:
-    """A process that holds one model and runs it when asked; ended with the block that uses it."""
+    """A process with one model, which runs it on request; it ends with the block that uses it."""
 
     def __init__(
         self, model: Path, inputs: Path, *, provider: Provider, threads: int, profile: Path | None = None
@@ -32,21 +32,21 @@ class Worker:
         """Create the session.
 
         Raises:
-            BenchmarkError: the process ended instead, as for `turn`, `end_profile` and `finish`.
+            BenchmarkError: the process ended; also for `turn`, `end_profile` and `finish`.
         """
         self._ask(self._setup)
 
     def turn(self, case: int, first: int, runs: int) -> list[float]:
-        """Run `runs` batches of a case from number `first` on; seconds of each."""
+        """Run `runs` batches of a case from number `first` on; return the seconds of each."""
         seconds: list[float] = self._ask({"turn": case, "first": first, "runs": runs})["seconds"]
         return seconds
 
     def end_profile(self) -> Path:
-        """Complete and name the profile of a worker that was started with one; later turns are not in it."""
+        """Complete the profile of a worker that was started with one; return its path. Later turns are not in it."""
         return Path(self._ask({"profile": True})["profile"])
 
     def finish(self) -> tuple[int | None, list[float]]:
-        """Peak memory in bytes (None where unknown), and the seconds of several session creations."""
+        """Return the peak memory in bytes (None where unknown), and the seconds of several session creations."""
         answer = self._ask({"finish": True})
         return answer["peak_memory_bytes"], answer["load_seconds"]
 

@@ -1,6 +1,6 @@
 """The process that runs one model of a benchmark: `python -m sdp_onnx.bench.worker`.
 
-It is given a line of JSON on stdin, answers with one on stdout, and waits for the next:
+It reads a line of JSON from stdin, writes its answer as a line to stdout, and waits for the next:
 
     {"model": …, "inputs": …, "provider": …, "threads": n, "profile": …}  ->  {"load_seconds": s}
     {"turn": case, "first": batch, "runs": n}                             ->  {"seconds": [s, ...]}
@@ -27,13 +27,13 @@ from sdp_onnx.errors import SdpError
 from sdp_onnx.runtimes.process_memory import peak_memory_bytes
 from sdp_onnx.runtimes.session import create_session
 
-# Session creations timed on top of the first.
+# Additional session creations that are timed.
 _MORE_LOADS = 2
 
 
 def main() -> int:
-    """Serve requests until stdin ends; returns the exit status."""
-    # What a library prints must not get between the answers.
+    """Serve requests until stdin ends; return the exit status."""
+    # Output of libraries must not mix with the answers.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
@@ -60,16 +60,16 @@ def _serve(requests: Iterator[dict[str, Any]], answers: IO[str]) -> None:
         elif "profile" in request:
             _answer(answers, {"profile": session.end_profiling()})
         else:
-            # Read before the extra sessions below raise it.
+            # Read before the additional sessions below increase it.
             peak = peak_memory_bytes()
             loads = [seconds, *(_timed_load(setup)[1] for _ in range(_MORE_LOADS))]
             _answer(answers, {"peak_memory_bytes": peak, "load_seconds": loads})
 
 
 def run_turn(session: ort.InferenceSession, batches: list[Inputs], first: int, runs: int) -> list[float]:
-    """Run `runs` batches from number `first` on, around the list; seconds of each.
+    """Run `runs` batches from number `first` on, cyclically; return the seconds of each.
 
-    One run before them is discarded: it brings the weights back into the caches.
+    One run before them is discarded: it loads the weights into the caches.
     """
     session.run(None, batches[first % len(batches)])
     seconds = []
@@ -88,7 +88,7 @@ def _timed_load(setup: dict[str, Any]) -> tuple[ort.InferenceSession, float]:
         provider=setup["provider"],
         threads=setup["threads"],
         profile=None if setup["profile"] is None else Path(setup["profile"]),
-        # Several sessions take turns on the same cores.
+        # Several sessions share the same cores in turns.
         idle_between_runs=True,
     )
     return session, time.perf_counter() - started

@@ -1,1 +1,1 @@
-"""What a shipped folder needs: manifest, golden inputs, tokenization, verification."""
+"""Deployment of a shipped folder: manifest, golden inputs, tokenization, verification."""

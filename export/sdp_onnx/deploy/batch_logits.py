@@ -1,4 +1,4 @@
-"""Logits of an exported file for many inputs: tokenized, sorted by length, padded in small batches, and in order again.
+"""Compute an exported file's logits for many inputs, in small batches sorted by length.
 
 Needs neither torch nor transformers.
 """
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sdp_onnx.deploy.tokenization import TextTokenizer, TokenizedText
 
 BATCH_SIZE = 32
-"""Rows of one call: rows of like length need little padding, and more of them at once are not faster on a CPU."""
+"""Rows of one call: larger batches are not faster on a CPU, and need more padding."""
 
 
 def batch_logits(
@@ -26,13 +26,13 @@ def batch_logits(
     """Run an exported file on tokenized inputs.
 
     Args:
-        session: an onnxruntime session of it.
+        session: an onnxruntime session of the file.
         tokenizer: pads a batch.
         rows: the inputs.
-        check: looks at the logits of a batch, and at its numbers of rows and tokens, before they are used.
+        check: checks the logits of a batch and its numbers of rows and tokens.
 
     Returns:
-        the logits of each row in the order of the rows, [C]; of a tagger [L, C] for its own tokens.
+        the logits of each row in the order of the rows, [C]; for tagging [L, C] for its own tokens.
     """
     names = [value.name for value in session.get_inputs()]
     lengths = [len(row.inputs["input_ids"]) for row in rows]

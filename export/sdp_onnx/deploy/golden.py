@@ -1,6 +1,6 @@
-"""Golden inputs: inputs and the logits that a file gave for them, stored beside it for another machine to compare with.
+"""Golden inputs: inputs with an exported file's logits, stored beside the file to compare on another machine.
 
-golden.json holds no row of any data set: token ids drawn at random, and a few neutral sentences.
+golden.json holds no row of any data set: only random token ids and a few neutral sentences.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class GoldenCase:
     """One call.
 
     Attributes:
-        name: the case in words.
-        text: what the inputs are tokens of: the text columns, or the words of a sentence; empty for drawn token ids.
-        inputs: by name, each [B, L], int64.
-        logits: what the file said, [B, C], or [B, L, C] for tokens.
+        name: description of the case.
+        text: the tokenized text columns, or the words of a sentence; empty for random token ids.
+        inputs: inputs by name, each [B, L], int64.
+        logits: the file's output, [B, C], or [B, L, C] for tokens.
     """
 
     name: str
@@ -42,11 +42,11 @@ class GoldenCase:
 
 @dataclass(frozen=True)
 class Golden:
-    """What golden.json holds.
+    """The content of golden.json.
 
     Attributes:
-        tolerance: largest difference allowed, as a share of the largest logit of the call.
-        max_length: tokens that a text is cut to.
+        tolerance: largest allowed difference, relative to the largest logit of the call.
+        max_length: tokens to which a text is truncated.
         words: whether a text is given as its words.
         cases: the calls.
     """
@@ -82,7 +82,7 @@ def read_golden(folder: Path) -> Golden:
     """Read golden.json.
 
     Raises:
-        ModelFileError: there is none, it is damaged, or another version wrote it.
+        ModelFileError: it is missing, damaged, or from another version.
     """
     path = folder / GOLDEN
     try:
@@ -104,7 +104,7 @@ def read_golden(folder: Path) -> Golden:
 
 
 def load_tokenizer(folder: Path, max_length: int) -> TextTokenizer:
-    """The tokenizer of a folder, cutting at `max_length` on the side that the file says.
+    """Load the tokenizer of a folder; it truncates to `max_length` on the side that the file sets.
 
     Raises:
         ModelFileError: tokenizer.json is missing or damaged.
@@ -117,7 +117,7 @@ def load_tokenizer(folder: Path, max_length: int) -> TextTokenizer:
 def text_inputs(
     tokenizer: TextTokenizer, text: Sequence[str], names: Sequence[str], *, words: bool
 ) -> dict[str, NDArray[np.int64]]:
-    """Tokenize one text, pair (columns after the second stand behind it) or list of words into inputs [1, L].
+    """Tokenize one text, pair (columns after the second are appended to it) or list of words into inputs [1, L].
 
     Raises:
         ModelFileError: the tokenizer fails: its file is damaged.
@@ -128,17 +128,17 @@ def text_inputs(
 
 
 def run_case(session: Any, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
-    """The first output of an onnxruntime session, the logits.
+    """Run an onnxruntime session, and return its first output, the logits.
 
     Raises:
         ModelFileError: the model fails at these inputs.
     """
     try:
         return np.asarray(session.run(None, inputs)[0], np.float32)
-    except Exception as error:  # onnxruntime's exceptions share no base class of their own
+    except Exception as error:  # onnxruntime's exceptions have no common base class
         raise ModelFileError(f"the model does not run: {error}") from error
 
 
 def case_error(case: GoldenCase, logits: NDArray[np.float32]) -> float:
-    """Largest difference to the stored logits, as a share of the largest of them; logits of padding are left out."""
+    """Return the largest difference to the stored logits, relative to the largest of them, without padding."""
     return logits_error(case.logits, logits, case.inputs.get("attention_mask"))

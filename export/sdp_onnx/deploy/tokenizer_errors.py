@@ -1,4 +1,4 @@
-"""What a tokenizer raises: bare Exceptions and, where its Rust gives up, panics, which are no Exceptions at all."""
+"""Errors of tokenizers: bare Exceptions and Rust panics, which do not derive from Exception."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from sdp_onnx.errors import SdpError
 
 @contextmanager
 def told_as(error_of: Callable[[str], SdpError]) -> Iterator[None]:
-    """Turn whatever comes out of a tokenizer into an error of sdp's own.
+    """Convert any exception of a tokenizer to an error of sdp.
 
     Args:
-        error_of: makes it from the first line of the reason.
+        error_of: creates the error from the first line of the reason.
 
     Raises:
-        SdpError: what `error_of` made; a Ctrl-C or an exit passes as it is.
+        SdpError: the result of `error_of`; KeyboardInterrupt and SystemExit are not converted.
     """
     try:
         yield

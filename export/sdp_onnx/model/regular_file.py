@@ -1,4 +1,4 @@
-"""What is read from a path that somebody names is a file: devices and pipes may have no end, or never begin."""
+"""Reject paths that are not regular files: reading a device or a pipe may never begin or end."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 
 def check_regular(path: Path) -> None:
-    """See that there is something to read at a path. A folder passes: opening it tells what is wrong.
+    """Check that a path can be read. A folder passes: opening it raises the right error.
 
     Raises:
-        OSError: it is a device, a pipe or a socket, or there is nothing.
+        OSError: it is a device, a pipe or a socket, or does not exist.
     """
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise OSError(errno.EINVAL, "a device or a pipe; save what it gives as a file", str(path))
+        raise OSError(errno.EINVAL, "a device or a pipe; save its content as a file", str(path))

@@ -1,4 +1,4 @@
-"""Find the operator library, and make onnxruntime load it."""
+"""Find the operator library, and load it in onnxruntime."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ LIBRARY_NAME = {"darwin": "libsdp_operators.dylib", "win32": "sdp_operators.dll"
 
 
 def library_path() -> Path:
-    """The operator library of this installation.
+    """Return the path of this installation's operator library.
 
     Raises:
-        OperatorLibraryError: the package was installed without a C++ compiler, so there is none.
+        OperatorLibraryError: it is missing, because the package was installed without a C++ compiler.
     """
     path = Path(__file__).parents[1] / LIBRARY_NAME
     if not path.is_file():
@@ -45,16 +45,16 @@ def has_library() -> bool:
 
 
 def library_identity() -> str:
-    """The start of the library's SHA-256; "none" where there is no library."""
+    """Return the start of the library's SHA-256; "none" without a library."""
     path = Path(__file__).parents[1] / LIBRARY_NAME
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else "none"
 
 
 def register(options: ort.SessionOptions, library: Path | None = None) -> None:
-    """Make the operators known to sessions created with `options`.
+    """Register the operators for sessions created with `options`.
 
     Args:
-        options: of the sessions.
+        options: options of the sessions.
         library: the library's file; this installation's when None.
 
     Raises:
@@ -62,7 +62,7 @@ def register(options: ort.SessionOptions, library: Path | None = None) -> None:
     """
     path = library or library_path()
     try:
-        # A bare name would make the system's loader look everywhere but beside the model.
+        # With a bare name the system's loader would not search the model's folder.
         options.register_custom_ops_library(os.fspath(path.absolute()))
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
         raise OperatorLibraryError(
@@ -73,7 +73,7 @@ def register(options: ort.SessionOptions, library: Path | None = None) -> None:
 
 
 def instruction_set() -> str:
-    """The kernels that a session created now uses: avx512vnni, avx512, avx2, neon or scalar.
+    """Return the kernels that a new session uses: avx512vnni, avx512, avx2, neon or scalar.
 
     The environment variable SDP_KERNELS forces one of them.
 

@@ -1,1 +1,1 @@
-"""Where a file runs: sessions, providers, the machine and what a run costs there."""
+"""Runtimes: sessions, providers, the machine, and the memory and time of a run."""

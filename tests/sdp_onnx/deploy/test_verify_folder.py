@@ -131,7 +131,7 @@ def test_a_link_counts_for_no_file_wherever_it_leads(folder: Path, tmp_path: Pat
 def test_a_pipe_is_no_file_and_is_not_waited_for(folder: Path) -> None:
     (folder / "config.json").unlink()
     os.mkfifo(folder / "config.json")
-    assert failed(verify_folder(folder)) == {"config.json": "is no plain file"}
+    assert failed(verify_folder(folder)) == {"config.json": "is not a regular file"}
 
 
 @pytest.mark.parametrize("name", [MANIFEST, SEAL])
