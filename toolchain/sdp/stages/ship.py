@@ -18,7 +18,7 @@ from sdp.pipeline.context import StageContext
 from sdp.pipeline.json_file import read_json
 from sdp.pipeline.run_folder import STAGE_FILE, RunFolder
 from sdp.recipe.sections import Recipe
-from sdp.shipping.card import model_card, unknown_words
+from sdp.shipping.card import model_card, unknown_licenses
 from sdp.shipping.files import take_exported
 from sdp.shipping.golden import golden_cases
 from sdp.shipping.licenses import Licenses, find_licenses
@@ -37,7 +37,7 @@ def run(context: StageContext) -> dict[str, Any]:
     recipe, run, target = context.recipe, context.run, context.target
     exported, library = take_model(recipe, run, target)
     licenses, results = find_licenses(recipe), run_results(run)
-    if told := unknown_words(licenses):
+    if told := unknown_licenses(licenses):
         context.reporter.line(f"  {told}: the card says so")
     card = model_card(
         recipe,
