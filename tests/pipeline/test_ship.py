@@ -136,7 +136,7 @@ def test_what_the_gate_refuses_is_not_shipped(project: Path, monkeypatch: pytest
     assert (folder.with_name("4-export") / "model.onnx").stat().st_size > 0
     assert "not shipped: the gate's verdict is fail\n" in done.stdout
     checked = json.loads(CliRunner().invoke(app, ["check", "--json"]).stdout)["stages"][-1]
-    assert checked == {"stage": "ship", "up_to_date": False, "reason": "only when the gate passes; it says fail"}
+    assert checked == {"stage": "ship", "up_to_date": False, "reason": "only when the gate passes; its verdict is fail"}
     # Allowed again, it comes back: nothing but gate, report and ship runs.
     again = CliRunner().invoke(app, ["run", "toy.toml"])
     assert (again.exit_code, again.stderr.count("up to date")) == (0, 5)

@@ -13,7 +13,7 @@ _STDERR_TAIL = 2000
 
 
 class ProcessEndedError(Exception):
-    """The process ended instead of answering; the message is its status and the end of what it said."""
+    """The process ended instead of answering; the message has its status and the end of its output."""
 
 
 class JsonProcess:
@@ -61,7 +61,7 @@ class JsonProcess:
             status = self._process.wait()
             self._stderr.seek(0)
             tail = self._stderr.read().decode(errors="replace")[-_STDERR_TAIL:].strip()
-            raise ProcessEndedError(f"ended with status {status}: {tail or 'it said nothing'}")
+            raise ProcessEndedError(f"ended with status {status}: {tail or 'no output'}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 

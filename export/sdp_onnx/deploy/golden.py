@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdp_onnx.deploy.tokenization import TextTokenizer
-from sdp_onnx.deploy.tokenizer_errors import told_as
+from sdp_onnx.deploy.tokenizer_errors import translate_errors
 from sdp_onnx.deploy.verify import logits_error
 from sdp_onnx.errors import ModelFileError
 
@@ -122,7 +122,7 @@ def text_inputs(
     Raises:
         ModelFileError: the tokenizer fails: its file is damaged.
     """
-    with told_as(lambda reason: ModelFileError(f"the tokenizer fails at {' '.join(text)[:40]!r} ({reason})")):
+    with translate_errors(lambda reason: ModelFileError(f"the tokenizer fails at {' '.join(text)[:40]!r} ({reason})")):
         batch = tokenizer.pad([row.inputs for row in tokenizer.encode([text], words=words)])
     return {name: batch[name] for name in names}
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sdp_onnx.deploy.tokenizer_errors import told_as
+from sdp_onnx.deploy.tokenizer_errors import translate_errors
 from sdp_onnx.errors import ModelFileError
 from sdp_onnx.model.regular_file import check_regular
 
@@ -103,7 +103,9 @@ class TextTokenizer:
         from tokenizers import Tokenizer
 
         path = folder / TOKENIZER_FILE
-        with told_as(lambda reason: ModelFileError(f"the tokenizer cannot be read ({reason})", where=str(path))):
+        with translate_errors(
+            lambda reason: ModelFileError(f"the tokenizer cannot be read ({reason})", where=str(path))
+        ):
             check_regular(path)
             return cls(Tokenizer.from_file(str(path)), inputs, named)
 

@@ -9,7 +9,7 @@ from sdp_onnx.errors import SdpError
 
 
 @contextmanager
-def told_as(error_of: Callable[[str], SdpError]) -> Iterator[None]:
+def translate_errors(error_of: Callable[[str], SdpError]) -> Iterator[None]:
     """Convert any exception of a tokenizer to an error of sdp.
 
     Args:

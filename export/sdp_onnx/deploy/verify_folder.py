@@ -84,8 +84,8 @@ def verify_folder(folder: Path) -> FolderReport:
     try:
         manifest = _read(folder)
     except ModelFileError as error:
-        said = seal if seal.outcome == "failed" else FolderCheck(MANIFEST, "failed", error.what)
-        return FolderReport(folder, (said,))
+        failed = seal if seal.outcome == "failed" else FolderCheck(MANIFEST, "failed", error.what)
+        return FolderReport(folder, (failed,))
     checks += [_check_file(folder, name, entry) for name, entry in sorted(manifest["files"].items())]
     checks += [FolderCheck(name, "failed", "is not in the manifest") for name in _extra(folder, manifest["files"])]
     whole = all(check.outcome == "ok" for check in checks)

@@ -41,7 +41,7 @@ def test_memory_by_welch(peaks: tuple[float, ...], outcome: str) -> None:
 
 def test_memory_of_another_machine_or_grid_or_of_one_process_is_only_shown() -> None:
     name = "peak memory, 1 threads, MB"
-    assert rows(run(), run(peaks=(200e6,)))[name].how == "one start says nothing about spread (bench.starts)"
+    assert rows(run(), run(peaks=(200e6,)))[name].how == "one start has no spread (bench.starts)"
     assert rows(run(), run(peaks=(200e6, 201e6), cpu="y"))[name].outcome == "not compared"
     longer = run(peaks=(200e6, 201e6))
     longer["bench"]["cases"].append({**longer["bench"]["cases"][0], "case": "batch 1, 512 tokens"})

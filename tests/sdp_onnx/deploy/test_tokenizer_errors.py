@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sdp_onnx.deploy.tokenizer_errors import told_as
+from sdp_onnx.deploy.tokenizer_errors import translate_errors
 from sdp_onnx.errors import ModelFileError
 
 
@@ -14,16 +14,19 @@ class Panic(BaseException):
 
 @pytest.mark.parametrize("error", [Exception("a reason\nand more"), ValueError("a reason"), Panic("a reason")])
 def test_the_first_line_is_told(error: BaseException) -> None:
-    with pytest.raises(ModelFileError, match=r"it says: a reason$"), told_as(lambda r: ModelFileError(f"it says: {r}")):
+    with (
+        pytest.raises(ModelFileError, match=r"it says: a reason$"),
+        translate_errors(lambda r: ModelFileError(f"it says: {r}")),
+    ):
         raise error
 
 
 def test_an_error_without_words_is_told_by_its_kind() -> None:
-    with pytest.raises(ModelFileError, match="Panic"), told_as(ModelFileError):
+    with pytest.raises(ModelFileError, match="Panic"), translate_errors(ModelFileError):
         raise Panic
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
 def test_a_stop_stays_one(stop: type[BaseException]) -> None:
-    with pytest.raises(stop), told_as(ModelFileError):
+    with pytest.raises(stop), translate_errors(ModelFileError):
         raise stop

@@ -18,7 +18,7 @@ from sdp.data.source import resolve_source
 from sdp.data.texts import Texts
 from sdp.errors import ModelError
 from sdp.recipe.sections import Recipe
-from sdp_onnx.deploy.tokenizer_errors import told_as
+from sdp_onnx.deploy.tokenizer_errors import translate_errors
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def sampled_lengths(model: Path | None, texts: Sequence[Texts]) -> NDArray[np.in
     # Imported here: `sdp --help` does not need it.
     from tokenizers import Tokenizer
 
-    with told_as(lambda reason: ModelError(f"the tokenizer cannot be loaded: {reason}", where=str(file))):
+    with translate_errors(lambda reason: ModelError(f"the tokenizer cannot be loaded: {reason}", where=str(file))):
         tokenizer = Tokenizer.from_file(str(file))
         tokenizer.no_truncation()
         tokenizer.no_padding()

@@ -15,7 +15,7 @@ from sdp.pipeline.json_file import read_json
 from sdp.recipe.benchmark_tasks import ProblemType
 from sdp_onnx.deploy.batch_logits import batch_logits
 from sdp_onnx.deploy.tokenization import INPUTS, TextTokenizer, TokenizedText
-from sdp_onnx.deploy.tokenizer_errors import told_as
+from sdp_onnx.deploy.tokenizer_errors import translate_errors
 from sdp_onnx.runtimes.session import create_session
 
 
@@ -102,7 +102,7 @@ class Predictor:
         if config is None or manifest is None:
             missing = "config.json" if config is None else "manifest.json"
             raise RunError(f"{missing} is missing or damaged", where=str(folder), hint="Export again: sdp export RUN")
-        with told_as(lambda reason: RunError(f"tokenizer.json cannot be read: {reason}", where=str(folder))):
+        with translate_errors(lambda reason: RunError(f"tokenizer.json cannot be read: {reason}", where=str(folder))):
             self._tokenizer = TextTokenizer.read(folder)
         self._folder = folder
         try:
@@ -183,7 +183,7 @@ class Predictor:
         """
         for texts in rows:
             _check_texts(texts)
-        with told_as(lambda reason: self._damaged(f"its tokenizer fails at this text: {reason}")):
+        with translate_errors(lambda reason: self._damaged(f"its tokenizer fails at this text: {reason}")):
             tokenized = self._tokenizer.encode(rows, words=self.type == "tagging")
         try:
             return tokenized, batch_logits(self._session, self._tokenizer, tokenized, self._check_logits)

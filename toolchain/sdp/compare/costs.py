@@ -23,7 +23,7 @@ def compare_costs(before: Snapshot, after: Snapshot, measured: dict[str, Any] | 
     """Size, peak memory, and time of one call.
 
     Args:
-        before, after: the runs; nothing is said of one whose benchmark is not done.
+        before, after: the runs; a run without a finished benchmark has no rows.
         measured: latency.json's form, with the file of `before` as baseline and that of `after` as candidate; None
             where the two files were not measured in turns. Times of two benchmarks, each at its own hour, are shown
             and not compared: the machine may have changed more than the model.
@@ -57,7 +57,7 @@ def _memory(before: dict[str, Any], after: dict[str, Any]) -> Iterator[Differenc
         elif grids[0] != grids[1]:
             yield not_compared(what, values, "the processes ran other cases")
         elif min(len(own) for own in peaks) < 2:
-            yield not_compared(what, values, "one start says nothing about spread (bench.starts)")
+            yield not_compared(what, values, "one start has no spread (bench.starts)")
         else:
             how = f"Welch's t over {len(peaks[0])} and {len(peaks[1])} processes"
             yield by_ratio(what, values, welch_ratio(*peaks), how)

@@ -35,12 +35,12 @@ def compare_quality(before: Snapshot, after: Snapshot) -> list[Difference]:
     metric: MetricName = before["metric"]
     if after["metric"] != metric:
         raise UsageError(f"one run is scored by {metric}, the other by {after['metric']}: nothing to compare")
-    (first, said), (second, other) = read_rows(before["rows"]), read_rows(after["rows"])
+    (first, answers), (second, other) = read_rows(before["rows"]), read_rows(after["rows"])
     order = same_order(before["rows"]["hashes"], after["rows"]["hashes"])
     try:
         if order is None:
-            return _apart(metric, (first, said), (second, other), _shared(before, after))
-        return _paired(metric, first, said, _reordered(second, other, order), before["part"])
+            return _apart(metric, (first, answers), (second, other), _shared(before, after))
+        return _paired(metric, first, answers, _reordered(second, other, order), before["part"])
     except (ValueError, IndexError) as error:
         what = f"{metric} cannot be computed from the rows of these runs: {error}"
         raise RunError(what, hint="Bring both up to date: sdp export RUN") from None
@@ -60,11 +60,11 @@ def _reordered(split: Split, predicted: Array, order: NDArray[np.int64]) -> Arra
     return np.concatenate([predicted[starts[row] : starts[row + 1]] for row in order])
 
 
-def _paired(metric: MetricName, split: Split, said: Array, other: Array, part: str | None) -> list[Difference]:
+def _paired(metric: MetricName, split: Split, answers: Array, other: Array, part: str | None) -> list[Difference]:
     record = compare(
         metric,
         split,
-        ("before", as_logits(metric, said)),
+        ("before", as_logits(metric, answers)),
         ("after", as_logits(metric, other)),
         resamples=RESAMPLES,
         seed=0,
@@ -114,9 +114,9 @@ def _scores(
     values, draws = {}, {}
     for number, name in enumerate(dict.fromkeys(split.parts)):
         mask = np.array([part == name for part in split.parts])
-        own, said = split.where(mask), predicted[split.predictions_in(mask)]
-        values[name] = score_predictions(metric, own, said)
-        draws[name] = resampled_scores(metric, own, [said], RESAMPLES, (seed, number))[:, 0]
+        own, answers = split.where(mask), predicted[split.predictions_in(mask)]
+        values[name] = score_predictions(metric, own, answers)
+        draws[name] = resampled_scores(metric, own, [answers], RESAMPLES, (seed, number))[:, 0]
     return values, draws
 
 

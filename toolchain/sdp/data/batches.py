@@ -21,7 +21,7 @@ from sdp.data.rows import Split
 from sdp.data.texts import Texts
 from sdp.errors import ModelError
 from sdp_onnx.deploy.tokenization import TextTokenizer
-from sdp_onnx.deploy.tokenizer_errors import told_as
+from sdp_onnx.deploy.tokenizer_errors import translate_errors
 
 IGNORED = -100
 """The label of a token that is not scored; torch's cross-entropy ignores it."""
@@ -70,7 +70,7 @@ def _tokenizer_errors() -> AbstractContextManager[None]:
     def error(reason: str) -> ModelError:
         return ModelError(f"the tokenizer fails at the task's texts: {reason}", hint=hint)
 
-    return told_as(error)
+    return translate_errors(error)
 
 
 def tokenize_words(

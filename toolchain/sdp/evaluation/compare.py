@@ -117,7 +117,7 @@ def compare(
         the record that evaluate's and export's metrics.json hold: "models", "drop" (first - second; positive is a
         loss), "test", "flips" (of so many "predictions": one a row, for tagging one a word), the same for other metrics
         in "also" and for each part in "parts" (empty where the rows have none), and in "averages" that over "all"
-        parts, which is the score itself ("mean_over" says of what), and over the "zero-shot" ones. A part's
+        parts, which is the score itself ("mean_over" names them), and over the "zero-shot" ones. A part's
         "drop_of_all" is its drop with a low end that holds for all parts at once: whoever looks for the worst of many
         finds one that looks bad by chance. For "no part lost too much" the high end is right as it is. A value that is
         undefined is null, as are its ends, with the reason beside them as "undefined".

@@ -98,7 +98,7 @@ def export_file(context: StageContext, tokenizer: TextTokenizer, rows: Tokenized
         return Exported(**before["exported"])
     for path in outputs_of(target):
         path.unlink()
-    # What another file said, too.
+    # Logits of another file are removed too.
     shutil.rmtree(target / CHECKPOINTS, ignore_errors=True)
     exported = _make(context, tokenizer, rows)
     (target / CHECKPOINTS).mkdir()
@@ -154,7 +154,7 @@ def _export_dense(
     rows: TokenizedSplit,
     work: Path,
 ) -> _Torch:
-    """Write the dense file and the model's config.json, and note what the model says and holds.
+    """Write the dense file and the model's config.json, and record the model's logits and zeros.
 
     The model ends with the function.
     """

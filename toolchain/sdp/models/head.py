@@ -155,7 +155,7 @@ def _fit(head: Head, kind: ProblemType, labels: Sequence[str], *, numbered: bool
     """What is wrong with a head for a task, or None and the labels in its order."""
     wanted = "ForTokenClassification" if kind == "tagging" else "ForSequenceClassification"
     if "For" in head.architecture and not head.architecture.endswith((wanted, *_PRETRAINING)):
-        return f"the checkpoint's head is that of {head.architecture}, and the task is {kind}", ()
+        return f"the checkpoint's head belongs to {head.architecture}, and the task is {kind}", ()
     if kind == "classification" and head.problem_type not in (None, "single_label_classification"):
         return f"the checkpoint's head was trained for {head.problem_type}, and the task is {kind}", ()
     if len(head.names) != head.outputs:

@@ -169,7 +169,7 @@ def check_size(folder: ModelFolder) -> None:
         config = json.loads((folder.path / "config.json").read_text(encoding="utf-8"))
         stored = sum(math.prod(shape) for shape in tensor_shapes(folder).values())
     except (OSError, ValueError, RecursionError, ModelError):
-        # Loading tells what is wrong with them.
+        # Loading them reports the error.
         return
     if not isinstance(config, dict):
         return
@@ -190,7 +190,7 @@ def _largest(config: dict[str, object], keys: tuple[str, ...]) -> int:
 
 
 def encoder_shape(folder: ModelFolder) -> tuple[int | None, int | None]:
-    """Width and number of layers of the encoder, from config.json; None where it does not tell."""
+    """Return width and number of layers of the encoder, from config.json; None where it has none."""
     try:
         config = json.loads((folder.path / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

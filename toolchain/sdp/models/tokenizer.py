@@ -24,7 +24,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from sdp.errors import ModelError
 from sdp.pipeline.json_file import read_json, write_json
 from sdp_onnx.deploy.tokenization import Padding, Side, TextTokenizer
-from sdp_onnx.deploy.tokenizer_errors import told_as
+from sdp_onnx.deploy.tokenizer_errors import translate_errors
 from sdp_onnx.errors import ModelFileError
 
 CONFIG_FILE = "tokenizer_config.json"
@@ -40,7 +40,7 @@ def pretrained_tokenizer(path: Path, *, trust_remote_code: bool = False) -> PreT
     Raises:
         ModelError: the files are there but damaged or of an unknown kind, or it runs in Python alone.
     """
-    with told_as(lambda reason: ModelError(f"the tokenizer cannot be loaded: {reason}", where=str(path))):
+    with translate_errors(lambda reason: ModelError(f"the tokenizer cannot be loaded: {reason}", where=str(path))):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
     if not tokenizer.is_fast:
         what = (
@@ -64,7 +64,7 @@ def load_tokenizer(path: Path, *, trust_remote_code: bool = False, words: bool =
         ModelError: as `pretrained_tokenizer`; or it takes words that come one by one for parts of words.
     """
     loaded = pretrained_tokenizer(path, trust_remote_code=trust_remote_code)
-    with told_as(lambda reason: ModelError(f"the tokenizer cannot be loaded: {reason}", where=str(path))):
+    with translate_errors(lambda reason: ModelError(f"the tokenizer cannot be loaded: {reason}", where=str(path))):
         backend = Tokenizer.from_str(loaded.backend_tokenizer.to_str())
     # Without what other programs left in it: a fixed length, a stride.
     backend.no_truncation()
@@ -128,7 +128,7 @@ def with_word_start(tokenizer: Tokenizer, where: str) -> Tokenizer:
     Raises:
         ModelError: it does not, and cannot be made to.
     """
-    with told_as(lambda reason: ModelError(f"the tokenizer fails: {reason}", where=where)):
+    with translate_errors(lambda reason: ModelError(f"the tokenizer fails: {reason}", where=where)):
         wanted = [_in_a_text(tokenizer, text.split()) for text in _PROBES]
         made = [Tokenizer.from_str(json.dumps(content)) for content in _variants(json.loads(tokenizer.to_str()))]
         alike = [

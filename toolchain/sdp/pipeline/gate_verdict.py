@@ -20,7 +20,7 @@ def withhold(run: RunFolder, reporter: Reporter, *, wanted: bool) -> None:
 
     Args:
         run: the run folder.
-        reporter: told why.
+        reporter: prints the reason.
         wanted: whether the result would have been made now; otherwise only a removal is worth a line.
     """
     verdict = gate_verdict(run)

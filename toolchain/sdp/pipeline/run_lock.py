@@ -72,13 +72,13 @@ def _sign(folder: Path) -> None:
 
 def _holder(folder: Path) -> str:
     """Describe the holder of the lock; empty where it is unknown, as in the moment after locking."""
-    told = read_json(folder / HOLDER_FILE)
-    if told is None or not {"pid", "host", "since"} <= told.keys():
+    holder = read_json(folder / HOLDER_FILE)
+    if holder is None or not {"pid", "host", "since"} <= holder.keys():
         return ""
     # The file of a killed holder remains until the next holder writes its own.
-    if told["host"] == socket.gethostname() and not _is_alive(told["pid"]):
+    if holder["host"] == socket.gethostname() and not _is_alive(holder["pid"]):
         return ""
-    return f" (process {told['pid']} on {told['host']}, since {told['since']})"
+    return f" (process {holder['pid']} on {holder['host']}, since {holder['since']})"
 
 
 def _is_alive(pid: object) -> bool:

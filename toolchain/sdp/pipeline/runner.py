@@ -67,8 +67,8 @@ def stage_status(stage: Stage, recipe: Recipe, run: RunFolder, identities: Mappi
     ingredients = {**_own_ingredients(stage, recipe), "inputs": inputs}
     record = run.record(stage.folder)
     if record is None:
-        if stage.after_pass and (said := gate_verdict(run)) not in (None, "pass"):
-            return Status(stage, False, f"only when the gate passes; it says {said}", ingredients)
+        if stage.after_pass and (verdict := gate_verdict(run)) not in (None, "pass"):
+            return Status(stage, False, f"only when the gate passes; its verdict is {verdict}", ingredients)
         return Status(stage, False, _interrupted(stage, run, ingredients) or "not done yet", ingredients)
     change = first_difference(record.get("ingredients", {}), ingredients)
     if change is not None and (attempt := _interrupted(stage, run, ingredients)):
@@ -124,7 +124,7 @@ def _outputs(run: RunFolder, stage: Stage, patterns: Iterable[str]) -> dict[str,
 
 
 def plan(recipe: Recipe, run: RunFolder, identities: Mapping[str, dict[str, str]]) -> list[Status]:
-    """Say for every stage whether it would run, and why. A stage after one that runs is said to depend on it."""
+    """Return the status of every stage: whether it would run, and why. A stage after one that runs depends on it."""
     statuses: list[Status] = []
     stale: set[str] = set()
     for stage in stages_of(recipe):
@@ -250,18 +250,18 @@ def follow(recipe: Recipe, run: RunFolder) -> None:
     Raises:
         RunError: this rank has other code, libraries or settings than the first, or does not see its run folder.
     """
-    while (said := ranks.receive()) is not None:
-        stage, where = find_stage(said["stage"]), f"rank {ranks.rank()}"
-        folder, own = RunFolder(Path(said["run"])), recipe
+    while (message := ranks.receive()) is not None:
+        stage, where = find_stage(message["stage"]), f"rank {ranks.rank()}"
+        folder, own = RunFolder(Path(message["run"])), recipe
         if folder != run:
             # The stages of the preflight have a recipe of their own.
-            own = Recipe.model_validate(said["recipe"])
+            own = Recipe.model_validate(message["recipe"])
         target = folder.partial(stage.folder)
         if not target.is_dir():
             hint = "All machines need the same file system under the same path, and start in the same folder."
             raise RunError(f"does not see {target}, in which rank 0 works", where=where, hint=hint)
         ours = _own_ingredients(stage, own)
-        if difference := first_difference(said["made from"], json.loads(json.dumps(ours))):
+        if difference := first_difference(message["made from"], json.loads(json.dumps(ours))):
             raise RunError(f"is not like rank 0: {difference}", where=where, hint="Install the same on all machines.")
         with stage_threads(stage, recipe.runtime):
             _function(stage)(StageContext(own, folder, target, Reporter(quiet=True)))

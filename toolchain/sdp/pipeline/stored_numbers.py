@@ -222,12 +222,14 @@ def check_stored(kind: type[BaseModel], content: Mapping[str, Any], where: str, 
     try:
         kind.model_validate(content)
     except ValidationError as error:
-        raise RunError(f"damaged, or another version's: {'; '.join(_told(error))}", where=where, hint=hint) from None
+        raise RunError(
+            f"damaged, or another version's: {'; '.join(_problems(error))}", where=where, hint=hint
+        ) from None
     except RecursionError:
         raise RunError("damaged: nested too deeply", where=where, hint=hint) from None
 
 
-def _told(error: ValidationError) -> Iterable[str]:
+def _problems(error: ValidationError) -> Iterable[str]:
     """The first problems, each with its place."""
     for detail in error.errors(include_url=False, include_input=False)[:3]:
         yield f"{'.'.join(map(str, detail['loc']))}: {detail['msg'][0].lower()}{detail['msg'][1:]}".removeprefix(": ")

@@ -1,4 +1,4 @@
-"""What the unpruned network says: computed once for every training row where that is possible, live otherwise."""
+"""Outputs of the unpruned network: computed once for every training row where possible, live otherwise."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class LiveTeacher:
 
     Args:
         model: the teacher.
-        objective: says what is read.
+        objective: the loss that reads the outputs.
         bf16: compute its products in bfloat16, as a student's that is trained so. In float32 it would take as long as
             the student's forward and backward pass together.
     """
@@ -42,7 +42,7 @@ class LiveTeacher:
         self._bf16 = bf16
 
     def outputs(self, inputs: Mapping[str, Tensor], index: Tensor) -> NetworkOutput:
-        """What the teacher says about a batch."""
+        """Return the teacher's outputs for a batch."""
         # Not inference mode: its tensors cannot take part in the student's backward pass.
         with torch.no_grad(), torch.autocast(self._model.device.type, torch.bfloat16, enabled=self._bf16):
             return self._read(self._model, inputs)
@@ -118,13 +118,13 @@ def cached_teacher(
         model: the teacher.
         split: the training rows.
         collator: pads a batch.
-        objective: says what is read.
+        objective: the loss that reads the outputs.
         cache: where the files are.
         device: where the teacher runs and where its words will be read.
         reporter: shows progress.
 
     Raises:
-        ModelError: the teacher says something that is no finite number.
+        ModelError: an output of the teacher is not finite.
     """
     read = Reader(model, objective)
     if not objective.needs_teacher_forward:
@@ -139,14 +139,14 @@ def cached_teacher(
     missing = [name for name, lacks in zip(names, lacking, strict=True) if lacks]
     if missing:
         cache.folder.mkdir(parents=True, exist_ok=True)
-        said = _ask(model, read, split, collator, objective, missing, device, reporter)
+        outputs = _ask(model, read, split, collator, objective, missing, device, reporter)
         for name in missing:
-            stored[name] = said[name]
-            if not said[name].isfinite().all():
+            stored[name] = outputs[name]
+            if not outputs[name].isfinite().all():
                 hint = "Fine-tune anew with a lower learning rate, or take another pretrained model."
-                raise ModelError("what the teacher says are no finite numbers", where=name, hint=hint)
+                raise ModelError("the teacher's outputs are not finite numbers", where=name, hint=hint)
             if this_rank() == 0:
-                write_arrays(paths[name], {name: said[name].numpy()})
+                write_arrays(paths[name], {name: outputs[name].numpy()})
     placed = {name: words.to(device) for name, words in stored.items()}
     return CachedTeacher(placed.get(LOGITS), {key: placed[str(key)] for key in objective.rows}, read.weights)
 
@@ -171,15 +171,15 @@ def _ask(
     batches = list(length_sorted_batches(split, BATCH_SIZE))
     mine = batches[rank_slice(len(batches))]
     with torch.no_grad(), reporter.task("teacher", len(mine)) as task:
-        # A rank without a share looks at one batch all the same: of what shape its zeros are.
+        # A rank without a share runs one batch to learn the shape of its zeros.
         for done, indices in enumerate(mine or batches[:1], start=1):
             batch = collator([split[index] for index in indices])
             inputs = {k: v.to(device) for k, v in batch.items() if k not in ("labels", "index")}
             output = read(model, inputs)
-            said = {str(key): rows_of(output, inputs["attention_mask"], key) for key in keys}
+            outputs = {str(key): rows_of(output, inputs["attention_mask"], key) for key in keys}
             if LOGITS in missing and output.logits is not None:
-                said[LOGITS] = output.logits
-            for name, values in said.items():
+                outputs[LOGITS] = output.logits
+            for name, values in outputs.items():
                 if name not in stored:
                     stored[name] = torch.zeros(len(split), *values.shape[1:])
                 if mine:

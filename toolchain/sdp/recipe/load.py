@@ -31,7 +31,7 @@ Key = tuple[str, ...]
 DATA_SUFFIXES = (".tsv", ".csv", ".jsonl", ".parquet", ".gz")
 DATE = "TOML date"
 MOST_EXTENDED = 100
-MOST_TOLD = 50
+MOST_SHOWN = 50
 
 
 @dataclass
@@ -105,8 +105,8 @@ def load_recipe(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
         return Recipe.model_validate_json(json.dumps(raw.tree, default=_not_json), strict=True)
     except ValidationError as error:
         # A readable number of problems; a file that is not a recipe may have a hundred thousand.
-        details = error.errors(include_url=False)[:MOST_TOLD]
-        untold = error.error_count() - len(details)
+        details = error.errors(include_url=False)[:MOST_SHOWN]
+        hidden = error.error_count() - len(details)
     # A value that fits no member of a union is one problem; pydantic reports one for every member.
     problems: dict[str, list[str]] = {}
     for detail in details:
@@ -119,7 +119,7 @@ def load_recipe(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
         place, message = _describe(detail, raw, path)
         problems.setdefault(place, []).append(message)
     lines = [f"{place}: {'; or '.join(messages)}" for place, messages in problems.items()]
-    more = [f"and {untold:,} more"] if untold else []
+    more = [f"and {hidden:,} more"] if hidden else []
     raise RecipeError("\n  ".join([*_headline(lines, path), *more]))
 
 

@@ -1,6 +1,6 @@
 """Stage 5: how fast, how big, how much memory: the exported file against the dense one, in turns, in onnxruntime.
 
-Writes latency.json; on the CPU it also tells where the exported file's time goes, layer by layer. The dense file is
+Writes latency.json; on the CPU it includes a profile of the exported file by layer. The dense file is
 exported for the measurement, with the same exporter and settings, and removed.
 """
 

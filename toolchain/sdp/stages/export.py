@@ -53,19 +53,19 @@ def run(context: StageContext) -> dict[str, Any]:
     with reporter.task("tokens", rows.tokens) as task:
         network = onnx_network(create_session(target / MODEL_FILE, threads=recipe.runtime.threads))
         logits = predict_logits(network, rows, Collator(tokenizer), recipe.evaluate.batch_size, task, kept)
-    said = load_file(run.stage("3-evaluate") / PREDICTIONS)
+    stored = load_file(run.stage("3-evaluate") / PREDICTIONS)
     metric = recipe.task.score
-    record = compare_models(recipe, data, split, rows, ("dense", said["dense"]), ("exported", logits))
+    record = compare_models(recipe, data, split, rows, ("dense", stored["dense"]), ("exported", logits))
     # Of the same logits of the dense model on the same rows.
     record["constant"] = (read_json(run.stage("3-evaluate") / "metrics.json") or {})["constant"]
-    same = float(np.mean(predictions(metric, said["pruned"]) == predictions(metric, logits)))
-    # Where the model says nothing about a word, neither does the file.
-    read = ~np.isnan(said["pruned"]).any(axis=1)
+    same = float(np.mean(predictions(metric, stored["pruned"]) == predictions(metric, logits)))
+    # Words without output have none in the file either.
+    read = ~np.isnan(stored["pruned"]).any(axis=1)
     record["torch"] = {
         "verified_rows": exported.verified_rows,
         "max_relative_error": exported.relative_error,
         "tolerance": recipe.export.allowed_error,
-        "split_relative_error": relative_error(said["pruned"][read], logits[read]),
+        "split_relative_error": relative_error(stored["pruned"][read], logits[read]),
         "same_predictions": None if metric in NUMERIC else same,
     }
     write_json(target / "metrics.json", record)
@@ -73,7 +73,7 @@ def run(context: StageContext) -> dict[str, Any]:
     rows_of = json.dumps(rows_record(split, predictions(metric, logits)), separators=(",", ":"))
     (target / "rows.json").write_text(rows_of + "\n", encoding="utf-8")
     file_bytes = sum(file.stat().st_size for file in target.glob(f"{MODEL_FILE}*"))
-    # The manifest lists what is there.
+    # The manifest lists the files that exist now.
     shutil.rmtree(target / CHECKPOINTS)
     write_manifest(target, _manifest(recipe, run, exported, record), omit=(STAGE_FILE,))
     return {

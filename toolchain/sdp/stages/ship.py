@@ -37,8 +37,8 @@ def run(context: StageContext) -> dict[str, Any]:
     recipe, run, target = context.recipe, context.run, context.target
     exported, library = take_model(recipe, run, target)
     licenses, results = find_licenses(recipe), run_results(run)
-    if told := unknown_licenses(licenses):
-        context.reporter.line(f"  {told}: the card says so")
+    if unknown := unknown_licenses(licenses):
+        context.reporter.line(f"  {unknown}: noted in the model card")
     card = model_card(
         recipe,
         results,
@@ -112,7 +112,7 @@ def _golden(
 def _manifest(
     recipe: Recipe, exported: dict[str, Any], results: dict[str, Any], licenses: Licenses, library: str | None
 ) -> dict[str, Any]:
-    """What the export's manifest says, with what was found out since."""
+    """Return the export's manifest with the results of later stages."""
     bench = results["bench"]
     measured = ("baseline_bytes", "candidate_bytes", "provider", "cases", "quiet", "environment")
     return {

@@ -142,7 +142,7 @@ def require_finite(model: nn.Module, step: int, checkpoints: Path) -> None:
     """See that every weight is a finite number.
 
     Raises:
-        StageError: one is not; the message names it, and says how to go on.
+        StageError: one is not; the message names it and a way to continue.
     """
     weights = dict(model.named_parameters())
     broken = any_rank(*(not bool(torch.isfinite(local(weight)).all()) for weight in weights.values()))

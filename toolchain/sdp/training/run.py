@@ -29,7 +29,7 @@ from sdp.training.objective import TrainingObjective
 from sdp.training.steps import optimizer_steps
 from sdp.training.trainer import SdpTrainer
 
-# Trainer says where it resumes from through this logger; sdp says it itself.
+# Trainer logs the checkpoint that it resumes from; sdp prints it itself.
 logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
 
 
@@ -120,7 +120,7 @@ def _last_checkpoint(folder: Path, reporter: Reporter) -> Path | None:
 
 
 def _checkpoint_layers(model: PreTrainedModel) -> None:
-    # The second name is that of transformers before 5.20.
+    # The second name belongs to transformers before 5.20.
     enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
     try:
         enable({"use_reentrant": False})
@@ -162,7 +162,7 @@ def _arguments(run: TrainingRun, steps: int) -> TrainingArguments:
         disable_tqdm=True,
         remove_unused_columns=False,
         label_names=["labels"],
-        # Said outright, because Trainer would change it with activation checkpointing: a pooler may be unused.
+        # Set explicitly, because Trainer would change it with activation checkpointing: a pooler may be unused.
         ddp_find_unused_parameters=True,
         dataloader_pin_memory=run.device.type == "cuda",
         fsdp=sharded or None,

@@ -59,7 +59,7 @@ def trim_model(
     (target / TOKENIZER_FILE).write_text(small, encoding="utf-8")
     # The hashes of the source: a stage that uses old_ids.json reads the removed pieces from it.
     write_json(target / IDS_FILE, {"old_ids": old_ids, "source": folder.identity()})
-    # The coverage is that of the written file, so the tokenizer is read back.
+    # The coverage is measured on the written file, so the tokenizer is read back.
     after = plain_tokenizer(
         pretrained_tokenizer(target, trust_remote_code=trust_remote_code).backend_tokenizer.to_str()
     )

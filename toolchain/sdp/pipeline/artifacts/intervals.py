@@ -30,7 +30,7 @@ class _IntervalForm(Stored):
 
 
 class _AsStored:
-    """Tells pydantic how to read and write what `Score` stands for."""
+    """Defines for pydantic how to read and write a `Score`."""
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_wrap_validator_function(

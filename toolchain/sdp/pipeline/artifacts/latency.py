@@ -36,7 +36,7 @@ MeasuredProcess = Annotated[ProcessResult, AfterValidator(_process)]
 
 
 class Timed(Protocol):
-    """What is said of one cell of the benchmark's grid: a case with a number of threads, and its starts."""
+    """The results of one cell of the benchmark's grid: a case with a number of threads, and its starts."""
 
     @property
     def case(self) -> str:

@@ -72,7 +72,7 @@ def write_analysis(
     """Write analysis.json.
 
     Returns:
-        what metrics.json says of it.
+        its entry in metrics.json.
     """
     document = analysis_document(
         log,

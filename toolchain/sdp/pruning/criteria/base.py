@@ -42,7 +42,7 @@ class Criterion:
     due: `scores`, `before_masks_change`, pruned weights set to zero. After the last update a criterion is done with: it
     sees nothing of the recovery phase.
 
-    Unless a criterion says otherwise, pruned weights have a score of -inf, so that masks only ever shrink.
+    By default, pruned weights have a score of -inf, so that masks only ever shrink.
 
     Args:
         weights: name -> parameter of the model.

@@ -29,11 +29,11 @@ def reason(checks: Sequence[Mapping[str, Any]]) -> str:
     if not checks:
         return "Nothing was checked: that is no pass."
     counts = Counter(check["outcome"] for check in checks)
-    told = [(counts[outcome], outcome) for outcome in _ORDER if counts[outcome]]
-    if len(told) == 1:
-        count, outcome = told[0]
+    present = [(counts[outcome], outcome) for outcome in _ORDER if counts[outcome]]
+    if len(present) == 1:
+        count, outcome = present[0]
         if count == 1:
             return f"The one check {_WORDS[outcome]}."
         return f"{'Both' if count == 2 else f'All {count}'} checks {_PLURAL[outcome]}."
-    words = [f"{count} {_WORDS[outcome] if count == 1 else _PLURAL[outcome]}" for count, outcome in told]
+    words = [f"{count} {_WORDS[outcome] if count == 1 else _PLURAL[outcome]}" for count, outcome in present]
     return f"Of {len(checks)} checks {', '.join(words[:-1])} and {words[-1]}."
