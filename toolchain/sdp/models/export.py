@@ -1,4 +1,4 @@
-"""Making the exported file: torch to dense ONNX, encoded, reopened, and compared with torch before it counts."""
+"""Make the exported file: torch to dense ONNX, encoded, reopened, and compared with torch."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ from sdp_onnx.operators.library import has_library, library_path
 MODEL_FILE = "model.onnx"
 # Rows in one call while verifying; 1 is what a server sends most.
 VERIFIED_BATCH_SIZES = (1, 2, 7)
-# What an interrupted attempt made: its files by hash, and what was found of them.
+# The record of an interrupted attempt: its files by hash, and their verification.
 _MADE = f"{CHECKPOINTS}/made.json"
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was found of the file when it was reopened.
+    """The results of verifying the reopened file.
 
     Attributes:
         layers: of each pruned layer, zeros and elements.
@@ -65,7 +65,7 @@ class Exported:
 
 @dataclass(frozen=True)
 class _Torch:
-    """What the exported file must agree with, kept when the model itself has gone.
+    """The reference for the exported file, kept after the model is freed.
 
     Attributes:
         zeros: of each pruned layer, zeros and elements.
@@ -137,7 +137,7 @@ def _make(context: StageContext, tokenizer: TextTokenizer, rows: TokenizedSplit)
 
 @contextmanager
 def _work_folder(target: Path) -> Iterator[Path]:
-    """A folder for the dense file, which goes with the block."""
+    """Create a folder for the dense file, which is removed at the end of the block."""
     work = target / "work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
@@ -192,7 +192,7 @@ def _encode(recipe: Recipe, run: RunFolder, dense: Path, path: Path) -> list[Ten
 
 
 def _encoding(recipe: Recipe) -> EncodingChoice:
-    """What the recipe asks for, or the best that this installation can run.
+    """Return the recipe's encoding, or the best one that this installation can run.
 
     Raises:
         OperatorLibraryError: the recipe asks for the operator library, and this installation has none.

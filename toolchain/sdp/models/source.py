@@ -1,4 +1,4 @@
-"""Where a recipe's model is: a folder, a folder inside an installed package, or a hub repository. Needs no torch."""
+"""Locate a recipe's model: a folder, a folder inside an installed package, or a hub repository. Needs no torch."""
 
 from __future__ import annotations
 
