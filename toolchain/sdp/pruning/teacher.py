@@ -50,7 +50,7 @@ class LiveTeacher:
 
 @dataclass(frozen=True)
 class CachedTeacher:
-    """The teacher's stored words on N training rows, and its weights; absent where no loss reads them.
+    """The teacher's stored outputs for N training rows, and its weights; absent where no loss reads them.
 
     Attributes:
         logits: [N, C].
@@ -63,7 +63,7 @@ class CachedTeacher:
     weights: Mapping[str, Tensor] = field(default_factory=dict)
 
     def outputs(self, inputs: Mapping[str, Tensor], index: Tensor) -> NetworkOutput:
-        """The teacher's stored words on the rows of a batch."""
+        """Return the teacher's stored outputs for the rows of a batch."""
         return NetworkOutput(
             None if self.logits is None else self.logits[index],
             stored={key: rows[index] for key, rows in self.rows.items()},
@@ -112,7 +112,7 @@ def cached_teacher(
     device: torch.device,
     reporter: Reporter,
 ) -> CachedTeacher:
-    """Read the teacher's words on every training row from a cache, computing and writing what it lacks.
+    """Read the teacher's outputs for every training row from a cache; compute and store missing ones.
 
     Args:
         model: the teacher.

@@ -1,4 +1,4 @@
-"""What a network is trained to minimize, as training sees it."""
+"""The interface of a training objective."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def train(run: TrainingRun) -> list[dict[str, Any]]:
 
 
 def _last_checkpoint(folder: Path, reporter: Reporter) -> Path | None:
-    """What all ranks resume from: rank 0 finds it, and removes what is damaged."""
+    """Find the checkpoint from which all ranks resume; rank 0 removes damaged ones."""
     found = last_good_checkpoint(folder, reporter) if this_rank() == 0 else None
     step = broadcast_number(checkpoint_step(found) if found is not None else 0)
     return folder / f"checkpoint-{step}" if step else None

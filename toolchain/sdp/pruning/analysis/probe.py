@@ -79,7 +79,7 @@ class Probe:
         ]
 
     def __call__(self) -> Reading:
-        """Read the model as it stands."""
+        """Read the model in its current state."""
         was_training = self._model.training
         self._model.eval()
         try:

@@ -1,4 +1,4 @@
-"""What a pruning criterion is: scores of the weights, and what it must see of the training to give them."""
+"""The interface of a pruning criterion: scores of the weights, and the events of training that it needs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Scores = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Setup:
-    """What criteria need besides the weights.
+    """The inputs of criteria besides the weights.
 
     Attributes:
         seed: of everything random.
