@@ -1,4 +1,4 @@
-"""What hangs on the gate's verdict: whether there may be a shipped folder."""
+"""The gate's last verdict, and its effect on the shipped folder."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from sdp.pipeline.stages import STAGES, find_stage
 
 
 def gate_verdict(run: RunFolder) -> str | None:
-    """The gate's last verdict: pass, fail or inconclusive; None where there is none yet."""
+    """Return the gate's last verdict: pass, fail or inconclusive; None before the first."""
     content = read_json(run.stage(find_stage("gate").folder) / "verdict.json")
     verdict = content.get("verdict") if content is not None else None
     return str(verdict) if verdict is not None else None
 
 
 def withhold(run: RunFolder, reporter: Reporter, *, wanted: bool) -> None:
-    """Unless the gate passed, take away what an earlier pass allowed, so that nobody takes it for this run's result.
+    """Remove the shipped folder of an earlier verdict, unless the gate passed.
 
     Args:
         run: the run folder.
         reporter: prints the reason.
-        wanted: whether the result would have been made now; otherwise only a removal is worth a line.
+        wanted: whether the stage was requested; otherwise only a removal is reported.
     """
     verdict = gate_verdict(run)
     if verdict == "pass":
@@ -38,10 +38,10 @@ def withhold(run: RunFolder, reporter: Reporter, *, wanted: bool) -> None:
 
 
 def shipped_before(run: RunFolder) -> str:
-    """What of before the shipped folder is of, in words: "an earlier export" or "an earlier verdict".
+    """Return the origin of an outdated shipped folder: "an earlier export" or "an earlier verdict".
 
     Returns:
-        the words; empty where it is of what the run holds now, or there is none.
+        the origin; empty where the folder is up to date or does not exist.
     """
     shipped = run.record("8-ship")
     inputs = shipped["ingredients"]["inputs"] if shipped is not None else {}

@@ -1,4 +1,4 @@
-"""What a person sees while sdp works: rich progress on a terminal, plain lines elsewhere, all of it on stderr.
+"""Progress on stderr: rich progress bars on a terminal, plain lines elsewhere.
 
 stdout carries results only, so that `--json` can be piped.
 """

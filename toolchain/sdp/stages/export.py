@@ -1,4 +1,4 @@
-"""Stage 4: the pruned model as an ONNX file that is reopened, compared with torch and scored before it counts.
+"""Stage 4: export the pruned model to an ONNX file, reopen it, compare it with torch and score it.
 
 Writes what is shipped: model.onnx (and model.onnx.data above the size limit), the operator library where the model
 uses it, the tokenizer, config.json with the label names, manifest.json; beside them metrics.json, the score of this
@@ -40,7 +40,7 @@ from sdp_onnx.runtimes.session import create_session
 
 
 def run(context: StageContext) -> dict[str, Any]:
-    """Export, encode, verify and score the pruned model; resumes what an interrupted attempt left in `target`."""
+    """Export, encode, verify and score the pruned model; resumes an interrupted attempt in `target`."""
     recipe, run, target, reporter = context.recipe, context.run, context.target, context.reporter
     data = finetuned_data(recipe, run)
     split = data.evaluation(recipe.evaluate.split)
@@ -56,7 +56,7 @@ def run(context: StageContext) -> dict[str, Any]:
     stored = load_file(run.stage("3-evaluate") / PREDICTIONS)
     metric = recipe.task.score
     record = compare_models(recipe, data, split, rows, ("dense", stored["dense"]), ("exported", logits))
-    # Of the same logits of the dense model on the same rows.
+    # The stored logits of the dense model on the same rows.
     record["constant"] = (read_json(run.stage("3-evaluate") / "metrics.json") or {})["constant"]
     same = float(np.mean(predictions(metric, stored["pruned"]) == predictions(metric, logits)))
     # Words without output have none in the file either.
@@ -69,7 +69,7 @@ def run(context: StageContext) -> dict[str, Any]:
         "same_predictions": None if metric in NUMERIC else same,
     }
     write_json(target / "metrics.json", record)
-    # On one line: as long as the split.
+    # On one line, because it is as long as the split.
     rows_of = json.dumps(rows_record(split, predictions(metric, logits)), separators=(",", ":"))
     (target / "rows.json").write_text(rows_of + "\n", encoding="utf-8")
     file_bytes = sum(file.stat().st_size for file in target.glob(f"{MODEL_FILE}*"))

@@ -1,7 +1,7 @@
-"""Before the first stage that trains: all stages once, in seconds, with few rows and few layers.
+"""Run all stages once in seconds, with few rows and layers, before the first stage that trains.
 
-Architecture, weights, tokenizer and labels are the recipe's, and the rows the longest and oddest of every split: what
-would break off after hours of training breaks off here. Writes no file; that it came to its end is the result.
+Architecture, weights, tokenizer and labels are the recipe's, and the rows the longest and oddest of every split, so
+that errors that would occur after hours of training occur here. Writes no file; success is the result.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ from sdp_onnx.deploy.golden import run_case
 from sdp_onnx.runtimes.session import create_session
 
 STAGES = {"finetune": finetune.run, "prune": prune.run, "evaluate": evaluate.run, "export": export.run}
-# A task of many classes has as many training rows here; they are few steps all the same.
+# A task with many classes has as many training rows here, which is still few steps.
 MOST_STEPS = 4
 
 StageErrors = Callable[[str], AbstractContextManager[None]]
-"""Puts the name of a stage in front of errors."""
+"""Adds the name of a stage to errors."""
 
 
 @dataclass(frozen=True)
 class _Small:
-    """What is gone through.
+    """The recipe and run of the preflight.
 
     Attributes:
         recipe: with the few rows and the small model.
@@ -66,10 +66,10 @@ class _Small:
 
 
 def run(context: StageContext) -> dict[str, Any]:
-    """Go through all stages.
+    """Run all stages.
 
     Raises:
-        SdpError: what stops one of them, with its name in front.
+        SdpError: the error of a stage, with its name.
     """
     recipe, run, target = context.recipe, context.run, context.target
     work = (target / "work").resolve()
@@ -81,7 +81,7 @@ def run(context: StageContext) -> dict[str, Any]:
     named: StageErrors = partial(preflight_errors, places=places, details=target / "traceback.txt")
     try:
         with warnings.catch_warnings():
-            # So few rows have no spread worth mentioning.
+            # Warnings about the spread of so few rows are of no use.
             warnings.simplefilter("ignore")
             small = _reduce(recipe, source, work, named)
             _go_through(small, named)

@@ -1,8 +1,8 @@
-"""Stage 8: the folder that goes out, made only when the gate passes.
+"""Stage 8: make the folder to ship, only when the gate passes.
 
 Holds the exported files (hard links where the file system has them), README.md (a model card), golden.json (inputs and
 the logits they give), manifest.json (hashes, recipe, versions, measurements, verdict, licences) and manifest.sha256.
-It is verified before it counts.
+The folder is verified before it appears.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def run(context: StageContext) -> dict[str, Any]:
 
 
 def take_model(recipe: Recipe, run: RunFolder, target: Path) -> tuple[dict[str, Any], str | None]:
-    """Place the exported files in the folder, with golden inputs and what the file gives for them.
+    """Place the exported files in the folder, with golden inputs and the file's logits for them.
 
     Returns:
         the export's manifest, and the name of the operator library where the file needs it.

@@ -1,4 +1,4 @@
-"""How an interval, or the reason why there is none, is stored."""
+"""The stored form of an interval, or of the reason why a value is undefined."""
 
 from __future__ import annotations
 

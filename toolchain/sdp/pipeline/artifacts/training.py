@@ -32,7 +32,7 @@ class FinetuneMetrics(Artifact):
 
 
 class LayerZeros(Stored):
-    """How many of a matrix's weights are zeros."""
+    """Zeros and elements of a matrix."""
 
     zeros: NotNegative
     elements: NotNegative
