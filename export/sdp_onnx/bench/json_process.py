@@ -1,4 +1,4 @@
-"""A process that answers each line of JSON with one of its own: start it, ask it, end it."""
+"""A process that answers each line of JSON with a line of JSON: start it, send requests, end it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class ProcessEndedError(Exception):
 class JsonProcess:
     """Ended with the block that uses it.
 
-    It gets a session of its own, so that a Ctrl-C in the terminal reaches only the parent, which then ends it, and so
-    that the scheduler gives it the processor time of one session whatever else the parent's session runs.
+    It gets its own session, so that a Ctrl-C in the terminal reaches only the parent, which then ends it, and so that
+    the scheduler gives it the processor time of one session, independent of the parent's session.
     """
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str] | None = None) -> None:

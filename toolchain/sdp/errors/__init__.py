@@ -36,11 +36,11 @@ class RecipeError(UsageError):
 
 
 class DataError(UsageError):
-    """A data set or data file cannot be used as it stands."""
+    """A data set or data file cannot be used."""
 
 
 class ModelError(UsageError):
-    """The pretrained model cannot be used as it stands."""
+    """The pretrained model cannot be used."""
 
 
 class NotDownloadedError(ModelError):
@@ -48,7 +48,7 @@ class NotDownloadedError(ModelError):
 
 
 class RunError(UsageError):
-    """The run folder cannot be used as it stands."""
+    """The run folder cannot be used."""
 
 
 class StageError(FailedError):

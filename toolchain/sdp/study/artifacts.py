@@ -95,7 +95,7 @@ class CellAnalysis(Stored):
 
 
 class Machine(Stored):
-    """Where a cell ran."""
+    """The machine of a cell."""
 
     cpu: str
     allowed_cores: int | None
@@ -152,7 +152,7 @@ class CellResult(Stored):
 
     @staticmethod
     def path(out: Path, key: str) -> Path:
-        """Where the result of a cell is in a study's folder."""
+        """Return the path of a cell's result in a study's folder."""
         return out / CELLS / f"{key}.json"
 
     def store(self, out: Path) -> None:
