@@ -9,7 +9,7 @@ from typing import Literal
 from sdp.errors import ModelError
 from sdp.losses.network_output import RowsKey
 from sdp.recipe.benchmark_tasks import ProblemType
-from sdp.recipe.losses import LOSSES, LossSettings, RepresentationLoss
+from sdp.recipe.losses import LossSettings, RepresentationLoss
 
 Layers = tuple[int, ...] | Literal["all"]
 
@@ -46,8 +46,8 @@ def needs_of(losses: Sequence[LossSettings], layers: int) -> Needs:
         losses: as the recipe lists them.
         layers: how many layers the model has.
     """
-    reads = [LOSSES[loss.name].reads for loss in losses]
-    rows = (key for loss in losses if LOSSES[loss.name].reads == "rows" for key in row_keys(loss, layers))
+    reads = [loss.reads for loss in losses]
+    rows = (key for loss in losses if loss.reads == "rows" for key in row_keys(loss, layers))
     return Needs("logits" in reads, tuple(dict.fromkeys(rows)), "hidden" in reads, "weights" in reads)
 
 

@@ -16,7 +16,7 @@ from sdp.losses.network_output import NetworkOutput, RowsKey
 from sdp.losses.task import task_loss
 from sdp.losses.terms import TERMS, Batch
 from sdp.recipe.benchmark_tasks import ProblemType
-from sdp.recipe.losses import LOSSES, LossSettings
+from sdp.recipe.losses import LossSettings
 
 
 class Objective:
@@ -36,7 +36,7 @@ class Objective:
         self._layers = layers
         self._losses = [resolve_layers(loss, layers) for loss in losses if loss.name in TERMS]
         self._needs = needs_of(self._losses, layers)
-        self._task_share = 1 - sum(loss.weight for loss in self._losses if LOSSES[loss.name].shares)
+        self._task_share = 1 - sum(loss.weight for loss in self._losses if loss.shares)
 
     @property
     def rows(self) -> tuple[RowsKey, ...]:

@@ -24,6 +24,16 @@ class LossSettings(Section):
         name: str
         weight: float = 1.0
 
+    @property
+    def reads(self) -> Reads | None:
+        """What the loss compares, from its row."""
+        return LOSSES[self.name].reads
+
+    @property
+    def shares(self) -> bool:
+        """Whether its weight is a share, from its row."""
+        return LOSSES[self.name].shares
+
 
 class NoLoss(LossSettings):
     """Task loss only: plain pruning without a teacher."""
