@@ -16,7 +16,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,7 +28,7 @@ RESULTS = Path(__file__).parents[1] / "results" / "architectures.md"
 KINDS = [row.model_type for row in ARCHITECTURES if row.tested]
 # Kinds whose tokenizers number the texts of a pair.
 WITH_SEGMENTS = ("albert", "bert", "deberta-v2", "electra")
-HEAD = ("kind", "result", "fine-tuned", "pruned", "file", "logits differ by", "encoder zeros", "seconds")
+HEAD = ("kind", "result", "fine-tuned", "pruned", "file", "logits differ by", "encoder zeros")
 RECIPE = """
 name = "tiny"
 [model]
@@ -99,11 +98,9 @@ def run_kind(kind: str, folder: Path) -> list[str]:
     make_project(kind, folder)
     command = [sys.executable, "-m", "sdp", "run", "tiny.toml"]
     variables = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
-    started = time.monotonic()
     done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
-    seconds = f"{time.monotonic() - started:.0f}"
     if done.returncode != 0:
-        return [kind, f"exit {done.returncode}: {_message(done.stdout + done.stderr)}", *[""] * 5, seconds]
+        return [kind, f"exit {done.returncode}: {_message(done.stdout + done.stderr)}", *[""] * 5]
     run = folder / "runs" / "tiny"
     exported, evaluated = _read(run / "4-export/metrics.json"), _read(run / "3-evaluate/metrics.json")
     layers = _read(run / "4-export/manifest.json")["layers"].values()
@@ -111,7 +108,7 @@ def run_kind(kind: str, folder: Path) -> list[str]:
     scores = [evaluated["models"]["dense"], evaluated["models"]["pruned"], exported["models"]["exported"]]
     error = exported["torch"]["max_relative_error"]
     words = next((line for line in done.stdout.splitlines() if line.startswith("gate: ")), "works")
-    return [kind, words, *(f"{score['value']:.3f}" for score in scores), f"{error:.1e}", f"{zeros:.1%}", seconds]
+    return [kind, words, *(f"{score['value']:.3f}" for score in scores), f"{error:.1e}", f"{zeros:.1%}"]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from sdp.distributed.sharded import (
     whole,
 )
 from sdp.errors import UsageError
-from sdp.losses.objective import Objective
 from sdp.pruning.sharded import require_shardable_pruning
 from sdp.recipe.pruning import PruneSection
 from sdp.recipe.sections import RuntimeSection
@@ -27,14 +26,15 @@ FSDP = RuntimeSection(parallel="fsdp")
 
 
 def require(prune: PruneSection, runtime: RuntimeSection = FSDP) -> None:
-    require_shardable_pruning(Objective("classification", prune.losses, 2), runtime, prune)
+    require_shardable_pruning(runtime, prune)
 
 
 def test_what_needs_whole_gradients_or_weights_is_refused() -> None:
     require(PruneSection())
-    with pytest.raises(UsageError, match="needs full gradients"):
+    with pytest.raises(UsageError, match="needs full gradients") as caught:
         require(PruneSection(criterion="taylor"))
-    with pytest.raises(UsageError, match="need full weights"):
+    assert "the criteria magnitude, random, lamp, lookahead." in caught.value.hint
+    with pytest.raises(UsageError, match="align-cosine and align-frobenius need full weights"):
         require(PruneSection.model_validate({"losses": [{"name": "align-cosine"}]}))
     with pytest.raises(UsageError, match="several times a step"):
         require(PruneSection(), RuntimeSection(parallel="fsdp", accumulation=2))

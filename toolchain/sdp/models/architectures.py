@@ -123,8 +123,6 @@ ARCHITECTURES = (
     Architecture("xmod", layouts.ROBERTA, refused="it has adapters that only one language uses"),
 )
 _BY_TYPE = {row.model_type: row for row in ARCHITECTURES}
-
-
 # What any kind calls its parameters. Files are read by these: a checkpoint may be of a kind without a row, or hold the
 # names of the code that trained it.
 ANY_LAYOUT = join_layouts(tuple(row.layout for row in ARCHITECTURES))

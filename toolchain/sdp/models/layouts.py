@@ -20,8 +20,12 @@ Role = Literal[
     "bottleneck",
 ]
 PAIRED_ROLES: tuple[Role, ...] = (
-    *("query", "key", "value", "attention output"),
-    *("feed-forward input", "feed-forward output"),
+    "query",
+    "key",
+    "value",
+    "attention output",
+    "feed-forward input",
+    "feed-forward output",
 )
 Roles = Mapping[Role, tuple[str, ...]]
 
@@ -201,13 +205,13 @@ def join_layouts(layouts: Sequence[Layout]) -> Layout:
     def each(part: Callable[[Layout], tuple[str, ...]]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(name for layout in layouts for name in part(layout)))
 
-    endings = ((role, ending) for role in PAIRED_ROLES for layout in layouts for ending in layout.roles.get(role, ()))
-    roles: dict[Role, dict[str, None]] = {role: {} for role in PAIRED_ROLES}
-    for role, ending in endings:
-        roles[role][ending] = None
+    roles: Roles = {
+        role: tuple(dict.fromkeys(ending for layout in layouts for ending in layout.roles.get(role, ())))
+        for role in PAIRED_ROLES
+    }
     return Layout(
         lists=each(lambda layout: layout.lists),
-        roles={role: tuple(found) for role, found in roles.items()},
+        roles=roles,
         tables=each(lambda layout: layout.tables),
         outside=each(lambda layout: layout.outside),
         input_embeddings=each(lambda layout: layout.input_embeddings),

@@ -16,8 +16,7 @@ class CriterionRow:
     Attributes:
         name: as a recipe names it.
         summary: which weights stay, for the reference.
-        needs_gradients: it watches the gradients of every step. Without them it can be sharded: scores need nothing but
-            the weights at a mask update.
+        needs_gradients: it watches the gradients of every step; otherwise it needs the weights at a mask update alone.
         remembers_pruned: its scores of pruned weights live on in training; a finished pruning does not keep them.
         needs_paired_layers: it reads six matrices of a layer together (`Architecture.lookahead`).
         like_within_layer: the criterion that ranks the same within a layer; it makes sense for scope = "global" alone.
@@ -34,6 +33,11 @@ class CriterionRow:
     like_within_layer: str = ""
     settings: Mapping[str, int | None] = field(default_factory=dict)
     copies: str = ""
+
+    @property
+    def shardable(self) -> bool:
+        """Whether it works where each process has a part of all: weights are gathered for scores, gradients are not."""
+        return not self.needs_gradients
 
 
 _ROWS = (

@@ -122,14 +122,18 @@ class LossRow:
         settings: its keys in a recipe.
         reads: what it compares of both networks; None for the labels alone, without a teacher. What a teacher gives for
             each row of the data is stored once; hidden states, and anything for each token, are too large: the teacher
-            then runs beside the student (`losses.needs`). Weights are read whole at every step, which excludes
-            sharding.
+            then runs beside the student (`losses.needs`).
         shares: its weight is a share, which the loss of the labels loses; other losses are added.
     """
 
     settings: type[LossSettings]
     reads: Reads | None = None
     shares: bool = False
+
+    @property
+    def shardable(self) -> bool:
+        """Whether it works where each process has a part of the weights: others are read whole at every step."""
+        return self.reads != "weights"
 
 
 LOSSES = {

@@ -57,7 +57,7 @@ def run(context: StageContext) -> dict[str, Any]:
     model = load_finetuned(source, device)
     objective = Objective(recipe.task.problem_type, recipe.prune.losses, layer_count(model))
     if is_sharded(recipe.runtime):
-        require_shardable_pruning(objective, recipe.runtime, recipe.prune)
+        require_shardable_pruning(recipe.runtime, recipe.prune)
     teacher = _teacher(context, objective, rows, collator, device)
     steps = optimizer_steps(len(rows), recipe.prune)
     # Before the model changes: the analysis reads the teacher from it.
