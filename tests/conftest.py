@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
+from support.in_process import process_state
 from support.pickle_watch import watched
-from support.toy import PREFLIGHT, save_tiny_model, sdp, write_project
+from support.toy import PREFLIGHT, save_tiny_model, sdp_process, write_project
 
 # Tests run side by side, and tiny models gain nothing from a second thread: spinning ones would fight for the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -24,24 +28,53 @@ def pytest_report_header() -> str:
     return ", ".join(f"{name} {version(name)}" for name in names)
 
 
+@pytest.fixture(autouse=True)
+def as_it_was() -> Iterator[None]:
+    """Commands run in the process of the tests: none may change it for the tests that follow."""
+    with process_state():
+        yield
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder for the whole session, made by whichever of pytest-xdist's workers needs it first."""
+    base = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    folder, made = base / name, base / f"{name}.made"
+    with FileLock(base / f"{name}.lock"):
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            made.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny BERT, shared by all tests; copy before changing it."""
-    return save_tiny_model(tmp_path_factory.mktemp("toy-model"))
+    return made_once(tmp_path_factory, "toy-model", save_tiny_model)
 
 
 @pytest.fixture(scope="session")
-def pickle_notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the run of `finished` is watched for pickles."""
-    return tmp_path_factory.mktemp("pickles")
+def finished(tmp_path_factory: pytest.TempPathFactory, toy_model: Path) -> Path:
+    """A project whose recipe was run once, by the real command line in its own process; copy before changing it."""
+
+    def run(folder: Path) -> None:
+        write_project(folder, toy_model)
+        done = sdp_process("run", "toy.toml", *PREFLIGHT, cwd=folder, env=watched(notes_of(folder)))
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "gate: pass" in done.stdout
+
+    return made_once(tmp_path_factory, "finished", run)
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, toy_model: Path, pickle_notes: Path) -> Path:
-    """A project whose recipe was run once, by the real command line; copy before changing it."""
-    folder = tmp_path_factory.mktemp("finished")
-    write_project(folder, toy_model)
-    done = sdp("run", "toy.toml", *PREFLIGHT, cwd=folder, env=watched(pickle_notes))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "gate: pass" in done.stdout
-    return folder
+def pickle_notes(finished: Path) -> Path:
+    """Where the run of `finished` was watched for pickles."""
+    return notes_of(finished)
+
+
+def notes_of(project: Path) -> Path:
+    """A folder beside a project, where a run of it is watched for pickles."""
+    return project.with_name(f"{project.name}-pickles")

@@ -56,7 +56,7 @@ def test_bounds_exclude_versions_with_known_holes(
 
 
 def test_what_is_installed_is_within_the_bounds() -> None:
-    for line in PROJECT["dependencies"]:
+    for line in (*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["train"]):
         requirement = Requirement(line)
         if requirement.marker is None or requirement.marker.evaluate():
             assert requirement.specifier.contains(version(requirement.name)), line

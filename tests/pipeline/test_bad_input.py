@@ -6,14 +6,16 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import onnxruntime
 import pytest
 from transformers import AutoTokenizer
 
-from support.toy import sdp, write_project
+from support.toy import sdp, sdp_process, write_project
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
@@ -22,9 +24,9 @@ def project(tmp_path: Path, toy_model: Path) -> Path:
     return tmp_path
 
 
-def refused(project: Path, *arguments: str | Path, code: int = 2) -> str:
+def refused(project: Path, *arguments: str | Path, code: int = 2, run: Run = sdp) -> str:
     """Run a command that must fail; return its one message."""
-    done = sdp(*arguments, cwd=project)
+    done = run(*arguments, cwd=project)
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert len(re.findall("^error: ", done.stderr, re.MULTILINE)) == 1, done.stderr
@@ -227,8 +229,9 @@ def test_full_disk(project: Path, small_disk: Path) -> None:
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(540_000))
     run_dir = small_disk / "run"
-    message = refused(project, "finetune", "toy.toml", "--run-dir", run_dir, code=1)
+    # Processes of their own, which hold no file of the disk when they end.
+    message = refused(project, "finetune", "toy.toml", "--run-dir", run_dir, code=1, run=sdp_process)
     assert_contains(message, "no space left", "same command")
     ballast.unlink()
     subprocess.run(["mount", "-o", "remount,size=60m", str(small_disk)], check=True)
-    sdp("finetune", "toy.toml", "--run-dir", run_dir, cwd=project, check=True)
+    sdp_process("finetune", "toy.toml", "--run-dir", run_dir, cwd=project, check=True)

@@ -164,7 +164,7 @@ def test_an_inconclusive_one_does_what_the_input_says(repository: Path) -> None:
 
 @pytest.mark.parametrize(
     ("install", "arguments"),
-    [("--upgrade sdp[quickstart]", ["--upgrade", "sdp[quickstart]"]), ("", [f"{CI}/../.."])],
+    [("--upgrade sdp[quickstart]", ["--upgrade", "sdp[quickstart]"]), ("", [f"{CI}/../..[train]"])],
 )
 def test_what_is_installed_is_no_pattern_of_file_names(install: str, arguments: list[str], tmp_path: Path) -> None:
     (tmp_path / "sdpq").touch()

@@ -23,8 +23,7 @@ from sdp.recipe.data import DocstringsSection
 from sdp.recipe.sections import ModelSection
 from sdp.report.section import RunFiles
 from sdp.report.sections import training
-from support.toy import save_tuned_model, toy_rows, write_project
-from support.toy import sdp as process
+from support.toy import save_tuned_model, sdp_process, toy_rows, write_project
 
 LABELS = ("pos", "neg")
 
@@ -192,7 +191,7 @@ def test_minilm_fine_tuned_by_transformers(tmp_path: Path) -> None:
     fine_tune_minilm(tmp_path / "minilm", splits["train"])
     packages = json.dumps(list(PACKAGES))
     (tmp_path / "toy.toml").write_text(MINILM_RECIPE.format(packages=packages, **ROWS))
-    process("run", "toy.toml", cwd=tmp_path, check=True, timeout=900)
+    sdp_process("run", "toy.toml", cwd=tmp_path, check=True, timeout=900)
     said = said_by_transformers(tmp_path / "minilm", [texts[0] for texts in splits["test"].texts], 48)
     own = float(np.mean([a == b for a, b in zip(said, splits["test"].labels, strict=True)]))
     run = tmp_path / "runs/toy"

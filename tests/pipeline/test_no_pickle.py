@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from support.pickle_watch import opened, watched
-from support.toy import ONE_THREAD, sdp
+from support.toy import ONE_THREAD, sdp_process
 
 
 def test_a_whole_run_opens_no_pickle(finished: Path, pickle_notes: Path) -> None:
@@ -55,6 +55,6 @@ def test_going_on_from_a_checkpoint_opens_no_pickle(finished: Path, tmp_path: Pa
             time.sleep(0.02)
         os.kill(process.pid, signal.SIGTERM)
     assert any(project.glob("runs/toy/2-prune.partial/checkpoints/checkpoint-*/optimizer.pt"))
-    done = sdp(*command, cwd=project, env=watched(tmp_path / "notes"), check=True)
+    done = sdp_process(*command, cwd=project, env=watched(tmp_path / "notes"), check=True)
     assert "resuming pruning from step" in done.stderr
     assert opened(tmp_path / "notes") == []

@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from sdp.cli.main import app
 from sdp.errors import UsageError
 from sdp.shipping.push import push
 from support.hub import TOKEN, Hub, hub_server
-from support.toy import sdp
+from support.toy import sdp_process
 
 
 @pytest.fixture
@@ -51,7 +50,7 @@ def test_the_bytes_that_arrive_are_those_of_the_folder(folder: Path, hub: Hub) -
     hub.repositories["me/toy"] = {"notes.md": b"mine", ".gitattributes": b""}
     # Large files by HTTP, not by the other protocol, which has servers of its own.
     variables = {"HF_ENDPOINT": hub.address, "HF_HUB_OFFLINE": "0", "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1"}
-    done = sdp("push", folder, "me/toy", "--yes", cwd=folder, env=variables)
+    done = sdp_process("push", folder, "me/toy", "--yes", cwd=folder, env=variables)
     assert done.returncode == 0, done.stderr
     files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "stage.json"}
     assert hub.repositories["me/toy"] == {**files, "notes.md": b"mine", ".gitattributes": b""}

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from support.in_process import run_in_process
+
 GOOD = ["good", "fine", "great", "lovely", "superb"]
 BAD = ["bad", "poor", "awful", "dull", "weak"]
 FILLER = ["the", "film", "was", "a", "very", "story", "and", "plot", "actor", "scene", "with", "some", "music"]
@@ -159,6 +161,13 @@ def write_project(folder: Path, model: Path, extra: str = "") -> Path:
 
 
 def sdp(
+    *arguments: str | Path, cwd: Path, check: bool = False, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the real command line in this process, with some variables more in its environment."""
+    return _checked(run_in_process([str(argument) for argument in arguments], cwd, env or {}), check)
+
+
+def sdp_process(
     *arguments: str | Path,
     cwd: Path,
     check: bool = False,
@@ -169,8 +178,12 @@ def sdp(
     command = [sys.executable, "-c", "from sdp.cli.main import main; main()", *map(str, arguments)]
     variables = {**ONE_THREAD, **(env or {})}
     done = subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=timeout, check=False)
+    return _checked(done, check)
+
+
+def _checked(done: subprocess.CompletedProcess[str], check: bool) -> subprocess.CompletedProcess[str]:
     if check and done.returncode != 0:
-        raise AssertionError(f"sdp {' '.join(map(str, arguments))} -> {done.returncode}\n{done.stdout}\n{done.stderr}")
+        raise AssertionError(f"{' '.join(done.args)} -> {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done
 
 

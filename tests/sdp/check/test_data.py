@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from sdp.cli.main import app
 from support.toy import ONE_THREAD, toy_rows, write_project, write_tsv

@@ -16,7 +16,7 @@ from rich.table import Table
 from sdp.cli.main import app
 from sdp.cli.terminal import escape_unencodable, json_text
 from sdp.pipeline.progress import Reporter, result_console
-from support.toy import save_tiny_model, sdp, toy_rows, write_project
+from support.toy import save_tiny_model, sdp_process, toy_rows, write_project
 
 REPOSITORY = Path(__file__).parents[3]
 TEXT = "größe 深度 \U0001f600 \udcff €"
@@ -69,7 +69,7 @@ def test_predict_in_a_process_of_its_own(finished: Path, tmp_path: Path) -> None
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     config["id2label"] = {"0": "schlecht: größe €", "1": "深度"}
     (folder / "config.json").write_text(json.dumps(config, ensure_ascii=False), encoding="utf-8")
-    done = sdp("predict", folder, "a great film", "--json", cwd=tmp_path, env={"PYTHONIOENCODING": "ascii"})
+    done = sdp_process("predict", folder, "a great film", "--json", cwd=tmp_path, env={"PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0, done.stderr
     assert set(json.loads(done.stdout)["probabilities"]) == {"schlecht: größe €", "深度"}
 
@@ -92,9 +92,9 @@ def test_a_run_in_an_ascii_locale_writes_what_a_run_in_utf8_writes(tmp_path: Pat
             rows = [(f"{text} größe", {"pos": "größe €", "neg": "深度"}[label]) for text, label in toy_rows(160, seed)]
             table = "sentence\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in rows)
             (tmp_path / name / f"{split}.tsv").write_text(table, encoding="utf-8")
-        done = sdp("run", "toy.toml", cwd=tmp_path / name, env=variables)
+        done = sdp_process("run", "toy.toml", cwd=tmp_path / name, env=variables)
         assert done.returncode == 0, done.stderr
-        assert sdp("check", "toy.toml", cwd=tmp_path / name, env=variables).returncode == 0
+        assert sdp_process("check", "toy.toml", cwd=tmp_path / name, env=variables).returncode == 0
     for file in ("4-export/config.json", "8-ship/config.json", "3-evaluate/flips.csv", "8-ship/golden.json"):
         plain, other = ((tmp_path / name / "runs/toy" / file).read_bytes() for name in ("plain", "ascii"))
         assert plain == other

@@ -11,8 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from sdp.cli.main import app
 from sdp.data.files import read_columns

@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sdp.cli.main import app
-from support.toy import ONE_THREAD, sdp, write_project
+from support.toy import ONE_THREAD, sdp_process, write_project
 
 pytest.importorskip("ray", reason="the extra sdp[ray]")
 
@@ -61,7 +61,7 @@ def test_a_killed_worker_changes_nothing(tmp_path: Path, toy_model: Path, monkey
 
 def test_no_cluster_is_one_clear_error(tmp_path: Path, toy_model: Path) -> None:
     write_project(tmp_path, toy_model)
-    done = sdp(*STUDY, "--ray", "127.0.0.1:1", cwd=tmp_path)
+    done = sdp_process(*STUDY, "--ray", "127.0.0.1:1", cwd=tmp_path)
     assert done.returncode == 2
     assert "no cluster at 127.0.0.1:1" in done.stderr
     assert "Traceback" not in done.stderr

@@ -10,6 +10,7 @@ from types import FrameType
 
 import typer
 
+from sdp.cli.missing_package import missing_package_error
 from sdp.cli.signals import announce, on_end_signal
 from sdp.cli.terminal import escape_unencodable
 from sdp.distributed import ranks
@@ -84,4 +85,5 @@ def _shown(error: BaseException, received: list[int]) -> SdpError | None:
     if ranks.is_peer_failure(error):
         hint = "Finished stages are kept, and the same command goes on from there."
         return RunError("another process of this run ended; torchrun prints the reason below", hint=hint)
-    return storage_error(error) or (error if isinstance(error, SdpError) else None)
+    known = error if isinstance(error, SdpError) else None
+    return storage_error(error) or known or missing_package_error(error)

@@ -23,6 +23,7 @@ from sdp.errors import RunError
 from sdp.models.architectures import require_architecture
 from sdp.models.positions import require_positions
 from sdp.models.source import locate_model
+from sdp.pipeline.absent_libraries import require_training_libraries, with_absent_libraries
 from sdp.pipeline.context import StageContext
 from sdp.pipeline.difference import first_difference
 from sdp.pipeline.fingerprint import code_hash
@@ -70,7 +71,9 @@ def stage_status(stage: Stage, recipe: Recipe, run: RunFolder, identities: Mappi
         if stage.after_pass and (verdict := gate_verdict(run)) not in (None, "pass"):
             return Status(stage, False, f"only when the gate passes; its verdict is {verdict}", ingredients)
         return Status(stage, False, _interrupted(stage, run, ingredients) or "not done yet", ingredients)
-    change = first_difference(record.get("ingredients", {}), ingredients)
+    before = record.get("ingredients", {})
+    ingredients["libraries"] = with_absent_libraries(ingredients["libraries"], before, stage)
+    change = first_difference(before, ingredients)
     if change is not None and (attempt := _interrupted(stage, run, ingredients)):
         change = f"{change}; {attempt}"
     return Status(stage, change is None, change or "up to date", ingredients)
@@ -223,6 +226,7 @@ def _bring_up_to_date(status: Status, recipe: Recipe, run: RunFolder, reporter: 
             load_task_data(recipe)
             importlib.import_module(PREFLIGHT.module)
     reporter.heading(f"{status.stage.name:9} runs ({status.reason})")
+    require_training_libraries(status.stage)
     run_stage(status, _function(status.stage), recipe, run, reporter)
 
 
