@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import JsonValue
+from pydantic import ConfigDict, JsonValue
 
 from sdp.pipeline.artifacts.analysis import Look, RecoverySummary, TeacherMeasures
 from sdp.pipeline.artifacts.base import Count, NotNegative, Share, Stored, StoredFile, form_number
@@ -25,14 +25,20 @@ Split = Literal["dev", "test"]
 SPLITS: tuple[Split, ...] = ("dev", "test")
 
 
-class CellScores(Stored):
+class _OfCell(Stored):
+    """A key that a later version added is ignored: a cell is hours of work."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class CellScores(_OfCell):
     """The scores of both models; None where one is undefined."""
 
     dense: float | None
     pruned: float | None
 
 
-class EvaluatedSplit(Stored):
+class EvaluatedSplit(_OfCell):
     """What evaluation found on its split.
 
     Attributes:
@@ -53,28 +59,28 @@ class EvaluatedSplit(Stored):
     better_than_constant: bool | None = None
 
 
-class DevPoint(Stored):
+class DevPoint(_OfCell):
     """The metric on dev at a step of pruning."""
 
     step: NotNegative
     dev: float | None
 
 
-class SparsityPoint(Stored):
+class SparsityPoint(_OfCell):
     """The sparsity at a step of pruning."""
 
     step: NotNegative
     sparsity: Share
 
 
-class PruningCurve(Stored):
+class PruningCurve(_OfCell):
     """The log of pruning, thinned."""
 
     dev: tuple[DevPoint, ...]
     sparsity: tuple[SparsityPoint, ...]
 
 
-class UpdateWeights(Stored):
+class UpdateWeights(_OfCell):
     """All kept weights together before a mask update (see `pipeline.artifacts.analysis.LayerWeights`)."""
 
     step: NotNegative
@@ -84,7 +90,7 @@ class UpdateWeights(Stored):
     hoyer: float | None
 
 
-class CellAnalysis(Stored):
+class CellAnalysis(_OfCell):
     """The summary of the pruning stage's analysis, and the weights at each mask update."""
 
     rows: NotNegative
@@ -94,7 +100,7 @@ class CellAnalysis(Stored):
     weights: tuple[UpdateWeights, ...]
 
 
-class Machine(Stored):
+class Machine(_OfCell):
     """The machine of a cell."""
 
     cpu: str
@@ -103,7 +109,7 @@ class Machine(Stored):
     os: str
 
 
-class CellResult(Stored):
+class CellResult(_OfCell):
     """The result of one cell.
 
     Attributes:
