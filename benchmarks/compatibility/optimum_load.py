@@ -26,11 +26,11 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from sdp_onnx.deploy.golden import case_error, read_golden, run_case
+from sdp_onnx.deploy.golden import case_error, read_golden
 from sdp_onnx.deploy.manifest import read_manifest
 from sdp_onnx.deploy.verify_folder import verify_folder
 from sdp_onnx.runtimes.environment import environment_record
-from sdp_onnx.runtimes.session import create_session
+from sdp_onnx.runtimes.registry import default_runtime
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results" / "optimum_load.json"
@@ -93,7 +93,7 @@ def compare(folder: Path, python: Path) -> dict[str, Any]:
         raise SystemExit(f"{folder} does not verify")
     manifest, golden = read_manifest(folder), read_golden(folder)
     library = manifest["operator_library"]
-    session = create_session(folder / "model.onnx", library=folder / library if library else "none")
+    model = default_runtime().load(folder / "model.onnx", library=folder / library if library else "none")
     worker = [str(python), str(HERE / "optimum_load_worker.py"), str(folder)]
     # Before huggingface_hub is imported, which reads it once.
     variables = {**os.environ, "HF_HUB_OFFLINE": "1"}
@@ -103,7 +103,7 @@ def compare(folder: Path, python: Path) -> dict[str, Any]:
     for case, logits in zip(golden.cases, answer["logits"], strict=True):
         theirs = np.array(logits, np.float32)
         stored.append(case_error(case, theirs))
-        plain.append(case_error(replace(case, logits=run_case(session, case.inputs)), theirs))
+        plain.append(case_error(replace(case, logits=model.run(case.inputs)), theirs))
     return {
         "name": manifest["name"],
         "problem_type": manifest["problem_type"],

@@ -33,7 +33,7 @@ from rich.table import Table
 from faults_breaks import GRIDS, REMEMBERING, break_a_grid, break_in_every_stage, break_while_pruning, fill_the_disk
 from faults_commands import Bench, durations
 from faults_project import STAGES
-from sdp_onnx.bench.json_process import JsonProcess
+from sdp_onnx.bench.process import JsonProcess
 
 RESULTS = Path(__file__).parents[1] / "results" / "faults.json"
 SERVER = Path(__file__).parent / "faults_server.py"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faults_project import STAGES, compare_runs, left_behind, make_project, processes_of
-from sdp_onnx.bench.json_process import JsonProcess
+from sdp_onnx.bench.process import JsonProcess
 
 RUN = ("run", "toy.toml", "--quiet")
 

@@ -44,7 +44,7 @@ from sdp.recipe.gate import GateSection
 from sdp.stages import bench, gate
 from sdp.training.inputs import tokenize_split
 from sdp_onnx.runtimes.environment import environment_record
-from sdp_onnx.runtimes.session import create_session
+from sdp_onnx.runtimes.registry import default_runtime
 
 RESULTS = Path(__file__).parents[1] / "results" / "aa_gate.json"
 COPIED = ("1-finetune", "3-evaluate", "4-export")
@@ -130,8 +130,8 @@ def ship_the_dense_model(recipe: Recipe, run: RunFolder) -> None:
     split = data.evaluation(recipe.evaluate.split)
     tokenizer = load_tokenizer(run.stage("4-export"))
     rows = tokenize_split(split, tokenizer, recipe)
-    session = create_session(run.stage("4-export") / "model.onnx")
-    logits = predict_logits(onnx_network(session), rows, Collator(tokenizer), recipe.evaluate.batch_size)
+    model = default_runtime().load(run.stage("4-export") / "model.onnx")
+    logits = predict_logits(onnx_network(model), rows, Collator(tokenizer), recipe.evaluate.batch_size)
     dense = load_file(run.stage("3-evaluate") / "predictions.safetensors")["dense"]
     record = compare_models(recipe, data, split, rows, ("dense", dense), ("exported", logits))
     metrics = run.stage("4-export") / "metrics.json"

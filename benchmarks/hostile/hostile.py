@@ -31,7 +31,7 @@ import typer
 from hostile_folders import Project, make_project
 from hostile_worker import KINDS, kind_of
 from sdp.pipeline.fingerprint import code_hash
-from sdp_onnx.bench.json_process import JsonProcess, ProcessEndedError
+from sdp_onnx.bench.process import JsonProcess, ProcessEndedError
 from sdp_onnx.runtimes.environment import environment_record
 
 RESULTS = Path(__file__).parents[1] / "results" / "hostile.json"

@@ -167,13 +167,12 @@ def _zeros(path: Path) -> None:
 
 def _run(path: Path) -> None:
     """As `sdp predict` and `sdp bench` do it; what the operators do with a graph, a status must say."""
-    from sdp_onnx.deploy.golden import run_case
-    from sdp_onnx.runtimes.session import create_session
+    from sdp_onnx.runtimes.registry import default_runtime
 
-    session = create_session(path)
+    model = default_runtime().load(path)
     ids = np.array([[2, 7, 9, 11, 3]], np.int64)
     inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
-    run_case(session, {value.name: inputs.get(value.name, ids) for value in session.get_inputs()})
+    model.run({name: inputs.get(name, ids) for name in model.input_names})
 
 
 def _encode(path: Path) -> None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from peers_cores import round_trip_ns
 from peers_engines import OURS, Engine, Runtime
-from sdp_onnx.bench.json_process import JsonProcess, ProcessEndedError
+from sdp_onnx.bench.process import JsonProcess, ProcessEndedError
 from sdp_onnx.bench.statistics import latency, paired_ratio
 from sdp_onnx.deploy.verify import relative_error
 from sdp_onnx.operators.library import library_path

@@ -40,7 +40,7 @@ from sdp.vocabulary.trim import IDS_FILE, trim_model
 from sdp_onnx.export.encode import encode_model
 from sdp_onnx.export.torch_export import export_torch
 from sdp_onnx.runtimes.environment import environment_record
-from sdp_onnx.runtimes.session import create_session
+from sdp_onnx.runtimes.registry import default_runtime
 
 RESULTS = Path(__file__).parents[1] / "results" / "xlmr_vocabulary.json"
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
@@ -175,11 +175,11 @@ def _check(whole: Path, small: Path, encoded: dict[Path, Path], corpus: Corpus) 
 
 
 def _logits(path: Path, rows: Sequence[list[int]]) -> NDArray[np.float32]:
-    session = create_session(path)
+    model = default_runtime().load(path)
     answers = []
     for row in rows:
         ids = np.array([row], dtype=np.int64)
-        answers.append(session.run(["logits"], dict(zip(INPUTS, (ids, np.ones_like(ids)), strict=True)))[0])
+        answers.append(model.run(dict(zip(INPUTS, (ids, np.ones_like(ids)), strict=True))))
     return np.concatenate(answers)
 
 

@@ -34,7 +34,7 @@ from sdp.evaluation.predict import predict_logits
 from sdp.evaluation.torch_network import torch_network
 from sdp.models.load import load_finetuned
 from sdp.models.tokenizer import load_tokenizer
-from sdp.statistics.seeds import difference_by_seed, summarize
+from sdp.statistics.seeds import paired_difference, summarize
 from sdp.study.artifacts import CellResult, Split
 from sdp.training.inputs import tokenize_split
 from sdp_onnx.runtimes.environment import environment_record
@@ -152,7 +152,7 @@ def lines_of(task: str, records: list[dict[str, Any]]) -> Iterator[str]:
             continue
         rate = max(RATES, key=lambda rate: summarize([r["dev"] for r in runs if r["learning_rate"] == rate]).mean)
         chosen = {r["seed"]: r["test"] for r in runs if r["learning_rate"] == rate}
-        difference = difference_by_seed(kept, chosen)
+        difference = paired_difference(kept, chosen)
         if difference is None:
             continue
         ends = difference.interval

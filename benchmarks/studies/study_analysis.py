@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from sdp.statistics.seeds import difference_by_seed, summarize
+from sdp.statistics.seeds import paired_difference, summarize
 from sdp.study.artifacts import CellAnalysis, CellResult
 
 RESULTS = Path(__file__).parents[1] / "results" / "study"
@@ -95,7 +95,7 @@ def _entry(figure: Figure, arm: dict[int, CellAnalysis], baseline: dict[int, Cel
     if not values:
         return ""
     text = f"{summarize(list(values.values())).mean:.3f}"
-    found = difference_by_seed(values, others) if arm is not baseline else None
+    found = paired_difference(values, others) if arm is not baseline else None
     if found is None:
         return text
     return f"{text} ({found.mean:+.3f}{'' if found.p is None else f', p {found.p:.2f}'})"

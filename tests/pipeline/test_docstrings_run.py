@@ -17,9 +17,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from sdp.cli.main import app
-from sdp.cli.predictor import Predictor
 from sdp.data.load import load_task_data
 from sdp.recipe import load_recipe
+from sdp_onnx.deploy.predictor import Predictor
 from support.tokenizer_kinds import wordpiece
 from support.toy import ONE_THREAD, save_tiny_model
 

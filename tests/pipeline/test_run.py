@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from sdp.cli.predictor import Predictor
+from sdp_onnx.deploy.predictor import Predictor
 from sdp_onnx.model.model_file import stored_tensors
 from sdp_onnx.operators.kernel_weights import kernel_weights
 from sdp_onnx.operators.library import LIBRARY_NAME, has_library

@@ -49,6 +49,9 @@ def test_the_rule_would_catch_an_import_of_sdp(tmp_path: Path) -> None:
         ("sdp_onnx.bench.worker", ("torch", "onnx", "scipy", "sdp")),
         ("sdp_onnx.model.inspect", ("torch", "sdp")),
         ("sdp_onnx.deploy.verify_folder", ("torch", "transformers", "sdp")),
+        ("sdp_onnx.deploy.predictor", ("torch", "transformers", "scipy", "sdp")),
+        ("sdp_onnx.runtimes.base", ("onnxruntime", "onnx")),
+        ("sdp_onnx.runtimes.environment", ("onnxruntime", "onnx")),
     ],
 )
 def test_heavy_packages_stay_out(module: str, absent: tuple[str, ...]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from sdp.cli.predictor import Predictor
+from sdp_onnx.deploy.predictor import Predictor
 from support.card import twenty_inputs
 from support.toy import ONE_THREAD
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from sdp.cli.commands.predict import answer_line, tagged_lines
-from sdp.cli.predictor import Answer, Predictor
+from sdp_onnx.deploy.predictor import Answer, Predictor
 from support.toy import BAD, FILLER, GOOD, ONE_THREAD
 
 WORDS = [*GOOD, *BAD, *FILLER]

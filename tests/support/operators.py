@@ -11,9 +11,10 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from sdp_onnx.operators.library import DOMAIN, OPSET, register
+from sdp_onnx.operators.library import DOMAIN, OPSET
 from sdp_onnx.operators.sparse_format import SparseWeight
 from sdp_onnx.operators.table import OPERATORS
+from sdp_onnx.runtimes.onnxruntime import register_operators
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -49,7 +50,7 @@ def session(
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
-    register(options, library)
+    register_operators(options, library)
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 

@@ -27,8 +27,9 @@ from sdp_onnx.bench.process import Worker
 from sdp_onnx.bench.starts import Start, speedup_interval
 from sdp_onnx.bench.statistics import Latency, is_quiet, latency, median_error, paired_ratio
 from sdp_onnx.model.model_file import file_bytes
+from sdp_onnx.runtimes.base import Provider
 from sdp_onnx.runtimes.environment import environment_record
-from sdp_onnx.runtimes.session import Provider, require_cuda
+from sdp_onnx.runtimes.registry import default_runtime
 
 __all__ = ["BenchResult", "Case", "CaseResult", "ProcessResult", "benchmark_pair"]
 
@@ -135,9 +136,9 @@ def benchmark_pair(
 
     Args:
         seconds_per_case: a case ends after this time over all turns and starts, and after `min_rounds` rounds.
-        min_rounds: at least 2, over all starts; each start has at least 2.
-        starts: number of starts of new processes.
-        on_progress: called with the current case, and the finished share of all cases, from 0 to 1.
+        min_rounds: at least 2, over all starts, of which each has at least 2.
+        starts: how often new processes are started.
+        on_progress: called with what is measured now, and the share of all cases that is done, from 0 to 1.
 
     Raises:
         ModelFileError, ProviderError: a file or the provider cannot be used.
@@ -145,8 +146,7 @@ def benchmark_pair(
     """
     if min_rounds < 2 or not cases or not threads or not all(case.batches for case in cases):
         raise ValueError("a benchmark needs two rounds, a case, a number of threads, and batches in every case")
-    if provider == "cuda":
-        require_cuda()
+    default_runtime().require(provider)
     sizes = file_bytes(baseline), file_bytes(candidate)
     load_average = os.getloadavg() if hasattr(os, "getloadavg") else ()
     plan = _Plan(baseline, candidate, cases, threads, provider, starts)

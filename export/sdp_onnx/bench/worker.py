@@ -20,14 +20,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-import onnxruntime as ort
-
 from sdp_onnx.bench.cases import Inputs, load_batches
 from sdp_onnx.errors import SdpError
+from sdp_onnx.runtimes.base import LoadedModel
 from sdp_onnx.runtimes.process_memory import peak_memory_bytes
-from sdp_onnx.runtimes.session import create_session
+from sdp_onnx.runtimes.registry import default_runtime
 
-# Additional session creations that are timed.
+# Loads timed on top of the first.
 _MORE_LOADS = 2
 
 
@@ -51,47 +50,47 @@ def _serve(requests: Iterator[dict[str, Any]], answers: IO[str]) -> None:
     if setup is None:
         return
     batches = load_batches(Path(setup["inputs"]))
-    session, seconds = _timed_load(setup)
+    model, seconds = _timed_load(setup)
     _answer(answers, {"load_seconds": seconds})
     for request in requests:
         if "turn" in request:
-            taken = run_turn(session, batches[request["turn"]], request["first"], request["runs"])
+            taken = run_turn(model, batches[request["turn"]], request["first"], request["runs"])
             _answer(answers, {"seconds": taken})
         elif "profile" in request:
-            _answer(answers, {"profile": session.end_profiling()})
+            _answer(answers, {"profile": str(model.end_profile())})
         else:
-            # Read before the additional sessions below increase it.
+            # Read before the extra loads below raise it.
             peak = peak_memory_bytes()
             loads = [seconds, *(_timed_load(setup)[1] for _ in range(_MORE_LOADS))]
             _answer(answers, {"peak_memory_bytes": peak, "load_seconds": loads})
 
 
-def run_turn(session: ort.InferenceSession, batches: list[Inputs], first: int, runs: int) -> list[float]:
+def run_turn(model: LoadedModel, batches: list[Inputs], first: int, runs: int) -> list[float]:
     """Run `runs` batches from number `first` on, cyclically; return the seconds of each.
 
     One run before them is discarded: it loads the weights into the caches.
     """
-    session.run(None, batches[first % len(batches)])
+    model.run(batches[first % len(batches)])
     seconds = []
     for index in range(first, first + runs):
         inputs = batches[index % len(batches)]
         started = time.perf_counter()
-        session.run(None, inputs)
+        model.run(inputs)
         seconds.append(time.perf_counter() - started)
     return seconds
 
 
-def _timed_load(setup: dict[str, Any]) -> tuple[ort.InferenceSession, float]:
+def _timed_load(setup: dict[str, Any]) -> tuple[LoadedModel, float]:
     started = time.perf_counter()
-    session = create_session(
+    model = default_runtime().load(
         Path(setup["model"]),
         provider=setup["provider"],
         threads=setup["threads"],
         profile=None if setup["profile"] is None else Path(setup["profile"]),
-        # Several sessions share the same cores in turns.
+        # Several processes take turns on the same cores.
         idle_between_runs=True,
     )
-    return session, time.perf_counter() - started
+    return model, time.perf_counter() - started
 
 
 def _requests(stream: IO[str]) -> Iterator[dict[str, Any]]:

@@ -1,1 +1,1 @@
-"""Deployment of a shipped folder: manifest, golden inputs, tokenization, verification."""
+"""What a shipped folder needs: manifest, golden inputs, tokenization, verification, predictions."""

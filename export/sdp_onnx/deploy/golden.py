@@ -9,13 +9,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sdp_onnx.deploy.tokenization import TextTokenizer
-from sdp_onnx.deploy.tokenizer_errors import translate_errors
+from sdp_onnx.deploy.tokenization import TextTokenizer, translate_errors
 from sdp_onnx.deploy.verify import logits_error
 from sdp_onnx.errors import ModelFileError
 
@@ -28,10 +26,10 @@ class GoldenCase:
     """One call.
 
     Attributes:
-        name: description of the case.
-        text: the tokenized text columns, or the words of a sentence; empty for random token ids.
-        inputs: inputs by name, each [B, L], int64.
-        logits: the file's output, [B, C], or [B, L, C] for tokens.
+        name: the case in words.
+        text: what the inputs are tokens of: the text columns, or the words of a sentence; empty for drawn token ids.
+        inputs: by name, each [B, L], int64.
+        logits: of the file, [B, C], or [B, L, C] for tokens.
     """
 
     name: str
@@ -125,18 +123,6 @@ def text_inputs(
     with translate_errors(lambda reason: ModelFileError(f"the tokenizer fails at {' '.join(text)[:40]!r} ({reason})")):
         batch = tokenizer.pad([row.inputs for row in tokenizer.encode([text], words=words)])
     return {name: batch[name] for name in names}
-
-
-def run_case(session: Any, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
-    """Run an onnxruntime session, and return its first output, the logits.
-
-    Raises:
-        ModelFileError: the model fails at these inputs.
-    """
-    try:
-        return np.asarray(session.run(None, inputs)[0], np.float32)
-    except Exception as error:  # onnxruntime's exceptions have no common base class
-        raise ModelFileError(f"the model does not run: {error}") from error
 
 
 def case_error(case: GoldenCase, logits: NDArray[np.float32]) -> float:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sdp_onnx.errors import ModelFileError
+from sdp_onnx.model.files import atomic_write
 
 MANIFEST = "manifest.json"
 SEAL = "manifest.sha256"
+ProblemType = Literal["classification", "regression", "tagging", "ranking"]
+"""The kind of an exported model's task, as the manifest has it."""
 
 
 def file_sha256(path: Path) -> str:
@@ -36,17 +38,14 @@ def write_manifest(folder: Path, content: dict[str, Any], *, omit: Collection[st
         omit: names of files to leave out.
     """
     target = folder / MANIFEST
-    partial = folder / f"{MANIFEST}.partial"
     files = {
         path.relative_to(folder).as_posix(): {"sha256": file_sha256(path), "bytes": path.stat().st_size}
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path not in (target, partial) and path.name not in (SEAL, *omit)
+        if path.is_file() and path != target and path.name not in (SEAL, *omit)
     }
-    try:
-        partial.write_text(json.dumps(content | {"files": files}, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_write(target) as temporary:
+        text = json.dumps(content | {"files": files}, indent=2, sort_keys=True)
+        temporary.write_text(text + "\n", encoding="utf-8")
     return target
 
 

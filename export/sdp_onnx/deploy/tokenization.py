@@ -6,7 +6,8 @@ The file alone sets the truncation and its side, the special tokens around a tex
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,16 +15,15 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sdp_onnx.deploy.tokenizer_errors import translate_errors
-from sdp_onnx.errors import ModelFileError
-from sdp_onnx.model.regular_file import check_regular
+from sdp_onnx.errors import ModelFileError, SdpError
+from sdp_onnx.model.files import check_regular
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
 TOKENIZER_FILE = "tokenizer.json"
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-"""Outputs of a tokenizer, in the order of an exported file's inputs."""
+INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids")
+"""Names of the inputs that a tokenizer makes for a model, in the order in which an exported file declares them."""
 Side = Literal["left", "right"]
 Row = dict[str, list[int]]
 
@@ -69,22 +69,22 @@ class TextTokenizer:
         cut_side: replaces the file's side of truncation.
 
     Attributes:
-        inputs: names of the inputs, in the order of `INPUTS`.
-        named: special tokens by name.
-        padding: the padding.
-        cut_side: the side of truncation.
+        inputs: their names, in the order of `INPUT_NAMES`.
+        named: as given.
+        padding: what fills up a row.
+        cut_side: where a text that is too long is cut.
     """
 
     def __init__(
         self,
         tokenizer: Tokenizer,
-        inputs: Sequence[str] = INPUTS,
+        inputs: Sequence[str] = INPUT_NAMES,
         named: Mapping[str, str] | None = None,
         padding: Padding | None = None,
         cut_side: Side | None = None,
     ) -> None:
         self._tokenizer = tokenizer
-        self.inputs = tuple(name for name in INPUTS if name in inputs or name != "token_type_ids")
+        self.inputs = tuple(name for name in INPUT_NAMES if name in inputs or name != "token_type_ids")
         self.named = dict(named or {})
         self.padding = padding or _stored_padding(tokenizer)
         stored = tokenizer.truncation
@@ -93,7 +93,7 @@ class TextTokenizer:
 
     @classmethod
     def read(
-        cls, folder: Path, inputs: Sequence[str] = INPUTS, named: Mapping[str, str] | None = None
+        cls, folder: Path, inputs: Sequence[str] = INPUT_NAMES, named: Mapping[str, str] | None = None
     ) -> TextTokenizer:
         """Load the tokenizer of a folder.
 
@@ -171,6 +171,27 @@ class TextTokenizer:
             "token_type_ids": encoding.type_ids,
         }
         return TokenizedText({name: made[name] for name in self.inputs}, words)
+
+
+@contextmanager
+def translate_errors(error_of: Callable[[str], SdpError]) -> Iterator[None]:
+    """Turn whatever a tokenizer raises into an error of sdp's own.
+
+    Tokenizers raise bare Exceptions and, where their Rust code panics, what is not even an Exception.
+
+    Args:
+        error_of: makes the error from the first line of the reason.
+
+    Raises:
+        SdpError: the result of `error_of`; KeyboardInterrupt and SystemExit are not converted.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise error_of(reason) from error
 
 
 def segments(texts: Sequence[str]) -> tuple[str, ...]:

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sdp_onnx.errors import VerificationError
+from sdp_onnx.errors import ModelRunError, VerificationError
 from sdp_onnx.model.model_file import load_structure, stored_tensors
 from sdp_onnx.operators.kernel_weights import kernel_weights
-from sdp_onnx.runtimes.session import Provider, create_session
+from sdp_onnx.runtimes.base import Provider
+from sdp_onnx.runtimes.registry import default_runtime
 
 _NOT_TO_SHIP = "The file is not a faithful copy of the model: do not ship it. Export it again from the same weights."
 
@@ -77,24 +78,24 @@ def verify_logits(
     Args:
         model: the ONNX file.
         batches: inputs and logits.
-        tolerance: the largest allowed difference.
-        provider, threads: settings of the session.
+        tolerance: the largest difference allowed.
+        provider, threads: where the file runs.
 
     Raises:
-        VerificationError: onnxruntime cannot run a batch, one differs by more than `tolerance` (see `logits_error`), or
+        VerificationError: the file fails at a batch, one differs by more than `tolerance` (see `logits_error`), or
             there is none.
-        ModelFileError, ProviderError: the session cannot be created.
+        ModelFileError, ProviderError: the file cannot be loaded.
     """
-    session = create_session(model, provider=provider, threads=threads)
-    output = session.get_outputs()[0].name
+    runtime = default_runtime()
+    loaded = runtime.load(model, provider=provider, threads=threads)
     errors: list[tuple[float, tuple[int, ...], int]] = []
     for inputs, logits in batches:
         leading = inputs.get("input_ids", next(iter(inputs.values())))
         try:
-            actual = np.asarray(session.run([output], inputs)[0])
-        except Exception as error:  # onnxruntime's exceptions share no base class of their own
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            what = f"onnxruntime cannot run the file on a batch of shape {list(leading.shape)}: {lines[0]}"
+            actual = loaded.run(inputs)
+        except ModelRunError as error:
+            reason = error.reason.splitlines()[0]
+            what = f"{runtime.name} cannot run the file on a batch of shape {list(leading.shape)}: {reason}"
             raise VerificationError(what, where=str(model), hint=_NOT_TO_SHIP) from error
         errors.append((logits_error(logits, actual, inputs.get("attention_mask")), leading.shape, leading.shape[0]))
     if not errors:

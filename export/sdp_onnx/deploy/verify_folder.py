@@ -18,10 +18,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sdp_onnx.deploy.golden import case_error, load_tokenizer, read_golden, run_case, text_inputs
+from sdp_onnx.deploy.golden import case_error, load_tokenizer, read_golden, text_inputs
 from sdp_onnx.deploy.manifest import MANIFEST, SEAL, file_sha256, read_manifest
 from sdp_onnx.errors import ModelFileError, SdpError, UsageError
-from sdp_onnx.runtimes.session import create_session
+from sdp_onnx.runtimes.registry import default_runtime
 
 Outcome = Literal["ok", "failed", "skipped"]
 MODEL_FILE = "model.onnx"
@@ -84,8 +84,8 @@ def verify_folder(folder: Path) -> FolderReport:
     try:
         manifest = _read(folder)
     except ModelFileError as error:
-        failed = seal if seal.outcome == "failed" else FolderCheck(MANIFEST, "failed", error.what)
-        return FolderReport(folder, (failed,))
+        problem = seal if seal.outcome == "failed" else FolderCheck(MANIFEST, "failed", error.what)
+        return FolderReport(folder, (problem,))
     checks += [_check_file(folder, name, entry) for name, entry in sorted(manifest["files"].items())]
     checks += [FolderCheck(name, "failed", "is not in the manifest") for name in _extra(folder, manifest["files"])]
     whole = all(check.outcome == "ok" for check in checks)
@@ -112,14 +112,14 @@ def _read(folder: Path) -> dict[str, Any]:
         if odd or not parts or ".." in parts or name != "/".join(parts):
             raise ModelFileError(f"the manifest lists {name!r}, which is no name inside the folder")
         if not isinstance(entry, dict) or [type(entry.get(key)) for key in ("sha256", "bytes")] != [str, int]:
-            raise ModelFileError(f"the manifest has no hash or no size for {name}")
+            raise ModelFileError(f"the manifest lists neither hash nor size of {name}")
     if manifest.get("operator_library") not in (None, *manifest["files"]):
         raise ModelFileError("the manifest's operator library is not one of its files")
     return manifest
 
 
 def _check_seal(folder: Path) -> FolderCheck:
-    """Check manifest.json against manifest.sha256."""
+    """Whether manifest.json has the hash in manifest.sha256."""
     for name in (MANIFEST, SEAL):
         if problem := _unreadable(folder, name):
             return FolderCheck(name, "failed", problem)
@@ -206,9 +206,9 @@ def _steps(folder: Path, library: str | None) -> Iterator[str]:
         if not all(np.array_equal(found[name], value) for name, value in case.inputs.items()):
             raise ModelFileError(f"the tokens differ from the stored ones for {case.name}: {' '.join(case.text)}")
     yield f"{len(texts)} texts give the stored tokens"
-    session = create_session(folder / MODEL_FILE, library=folder / library if library else "none")
+    model = default_runtime().load(folder / MODEL_FILE, library=folder / library if library else "none")
     yield f"loads with {library}" if library else "loads in plain onnxruntime"
-    errors = {case.name: case_error(case, run_case(session, case.inputs)) for case in golden.cases}
+    errors = {case.name: case_error(case, model.run(case.inputs)) for case in golden.cases}
     worst = max(errors, key=lambda name: errors[name])
     words = f"{errors[worst]:.1e} of the largest logit, {golden.tolerance:.1e} allowed"
     # The form of the comparison also rejects NaN.

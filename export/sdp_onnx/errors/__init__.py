@@ -3,7 +3,8 @@
 SdpError                    what, where, next step; printed as one message without a traceback
 ├── UsageError              exit code 2: the command, the recipe or a given file is wrong
 │   ├── ModelFileError      an ONNX file or exported folder cannot be used
-│   ├── ProviderError       a requested execution provider is not available
+│   │   └── ModelRunError   it loads, and fails at an input
+│   ├── ProviderError       an execution provider was asked for and cannot be had
 │   ├── OperatorLibraryError the operator library is missing or cannot be loaded
 │   └── (more in sdp.errors: recipes, data, models, runs)
 └── FailedError             exit code 1: the work was done or tried, and failed
@@ -48,8 +49,20 @@ class ModelFileError(UsageError):
     """An ONNX file or an exported folder is missing, damaged or not of the expected form."""
 
 
+class ModelRunError(ModelFileError):
+    """A loaded model failed at an input.
+
+    Attributes:
+        reason: the runtime's message.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the model does not run: {reason}")
+        self.reason = reason
+
+
 class ProviderError(UsageError):
-    """A requested onnxruntime execution provider is not available."""
+    """An execution provider was asked for and cannot be had."""
 
 
 class OperatorLibraryError(UsageError):

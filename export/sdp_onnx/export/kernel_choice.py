@@ -35,6 +35,17 @@ def break_even(kind: LayerKind) -> float:
     return BREAK_EVEN_INT8_DENSITY if kind.endswith("int8") else BREAK_EVEN_DENSITY
 
 
+def prefers_sparse(filled: float, elements: float, precision: Precision) -> bool:
+    """Whether a sparse product is faster than a dense one for a layer.
+
+    Args:
+        filled: its weights that are not zero; in int8 its 1x4 blocks that hold one.
+        elements: its weights; in int8 its 1x4 blocks.
+        precision: of the product.
+    """
+    return filled < break_even("sparse-int8" if precision == "int8" else "sparse") * elements
+
+
 def layer_kind(weight: StoredTensor, precision: Precision) -> LayerKind | None:
     """Choose the product for a weight [in_features, out_features]; None where the library has none for its shape."""
     in_features, out_features = weight.shape
@@ -42,14 +53,19 @@ def layer_kind(weight: StoredTensor, precision: Precision) -> LayerKind | None:
         if in_features > _MOST_INT8_INPUTS:
             return None
         blocks = weight.array().reshape(in_features // 4, 4, out_features).any(axis=1)
-        sparse = np.count_nonzero(blocks) < BREAK_EVEN_INT8_DENSITY * blocks.size
+        sparse = prefers_sparse(int(np.count_nonzero(blocks)), blocks.size, precision)
         return "sparse-int8" if sparse or out_features % GROUP else "dense-int8"
-    if weight.nonzeros() < BREAK_EVEN_DENSITY * weight.elements and out_features % QUAD == 0:
+    if prefers_sparse(weight.nonzeros(), weight.elements, "fp32") and out_features % QUAD == 0:
         return "sparse"
     return "dense" if out_features % GROUP == 0 else None
 
 
-def gains(weights: Sequence[StoredTensor], precision: Precision) -> bool:
-    """Whether a model with these linear layers is faster with the library's operators; in int8 it is."""
-    counted = sum(min(stored.nonzeros(), BREAK_EVEN_DENSITY * stored.elements) for stored in weights)
-    return precision == "int8" or counted < LARGEST_MEAN_DENSITY * sum(stored.elements for stored in weights)
+def gains(layers: Sequence[tuple[float, float]], precision: Precision) -> bool:
+    """Whether a model is faster with the library's operators; in int8 it is.
+
+    Args:
+        layers: of each linear layer the weights that are not zero, and all weights.
+        precision: of the products.
+    """
+    counted = sum(min(nonzeros, BREAK_EVEN_DENSITY * elements) for nonzeros, elements in layers)
+    return precision == "int8" or counted < LARGEST_MEAN_DENSITY * sum(elements for _, elements in layers)

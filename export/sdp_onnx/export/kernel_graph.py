@@ -88,7 +88,8 @@ class _Writer:
         patterns = find_patterns(self._index, self._initializers)
         weights = {out: self._initializers[linear.weight] for out, linear in patterns.linears.items()}
         kinds = {out: layer_kind(weight, self._precision) for out, weight in weights.items()}
-        if set(kinds.values()) <= {"dense", None} or not gains(list(weights.values()), self._precision):
+        counts = [(stored.nonzeros(), stored.elements) for stored in weights.values()]
+        if set(kinds.values()) <= {"dense", None} or not gains(counts, self._precision):
             return False
         attentions = {
             block.nodes[-1]: block

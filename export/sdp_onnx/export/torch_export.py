@@ -18,15 +18,13 @@ import torch
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from sdp_onnx.deploy.tokenization import INPUT_NAMES
 from sdp_onnx.errors import ExportError
 from sdp_onnx.export.fused_operators import repeat_inputs
 from sdp_onnx.model.parameter_names import LoadArray, match_parameters
 from sdp_onnx.model.writer import PROTOBUF_LIMIT, Entry, dense_entry, write_model
 
 OPSET = 23
-
-# The order of the inputs in the file.
-_KNOWN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 # The exporter treats a size of 0 or 1 as a constant.
 _EXAMPLE_SHAPE = (2, 16)
@@ -94,7 +92,7 @@ def _let_go(values: Iterable[Any]) -> None:
 
 def _accepted_inputs(model: torch.nn.Module, input_names: Sequence[str]) -> list[str]:
     accepted = inspect.signature(model.forward).parameters
-    names = [name for name in _KNOWN_INPUTS if name in input_names and name in accepted]
+    names = [name for name in INPUT_NAMES if name in input_names and name in accepted]
     if "input_ids" not in names:
         raise ExportError(
             f"the model takes no input_ids, or the tokenizer ({', '.join(input_names)}) gives none",

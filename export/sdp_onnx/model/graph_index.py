@@ -41,12 +41,12 @@ class GraphIndex:
         return readers[0]
 
     def rank(self, value: str) -> int | None:
-        """Return the number of dimensions, where the file has it."""
+        """Number of dimensions, where the file declares it."""
         tensor = self._types[value].type.tensor_type if value in self._types else None
         return len(tensor.shape.dim) if tensor is not None and tensor.HasField("shape") else None
 
     def is_bool(self, value: str) -> bool:
-        """Whether the file gives a value the type bool."""
+        """Whether the file declares a value as bool."""
         return value in self._types and self._types[value].type.tensor_type.elem_type == TensorProto.BOOL
 
 

@@ -20,7 +20,7 @@ from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_t
 
 from sdp_onnx.errors import ModelFileError
 from sdp_onnx.model.encodings import Encoding, coo_bytes, dense_bytes, dtype_name, from_coo, is_plain, itemsize_of
-from sdp_onnx.model.regular_file import check_regular
+from sdp_onnx.model.files import check_regular
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Name exported initializers after the torch parameters that they came from.
 
-The exporter folds the transposition of a linear layer's weight and names the result `val_83`. Its content identifies
-it: it equals the parameter, or the transposed parameter, byte for byte.
+The exporter folds the transposition of a linear layer's weight and calls the result `val_83`. Its content is
+still the parameter, or the parameter transposed, byte for byte.
 """
 
 from __future__ import annotations

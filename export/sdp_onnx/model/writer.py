@@ -12,9 +12,8 @@ cannot ("Cannot parse data from external tensors").
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -25,6 +24,7 @@ from onnx import GraphProto, ModelProto, SparseTensorProto, TensorProto
 
 from sdp_onnx.errors import ModelFileError
 from sdp_onnx.model.encodings import INDEX_BYTES, itemsize_of
+from sdp_onnx.model.files import atomic_write
 
 # protobuf rejects messages of 2 GiB; a megabyte is reserved for later additions of the caller.
 PROTOBUF_LIMIT = 2**31 - 2**20
@@ -126,10 +126,12 @@ def write_model(
         entries, outside = _place(entries, data.name)
     with ExitStack() as stack:
         # Both files are complete before either is renamed; the data first, because the model refers to it.
-        model_file = stack.enter_context(_appearing(target))
+        unfinished = stack.enter_context(atomic_write(target))
         if outside:
-            _write_data(stack.enter_context(_appearing(data)), outside)
-        _write_graph(model_file, skeleton, entries)
+            with stack.enter_context(atomic_write(data)).open("wb") as file:
+                _write_data(file, outside)
+        with unfinished.open("wb") as file:
+            _write_graph(file, skeleton, entries)
     if not outside:
         data.unlink(missing_ok=True)
 
@@ -189,18 +191,6 @@ def _write_entry(file: IO[bytes], entry: Entry) -> None:
             raise RuntimeError(f"a tensor announced as {expected} bytes has {array.nbytes}")
         file.write(piece)
         file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-
-
-@contextmanager
-def _appearing(path: Path) -> Iterator[IO[bytes]]:
-    """Write a file that gets its name when the block succeeds, and is removed when it fails."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            yield file
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _open_tensor(stub: TensorProto, payload_bytes: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Find the operator library, and load it in onnxruntime."""
+"""Find the operator library, and the kernels that it uses on this CPU."""
 
 from __future__ import annotations
 
@@ -7,12 +7,8 @@ import hashlib
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sdp_onnx.errors import OperatorLibraryError
-
-if TYPE_CHECKING:
-    import onnxruntime as ort
 
 DOMAIN = "sdp"
 OPSET = 1
@@ -48,28 +44,6 @@ def library_identity() -> str:
     """Return the start of the library's SHA-256; "none" without a library."""
     path = Path(__file__).parents[1] / LIBRARY_NAME
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else "none"
-
-
-def register(options: ort.SessionOptions, library: Path | None = None) -> None:
-    """Register the operators for sessions created with `options`.
-
-    Args:
-        options: options of the sessions.
-        library: the library's file; this installation's when None.
-
-    Raises:
-        OperatorLibraryError: there is no library, or this onnxruntime cannot load it.
-    """
-    path = library or library_path()
-    try:
-        # With a bare name the system's loader would not search the model's folder.
-        options.register_custom_ops_library(os.fspath(path.absolute()))
-    except Exception as error:  # onnxruntime's exceptions share no base class of their own
-        raise OperatorLibraryError(
-            f"onnxruntime cannot load the operator library: {error}",
-            where=str(path),
-            hint="Install onnxruntime 1.17 or newer, or install this package again on this machine.",
-        ) from error
 
 
 def instruction_set() -> str:

@@ -1,1 +1,1 @@
-"""Runtimes: sessions, providers, the machine, and the memory and time of a run."""
+"""Where a file runs: the runtimes, the machine, and what a run costs there."""

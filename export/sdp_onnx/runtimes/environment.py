@@ -9,8 +9,9 @@ import shutil
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
-_PACKAGES = ("numpy", "onnx", "onnxruntime", "onnxruntime-gpu")
+_PACKAGES = ("numpy", "onnx")
 
 # Instruction sets that decide which kernels run.
 _INSTRUCTION_SETS = re.compile(r"sse4_2|avx|avx2|fma|f16c|avx512\w*|avx_vnni\w*|amx_\w+|asimd|asimddp|i8mm|bf16|sve2?")
@@ -21,12 +22,13 @@ _CGROUP_V1 = Path("/sys/fs/cgroup/cpu")
 
 def environment_record() -> dict[str, object]:
     """Describe this machine and its software as JSON types; unknown values are None or empty."""
+    runtime = _runtime()
     return {
         **machine_record(),
         "os": platform.platform(),
         "python": platform.python_version(),
-        "packages": _versions(),
-        "providers": _providers(),
+        "packages": _versions() | runtime["packages"],
+        "providers": runtime["providers"],
         "gpus": _gpus(),
     }
 
@@ -89,12 +91,12 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _providers() -> list[str]:
+def _runtime() -> dict[str, Any]:
     try:
-        import onnxruntime
+        from sdp_onnx.runtimes.registry import default_runtime
     except ImportError:
-        return []
-    return [str(provider) for provider in onnxruntime.get_available_providers()]
+        return {"packages": {}, "providers": []}
+    return default_runtime().environment()
 
 
 def _gpus() -> list[str]:

@@ -9,7 +9,7 @@ _STATUS = Path("/proc/self/status")
 
 
 def peak_memory_bytes() -> int | None:
-    """Return the peak resident memory of this process in bytes; None where the system does not report it.
+    """Peak resident memory of this process in bytes; None where the system does not report it.
 
     On Linux from VmHWM: ru_maxrss starts from the size of the parent that forked the process, also across exec.
     """

@@ -19,8 +19,8 @@ class NodeTime:
         name: the node's name in the file; onnxruntime's own name for fused nodes.
         op_type: the operator.
         microseconds: its time, of which about 3 are the profiler's; at least 1, the resolution of the clock.
-        rows: elements of its first output divided by the last dimension: for a matrix product, the multiplied rows.
-            0 where the profile has no shape.
+        rows: elements of its first output divided by the last dimension: for a matrix product, the rows that it
+            multiplied. 0 where the profile has no shape.
     """
 
     name: str

@@ -11,7 +11,7 @@ from sdp.compare.quality import as_logits, compare_quality
 from sdp.data.rows import Split
 from sdp.errors import UsageError
 from sdp.evaluation.metrics import predictions, score_predictions
-from sdp.evaluation.scored_rows import read_rows, rows_record, same_order
+from sdp.evaluation.scored_rows import read_rows, rows_record
 
 
 def snapshot(split: Split, predicted: np.ndarray, metric: str = "accuracy", part: str | None = None) -> dict[str, Any]:
@@ -146,11 +146,6 @@ def test_what_is_read_again_scores_the_same() -> None:
         back = predictions(metric, as_logits(metric, predicted))
         assert back == pytest.approx(scores, rel=1e-6)
     assert predictions("accuracy", as_logits("accuracy", np.array([2, -1, 0]))).tolist() == [2, -1, 0]
-
-
-def test_rows_that_occur_twice_are_matched_in_turn() -> None:
-    assert same_order(["a", "b", "a"], ["a", "a", "b"]).tolist() == [0, 2, 1]
-    assert same_order(["a", "b"], ["a", "a"]) is None
 
 
 def test_no_text_is_kept(labels: np.ndarray) -> None:

@@ -54,7 +54,7 @@ def test_leftovers_are_gone_before_a_command_begins(left: dict[str, str]) -> Non
     require_complete()
     assert left.keys().isdisjoint(os.environ)
     assert os.environ["RANKING_URL"] == "mine"
-    assert (ranks.rank_count(), ranks.rank(), ranks.ranks_here()) == (1, 0, 1)
+    assert (process_count(), ranks.rank(), ranks.ranks_here()) == (1, 0, 1)
 
 
 def test_training_takes_no_orders_from_leftovers(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -56,13 +57,13 @@ def test_a_stage_without_torch_is_left_alone(folder: Path, monkeypatch: pytest.M
 def test_onnxruntime_gets_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[object] = []
 
-    def look(*_: object, threads: int | None = None) -> None:
+    def load(*_: object, threads: int | None = None) -> None:
         given.append(threads)
         raise StageError("seen")
 
     monkeypatch.setattr(export, "export_file", lambda *_: Exported([], [], 0, 0.0, ""))
     monkeypatch.setattr(export, "check_tokenizer", lambda *_: None)
-    monkeypatch.setattr(export, "create_session", look)
+    monkeypatch.setattr(export, "default_runtime", lambda: SimpleNamespace(load=load))
     shutil.rmtree(folder / "runs/toy/4-export")
     with pytest.raises(StageError, match="seen"):
         run_pipeline(

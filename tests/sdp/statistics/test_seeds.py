@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -17,15 +18,22 @@ FIRST = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
 SECOND = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
 
 
-def ends_of(difference: PairedDifference) -> tuple[float, float]:
-    assert difference.interval is not None
-    assert difference.interval.value == difference.mean
-    return difference.interval.low, difference.interval.high
+def difference(values: Sequence[float], baseline: Sequence[float]) -> PairedDifference:
+    """Of values whose seeds are their places."""
+    found = paired_difference(dict(enumerate(values)), dict(enumerate(baseline)))
+    assert found is not None
+    return found
+
+
+def ends_of(found: PairedDifference) -> tuple[float, float]:
+    assert found.interval is not None
+    assert found.interval.value == found.mean
+    return found.interval.low, found.interval.high
 
 
 def test_students_sleep_data() -> None:
     """t = 4.0621, df = 9, p = 0.002833, interval 0.7001 to 2.4599: what R's t.test prints for this data set."""
-    found = paired_difference(SECOND, FIRST)
+    found = difference(SECOND, FIRST)
     assert (found.n, found.mean) == (10, pytest.approx(1.58))
     assert found.p == pytest.approx(0.002833, abs=5e-7)
     assert ends_of(found) == (pytest.approx(0.7001142, abs=1e-6), pytest.approx(2.4598858, abs=1e-6))
@@ -43,26 +51,33 @@ def test_the_paired_test_is_its_closed_form(pairs: list[tuple[float, float]]) ->
     n = len(pairs)
     mean = math.fsum(differences) / n
     error = math.sqrt(math.fsum((d - mean) ** 2 for d in differences) / (n - 1) / n)
-    found = paired_difference(values, baseline)
+    found = difference(values, baseline)
     # Two-sided p of Student's t by the incomplete beta function.
     p = float(special.betainc((n - 1) / 2, 0.5, (n - 1) / (n - 1 + (mean / error) ** 2)))
     half = float(stats.t.ppf(0.975, n - 1)) * error
     assert found.mean == pytest.approx(mean, abs=1e-12)
     assert found.p == pytest.approx(p, rel=1e-6, abs=1e-12)
     assert ends_of(found) == (pytest.approx(mean - half), pytest.approx(mean + half))
-    turned = paired_difference(baseline, values)
+    turned = difference(baseline, values)
     assert (turned.mean, ends_of(turned)[0]) == (pytest.approx(-found.mean), pytest.approx(-ends_of(found)[1]))
     assert turned.p == pytest.approx(found.p, abs=1e-12)
 
 
 def test_cases_without_variance_are_defined() -> None:
-    assert paired_difference([0.5], [0.25]) == PairedDifference(1, 0.25, None, None)
-    same = paired_difference([0.5, 0.7], [0.5, 0.7])
+    assert difference([0.5], [0.25]) == PairedDifference(1, 0.25, None, None)
+    same = difference([0.5, 0.7], [0.5, 0.7])
     assert (same.mean, ends_of(same), same.p) == (0, (0, 0), 1.0)
     # 0.8 - 0.7 and 0.4 - 0.3 differ in the last bit only.
-    constant = paired_difference([0.8, 0.4, 0.2], [0.7, 0.3, 0.1])
+    constant = difference([0.8, 0.4, 0.2], [0.7, 0.3, 0.1])
     assert constant.p is None
     assert ends_of(constant) == (pytest.approx(0.1), pytest.approx(0.1))
+
+
+def test_arms_without_a_common_seed_have_no_difference() -> None:
+    assert paired_difference({1: 0.5}, {2: 0.5}) is None
+    found = paired_difference({1: 0.5, 2: 0.75, 3: 1.0}, {4: 0.1, 3: 0.5, 2: 0.5})
+    assert found is not None
+    assert (found.n, found.mean) == (2, 0.375)
 
 
 def test_a_summary_is_mean_and_sample_deviation() -> None:

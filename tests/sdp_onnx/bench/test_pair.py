@@ -122,8 +122,8 @@ def test_a_turn_runs_its_batches_in_order_after_a_discarded_one(cases: list[Case
         def __init__(self) -> None:
             self.lengths: list[int] = []
 
-        def run(self, _outputs: None, feed: dict[str, Any]) -> None:
-            self.lengths.append(feed["input_ids"].shape[1])
+        def run(self, inputs: dict[str, Any]) -> None:
+            self.lengths.append(inputs["input_ids"].shape[1])
 
     recorder: Any = Recorder()
     seconds = run_turn(recorder, cases[1].batches, first=4, runs=5)
@@ -141,7 +141,7 @@ def test_a_worker_that_dies_is_reported_with_its_file(bert_file: Path, inputs: P
     assert isinstance(caught.value, SdpError)
 
 
-def test_what_a_worker_said_last_is_reported(tmp_path: Path, inputs: Path) -> None:
+def test_the_last_lines_of_a_worker_are_reported(tmp_path: Path, inputs: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b"no model")
     with (
         Worker(tmp_path / "m.onnx", inputs, provider="cpu", threads=1) as worker,

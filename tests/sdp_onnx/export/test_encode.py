@@ -15,7 +15,7 @@ from sdp_onnx.export.encode import encode_model
 from sdp_onnx.model.encodings import from_coo
 from sdp_onnx.model.inspect import inspect_model
 from sdp_onnx.model.model_file import check_file, file_bytes, load_structure, stored_tensors
-from sdp_onnx.runtimes.session import create_session
+from sdp_onnx.runtimes.onnxruntime import create_session
 
 QUERY = "bert.encoder.layer.0.attention.self.query.weight"
 EMBEDDING = "bert.embeddings.word_embeddings.weight"

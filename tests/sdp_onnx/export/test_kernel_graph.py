@@ -23,7 +23,7 @@ from sdp_onnx.operators import library as operator_library
 from sdp_onnx.operators.kernel_weights import kernel_weights
 from sdp_onnx.operators.library import has_library, instruction_set, library_path
 from sdp_onnx.operators.weight_formats import round_rows
-from sdp_onnx.runtimes.session import create_session
+from sdp_onnx.runtimes.onnxruntime import create_session
 from support.pruned_file import prune
 
 pytestmark = pytest.mark.skipif(not has_library(), reason="installed without a C++ compiler")

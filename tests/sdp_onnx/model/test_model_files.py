@@ -17,7 +17,7 @@ from sdp_onnx.export.encode import encode_model
 from sdp_onnx.model.encodings import to_coo
 from sdp_onnx.model.inspect import inspect_model
 from sdp_onnx.model.model_file import check_file, file_bytes
-from sdp_onnx.runtimes.session import create_session
+from sdp_onnx.runtimes.onnxruntime import create_session
 
 READERS: list[Callable[[Path], object]] = [inspect_model, check_file, create_session, zeros_by_tensor]
 

@@ -1,7 +1,7 @@
 """Predict from the recipe how the exporter stores pruned layers, and which product multiplies by them.
 
-The rules are those of sdp_onnx's kernel_choice and encode, for layers with evenly spread zeros: exact in fp32 with
-prune.scope = "layer"; with "global" the layers differ, and the prediction is for their mean.
+The rules of sdp_onnx's kernel_choice and encode, for layers whose zeros are spread evenly: exact in fp32 with
+prune.scope = "layer"; with "global" the layers differ, and this is about their mean.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from sdp.recipe.export import ExportSection
 from sdp.recipe.pruning import PruneSection
 from sdp_onnx.export.encode import SPARSE_FROM
-from sdp_onnx.export.kernel_choice import BREAK_EVEN_INT8_DENSITY, LARGEST_MEAN_DENSITY
+from sdp_onnx.export.kernel_choice import gains, prefers_sparse
 from sdp_onnx.model.encodings import Encoding, coo_bytes, dense_bytes, smallest_encoding
 from sdp_onnx.operators.sparse_format import sparse_bytes
 from sdp_onnx.operators.weight_formats import LayerKind
@@ -44,9 +44,10 @@ def product(prune: PruneSection, export: ExportSection, density: float, *, libra
         library: whether this installation has the operator library.
     """
     if export.precision == "int8":
-        return "sparse-int8" if filled_blocks(prune.pattern, density) < BREAK_EVEN_INT8_DENSITY else "dense-int8"
+        return "sparse-int8" if prefers_sparse(filled_blocks(prune.pattern, density), 1, "int8") else "dense-int8"
     by_library = export.encoding == "kernel" or (export.encoding == "auto" and library)
-    return "sparse" if by_library and density < LARGEST_MEAN_DENSITY else None
+    rewritten = by_library and gains([(density, 1)], "fp32") and prefers_sparse(density, 1, "fp32")
+    return "sparse" if rewritten else None
 
 
 def stored_as(kind: LayerKind | None, export: ExportSection, density: float) -> Encoding:

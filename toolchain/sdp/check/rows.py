@@ -18,7 +18,7 @@ from sdp.data.source import resolve_source
 from sdp.data.texts import Texts
 from sdp.errors import ModelError
 from sdp.recipe.sections import Recipe
-from sdp_onnx.deploy.tokenizer_errors import translate_errors
+from sdp_onnx.deploy.tokenization import translate_errors
 
 
 @dataclass(frozen=True)

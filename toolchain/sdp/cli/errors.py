@@ -14,6 +14,7 @@ from sdp.cli.missing_package import missing_package_error
 from sdp.cli.signals import announce, on_end_signal
 from sdp.cli.terminal import escape_unencodable
 from sdp.distributed import ranks
+from sdp.distributed.launcher import process_count
 from sdp.errors import RunError, SdpError, StoppedError, StorageError
 from sdp.pipeline.storage import causes, storage_error
 
@@ -50,7 +51,7 @@ def _reported(received: list[int]) -> Iterator[None]:
         if isinstance(error, SystemExit) and not received:
             raise
         shown = _shown(error, received)
-        if shown is None and ranks.rank_count() == 1:
+        if shown is None and process_count() == 1:
             raise
         with ranks.first_to_fail() as first:
             if first:

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from sdp.cli.predictor import Predictor
 from sdp.errors import DataError, UsageError
+from sdp_onnx.deploy.predictor import Predictor
 
 Rows = list[tuple[str, ...]]
 STDIN = "-"

@@ -15,9 +15,10 @@ from sdp.data.rows import Split
 from sdp.errors import RunError, UsageError
 from sdp.evaluation.compare import Logits, compare
 from sdp.evaluation.metrics import NO_PREDICTION, NUMERIC, Array, score_predictions, why_undefined
-from sdp.evaluation.scored_rows import read_rows, same_order
+from sdp.evaluation.scored_rows import read_rows
 from sdp.recipe.benchmark_tasks import MetricName
 from sdp.statistics.intervals import bootstrap_interval, joint_lows, resampled_scores
+from sdp.statistics.pairs import matching_order
 from sdp_onnx.bench.interval import Interval, Undefined, interval_from_json
 
 RESAMPLES = 2000
@@ -36,7 +37,7 @@ def compare_quality(before: Snapshot, after: Snapshot) -> list[Difference]:
     if after["metric"] != metric:
         raise UsageError(f"one run is scored by {metric}, the other by {after['metric']}: nothing to compare")
     (first, answers), (second, other) = read_rows(before["rows"]), read_rows(after["rows"])
-    order = same_order(before["rows"]["hashes"], after["rows"]["hashes"])
+    order = matching_order(before["rows"]["hashes"], after["rows"]["hashes"])
     try:
         if order is None:
             return _apart(metric, (first, answers), (second, other), _shared(before, after))

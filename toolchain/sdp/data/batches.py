@@ -20,8 +20,7 @@ from sdp.data.packed import PackedRows, TokenRow, row_lengths
 from sdp.data.rows import Split
 from sdp.data.texts import Texts
 from sdp.errors import ModelError
-from sdp_onnx.deploy.tokenization import TextTokenizer
-from sdp_onnx.deploy.tokenizer_errors import translate_errors
+from sdp_onnx.deploy.tokenization import TextTokenizer, translate_errors
 
 IGNORED = -100
 """The label of a token that is not scored; torch's cross-entropy ignores it."""

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sdp.compat.datasets import resolve_features
 from sdp.data.files import CHUNK, Columns, all_chunks, check_decompression, missing_columns
 from sdp.data.source import SUFFIXES
 from sdp.data.value_names import with_names
@@ -184,7 +185,7 @@ def _with_columns(stream: Any, where: str) -> Any:
         return stream
     try:
         with _strict_field_count(where):
-            return stream._resolve_features()
+            return resolve_features(stream)
     except StopIteration:
         raise _no_rows(where) from None
 

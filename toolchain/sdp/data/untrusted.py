@@ -7,7 +7,7 @@ from gzip import GzipFile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdp_onnx.model.regular_file import check_regular
+from sdp_onnx.model.files import check_regular
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

@@ -40,7 +40,7 @@ def sum_parts(tensors: Mapping[str, Tensor]) -> None:
 
 
 def broadcast_number(number: int) -> int:
-    """Return rank 0's number on all ranks; they wait for rank 0."""
+    """Rank 0's number, broadcast. No rank goes on before it has it."""
     if rank_count() == 1:
         return number
     shared = torch.tensor(number)

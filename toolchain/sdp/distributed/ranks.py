@@ -1,8 +1,8 @@
 """The processes (ranks) of one command that torchrun started, and the messages from rank 0 to the others.
 
-Rank 0 alone checks what is up to date, holds the lock, writes files and prints. When it starts a stage that all ranks
-work on, it sends them a message through the shared store; after the last such stage it sends the end. This module loads
-torch only where there are several ranks.
+Rank 0 alone decides what is up to date, holds the lock, writes and prints. When it starts a stage that all ranks work
+on, it sends them the stage through the store that they met in; when no such stage is left it lets them go. This module
+loads torch only where there are several ranks.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
-from sdp.distributed import launcher
+from sdp.distributed.launcher import clear_leftovers, process_count, require_complete
 from sdp.errors import UsageError
 
 # Rank 0 evaluates while the others wait for its next step. A dead rank is still noticed at once.
@@ -33,19 +33,14 @@ class _Group:
     ended = False
 
 
-def rank_count() -> int:
-    """Return the number of processes that torchrun started for this command; 1 without torchrun."""
-    return launcher.process_count()
-
-
 def rank() -> int:
-    """Return the rank of this process; rank 0 writes files and prints."""
-    return int(os.environ["RANK"]) if rank_count() > 1 else 0
+    """The number of this process among them; 0 is the one that writes and prints."""
+    return int(os.environ["RANK"]) if process_count() > 1 else 0
 
 
 def ranks_here() -> int:
     """Return the number of these processes on this machine."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if rank_count() > 1 else 1
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if process_count() > 1 else 1
 
 
 def require_one_process(what: str) -> None:
@@ -54,8 +49,8 @@ def require_one_process(what: str) -> None:
     Raises:
         UsageError: there are several, or the environment hints at several.
     """
-    launcher.require_complete()
-    if rank_count() > 1:
+    require_complete()
+    if process_count() > 1:
         hint = "torchrun serves the commands that bring one run up to date: sdp run, finetune, prune, and those after."
         raise UsageError(f"{what} does not run under torchrun", hint=hint)
 
@@ -65,27 +60,28 @@ def join() -> None:
 
     Variables of other launchers are removed from the environment.
     """
-    launcher.clear_leftovers()
-    if rank_count() == 1 or _Group.store is not None:
+    clear_leftovers()
+    if process_count() == 1 or _Group.store is not None:
         return
     # Before torch is loaded: DistributedDataParallel warns when it finds no unused parameters.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     import torch
     import torch.distributed as dist
-    from torch.distributed.rendezvous import rendezvous
+
+    from sdp.compat.torch import meet_ranks
 
     cuda = torch.cuda.is_available() and ranks_here() <= torch.cuda.device_count()
     if cuda:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    _Group.store, number, count = next(iter(rendezvous("env://")))
+    _Group.store, number, count = meet_ranks()
     # Both backends: control messages (stop, save, masks) are not on a GPU.
     backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
     dist.init_process_group(backend, store=_Group.store, rank=number, world_size=count, timeout=PATIENCE)
 
 
 def send(message: dict[str, Any] | None) -> None:
-    """Rank 0: send a task to the other ranks; None ends the group."""
-    if rank_count() > 1 and not _Group.ended:
+    """Rank 0: send the others a stage to work on; None lets them go."""
+    if process_count() > 1 and not _Group.ended:
         _Group.store.set(f"sdp/message/{_Group.messages}", json.dumps(message))
         _Group.messages += 1
         if message is None:
@@ -93,7 +89,7 @@ def send(message: dict[str, Any] | None) -> None:
 
 
 def receive() -> dict[str, Any] | None:
-    """Other ranks: wait for the next message of `send`."""
+    """Another rank: wait for the next message of `send`."""
     key = f"sdp/message/{_Group.messages}"
     # A blocking read would not handle the signal with which torchrun ends the remaining ranks of a failed run.
     while not _Group.store.check([key]):
@@ -115,7 +111,7 @@ def _leave() -> None:
 def is_peer_failure(error: BaseException) -> bool:
     """Whether an error only reports that another rank has ended."""
     signs = ("closed by peer", "reset by peer", "Broken pipe", "ncclRemoteError")
-    return rank_count() > 1 and isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
+    return process_count() > 1 and isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
 
 
 @contextmanager

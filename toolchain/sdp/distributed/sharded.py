@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import DistributedType, PartialState
-from accelerate.utils.constants import FSDP_MODEL_NAME
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import PreTrainedModel
 
+from sdp.compat.accelerate import is_sharded_checkpoint, shard_on_cpu
 from sdp.distributed.collectives import this_rank
 from sdp.distributed.sums import rank_count
 from sdp.errors import UsageError
@@ -80,7 +79,7 @@ def require_own_checkpoint(checkpoint: Path, *, sharded: bool) -> None:
     Raises:
         UsageError: it had not.
     """
-    was = (checkpoint / f"{FSDP_MODEL_NAME}.bin").exists()
+    was = is_sharded_checkpoint(checkpoint)
     if was != sharded:
         kind = 'as "fsdp" under torchrun' if was else 'without "fsdp"'
         hint = f"Go on as it was, or delete {checkpoint.parent} to start this stage anew."
@@ -93,12 +92,10 @@ def shard_settings(model: PreTrainedModel) -> dict[str, Any]:
 
 
 def let_accelerate_shard() -> None:
-    """Let the next Accelerator shard on CPUs as well, with gloo; by default it allows FSDP only on accelerators."""
+    """Let the next Accelerator shard on CPUs as well."""
     # The pooled representation is a view of what the model returns, and nothing is changed in place.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
-    state = PartialState()
-    if state.distributed_type == DistributedType.MULTI_CPU:
-        PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+    shard_on_cpu()
 
 
 class WholeModel:

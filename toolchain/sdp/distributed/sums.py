@@ -36,7 +36,10 @@ def _all_reduced(tensor: Tensor) -> Tensor:
 
 
 def rank_count() -> int:
-    """Return the number of training processes; 1 where training is not distributed."""
+    """Number of processes that train together, now; 1 before they met, after they parted, and without torchrun.
+
+    `launcher.process_count` is how many torchrun started.
+    """
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 

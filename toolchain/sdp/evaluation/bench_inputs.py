@@ -21,8 +21,9 @@ from sdp.pipeline.run_folder import RunFolder
 from sdp.recipe.sections import Recipe
 from sdp.training.inputs import tokenize_split
 from sdp_onnx.bench.pair import Case
+from sdp_onnx.deploy.tokenization import INPUT_NAMES
 from sdp_onnx.export.torch_export import export_torch
-from sdp_onnx.runtimes.session import create_session
+from sdp_onnx.runtimes.registry import default_runtime
 
 # Different inputs in one cell of the grid, so that caches and branch predictors do not adapt to a single one.
 BATCHES_IN_A_CELL = 16
@@ -69,9 +70,9 @@ def bench_inputs(recipe: Recipe, run: RunFolder, folder: Path) -> Iterator[Bench
 
 def read_cases(recipe: Recipe, run: RunFolder) -> list[Case]:
     """Return the cells of the grid, with the inputs that the exported file takes."""
-    session = create_session(run.stage("4-export") / "model.onnx", provider=recipe.bench.provider)
-    names = [value.name for value in session.get_inputs()]
-    del session
+    model = default_runtime().load(run.stage("4-export") / "model.onnx", provider=recipe.bench.provider)
+    names = list(model.input_names)
+    del model
     tokenizer = saved_tokenizer(run.stage("4-export"))
     rows = tokenize_split(load_task_data(recipe).evaluation(recipe.evaluate.split), tokenizer, recipe)
     lengths = fitting_lengths(recipe.bench, model_positions(run.stage("4-export"))).sequence_lengths
@@ -106,5 +107,5 @@ def _filled(
         while len(stream) < length:
             stream.extend(rows[int(generator.integers(0, len(rows)))]["input_ids"])
         ids[row] = stream[:length]
-    filled = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+    filled = dict(zip(INPUT_NAMES, (ids, np.ones_like(ids), np.zeros_like(ids)), strict=True))
     return {name: filled[name] for name in names}

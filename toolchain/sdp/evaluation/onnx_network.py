@@ -1,9 +1,8 @@
-"""An exported file in onnxruntime as a `Network`."""
+"""An exported file as a network that predicts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,15 +10,14 @@ from torch import Tensor
 
 from sdp.data.batches import Collator, TokenizedSplit
 from sdp.evaluation.predict import Network
+from sdp_onnx.runtimes.base import LoadedModel
 
 
-def onnx_network(session: Any) -> Network:
-    """Wrap an onnxruntime.InferenceSession, whose only output is logits, for `predict_logits`."""
-    names = [value.name for value in session.get_inputs()]
+def onnx_network(model: LoadedModel) -> Network:
+    """A loaded file as the network of `predict_logits`: its first output is the logits."""
 
     def network(inputs: Mapping[str, Tensor]) -> NDArray[np.float32]:
-        logits: NDArray[np.float32] = session.run(None, _as_int64(inputs, names))[0]
-        return logits
+        return model.run(_as_int64(inputs, model.input_names))
 
     return network
 

@@ -60,18 +60,6 @@ def read_rows(record: dict[str, Any]) -> tuple[Split, Array]:
     return split, np.asarray(record["predicted"])
 
 
-def same_order(first: list[str], second: list[str]) -> NDArray[np.int64] | None:
-    """Match rows by hash: the index in the second of each row of the first, [N]; None for different rows.
-
-    Repeated rows are matched in order.
-    """
-    if sorted(first) != sorted(second):
-        return None
-    order = np.empty(len(first), dtype=np.int64)
-    order[np.argsort(np.array(first), kind="stable")] = np.argsort(np.array(second), kind="stable")
-    return order
-
-
 def _hashes(split: Split) -> list[str]:
     hashes = []
     for row, texts in enumerate(split.texts):

@@ -35,7 +35,8 @@ from sdp_onnx.export.torch_export import export_torch
 from sdp_onnx.model.model_file import TensorRecord, check_file, load_structure
 from sdp_onnx.model.opset import oldest_onnxruntime
 from sdp_onnx.model.parameter_names import equal_parameters
-from sdp_onnx.operators.library import has_library, library_path
+from sdp_onnx.operators.library import library_path
+from sdp_onnx.runtimes.registry import default_runtime
 
 MODEL_FILE = "model.onnx"
 # Rows in one call while verifying; 1 is what a server sends most.
@@ -199,7 +200,9 @@ def _encoding(recipe: Recipe) -> EncodingChoice:
     """
     if recipe.export.encoding == "kernel" or recipe.export.precision == "int8":
         library_path()
-    return "kernel" if recipe.export.encoding == "auto" and has_library() else recipe.export.encoding
+    if recipe.export.encoding == "auto" and default_runtime().capabilities.operator_library:
+        return "kernel"
+    return recipe.export.encoding
 
 
 def _same_zeros(

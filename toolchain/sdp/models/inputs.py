@@ -17,9 +17,9 @@ from transformers import PreTrainedModel
 from sdp.data.packed import TokenRow
 from sdp.errors import ModelError
 from sdp.evaluation.torch_network import torch_network
-from sdp_onnx.deploy.tokenization import Padding, Side, TextTokenizer
+from sdp_onnx.deploy.tokenization import INPUT_NAMES, Padding, Side, TextTokenizer
 
-TYPES = "token_type_ids"
+*REQUIRED, TYPES = INPUT_NAMES
 # As a share of the largest logit: sums in another order, not another answer.
 _SAME = 1e-2
 # The least data.max_length: every model has so many positions.
@@ -62,13 +62,13 @@ def model_inputs(model: PreTrainedModel, tokenizer: TextTokenizer) -> tuple[str,
         ModelError: the model takes no input_ids or no attention_mask, or has fewer token types than the tokenizer.
     """
     accepted, where = inspect.signature(model.forward).parameters, type(model).__name__
-    for name in ("input_ids", "attention_mask"):
+    for name in REQUIRED:
         if name not in accepted:
             hint = "Choose an encoder of text that attends to the tokens of its mask."
             raise ModelError(f"the model takes no {name}", where=where, hint=hint)
     known = getattr(model.config, "type_vocab_size", None)
     if TYPES not in accepted or TYPES not in tokenizer.inputs or (known is not None and known < 2):
-        return ("input_ids", "attention_mask")
+        return tuple(REQUIRED)
     (pair,) = tokenizer.encode([("a", "a")])
     given = max(pair.inputs[TYPES]) + 1
     if known is not None and given > known:

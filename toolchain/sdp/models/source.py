@@ -11,7 +11,7 @@ from pathlib import Path
 from sdp.errors import ModelError, NotDownloadedError
 from sdp.models.weight_files import ADAPTER_FILES, refuse_adapter, unread_weights, weight_files
 from sdp.recipe.sections import ModelSection
-from sdp_onnx.model.regular_file import check_regular
+from sdp_onnx.model.files import check_regular
 
 PACKAGE_PREFIX = "package:"
 # Weights as safetensors only: pickled weights are not even downloaded. The README has the licence.

@@ -23,8 +23,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from sdp.errors import ModelError
 from sdp.pipeline.json_file import read_json, write_json
-from sdp_onnx.deploy.tokenization import Padding, Side, TextTokenizer
-from sdp_onnx.deploy.tokenizer_errors import translate_errors
+from sdp_onnx.deploy.tokenization import Padding, Side, TextTokenizer, translate_errors
 from sdp_onnx.errors import ModelFileError
 
 CONFIG_FILE = "tokenizer_config.json"

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from sdp.pipeline.file_modes import follow_umask
-from sdp.pipeline.storage import TEMPORARY, flush_file
+from sdp_onnx.model.files import atomic_write
 
 _SEAL = "sha256"
 
@@ -25,11 +25,9 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
         SafetensorError: the disk is full.
         OSError: the disk reports an error.
     """
-    temporary = path.with_name(f"{path.name}{TEMPORARY}")
-    save_file(dict(arrays), temporary, metadata={_SEAL: _hash(arrays)})
-    follow_umask(temporary)
-    flush_file(temporary)
-    temporary.replace(path)
+    with atomic_write(path) as temporary:
+        save_file(dict(arrays), temporary, metadata={_SEAL: _hash(arrays)})
+        follow_umask(temporary)
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:

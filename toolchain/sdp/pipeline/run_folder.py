@@ -25,7 +25,8 @@ from sdp.errors import RunError
 from sdp.pipeline.file_modes import follow_umask
 from sdp.pipeline.json_file import read_json, write_json
 from sdp.pipeline.run_lock import LOCK_FILES, locked_folder
-from sdp.pipeline.storage import TEMPORARY, flush
+from sdp.pipeline.storage import flush
+from sdp_onnx.model.files import TEMPORARY, atomic_write
 
 RUN_FILE = "run.json"
 STAGE_FILE = "stage.json"
@@ -287,6 +288,5 @@ def share_files(source: Path, target: Path) -> None:
             try:
                 os.link(path, place)
             except OSError:
-                temporary = place.with_name(f"{place.name}{TEMPORARY}")
-                shutil.copy2(path, temporary)
-                temporary.replace(place)
+                with atomic_write(place) as temporary:
+                    shutil.copy2(path, temporary)

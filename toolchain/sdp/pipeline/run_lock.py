@@ -13,7 +13,8 @@ from filelock import FileLock, Timeout
 
 from sdp.errors import RunError
 from sdp.pipeline.json_file import read_json, write_json
-from sdp.pipeline.storage import TEMPORARY, storage_error
+from sdp.pipeline.storage import storage_error
+from sdp_onnx.model.files import TEMPORARY
 
 LOCK_FILE = ".lock"
 HOLDER_FILE = ".holder.json"

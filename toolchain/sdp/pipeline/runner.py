@@ -243,9 +243,9 @@ def _require_cuda_for_bench(stages: Sequence[Stage], statuses: Iterable[Status])
     """Require the benchmark's execution provider now, not after hours of training."""
     if any(status.stage in stages and status.stage.name == "bench" and not status.up_to_date for status in statuses):
         # Imported here: asking a question loads no onnxruntime.
-        from sdp_onnx.runtimes.session import require_cuda
+        from sdp_onnx.runtimes.registry import default_runtime
 
-        require_cuda()
+        default_runtime().require("cuda")
 
 
 def follow(recipe: Recipe, run: RunFolder) -> None:

@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sdp.errors import StorageError, UsageError
+from sdp_onnx.model.files import flush_file
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 # Causes outside sdp: permissions, a read-only or broken disk, a limit (ulimit -f), a name too long.
 REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG, errno.EIO, errno.ENAMETOOLONG)
-# The suffix of a file until it is complete.
-TEMPORARY = ".tmp"
 KEPT = "Finished stages are kept, and the same command goes on from there."
 
 
@@ -49,19 +48,6 @@ def flush(folder: Path) -> None:
     """
     for path in (*sorted(folder.rglob("*")), folder):
         flush_file(path)
-
-
-def flush_file(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, is on the disk.
-
-    Raises:
-        OSError: the disk reports an error.
-    """
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sdp.distributed.ranks import rank_count
+from sdp.distributed.launcher import process_count
 from sdp.losses.needs import named_layers
 from sdp.recipe.base import TrainingSection
 from sdp.recipe.bench import BenchSection
@@ -61,7 +61,7 @@ def _once(section: TrainingSection) -> dict[str, Any]:
         **_defaults(TrainingSection, "learning_rate", "weight_decay", "warmup"),
         "epochs": min(1.0, float(section.epochs > 0)),
         # Each process that shares a batch needs a row.
-        "batch_size": min(section.batch_size, max(BATCH_SIZE, rank_count())),
+        "batch_size": min(section.batch_size, max(BATCH_SIZE, process_count())),
     }
 
 

@@ -13,7 +13,9 @@ import difflib
 from dataclasses import dataclass
 from typing import Literal
 
-ProblemType = Literal["classification", "regression", "tagging", "ranking"]
+from sdp_onnx.deploy import manifest
+
+ProblemType = manifest.ProblemType
 MetricName = Literal["accuracy", "f1", "macro-f1", "matthews", "pearson", "spearman", "entity-f1", "ndcg"]
 
 GLUE = "nyu-mll/glue"

@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from sdp_onnx.model.regular_file import check_regular
+from sdp_onnx.model.files import check_regular
 
 # A recipe has about a kilobyte, and three levels of tables.
 MOST_BYTES = 10**6

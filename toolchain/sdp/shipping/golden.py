@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdp.recipe.benchmark_tasks import ProblemType
-from sdp_onnx.deploy.golden import GoldenCase, run_case, text_inputs
-from sdp_onnx.deploy.tokenization import TextTokenizer
+from sdp_onnx.deploy.golden import GoldenCase, text_inputs
+from sdp_onnx.deploy.tokenization import INPUT_NAMES, TextTokenizer
+from sdp_onnx.runtimes.base import LoadedModel
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -36,7 +37,7 @@ LONGEST_CUT = 512
 
 
 def golden_cases(
-    session: Any,
+    model: LoadedModel,
     tokenizer: TextTokenizer,
     config: dict[str, Any],
     *,
@@ -47,26 +48,26 @@ def golden_cases(
     """Make inputs, and run the file on them.
 
     Args:
-        session: an onnxruntime session of the exported file.
+        model: the exported file.
         tokenizer: the exported tokenizer.
         config: content of config.json.
         problem_type: problem type of the task; tagging gets words.
         columns: number of text columns of the task.
         max_length: longest input in tokens.
     """
-    names = [value.name for value in session.get_inputs()]
+    names = list(model.input_names)
     words = problem_type == "tagging"
     cases = []
     for name, sentence, *following in _sentences(columns, max_length):
         text = tuple(sentence.split()) if words else (sentence, *following)
         inputs = text_inputs(tokenizer, text, names, words=words)
-        cases.append(GoldenCase(name, text, inputs, run_case(session, inputs)))
+        cases.append(GoldenCase(name, text, inputs, model.run(inputs)))
     generator = np.random.default_rng(SEED)
     ordinary, frame = ordinary_tokens(tokenizer.backend, config), tokenizer.backend.encode("").ids
     for rows, longest in dict.fromkeys((rows, min(tokens, max_length)) for rows, tokens in SHAPES):
         inputs = drawn_inputs(rows, longest, names, ordinary, frame, tokenizer, generator)
         name = f"drawn token ids, batch {rows}, {longest} tokens"
-        cases.append(GoldenCase(name, (), inputs, run_case(session, inputs)))
+        cases.append(GoldenCase(name, (), inputs, model.run(inputs)))
     return tuple(cases)
 
 
@@ -116,6 +117,6 @@ def drawn_inputs(
         if row < rows - 1:
             inner = int(generator.integers(1, inner + 1))
         ids = [*frame[:1], *generator.choice(ordinary, inner).tolist(), *frame[1:]]
-        drawn.append({"input_ids": ids, "attention_mask": [1] * len(ids), "token_type_ids": [0] * len(ids)})
+        drawn.append(dict(zip(INPUT_NAMES, (ids, [1] * len(ids), [0] * len(ids)), strict=True)))
     batch = tokenizer.pad(drawn)
     return {name: batch[name] for name in names}

@@ -36,7 +36,7 @@ from sdp.stages.evaluate import PREDICTIONS
 from sdp.training.inputs import finetuned_data, tokenize_split
 from sdp_onnx.deploy.manifest import write_manifest
 from sdp_onnx.deploy.verify import relative_error
-from sdp_onnx.runtimes.session import create_session
+from sdp_onnx.runtimes.registry import default_runtime
 
 
 def run(context: StageContext) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def run(context: StageContext) -> dict[str, Any]:
     reporter.line("  scoring the exported file with onnxruntime")
     kept = Kept(target / CHECKPOINTS / "logits.safetensors", recipe.runtime.checkpoint_seconds)
     with reporter.task("tokens", rows.tokens) as task:
-        network = onnx_network(create_session(target / MODEL_FILE, threads=recipe.runtime.threads))
+        network = onnx_network(default_runtime().load(target / MODEL_FILE, threads=recipe.runtime.threads))
         logits = predict_logits(network, rows, Collator(tokenizer), recipe.evaluate.batch_size, task, kept)
     stored = load_file(run.stage("3-evaluate") / PREDICTIONS)
     metric = recipe.task.score

@@ -37,8 +37,7 @@ from sdp.preflight.settings import layers_needed, reduced
 from sdp.recipe.sections import Recipe
 from sdp.stages import evaluate, export, finetune, prune, ship
 from sdp.training.inputs import tokenize_split
-from sdp_onnx.deploy.golden import run_case
-from sdp_onnx.runtimes.session import create_session
+from sdp_onnx.runtimes.registry import default_runtime
 
 STAGES = {"finetune": finetune.run, "prune": prune.run, "evaluate": evaluate.run, "export": export.run}
 # A task with many classes has as many training rows here, which is still few steps.
@@ -143,13 +142,13 @@ def _go_through(small: _Small, named: StageErrors) -> None:
             status = stage_status(find_stage(name), recipe, run, {"model": {}, "data": {}})
             run_stage(status, function, recipe, run, Reporter(quiet=True))
     with named("bench"):
-        session = create_session(
+        model = default_runtime().load(
             run.stage("4-export") / MODEL_FILE, provider=recipe.bench.provider, threads=recipe.bench.thread_counts[0]
         )
         cases = read_cases(recipe, run)
     for case in cases:
         with named(f"bench, {case.name}"):
-            run_case(session, case.batches[0])
+            model.run(case.batches[0])
     with named("ship"):
         shipped = run.begin("8-ship", "", resume=False)
         exported, library = ship.take_model(recipe, run, shipped)

@@ -27,7 +27,7 @@ from sdp_onnx.deploy.manifest import MANIFEST, seal_manifest, write_manifest
 from sdp_onnx.deploy.tokenization import TextTokenizer
 from sdp_onnx.deploy.verify_folder import MODEL_FILE, shipped_files, verify_folder
 from sdp_onnx.operators.library import LIBRARY_NAME
-from sdp_onnx.runtimes.session import create_session
+from sdp_onnx.runtimes.registry import default_runtime
 
 FORMAT = 1
 
@@ -90,11 +90,11 @@ def seal(target: Path, manifest: dict[str, Any]) -> None:
 def _golden(
     recipe: Recipe, target: Path, config: dict[str, Any], exported: dict[str, Any], library: str | None
 ) -> Golden:
-    session = create_session(
+    model = default_runtime().load(
         target / MODEL_FILE, threads=recipe.runtime.threads, library=target / library if library else "none"
     )
     cases = golden_cases(
-        session,
+        model,
         load_tokenizer(target, exported["max_length"]),
         config,
         problem_type=recipe.task.problem_type,

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 from sdp.statistics.intervals import SAME
+from sdp.statistics.pairs import pair_by_key
 from sdp_onnx.bench.interval import LEVEL, Interval
 
 
@@ -44,38 +45,35 @@ def summarize(values: Sequence[float]) -> Summary:
     return Summary(len(values), float(np.mean(values)), sd)
 
 
-def paired_difference(values: Sequence[float], baseline: Sequence[float]) -> PairedDifference:
-    """Compare two arms over the same seeds: mean of values - baseline, t interval, paired t-test (Student 1908).
+def paired_difference(values: Mapping[int, float], baseline: Mapping[int, float]) -> PairedDifference | None:
+    """Compare two arms over the seeds that both have: mean of values - baseline, t interval, paired t-test.
+
+    Student 1908.
 
     One pair has a mean only. Differences that are all equal have no variance to test with: all zero is p = 1, any
     other number has no p, and the interval is that number in both cases.
 
     Args:
-        values: of n seeds, n at least 1.
-        baseline: of the same seeds in the same order.
+        values: seed -> score.
+        baseline: the same of the other arm.
+
+    Returns:
+        the difference; None where no seed is in both.
     """
-    differences = np.subtract(values, baseline)
+    pairs = np.array(pair_by_key(values, baseline), dtype=np.float64)
+    if not len(pairs):
+        return None
+    differences = pairs[:, 0] - pairs[:, 1]
     mean = float(np.mean(differences))
     if len(differences) == 1:
         return PairedDifference(1, mean, None, None)
     if float(np.ptp(differences)) <= SAME:
         p = 1.0 if abs(mean) <= SAME else None
         return PairedDifference(len(differences), mean, Interval.exact(mean), p)
-    test = stats.ttest_rel(values, baseline)
+    test = stats.ttest_rel(pairs[:, 0], pairs[:, 1])
     ends = test.confidence_interval(LEVEL)
     interval = Interval(mean, float(ends.low), float(ends.high))
     return PairedDifference(len(differences), mean, interval, float(test.pvalue))
-
-
-def difference_by_seed(values: Mapping[int, float], baseline: Mapping[int, float]) -> PairedDifference | None:
-    """Compare two arms over the seeds that both have (see `paired_difference`); None where they share none.
-
-    Args:
-        values: seed -> value.
-        baseline: seed -> value of the arm that is subtracted.
-    """
-    seeds = sorted(values.keys() & baseline.keys())
-    return paired_difference([values[seed] for seed in seeds], [baseline[seed] for seed in seeds]) if seeds else None
 
 
 def mean_interval(values: Sequence[float]) -> Interval | None:

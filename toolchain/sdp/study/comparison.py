@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sdp.statistics.seeds import PairedDifference, Summary, difference_by_seed, holm, summarize
+from sdp.statistics.seeds import PairedDifference, Summary, holm, paired_difference, summarize
 from sdp.study.artifacts import SPLITS, ArmScores, CellResult, SeedDifference, Split, StudyArm
 from sdp.study.grid import Arm, Grid
 
@@ -43,7 +43,7 @@ def _compare(arms: Mapping[Arm, Mapping[int, CellResult]], split: Split, grid: G
     differences: dict[Arm, PairedDifference] = {}
     for arm, values in pruned.items():
         partner = grid.partner(arm)
-        difference = difference_by_seed(values, pruned[partner]) if partner is not None else None
+        difference = paired_difference(values, pruned[partner]) if partner is not None else None
         if difference is not None:
             differences[arm] = difference
     corrected = dict(zip(differences, holm([found.p for found in differences.values()]), strict=True))

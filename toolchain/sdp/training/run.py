@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PrinterCallback, TrainingArguments
 
+from sdp.compat.transformers import train_on_one_gpu
 from sdp.data.batches import Collator, TokenizedSplit
 from sdp.distributed.collectives import broadcast_number, this_rank
 from sdp.distributed.sharded import is_sharded, let_accelerate_shard, require_own_checkpoint, shard_settings
@@ -170,6 +171,5 @@ def _arguments(run: TrainingRun, steps: int) -> TrainingArguments:
     )
     # One process trains on one GPU. Trainer would split batches, of that many times the size, over all that it sees:
     # the number of steps would be wrong, and what a hook reads of the classifier in pieces.
-    if arguments.n_gpu > 1:
-        arguments._n_gpu = 1
+    train_on_one_gpu(arguments)
     return arguments

@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from accelerate.data_loader import prepare_data_loader
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Sampler
-from transformers import PreTrainedModel, Trainer, TrainingArguments
+from torch.utils.data import DataLoader
+from transformers import PreTrainedModel, TrainingArguments
 
+from sdp.compat.transformers import CheckpointTrainer
 from sdp.data.packed import row_lengths
 from sdp.distributed.collectives import average_gradients, rank_slice
 from sdp.errors import StageError
@@ -30,7 +31,7 @@ from sdp.training.sampler import LengthGroupedSampler
 from sdp.training.term_means import TermMeans
 
 
-class SdpTrainer(Trainer):
+class SdpTrainer(CheckpointTrainer):
     """Trainer with an objective of ours, and hooks."""
 
     def __init__(
@@ -116,17 +117,14 @@ class SdpTrainer(Trainer):
         single process, and any number of them can be shared out; no rank has fewer steps than another.
         """
         options: dict[str, Any] = {"collate_fn": self.data_collator, "pin_memory": self.args.dataloader_pin_memory}
-        sampler = self._get_train_sampler()
         rows: Any = self.train_dataset
-        loader = DataLoader[dict[str, Tensor]](rows, self._train_batch_size, sampler=sampler, **options)
+        size = self.args.train_batch_size
+        sampler = LengthGroupedSampler(row_lengths(rows.rows).tolist(), size, self.args.seed)
+        loader = DataLoader[dict[str, Tensor]](rows, size, sampler=sampler, **options)
         prepared: DataLoader[dict[str, Tensor]] = prepare_data_loader(
             loader, self.args.device, num_processes=1, process_index=0, put_on_device=True, rng_types=[]
         )
         return prepared
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
-        rows: Any = train_dataset if train_dataset is not None else self.train_dataset
-        return LengthGroupedSampler(row_lengths(rows.rows).tolist(), self._train_batch_size, self.args.seed)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Called when the model has the parameters that it is trained with; where it is sharded they are new ones."""
@@ -135,20 +133,18 @@ class SdpTrainer(Trainer):
                 hook.parameters_replaced(self._trained)
         return super().create_scheduler(num_training_steps, optimizer)
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+    def before_checkpoint(self) -> None:
+        """Every rank gets the same means."""
         self._terms.even_out()
-        super()._save_checkpoint(model, trial)
 
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        super()._save(output_dir, state_dict)
-        if self.args.should_save:
-            folder = Path(output_dir or str(self.args.output_dir))
-            self._terms.save(folder)
-            for hook in self._hooks:
-                hook.save(folder)
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        super()._load_from_checkpoint(resume_from_checkpoint, model)
-        self._terms.load(Path(resume_from_checkpoint), self.args.device)
+    def save_more(self, folder: Path) -> None:
+        """Write the terms' means and the state of the hooks."""
+        self._terms.save(folder)
         for hook in self._hooks:
-            hook.load(Path(resume_from_checkpoint))
+            hook.save(folder)
+
+    def load_more(self, folder: Path) -> None:
+        """Read the terms' means and the state of the hooks."""
+        self._terms.load(folder, self.args.device)
+        for hook in self._hooks:
+            hook.load(folder)

@@ -13,10 +13,10 @@ import typer
 from sdp.cli.commands.options import Json
 from sdp.cli.errors import handle_errors
 from sdp.cli.terminal import json_text
-from sdp.errors import UsageError
+from sdp.errors import RunError, UsageError
 
 if TYPE_CHECKING:
-    from sdp.cli.predictor import Answer, Predictor, Tagged
+    from sdp_onnx.deploy.predictor import Answer, Predictor, Tagged
 
 
 def predict_command(
@@ -44,7 +44,7 @@ def predict_command(
     each word, and an empty line between sentences. --json prints one JSON object (for tagging a list) per line.
     """
     with handle_errors():
-        from sdp.cli.predictor import Predictor, exported_folder
+        from sdp_onnx.deploy.predictor import Predictor
 
         given = [bool(texts), file is not None]
         if sum(given) != 1 or (column and file is None):
@@ -54,6 +54,19 @@ def predict_command(
         for block in answer_blocks(predictor, rows_of(predictor, texts or [], file, column or []), as_json=as_json):
             typer.echo(block, nl=False)
             sys.stdout.flush()
+
+
+def exported_folder(path: Path) -> Path:
+    """The folder that holds model.onnx: `path` itself, or 4-export in a run folder.
+
+    Raises:
+        RunError: neither holds one.
+    """
+    for candidate in (path, path / "4-export"):
+        if (candidate / "model.onnx").is_file():
+            return candidate
+    hint = "Give a run folder whose export is done (sdp export RUN), or a copy of its 4-export."
+    raise RunError("no exported model here (model.onnx)", where=str(path), hint=hint)
 
 
 def rows_of(

@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from sdp.errors import RunError
 from sdp.pipeline.json_file import write_json
 from sdp.pipeline.stages import find_stage
-from sdp_onnx.model.regular_file import check_regular
+from sdp_onnx.model.files import check_regular
 
 if TYPE_CHECKING:
     from sdp.pipeline.run_folder import RunFolder

@@ -12,7 +12,7 @@ from sdp.pipeline.artifacts.base import Artifact, Count, Stored
 from sdp_onnx.bench.kernel_profile import ModelProfile
 from sdp_onnx.bench.pair import ROLES, BenchResult, CaseResult, ProcessResult
 from sdp_onnx.bench.starts import Start
-from sdp_onnx.runtimes.session import Provider
+from sdp_onnx.runtimes.base import Provider
 
 MOST = 2**53
 

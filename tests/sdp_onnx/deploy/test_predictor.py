@@ -1,4 +1,4 @@
-"""What is said about an exported folder that cannot be read."""
+"""An exported folder that is damaged is named with what is wrong."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sdp.cli.predictor import Predictor
-from sdp.errors import RunError, UsageError
+from sdp_onnx.deploy.predictor import Predictor
+from sdp_onnx.errors import ModelFileError, UsageError
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_what_is_missing_is_named(
     for name, content in (("config.json", config), ("manifest.json", manifest)):
         if content is not None:
             (tmp_path / name).write_text(json.dumps(content))
-    with pytest.raises(RunError, match="Export again") as caught:
+    with pytest.raises(ModelFileError, match="Export again") as caught:
         Predictor(tmp_path)
     assert message in str(caught.value)
     assert str(tmp_path) in str(caught.value)
@@ -64,7 +64,7 @@ def test_files_that_do_not_belong_together(file: str, change: dict, finished: Pa
         else:
             predictor("good film")
 
-    with pytest.raises(RunError) as caught:
+    with pytest.raises(ModelFileError) as caught:
         ask()
     assert str(folder) in str(caught.value)
 
@@ -74,12 +74,12 @@ def test_half_of_a_character_is_no_text(finished: Path) -> None:
         Predictor(finished / "runs/toy/4-export")("good \ud83d")
 
 
-def test_a_tokenizer_whose_rust_panics_is_told(finished: Path, tmp_path: Path) -> None:
+def test_a_tokenizer_whose_rust_panics_is_an_error(finished: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(finished / "runs/toy/4-export", tmp_path / "exported")
     content = json.loads((folder / "tokenizer.json").read_text())
     special = content["post_processor"]["special_tokens"]
     special["[SEP] no more"] = special.pop("[SEP]")
     (folder / "tokenizer.json").write_text(json.dumps(content))
     # A panic is no Exception to Python.
-    with pytest.raises(RunError, match="its tokenizer fails at this text"):
+    with pytest.raises(ModelFileError, match="its tokenizer fails at this text"):
         Predictor(folder)("good")

@@ -1,4 +1,7 @@
-"""Create onnxruntime sessions: without log output, with the operator library, on exactly the requested provider."""
+"""onnxruntime as a `Runtime`: quiet, with the operator library, never on another provider than the one asked for.
+
+The only module that imports onnxruntime.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,18 @@ import ctypes
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import onnxruntime as ort
+from numpy.typing import NDArray
 
-from sdp_onnx.errors import ModelFileError, ProviderError
-from sdp_onnx.operators.library import DOMAIN, has_library, library_path, register
-
-Provider = Literal["cpu", "cuda"]
+from sdp_onnx.errors import ModelFileError, ModelRunError, OperatorLibraryError, ProviderError
+from sdp_onnx.operators.library import DOMAIN, has_library, library_path
+from sdp_onnx.runtimes.base import Capabilities, Provider
 
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
@@ -24,6 +29,79 @@ _CUDA = "CUDAExecutionProvider"
 # onnxruntime's log levels; errors are also raised as exceptions, which are reported.
 _LOG_WARNING = 2
 _LOG_FATAL = 4
+
+# The same library, by the names of its wheels.
+_PACKAGES = ("onnxruntime", "onnxruntime-gpu")
+
+
+class OnnxRuntime:
+    """The row of `RUNTIMES`; see `Runtime` for its methods."""
+
+    name = "onnxruntime"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the installed wheel is built for."""
+        providers: tuple[Provider, ...] = ("cpu", "cuda") if _CUDA in ort.get_available_providers() else ("cpu",)
+        return Capabilities(providers, operator_library=has_library(), profile=True)
+
+    def require(self, provider: Provider) -> None:
+        """Check that a model could run there (see `require_cuda`)."""
+        if provider == "cuda":
+            require_cuda()
+
+    def load(
+        self,
+        path: Path,
+        *,
+        provider: Provider = "cpu",
+        threads: int | None = None,
+        profile: Path | None = None,
+        idle_between_runs: bool = False,
+        library: Path | Literal["installed", "none"] = "installed",
+    ) -> OnnxModel:
+        """Load a model file (see `create_session`)."""
+        return OnnxModel(
+            create_session(
+                path,
+                provider=provider,
+                threads=threads,
+                profile=profile,
+                idle_between_runs=idle_between_runs,
+                library=library,
+            )
+        )
+
+    def environment(self) -> dict[str, Any]:
+        """Versions of the installed wheels, and the providers that they are built with."""
+        packages = {}
+        for package in _PACKAGES:
+            with contextlib.suppress(PackageNotFoundError):
+                packages[package] = version(package)
+        return {"packages": packages, "providers": [str(provider) for provider in ort.get_available_providers()]}
+
+
+class OnnxModel:
+    """A session as a `LoadedModel`."""
+
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self._session = session
+        self.input_names = tuple(str(value.name) for value in session.get_inputs())
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        """The first output.
+
+        Raises:
+            ModelRunError: the session fails at these inputs.
+        """
+        try:
+            return np.asarray(self._session.run(None, inputs)[0])
+        except Exception as error:  # onnxruntime's exceptions have no common base class
+            raise ModelRunError(str(error).strip() or type(error).__name__) from error
+
+    def end_profile(self) -> Path:
+        """Complete the profile; `profile_events.read_runs` reads it."""
+        return Path(self._session.end_profiling())
 
 
 def create_session(
@@ -35,7 +113,7 @@ def create_session(
     idle_between_runs: bool = False,
     library: Path | Literal["installed", "none"] = "installed",
 ) -> ort.InferenceSession:
-    """Load a model file, which may use the operators of this package's library.
+    """Create a session for a model file, which may use the operators of this package's library.
 
     Args:
         threads: threads of one operator; None for onnxruntime's default.
@@ -64,12 +142,34 @@ def create_session(
         options.enable_profiling = True
         options.profile_file_prefix = os.fspath(profile)
     if isinstance(library, Path):
-        register(options, library)
+        register_operators(options, library)
     elif library == "installed" and has_library():
-        register(options)
+        register_operators(options)
     if provider == "cuda":
         return _create_cuda_session(path, options)
     return _load(path, options, [_CPU])
+
+
+def register_operators(options: ort.SessionOptions, library: Path | None = None) -> None:
+    """Make the operator library known to sessions created with `options`.
+
+    Args:
+        options: of the sessions.
+        library: the library's file; this installation's when None.
+
+    Raises:
+        OperatorLibraryError: there is no library, or this onnxruntime cannot load it.
+    """
+    path = library or library_path()
+    try:
+        # A bare name would make the system's loader look everywhere but beside the model.
+        options.register_custom_ops_library(os.fspath(path.absolute()))
+    except Exception as error:  # onnxruntime's exceptions have no common base class
+        raise OperatorLibraryError(
+            f"onnxruntime cannot load the operator library: {error}",
+            where=str(path),
+            hint="Install onnxruntime 1.17 or newer, or install this package again on this machine.",
+        ) from error
 
 
 def _load(path: Path, options: ort.SessionOptions, providers: list[str]) -> ort.InferenceSession:

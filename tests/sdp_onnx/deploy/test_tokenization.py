@@ -1,10 +1,10 @@
-"""What comes out of a tokenizer is told, whatever it is; a stop is none of it."""
+"""Whatever a tokenizer raises becomes an error of sdp; a stop does not."""
 
 from __future__ import annotations
 
 import pytest
 
-from sdp_onnx.deploy.tokenizer_errors import translate_errors
+from sdp_onnx.deploy.tokenization import translate_errors
 from sdp_onnx.errors import ModelFileError
 
 
@@ -13,7 +13,7 @@ class Panic(BaseException):
 
 
 @pytest.mark.parametrize("error", [Exception("a reason\nand more"), ValueError("a reason"), Panic("a reason")])
-def test_the_first_line_is_told(error: BaseException) -> None:
+def test_the_first_line_is_the_reason(error: BaseException) -> None:
     with (
         pytest.raises(ModelFileError, match=r"it says: a reason$"),
         translate_errors(lambda r: ModelFileError(f"it says: {r}")),
@@ -21,7 +21,7 @@ def test_the_first_line_is_told(error: BaseException) -> None:
         raise error
 
 
-def test_an_error_without_words_is_told_by_its_kind() -> None:
+def test_an_error_without_words_is_named_by_its_class() -> None:
     with pytest.raises(ModelFileError, match="Panic"), translate_errors(ModelFileError):
         raise Panic
 

@@ -4,12 +4,15 @@ import ctypes
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import onnxruntime as ort
 import pytest
 
-from sdp_onnx.errors import ProviderError
-from sdp_onnx.runtimes import session
-from sdp_onnx.runtimes.session import create_session, require_cuda
+from sdp_onnx.errors import ModelRunError, ProviderError
+from sdp_onnx.operators.library import has_library
+from sdp_onnx.runtimes import onnxruntime
+from sdp_onnx.runtimes.base import Capabilities
+from sdp_onnx.runtimes.onnxruntime import OnnxRuntime, create_session, require_cuda
 
 
 def no_gpu() -> bool:
@@ -62,8 +65,27 @@ def test_a_silent_fall_back_to_the_cpu_is_an_error(
     bert_file: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     # As if the driver were fine: onnxruntime itself then fails to load its CUDA library and goes on with the CPU.
-    monkeypatch.setattr(session, "require_cuda", lambda: None)
+    monkeypatch.setattr(onnxruntime, "require_cuda", lambda: None)
     with pytest.raises(ProviderError, match="fell back to CPUExecutionProvider"):
         create_session(bert_file, provider="cuda")
     captured = capfd.readouterr()
     assert (captured.out, captured.err) == ("", "")
+
+
+def test_a_model_names_its_inputs_and_fails_with_the_reason(bert_file: Path) -> None:
+    model = OnnxRuntime().load(bert_file)
+    ids = np.array([[2, 5, 3]])
+    logits = model.run({name: np.ones_like(ids) if name != "input_ids" else ids for name in model.input_names})
+    assert logits.shape[0] == 1
+    with pytest.raises(ModelRunError, match=r"the model does not run: .*input_ids"):
+        model.run({"input_ids": ids.astype(np.float32)})
+
+
+def test_what_it_can_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    assert OnnxRuntime().capabilities == Capabilities(("cpu", "cuda"), has_library(), profile=True)
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    assert OnnxRuntime().capabilities.providers == ("cpu",)
+    OnnxRuntime().require("cpu")
+    with pytest.raises(ProviderError, match="built without"):
+        OnnxRuntime().require("cuda")

@@ -10,13 +10,14 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from sdp.errors import RunError, UsageError
-from sdp.pipeline.json_file import read_json
-from sdp.recipe.benchmark_tasks import ProblemType
-from sdp_onnx.deploy.batch_logits import batch_logits
-from sdp_onnx.deploy.tokenization import INPUTS, TextTokenizer, TokenizedText
-from sdp_onnx.deploy.tokenizer_errors import translate_errors
-from sdp_onnx.runtimes.session import create_session
+from sdp_onnx.deploy.manifest import MANIFEST, ProblemType
+from sdp_onnx.deploy.tokenization import INPUT_NAMES, TextTokenizer, TokenizedText, translate_errors
+from sdp_onnx.errors import ModelFileError, ModelRunError, UsageError
+from sdp_onnx.model.files import read_json
+from sdp_onnx.runtimes.registry import default_runtime
+
+BATCH_SIZE = 32
+"""Rows of one call: larger batches are not faster on a CPU, and need more padding."""
 
 
 @dataclass(frozen=True)
@@ -70,19 +71,6 @@ def _check_texts(texts: Sequence[str]) -> None:
             raise UsageError(f"the text {text[:40]!r} is not UTF-8", hint="Give it in UTF-8.") from None
 
 
-def exported_folder(path: Path) -> Path:
-    """Return the folder that holds model.onnx: `path` itself, or 4-export in a run folder.
-
-    Raises:
-        RunError: there is none.
-    """
-    for candidate in (path, path / "4-export"):
-        if (candidate / "model.onnx").is_file():
-            return candidate
-    hint = "Give a run folder with a finished export (sdp export RUN), or a copy of its 4-export."
-    raise RunError("no exported model here (model.onnx)", where=str(path), hint=hint)
-
-
 class Predictor:
     """An exported model, loaded once.
 
@@ -96,13 +84,17 @@ class Predictor:
         """Load model, tokenizer and label names.
 
         Raises:
-            RunError: a file of the exported folder is missing or damaged.
+            ModelFileError: a file of the exported folder is missing or damaged.
         """
-        config, manifest = read_json(folder / "config.json"), read_json(folder / "manifest.json")
+        config, manifest = read_json(folder / "config.json"), read_json(folder / MANIFEST)
         if config is None or manifest is None:
-            missing = "config.json" if config is None else "manifest.json"
-            raise RunError(f"{missing} is missing or damaged", where=str(folder), hint="Export again: sdp export RUN")
-        with translate_errors(lambda reason: RunError(f"tokenizer.json cannot be read: {reason}", where=str(folder))):
+            missing = "config.json" if config is None else MANIFEST
+            raise ModelFileError(
+                f"{missing} is missing or damaged", where=str(folder), hint="Export again: sdp export RUN"
+            )
+        with translate_errors(
+            lambda reason: ModelFileError(f"tokenizer.json cannot be read: {reason}", where=str(folder))
+        ):
             self._tokenizer = TextTokenizer.read(folder)
         self._folder = folder
         try:
@@ -113,14 +105,14 @@ class Predictor:
             self.columns = _names(manifest.get("text_names"), self.text_columns)
         except KeyError as error:
             what = f"manifest.json or config.json lacks {error}: another version of sdp wrote it"
-            raise RunError(what, where=str(folder), hint="Export again: sdp export RUN") from None
+            raise ModelFileError(what, where=str(folder), hint="Export again: sdp export RUN") from None
         except (TypeError, ValueError, OverflowError) as error:
             raise self._damaged(f"manifest.json or config.json: {error}") from None
         if self.type not in get_args(ProblemType) or len(set(self._labels)) < len(self._labels):
             raise self._damaged(f"problem_type is {self.type!r}, the labels are {self._labels}")
-        self._session: Any = create_session(folder / "model.onnx")
-        if any(value.name not in INPUTS for value in self._session.get_inputs()):
-            raise self._damaged(f"the model takes {[value.name for value in self._session.get_inputs()]}")
+        self._model = default_runtime().load(folder / "model.onnx")
+        if any(name not in INPUT_NAMES for name in self._model.input_names):
+            raise self._damaged(f"the model takes {list(self._model.input_names)}")
 
     def __call__(self, *texts: str) -> Answer:
         """Predict for one input: one text, or as many as the task has columns of text.
@@ -178,19 +170,31 @@ class Predictor:
         """Return the tokens and the logits of each input, [C] or for tagging [L, C].
 
         Raises:
-            UsageError: a text is not Unicode.
-            RunError: the files of the folder do not match.
+            UsageError: a text is no Unicode.
+            ModelFileError: the files of the folder do not belong together.
         """
         for texts in rows:
             _check_texts(texts)
         with translate_errors(lambda reason: self._damaged(f"its tokenizer fails at this text: {reason}")):
             tokenized = self._tokenizer.encode(rows, words=self.type == "tagging")
         try:
-            return tokenized, batch_logits(self._session, self._tokenizer, tokenized, self._check_logits)
-        except RunError:
-            raise
-        except Exception as error:  # onnxruntime's exceptions have no common base class
-            raise self._damaged(f"the model does not run: {error}") from None
+            return tokenized, self._run(tokenized)
+        except ModelRunError as error:
+            raise self._damaged(error.what) from None
+
+    def _run(self, rows: Sequence[TokenizedText]) -> list[NDArray[np.float32]]:
+        """Logits in the order of the rows; rows of like length share a batch, which pads them little."""
+        lengths = [len(row.inputs["input_ids"]) for row in rows]
+        order = np.argsort(lengths, kind="stable").tolist()
+        found: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(rows)
+        for start in range(0, len(rows), BATCH_SIZE):
+            places = order[start : start + BATCH_SIZE]
+            batch = self._tokenizer.pad([rows[place].inputs for place in places])
+            logits = np.asarray(self._model.run({name: batch[name] for name in self._model.input_names}), np.float32)
+            self._check_logits(logits, batch["input_ids"].shape)
+            for place, mask, row in zip(places, batch["attention_mask"], logits, strict=True):
+                found[place] = row[mask == 1] if row.ndim == 2 else row
+        return found
 
     def _check_logits(self, logits: NDArray[np.float32], shape: tuple[int, ...]) -> None:
         classes = 1 if self.type in _SCORES else len(self._labels)
@@ -199,10 +203,10 @@ class Predictor:
             found = f"logits of shape {list(logits.shape)}" if logits.shape != wanted else "no finite numbers"
             raise self._damaged(f"the model gives {found}, and {list(wanted)} were expected")
 
-    def _damaged(self, what: str) -> RunError:
+    def _damaged(self, what: str) -> ModelFileError:
         """Return the error for files that do not match."""
         hint = "Export again (sdp export RUN), or copy all files again; sdp verify FOLDER checks a shipped one."
-        return RunError(f"the exported folder is damaged: {what}", where=str(self._folder), hint=hint)
+        return ModelFileError(f"the exported folder is damaged: {what}", where=str(self._folder), hint=hint)
 
     def _answer(self, logits: NDArray[np.float32]) -> Answer:
         """Return the prediction for logits [C]."""
