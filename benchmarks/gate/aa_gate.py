@@ -35,10 +35,14 @@ from sdp.evaluation.on_split import compare_models
 from sdp.evaluation.onnx_network import onnx_network
 from sdp.evaluation.predict import predict_logits
 from sdp.models.tokenizer import load_tokenizer
+from sdp.pipeline.artifacts.comparison import ExportMetrics
+from sdp.pipeline.artifacts.latency import BenchLatency
+from sdp.pipeline.artifacts.verdict import GateVerdict
 from sdp.pipeline.context import StageContext
-from sdp.pipeline.json_file import read_json, write_json
+from sdp.pipeline.json_file import read_json
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import RUN_FILE, RunFolder
+from sdp.pipeline.stages import BENCH, EVALUATE, EXPORT, GATE
 from sdp.recipe import Recipe, load_recipe
 from sdp.recipe.gate import GateSection
 from sdp.stages import bench, gate
@@ -128,27 +132,26 @@ def ship_the_dense_model(recipe: Recipe, run: RunFolder) -> None:
             shutil.copy(weights, inputs.exported.parent)
     data = load_task_data(recipe)
     split = data.evaluation(recipe.evaluate.split)
-    tokenizer = load_tokenizer(run.stage("4-export"))
+    tokenizer = load_tokenizer(run.stage(EXPORT.folder))
     rows = tokenize_split(split, tokenizer, recipe)
-    model = default_runtime().load(run.stage("4-export") / "model.onnx")
+    model = default_runtime().load(run.stage(EXPORT.folder) / "model.onnx")
     logits = predict_logits(onnx_network(model), rows, Collator(tokenizer), recipe.evaluate.batch_size)
-    dense = load_file(run.stage("3-evaluate") / "predictions.safetensors")["dense"]
-    record = compare_models(recipe, data, split, rows, ("dense", dense), ("exported", logits))
-    metrics = run.stage("4-export") / "metrics.json"
-    before = read_json(metrics) or {}
+    dense = load_file(run.stage(EVALUATE.folder) / "predictions.safetensors")["dense"]
+    found = compare_models(recipe, data, split, rows, ("dense", dense), ("exported", logits))
+    before = ExportMetrics.load(run)
     # "torch" is of the file in its place before; no threshold of these gates reads it.
-    write_json(metrics, {**record, **{name: before[name] for name in ("torch", "constant")}})
+    metrics = ExportMetrics(**found.given(), constant=before.constant, torch=before.torch)
+    metrics.store(run.stage(EXPORT.folder))
 
 
 def gate_once(recipe: Recipe, run: RunFolder) -> dict[str, Any]:
     """Run the stages bench and gate anew."""
     started = time.monotonic()
-    for stage, folder in ((bench, "5-bench"), (gate, "6-gate")):
+    for stage, folder in ((bench, BENCH.folder), (gate, GATE.folder)):
         shutil.rmtree(run.stage(folder), ignore_errors=True)
         run.stage(folder).mkdir()
         stage.run(StageContext(recipe, run, run.stage(folder), Reporter(quiet=True)))
-    verdict = read_json(run.stage("6-gate") / "verdict.json") or {}
-    measured = read_json(run.stage("5-bench") / "latency.json") or {}
+    verdict, measured = GateVerdict.load(run).to_json(), BenchLatency.load(run).to_json()
     keys = ("name", "outcome", "value", "low", "high", "subject")
     return {
         "verdict": verdict["verdict"],

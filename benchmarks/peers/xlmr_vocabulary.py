@@ -36,7 +36,8 @@ from sdp.data.files import read_columns
 from sdp.models.load import load_finetuned
 from sdp.models.source import ModelFolder
 from sdp.models.tokenizer import pretrained_tokenizer
-from sdp.vocabulary.trim import IDS_FILE, trim_model
+from sdp.pipeline.artifacts.vocabulary import KeptPieces
+from sdp.vocabulary.trim import trim_model
 from sdp_onnx.export.encode import encode_model
 from sdp_onnx.export.torch_export import export_torch
 from sdp_onnx.runtimes.environment import environment_record
@@ -131,7 +132,7 @@ def _measure(
     small.mkdir()
     pruned_model(size, pattern, vocabulary=before).save_pretrained(whole)
     report = trim_model(ModelFolder(size, whole), small, corpus, after)
-    pieces = {whole: before, small: report["pieces_after"]}
+    pieces = {whole: before, small: report.pieces_after}
     files = {}
     encoded = {}
     for model, count in pieces.items():
@@ -144,7 +145,11 @@ def _measure(
         dense.unlink()
         print(f"{model.name} is measured", file=sys.stderr, flush=True)
     check = _check(whole, small, encoded, corpus)
-    return {"vocabulary": report, "files": files, "check": {"pattern": pattern, "precision": precision, **check}}
+    return {
+        "vocabulary": report.to_json(),
+        "files": files,
+        "check": {"pattern": pattern, "precision": precision, **check},
+    }
 
 
 def _sizes(path: Path, model: Path, pieces: int) -> dict[str, int]:
@@ -160,7 +165,7 @@ def _sizes(path: Path, model: Path, pieces: int) -> dict[str, int]:
 
 def _check(whole: Path, small: Path, encoded: dict[Path, Path], corpus: Corpus) -> dict[str, Any]:
     """Largest difference of logits between the two files on held-out texts whose pieces are all kept."""
-    kept = set(json.loads((small / IDS_FILE).read_text(encoding="utf-8"))["old_ids"])
+    kept = set(json.loads((small / KeptPieces.FILE).read_text(encoding="utf-8"))["old_ids"])
     tokenizers = {model: pretrained_tokenizer(model) for model in (whole, small)}
     texts = [text for found in corpus.held_out.values() for text in found]
     same = [text for text in texts if set(tokenizers[whole](text)["input_ids"]) <= kept]

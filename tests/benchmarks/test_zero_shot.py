@@ -50,7 +50,7 @@ def test_the_table_has_a_line_for_each_language_and_average(tmp_path: Path, monk
     models = ("dense", dense), ("pruned", pruned)
     metrics = compare("accuracy", split, *models, resamples=200, seed=0, part="language", trained=("en",))
     monkeypatch.setattr(zero_shot, "RESULTS", tmp_path)
-    content = {"task": "pawsx", "model": "tiny", "date": "2026-01-02T03:04:05+00:00", "metrics": metrics}
+    content = {"task": "pawsx", "model": "tiny", "date": "2026-01-02T03:04:05+00:00", "metrics": metrics.to_json()}
     zero_shot.result_file("pawsx").write_text(json.dumps(content))
     head, _, *table = CliRunner().invoke(zero_shot.app, ["table"]).stdout.splitlines()
     assert head == "pawsx, tiny, accuracy on test, 2026-01-02"

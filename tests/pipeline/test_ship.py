@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,8 @@ from huggingface_hub import metadata_load
 from typer.testing import CliRunner
 
 from sdp.cli.main import app
-from sdp.cli.render.summary import run_results
 from sdp.errors import StageError
+from sdp.pipeline.artifacts.results import load_results
 from sdp.pipeline.gate_verdict import gate_verdict, withhold
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import RunFolder
@@ -27,6 +28,7 @@ from sdp.shipping.licenses import find_licenses
 from sdp_onnx.deploy.manifest import file_sha256
 from sdp_onnx.deploy.verify_folder import verify_folder
 from sdp_onnx.operators.library import LIBRARY_NAME, has_library
+from support.artifacts import coverage_report, vocabulary_report
 from support.card import answers_as_predict_does, examples
 from support.toy import sdp
 
@@ -89,14 +91,14 @@ def test_the_card_shows_what_the_files_hold(shipped: Path) -> None:
 
 def test_the_card_tells_a_trimmed_vocabulary(shipped: Path) -> None:
     run, recipe = shipped.parent, load_recipe(shipped.parents[2] / "toy.toml")
-    found, results = find_licenses(recipe), run_results(RunFolder(run))
+    found, results = find_licenses(recipe), load_results(RunFolder(run))
     plain = model_card(recipe, results, found, operator_library=None, tolerance=1e-4, framed=True, oldest="1.17")
     assert "vocabulary was cut down" not in plain
-    told = {"pieces_before": 250_002, "pieces_after": 24_000, "held_out_texts": 1_234}
-    coverage = {"words": 9, "same_words": 0.984}
+    counts = {"pieces_before": 250_002, "pieces_after": 24_000, "held_out_texts": 1_234}
+    trimmed = vocabulary_report(**counts, coverage=coverage_report(9, 0.984))
     card = model_card(
         recipe,
-        {**results, "vocabulary": {**told, "coverage": coverage}},
+        replace(results, vocabulary=trimmed),
         found,
         operator_library=None,
         tolerance=1e-4,
@@ -105,7 +107,7 @@ def test_the_card_tells_a_trimmed_vocabulary(shipped: Path) -> None:
     )
     assert "cut down from 250,002 to 24,000 pieces" in card
     assert "words of 1,234 texts that had no part in the choice 98.4 % are split" in card
-    no_words = {**results, "vocabulary": {**told, "coverage": {"words": 0, "same_words": None}}}
+    no_words = replace(results, vocabulary=vocabulary_report(**counts))
     assert "cut down" in model_card(
         recipe, no_words, found, operator_library=None, tolerance=1e-4, framed=True, oldest="1.17"
     )

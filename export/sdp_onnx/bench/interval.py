@@ -6,7 +6,6 @@ An interval has a confidence level of `LEVEL`, a tail of `TAIL` on either side. 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -51,10 +50,3 @@ class Undefined:
     def to_json(self) -> dict[str, Any]:
         """Return the keys of an interval with null, and the reason under "undefined"."""
         return {"value": None, "low": None, "high": None, "undefined": self.reason}
-
-
-def interval_from_json(record: Mapping[str, Any]) -> Interval | Undefined:
-    """Read the result of `to_json` of either class."""
-    if record["value"] is None:
-        return Undefined(record["undefined"])
-    return Interval(record["value"], record["low"], record["high"])

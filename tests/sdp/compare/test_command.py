@@ -15,7 +15,7 @@ from sdp.cli.main import app
 
 @pytest.fixture(scope="module")
 def runs(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the run "main", its copy "branch", and "worse", whose exported model says neg to everything."""
+    """A folder with the run "main", its copy "branch", and "worse", whose exported model predicts neg for every row."""
     project = tmp_path_factory.mktemp("compare") / "project"
     shutil.copytree(finished, project, symlinks=True)
     folder = project / "runs"
@@ -56,7 +56,7 @@ def test_a_worse_one_fails_only_where_it_is_asked_to(runs: Path) -> None:
     assert compare(runs / "worse", runs / "main", "--fail-on-regression").exit_code == 0
 
 
-def test_a_saved_baseline_stands_for_the_run(runs: Path) -> None:
+def test_a_saved_baseline_replaces_the_run(runs: Path) -> None:
     saved = runs / "baselines" / "main.json"
     assert compare(runs / "main", "--save", saved).exit_code == 0
     assert saved.stat().st_size < 20_000
@@ -82,11 +82,12 @@ def test_both_files_are_measured_in_turns(runs: Path) -> None:
         (["main"], "two runs, or one and --save"),
         (["main", "none"], "neither a run folder nor a saved baseline"),
         (["main", "."], "no run folder"),
-        (["main", "empty"], "no exported model with its predictions"),
-        (["main", "old"], "another version of sdp made this run: it has no 'starts'"),
-        (["main", "cut.json"], "neither a run folder nor a saved baseline"),
-        (["saved.json", "main", "--measure"], "saved.json holds none"),
-        (["main", "saved.json", "--measure"], "saved.json holds none"),
+        (["main", "empty"], "the run has no 4-export/metrics.json"),
+        (["main", "old"], "latency.json: written by another version of sdp: "),
+        (["main", "cut.json"], "cut.json: written by another version of sdp: metric: field required"),
+        (["main", "later.json"], "later.json: written by another version of sdp: snapshot: 2 is not the form of this"),
+        (["saved.json", "main", "--measure"], "saved.json has none"),
+        (["main", "saved.json", "--measure"], "saved.json has none"),
         (["main", "trimmed", "--measure"], "and 7 pieces: the same token ids would mean different texts"),
     ],
 )
@@ -94,9 +95,10 @@ def test_mistakes_get_one_message(runs: Path, arguments: list[str], message: str
     (runs / "empty").mkdir(exist_ok=True)
     (runs / "empty" / "run.json").write_text('{"recipe": "x", "file": "x", "overrides": []}')
     (runs / "cut.json").write_text('{"snapshot": 1, "recipe": "x"}')
+    (runs / "later.json").write_text('{"snapshot": 2, "recipe": "x", "metric": 3}')
     if not (runs / "old").exists():
         shutil.copytree(runs / "main", runs / "old")
-        (runs / "old" / "5-bench" / "latency.json").write_text('{"cases": [{"case": "a", "threads": 1}]}')
+        (runs / "old" / "5-bench" / "latency.json").write_text("{}")
     if not (runs / "trimmed").exists():
         shutil.copytree(runs / "main", runs / "trimmed")
         config = runs / "trimmed" / "4-export" / "config.json"

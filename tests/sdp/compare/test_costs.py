@@ -1,28 +1,53 @@
-"""Size, memory and time of two runs: what may be compared, and what is only shown."""
+"""Size, memory and time of two runs: which are compared, and which are only shown."""
 
 from __future__ import annotations
-
-from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from sdp.compare.costs import compare_costs, welch_ratio
+from sdp.compare.difference import Difference
+from sdp.compare.snapshot import Snapshot, SnapshotBench
+from sdp.pipeline.artifacts.latency import TimedCase
+from sdp.pipeline.artifacts.rows import ScoredRows
+from sdp_onnx.bench.pair import BenchResult
 from sdp_onnx.bench.starts import Start
+from support.artifacts import ENVIRONMENT, case_result, three_processes
 
 
-def run(size: int = 1_000_000, peaks: tuple[float, ...] = (100e6, 101e6, 99e6), cpu: str = "x") -> dict[str, Any]:
-    start = asdict(Start(5, 2.0, 0.01, 1.0, 3.0, 4.0))
-    processes = [{"role": "candidate", "threads": 1, "peak_memory_bytes": peak} for peak in peaks]
-    cases = [{"case": "batch 1", "threads": 1, "starts": [start, start]}]
-    environment = {"cpu": cpu}
-    bench = {"candidate_bytes": size, "processes": processes, "cases": cases, "environment": environment}
-    return {"bench": bench}
+def run(
+    size: int = 1_000_000,
+    peaks: tuple[int, ...] = (100_000_000, 101_000_000, 99_000_000),
+    cpu: str = "x",
+    cases: tuple[str, ...] = ("batch 1",),
+) -> Snapshot:
+    start = Start(5, 2.0, 0.01, 1.0, 3.0, 4.0)
+    bench = SnapshotBench(
+        cases=tuple(TimedCase(case=case, threads=1, starts=(start, start)) for case in cases),
+        candidate_bytes=size,
+        processes=tuple(process for peak in peaks for process in three_processes(peak, threads=1)),
+        environment=ENVIRONMENT.model_copy(update={"cpu": cpu}),
+    )
+    return snapshot(bench)
 
 
-def rows(before: dict[str, Any], after: dict[str, Any], measured: dict[str, Any] | None = None) -> dict[str, Any]:
+def snapshot(bench: SnapshotBench | None) -> Snapshot:
+    rows = ScoredRows(
+        split="dev",
+        hashes=("0",),
+        part_names=("",),
+        parts=(0,),
+        labels=(0,),
+        predicted=(0,),
+        groups=None,
+        tags=None,
+        words=None,
+    )
+    return Snapshot(snapshot=1, recipe="x", metric="accuracy", part=None, rows=rows, bench=bench)
+
+
+def rows(before: Snapshot, after: Snapshot, measured: BenchResult | None = None) -> dict[str, Difference]:
     return {row.what: row for row in compare_costs(before, after, measured)}
 
 
@@ -33,18 +58,22 @@ def test_size_is_exact_and_a_hundredth_is_no_difference(size: int, outcome: str)
 
 
 @pytest.mark.parametrize(
-    ("peaks", "outcome"), [((100e6, 102e6), "no difference"), ((110e6, 111e6), "worse"), ((80e6, 80e6), "better")]
+    ("peaks", "outcome"),
+    [
+        ((100_000_000, 102_000_000), "no difference"),
+        ((110_000_000, 111_000_000), "worse"),
+        ((80_000_000, 80_000_000), "better"),
+    ],
 )
-def test_memory_by_welch(peaks: tuple[float, ...], outcome: str) -> None:
+def test_memory_by_welch(peaks: tuple[int, ...], outcome: str) -> None:
     assert rows(run(), run(peaks=peaks))["peak memory, 1 threads, MB"].outcome == outcome
 
 
 def test_memory_of_another_machine_or_grid_or_of_one_process_is_only_shown() -> None:
     name = "peak memory, 1 threads, MB"
-    assert rows(run(), run(peaks=(200e6,)))[name].how == "one start has no spread (bench.starts)"
-    assert rows(run(), run(peaks=(200e6, 201e6), cpu="y"))[name].outcome == "not compared"
-    longer = run(peaks=(200e6, 201e6))
-    longer["bench"]["cases"].append({**longer["bench"]["cases"][0], "case": "batch 1, 512 tokens"})
+    assert rows(run(), run(peaks=(200_000_000,)))[name].how == "one start has no spread (bench.starts)"
+    assert rows(run(), run(peaks=(200_000_000, 201_000_000), cpu="y"))[name].outcome == "not compared"
+    longer = run(peaks=(200_000_000, 201_000_000), cases=("batch 1", "batch 1, 512 tokens"))
     assert rows(run(), longer)[name].how == "the processes ran other cases"
 
 
@@ -67,13 +96,14 @@ def test_times_of_two_benchmarks_are_shown_and_never_compared() -> None:
 
 @pytest.mark.parametrize(("speedup", "outcome"), [(2.0, "better"), (0.5, "worse"), (1.005, "no difference")])
 def test_times_in_turns_are(speedup: float, outcome: str) -> None:
-    starts = [asdict(Start(5, speedup * factor, 0.01, factor, 3.0, 4.0)) for factor in (0.99, 1.01, 1.0)]
-    measured = {"cases": [{"case": "batch 1", "threads": 1, "starts": starts}]}
+    starts = [Start(5, speedup * factor, 0.01, factor, 3.0, 4.0) for factor in (0.99, 1.01, 1.0)]
+    case = case_result("batch 1", starts, threads=1)
+    measured = BenchResult("a", "b", 1, 1, "cpu", (case,), (), True, ENVIRONMENT.to_json(), ())
     row = rows(run(), run(), measured)["p50 at batch 1, 1 threads, ms"]
     assert (row.outcome, row.change) == (outcome, pytest.approx(1 / speedup, rel=1e-3))
     assert row.after == pytest.approx(3)
     assert row.before == pytest.approx(3 * speedup, rel=1e-3)
 
 
-def test_nothing_is_said_without_a_benchmark() -> None:
-    assert compare_costs(run(), {"bench": None}, None) == []
+def test_without_a_benchmark_there_are_no_rows() -> None:
+    assert compare_costs(run(), snapshot(None), None) == []

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
 from sdp.compare.quality import as_logits, compare_quality
+from sdp.compare.snapshot import Snapshot
 from sdp.data.rows import Split
 from sdp.errors import UsageError
 from sdp.evaluation.metrics import predictions, score_predictions
-from sdp.evaluation.scored_rows import read_rows, rows_record
+from sdp.evaluation.scored_rows import read_rows, scored_rows
 
 
-def snapshot(split: Split, predicted: np.ndarray, metric: str = "accuracy", part: str | None = None) -> dict[str, Any]:
-    return {"metric": metric, "part": part, "rows": rows_record(split, predicted), "bench": None}
+def snapshot(split: Split, predicted: np.ndarray, metric: str = "accuracy", part: str | None = None) -> Snapshot:
+    rows = scored_rows(split, predicted)
+    return Snapshot(snapshot=1, recipe="x", metric=metric, part=part, rows=rows, bench=None)
 
 
 def numbered(labels: np.ndarray, first: int = 0, parts: tuple[str, ...] = ()) -> Split:
@@ -51,14 +51,14 @@ def test_the_same_rows_in_another_order_are_paired(labels: np.ndarray) -> None:
 def test_the_order_of_a_models_classes_does_not_separate_runs(labels: np.ndarray) -> None:
     split, answers = numbered(labels), right_but(labels, 30)
     turned = split.with_ids((1, 0))
-    assert rows_record(turned, 1 - answers) == rows_record(split, answers)
+    assert scored_rows(turned, 1 - answers) == scored_rows(split, answers)
     words = tuple(("a", "b") for _ in range(3))
     tags, predicted = np.array([0, 1, 2, 0, 1, 1]), np.array([0, 2, -1, 0, 1, 2])
     tagged = Split("test", words, tags, ("",) * 3, tags=("B-X", "I-X", "O"))
     ids = np.array([2, 0, 1])
     turned = tagged.with_ids(ids)
     assert turned.tags == ("I-X", "O", "B-X")
-    assert rows_record(turned, np.where(predicted < 0, -1, ids[predicted])) == rows_record(tagged, predicted)
+    assert scored_rows(turned, np.where(predicted < 0, -1, ids[predicted])) == scored_rows(tagged, predicted)
 
 
 def test_other_rows_are_unpaired_and_the_same_difference_is_less_sure(labels: np.ndarray) -> None:
@@ -118,7 +118,7 @@ def test_an_undefined_metric_is_not_compared(first: int) -> None:
 def test_metrics_must_be_the_same(labels: np.ndarray) -> None:
     one = snapshot(numbered(labels), labels)
     with pytest.raises(UsageError, match="one run is scored by accuracy, the other by f1"):
-        compare_quality(one, {**one, "metric": "f1"})
+        compare_quality(one, one.model_copy(update={"metric": "f1"}))
 
 
 def test_tagged_sentences_in_another_order_keep_their_words() -> None:
@@ -129,7 +129,7 @@ def test_tagged_sentences_in_another_order_keep_their_words() -> None:
     turned = Split("test", texts[::-1], np.concatenate(ids[::-1]), ("",) * 3, tags=tags)
     answers = np.array([0, 1, -1, 0, 0, 0])
     (row,) = compare_quality(snapshot(split, split.labels, "entity-f1"), snapshot(turned, answers[::-1], "entity-f1"))
-    read, predicted = read_rows(rows_record(turned, answers[::-1]))
+    read, predicted = read_rows(scored_rows(turned, answers[::-1]))
     assert row.how.startswith("paired")
     assert row.after == pytest.approx(score_predictions("entity-f1", read, predicted))
 
@@ -141,7 +141,7 @@ def test_what_is_read_again_scores_the_same() -> None:
         "dev", (("q", "d"),) * 40, rng.integers(0, 3, 40).astype(np.float32), ("",) * 40, np.arange(40) // 8
     )
     for metric in ("ndcg", "pearson"):
-        split, predicted = read_rows(rows_record(ranking, scores))
+        split, predicted = read_rows(scored_rows(ranking, scores))
         assert score_predictions(metric, split, predicted) == score_predictions(metric, ranking, scores)
         back = predictions(metric, as_logits(metric, predicted))
         assert back == pytest.approx(scores, rel=1e-6)
@@ -149,4 +149,4 @@ def test_what_is_read_again_scores_the_same() -> None:
 
 
 def test_no_text_is_kept(labels: np.ndarray) -> None:
-    assert "text 7" not in str(rows_record(numbered(labels), labels))
+    assert "text 7" not in str(scored_rows(numbered(labels), labels).to_json())

@@ -28,7 +28,8 @@ def test_values_are_scikit_learns(rows: int, classes: int, seed: int) -> None:
     labels, first, second = rng.integers(0, classes, (3, rows))
     second[0] = -1
     names = [f"class {i}" for i in range(classes)]
-    records = by_class(split_of(labels), names, NAMES, (first, second), resamples=100, seed=0)
+    found = by_class(split_of(labels), names, NAMES, (first, second), resamples=100, seed=0)
+    records = [own.to_json() for own in found]
     assert [record["class"] for record in records] == [names[i] for i in range(classes) if i in labels]
     for model, answers in zip(NAMES, (first, second), strict=True):
         _, recall, f1, support = precision_recall_fscore_support(
@@ -74,7 +75,7 @@ def test_intervals_draw_what_was_sampled(kind: str) -> None:
         labels, answers = np.tile(labels[:100], 3), tuple(np.tile(p[:100], 3) for p in answers)
         parts = ("en",) * 100 + ("de",) * 100 + ("sw",) * 100
         split, units = split_of(labels, parts), list(np.arange(300).reshape(3, 100).T)
-    record = by_class(split, ["A", "B", "C"], NAMES, answers, resamples=2000, seed=0)[1]
+    record = by_class(split, ["A", "B", "C"], NAMES, answers, resamples=2000, seed=0)[1].to_json()
     drop = record["recall"]["drop"]
     low, high = bootstrap(labels, answers, units, 1)
     assert (drop["low"], drop["high"]) == (pytest.approx(low, abs=0.03), pytest.approx(high, abs=0.03))

@@ -117,11 +117,10 @@ def test_the_record_has_null_and_a_reason_and_names_the_language() -> None:
     parts = ("en",) * 4 + ("de",) * 4
     split = rows([0, 1, 0, 1, 0, 0, 0, 0], parts)
     dense, pruned = one_hot([0, 1, 0, 1] * 2), one_hot([0, 1, 1, 1] * 2)
-    record = strict(
-        compare(
-            "f1", split, ("dense", dense), ("pruned", pruned), resamples=50, seed=0, part="language", also=("matthews",)
-        )
+    found = compare(
+        "f1", split, ("dense", dense), ("pruned", pruned), resamples=50, seed=0, part="language", also=("matthews",)
     )
+    record = strict(found.to_json())
     nothing = {"value": None, "low": None, "high": None}
     reason = "no label is of the positive class"
     assert record["parts"]["de"]["drop"] == {**nothing, "undefined": reason}
@@ -135,7 +134,8 @@ def test_the_record_has_null_and_a_reason_and_names_the_language() -> None:
 
 def test_a_class_of_few_rows_has_no_zeros_of_resamples_without_it() -> None:
     split, answers = rows([1] + [0] * 9), np.array([1] + [0] * 9)
-    records = by_class(split, ("a", "b"), ("dense", "exported"), (answers, answers), resamples=200, seed=0)
+    found = by_class(split, ("a", "b"), ("dense", "exported"), (answers, answers), resamples=200, seed=0)
+    records = [own.to_json() for own in found]
     assert records[1]["f1"]["dense"] == {"value": 1.0, "low": 1.0, "high": 1.0}
     assert records[1]["f1"]["drop_of_all"] == {"value": 0.0, "low": 0.0, "high": 0.0}
 
@@ -156,8 +156,8 @@ def test_a_model_is_compared_with_one_answer(
     metric: str, split: Split, names: tuple[str, ...], logits: list[int], answer: str, value: float, better: bool
 ) -> None:
     found = against_constant(metric, split, names, one_hot(logits, len(names)), resamples=300, seed=0)
-    assert (found["answer"], found["value"]) == (answer, pytest.approx(value))
-    assert (found["gain"]["low"] > 1e-9) is better
+    assert (found.answer, found.value) == (answer, pytest.approx(value))
+    assert (found.gain.low > 1e-9) is better
 
 
 def test_scores_are_compared_with_equal_scores() -> None:
@@ -166,11 +166,11 @@ def test_scores_are_compared_with_equal_scores() -> None:
         found = against_constant(
             "pearson", rows(labels.tolist()), (), logits[:, None].astype(np.float32), resamples=200, seed=0
         )
-        assert (found["value"], found["gain"]["low"] > 0) == (0.0, better)
+        assert (found.value, found.gain.low > 0) == (0.0, better)
     flat = against_constant("pearson", rows(labels.tolist()), (), np.zeros((40, 1), np.float32), resamples=20, seed=0)
-    assert flat["gain"]["undefined"] == "all predictions are equal"
+    assert flat.gain == Undefined("all predictions are equal")
     lists = ranked([1.0, 0.0] * 20)
     # In the order of the file all are right: no reason to take the order for an answer.
     right = against_constant("ndcg", lists, (), lists.labels[:, None].astype(np.float32), resamples=50, seed=0)
-    assert right["gain"]["low"] == pytest.approx(1 - (1 + 1 / np.log2(3)) / 2)
-    assert score("ndcg", lists, np.zeros((40, 1), np.float32)) == pytest.approx(right["value"])
+    assert right.gain.low == pytest.approx(1 - (1 + 1 / np.log2(3)) / 2)
+    assert score("ndcg", lists, np.zeros((40, 1), np.float32)) == pytest.approx(right.value)

@@ -15,65 +15,38 @@ from sdp.gate.judge import judge, verdict
 from sdp.gate.verdict_files import junit, markdown
 from sdp.recipe.gate import GateSection
 from sdp_onnx.bench.interval import Interval
+from sdp_onnx.bench.starts import Start
+from support.artifacts import (
+    UNDEFINED,
+    around,
+    bench_latency,
+    case_result,
+    export_metrics,
+    of_class,
+    part,
+    scores,
+    three_processes,
+)
 
-EXPORTED = {
-    "metric": "accuracy",
-    "split": "test",
-    "rows": 400,
-    "mean_over": None,
-    "models": {
-        "dense": {"value": 0.83, "low": 0.81, "high": 0.85},
-        "exported": {"value": 0.80, "low": 0.78, "high": 0.82},
-    },
-    "drop": {"value": 0.03, "low": 0.01, "high": 0.05},
-    "part": None,
-    "parts": {},
-    "classes": [
-        {"class": name, "f1": {"drop_of_all": {"value": value, "low": value - 0.02, "high": value + 0.02}}}
-        for name, value in (("a", 0.01), ("b", 0.05), ("c", 0.09))
-    ],
-    "classes_without_rows": [],
-    "constant": {
-        "answer": 'always answering "a"',
-        "value": 0.5,
-        "gain": {"value": 0.33, "low": 0.3, "high": 0.36},
-    },
-    "torch": {"same_predictions": 0.99, "max_relative_error": 1e-6, "split_relative_error": 2e-6},
-}
-PARTS = {
-    "en": {"drop": {}, "drop_of_all": {"value": 0.01, "low": -0.01, "high": 0.03}},
-    "sw": {"drop": {}, "drop_of_all": {"value": 0.06, "low": 0.02, "high": 0.09}},
-}
+CONSTANT = {"answer": 'always answering "a"', "value": 0.5, "gain": around(0.33, 0.03)}
+
+CLASSES = [of_class(name, 0.9, 0.9 - drop) for name, drop in (("a", 0.01), ("b", 0.05), ("c", 0.09))]
+EXPORTED = export_metrics(classes=CLASSES)
+PARTS = {"en": part(around(0.0), around(0.01)), "sw": part(around(0.0), {"value": 0.06, "low": 0.02, "high": 0.09})}
 
 
-def starts(*speedups: float) -> list[dict[str, float]]:
+def starts(*speedups: float) -> list[Start]:
     """Processes of one file hardly differ; the candidate takes 6 ms for a speed-up of 1."""
-    return [
-        {
-            "rounds": 10,
-            "speedup": speedup,
-            "speedup_error": 0.001,
-            "same_file": 1.001,
-            "p50_ms": 6 / speedup,
-            "p99_ms": 12 / speedup,
-        }
-        for speedup in speedups
-    ]
+    return [Start(10, speedup, 0.001, 1.001, 6 / speedup, 12 / speedup) for speedup in speedups]
 
 
-BENCH = {
-    "baseline_bytes": 1_000_000,
-    "candidate_bytes": 400_000,
-    "cases": [
-        {"case": "batch 1, 32 tokens", "threads": 2, "starts": starts(3.0, 3.05, 2.95)},
-        {"case": "batch 1, 128 tokens", "threads": 2, "starts": starts(2.0, 2.02, 1.98)},
+BENCH = bench_latency(
+    [
+        case_result("batch 1, 32 tokens", starts(3.0, 3.05, 2.95)),
+        case_result("batch 1, 128 tokens", starts(2.0, 2.02, 1.98)),
     ],
-    "processes": [
-        {"role": role, "threads": 2, "load_ms": 1.0, "peak_memory_bytes": peak}
-        for peak in (100e6, 102e6, 101e6)
-        for role in ("baseline", "baseline again", "candidate")
-    ],
-}
+    [process for peak in (100_000_000, 102_000_000, 101_000_000) for process in three_processes(peak)],
+)
 
 
 @pytest.mark.parametrize(
@@ -187,21 +160,17 @@ def test_a_sentence_shows_a_difference_that_decides() -> None:
     assert (equal.outcome, equal.sentence()) == ("pass", "drop is 0.05, must be at most 0.05")
 
 
-UNDEFINED = {"value": None, "low": None, "high": None, "undefined": "all labels are of one class"}
-
-
 def test_an_undefined_metric_leaves_every_threshold_on_it_open() -> None:
-    record = {
-        **EXPORTED,
-        "models": {"dense": UNDEFINED, "exported": UNDEFINED},
-        "drop": UNDEFINED,
-        "part": "language",
-        "parts": {"en": PARTS["en"], "de": {"drop_of_all": UNDEFINED}},
-        "classes_without_rows": ["d"],
-        "constant": {**EXPORTED["constant"], "gain": UNDEFINED},
-    }
+    metrics = export_metrics(
+        **scores(UNDEFINED, UNDEFINED, UNDEFINED),
+        classes=CLASSES,
+        part="language",
+        parts={"en": PARTS["en"], "de": part(UNDEFINED)},
+        classes_without_rows=["d"],
+        constant={**CONSTANT, "gain": UNDEFINED},
+    )
     keys = ("min_metric", "max_metric_drop", "max_part_drop", "max_class_drop", "min_dense_metric")
-    checks = judge(GateSection(**dict.fromkeys(keys, 0.5)), record, BENCH)
+    checks = judge(GateSection(**dict.fromkeys(keys, 0.5)), metrics, BENCH)
     open_ones = {check.name: check for check in checks if check.outcome == "inconclusive"}
     assert set(open_ones) == {*keys, "allow_constant_dense"}
     assert verdict(checks) == "inconclusive"
@@ -217,17 +186,17 @@ def test_an_undefined_metric_leaves_every_threshold_on_it_open() -> None:
 def test_a_dense_model_that_is_not_better_than_one_answer_leaves_the_verdict_open() -> None:
     passing = {"max_metric_drop": 1.0}
     gain = {"value": 0.01, "low": -0.02, "high": 0.04}
-    record = {**EXPORTED, "constant": {**EXPORTED["constant"], "gain": gain}}
-    checks = judge(GateSection(**passing), record, BENCH)
+    metrics = export_metrics(constant={**CONSTANT, "gain": gain})
+    checks = judge(GateSection(**passing), metrics, BENCH)
     assert verdict(checks) == "inconclusive"
     assert checks[0].sentence() == (
         'dense model on test: not shown to be better than always answering "a": accuracy 0.510 against 0.500, '
         "difference 0.010 [-0.020, 0.040]"
     )
-    assert verdict(judge(GateSection(**passing, allow_constant_dense=True), record, BENCH)) == "pass"
+    assert verdict(judge(GateSection(**passing, allow_constant_dense=True), metrics, BENCH)) == "pass"
     assert verdict(judge(GateSection(**passing), EXPORTED, BENCH)) == "pass"
     # Nothing but rounding better.
-    same = {**record, "constant": {**record["constant"], "gain": dict.fromkeys(("value", "low", "high"), 1e-16)}}
+    same = export_metrics(constant={**CONSTANT, "gain": around(1e-16, 0.0)})
     assert verdict(judge(GateSection(**passing), same, BENCH)) == "inconclusive"
 
 
@@ -239,22 +208,22 @@ def test_classes_that_do_not_pass_are_told_and_the_worst_where_all_do() -> None:
 def test_a_mean_over_languages_is_said_to_be_one() -> None:
     settings = GateSection(max_metric_drop=0.05, min_metric=0.75)
     for over, words in ((None, "on test"), ("15 languages", "on test, mean over 15 languages")):
-        assert all(words in check.subject for check in judge(settings, {**EXPORTED, "mean_over": over}, BENCH))
+        assert all(words in check.subject for check in judge(settings, export_metrics(mean_over=over), BENCH))
     assert "mean over" not in judge(settings, EXPORTED, BENCH)[0].subject
 
 
 def test_parts_are_judged_each_and_the_worst_comes_first() -> None:
-    record = {**EXPORTED, "mean_over": "2 languages", "part": "language", "parts": PARTS}
+    metrics = export_metrics(mean_over="2 languages", part="language", parts=PARTS)
     for threshold, outcomes in ((0.1, ["pass", "pass"]), (0.05, ["inconclusive", "pass"]), (0.01, ["fail"])):
-        checks = judge(GateSection(max_part_drop=threshold), record, BENCH)
+        checks = judge(GateSection(max_part_drop=threshold), metrics, BENCH)
         assert [check.outcome for check in checks][: len(outcomes)] == outcomes
         assert "language sw of test (the worst of 2)" in checks[0].subject
         assert "language en of test" in checks[1].subject
 
 
-def test_memory_that_the_system_did_not_tell_is_told() -> None:
-    unknown = {**BENCH, "processes": [{**BENCH["processes"][0], "peak_memory_bytes": None}]}
-    with pytest.raises(RunError, match="does not tell"):
+def test_memory_that_the_system_does_not_report_is_an_error() -> None:
+    unknown = BENCH.model_copy(update={"processes": three_processes(None)})
+    with pytest.raises(RunError, match="does not report"):
         judge(GateSection(max_memory_mb=1.0), EXPORTED, unknown)
     assert [check.name for check in judge(GateSection(), EXPORTED, unknown)] == ["max_metric_drop"]
 
@@ -292,3 +261,14 @@ def test_junit_and_markdown_tell_the_same(tmp_path: Path) -> None:
     assert table.endswith("\n\nMeasured again for 3 s.\n")
     named = replace(checks[0], subject="accuracy on a|b")
     assert "accuracy on a\\|b" in markdown([named], "suite")
+
+
+def test_scores_that_are_no_classes_are_not_compared_with_torch() -> None:
+    torch = {**EXPORTED.torch.to_json(), "same_predictions": None}
+    (check,) = (
+        check
+        for check in judge(GateSection(min_same_predictions=0.9), export_metrics(torch=torch), BENCH)
+        if check.name == "min_same_predictions"
+    )
+    assert check.outcome == "inconclusive"
+    assert "undefined, because accuracy is of numbers" in check.sentence()

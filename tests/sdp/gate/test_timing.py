@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
 
-from sdp.gate.check import Cell, Check, judge_bound
+from sdp.gate.check import BenchCell, Check, judge_bound
 from sdp.gate.more_starts import open_cells
-from sdp.gate.timing import LOOKS, judge_timing, settled, with_more
+from sdp.gate.timing import LOOKS, Timings, judge_timing, settled, timings_of
+from sdp.pipeline.artifacts.latency import MeasuredAgain, TimedCase
 from sdp.recipe.gate import GateSection
 from sdp_onnx.bench.interval import Interval
+from sdp_onnx.bench.starts import Start
+from support.artifacts import bench_latency, case_result, three_processes
 
 TRUTH = 2.0
 
@@ -24,36 +26,36 @@ class Machine:
         self._rng = np.random.default_rng(seed)
         self._process, self._rounds = process, rounds
 
-    def starts(self, count: int, speedup: float) -> list[dict[str, Any]]:
+    def starts(self, count: int, speedup: float) -> list[Start]:
         logs = self._rng.normal(0, self._process, (count, 3)) + self._rng.normal(0, self._rounds, (count, 3))
         return [
-            {
-                "rounds": 4,
-                "speedup": speedup * math.exp((a + b) / 2 - c),
-                "speedup_error": 1.2 * self._rounds,
-                "same_file": math.exp(a - b),
-                "p50_ms": 10 * math.exp(c),
-                "p99_ms": 12 * math.exp(c),
-            }
+            Start(
+                rounds=4,
+                speedup=speedup * math.exp((a + b) / 2 - c),
+                speedup_error=1.2 * self._rounds,
+                same_file=math.exp(a - b),
+                p50_ms=10 * math.exp(c),
+                p99_ms=12 * math.exp(c),
+            )
             for a, b, c in logs
         ]
 
-    def bench(self, speedups: list[float], starts: int) -> dict[str, Any]:
-        cases = [{"case": str(i), "threads": 1, "starts": self.starts(starts, s)} for i, s in enumerate(speedups)]
-        return {"cases": cases, "processes": []}
+    def bench(self, speedups: list[float], starts: int) -> Timings:
+        return Timings({BenchCell(str(i), 1): self.starts(starts, s) for i, s in enumerate(speedups)}, [])
 
 
 def sequentially(machine: Machine, settings: GateSection, speedups: list[float], more_starts: int) -> list[str]:
     """The outcomes after as many looks as it takes, as the gate's stage takes them."""
-    bench, more = machine.bench(speedups, 3), []
-    checks = judge_timing(settings, bench, LOOKS)
+    timings = machine.bench(speedups, 3)
+    checks = judge_timing(settings, timings, LOOKS)
     for _ in range(LOOKS - 1):
-        places = open_cells(checks, [case["case"] for case in bench["cases"]]).get(1, [])
+        places = open_cells(checks, [str(cell.case) for cell in timings.cells]).get(1, [])
         if not places:
             break
-        look = machine.bench([speedups[place] for place in places], more_starts)
-        more.append({**look, "cases": [{**c, "case": str(p)} for c, p in zip(look["cases"], places, strict=True)]})
-        checks = settled(checks, judge_timing(settings, with_more(bench, more), LOOKS))
+        more = {BenchCell(str(place), 1): machine.starts(more_starts, speedups[place]) for place in places}
+        cells = {cell: [*starts, *more.get(cell, [])] for cell, starts in timings.cells.items()}
+        timings = Timings(cells, [])
+        checks = settled(checks, judge_timing(settings, timings, LOOKS))
     return [check.outcome for check in checks]
 
 
@@ -93,7 +95,7 @@ def test_the_same_model_twice_never_fails_at_no_gain() -> None:
 
 def check(outcome: str, case: str | None, threads: int) -> Check:
     threshold = {"pass": 1.0, "inconclusive": 2.0, "fail": 4.0}[outcome]
-    found = judge_bound("x", "min", threshold, Interval(2.0, 1.5, 3.0), "x", Cell(case, threads))
+    found = judge_bound("x", "min", threshold, Interval(2.0, 1.5, 3.0), "x", BenchCell(case, threads))
     assert found.outcome == outcome
     return found
 
@@ -116,9 +118,11 @@ def test_what_is_decided_stays_decided() -> None:
 
 
 def test_later_starts_join_their_own_cell() -> None:
-    bench = Machine(4).bench([1.0, 2.0], 2)
-    look = {"cases": [{**bench["cases"][1], "starts": Machine(5).starts(3, 2.0)}], "processes": [{"role": "candidate"}]}
-    pooled = with_more(bench, [look, look])
-    assert [len(case["starts"]) for case in pooled["cases"]] == [2, 8]
-    assert len(pooled["processes"]) == 2
-    assert [len(case["starts"]) for case in bench["cases"]] == [2, 2]
+    cases = [case_result(str(speedup), Machine(4).starts(2, speedup), threads=1) for speedup in (1.0, 2.0)]
+    bench = bench_latency(cases, three_processes(1, threads=1))
+    later = TimedCase(case="2.0", threads=1, starts=tuple(Machine(5).starts(3, 2.0)))
+    look = MeasuredAgain(seconds=1.0, cases=(later,), processes=three_processes(1, threads=1))
+    pooled = timings_of(bench, [look, look])
+    assert [len(starts) for starts in pooled.cells.values()] == [2, 8]
+    assert len(pooled.processes) == 9
+    assert [len(case.starts) for case in bench.cases] == [2, 2], "the benchmark itself is as it was"

@@ -8,12 +8,15 @@ import shutil
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
 from sdp.errors import RunError
 from sdp.pipeline.artifacts import analysis, comparison, latency, rows, training, verdict, vocabulary
 from sdp.pipeline.artifacts.base import Artifact
+from sdp.pipeline.artifacts.intervals import Score
 from sdp.pipeline.json_file import read_json
 from sdp.pipeline.run_folder import RunFolder
+from sdp_onnx.bench.interval import Interval, Undefined
 
 MODULES = (analysis, comparison, latency, rows, training, verdict, vocabulary)
 KINDS = {
@@ -56,6 +59,13 @@ def test_every_mask_update_is_a_line(run: RunFolder) -> None:
     updates = [training.MaskUpdate.parse(line, "pruning.jsonl") for line in lines]
     assert [update.to_json() for update in updates] == [json.loads(line) for line in lines]
     assert updates[-1].sparsity == training.PruneMetrics.load(run).sparsity
+
+
+@pytest.mark.parametrize("score", [Interval(0.5, 0.25, 0.75), Interval.exact(2.0), Undefined("no row is positive")])
+def test_the_json_of_an_interval_is_read_back(score: Interval | Undefined) -> None:
+    adapter: TypeAdapter[Interval | Undefined] = TypeAdapter(Score)
+    assert adapter.validate_json(json.dumps(score.to_json())) == score
+    assert adapter.dump_python(score) == score.to_json()
 
 
 @pytest.mark.parametrize("kind", sorted(MISSING, key=lambda kind: kind.name()))

@@ -135,6 +135,13 @@ def test_the_same_name_of_another_module_counts(code: Code) -> None:
     assert code(stage=swapped) != before
 
 
+def test_which_module_a_string_names_counts(code: Code) -> None:
+    modules = {"one": "x = 1", "two": "x = 2", "errors": "", "recipe": ""}
+    hashes = {code(stage=f"run({names})", **modules) for names in ("'sdp.one', 'sdp.two'", "'sdp.two', 'sdp.one'")}
+    hashes |= {code(stage=f"run({name})", **modules) for name in ("'sdp.errors'", "'sdp.recipe'")}
+    assert len(hashes) == 4
+
+
 @pytest.mark.parametrize("neutral", NEUTRAL)
 def test_what_only_shows_stores_or_checks_does_not_count(tmp_path: Path, neutral: str) -> None:
     path = tmp_path.joinpath(*neutral.split(".")).with_suffix(".py")

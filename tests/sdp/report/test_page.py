@@ -11,13 +11,17 @@ from types import ModuleType
 
 import pytest
 
-from sdp.cli.render.summary import run_results, summary_lines, summary_table
+from sdp.cli.render.summary import summary_lines, summary_table
+from sdp.pipeline.artifacts.comparison import ExportMetrics
+from sdp.pipeline.artifacts.results import read_results
 from sdp.pipeline.run_folder import RunFolder
 from sdp.recipe import load_recipe
 from sdp.report.page import SECTIONS, page_environment, render_page, render_section
 from sdp.report.section import RunFiles
 from sdp.report.sections import flips, loss, origin, size, verdict
 from sdp.shipping.card import part_rows
+from support.artifacts import UNDEFINED, scores, vocabulary_report
+from support.artifacts import part as part_of
 from support.pages import Outline, colours, contrast
 
 HOSTILE = "<script>alert('1')</script> & \"quoted\" \N{RIGHT-TO-LEFT OVERRIDE}reversed"
@@ -169,8 +173,8 @@ def test_a_trimmed_vocabulary_is_told_with_size_and_time(project: Path) -> None:
     folder.mkdir()
     bench = json.loads((project / "runs/toy/5-bench/latency.json").read_text())
     removed = 10 * bench["candidate_bytes"] - bench["baseline_bytes"]
-    (folder / "vocabulary.json").write_text(json.dumps({"removed_bytes": removed}))
-    (folder / "stage.json").write_text(json.dumps({"seconds": 12.5}))
+    vocabulary_report(removed_bytes=removed).store(folder)
+    (folder / "stage.json").write_text(json.dumps({"seconds": 12.5, "outputs": {}}))
     assert "the exported file is 10.0\N{NO-BREAK SPACE}% of that" in part(project, size)
     words = Outline(part(project, origin)).words
     assert words[words.index(("th", "0-vocabulary")) + 1] == ("td", "12.5")
@@ -185,12 +189,12 @@ def test_on_paper_long_cells_wrap(page: str) -> None:
 def test_losses_by_class_and_language_are_those_of_the_exported_file(project: Path) -> None:
     def edit(content: dict) -> None:
         estimate = {"value": 0.25, "low": 0.125, "high": 0.375}
-        lost = {"models": dict.fromkeys(("dense", "exported"), estimate), "drop": estimate, "test": {"p": 0.01}}
-        content.update(part="language", parts={"sw": {**lost, "rows": 1234}, "en": {**lost, "rows": 5}})
+        lost = {**scores(estimate, estimate, estimate), "over": ["sw", "en"], "also": {}}
+        content.update(part="language", parts={"sw": part_of(estimate, rows=1234), "en": part_of(estimate, rows=5)})
         content.update(averages={"all": lost, "zero-shot": lost})
         record = content["classes"][0]
         content["classes"] = [{**record, "class": f"<class {i}>"} for i in range(20)]
-        content["classes"][19]["f1"] = dict.fromkeys(("dense", "exported", "drop"), estimate)
+        content["classes"][19]["f1"] = dict.fromkeys(("dense", "exported", "drop", "drop_of_all"), estimate)
 
     change(project / "runs/toy/4-export/metrics.json", edit)
     outline = Outline(part(project, loss))
@@ -227,14 +231,15 @@ def test_every_template_is_part_of_the_stages_code() -> None:
 
 def test_an_undefined_metric_is_a_word_on_the_page(project: Path) -> None:
     run = project / "runs/toy"
-    nothing = {"value": None, "low": None, "high": None, "undefined": "all labels are of one class"}
 
     def edit(content: dict) -> None:
-        content.update(drop=nothing, metric="matthews", models=dict.fromkeys(content["models"], nothing))
-        content["test"].update(p=None)
-        content["constant"].update(gain=nothing, value=None)
-        lost = {"models": content["models"], "drop": nothing, "test": {"p": None}, "rows": 4}
-        content.update(part="language", parts={"de": lost, "en": lost}, averages={"all": lost})
+        name = list(content["models"])[1]
+        nothing = scores(UNDEFINED, UNDEFINED, UNDEFINED, name)
+        content.update(**{**nothing, "test": {**content["test"], "p": None}}, metric="matthews")
+        content["constant"].update(gain=UNDEFINED, value=None)
+        lost = {**part_of(UNDEFINED, name=name, rows=4), **nothing}
+        average = {**nothing, "over": ["de", "en"], "also": {}}
+        content.update(part="language", parts={"de": lost, "en": lost}, averages={"all": average})
 
     for file in ("3-evaluate/metrics.json", "4-export/metrics.json"):
         change(run / file, edit)
@@ -248,5 +253,5 @@ def test_an_undefined_metric_is_a_word_on_the_page(project: Path) -> None:
     lines = summary_lines(known.run)
     assert "matthews on dev is undefined (dense, exported): all labels are of one class" in lines
     assert any(line.startswith("dense against pruned: mcnemar undefined") for line in lines)
-    assert summary_table(run_results(known.run), "toy") is not None
-    assert part_rows(json.loads((run / "4-export/metrics.json").read_text()))[0] == ["de", "4", *["undefined"] * 3, ""]
+    assert summary_table(read_results(known.run), "toy") is not None
+    assert part_rows(ExportMetrics.load(known.run))[0] == ["de", "4", *["undefined"] * 3, ""]

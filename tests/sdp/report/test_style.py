@@ -9,9 +9,10 @@ import pytest
 
 from sdp.report.plots import losses
 from sdp.report.style import FOREGROUND
+from sdp_onnx.bench.interval import Interval
 
 SVG = "{http://www.w3.org/2000/svg}"
-DROP = {"value": 0.1, "low": 0.0, "high": 0.2}
+DROP = Interval(0.1, 0.0, 0.2)
 
 
 def picture(*names: str) -> str:

@@ -38,8 +38,11 @@ def test_the_gates_reason_is_printed_with_what_to_do(command: str, run: Path) ->
     assert f"then: sdp ship '{run}'" in done.stderr
     assert (run / "6-gate/summary.md").is_file()
     for verdict, words in (
-        ({"verdict": "pass", "checks": []}, "the gate passed, and the folder was not made"),
-        ({"verdict": "inconclusive", "checks": []}, "the gate's verdict is inconclusive: nothing was checked"),
+        ({"verdict": "pass", "exit_code": 0, "checks": []}, "the gate passed, and the folder was not made"),
+        (
+            {"verdict": "inconclusive", "exit_code": 3, "checks": []},
+            "the gate's verdict is inconclusive: nothing was checked",
+        ),
     ):
         (run / "6-gate/verdict.json").write_text(json.dumps(verdict))
         assert words in ask(command, "my run").stderr

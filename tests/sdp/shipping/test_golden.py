@@ -38,6 +38,6 @@ def test_only_ids_with_embeddings_and_a_meaning_are_drawn() -> None:
     tokenizer = Tokenizer(WordLevel({"[PAD]": 0, "a": 1, "b": 2, "c": 3}, unk_token="[PAD]"))
     tokenizer.add_special_tokens(["[PAD]"])
     tokenizer.add_tokens(["d"])
-    assert ordinary_tokens(tokenizer, {"vocab_size": 4}).tolist() == [1, 2, 3]
-    assert ordinary_tokens(tokenizer, {"vocab_size": 64}).tolist() == [1, 2, 3, 4]
-    assert ordinary_tokens(tokenizer, {}).tolist() == [1, 2, 3, 4]
+    assert ordinary_tokens(tokenizer, 4).tolist() == [1, 2, 3]
+    assert ordinary_tokens(tokenizer, 64).tolist() == [1, 2, 3, 4]
+    assert ordinary_tokens(tokenizer, None).tolist() == [1, 2, 3, 4]

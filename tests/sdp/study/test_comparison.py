@@ -69,11 +69,12 @@ def test_pairs_are_the_seeds_that_both_arms_have(grid: Grid) -> None:
     arms = {arm.labels: arm for arm in compare_arms(grid, results(grid))}
     assert list(arms) == [(loss, sparsity) for loss in ("none", "kld", "cosine") for sparsity in ("0.5", "0.9")]
     dev = {arm: found.splits["dev"] for arm, found in arms.items() if found.splits}
-    two = SeedDifference.of(paired_difference({1: 0.83, 2: 0.82}, {1: 0.80, 2: 0.81}))
-    three = SeedDifference.of(
-        paired_difference(dict(enumerate((0.79, 0.83, 0.80))), dict(enumerate((0.80, 0.82, 0.81))))
-    )
-    assert (dev["kld", "0.5"].difference, dev["cosine", "0.5"].difference) == (two, three)
+    two = paired_difference({0: 0.83, 2: 0.82}, {0: 0.80, 2: 0.81})
+    three = paired_difference(dict(enumerate((0.79, 0.83, 0.80))), dict(enumerate((0.80, 0.82, 0.81))))
+    assert two is not None
+    assert three is not None
+    assert dev["kld", "0.5"].difference == SeedDifference.of(two)
+    assert dev["cosine", "0.5"].difference == SeedDifference.of(three)
     # Scored on two seeds, and on none that the baseline has.
     assert (dev["kld", "0.9"].pruned.n, dev["kld", "0.9"].difference) == (2, None)
     assert arms["cosine", "0.9"].splits == {}

@@ -44,7 +44,7 @@ def study(folder: Path, *options: str) -> Result:
 
 
 def cells(folder: Path) -> dict[str, dict[str, Any]]:
-    """Cell key -> content."""
+    """Key of a cell -> content."""
     return {path.stem: json.loads(path.read_text()) for path in (folder / "out/cells").glob("*.json")}
 
 

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sdp.gate.check import Outcome
-from sdp.pipeline.artifacts.comparison import ExportMetrics
-from sdp.pipeline.artifacts.latency import BenchLatency
-from sdp.pipeline.artifacts.training import PruneMetrics
+from sdp.pipeline.artifacts.results import FinishedResults
+from sdp.pipeline.artifacts.training import FinetuneMetrics, PruneMetrics, RowCounts
 from sdp.pipeline.artifacts.verdict import GateVerdict
 from sdp.recipe.gate import GateSection
 from sdp.sweep.artifacts import CaseSpeedUp, DenseModel, FrontierReport, MeasuredLevel
-from sdp.sweep.frontier import Frontier, LevelResults, dense_model, measured_level, remarks
+from sdp.sweep.frontier import Frontier, dense_model, measured_level, remarks
 from sdp.sweep.plot import frontier_plot
 from sdp.sweep.table import markdown
-from sdp_onnx.bench.interval import Interval, Undefined
-from sdp_onnx.bench.pair import CaseResult
-from sdp_onnx.bench.statistics import Latency
+from sdp_onnx.bench.interval import Interval
+from sdp_onnx.bench.starts import Start
+from support.artifacts import (
+    UNDEFINED,
+    bench_latency,
+    case_result,
+    evaluate_metrics,
+    export_metrics,
+    scores,
+    three_processes,
+)
 
 LEVELS = (0.5, 0.8, 0.9)
 
@@ -130,16 +137,15 @@ def test_the_picture_shows_dense_levels_cases_and_verdicts() -> None:
 
 
 def test_levels_without_a_metric_are_shown_without_one(tmp_path: Path) -> None:
-    nothing = Undefined("all labels are of one class")
-    latency = Latency(*[1.0] * len(fields(Latency)))
-    speedup = Interval(2.0, 1.0, 3.0)
-    case = CaseResult("batch 1", 1, None, 1, 3, 1, latency, latency, speedup, speedup, True, ())
-    models = {"dense": nothing, "exported": nothing}
-    results = LevelResults(
-        PruneMetrics.model_construct(sparsity=0.5),
-        ExportMetrics.model_construct(split="dev", mean_over=None, models=models, drop=nothing),
-        BenchLatency.model_construct(candidate_bytes=1, baseline_bytes=2, cases=(case,)),
-        GateVerdict.model_construct(verdict="inconclusive"),
+    case = case_result("batch 1", [Start(10, 2.0, 0.1, 1.0, 1.0, 2.0)], threads=1, speedup=Interval(2.0, 1.0, 3.0))
+    results = FinishedResults(
+        vocabulary=None,
+        finetune=FinetuneMetrics(metric="f1", dev=None, undefined="", rows=RowCounts(train=1, dev=1, test=0), log=()),
+        prune=PruneMetrics(metric="f1", dev=None, undefined="", sparsity=0.5, layers={}, log=()),
+        evaluate=evaluate_metrics(),
+        export=export_metrics(split="dev", metric="f1", **scores(UNDEFINED, UNDEFINED, UNDEFINED)),
+        bench=bench_latency([case], three_processes(1, threads=1)),
+        gate=GateVerdict(verdict="inconclusive", exit_code=3, checks=()),
     )
     levels = tuple(measured_level(sparsity, "folder", results) for sparsity in LEVELS)
     swept = Frontier("toy", "f1", GateSection(max_metric_drop=0.1), 5.0, LEVELS, dense_model(results), levels, False)

@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 from tokenizers.pre_tokenizers import Whitespace
 
+from sdp.pipeline.artifacts.vocabulary import BeforeAfter
 from sdp.vocabulary import coverage
 from sdp.vocabulary.coverage import Comparison, Coverage, count_pieces, plain_tokenizer
 from sdp.vocabulary.tokenizer_json import trim_tokenizer
@@ -51,17 +52,17 @@ def test_coverage(comparison: Comparison) -> None:
         unknown_before=1,
         unknown_after=2,
     )
-    record = found.to_json()
-    assert (record["words"], record["same_words"], record["kept_pieces"]) == (7, 3 / 7, 5 / 9)
-    assert record["unknown_per_1000"] == {"before": 1000 / 9, "after": 2000 / 9}
-    assert record["pieces_per_word"] == {"before": 9 / 7, "after": 12 / 7}
+    report = found.report()
+    assert (report.words, report.same_words, report.kept_pieces) == (7, 3 / 7, 5 / 9)
+    assert report.unknown_per_1000 == BeforeAfter(before=1000 / 9, after=2000 / 9)
+    assert report.pieces_per_word == BeforeAfter(before=9 / 7, after=12 / 7)
 
 
 def test_sums_over_texts(comparison: Comparison) -> None:
     assert comparison.coverage(TEXTS[:1]) + comparison.coverage(TEXTS[1:]) == comparison.coverage(TEXTS)
     nothing = comparison.coverage([])
     assert nothing == Coverage()
-    assert nothing.to_json()["same_words"] is None
+    assert nothing.report().same_words is None
 
 
 def test_newly_unknown(comparison: Comparison) -> None:

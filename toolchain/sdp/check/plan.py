@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sdp.check.duration import Estimate
+from sdp.check.duration import DurationEstimate
 from sdp.check.facts import Facts, Finding, this_machine
 from sdp.check.findings import explain
 from sdp.check.forecast import FLOAT_BYTES, product, stored_as, stored_bytes
@@ -64,7 +64,7 @@ class Plan:
     findings: list[Finding]
     head: str | None
     profile: DataProfile | None
-    times: dict[str, Estimate]
+    times: dict[str, DurationEstimate]
 
     @property
     def time_left(self) -> tuple[float, float] | None:

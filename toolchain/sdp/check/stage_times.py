@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sdp.check.duration import Estimate, Work, earlier_estimates, matmul_rate, timed_estimates, training_threads
+from sdp.check.duration import DurationEstimate, Work, earlier_estimates, matmul_rate, timed_estimates, training_threads
 from sdp.check.facts import Facts
 from sdp.check.thresholds import evaluated_split
 from sdp.models.parts import ModelParts
@@ -14,7 +14,7 @@ from sdp.pipeline.stage_run import Status
 
 def stage_times(
     facts: Facts, run: RunFolder, identities: Mapping[str, Mapping[str, str]], parts: ModelParts | None
-) -> dict[str, Estimate]:
+) -> dict[str, DurationEstimate]:
     """Estimate the time of each stage, from earlier runs where possible.
 
     There is no estimate from timing for a GPU, which cannot be measured without torch.
@@ -36,7 +36,7 @@ def stage_times(
     return timed_estimates(facts, work, matmul_rate() * threads) | known
 
 
-def time_left(stages: Sequence[Status], times: Mapping[str, Estimate]) -> tuple[float, float] | None:
+def time_left(stages: Sequence[Status], times: Mapping[str, DurationEstimate]) -> tuple[float, float] | None:
     """Return bounds in seconds for the stages that are not up to date; None where training has no estimate.
 
     Args:

@@ -1,39 +1,39 @@
-"""Size, memory and time of two runs: compared where that can be done, side by side where it cannot."""
+"""Size, memory and time of two runs: compared where possible, side by side elsewhere."""
 
 from __future__ import annotations
 
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from sdp.compare.difference import Difference, by_ratio, not_compared, outcome_of
-from sdp.compare.snapshot import Snapshot
-from sdp.gate.check import Cell
+from sdp.compare.snapshot import Snapshot, SnapshotBench
+from sdp.gate.check import BenchCell
 from sdp_onnx.bench.interval import TAIL, Interval
-from sdp_onnx.bench.starts import Start, Tails, largest_deviation, speedup_interval, spread_interval
+from sdp_onnx.bench.pair import BenchResult, ProcessResult
+from sdp_onnx.bench.starts import Tails, largest_deviation, speedup_interval, spread_interval
 
 # A file's metadata names its recipe: a few bytes more are no growth.
 SIZE_TOLERANCE = 0.01
-# What of a machine's record must be equal for memory to be comparable.
+# Fields of the environment that must be equal for memory to be comparable.
 MACHINE = ("cpu", "logical_cores", "allowed_cores", "cpu_quota", "packages")
 
 
-def compare_costs(before: Snapshot, after: Snapshot, measured: dict[str, Any] | None) -> list[Difference]:
+def compare_costs(before: Snapshot, after: Snapshot, measured: BenchResult | None) -> list[Difference]:
     """Size, peak memory, and time of one call.
 
     Args:
-        before, after: the runs; a run without a finished benchmark has no rows.
-        measured: latency.json's form, with the file of `before` as baseline and that of `after` as candidate; None
-            where the two files were not measured in turns. Times of two benchmarks, each at its own hour, are shown
-            and not compared: the machine may have changed more than the model.
+        before, after: the runs; without the benchmark of both there are no rows.
+        measured: the file of `before` as baseline, the one of `after` as candidate; None where the two files were not
+            measured in turns. Times of two benchmarks, each at its own hour, are shown and not compared: the machine
+            may have changed more than the model.
     """
-    if before["bench"] is None or after["bench"] is None:
+    if before.bench is None or after.bench is None:
         return []
     return [
-        _size(before["bench"]["candidate_bytes"], after["bench"]["candidate_bytes"]),
-        *_memory(before["bench"], after["bench"]),
-        *(_side_by_side(before["bench"], after["bench"]) if measured is None else _in_turns(measured)),
+        _size(before.bench.candidate_bytes, after.bench.candidate_bytes),
+        *_memory(before.bench, after.bench),
+        *(_side_by_side(before.bench, after.bench) if measured is None else _in_turns(measured)),
     ]
 
 
@@ -44,12 +44,12 @@ def _size(before: int, after: int) -> Difference:
     return Difference("file, MB", before / 1e6, after / 1e6, outcome, how, ratio, ratio=True)
 
 
-def _memory(before: dict[str, Any], after: dict[str, Any]) -> Iterator[Difference]:
-    same = all(before["environment"].get(key) == after["environment"].get(key) for key in MACHINE)
-    grids = [{(case["case"], case["threads"]) for case in bench["cases"]} for bench in (before, after)]
-    for threads in dict.fromkeys(process["threads"] for process in after["processes"]):
-        peaks = [_peaks(bench["processes"], threads) for bench in (before, after)]
-        if not all(peaks) or None in (*peaks[0], *peaks[1]):
+def _memory(before: SnapshotBench, after: SnapshotBench) -> Iterator[Difference]:
+    same = all(getattr(before.environment, key) == getattr(after.environment, key) for key in MACHINE)
+    grids = [{(case.case, case.threads) for case in bench.cases} for bench in (before, after)]
+    for threads in dict.fromkeys(process.threads for process in after.processes):
+        peaks = [_peaks(bench.processes, threads) for bench in (before, after)]
+        if not all(peaks):
             continue
         what, values = f"peak memory, {threads} threads, MB", [spread_interval(own, [1.0]).value / 1e6 for own in peaks]
         if not same:
@@ -63,8 +63,11 @@ def _memory(before: dict[str, Any], after: dict[str, Any]) -> Iterator[Differenc
             yield by_ratio(what, values, welch_ratio(*peaks), how)
 
 
-def _peaks(processes: Sequence[dict[str, Any]], threads: int) -> list[float]:
-    return [p["peak_memory_bytes"] for p in processes if p["role"] == "candidate" and p["threads"] == threads]
+def _peaks(processes: Sequence[ProcessResult], threads: int) -> list[int]:
+    """The candidate's peaks; empty where there are none, or one is unknown."""
+    own = [process for process in processes if process.role == "candidate" and process.threads == threads]
+    known = [process.peak_memory_bytes for process in own if process.peak_memory_bytes is not None]
+    return known if len(known) == len(own) else []
 
 
 def welch_ratio(before: Sequence[float], after: Sequence[float]) -> Interval:
@@ -82,31 +85,33 @@ def welch_ratio(before: Sequence[float], after: Sequence[float]) -> Interval:
     return Interval(value, math.exp(ends.low), math.exp(ends.high))
 
 
-def _side_by_side(before: dict[str, Any], after: dict[str, Any]) -> Iterator[Difference]:
-    known = {(case["case"], case["threads"]): case for case in before["cases"]}
-    for case in after["cases"]:
-        other = known.get((case["case"], case["threads"]))
+def _side_by_side(before: SnapshotBench, after: SnapshotBench) -> Iterator[Difference]:
+    known = {(case.case, case.threads): case for case in before.cases}
+    for case in after.cases:
+        other = known.get((case.case, case.threads))
         if other is not None:
-            cell = Cell(case["case"], case["threads"]).words()
-            times, gains = ([_mean(own["starts"], key) for own in (other, case)] for key in ("p50_ms", "speedup"))
+            cell = BenchCell(case.case, case.threads).words()
+            times = [_mean([start.p50_ms for start in own.starts]) for own in (other, case)]
+            gains = [_mean([start.speedup for start in own.starts]) for own in (other, case)]
             yield not_compared(f"p50 at {cell}, ms", times, "not measured in turns (--measure does)")
             yield not_compared(f"speed-up at {cell}", gains, "each against its own dense file")
 
 
-def _in_turns(measured: dict[str, Any]) -> Iterator[Difference]:
-    cases = measured["cases"]
+def _in_turns(measured: BenchResult) -> Iterator[Difference]:
+    cases = measured.cases
     for case in cases:
-        starts = [Start(**start) for start in case["starts"]]
-        # Slower in one of many cells is bad news, which chance brings more often the more cells there are.
+        starts = case.starts
+        # By chance alone, the more cells there are, the more often one looks slower.
         found = speedup_interval(starts, Tails(below=TAIL, above=TAIL / len(cases)))
         deviation = largest_deviation([start.same_file for start in starts])
         # Time is the inverse of speed.
         ratio = Interval(1 / found.value, 1 / (found.high * deviation), deviation / found.low)
-        after = _mean(case["starts"], "p50_ms")
-        what = f"p50 at {Cell(case['case'], case['threads']).words()}, ms"
+        after = _mean([start.p50_ms for start in starts])
+        what = f"p50 at {BenchCell(case.case, case.threads).words()}, ms"
         how = f"both files in turns, {len(starts)} starts; widened by the A/A deviation"
         yield by_ratio(what, [after * found.value, after], ratio, how)
 
 
-def _mean(starts: Sequence[dict[str, Any]], key: str) -> float:
-    return spread_interval([start[key] for start in starts], [1.0]).value
+def _mean(values: Sequence[float]) -> float:
+    """The geometric mean."""
+    return spread_interval(values, [1.0]).value

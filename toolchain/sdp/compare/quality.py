@@ -16,10 +16,12 @@ from sdp.errors import RunError, UsageError
 from sdp.evaluation.compare import Logits, compare
 from sdp.evaluation.metrics import NO_PREDICTION, NUMERIC, Array, score_predictions, why_undefined
 from sdp.evaluation.scored_rows import read_rows
+from sdp.pipeline.artifacts.comparison import Compared
+from sdp.pipeline.artifacts.intervals import value_of
 from sdp.recipe.benchmark_tasks import MetricName
 from sdp.statistics.intervals import bootstrap_interval, joint_lows, resampled_scores
 from sdp.statistics.pairs import matching_order
-from sdp_onnx.bench.interval import Interval, Undefined, interval_from_json
+from sdp_onnx.bench.interval import Interval, Undefined
 
 RESAMPLES = 2000
 
@@ -33,23 +35,23 @@ def compare_quality(before: Snapshot, after: Snapshot) -> list[Difference]:
         UsageError: the runs are of different metrics.
         RunError: the rows of one do not fit the metric.
     """
-    metric: MetricName = before["metric"]
-    if after["metric"] != metric:
-        raise UsageError(f"one run is scored by {metric}, the other by {after['metric']}: nothing to compare")
-    (first, answers), (second, other) = read_rows(before["rows"]), read_rows(after["rows"])
-    order = matching_order(before["rows"]["hashes"], after["rows"]["hashes"])
+    metric = before.metric
+    if after.metric != metric:
+        raise UsageError(f"one run is scored by {metric}, the other by {after.metric}: nothing to compare")
+    (first, own), (second, other) = read_rows(before.rows), read_rows(after.rows)
+    order = matching_order(before.rows.hashes, after.rows.hashes)
     try:
         if order is None:
-            return _apart(metric, (first, answers), (second, other), _shared(before, after))
-        return _paired(metric, first, answers, _reordered(second, other, order), before["part"])
+            return _apart(metric, (first, own), (second, other), _shared(before, after))
+        return _paired(metric, first, own, _reordered(second, other, order), before.part)
     except (ValueError, IndexError) as error:
         what = f"{metric} cannot be computed from the rows of these runs: {error}"
         raise RunError(what, hint="Bring both up to date: sdp export RUN") from None
 
 
 def _shared(before: Snapshot, after: Snapshot) -> str:
-    common = len(set(before["rows"]["hashes"]) & set(after["rows"]["hashes"]))
-    counts = " and ".join(f"{len(run['rows']['hashes']):,}" for run in (before, after))
+    common = len(set(before.rows.hashes) & set(after.rows.hashes))
+    counts = " and ".join(f"{len(run.rows.hashes):,}" for run in (before, after))
     return f"unpaired bootstrap: {counts} rows, {common:,} of them the same"
 
 
@@ -61,26 +63,27 @@ def _reordered(split: Split, predicted: Array, order: NDArray[np.int64]) -> Arra
     return np.concatenate([predicted[starts[row] : starts[row + 1]] for row in order])
 
 
-def _paired(metric: MetricName, split: Split, answers: Array, other: Array, part: str | None) -> list[Difference]:
-    record = compare(
+def _paired(metric: MetricName, split: Split, before: Array, after: Array, part: str | None) -> list[Difference]:
+    found = compare(
         metric,
         split,
-        ("before", as_logits(metric, answers)),
-        ("after", as_logits(metric, other)),
+        ("before", as_logits(metric, before)),
+        ("after", as_logits(metric, after)),
         resamples=RESAMPLES,
         seed=0,
         part=part,
     )
-    test = record["test"]
-    tested = f"; {test['name']} p = {test['p']:.3g}" if test["p"] is not None else ""
+    tested = f"; {found.test.name} p = {found.test.p:.3g}" if found.test.p is not None else ""
     how = f"paired: the same {len(split):,} rows{tested}"
-    own = [record["models"][name]["value"] for name in ("before", "after")]
-    rows = [_by_drop(f"{metric} on {split.name}", own, interval_from_json(record["drop"]), how)]
-    for name, found in record["parts"].items():
-        values = [found["models"][model]["value"] for model in ("before", "after")]
-        drop = interval_from_json(found["drop_of_all"])
-        rows.append(_by_drop(f"{metric}, {name}", values, drop, "paired; low end for all parts at once"))
+    rows = [_by_drop(f"{metric} on {split.name}", _values(found), found.drop, how)]
+    for name, own in found.parts.items():
+        how = "paired; low end for all parts at once"
+        rows.append(_by_drop(f"{metric}, {name}", _values(own), own.drop_of_all, how))
     return rows
+
+
+def _values(compared: Compared) -> list[float | None]:
+    return [value_of(compared.models[name]) for name in ("before", "after")]
 
 
 def _apart(metric: MetricName, before: tuple[Split, Array], after: tuple[Split, Array], how: str) -> list[Difference]:
@@ -115,9 +118,9 @@ def _scores(
     values, draws = {}, {}
     for number, name in enumerate(dict.fromkeys(split.parts)):
         mask = np.array([part == name for part in split.parts])
-        own, answers = split.where(mask), predicted[split.predictions_in(mask)]
-        values[name] = score_predictions(metric, own, answers)
-        draws[name] = resampled_scores(metric, own, [answers], RESAMPLES, (seed, number))[:, 0]
+        own, found = split.where(mask), predicted[split.predictions_in(mask)]
+        values[name] = score_predictions(metric, own, found)
+        draws[name] = resampled_scores(metric, own, [found], RESAMPLES, (seed, number))[:, 0]
     return values, draws
 
 

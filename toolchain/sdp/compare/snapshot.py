@@ -1,79 +1,102 @@
-"""What a comparison needs of a run, in one small JSON file: rows by hash with predictions, starts of the benchmark."""
+"""The snapshot of a run, one small JSON file for later comparisons: rows by hash with predictions, benchmark starts."""
 
 from __future__ import annotations
 
 import json
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
 
 from sdp.errors import RunError
-from sdp.pipeline import stored_numbers as numbers
+from sdp.pipeline.artifacts.base import Count, Stored, form_number
+from sdp.pipeline.artifacts.comparison import ExportMetrics
+from sdp.pipeline.artifacts.latency import BenchEnvironment, BenchLatency, MeasuredProcess, TimedCase, check_grid
+from sdp.pipeline.artifacts.rows import ScoredRows
 from sdp.pipeline.json_file import read_json
-from sdp.pipeline.run_folder import RUN_FILE, absolute
-from sdp.pipeline.stored_numbers import check_stored
+from sdp.pipeline.run_folder import RUN_FILE, RunFolder
+from sdp.recipe.benchmark_tasks import MetricName
 
 FORM = 1
-Snapshot = dict[str, Any]
-_KEYS = {"recipe", "metric", "part", "rows", "bench"}
-_CASE_KEYS = ("case", "threads", "starts")
 
 
-def take_snapshot(run: Path) -> Snapshot:
-    """Read a run folder whose export is done; "bench" is None where the benchmark is not.
+class SnapshotBench(Stored):
+    """The benchmark of a run: the exported file's bytes and memory, and the starts of every case."""
+
+    cases: tuple[TimedCase, ...] = Field(min_length=1)
+    candidate_bytes: Count
+    processes: tuple[MeasuredProcess, ...] = Field(min_length=1)
+    environment: BenchEnvironment
+
+    @model_validator(mode="after")
+    def _whole_grid(self) -> Self:
+        check_grid(self.cases, self.processes)
+        return self
+
+    @classmethod
+    def of(cls, bench: BenchLatency) -> Self:
+        """The part of a benchmark that comparisons read."""
+        cases = (TimedCase(case=own.case, threads=own.threads, starts=own.starts) for own in bench.cases)
+        return cls(
+            cases=tuple(cases),
+            candidate_bytes=bench.candidate_bytes,
+            processes=bench.processes,
+            environment=bench.environment,
+        )
+
+
+class Snapshot(Stored):
+    """A run, for comparisons; `bench` is None where the benchmark is not done."""
+
+    snapshot: Annotated[int, form_number(FORM)]
+    recipe: str
+    metric: MetricName
+    part: str | None
+    rows: ScoredRows
+    bench: SnapshotBench | None
+
+
+def take_snapshot(path: Path) -> Snapshot:
+    """Read a run folder whose export is done.
 
     Raises:
-        RunError: it is no run folder, or not exported by this version.
+        RunError: it is no run folder, it is not exported, or a file of it is damaged or another version's.
     """
-    owner = read_json(run / RUN_FILE)
-    if owner is None:
+    run = RunFolder(path)
+    owner = read_json(run.path / RUN_FILE)
+    if owner is None or not isinstance(owner.get("recipe"), str):
         hint = "Give a run folder, or a file that sdp compare RUN --save FILE wrote."
-        raise RunError("no run folder (it has no run.json)", where=str(run), hint=hint)
-    metrics, rows = (read_json(run / "4-export" / name) for name in ("metrics.json", "rows.json"))
-    if metrics is None or rows is None:
-        hint = _renew(run)
-        raise RunError(
-            "the run has no exported model with its predictions (4-export/rows.json)", where=str(run), hint=hint
-        )
-    bench = read_json(run / "5-bench" / "latency.json")
-    try:
-        if bench is not None:
-            cases = [{key: case[key] for key in _CASE_KEYS} for case in bench["cases"]]
-            bench = {"cases": cases} | {key: bench[key] for key in ("candidate_bytes", "processes", "environment")}
-        content = {key: metrics[key] for key in ("metric", "part")}
-        return {"snapshot": FORM, "recipe": owner["recipe"], **content, "rows": rows, "bench": bench}
-    except KeyError as error:
-        hint = _renew(run)
-        raise RunError(f"another version of sdp made this run: it has no {error}", where=str(run), hint=hint) from None
-    except TypeError:
-        hint = _renew(run)
-        raise RunError("5-bench/latency.json is damaged", where=str(run), hint=hint) from None
-
-
-def _renew(run: Path) -> str:
-    return f"Bring it up to date first: sdp bench {shlex.quote(str(run))}"
+        raise RunError("no run folder (it has no run.json)", where=str(run.path), hint=hint)
+    metrics, rows, bench = ExportMetrics.load(run), ScoredRows.load(run), BenchLatency.find(run)
+    return Snapshot(
+        snapshot=FORM,
+        recipe=owner["recipe"],
+        metric=metrics.metric,
+        part=metrics.part,
+        rows=rows,
+        bench=None if bench is None else SnapshotBench.of(bench),
+    )
 
 
 def load_snapshot(path: Path) -> Snapshot:
-    """A run folder, or a file that `save_snapshot` wrote.
+    """Read a run folder, or a file that `save_snapshot` wrote.
 
     Raises:
-        RunError: it is neither.
+        RunError: it is neither, it is damaged, or another version of sdp wrote it.
     """
     if path.is_dir():
-        path = absolute(path)
-        content = take_snapshot(path)
-        check_stored(numbers.Snapshot, content, str(path), _renew(path))
-        return content
-    saved = read_json(path)
-    if saved is None or saved.get("snapshot") != FORM or not saved.keys() >= _KEYS:
-        hint = "Give a run folder, or a file that sdp compare RUN --save FILE wrote."
-        raise RunError("neither a run folder nor a saved baseline of this version", where=str(path), hint=hint)
-    check_stored(numbers.Snapshot, saved, str(path), f"Save it again: sdp compare RUN --save {shlex.quote(str(path))}")
-    return saved
+        return take_snapshot(path)
+    if "snapshot" in (read_json(path) or {}):
+        saved = Snapshot.read(path, f"Save it again: sdp compare RUN --save {shlex.quote(str(path))}")
+        if saved is not None:
+            return saved
+    hint = "Give a run folder, or a file that sdp compare RUN --save FILE wrote."
+    raise RunError("neither a run folder nor a saved baseline", where=str(path), hint=hint)
 
 
 def save_snapshot(snapshot: Snapshot, path: Path) -> None:
     """Write a snapshot on one line."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(snapshot, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
+    text = json.dumps(snapshot.to_json(), ensure_ascii=False, separators=(",", ":"))
+    path.write_text(text + "\n", encoding="utf-8")

@@ -18,6 +18,7 @@ from sdp.models.load import load_finetuned
 from sdp.models.positions import fitting_lengths, model_positions
 from sdp.models.tokenizer import saved_tokenizer
 from sdp.pipeline.run_folder import RunFolder
+from sdp.pipeline.stages import EXPORT, FINETUNE
 from sdp.recipe.sections import Recipe
 from sdp.training.inputs import tokenize_split
 from sdp_onnx.bench.pair import Case
@@ -50,14 +51,14 @@ def bench_inputs(recipe: Recipe, run: RunFolder, folder: Path) -> Iterator[Bench
     Raises:
         ProviderError: CUDA is requested and missing; raised before the export.
     """
-    exported = run.stage("4-export") / "model.onnx"
+    exported = run.stage(EXPORT.folder) / "model.onnx"
     cases = read_cases(recipe, run)
     work = folder / "dense"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     try:
         export_torch(
-            load_finetuned(run.stage("1-finetune")),
+            load_finetuned(run.stage(FINETUNE.folder)),
             work / "model.onnx",
             input_names=list(cases[0].batches[0]),
             opset=recipe.export.opset,
@@ -70,12 +71,12 @@ def bench_inputs(recipe: Recipe, run: RunFolder, folder: Path) -> Iterator[Bench
 
 def read_cases(recipe: Recipe, run: RunFolder) -> list[Case]:
     """Return the cells of the grid, with the inputs that the exported file takes."""
-    model = default_runtime().load(run.stage("4-export") / "model.onnx", provider=recipe.bench.provider)
+    model = default_runtime().load(run.stage(EXPORT.folder) / "model.onnx", provider=recipe.bench.provider)
     names = list(model.input_names)
     del model
-    tokenizer = saved_tokenizer(run.stage("4-export"))
+    tokenizer = saved_tokenizer(run.stage(EXPORT.folder))
     rows = tokenize_split(load_task_data(recipe).evaluation(recipe.evaluate.split), tokenizer, recipe)
-    lengths = fitting_lengths(recipe.bench, model_positions(run.stage("4-export"))).sequence_lengths
+    lengths = fitting_lengths(recipe.bench, model_positions(run.stage(EXPORT.folder))).sequence_lengths
     return bench_cases(recipe, lengths, rows, Collator(tokenizer), names)
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sdp.data.rows import Split
 from sdp.evaluation.metrics import Array
+from sdp.pipeline.artifacts.comparison import ClassF1, ClassMeasure, ClassScores
 from sdp.statistics.intervals import bootstrap_interval, joint_lows
+from sdp_onnx.bench.interval import Interval
 
 Counts = NDArray[np.float64]
-# The order of the measures: recall, then F1.
-_MEASURES = ("recall", "f1")
+# Places of the measures in an array.
+_RECALL, _F1 = 0, 1
 
 
 def by_class(
@@ -25,7 +27,7 @@ def by_class(
     *,
     resamples: int,
     seed: int,
-) -> list[dict[str, Any]]:
+) -> list[ClassScores]:
     """Score every class of two models.
 
     recall = right / true, F1 = 2 right / (predicted + true). The bootstrap resamples the units of the sample: rows, for
@@ -41,32 +43,29 @@ def by_class(
         seed: seed of the resamples.
 
     Returns:
-        a record for each class among the labels, in the order of ids: "class", "rows" (its labels), "recall" and
-        "f1", each with the two models' estimates by name and "drop" (first - second); "f1" also with "drop_of_all", its
-        drop with a low end that holds for all classes at once (see `compare`).
+        the scores of each class that occurs among the labels, in the order of ids: recall and F1 of both models, and
+        the drop (first - second); of F1 also the drop with a low end that holds for all classes at once (see
+        `compare`).
     """
     terms = _terms(split, predicted, len(class_names))
     whole = _measures(terms.sum(axis=0)[None])[0]
     draws = _measures(_resampled(terms, resamples, seed))
     true = terms.sum(axis=0)[0, :, -1]
-    records: list[dict[str, Any]] = [
-        {"class": name, "rows": int(true[i])}
-        | {measure: _estimates(names, whole[:, i, m], draws[:, :, i, m]) for m, measure in enumerate(_MEASURES)}
-        for i, name in enumerate(class_names)
-        if true[i]
-    ]
-    f1 = _MEASURES.index("f1")
-    lows = joint_lows((whole[0] - whole[1])[true > 0, f1], (draws[:, 0] - draws[:, 1])[:, true > 0, f1])
-    for record, low in zip(records, lows, strict=True):
-        drop = record["f1"]["drop"]
-        record["f1"]["drop_of_all"] = {**drop, "low": float(low) if drop["value"] is not None else None}
-    return records
+    lows = joint_lows((whole[0] - whole[1])[true > 0, _F1], (draws[:, 0] - draws[:, 1])[:, true > 0, _F1])
+    found = []
+    for i, low in zip(np.flatnonzero(true), lows, strict=True):
+        recall, f1 = (_measure(names, whole[:, i, m], draws[:, :, i, m]) for m in (_RECALL, _F1))
+        drop_of_all = replace(f1.drop, low=float(low)) if isinstance(f1.drop, Interval) else f1.drop
+        own = ClassF1(models=f1.models, drop=f1.drop, drop_of_all=drop_of_all)
+        found.append(ClassScores(name=class_names[int(i)], rows=int(true[i]), recall=recall, f1=own))
+    return found
 
 
-def _estimates(names: tuple[str, str], values: Counts, draws: Counts) -> dict[str, Any]:
-    """Return the estimates of both models and of the difference, from values [2] and draws [R, 2]."""
-    both = {name: bootstrap_interval(float(values[i]), draws[:, i]).to_json() for i, name in enumerate(names)}
-    return both | {"drop": bootstrap_interval(float(values[0] - values[1]), draws[:, 0] - draws[:, 1]).to_json()}
+def _measure(names: tuple[str, str], values: Counts, draws: Counts) -> ClassMeasure:
+    """Both models, values [2] and draws [R, 2], and their difference."""
+    models = {name: bootstrap_interval(float(values[i]), draws[:, i]) for i, name in enumerate(names)}
+    drop = bootstrap_interval(float(values[0] - values[1]), draws[:, 0] - draws[:, 1])
+    return ClassMeasure(models=models, drop=drop)
 
 
 def _terms(split: Split, predicted: tuple[Array, Array], classes: int) -> Counts:

@@ -8,7 +8,7 @@ part.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sdp.data.rows import Split
 from sdp.evaluation.metrics import NUMERIC, Array, predictions, score_predictions, why_undefined
+from sdp.pipeline.artifacts.comparison import Average, Comparison, MetricScores, PartScores
 from sdp.recipe.benchmark_tasks import MetricName
 from sdp.statistics.intervals import (
     bootstrap_interval,
@@ -52,16 +53,14 @@ class _Scored:
         reason = next(filter(None, self.reasons), "")
         return bootstrap_interval(float(self.values[0] - self.values[1]), self.draws[:, 0] - self.draws[:, 1], reason)
 
-    def to_json(self, names: tuple[str, str]) -> dict[str, Any]:
+    def scores(self, names: tuple[str, str]) -> MetricScores:
         """Return both scores and the drop with their intervals, and the bootstrap test of "no drop"."""
-        return {
-            "models": {
-                name: bootstrap_interval(float(self.values[i]), self.draws[:, i], self.reasons[i]).to_json()
-                for i, name in enumerate(names)
-            },
-            "drop": self.drop().to_json(),
-            "test": asdict(paired_bootstrap_test(self.draws[:, 0] - self.draws[:, 1])),
+        models = {
+            name: bootstrap_interval(float(self.values[i]), self.draws[:, i], self.reasons[i])
+            for i, name in enumerate(names)
         }
+        test = paired_bootstrap_test(self.draws[:, 0] - self.draws[:, 1])
+        return MetricScores(models=models, drop=self.drop(), test=test)
 
 
 @dataclass(frozen=True)
@@ -79,13 +78,21 @@ class _Part:
         draws = resampled_scores(metric, self.split, predicted, self.resamples, self.seed)
         return _Scored(values, draws, tuple(why_undefined(metric, self.split, p) for p in predicted))
 
-    def to_json(self, scored: dict[MetricName, _Scored], metric: MetricName, names: tuple[str, str]) -> dict[str, Any]:
+    def scores(
+        self, scored: dict[MetricName, _Scored], metric: MetricName, names: tuple[str, str], joint_low: float
+    ) -> PartScores:
         labels, (first, second) = self.split.labels, self.predicted[metric]
-        record = {"rows": len(self.split), **_record(scored, metric, names)}
+        fields = _all_metrics(scored, metric, names)
         # Errors are independent between rows, not between the words of a sentence.
         if metric == "accuracy" and self.split.tags is None:
-            record["test"] = asdict(mcnemar(labels == first, labels == second))
-        return {**record, "flips": None if metric in NUMERIC else int(np.sum(first != second))}
+            fields["test"] = mcnemar(labels == first, labels == second)
+        drop = scored[metric].drop()
+        return PartScores(
+            rows=len(self.split),
+            **fields,
+            flips=None if metric in NUMERIC else int(np.sum(first != second)),
+            drop_of_all=replace(drop, low=joint_low) if isinstance(drop, Interval) else drop,
+        )
 
 
 def compare(
@@ -99,7 +106,7 @@ def compare(
     also: Sequence[MetricName] = (),
     part: str | None = None,
     trained: Sequence[str] = (),
-) -> dict[str, Any]:
+) -> Comparison:
     """Compare two models on a split.
 
     Args:
@@ -114,41 +121,50 @@ def compare(
         trained: the training languages.
 
     Returns:
-        the record that evaluate's and export's metrics.json hold: "models", "drop" (first - second; positive is a
-        loss), "test", "flips" (of so many "predictions": one a row, for tagging one a word), the same for other metrics
-        in "also" and for each part in "parts" (empty where the rows have none), and in "averages" that over "all"
-        parts, which is the score itself ("mean_over" names them), and over the "zero-shot" ones. A part's
-        "drop_of_all" is its drop with a low end that holds for all parts at once: whoever looks for the worst of many
-        finds one that looks bad by chance. For "no part lost too much" the high end is right as it is. A value that is
-        undefined is null, as are its ends, with the reason beside them as "undefined".
+        `models`, `drop` (first - second; positive is a loss), `test`, `flips` (of so many `predictions`: one a row, for
+        tagging one a word), the same for other metrics in `also` and for each part in `parts` (empty where the rows
+        have none), and in `averages` the mean over "all" parts, which is the score itself (`mean_over` has their
+        number), and over the "zero-shot" ones. A part's `drop_of_all` is its drop with a low end that holds for all
+        parts at once: whoever looks for the worst of many finds one that looks bad by chance. For "no part lost too
+        much" the high end is right as it is.
     """
     names, metrics = (first[0], second[0]), (metric, *also)
     predicted = {m: [predictions(m, first[1]), predictions(m, second[1])] for m in metrics}
     parts = _parts(split, predicted, resamples, seed)
     scored = {name: {m: rows.scored(m) for m in metrics} for name, rows in parts.items()}
-    named = {name: rows.to_json(scored[name], metric, names) for name, rows in parts.items()}
-    for record, low in zip(named.values(), _joint_lows([own[metric] for own in scored.values()]), strict=True):
-        record["drop_of_all"] = {**record["drop"], "low": low if record["drop"]["value"] is not None else None}
+    lows = _joint_lows([own[metric] for own in scored.values()])
+    named = {
+        name: rows.scores(scored[name], metric, names, low)
+        for (name, rows), low in zip(parts.items(), lows, strict=True)
+    }
     over = None if list(parts) == [""] else f"{len(parts)} {part or 'part'}{'s' * (len(parts) > 1)}"
     counts = {"rows": len(split), "predictions": len(split.labels)}
-    whole = {"split": split.name, "metric": metric, **counts, "mean_over": over}
+    whole: dict[str, Any] = {"split": split.name, "metric": metric, **counts, "mean_over": over}
     if over is None:
-        return {**whole, **named[""], "part": None, "parts": {}, "averages": {}}
-    groups = {"all": list(parts)}
+        return Comparison(**{**named[""].given(), **whole}, part=None, parts={}, averages={})
+    groups = {"all": tuple(parts)}
     if part == "language":
-        groups["zero-shot"] = [name for name in parts if name not in trained]
+        groups["zero-shot"] = tuple(name for name in parts if name not in trained)
     averages = {
-        kind: {
-            "over": members,
-            **_record({m: _Scored.mean({name: scored[name][m] for name in members}) for m in metrics}, metric, names),
-        }
+        kind: Average(
+            over=members,
+            **_all_metrics(
+                {m: _Scored.mean({name: scored[name][m] for name in members}) for m in metrics}, metric, names
+            ),
+        )
         for kind, members in groups.items()
         if members
     }
-    overall = {key: value for key, value in averages["all"].items() if key != "over"}
-    flips = [record["flips"] for record in named.values()]
-    total = {"flips": None if None in flips else sum(flips)}
-    return {**whole, **overall, **total, "part": part, "parts": named, "averages": averages}
+    flips = [own.flips for own in named.values() if own.flips is not None]
+    overall = {name: value for name, value in averages["all"].given().items() if name != "over"}
+    return Comparison(
+        **whole,
+        **overall,
+        flips=sum(flips) if len(flips) == len(named) else None,
+        part=part,
+        parts=named,
+        averages=averages,
+    )
 
 
 def _parts(split: Split, predicted: dict[MetricName, list[Array]], resamples: int, seed: int) -> dict[str, _Part]:
@@ -178,6 +194,7 @@ def _joint_lows(parts: Sequence[_Scored]) -> list[float]:
     return [float(low) for low in joint_lows(values, draws)]
 
 
-def _record(scored: dict[MetricName, _Scored], metric: MetricName, names: tuple[str, str]) -> dict[str, Any]:
-    others = {name: own.to_json(names) for name, own in scored.items() if name != metric}
-    return {**scored[metric].to_json(names), "also": others}
+def _all_metrics(scored: dict[MetricName, _Scored], metric: MetricName, names: tuple[str, str]) -> dict[str, Any]:
+    """Fields of a record: the scores of the metric itself, and the others in "also"."""
+    others = {name: own.scores(names) for name, own in scored.items() if name != metric}
+    return {**scored[metric].scores(names).given(), "also": others}

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from sdp.data.rows import Split
 from sdp.evaluation.compare import Logits, compare
 from sdp.evaluation.metrics import NUMERIC, OUTSIDE
+from sdp.pipeline.artifacts.comparison import ConstantBaseline
+from sdp.pipeline.artifacts.intervals import value_of
 from sdp.recipe.benchmark_tasks import MetricName
 
 
 def against_constant(
     metric: MetricName, split: Split, class_names: Sequence[str], logits: Logits, *, resamples: int, seed: int
-) -> dict[str, Any]:
+) -> ConstantBaseline:
     """Compare a model with one answer for all rows, on the same rows.
 
     The answer is the most frequent class (for tagging, tag); for f1 the positive class, the best constant answer; for
@@ -31,15 +32,14 @@ def against_constant(
         seed: seed of the resamples.
 
     Returns:
-        "answer", a description; "value", its score; "gain", the model's score minus this score, with a paired
-        interval; null where they are undefined (see `compare`).
+        the answer in words, its score, and what the model's score is above that, with a paired interval.
     """
     if metric in ("pearson", "spearman"):
-        record = compare(metric, split, ("model", logits), ("again", logits), resamples=resamples, seed=seed)
-        return {"answer": "equal scores for all rows", "value": 0.0, "gain": record["models"]["model"]}
+        found = compare(metric, split, ("model", logits), ("again", logits), resamples=resamples, seed=seed)
+        return ConstantBaseline(answer="equal scores for all rows", value=0.0, gain=found.models["model"])
     answer, constant = _constant(metric, split, class_names, logits)
-    record = compare(metric, split, ("model", logits), ("constant", constant), resamples=resamples, seed=seed)
-    return {"answer": answer, "value": record["models"]["constant"]["value"], "gain": record["drop"]}
+    found = compare(metric, split, ("model", logits), ("constant", constant), resamples=resamples, seed=seed)
+    return ConstantBaseline(answer=answer, value=value_of(found.models["constant"]), gain=found.drop)
 
 
 def _constant(metric: MetricName, split: Split, class_names: Sequence[str], logits: Logits) -> tuple[str, Logits]:

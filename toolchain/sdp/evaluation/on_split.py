@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sdp.data.batches import TokenizedSplit
 from sdp.data.rows import Split, TaskData
 from sdp.evaluation.by_class import by_class
 from sdp.evaluation.compare import Logits, compare
 from sdp.evaluation.metrics import NUMERIC, predictions
+from sdp.pipeline.artifacts.comparison import ClassScores, SplitComparison
 from sdp.recipe.sections import Recipe
 
 
@@ -19,7 +18,7 @@ def compare_models(
     rows: TokenizedSplit,
     first: tuple[str, Logits],
     second: tuple[str, Logits],
-) -> dict[str, Any]:
+) -> SplitComparison:
     """Compare two models with the task's metrics.
 
     Args:
@@ -31,12 +30,12 @@ def compare_models(
         second: name and logits of the other model.
 
     Returns:
-        the record of `compare`, with "classes", the same by class or tag (see `by_class`; empty for regression and
-        ranking), "classes_without_rows", the names of those that no label has, and "unread_words", the words that the
+        what `compare` returns, with `classes`, the same by class or tag (see `by_class`; empty for regression and
+        ranking), `classes_without_rows`, the names of those that no label has, and `unread_words`, the words that the
         length limit cuts off.
     """
     metric = recipe.task.score
-    record = compare(
+    found = compare(
         metric,
         split,
         first,
@@ -47,11 +46,13 @@ def compare_models(
         part=data.part,
         trained=data.choices,
     )
-    classes: list[dict[str, Any]] = []
+    classes: list[ClassScores] = []
     if metric not in NUMERIC:
-        both = (predictions(metric, first[1]), predictions(metric, second[1]))
+        predicted = (predictions(metric, first[1]), predictions(metric, second[1]))
         names, resamples = (first[0], second[0]), recipe.evaluate.resamples
-        classes = by_class(split, data.label_names, names, both, resamples=resamples, seed=recipe.seed)
-    found = {own["class"] for own in classes}
-    missing = [name for name in data.label_names if name not in found] if metric not in NUMERIC else []
-    return {**record, "classes": classes, "classes_without_rows": missing, "unread_words": rows.unread}
+        classes = by_class(split, data.label_names, names, predicted, resamples=resamples, seed=recipe.seed)
+    labelled = {own.name for own in classes}
+    missing = [name for name in data.label_names if name not in labelled] if metric not in NUMERIC else []
+    return SplitComparison(
+        **found.given(), classes=tuple(classes), classes_without_rows=tuple(missing), unread_words=rows.unread
+    )

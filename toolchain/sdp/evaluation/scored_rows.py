@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from sdp.data.rows import Split
 from sdp.evaluation.metrics import NO_PREDICTION, Array
+from sdp.pipeline.artifacts.rows import ScoredRows
 
 
-def rows_record(split: Split, predicted: Array) -> dict[str, Any]:
+def scored_rows(split: Split, predicted: Array) -> ScoredRows:
     """Record rows and predictions with the data's own class ids, comparable between heads of different class orders.
 
     Args:
@@ -22,48 +23,45 @@ def rows_record(split: Split, predicted: Array) -> dict[str, Any]:
         predicted: class ids or scores, [N], or of the words of tagging, [W].
 
     Returns:
-        JSON types: for each row its hash (of part, texts and label), part, group and number of words, the label of each
-        prediction and the prediction, and the names of the tags.
+        of each row its hash (over part, texts and label), part, group and number of words, of each prediction the label
+        and itself, and the names of the tags.
     """
     if split.own_ids is not None:
         # -1, no prediction, stays.
         predicted = np.asarray([*split.own_ids, NO_PREDICTION])[predicted.astype(np.int64)]
         split = replace(split.with_ids(split.own_ids), own_ids=None)
     names = list(dict.fromkeys(split.parts))
-    words = [len(texts) for texts in split.texts] if split.tags is not None else None
-    return {
-        "split": split.name,
-        "hashes": _hashes(split),
-        "part_names": names,
-        "parts": [names.index(part) for part in split.parts],
-        "labels": split.labels.tolist(),
-        "predicted": predicted.tolist(),
-        "groups": None if split.groups is None else split.groups.tolist(),
-        "tags": None if split.tags is None else list(split.tags),
-        "words": words,
-    }
-
-
-def read_rows(record: dict[str, Any]) -> tuple[Split, Array]:
-    """Read a `rows_record`: a split without texts that can be scored, and the predictions."""
-    count = len(record["hashes"])
-    texts = tuple(("",) * words for words in record["words"] or [1] * count)
-    labels: NDArray[Any] = np.asarray(record["labels"])
-    split = Split(
-        record["split"],
-        texts,
-        labels if np.issubdtype(labels.dtype, np.integer) else labels.astype(np.float32),
-        tuple(record["part_names"][place] for place in record["parts"]),
-        None if record["groups"] is None else np.asarray(record["groups"], dtype=np.int64),
-        None if record["tags"] is None else tuple(record["tags"]),
+    return ScoredRows(
+        split=split.name,
+        hashes=_hashes(split),
+        part_names=tuple(names),
+        parts=tuple(names.index(part) for part in split.parts),
+        labels=tuple(split.labels.tolist()),
+        predicted=tuple(predicted.tolist()),
+        groups=None if split.groups is None else tuple(split.groups.tolist()),
+        tags=None if split.tags is None else tuple(split.tags),
+        words=tuple(len(texts) for texts in split.texts) if split.tags is not None else None,
     )
-    return split, np.asarray(record["predicted"])
 
 
-def _hashes(split: Split) -> list[str]:
+def read_rows(rows: ScoredRows) -> tuple[Split, Array]:
+    """What `scored_rows` was made of, without the texts: a split that can be scored, and the predictions."""
+    labels: NDArray[Any] = np.asarray(rows.labels)
+    split = Split(
+        rows.split,
+        tuple(("",) * words for words in rows.words or [1] * len(rows.hashes)),
+        labels if np.issubdtype(labels.dtype, np.integer) else labels.astype(np.float32),
+        tuple(rows.part_names[place] for place in rows.parts),
+        None if rows.groups is None else np.asarray(rows.groups, dtype=np.int64),
+        rows.tags,
+    )
+    return split, np.asarray(rows.predicted)
+
+
+def _hashes(split: Split) -> tuple[str, ...]:
     hashes = []
     for row, texts in enumerate(split.texts):
         label = split.labels_of(row).tolist() if split.tags is not None else split.labels[row].item()
         content = json.dumps([split.parts[row], texts, label], ensure_ascii=False)
         hashes.append(hashlib.sha256(content.encode()).hexdigest()[:16])
-    return hashes
+    return tuple(hashes)

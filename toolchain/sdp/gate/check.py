@@ -19,7 +19,7 @@ EXIT_CODES: dict[Outcome, int] = {"pass": 0, "fail": 1, "inconclusive": 3}
 
 
 @dataclass(frozen=True)
-class Cell:
+class BenchCell:
     """The benchmark cell of a check: a case (None for all cases together) with a number of threads."""
 
     case: str | None
@@ -55,7 +55,7 @@ class Check:
     high: float | None
     subject: str
     bound: Literal["min", "max"]
-    cell: Cell | None = None
+    cell: BenchCell | None = None
     reason: str = ""
 
     def sentence(self) -> str:
@@ -89,7 +89,7 @@ def judge_bound(
     threshold: float,
     measured: Interval | Undefined,
     subject: str,
-    cell: Cell | None = None,
+    cell: BenchCell | None = None,
 ) -> Check:
     """Judge one value.
 

@@ -9,24 +9,35 @@ answer for all rows.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 from sdp.gate.check import Check, Outcome, judge_bound
 from sdp.gate.dense import judge_dense
 from sdp.gate.measured import measured_on
-from sdp.gate.timing import judge_timing
+from sdp.gate.timing import judge_timing, timings_of
+from sdp.pipeline.artifacts.comparison import ExportMetrics
+from sdp.pipeline.artifacts.latency import BenchLatency, MeasuredAgain
 from sdp.recipe.gate import GateSection
-from sdp_onnx.bench.interval import Interval, Undefined, interval_from_json
+from sdp_onnx.bench.interval import Interval, Undefined
+
+Judge = Callable[[Sequence[MeasuredAgain]], list[Check]]
+"""Gives the checks of one benchmark, with what was measured again."""
 
 
-def judge(settings: GateSection, exported: dict[str, Any], bench: dict[str, Any], looks: int = 1) -> list[Check]:
+def judge(
+    settings: GateSection,
+    exported: ExportMetrics,
+    bench: BenchLatency,
+    more: Sequence[MeasuredAgain] = (),
+    looks: int = 1,
+) -> list[Check]:
     """Judge every threshold of a recipe.
 
     Args:
         settings: the recipe's [gate].
         exported: 4-export/metrics.json, the exported file's own score against the dense model.
         bench: 5-bench/latency.json.
+        more: what was measured again.
         looks: how many looks at timings the verdict may take (see `gate.timing`).
 
     Returns:
@@ -40,37 +51,36 @@ def judge(settings: GateSection, exported: dict[str, Any], bench: dict[str, Any]
         *_judge_classes(settings, exported),
         *_judge_agreement(settings, exported),
         *_judge_size(settings, bench),
-        *judge_timing(settings, bench, looks),
+        *judge_timing(settings, timings_of(bench, more), looks),
     ]
 
 
-def _judge_metric(settings: GateSection, exported: Mapping[str, Any]) -> list[Check]:
+def _judge_metric(settings: GateSection, exported: ExportMetrics) -> list[Check]:
     checks = []
-    metric, split = exported["metric"], measured_on(exported)
+    metric, split = exported.metric, measured_on(exported)
     if settings.min_metric is not None:
-        value = interval_from_json(exported["models"]["exported"])
+        value = exported.models["exported"]
         checks.append(
             judge_bound("min_metric", "min", settings.min_metric, value, f"{metric} of the exported file on {split}")
         )
     if settings.metric_drop is not None:
         subject = f"drop of {metric} on {split}, exported file against dense model"
         subject += " (default threshold)" if settings.default_applies else ""
-        drop = interval_from_json(exported["drop"])
-        checks.append(judge_bound("max_metric_drop", "max", settings.metric_drop, drop, subject))
+        checks.append(judge_bound("max_metric_drop", "max", settings.metric_drop, exported.drop, subject))
     if settings.max_part_drop is not None:
         drops = part_drops(exported)
         for name, drop in drops.items():
-            part = f"{exported['part']} {name} of {exported['split']}" if name else split
+            part = f"{exported.part} {name} of {exported.split}" if name else split
             subject = f"drop of {metric} on {part}{_rank(drop, drops)}"
             checks.append(judge_bound("max_part_drop", "max", settings.max_part_drop, drop, subject))
     return checks
 
 
-def _judge_classes(settings: GateSection, exported: Mapping[str, Any]) -> list[Check]:
+def _judge_classes(settings: GateSection, exported: ExportMetrics) -> list[Check]:
     """Return the checks of all classes that do not pass, or of the class with the largest loss if all pass."""
     if settings.max_class_drop is None:
         return []
-    threshold, split = settings.max_class_drop, exported["split"]
+    threshold, split = settings.max_class_drop, exported.split
     drops = class_drops(exported)
     checks = []
     for name, drop in drops.items():
@@ -80,11 +90,11 @@ def _judge_classes(settings: GateSection, exported: Mapping[str, Any]) -> list[C
     return open_or_failed or checks[:1]
 
 
-def class_drops(exported: Mapping[str, Any]) -> dict[str, Interval | Undefined]:
+def class_drops(exported: ExportMetrics) -> dict[str, Interval | Undefined]:
     """Return the drop in F1 of every class, as `part_drops` does for parts: undefined ones first, then the worst."""
-    drops = {record["class"]: interval_from_json(record["f1"]["drop_of_all"]) for record in exported["classes"]}
-    missing = Undefined(f"no row of {exported['split']} has this label")
-    drops |= dict.fromkeys(exported["classes_without_rows"], missing)
+    drops = {own.name: own.f1.drop_of_all for own in exported.classes}
+    missing = Undefined(f"no row of {exported.split} has this label")
+    drops |= dict.fromkeys(exported.classes_without_rows, missing)
     return _worst_first(drops)
 
 
@@ -99,31 +109,27 @@ def _worst_first(drops: Mapping[str, Interval | Undefined]) -> dict[str, Interva
     return dict(sorted(drops.items(), key=lambda item: -item[1].value if isinstance(item[1], Interval) else -math.inf))
 
 
-def part_drops(exported: Mapping[str, Any]) -> dict[str, Interval | Undefined]:
+def part_drops(exported: ExportMetrics) -> dict[str, Interval | Undefined]:
     """Return the drop of every part with an interval whose low end holds for all parts at once, the worst part first.
 
     Data without parts is one part without a name. The largest of K drops has the interval from the
     largest low end to the largest high end: with the low ends joint, one of them is too high in 2.5 % of splits; and
     the largest drop lies above every high end only if it lies above its own, again in 2.5 %.
     """
-    if not exported["parts"]:
-        return {"": interval_from_json(exported["drop"])}
-    drops = {name: interval_from_json(part["drop_of_all"]) for name, part in exported["parts"].items()}
-    return _worst_first(drops)
+    if not exported.parts:
+        return {"": exported.drop}
+    return _worst_first({name: part.drop_of_all for name, part in exported.parts.items()})
 
 
-def _judge_agreement(settings: GateSection, exported: Mapping[str, Any]) -> list[Check]:
+def _judge_agreement(settings: GateSection, exported: ExportMetrics) -> list[Check]:
     checks = []
-    torch = exported.get("torch", {})
+    torch = exported.torch
     if settings.min_same_predictions is not None:
-        from sdp.statistics.intervals import wilson
-
-        # Errors of the words of a sentence are correlated: the number of cases is the number of sentences.
-        share = wilson(torch["same_predictions"], exported["rows"])
-        subject = f"share of predictions on {exported['split']} that are torch's"
+        share = _same_predictions(exported)
+        subject = f"share of predictions on {exported.split} that are torch's"
         checks.append(judge_bound("min_same_predictions", "min", settings.min_same_predictions, share, subject))
     if settings.max_relative_error is not None:
-        largest = max(torch["max_relative_error"], torch["split_relative_error"])
+        largest = max(torch.max_relative_error, torch.split_relative_error)
         subject = "largest difference to torch, relative to the largest logit,"
         checks.append(
             judge_bound("max_relative_error", "max", settings.max_relative_error, Interval.exact(largest), subject)
@@ -131,15 +137,25 @@ def _judge_agreement(settings: GateSection, exported: Mapping[str, Any]) -> list
     return checks
 
 
-def _judge_size(settings: GateSection, bench: Mapping[str, Any]) -> list[Check]:
+def _same_predictions(exported: ExportMetrics) -> Interval | Undefined:
+    """The share of predictions that are torch's."""
+    from sdp.statistics.intervals import wilson
+
+    if exported.torch.same_predictions is None:
+        return Undefined(f"{exported.metric} is of numbers, which are no classes to be the same")
+    # The words of a sentence are wrong together: as many cases as there are sentences.
+    return wilson(exported.torch.same_predictions, exported.rows)
+
+
+def _judge_size(settings: GateSection, bench: BenchLatency) -> list[Check]:
     checks = []
     if settings.max_size_ratio is not None:
-        ratio = Interval.exact(bench["candidate_bytes"] / bench["baseline_bytes"])
+        ratio = Interval.exact(bench.candidate_bytes / bench.baseline_bytes)
         checks.append(
             judge_bound("max_size_ratio", "max", settings.max_size_ratio, ratio, "size against the dense file")
         )
     if settings.max_size_mb is not None:
-        megabytes = Interval.exact(bench["candidate_bytes"] / 1e6)
+        megabytes = Interval.exact(bench.candidate_bytes / 1e6)
         checks.append(judge_bound("max_size_mb", "max", settings.max_size_mb, megabytes, "size of the file in MB"))
     return checks
 

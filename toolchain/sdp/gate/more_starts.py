@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Sequence
 
 from sdp.evaluation.bench_inputs import BenchInputs, bench_inputs
-from sdp.gate.check import Check
-from sdp.gate.judge import verdict
+from sdp.gate.check import BenchCell, Check
+from sdp.gate.judge import Judge, verdict
 from sdp.gate.timing import LOOKS, settled
+from sdp.pipeline.artifacts.latency import MeasuredAgain, TimedCase
 from sdp.pipeline.context import StageContext
 from sdp.recipe.sections import Recipe
-from sdp_onnx.bench.pair import MIN_ROUNDS, benchmark_pair
-
-Look = dict[str, Any]
-Judge = Callable[[list[Look]], list[Check]]
+from sdp_onnx.bench.pair import MIN_ROUNDS, ProcessResult, benchmark_pair
+from sdp_onnx.bench.starts import Start
 
 
 def measure_until_decided(
     context: StageContext,
     checks: list[Check],
-    more: list[Look],
+    more: Sequence[MeasuredAgain],
     judge: Judge,
-) -> tuple[list[Check], list[Look]]:
+) -> tuple[list[Check], Sequence[MeasuredAgain]]:
     """Measure and judge undecided cells until a check fails, none is undecided, or the budget is spent.
 
     The budget minus the time of earlier looks is divided equally among the remaining looks. A start of the processes is
@@ -38,11 +35,11 @@ def measure_until_decided(
         judge: the checks, given all looks.
 
     Returns:
-        the checks, and all looks: each with its "seconds", and "cases" and "processes" as in latency.json.
+        the checks, and all looks.
     """
     recipe = context.recipe
     started = time.monotonic()
-    budget = recipe.gate.budget_seconds - sum(look["seconds"] for look in more)
+    budget = recipe.gate.budget_seconds - sum(look.seconds for look in more)
     left = LOOKS - 1 - len(more)
     if budget <= 0:
         return checks, more
@@ -50,10 +47,11 @@ def measure_until_decided(
     began = started
     with bench_inputs(recipe, context.run, context.target) as inputs:
         for number in range(1, left + 1):
-            look = _measure(recipe, inputs, checks, started + budget * number / left)
+            cases, processes = _measure(recipe, inputs, checks, started + budget * number / left)
             # The first look includes the export of the dense file.
             ended = time.monotonic()
-            more, began = [*more, {"seconds": round(ended - began, 1), **look}], ended
+            look = MeasuredAgain(seconds=round(ended - began, 1), cases=cases, processes=processes)
+            more, began = [*more, look], ended
             checks = settled(checks, judge(more))
             decided = not any(check.cell is not None and check.outcome == "inconclusive" for check in checks)
             if verdict(checks) == "fail" or decided or time.monotonic() - started >= budget:
@@ -72,12 +70,14 @@ def open_cells(checks: list[Check], names: list[str]) -> dict[int, list[int]]:
     return {threads: sorted(cases) for threads, cases in wanted.items()}
 
 
-def _measure(recipe: Recipe, inputs: BenchInputs, checks: list[Check], deadline: float) -> Look:
+def _measure(
+    recipe: Recipe, inputs: BenchInputs, checks: list[Check], deadline: float
+) -> tuple[tuple[TimedCase, ...], tuple[ProcessResult, ...]]:
     """Run starts like the benchmark's own, until the next would end after the deadline."""
     settings = recipe.bench
     wanted = open_cells(checks, [case.name for case in inputs.cases])
-    cases: dict[tuple[str, int], dict[str, Any]] = {}
-    processes: list[dict[str, Any]] = []
+    cells: dict[BenchCell, list[Start]] = {}
+    processes: list[ProcessResult] = []
     while True:
         began = time.monotonic()
         for threads, chosen in wanted.items():
@@ -91,11 +91,14 @@ def _measure(recipe: Recipe, inputs: BenchInputs, checks: list[Check], deadline:
                 min_rounds=max(2, math.ceil(MIN_ROUNDS / settings.starts)),
             )
             for case in result.cases:
-                cell = {"case": case.case, "threads": threads, "starts": []}
-                cases.setdefault((case.case, threads), cell)["starts"] += [asdict(start) for start in case.starts]
+                cells.setdefault(BenchCell(case.case, threads), []).extend(case.starts)
             # Peak memory belongs to all cases together.
             if len(chosen) == len(inputs.cases):
-                processes += [asdict(process) for process in result.processes]
+                processes += result.processes
         now = time.monotonic()
         if now + (now - began) > deadline:
-            return {"cases": list(cases.values()), "processes": processes}
+            cases = (
+                TimedCase(case=str(cell.case), threads=cell.threads, starts=tuple(starts))
+                for cell, starts in cells.items()
+            )
+            return tuple(cases), tuple(processes)

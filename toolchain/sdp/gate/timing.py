@@ -19,25 +19,35 @@ that does; together they are wrong in at most 2.5 % and two thirds of that, 4.2 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from sdp.errors import RunError
-from sdp.gate.check import Cell, Check, judge_bound
+from sdp.gate.check import BenchCell, Check, judge_bound
+from sdp.pipeline.artifacts.latency import BenchLatency, MeasuredAgain
 from sdp.recipe.gate import GateSection
 from sdp_onnx.bench.interval import TAIL, Interval
+from sdp_onnx.bench.pair import ProcessResult
 from sdp_onnx.bench.starts import Start, Tails, largest_deviation, speedup_interval, spread_interval
 
 LOOKS = 3
 Bound = Literal["min", "max"]
 
 
-def judge_timing(settings: GateSection, bench: Mapping[str, Any], looks: int) -> list[Check]:
+@dataclass(frozen=True)
+class Timings:
+    """What was timed: the starts of every cell of the grid, and the processes, those of later looks too."""
+
+    cells: Mapping[BenchCell, Sequence[Start]]
+    processes: Sequence[ProcessResult]
+
+
+def judge_timing(settings: GateSection, timings: Timings, looks: int) -> list[Check]:
     """Judge every threshold on speed-up, latency and memory.
 
     Args:
         settings: the recipe's [gate].
-        bench: 5-bench/latency.json, with what was measured again (`with_more`).
+        timings: of the benchmark, and of what was measured again (see `timings_of`).
         looks: largest number of looks of the verdict; 1 or `LOOKS`.
 
     Returns:
@@ -47,9 +57,7 @@ def judge_timing(settings: GateSection, bench: Mapping[str, Any], looks: int) ->
         RunError: memory is to be judged and the system does not report it.
     """
     checks: list[Check] = []
-    cells = {
-        Cell(case["case"], case["threads"]): [Start(**start) for start in case["starts"]] for case in bench["cases"]
-    }
+    cells = timings.cells
     if settings.min_speedup is not None:
         tails = _tails("min", looks, len(cells))
         for cell, starts in cells.items():
@@ -62,24 +70,22 @@ def judge_timing(settings: GateSection, bench: Mapping[str, Any], looks: int) ->
         if threshold is not None:
             checks += _judge_latency(key, percentile, threshold, cells, looks)
     if settings.max_memory_mb is not None:
-        checks += _judge_memory(settings.max_memory_mb, bench["processes"], looks)
+        checks += _judge_memory(settings.max_memory_mb, timings.processes, looks)
     return checks
 
 
-def with_more(bench: Mapping[str, Any], more: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Add later starts and processes to the benchmark's results.
+def timings_of(bench: BenchLatency, more: Sequence[MeasuredAgain] = ()) -> Timings:
+    """The benchmark's starts and processes with those that were measured later.
 
     Args:
         bench: 5-bench/latency.json.
-        more: for each later look its "cases" and "processes", of the same form. Processes that did not run every case
-            of their number of threads are none to compare memory with, and are not among them.
+        more: the later looks. Processes that did not run every case of their number of threads are none to compare
+            memory with, and are not among theirs.
     """
-    cases = [
-        {**case, "starts": case["starts"] + [start for look in more for start in _starts(look, case)]}
-        for case in bench["cases"]
-    ]
-    processes = [process for look in more for process in look["processes"]]
-    return {**bench, "cases": cases, "processes": bench["processes"] + processes}
+    cells = {BenchCell(case.case, case.threads): list(case.starts) for case in bench.cases}
+    for case in (case for look in more for case in look.cases):
+        cells.get(BenchCell(case.case, case.threads), []).extend(case.starts)
+    return Timings(cells, [*bench.processes, *(process for look in more for process in look.processes)])
 
 
 def settled(before: Sequence[Check], now: Sequence[Check]) -> list[Check]:
@@ -87,13 +93,8 @@ def settled(before: Sequence[Check], now: Sequence[Check]) -> list[Check]:
     return [old if old.outcome != "inconclusive" else new for old, new in zip(before, now, strict=True)]
 
 
-def _starts(look: Mapping[str, Any], case: Mapping[str, Any]) -> list[dict[str, Any]]:
-    same = [other for other in look["cases"] if all(other[key] == case[key] for key in ("case", "threads"))]
-    return [start for other in same for start in other["starts"]]
-
-
 def _judge_latency(
-    key: str, percentile: str, threshold: float, cells: Mapping[Cell, list[Start]], looks: int
+    key: str, percentile: str, threshold: float, cells: Mapping[BenchCell, Sequence[Start]], looks: int
 ) -> list[Check]:
     checks = []
     tails = _tails("max", looks, len(cells))
@@ -106,25 +107,29 @@ def _judge_latency(
     return checks
 
 
-def _judge_memory(threshold: float, processes: Sequence[Mapping[str, Any]], looks: int) -> list[Check]:
+def _judge_memory(threshold: float, processes: Sequence[ProcessResult], looks: int) -> list[Check]:
     checks = []
-    counts = list(dict.fromkeys(process["threads"] for process in processes))
+    counts = list(dict.fromkeys(process.threads for process in processes))
     for count in counts:
-        own = [process for process in processes if process["threads"] == count]
+        own = [process for process in processes if process.threads == count]
         first, second, peaks = (
-            [process["peak_memory_bytes"] for process in own if process["role"] == role]
+            [_known_peak(process) for process in own if process.role == role]
             for role in ("baseline", "baseline again", "candidate")
         )
-        if None in (*first, *second, *peaks):
-            hint = "Remove gate.max_memory_mb, or run the gate on Linux or macOS."
-            raise RunError("this system does not report the peak memory of a process", hint=hint)
         controls = [a / b for a, b in zip(first, second, strict=True)]
         tails = _tails("max", looks, len(counts))
         megabytes = spread_interval([peak / 1e6 for peak in peaks], controls, tails)
         estimate = _widened("max", megabytes, largest_deviation(controls))
         subject = f"peak memory in MB, {count} threads"
-        checks.append(judge_bound("max_memory_mb", "max", threshold, estimate, subject, Cell(None, count)))
+        checks.append(judge_bound("max_memory_mb", "max", threshold, estimate, subject, BenchCell(None, count)))
     return checks
+
+
+def _known_peak(process: ProcessResult) -> int:
+    if process.peak_memory_bytes is None:
+        hint = "Remove gate.max_memory_mb, or run the gate on Linux or macOS."
+        raise RunError("this system does not report how much memory a process needed", hint=hint)
+    return process.peak_memory_bytes
 
 
 def _tails(bound: Bound, looks: int, cells: int) -> Tails:

@@ -7,9 +7,8 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +21,14 @@ from sdp.evaluation.onnx_network import model_inputs
 from sdp.models.layers import prunable_weights
 from sdp.models.load import load_finetuned
 from sdp.models.tokenizer import save_tokenizer
+from sdp.pipeline.artifacts.base import Stored
+from sdp.pipeline.artifacts.comparison import RelativeError
+from sdp.pipeline.artifacts.manifest import TensorEntry
+from sdp.pipeline.artifacts.training import LayerZeros, PruneMetrics
 from sdp.pipeline.context import StageContext
-from sdp.pipeline.json_file import read_json, write_json
+from sdp.pipeline.json_file import write_json
 from sdp.pipeline.run_folder import CHECKPOINTS, RunFolder, outputs_of
+from sdp.pipeline.stages import PRUNE
 from sdp.recipe.sections import Recipe
 from sdp.recipe.shareable import shareable
 from sdp_onnx.deploy.manifest import file_sha256
@@ -41,12 +45,10 @@ from sdp_onnx.runtimes.registry import default_runtime
 MODEL_FILE = "model.onnx"
 # Rows in one call while verifying; 1 is what a server sends most.
 VERIFIED_BATCH_SIZES = (1, 2, 7)
-# The record of an interrupted attempt: its files by hash, and their verification.
 _MADE = f"{CHECKPOINTS}/made.json"
 
 
-@dataclass(frozen=True)
-class Exported:
+class Exported(Stored):
     """The results of verifying the reopened file.
 
     Attributes:
@@ -57,11 +59,18 @@ class Exported:
         oldest_onnxruntime: the oldest release that reads the file; None where no known one does.
     """
 
-    layers: dict[str, dict[str, int]]
-    tensors: list[dict[str, Any]]
+    layers: dict[str, LayerZeros]
+    tensors: tuple[TensorEntry, ...]
     verified_rows: int
-    relative_error: float
+    relative_error: RelativeError
     oldest_onnxruntime: str | None
+
+
+class _Made(Stored):
+    """What an interrupted attempt made: its files by hash, and what was found of them."""
+
+    files: dict[str, str]
+    exported: Exported
 
 
 @dataclass(frozen=True)
@@ -93,17 +102,17 @@ def export_file(context: StageContext, tokenizer: TextTokenizer, rows: Tokenized
         VerificationError: its logits are further from torch's than `export.allowed_error`.
     """
     target = context.target
-    before = read_json(target / _MADE)
-    if before is not None and before["files"].items() <= _hashes(target).items():
+    before = _Made.read(target / _MADE, "Delete the folder; the same command starts the stage anew.")
+    if before is not None and before.files.items() <= _hashes(target).items():
         context.reporter.line("  going on with the file of the interrupted attempt")
-        return Exported(**before["exported"])
+        return before.exported
     for path in outputs_of(target):
         path.unlink()
     # Logits of another file are removed too.
     shutil.rmtree(target / CHECKPOINTS, ignore_errors=True)
     exported = _make(context, tokenizer, rows)
     (target / CHECKPOINTS).mkdir()
-    write_json(target / _MADE, {"files": _hashes(target), "exported": asdict(exported)})
+    write_json(target / _MADE, _Made(files=_hashes(target), exported=exported).to_json())
     return exported
 
 
@@ -115,7 +124,7 @@ def _make(context: StageContext, tokenizer: TextTokenizer, rows: TokenizedSplit)
     recipe, run, target = context.recipe, context.run, context.target
     path = target / MODEL_FILE
     with _work_folder(target) as work:
-        expected = _export_dense(recipe, run.stage("2-prune"), tokenizer, rows, work)
+        expected = _export_dense(recipe, run.stage(PRUNE.folder), tokenizer, rows, work)
         # Encoding, and onnxruntime after it, need as much memory as the model did, which is free by now.
         gc.collect()
         records = _encode(recipe, run, work / MODEL_FILE, path)
@@ -128,12 +137,15 @@ def _make(context: StageContext, tokenizer: TextTokenizer, rows: TokenizedSplit)
     agreement = verify_logits(
         path, expected.batches, tolerance=recipe.export.allowed_error, threads=recipe.runtime.threads
     )
-    tensors = [
-        {"name": r.name, "shape": list(r.shape), "encoding": r.encoding, "zeros": r.zeros, "bytes": r.bytes}
-        for r in records
-    ]
-    oldest = oldest_onnxruntime(load_structure(path))
-    return Exported(layers, tensors, agreement.rows, agreement.relative_error, oldest)
+    return Exported(
+        layers=layers,
+        tensors=tuple(
+            TensorEntry(name=r.name, shape=r.shape, encoding=r.encoding, zeros=r.zeros, bytes=r.bytes) for r in records
+        ),
+        verified_rows=agreement.rows,
+        relative_error=agreement.relative_error,
+        oldest_onnxruntime=oldest_onnxruntime(load_structure(path)),
+    )
 
 
 @contextmanager
@@ -180,7 +192,7 @@ def _encode(recipe: Recipe, run: RunFolder, dense: Path, path: Path) -> list[Ten
     metadata = {
         "sdp.version": sdp.__version__,
         "sdp.recipe": json.dumps(shareable(recipe), sort_keys=True),
-        "sdp.layers": json.dumps((read_json(run.stage("2-prune") / "metrics.json") or {}).get("layers", {})),
+        "sdp.layers": json.dumps(PruneMetrics.load(run).to_json()["layers"]),
     }
     return encode_model(
         dense,
@@ -207,7 +219,7 @@ def _encoding(recipe: Recipe) -> EncodingChoice:
 
 def _same_zeros(
     expected: dict[str, tuple[int, int]], equal: dict[str, tuple[str, ...]], path: Path, *, exact: bool
-) -> dict[str, dict[str, int]]:
+) -> dict[str, LayerZeros]:
     """Compare zeros of the reopened file, layer by layer, with torch's; unless `exact`, rounding may have added some.
 
     Raises:
@@ -220,7 +232,7 @@ def _same_zeros(
             raise StageError(
                 f"torch has {(wanted, size)} (zeros, elements), the file {(zeros, elements)}", where=f"{path}: {name}"
             )
-    return {name: {"zeros": zeros, "elements": elements} for name, (zeros, elements) in expected.items()}
+    return {name: LayerZeros(zeros=zeros, elements=elements) for name, (zeros, elements) in expected.items()}
 
 
 def _torch_batches(

@@ -9,9 +9,6 @@ from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import RunFolder
 from sdp.recipe.sections import Recipe
 
-StageResult = dict[str, float | int | str | None]
-"""A few numbers of a finished stage, by name: printed, and kept in its record."""
-
 
 @dataclass(frozen=True)
 class StageContext:

@@ -61,7 +61,7 @@ class Import:
 
     Attributes:
         taken: its name in the module that it is taken from; "" for the module itself.
-        bound: its name in the module that imports it; "" where a string names the module.
+        bound: its name in the module that imports it; a number where a string names the module.
         module: the module that it is taken from.
     """
 
@@ -169,6 +169,7 @@ class _Body:
         self.parts: list[str] = []
         self.imports: set[Import] = set()
         self.templates: list[str] = []
+        self._named = 0
 
     def add(self, value: object) -> None:
         """Add a node, a list of nodes, or a constant."""
@@ -195,8 +196,10 @@ class _Body:
                 return
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             self.templates += _TEMPLATE.findall(node.value)
-            if self._sources.file(node.value) is not None:
-                self._use("", "", node.value)
+            if self._sources.file(node.value) is not None and not _is_neutral(node.value):
+                # A module that is started by its name; which one is in the import.
+                self._named += 1
+                self._use("", str(self._named), node.value)
                 return
         self.parts.append(f"{type(node).__name__}(")
         for name, value in ast.iter_fields(node):
@@ -226,8 +229,12 @@ class _Body:
         return self._sources.is_ours(origin)
 
     def _use(self, taken: str, bound: str, module: str) -> None:
-        if not f"{module}.".startswith(tuple(f"{name}." for name in NEUTRAL)):
+        if not _is_neutral(module):
             self.imports.add(Import(taken, bound, module))
+
+
+def _is_neutral(module: str) -> bool:
+    return f"{module}.".startswith(tuple(f"{name}." for name in NEUTRAL))
 
 
 def _is_docstring(node: ast.AST) -> bool:
@@ -236,4 +243,5 @@ def _is_docstring(node: ast.AST) -> bool:
 
 
 def _is_type_checking(test: ast.expr) -> bool:
-    return ast.unparse(test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+    name = test.id if isinstance(test, ast.Name) else test.attr if isinstance(test, ast.Attribute) else ""
+    return name == "TYPE_CHECKING"

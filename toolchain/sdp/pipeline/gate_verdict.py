@@ -5,12 +5,12 @@ from __future__ import annotations
 from sdp.pipeline.json_file import read_json
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import RunFolder, remove_folder
-from sdp.pipeline.stages import STAGES, find_stage
+from sdp.pipeline.stages import GATE, SHIP, STAGES, find_stage
 
 
 def gate_verdict(run: RunFolder) -> str | None:
     """Return the gate's last verdict: pass, fail or inconclusive; None before the first."""
-    content = read_json(run.stage(find_stage("gate").folder) / "verdict.json")
+    content = read_json(run.stage(GATE.folder) / "verdict.json")
     verdict = content.get("verdict") if content is not None else None
     return str(verdict) if verdict is not None else None
 
@@ -43,7 +43,7 @@ def shipped_before(run: RunFolder) -> str:
     Returns:
         the origin; empty where the folder is up to date or does not exist.
     """
-    shipped = run.record("8-ship")
+    shipped = run.record(SHIP.folder)
     inputs = shipped["ingredients"]["inputs"] if shipped is not None else {}
     for stage, what in (("export", "an earlier export"), ("gate", "an earlier verdict")):
         record = run.record(find_stage(stage).folder)

@@ -19,9 +19,10 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sdp.errors import RunError
+from sdp.pipeline.artifacts.record import StageRecord
 from sdp.pipeline.file_modes import follow_umask
 from sdp.pipeline.json_file import read_json, write_json
 from sdp.pipeline.run_lock import LOCK_FILES, locked_folder
@@ -60,7 +61,7 @@ class RunFolder:
         """Return the folder of a stage in progress."""
         return self.path / f"{folder}.partial"
 
-    def record(self, folder: str) -> dict[str, Any] | None:
+    def record(self, folder: str) -> StageRecord | None:
         """Read the stage.json of a finished stage; None where it is missing or damaged."""
         return _whole_record(self.stage(folder))
 
@@ -141,7 +142,7 @@ class RunFolder:
             torn.unlink()
         return partial
 
-    def finish(self, folder: str, record: dict[str, Any]) -> None:
+    def finish(self, folder: str, record: StageRecord) -> None:
         """Publish a stage's complete folder in place of an older one."""
         follow_umask(self.partial(folder))
         flush(self.partial(folder))
@@ -219,13 +220,13 @@ def temporary_files_in(folder: Path) -> Iterator[None]:
         remove_folder(folder)
 
 
-def _whole_record(folder: Path) -> dict[str, Any] | None:
+def _whole_record(folder: Path) -> StageRecord | None:
     """Read the stage.json of a folder with all listed files; None where it is missing or damaged."""
     record = read_json(folder / STAGE_FILE)
     outputs = record.get("outputs") if record is not None else None
     if not isinstance(outputs, dict) or not all(_unchanged(folder / name, output) for name, output in outputs.items()):
         return None
-    return record
+    return cast(StageRecord, record)
 
 
 def _unchanged(path: Path, output: object) -> bool:

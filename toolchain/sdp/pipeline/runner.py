@@ -24,6 +24,7 @@ from sdp.models.architectures import require_architecture
 from sdp.models.positions import require_positions
 from sdp.models.source import locate_model
 from sdp.pipeline.absent_libraries import require_training_libraries, with_absent_libraries
+from sdp.pipeline.artifacts.record import StageRecord, StageResult
 from sdp.pipeline.context import StageContext
 from sdp.pipeline.difference import first_difference
 from sdp.pipeline.fingerprint import code_hash
@@ -165,7 +166,7 @@ def older_stages(recipe: Recipe, run: RunFolder) -> dict[str, str]:
 
 def run_pipeline(
     recipe: Recipe, run: RunFolder, until: str, reporter: Reporter, *, preflight: bool = True
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, StageRecord]:
     """Bring a stage, and all before it, up to date.
 
     Args:
@@ -189,7 +190,7 @@ def run_pipeline(
         _forget_vocabulary(run, reporter)
     if recipe.bench.provider == "cuda":
         _require_cuda_for_bench(stages, plan(recipe, run, identities))
-    records: dict[str, dict[str, Any]] = {}
+    records: dict[str, StageRecord] = {}
     preflight = preflight and any(stage.name == "export" for stage in stages)
     for place, stage in enumerate(stages):
         if not any(later.ranks or later is PREFLIGHT for later in stages[place:]):
@@ -274,8 +275,8 @@ def follow(recipe: Recipe, run: RunFolder) -> None:
 def _function(stage: Stage) -> StageFunction:
     """The stage's function. Its module is loaded when it is called: torch makes temporary files as it is loaded."""
 
-    def function(context: StageContext) -> dict[str, Any]:
-        result: dict[str, Any] = importlib.import_module(stage.module).run(context)
+    def function(context: StageContext) -> StageResult:
+        result: StageResult = importlib.import_module(stage.module).run(context)
         return result
 
     return function

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sdp.distributed import ranks
+from sdp.pipeline.artifacts.record import OutputFile, StageRecord, StageResult
 from sdp.pipeline.context import StageContext
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import SCRATCH, STAGE_FILE, RunFolder, outputs_of, temporary_files_in
@@ -18,7 +19,7 @@ from sdp.pipeline.threads import stage_threads
 from sdp.recipe.sections import Recipe
 from sdp_onnx.deploy.manifest import file_sha256
 
-StageFunction = Callable[[StageContext], dict[str, Any]]
+StageFunction = Callable[[StageContext], StageResult]
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,11 @@ def run_stage(status: Status, function: StageFunction, recipe: Recipe, run: RunF
     with temporary_files_in(run.path / SCRATCH), stage_threads(stage, recipe.runtime):
         result = function(StageContext(recipe, run, target, reporter))
     seconds = round(time.monotonic() - started, 1)
-    outputs = {
+    outputs: dict[str, OutputFile] = {
         str(path.relative_to(target)): {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
         for path in outputs_of(target)
     }
-    record = {
+    record: StageRecord = {
         "stage": stage.name,
         "result": result,
         # The time of the last attempt alone, if an earlier one was interrupted.

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from sdp.errors import RecipeError
+from sdp.pipeline.artifacts.record import StageRecord
 from sdp.pipeline.run_folder import RunFolder
+from sdp.pipeline.stages import FINETUNE, PRUNE
 from sdp.recipe.pruning import PruneSection
 
 WHERE = "prune.start"
@@ -39,14 +41,14 @@ def require_same_teacher(prune: PruneSection, run: RunFolder) -> None:
         RecipeError: it was pruned from another one.
     """
     before = _record(prune)["ingredients"]["inputs"]["finetune"][WEIGHTS]
-    teacher = run.record("1-finetune") or {}
-    if before != teacher["outputs"][WEIGHTS]["sha256"]:
+    teacher = run.record(FINETUNE.folder)
+    if teacher is None or before != teacher["outputs"][WEIGHTS]["sha256"]:
         what = "it was pruned from another fine-tuned model than this run's"
         hint = "Give the same seed, model, [vocabulary], task, data and [finetune] to both."
         raise RecipeError(what, where=f"{WHERE} = {prune.start}", hint=hint)
 
 
-def _settings(prune: PruneSection, record: dict[str, Any]) -> dict[str, Any]:
+def _settings(prune: PruneSection, record: StageRecord) -> dict[str, Any]:
     """The settings of [prune] of a finished pruning that are read here."""
     try:
         settings = record["ingredients"]["settings"]["prune"]
@@ -60,10 +62,10 @@ def _settings(prune: PruneSection, record: dict[str, Any]) -> dict[str, Any]:
         raise RecipeError(what, where=f"{WHERE} = {prune.start}", hint="Prune again, and start from that.") from None
 
 
-def _record(prune: PruneSection) -> dict[str, Any]:
+def _record(prune: PruneSection) -> StageRecord:
     folder = Path(str(prune.start))
     record = RunFolder(folder.parent).record(folder.name)
     if record is None or record.get("stage") != "prune" or not record["outputs"].keys() >= set(FILES):
-        hint = "Give the folder 2-prune of a run that is pruned."
+        hint = f"Give the folder {PRUNE.folder} of a run that is pruned."
         raise RecipeError("is no finished pruning", where=f"{WHERE} = {folder}", hint=hint)
     return record

@@ -8,11 +8,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import sdp
+from sdp.pipeline.artifacts.verdict import GateVerdict
 from sdp.pipeline.run_folder import RunFolder
 from sdp.recipe.sections import Recipe
-from sdp.report.section import RunFiles, Section
+from sdp.report.section import ReportSection, RunFiles
 from sdp.report.sections import cost, flips, loss, network, origin, size, speed, training, verdict, vocabulary
 from sdp.report.tables import number_text, p_text, spread_text
+from sdp_onnx.bench.interval import Interval
 
 # The order of the page: verdict, cost, gain, origin.
 SECTIONS: tuple[ModuleType, ...] = (verdict, cost, loss, flips, size, vocabulary, speed, network, training, origin)
@@ -20,6 +22,9 @@ SECTIONS: tuple[ModuleType, ...] = (verdict, cost, loss, flips, size, vocabulary
 
 def render_page(recipe: Recipe, run: RunFolder) -> str:
     """Render the page of a finished run.
+
+    Raises:
+        RunError: a file of the run is missing, damaged, or another version's.
 
     Returns:
         HTML that needs no other file and no network.
@@ -30,7 +35,7 @@ def render_page(recipe: Recipe, run: RunFolder) -> str:
     return environment.get_template("template.html").render(
         recipe=recipe,
         version=sdp.__version__,
-        verdict=files.json("6-gate/verdict.json")["verdict"],
+        verdict=GateVerdict.load(run).verdict,
         sections=[(section.title, render_section(environment, section)) for section in made],
     )
 
@@ -45,11 +50,12 @@ def page_environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"thousands": "{:,}".format, "megabytes": _megabytes, "share": _share}
+    environment.tests["interval"] = lambda score: isinstance(score, Interval)
     environment.filters |= {"digits": number_text, "spread": spread_text, "p_value": p_text}
     return environment
 
 
-def render_section(environment: Environment, section: Section) -> Markup:
+def render_section(environment: Environment, section: ReportSection) -> Markup:
     """Render one section, without its heading."""
     return Markup(environment.get_template(section.template).render(section.values))
 

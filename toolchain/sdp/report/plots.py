@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
@@ -11,7 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from sdp.pipeline.artifacts.analysis import AnalysisReport
+from sdp.pipeline.artifacts.training import LogRecord
 from sdp.report.style import ACCENT, DENSE, FOREGROUND, PRUNED, STYLE, WIDTH, is_wide, plain, svg, unmeasured
+from sdp_onnx.bench.interval import Interval, Undefined
+from sdp_onnx.bench.pair import CaseResult
 
 PART_COLOURS = {"embeddings": DENSE, "encoder": PRUNED, "rest": ACCENT}
 # Share of the longer bar below which a number does not fit.
@@ -20,7 +25,7 @@ _ROOM_FOR_A_NUMBER = 0.14
 _COLUMNS = 18
 
 
-def training_curves(title: str, log: list[dict[str, Any]], metric: str) -> list[str]:
+def training_curves(title: str, log: Sequence[LogRecord], metric: str) -> list[str]:
     """Plot a training stage over optimizer steps: the loss, and the dev metric with the share of zeros.
 
     Args:
@@ -59,28 +64,28 @@ def _figure(height: float, title: str = "") -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _line(axes: Axes, log: list[dict[str, Any]], key: str, colour: str, label: str, **style: Any) -> None:
+def _line(axes: Axes, log: Sequence[LogRecord], key: str, colour: str, label: str, **style: Any) -> None:
     points = [(record["step"], record[key]) for record in log if record.get(key) is not None]
     if points:
         axes.plot(*zip(*points, strict=True), color=colour, label=label, markersize=3, linewidth=1.5, **style)
 
 
-def losses(rows: Sequence[tuple[str, Mapping[str, Any]]], what: str) -> str:
+def losses(rows: Sequence[tuple[str, Interval | Undefined]], what: str) -> str:
     """Plot the loss of each row as a dot with its 95 % interval; losses lie right of the line at zero.
 
     Args:
-        rows: name and "value", "low" and "high" of each; a row where they are None has no dot.
-        what: name of the lost quantity.
+        rows: name and drop of each; a row where it is undefined has no dot.
+        what: what was lost, in words.
     """
     with mpl.rc_context(STYLE):
         figure, axes = _figure(0.8 + 0.25 * len(rows))
         axes.axvline(0, color=FOREGROUND, linewidth=0.8)
         for place, (_, drop) in enumerate(rows):
-            if drop["value"] is None:
+            if isinstance(drop, Undefined):
                 continue
-            colour = PRUNED if drop["low"] > 0 else ACCENT if drop["high"] < 0 else DENSE
-            axes.plot([drop["low"], drop["high"]], [place, place], color=colour, linewidth=2, solid_capstyle="butt")
-            axes.plot([drop["value"]], [place], "o", color=colour, markersize=5)
+            colour = PRUNED if drop.low > 0 else ACCENT if drop.high < 0 else DENSE
+            axes.plot([drop.low, drop.high], [place, place], color=colour, linewidth=2, solid_capstyle="butt")
+            axes.plot([drop.value], [place], "o", color=colour, markersize=5)
         names = [_short(name) for name, _ in rows]
         axes.set_yticks(range(len(rows)), [plain(name) for name in names])
         axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -97,21 +102,28 @@ def _short(name: str) -> str:
     return name if not ends or ends[-1] <= _COLUMNS else f"{name[: sum(end < _COLUMNS for end in ends)]}…"
 
 
-def sizes(parts: Sequence[Mapping[str, Any]]) -> str:
-    """Plot megabytes by part as two stacked bars, dense and exported.
+@dataclass
+class PartSize:
+    """A part of the model: its elements and zeros, and its bytes in the exported file and as dense float32."""
 
-    Args:
-        parts: "name", "dense_bytes" and "bytes" of each.
-    """
-    bars = [("dense", "dense_bytes"), ("exported", "bytes")]
-    longest = max(sum(part[key] for part in parts) for _, key in bars) / 1e6
+    name: str
+    bytes: int = 0
+    dense_bytes: int = 0
+    elements: int = 0
+    zeros: int = 0
+
+
+def sizes(parts: Sequence[PartSize]) -> str:
+    """Plot megabytes by part as two stacked bars, dense and exported."""
+    bars = [("dense", [part.dense_bytes for part in parts]), ("exported", [part.bytes for part in parts])]
+    longest = max(sum(bytes_of_parts) for _, bytes_of_parts in bars) / 1e6
     with mpl.rc_context(STYLE):
         figure, axes = _figure(1.7)
-        for place, (_, key) in enumerate(bars):
+        for place, (_, bytes_of_parts) in enumerate(bars):
             start = 0.0
-            for part in parts:
-                size, colour = part[key] / 1e6, PART_COLOURS[part["name"]]
-                axes.barh(place, size, left=start, height=0.62, color=colour, label="" if place else part["name"])
+            for part, count in zip(parts, bytes_of_parts, strict=True):
+                size, colour = count / 1e6, PART_COLOURS[part.name]
+                axes.barh(place, size, left=start, height=0.62, color=colour, label="" if place else part.name)
                 if size > _ROOM_FOR_A_NUMBER * longest:
                     # Dark text is readable on all three colours, in both schemes.
                     axes.text(start + size / 2, place, _megabytes(size), ha="center", va="center", color="#000000")
@@ -127,28 +139,25 @@ def _megabytes(size: float) -> str:
     return f"{size:.0f}" if size >= 10 else f"{size:.1f}" if size >= 1 else f"{size:.2f}"
 
 
-def latency(cases: list[dict[str, Any]]) -> str:
-    """Plot two bars for each measured case, dense and exported: p50 with a whisker to p90, in milliseconds.
-
-    Args:
-        cases: the cases of latency.json.
-    """
+def latency(cases: Sequence[CaseResult]) -> str:
+    """Plot two bars for each measured case, dense and exported: p50 with a whisker to p90, in milliseconds."""
     with mpl.rc_context(STYLE):
         figure, axes = _figure(1.0 + 0.75 * len(cases))
-        longest = max(case[role]["p90_ms"] for case in cases for role in ("baseline", "candidate"))
-        for offset, role, colour, label in (
-            (-0.1, "baseline", DENSE, "dense"),
-            (0.18, "candidate", PRUNED, "exported"),
+        longest = max(times.p90_ms for case in cases for times in (case.baseline, case.candidate))
+        for offset, measured, colour, label in (
+            (-0.1, [case.baseline for case in cases], DENSE, "dense"),
+            (0.18, [case.candidate for case in cases], PRUNED, "exported"),
         ):
-            for index, case in enumerate(cases):
-                middle, upper, place = case[role]["p50_ms"], case[role]["p90_ms"], index + offset
+            for index, times in enumerate(measured):
+                middle, upper, place = times.p50_ms, times.p90_ms, index + offset
                 axes.barh(place, middle, height=0.26, color=colour, label="" if index else label)
-                axes.errorbar(middle, place, xerr=[[0], [upper - middle]], fmt="none", ecolor=FOREGROUND, capsize=2)
+                whisker: list[list[float]] = [[0], [upper - middle]]
+                axes.errorbar(middle, place, xerr=whisker, fmt="none", ecolor=FOREGROUND, capsize=2)
                 axes.text(upper + 0.02 * longest, place, f"{middle:.3g}", va="center")
         # A name above its bars can use the whole width.
         for index, case in enumerate(cases):
-            threads = f"{case['threads']} thread{'s' * (case['threads'] > 1)}"
-            axes.text(0, index - 0.36, f"{case['case']}, {threads}", va="center")
+            threads = f"{case.threads} thread{'s' * (case.threads > 1)}"
+            axes.text(0, index - 0.36, f"{case.case}, {threads}", va="center")
         axes.set_yticks([])
         axes.spines.left.set_visible(False)
         axes.set_ylim(len(cases) - 0.6, -0.6)
@@ -158,16 +167,14 @@ def latency(cases: list[dict[str, Any]]) -> str:
         return svg(figure, "Milliseconds for one call, dense against exported; the table has the numbers")
 
 
-# Name in the file, name in the legend, colour.
+# Step and value.
+_Points = list[tuple[int, float]]
+# Name of the field, name in the legend, colour.
 _Line = tuple[str, str, str]
 
 
-def pruning_analysis(analysis: Mapping[str, Any]) -> list[str]:
-    """Plot all measures in analysis.json; a vertical segment of a line is a mask update.
-
-    Args:
-        analysis: the content of analysis.json.
-    """
+def pruning_analysis(analysis: AnalysisReport) -> list[str]:
+    """Plot all measures in analysis.json; a vertical segment of a line is a mask update."""
     return [_picture(title, draw) for title, draw in _panels(analysis)]
 
 
@@ -186,45 +193,50 @@ def _picture(title: str, draw: Callable[[Axes], None]) -> str:
         return svg(figure, f"{title}, over the steps of pruning")
 
 
-def _panels(analysis: Mapping[str, Any]) -> list[tuple[str, Callable[[Axes], None]]]:
-    curve, teacher = analysis["curve"], analysis["teacher"]
-    weights = [{"step": update["step"], **update["weights"]} for update in analysis["updates"]]
+def _panels(analysis: AnalysisReport) -> list[tuple[str, Callable[[Axes], None]]]:
+    teacher = analysis.teacher
 
-    def lines(records: Iterable[Mapping[str, Any]], *chosen: _Line, at_updates: bool = False) -> Callable[[Axes], None]:
+    def curve(name: str) -> _Points:
+        return _known((look.step, getattr(look, name)) for look in analysis.curve)
+
+    def weights(name: str) -> _Points:
+        return _known((update.step, getattr(update.weights, name)) for update in analysis.updates)
+
+    def lines(*chosen: _Line, of: Callable[[str], _Points], marker: str | None = None) -> Callable[[Axes], None]:
         def draw(axes: Axes) -> None:
-            for key, label, colour in chosen:
-                _trace(axes, records, key, label, colour, marker="o" if at_updates else None)
+            for name, label, colour in chosen:
+                _trace(axes, of(name), label, colour, marker)
 
         return draw
 
-    def with_teacher(key: str) -> Callable[[Axes], None]:
+    def with_teacher(name: str) -> Callable[[Axes], None]:
         def draw(axes: Axes) -> None:
-            _trace(axes, curve, key, "student", PRUNED)
-            if teacher[key] is not None:
-                axes.axhline(teacher[key], color=DENSE, linewidth=1, linestyle="--", label="teacher")
+            _trace(axes, curve(name), "student", PRUNED)
+            if (value := getattr(teacher, name)) is not None:
+                axes.axhline(value, color=DENSE, linewidth=1, linestyle="--", label="teacher")
 
         return draw
 
     def fisher(axes: Axes) -> None:
         with_teacher("fisher")(axes)
-        values = [look["fisher"] for look in (teacher, *curve) if look["fisher"]]
+        values = [value for value in (teacher.fisher, *(look.fisher for look in analysis.curve)) if value]
         # The separability of a fine-tuned network may be a hundred times that of a pruned one.
         if values and max(values) > 20 * min(values):
             axes.set_yscale("log")
 
     def ratios(axes: Axes) -> None:
-        _trace(axes, curve, "output_snr_db", "representation", PRUNED)
-        _trace(axes, weights, "snr_db", "weights, before each mask", ACCENT, marker="o")
+        _trace(axes, curve("output_snr_db"), "representation", PRUNED)
+        _trace(axes, weights("snr_db"), "weights, before each mask", ACCENT, "o")
 
     likeness = lines(
-        curve, ("cka", "linear CKA", DENSE), ("cosine", "cosine", ACCENT), ("agreement", "same prediction", PRUNED)
+        ("cka", "linear CKA", DENSE), ("cosine", "cosine", ACCENT), ("agreement", "same prediction", PRUNED), of=curve
     )
-    sparse = lines(weights, ("hoyer", "Hoyer index", DENSE), ("below", "share below max/1000", PRUNED), at_updates=True)
+    sparse = lines(("hoyer", "Hoyer index", DENSE), ("below", "share below max/1000", PRUNED), of=weights, marker="o")
     panels = [
-        (f"{analysis['metric']}, drops and recovery", with_teacher("metric")),
+        (f"{analysis.metric}, drops and recovery", with_teacher("metric")),
         ("likeness to the teacher", likeness),
     ]
-    if "separability" in teacher:
+    if "separability" in teacher.model_fields_set:
         panels += [
             ("class separability R²", with_teacher("separability")),
             ("Fisher ratio", fisher),
@@ -232,9 +244,10 @@ def _panels(analysis: Mapping[str, Any]) -> list[tuple[str, Callable[[Axes], Non
     return [*panels, ("signal to noise, dB", ratios), ("kept weights, before each mask", sparse)]
 
 
-def _trace(
-    axes: Axes, records: Iterable[Mapping[str, Any]], key: str, label: str, colour: str, marker: str | None = None
-) -> None:
-    points = [(record["step"], record[key]) for record in records if record.get(key) is not None]
+def _known(points: Iterable[tuple[int, float | None]]) -> _Points:
+    return [(step, value) for step, value in points if value is not None]
+
+
+def _trace(axes: Axes, points: _Points, label: str, colour: str, marker: str | None = None) -> None:
     if points:
         axes.plot(*zip(*points, strict=True), color=colour, label=label, linewidth=1.3, marker=marker, markersize=2.5)

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from rich.table import Table
 from rich.text import Text
 
 from sdp.pipeline.progress import result_console
+from sdp_onnx.bench.interval import Interval, Undefined
 
 WIDEST = 500
 UNDEFINED = "undefined"
 
 
-def number_text(value: float | None, digits: int = 3) -> str:
-    """Format a number, without a minus before zero; "undefined" for None."""
-    return UNDEFINED if value is None else f"{0.0 + round(value, digits):.{digits}f}"
+def number_text(value: float | Interval | Undefined | None, digits: int = 3) -> str:
+    """A number, or the value of an interval, with so many decimals, without a minus before zero; a word for none."""
+    if isinstance(value, Interval):
+        value = value.value
+    if value is None or isinstance(value, Undefined):
+        return UNDEFINED
+    return f"{0.0 + round(value, digits):.{digits}f}"
 
 
-def spread_text(estimate: Mapping[str, float | None], digits: int = 3) -> str:
-    """Format the interval of an estimate; empty where it is undefined."""
-    low, high = estimate["low"], estimate["high"]
-    return "" if low is None or high is None else f"{number_text(low, digits)} to {number_text(high, digits)}"
+def spread_text(score: Interval | Undefined, digits: int = 3) -> str:
+    """The ends of an interval; empty where it is undefined."""
+    if isinstance(score, Undefined):
+        return ""
+    return f"{number_text(score.low, digits)} to {number_text(score.high, digits)}"
 
 
 def p_text(p: float | None) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -14,6 +13,10 @@ from sdp.cli.render.summary import summary_rows
 from sdp.data.source import resolve_source, text_names
 from sdp.gate.measured import measured_on
 from sdp.models.source import PACKAGE_PREFIX
+from sdp.pipeline.artifacts.comparison import Compared, ExportMetrics
+from sdp.pipeline.artifacts.intervals import value_of
+from sdp.pipeline.artifacts.latency import BenchEnvironment
+from sdp.pipeline.artifacts.results import FinishedResults
 from sdp.recipe.benchmark_tasks import ProblemType
 from sdp.recipe.sections import Recipe
 from sdp.recipe.shareable import shareable
@@ -39,7 +42,7 @@ ORT_MODELS: dict[ProblemType, str] = {
 
 def model_card(
     recipe: Recipe,
-    results: dict[str, Any],
+    results: FinishedResults,
     licenses: Licenses,
     *,
     operator_library: str | None,
@@ -51,12 +54,12 @@ def model_card(
 
     Args:
         recipe: the recipe.
-        results: results by stage, from `summary.run_results`.
-        licenses: licences of the model and the data.
-        operator_library: file name of the operator library; None where the model does not need it.
-        tolerance: tolerance of the golden inputs.
-        framed: whether the tokenizer adds special tokens, so that no text has zero tokens.
-        oldest: the oldest release of onnxruntime that reads the model; None where no known release does.
+        results: what the stages found.
+        licenses: of the model and the data.
+        operator_library: the file name of the library that the model needs; None where it needs none.
+        tolerance: of the golden inputs.
+        framed: whether the tokenizer puts tokens around a text, so that none is without.
+        oldest: the oldest release of onnxruntime that reads the model; None where no known one does.
 
     Returns:
         Markdown with YAML front matter.
@@ -68,7 +71,7 @@ def model_card(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    evaluate, export, bench = results["evaluate"], results["export"], results["bench"]
+    evaluate, export, bench = results.evaluate, results.export, results.bench
     kind = recipe.task.problem_type
     return environment.get_template("card.md").render(
         front=front_matter(recipe, export, licenses),
@@ -76,15 +79,15 @@ def model_card(
         model_name=shareable(recipe)["model"]["name"],
         version=sdp.__version__,
         results=results,
-        vocabulary=results.get("vocabulary"),
+        vocabulary=results.vocabulary,
         lost=lost_sentence(evaluate, export),
         where=measured_on(export),
         rows=summary_rows(results),
         parts=part_rows(export),
-        part=export["part"],
+        part=export.part,
         bench=bench,
-        machine=machine_words(bench["environment"]),
-        checks=[check["sentence"] for check in results["gate"]["checks"]],
+        machine=machine_words(bench.environment),
+        checks=[check.sentence for check in results.gate.checks],
         licenses=licenses,
         library=operator_library,
         tolerance=tolerance,
@@ -95,25 +98,25 @@ def model_card(
     )
 
 
-def front_matter(recipe: Recipe, export: dict[str, Any], licenses: Licenses) -> str:
+def front_matter(recipe: Recipe, export: ExportMetrics, licenses: Licenses) -> str:
     """Return the YAML at the top of the card, with the score of the exported file."""
     from huggingface_hub import EvalResult, ModelCardData
 
     source = resolve_source(recipe)
-    task, value = PIPELINE_TAGS[recipe.task.problem_type], export["models"]["exported"]["value"]
+    task, value = PIPELINE_TAGS[recipe.task.problem_type], value_of(export.models["exported"])
     on_hub = source.dataset is not None and source.dataset == shareable(recipe)["data"]["dataset"]
     known = recipe.task.known
     dataset = source.dataset if known is not None or on_hub else None
-    languages = list(export["parts"]) if export["part"] == "language" else list(known.languages) if known else None
+    languages = list(export.parts) if export.part == "language" else list(known.languages) if known else None
     model = recipe.model.name
     on_this_machine = model.startswith(PACKAGE_PREFIX) or model != shareable(recipe)["model"]["name"]
     result = EvalResult(
         task_type=task,
         dataset_type=dataset or recipe.name,
         dataset_name=recipe.task.name or recipe.name,
-        dataset_split=export["split"],
-        metric_type=export["metric"],
-        metric_value=round(value, 4),
+        dataset_split=export.split,
+        metric_type=export.metric,
+        metric_value=None if value is None else round(value, 4),
     )
     data = ModelCardData(
         license=licenses.shipped.name.lower(),
@@ -123,31 +126,30 @@ def front_matter(recipe: Recipe, export: dict[str, Any], licenses: Licenses) -> 
         library_name="onnx",
         pipeline_tag=task,
         tags=["onnx", "onnxruntime", "pruning", "sparse", "sdp"],
-        metrics=[export["metric"]],
+        metrics=[export.metric],
         model_name=recipe.name,
         eval_results=[result],
     )
     return str(data.to_yaml())
 
 
-def part_rows(export: dict[str, Any]) -> list[list[str]]:
+def part_rows(export: ExportMetrics) -> list[list[str]]:
     """Return rows of the loss of the exported file for each language or subset, and for their averages."""
-    named = [(name, f"{part['rows']:,}", part) for name, part in export["parts"].items()]
-    named += [(f"average, {name}", "", average) for name, average in export["averages"].items()]
+    named: list[tuple[str, str, Compared]] = [(name, f"{part.rows:,}", part) for name, part in export.parts.items()]
+    named += [(f"average, {name}", "", average) for name, average in export.averages.items()]
     return [[name, rows, *_dense_against_exported(record)] for name, rows, record in named]
 
 
-def _dense_against_exported(record: dict[str, Any]) -> list[str]:
-    drop, models = record["drop"], record["models"]
-    values = [number_text(models[name]["value"]) for name in ("dense", "exported")]
-    return [*values, number_text(drop["value"]), spread_text(drop)]
+def _dense_against_exported(record: Compared) -> list[str]:
+    values = [number_text(record.models[name]) for name in ("dense", "exported")]
+    return [*values, number_text(record.drop), spread_text(record.drop)]
 
 
-def machine_words(environment: dict[str, Any]) -> str:
+def machine_words(environment: BenchEnvironment) -> str:
     """Describe the machine of the measurements."""
-    runtime = next((f"{k} {v}" for k, v in environment["packages"].items() if k.startswith("onnxruntime")), "")
-    processors = [*environment["gpus"], f"{environment['cpu']}, {environment['logical_cores']} cores"]
-    return ", ".join(filter(None, [*processors, environment["os"], runtime]))
+    runtime = next((f"{k} {v}" for k, v in environment.packages.items() if k.startswith("onnxruntime")), "")
+    processors = [*environment.gpus, f"{environment.cpu}, {environment.logical_cores} cores"]
+    return ", ".join(filter(None, [*processors, environment.os, runtime]))
 
 
 def example_text(kind: ProblemType, columns: int) -> dict[str, str]:

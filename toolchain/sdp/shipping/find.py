@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any
 
 from sdp.errors import RunError
+from sdp.pipeline.artifacts.verdict import SUMMARY_FILE, GateVerdict
 from sdp.pipeline.gate_verdict import shipped_before
-from sdp.pipeline.json_file import read_json
 from sdp.pipeline.run_folder import RUN_FILE, RunFolder, absolute
+from sdp.pipeline.stages import EXPORT, GATE, SHIP
 from sdp_onnx.deploy.manifest import MANIFEST
 
-SHIP_FOLDER, EXPORT_FOLDER, MODEL = "8-ship", "4-export", "model.onnx"
+SHIP_FOLDER, EXPORT_FOLDER, MODEL = SHIP.folder, EXPORT.folder, "model.onnx"
 
 
 def shipped_folder(path: Path) -> Path:
@@ -48,27 +48,23 @@ def require_current(path: Path) -> None:
 
 def not_shipped(run: Path) -> tuple[str, str]:
     """Return the reason why a run has no shipped folder, and a hint."""
-    verdict = read_json(run / "6-gate" / "verdict.json")
+    verdict = GateVerdict.find(RunFolder(run))
     again = f"sdp ship {shlex.quote(str(run))}"
     if verdict is None:
         return "the gate has not judged this run yet", f"Finish the run: {again}"
-    outcome = str(verdict.get("verdict"))
-    if outcome == "pass":
+    if verdict.verdict == "pass":
         return "the gate passed, and the folder was not made afterwards", f"Make it: {again}"
-    more = f"All checks are in {run / '6-gate' / 'summary.md'}. "
+    more = f"All checks are in {run / GATE.folder / SUMMARY_FILE}. "
     return (
-        f"the gate's verdict is {outcome}: {_reason(verdict, outcome)}",
+        f"the gate's verdict is {verdict.verdict}: {_reason(verdict)}",
         f"{more}Change the recipe or its [gate], then: {again}",
     )
 
 
-def _reason(verdict: dict[str, Any], outcome: str) -> str:
+def _reason(verdict: GateVerdict) -> str:
     """Return the sentence of the first check that decided a verdict."""
-    checks = verdict.get("checks")
-    for check in checks if isinstance(checks, list) else []:
-        if isinstance(check, dict) and check.get("outcome") == outcome:
-            return str(check.get("sentence"))
-    return "nothing was checked"
+    sentences = (check.sentence for check in verdict.checks if check.outcome == verdict.verdict)
+    return next(sentences, "nothing was checked")
 
 
 def model_file(path: Path) -> tuple[Path, str]:

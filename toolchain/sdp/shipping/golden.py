@@ -6,7 +6,7 @@ The data may be private or not redistributable, and token ids reveal the text.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ LONGEST_CUT = 512
 def golden_cases(
     model: LoadedModel,
     tokenizer: TextTokenizer,
-    config: dict[str, Any],
+    pieces: int | None,
     *,
     problem_type: ProblemType,
     columns: int,
@@ -49,10 +49,10 @@ def golden_cases(
 
     Args:
         model: the exported file.
-        tokenizer: the exported tokenizer.
-        config: content of config.json.
-        problem_type: problem type of the task; tagging gets words.
-        columns: number of text columns of the task.
+        tokenizer: the exported one.
+        pieces: the model's `vocab_size`; None where config.json has none.
+        problem_type: of the task; a tagger is given words.
+        columns: text columns of the task.
         max_length: longest input in tokens.
     """
     names = list(model.input_names)
@@ -63,7 +63,7 @@ def golden_cases(
         inputs = text_inputs(tokenizer, text, names, words=words)
         cases.append(GoldenCase(name, text, inputs, model.run(inputs)))
     generator = np.random.default_rng(SEED)
-    ordinary, frame = ordinary_tokens(tokenizer.backend, config), tokenizer.backend.encode("").ids
+    ordinary, frame = ordinary_tokens(tokenizer.backend, pieces), tokenizer.backend.encode("").ids
     for rows, longest in dict.fromkeys((rows, min(tokens, max_length)) for rows, tokens in SHAPES):
         inputs = drawn_inputs(rows, longest, names, ordinary, frame, tokenizer, generator)
         name = f"drawn token ids, batch {rows}, {longest} tokens"
@@ -81,11 +81,11 @@ def _sentences(columns: int, max_length: int) -> Iterator[tuple[str, ...]]:
         yield ("a text that is cut", " ".join([*SENTENCES[:2]] * (max_length // 8)), *SENTENCES[2 : columns + 1])
 
 
-def ordinary_tokens(tokenizer: Tokenizer, config: dict[str, Any]) -> NDArray[np.int64]:
+def ordinary_tokens(tokenizer: Tokenizer, pieces: int | None) -> NDArray[np.int64]:
     """Return the ids that have embeddings, without special tokens."""
     known = tokenizer.get_vocab_size(with_added_tokens=True)
     special = [index for index, token in tokenizer.get_added_tokens_decoder().items() if token.special]
-    return np.setdiff1d(np.arange(min(known, config.get("vocab_size", known))), special)
+    return np.setdiff1d(np.arange(known if pieces is None else min(known, pieces)), special)
 
 
 def drawn_inputs(

@@ -1,26 +1,26 @@
 """Stage 5: measure speed, size and memory of the exported file against the dense one, in turns, in onnxruntime.
 
-Writes latency.json; on the CPU it includes a profile of the exported file by layer. The dense file is
+Writes latency.json; on the CPU it also records where the exported file's time goes, layer by layer. The dense file is
 exported for the measurement, with the same exporter and settings, and removed.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from sdp.evaluation.bench_inputs import bench_inputs
 from sdp.models.positions import fitting_lengths, model_positions
+from sdp.pipeline.artifacts.latency import BenchLatency
+from sdp.pipeline.artifacts.record import StageResult
 from sdp.pipeline.context import StageContext
-from sdp.pipeline.json_file import write_json
+from sdp.pipeline.stages import EXPORT
 from sdp_onnx.bench.kernel_profile import profile_model
 from sdp_onnx.bench.pair import ROLES, benchmark_pair
 
 
-def run(context: StageContext) -> dict[str, Any]:
+def run(context: StageContext) -> StageResult:
     """Measure the exported file against the dense file."""
     recipe, run, reporter = context.recipe, context.run, context.reporter
     settings = recipe.bench
-    positions = model_positions(run.stage("4-export"))
+    positions = model_positions(run.stage(EXPORT.folder))
     fitting = fitting_lengths(settings, positions).sequence_lengths
     for length in settings.sequence_lengths:
         if length not in fitting:
@@ -36,13 +36,12 @@ def run(context: StageContext) -> dict[str, Any]:
             starts=settings.starts,
             on_progress=lambda name, share: task.update(round(100 * share), name),
         )
-    content = result.to_json()
+    profile = None
     # On a GPU onnxruntime's profiler records only the launch of the work.
     if settings.provider == "cpu":
         reporter.line("  profiling the exported file")
         # The same time as each process of the benchmark.
         seconds = settings.seconds / len(ROLES)
         profile = profile_model(inputs.exported, inputs.cases, threads=settings.thread_counts, seconds_per_case=seconds)
-        content["profile"] = profile.to_json()
-    write_json(context.target / "latency.json", content)
+    BenchLatency.of(result, profile).store(context.target)
     return {"slowest speed-up": min(case.speedup.value for case in result.cases)}

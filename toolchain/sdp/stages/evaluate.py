@@ -7,8 +7,6 @@ predictions.safetensors (logits of both models).
 
 from __future__ import annotations
 
-from typing import Any
-
 from sdp.data.batches import Collator
 from sdp.evaluation.constant import against_constant
 from sdp.evaluation.flips import write_flips
@@ -21,30 +19,36 @@ from sdp.models.inputs import require_embeddings
 from sdp.models.load import load_finetuned
 from sdp.models.tokenizer import saved_tokenizer
 from sdp.pipeline.array_file import read_arrays, write_arrays
+from sdp.pipeline.artifacts.base import present
+from sdp.pipeline.artifacts.comparison import FLIPS_FILE, EvaluateMetrics
+from sdp.pipeline.artifacts.intervals import value_of
+from sdp.pipeline.artifacts.record import StageResult
 from sdp.pipeline.context import StageContext
-from sdp.pipeline.json_file import write_json
 from sdp.pipeline.run_folder import CHECKPOINTS
+from sdp.pipeline.stages import FINETUNE, PRUNE
 from sdp.training.device import training_device
 from sdp.training.inputs import finetuned_data, tokenize_split
 from sdp.vocabulary.trimming_cost import trimming_cost
 
 PREDICTIONS = "predictions.safetensors"
+MODELS = {"dense": FINETUNE, "pruned": PRUNE}
 
 
-def run(context: StageContext) -> dict[str, Any]:
+def run(context: StageContext) -> StageResult:
     """Evaluate the dense and the pruned model on the same rows."""
     recipe, run, target, reporter = context.recipe, context.run, context.target, context.reporter
     device = training_device(recipe.runtime)
     data = finetuned_data(recipe, run)
     split = data.evaluation(recipe.evaluate.split)
-    tokenizer = saved_tokenizer(run.stage("1-finetune"))
+    tokenizer = saved_tokenizer(run.stage(FINETUNE.folder))
     rows, collator = tokenize_split(split, tokenizer, recipe), Collator(tokenizer)
     # Logits are stored for a resumed attempt: two networks on the rows of many languages take hours.
     logits = read_arrays(target / PREDICTIONS)
-    for name, folder in (("dense", "1-finetune"), ("pruned", "2-prune")):
+    for name, stage in MODELS.items():
         if name not in logits:
-            model = load_finetuned(run.stage(folder), device)
-            require_embeddings(model, rows.rows, str(run.stage(folder)), split.name)
+            folder = run.stage(stage.folder)
+            model = load_finetuned(folder, device)
+            require_embeddings(model, rows.rows, str(folder), split.name)
             kept = Kept(target / CHECKPOINTS / f"{name}.safetensors", recipe.runtime.checkpoint_seconds)
             with reporter.task(f"{name}, tokens", rows.tokens) as task:
                 network = torch_network(model)
@@ -52,20 +56,20 @@ def run(context: StageContext) -> dict[str, Any]:
             write_arrays(target / PREDICTIONS, logits)
     metric = recipe.task.score
     dense, pruned = logits["dense"], logits["pruned"]
-    record = compare_models(recipe, data, split, rows, ("dense", dense), ("pruned", pruned))
-    trimming = {}
+    found = compare_models(recipe, data, split, rows, ("dense", dense), ("pruned", pruned))
+    trimming = None
     if recipe.vocabulary is not None:
-        cost = trimming_cost(context, data, split, rows, dense, device)
-        record["vocabulary"], trimming = cost, {"lost by trimming": cost["drop"]["value"]}
+        trimming = trimming_cost(context, data, split, rows, dense, device)
     resamples, seed = recipe.evaluate.resamples, recipe.seed
-    record["constant"] = against_constant(metric, split, data.label_names, dense, resamples=resamples, seed=seed)
-    for line in remarks(record):
+    constant = against_constant(metric, split, data.label_names, dense, resamples=resamples, seed=seed)
+    metrics = EvaluateMetrics(**found.given(), **present(vocabulary=trimming), constant=constant)
+    for line in remarks(metrics):
         reporter.line(f"  {line}")
-    write_json(target / "metrics.json", record)
-    write_flips(target / "flips.csv", split, data.label_names, dense, pruned)
+    metrics.store(target)
+    write_flips(target / FLIPS_FILE, split, data.label_names, dense, pruned)
     return {
-        f"dense {metric}": record["models"]["dense"]["value"],
-        f"pruned {metric}": record["models"]["pruned"]["value"],
-        "p": record["test"]["p"],
-        **trimming,
+        f"dense {metric}": value_of(metrics.models["dense"]),
+        f"pruned {metric}": value_of(metrics.models["pruned"]),
+        "p": metrics.test.p,
+        **({} if trimming is None else {"lost by trimming": value_of(trimming.drop)}),
     }

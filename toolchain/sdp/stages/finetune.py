@@ -8,8 +8,6 @@ curve.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from transformers import PreTrainedModel, set_seed
 
@@ -24,9 +22,11 @@ from sdp.models.inputs import fit_tokenizer, pieces_beyond, require_embeddings
 from sdp.models.load import load_pretrained
 from sdp.models.source import ModelFolder, locate_model
 from sdp.models.tokenizer import load_tokenizer, save_tokenizer
+from sdp.pipeline.artifacts.record import StageResult
+from sdp.pipeline.artifacts.training import FinetuneMetrics, LogRecord, RowCounts
 from sdp.pipeline.context import StageContext
-from sdp.pipeline.json_file import write_json
 from sdp.pipeline.progress import Reporter
+from sdp.pipeline.stages import VOCABULARY
 from sdp.recipe.sections import Recipe
 from sdp.training.device import training_device
 from sdp.training.inputs import DevMetric, tokenize_split
@@ -34,11 +34,11 @@ from sdp.training.run import TrainingRun, train
 from sdp_onnx.deploy.tokenization import TextTokenizer
 
 
-def run(context: StageContext) -> dict[str, Any]:
+def run(context: StageContext) -> StageResult:
     """Fine-tune the recipe's model on its task; resumes an interrupted attempt in `target`."""
     recipe, run, target, reporter = context.recipe, context.run, context.target, context.reporter
     device = training_device(recipe.runtime)
-    trimmed = ModelFolder(recipe.model.name, run.stage("0-vocabulary"))
+    trimmed = ModelFolder(recipe.model.name, run.stage(VOCABULARY.folder))
     folder = locate_model(recipe.model) if recipe.vocabulary is None else trimmed
     set_seed(recipe.seed)
     data, model = _data_and_model(recipe, folder, device, reporter)
@@ -53,7 +53,7 @@ def run(context: StageContext) -> dict[str, Any]:
         for split in filter(None, (data.train, data.dev, data.test)):
             pieces = tokenize_split(split, tokenizer, recipe).rows
             require_embeddings(model, pieces, str(folder.path), split.name)
-    log: list[dict[str, Any]] = []
+    log: list[LogRecord] = []
     if recipe.finetune.epochs > 0:
         job = TrainingRun(
             title="fine-tuning",
@@ -74,9 +74,8 @@ def run(context: StageContext) -> dict[str, Any]:
     save_tokenizer(tokenizer, target)
     metric = recipe.task.score
     value, reason = dev.measured()
-    sizes = {"train": len(data.train), "dev": len(data.dev), "test": len(data.test) if data.test else 0}
-    content = {"metric": metric, "dev": value, "undefined": reason, "rows": sizes, "log": log}
-    write_json(target / "metrics.json", content)
+    rows_of = RowCounts(train=len(data.train), dev=len(data.dev), test=len(data.test) if data.test else 0)
+    FinetuneMetrics(metric=metric, dev=value, undefined=reason, rows=rows_of, log=tuple(log)).store(target)
     return {metric: value}
 
 

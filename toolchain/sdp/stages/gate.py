@@ -7,33 +7,26 @@ benchmark starts from those.
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from sdp.errors import RunError
-from sdp.gate.check import EXIT_CODES, Cell, Check
-from sdp.gate.judge import judge, verdict
-from sdp.gate.timing import LOOKS, settled, with_more
+from sdp.gate.check import EXIT_CODES, BenchCell, Check
+from sdp.gate.judge import Judge, judge, verdict
+from sdp.gate.timing import LOOKS, settled
 from sdp.gate.verdict_files import junit, markdown
+from sdp.pipeline.artifacts.comparison import ExportMetrics
+from sdp.pipeline.artifacts.latency import BenchLatency, MeasuredAgain
+from sdp.pipeline.artifacts.record import StageResult
+from sdp.pipeline.artifacts.verdict import SUMMARY_FILE, GateVerdict, Measurements, MeasuringTime, StoredCheck
 from sdp.pipeline.context import StageContext
-from sdp.pipeline.json_file import read_json, write_json
+from sdp.pipeline.json_file import read_json
 from sdp.pipeline.run_folder import RunFolder
-from sdp.pipeline.stored_numbers import Bench, Exported, Looks, check_stored
+from sdp.pipeline.stages import GATE
 from sdp.recipe.sections import Recipe
 from sdp_onnx.deploy.manifest import file_sha256
 
-READS: dict[str, tuple[str, type[Exported] | type[Bench]]] = {
-    "export": ("4-export/metrics.json", Exported),
-    "bench": ("5-bench/latency.json", Bench),
-}
-MEASUREMENTS = "measurements.json"
-Judge = Callable[[list[dict[str, Any]]], list[Check]]
 
-
-def run(context: StageContext) -> dict[str, Any]:
+def run(context: StageContext) -> StageResult:
     """Judge the recipe's thresholds.
 
     Raises:
@@ -47,7 +40,7 @@ def run(context: StageContext) -> dict[str, Any]:
 
         checks, more = measure_until_decided(context, checks, more, rejudge)
     if more:
-        write_json(context.target / MEASUREMENTS, {"benchmark": benchmark, "looks": more})
+        Measurements(benchmark=benchmark, looks=tuple(more)).store(context.target)
     return _report(context, checks, more)
 
 
@@ -62,16 +55,16 @@ def what_if(recipe: Recipe, run: RunFolder) -> list[Check]:
     return _judged(more, rejudge)
 
 
-def _measured(recipe: Recipe, run: RunFolder) -> tuple[str, list[dict[str, Any]], Judge]:
+def _measured(recipe: Recipe, run: RunFolder) -> tuple[str, Sequence[MeasuredAgain], Judge]:
     """Return the benchmark's hash, earlier further measurements, and the checks as a function of these."""
-    exported, bench = (_read(run, stage, file, kind) for stage, (file, kind) in READS.items())
-    benchmark = file_sha256(run.path / READS["bench"][0])
-    more = measured_before(run.stage("6-gate"), benchmark)
+    exported, bench = ExportMetrics.load(run), BenchLatency.load(run)
+    benchmark = file_sha256(BenchLatency.path(run))
+    more = measured_before(run.stage(GATE.folder), benchmark)
     looks = LOOKS if recipe.gate.measured_again or more else 1
-    return benchmark, more, lambda looked: judge(recipe.gate, exported, with_more(bench, looked), looks)
+    return benchmark, more, lambda looked: judge(recipe.gate, exported, bench, looked, looks)
 
 
-def _judged(more: list[dict[str, Any]], rejudge: Judge) -> list[Check]:
+def _judged(more: Sequence[MeasuredAgain], rejudge: Judge) -> list[Check]:
     checks = rejudge([])
     for number in range(len(more)):
         checks = settled(checks, rejudge(more[: number + 1]))
@@ -85,54 +78,46 @@ def is_open(checks: list[Check]) -> bool:
     )
 
 
-def measured_before(folder: Path, benchmark: str) -> list[dict[str, Any]]:
+def measured_before(folder: Path, benchmark: str) -> Sequence[MeasuredAgain]:
     """Read the further measurements of an earlier verdict on the same benchmark (by its hash); empty without them.
 
     Raises:
         RunError: it is damaged.
     """
-    content = read_json(folder / MEASUREMENTS) or {}
-    if content.get("benchmark") != benchmark:
-        return []
-    check_stored(Looks, content, str(folder / MEASUREMENTS), "Delete it; the gate will measure again.")
-    looks: list[dict[str, Any]] = content["looks"]
-    return looks
+    path = folder / Measurements.FILE
+    if (read_json(path) or {}).get("benchmark") != benchmark:
+        return ()
+    found = Measurements.read(path, "Delete it; the gate will measure again.")
+    return () if found is None else found.looks
 
 
-def _report(context: StageContext, checks: list[Check], more: list[dict[str, Any]]) -> dict[str, Any]:
-    name, target, reporter = context.recipe.name, context.target, context.reporter
-    outcome, again = verdict(checks), _again(more)
+def _report(context: StageContext, checks: list[Check], more: Sequence[MeasuredAgain]) -> StageResult:
+    target, reporter, recipe = context.target, context.reporter, context.recipe
+    again = _again(more)
     if not checks:
         reporter.line("  nothing was checked: inconclusive")
     for check in checks:
         reporter.line(f"  {check.outcome}: {check.sentence()}")
     if again:
         reporter.line(f"  {again}")
-    measured_again = {"seconds": round(sum(look["seconds"] for look in more), 1), "looks": len(more)}
-    write_json(target / "verdict.json", {**verdict_json(checks), "measured_again": measured_again})
-    (target / "junit.xml").write_text(junit(checks, name, again), encoding="utf-8")
-    (target / "summary.md").write_text(markdown(checks, name, again), encoding="utf-8")
-    return {"verdict": outcome, "checks": len(checks)}
+    time = MeasuringTime(seconds=round(sum(look.seconds for look in more), 1), looks=len(more))
+    stored = GateVerdict(**verdict_of(checks).given(), measured_again=time)
+    stored.store(target)
+    (target / "junit.xml").write_text(junit(checks, recipe.name, again), encoding="utf-8")
+    (target / SUMMARY_FILE).write_text(markdown(checks, recipe.name, again), encoding="utf-8")
+    return {"verdict": stored.verdict, "checks": len(checks)}
 
 
-def verdict_json(checks: list[Check]) -> dict[str, Any]:
+def verdict_of(checks: list[Check]) -> GateVerdict:
     """Return a verdict with its exit code and checks, in the form of verdict.json."""
     outcome = verdict(checks)
-    records = [{**asdict(check), "sentence": check.sentence()} for check in checks]
-    return {"verdict": outcome, "exit_code": EXIT_CODES[outcome], "checks": records}
+    return GateVerdict(
+        verdict=outcome, exit_code=EXIT_CODES[outcome], checks=tuple(StoredCheck.of(check) for check in checks)
+    )
 
 
-def _again(more: list[dict[str, Any]]) -> str:
+def _again(more: Sequence[MeasuredAgain]) -> str:
     if not more:
         return ""
-    cells = dict.fromkeys(Cell(case["case"], case["threads"]).words() for look in more for case in look["cases"])
-    return f"Measured again for {sum(look['seconds'] for look in more):.0f} s: {'; '.join(cells)}."
-
-
-def _read(run: RunFolder, stage: str, file: str, kind: type[Exported] | type[Bench]) -> dict[str, Any]:
-    content = read_json(run.path / file)
-    hint = f"Bring it up to date first, or leave --no-update out: sdp {stage} {shlex.quote(str(run.path))}"
-    if content is None:
-        raise RunError(f"the gate reads {file}, which this run does not have", where=str(run.path), hint=hint)
-    check_stored(kind, content, str(run.path / file), hint)
-    return content
+    cells = dict.fromkeys(BenchCell(case.case, case.threads).words() for look in more for case in look.cases)
+    return f"Measured again for {sum(look.seconds for look in more):.0f} s: {'; '.join(cells)}."

@@ -14,7 +14,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from sdp.data.load import load_task_data
 from sdp.data.rows import Split, SplitName
@@ -24,12 +23,13 @@ from sdp.models.export import MODEL_FILE
 from sdp.models.parts import vocabulary_tensors
 from sdp.models.source import ModelFolder, locate_model
 from sdp.models.tokenizer import load_tokenizer
+from sdp.pipeline.artifacts.record import StageResult
 from sdp.pipeline.context import StageContext
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import RunFolder, remove_folder
 from sdp.pipeline.runner import stage_status
 from sdp.pipeline.stage_run import run_stage
-from sdp.pipeline.stages import find_stage
+from sdp.pipeline.stages import EXPORT, FINETUNE, PRUNE, SHIP, VOCABULARY, find_stage
 from sdp.preflight.errors import preflight_errors
 from sdp.preflight.model import small_model
 from sdp.preflight.rows import few_rows, write_rows
@@ -64,7 +64,7 @@ class _Small:
     layers_cut: int | None
 
 
-def run(context: StageContext) -> dict[str, Any]:
+def run(context: StageContext) -> StageResult:
     """Run all stages.
 
     Raises:
@@ -74,8 +74,10 @@ def run(context: StageContext) -> dict[str, Any]:
     work = (target / "work").resolve()
     source = locate_model(recipe.model)
     if recipe.vocabulary is not None:
-        source = ModelFolder(source.name, run.stage("0-vocabulary"))
-    places = {str(work / place): str(source.path) for place in ("run/1-finetune", "run/2-prune", "model")}
+        source = ModelFolder(source.name, run.stage(VOCABULARY.folder))
+    places = {
+        str(work / place): str(source.path) for place in (f"run/{FINETUNE.folder}", f"run/{PRUNE.folder}", "model")
+    }
     places[f"{work}/run/"] = ""
     named: StageErrors = partial(preflight_errors, places=places, details=target / "traceback.txt")
     try:
@@ -143,13 +145,13 @@ def _go_through(small: _Small, named: StageErrors) -> None:
             run_stage(status, function, recipe, run, Reporter(quiet=True))
     with named("bench"):
         model = default_runtime().load(
-            run.stage("4-export") / MODEL_FILE, provider=recipe.bench.provider, threads=recipe.bench.thread_counts[0]
+            run.stage(EXPORT.folder) / MODEL_FILE, provider=recipe.bench.provider, threads=recipe.bench.thread_counts[0]
         )
         cases = read_cases(recipe, run)
     for case in cases:
         with named(f"bench, {case.name}"):
             model.run(case.batches[0])
     with named("ship"):
-        shipped = run.begin("8-ship", "", resume=False)
+        shipped = run.begin(SHIP.folder, "", resume=False)
         exported, library = ship.take_model(recipe, run, shipped)
-        ship.seal(shipped, {**exported, "format": ship.FORMAT, "operator_library": library})
+        ship.seal(shipped, ship.shipped_manifest(exported, library))

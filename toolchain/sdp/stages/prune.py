@@ -9,9 +9,7 @@ and analysis.json (what the masks did to the network, unless the recipe turns th
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import PreTrainedModel, set_seed
@@ -25,9 +23,13 @@ from sdp.models.architectures import find_architecture
 from sdp.models.layers import layer_count, prunable_weights
 from sdp.models.load import load_finetuned
 from sdp.models.tokenizer import save_tokenizer, saved_tokenizer
+from sdp.pipeline.artifacts.base import present
+from sdp.pipeline.artifacts.record import StageResult
+from sdp.pipeline.artifacts.training import LayerZeros, MaskUpdate, PruneMetrics, write_updates
 from sdp.pipeline.context import StageContext
-from sdp.pipeline.json_file import read_json, write_json
+from sdp.pipeline.json_file import read_json
 from sdp.pipeline.run_folder import CACHE, STAGE_FILE, RunFolder
+from sdp.pipeline.stages import FINETUNE
 from sdp.pruning.analysis.stage import start_analysis, write_analysis
 from sdp.pruning.criteria import CRITERIA, Setup
 from sdp.pruning.distillation import Distillation
@@ -44,12 +46,12 @@ from sdp.training.run import TrainingRun, train
 from sdp.training.steps import optimizer_steps
 
 
-def run(context: StageContext) -> dict[str, Any]:
+def run(context: StageContext) -> StageResult:
     """Prune the fine-tuned model; resumes an interrupted attempt in `target`."""
     recipe, run, target, reporter = context.recipe, context.run, context.target, context.reporter
     device = training_device(recipe.runtime)
     data = finetuned_data(recipe, run)
-    source = run.stage("1-finetune")
+    source = run.stage(FINETUNE.folder)
     tokenizer = saved_tokenizer(source)
     collator = Collator(tokenizer)
     rows = tokenize_split(data.train, tokenizer, recipe)
@@ -91,15 +93,18 @@ def run(context: StageContext) -> dict[str, Any]:
     layers = count_zeros(load_finetuned(target), masked)
     metric = recipe.task.score
     value, reason = dev.measured()
-    with (target / "pruning.jsonl").open("w", encoding="utf-8") as stream:
-        stream.writelines(json.dumps(record) + "\n" for record in log if "sparsity" in record)
-    sparsity = sparsity_of(masked.masks)
-    content: dict[str, Any] = {"metric": metric, "dev": value, "undefined": reason, "sparsity": sparsity}
-    if analysis is not None:
-        content["analysis"] = write_analysis(recipe, analysis, log, target)
-    log = [record for record in log if "analysis" not in record]
-    write_json(target / "metrics.json", {**content, "layers": layers, "log": log})
-    return {metric: value, "encoder_sparsity": sparsity}
+    write_updates([MaskUpdate.model_validate(record) for record in log if "sparsity" in record], target)
+    metrics = PruneMetrics(
+        metric=metric,
+        dev=value,
+        undefined=reason,
+        sparsity=sparsity_of(masked.masks),
+        **present(analysis=analysis and write_analysis(recipe, analysis, log, target)),
+        layers=layers,
+        log=tuple(record for record in log if "analysis" not in record),
+    )
+    metrics.store(target)
+    return {metric: value, "encoder_sparsity": metrics.sparsity}
 
 
 def _load_start(recipe: Recipe, run: RunFolder, model: PreTrainedModel) -> Masks | None:
@@ -124,11 +129,11 @@ def _masked_weights(model: PreTrainedModel, recipe: Recipe, steps: int, masks: M
     return MaskedWeights(weights, CRITERIA[settings.criterion](weights, setup), masks)
 
 
-def count_zeros(saved: PreTrainedModel, masked: MaskedWeights) -> dict[str, dict[str, int]]:
+def count_zeros(saved: PreTrainedModel, masked: MaskedWeights) -> dict[str, LayerZeros]:
     """Count the zeros of each weight in the saved file, and check them against its mask.
 
     Returns:
-        parameter name -> {"zeros", "elements"}.
+        parameter name -> its zeros.
 
     Raises:
         StageError: a pruned weight is not zero in the file.
@@ -138,7 +143,7 @@ def count_zeros(saved: PreTrainedModel, masked: MaskedWeights) -> dict[str, dict
         pruned = ~masked.masks[name].cpu()
         if bool(weight[pruned].count_nonzero()):
             raise StageError("pruned weights are not zero in the saved file", where=name)
-        layers[name] = {"zeros": int((weight == 0).sum()), "elements": weight.numel()}
+        layers[name] = LayerZeros(zeros=int((weight == 0).sum()), elements=weight.numel())
     return layers
 
 
@@ -147,7 +152,7 @@ def _teacher(
 ) -> Teacher | None:
     if not objective.needs_teacher:
         return None
-    source = context.run.stage("1-finetune")
+    source = context.run.stage(FINETUNE.folder)
     model = load_finetuned(source, device)
     if objective.needs_live_teacher:
         return LiveTeacher(model, objective, bf16=trains_in_bf16(context.recipe.prune, device))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from sdp.pipeline.artifacts.record import StageResult
 from sdp.pipeline.context import StageContext
 from sdp.report.page import render_page
 
 
-def run(context: StageContext) -> dict[str, Any]:
+def run(context: StageContext) -> StageResult:
     """Write the page."""
     page = render_page(context.recipe, context.run)
     (context.target / "report.html").write_text(page, encoding="utf-8")

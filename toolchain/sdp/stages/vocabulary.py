@@ -6,21 +6,20 @@ vocabulary.json with what the kept pieces cover of the texts that were held out,
 
 from __future__ import annotations
 
-from typing import Any
-
 from sdp.data.corpus import corpus_rows, few_texts_lines, read_corpus
 from sdp.data.load import load_task_data
 from sdp.errors import RecipeError
 from sdp.models.parts import count_parts
 from sdp.models.source import ModelFolder, locate_model
+from sdp.pipeline.artifacts.record import StageResult
+from sdp.pipeline.artifacts.vocabulary import VocabularyReport
 from sdp.pipeline.context import StageContext
-from sdp.pipeline.json_file import write_json
 from sdp.vocabulary.trim import trim_model
 
 FLOAT_BYTES = 4
 
 
-def run(context: StageContext) -> dict[str, Any]:
+def run(context: StageContext) -> StageResult:
     """Choose pieces by the corpus, trim tokenizer and embeddings, and measure the coverage of held-out texts."""
     recipe, target, reporter = context.recipe, context.target, context.reporter
     section = recipe.vocabulary
@@ -39,5 +38,5 @@ def run(context: StageContext) -> dict[str, Any]:
     remote_code = recipe.model.trust_remote_code
     report = trim_model(folder, target, corpus, section.size, trust_remote_code=remote_code)
     sizes = [count_parts(model).total * FLOAT_BYTES for model in (folder, ModelFolder(folder.name, target))]
-    write_json(target / "vocabulary.json", {**report, "removed_bytes": sizes[0] - sizes[1]})
-    return {"pieces": report["pieces_after"], "words as before": report["coverage"]["same_words"]}
+    VocabularyReport(**report.given(), removed_bytes=sizes[0] - sizes[1]).store(target)
+    return {"pieces": report.pieces_after, "words as before": report.coverage.same_words}

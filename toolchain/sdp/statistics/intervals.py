@@ -8,7 +8,7 @@ result is `Undefined`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from scipy import stats
 
 from sdp.data.rows import Split
 from sdp.evaluation.metrics import Array, entity_counts, list_scores, score_predictions, why_undefined
+from sdp.pipeline.artifacts.comparison import PairedTest
 from sdp.recipe.benchmark_tasks import MetricName
 from sdp_onnx.bench.interval import LEVEL, Interval, Undefined
 
@@ -25,23 +26,6 @@ SAME = 1e-12
 """Scores and differences that are closer than this are equal: what is between them is rounding."""
 RATIOS: tuple[MetricName, ...] = ("accuracy", "f1", "entity-f1", "ndcg")
 """Metrics that are one sum over units divided by another: what each unit adds is counted once for all resamples."""
-
-
-@dataclass(frozen=True)
-class PairedTest:
-    """A test of "both models are equally good" on the same rows.
-
-    Attributes:
-        name: "mcnemar" or "paired bootstrap".
-        p: two-sided p-value; None where a score is undefined.
-        only_first: rows that only the first model has right (McNemar only).
-        only_second: rows that only the second has right (McNemar only).
-    """
-
-    name: str
-    p: float | None
-    only_first: int | None = None
-    only_second: int | None = None
 
 
 def resampled_scores(
@@ -174,7 +158,7 @@ def mcnemar(first_correct: NDArray[np.bool_], second_correct: NDArray[np.bool_])
     only_second = int(np.sum(second_correct & ~first_correct))
     discordant = only_first + only_second
     p = float(stats.binomtest(only_first, discordant, 0.5).pvalue) if discordant else 1.0
-    return PairedTest("mcnemar", p, only_first, only_second)
+    return PairedTest(name="mcnemar", p=p, only_first=only_first, only_second=only_second)
 
 
 def paired_bootstrap_test(differences: NDArray[np.float64]) -> PairedTest:
@@ -185,6 +169,7 @@ def paired_bootstrap_test(differences: NDArray[np.float64]) -> PairedTest:
     defined = differences[~np.isnan(differences)]
     resamples = len(defined)
     if not resamples:
-        return PairedTest("paired bootstrap", None)
+        return PairedTest(name="paired bootstrap", p=None, only_first=None, only_second=None)
     below, above = np.sum(defined <= SAME), np.sum(defined >= -SAME)
-    return PairedTest("paired bootstrap", float(min(1.0, 2 * (min(below, above) + 1) / (resamples + 1))))
+    p = float(min(1.0, 2 * (min(below, above) + 1) / (resamples + 1)))
+    return PairedTest(name="paired bootstrap", p=p, only_first=None, only_second=None)

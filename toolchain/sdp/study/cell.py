@@ -12,6 +12,7 @@ from sdp.errors import RunError
 from sdp.gate.measured import better_than_constant
 from sdp.pipeline.artifacts.analysis import AnalysisReport
 from sdp.pipeline.artifacts.comparison import Compared, EvaluateMetrics
+from sdp.pipeline.artifacts.intervals import value_of
 from sdp.pipeline.artifacts.training import FinetuneMetrics, LogRecord, PruneMetrics
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import RunFolder
@@ -29,7 +30,6 @@ from sdp.study.artifacts import (
     UpdateWeights,
 )
 from sdp.study.grid import Grid, StudyCell, cell_stages
-from sdp_onnx.bench.interval import Interval
 from sdp_onnx.runtimes.environment import environment_record
 
 # Points kept of each curve of the pruning log.
@@ -136,16 +136,12 @@ def _evaluated(evaluate: EvaluateMetrics) -> EvaluatedSplit:
         flips=flips,
         agreement=1 - flips / evaluate.predictions if flips is not None else None,
         parts={name: _scores(part) for name, part in evaluate.parts.items()},
-        better_than_constant=better_than_constant(evaluate.to_json()),
+        better_than_constant=better_than_constant(evaluate),
     )
 
 
 def _scores(compared: Compared) -> CellScores:
-    dense, pruned = (compared.models[name] for name in ("dense", "pruned"))
-    return CellScores(
-        dense=dense.value if isinstance(dense, Interval) else None,
-        pruned=pruned.value if isinstance(pruned, Interval) else None,
-    )
+    return CellScores(dense=value_of(compared.models["dense"]), pruned=value_of(compared.models["pruned"]))
 
 
 def _curve(log: Sequence[LogRecord]) -> PruningCurve:

@@ -8,15 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
 
 from sdp.gate.check import EXIT_CODES, Outcome
 from sdp.gate.measured import measured_on
-from sdp.pipeline.artifacts.comparison import ExportMetrics
-from sdp.pipeline.artifacts.latency import BenchLatency
-from sdp.pipeline.artifacts.training import PruneMetrics
-from sdp.pipeline.artifacts.verdict import GateVerdict
-from sdp.pipeline.run_folder import RunFolder
+from sdp.pipeline.artifacts.results import FinishedResults
 from sdp.recipe.benchmark_tasks import MetricName
 from sdp.recipe.gate import GateSection
 from sdp.sweep.artifacts import CaseSpeedUp, DenseModel, FrontierReport, MeasuredLevel
@@ -88,26 +83,7 @@ class Frontier:
         )
 
 
-@dataclass(frozen=True)
-class LevelResults:
-    """The results of a level's run that the frontier shows."""
-
-    prune: PruneMetrics
-    export: ExportMetrics
-    bench: BenchLatency
-    gate: GateVerdict
-
-    @classmethod
-    def load(cls, run: RunFolder) -> Self:
-        """Read the results of a finished run.
-
-        Raises:
-            RunError: one is missing or damaged.
-        """
-        return cls(PruneMetrics.load(run), ExportMetrics.load(run), BenchLatency.load(run), GateVerdict.load(run))
-
-
-def measured_level(sparsity: float, folder: str, results: LevelResults) -> MeasuredLevel:
+def measured_level(sparsity: float, folder: str, results: FinishedResults) -> MeasuredLevel:
     """A level of the frontier.
 
     Args:
@@ -119,7 +95,7 @@ def measured_level(sparsity: float, folder: str, results: LevelResults) -> Measu
     return MeasuredLevel(
         sparsity=sparsity,
         folder=folder,
-        split=measured_on(exported.to_json()),
+        split=measured_on(exported),
         zeros=results.prune.sparsity,
         metric=_defined(exported.models["exported"]),
         drop=_defined(exported.drop),
@@ -134,7 +110,7 @@ def measured_level(sparsity: float, folder: str, results: LevelResults) -> Measu
     )
 
 
-def dense_model(results: LevelResults) -> DenseModel:
+def dense_model(results: FinishedResults) -> DenseModel:
     """The dense model of any level; it is the same for all."""
     return DenseModel(metric=_defined(results.export.models["dense"]), bytes=results.bench.baseline_bytes)
 

@@ -25,7 +25,7 @@ from sdp.distributed.ranks import require_one_process
 from sdp.errors import RecipeError
 from sdp.pipeline.run_folder import RunFolder, absolute, check_results_folder
 from sdp.pipeline.runner import input_identities, plan
-from sdp.pipeline.stages import stages_of
+from sdp.pipeline.stages import PRUNE, stages_of
 from sdp.recipe import Recipe, load_recipe
 from sdp.recipe.override import override_key
 from sdp.sweep.artifacts import FrontierReport
@@ -139,7 +139,7 @@ def open_sweep(recipe_file: Path, sparsity: str, overrides: Sequence[str], out: 
     levels: list[Level] = []
     for level in wanted:
         # Absolute, so that commands on the level's folder find it from anywhere.
-        start = (levels[-1].run.path / "2-prune").resolve() if levels else None
+        start = levels[-1].run.stage(PRUNE.folder).resolve() if levels else None
         of_level = (
             *overrides,
             f"{SPARSITY_KEY}={level!r}",

@@ -12,11 +12,12 @@ from __future__ import annotations
 import gc
 from dataclasses import replace
 
+from sdp.pipeline.artifacts.results import FinishedResults, load_results
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import CACHE, RunFolder, share_files
 from sdp.pipeline.runner import run_pipeline
 from sdp.pipeline.stages import stages_of
-from sdp.sweep.frontier import Frontier, LevelResults, dense_model, measured_level
+from sdp.sweep.frontier import Frontier, dense_model, measured_level
 from sdp.sweep.levels import LAST_STAGE, Level, Sweep
 
 MARKDOWN_FILE, PLOT_FILE = "frontier.md", "frontier.svg"
@@ -46,7 +47,7 @@ def run_sweep(sweep: Sweep, reporter: Reporter) -> Frontier:
     return frontier
 
 
-def _run(sweep: Sweep, level: Level, reporter: Reporter, source: RunFolder | None, shared: str) -> LevelResults:
+def _run(sweep: Sweep, level: Level, reporter: Reporter, source: RunFolder | None, shared: str) -> FinishedResults:
     """Bring a level's run up to date, with the stages up to `shared` from another run, and read its results."""
     with level.run.at_work(level.recipe.name, sweep.recipe_file, level.overrides):
         if source is not None:
@@ -57,7 +58,7 @@ def _run(sweep: Sweep, level: Level, reporter: Reporter, source: RunFolder | Non
         run_pipeline(level.recipe, level.run, LAST_STAGE, reporter, preflight=source is None)
     # Trainer and model refer to each other; the next level needs their memory.
     gc.collect()
-    return LevelResults.load(level.run)
+    return load_results(level.run)
 
 
 def _confirm(sweep: Sweep, level: Level, frontier: Frontier, reporter: Reporter) -> Frontier:

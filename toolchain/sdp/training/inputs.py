@@ -15,6 +15,7 @@ from sdp.evaluation.torch_network import torch_network
 from sdp.models.head import finetuned_order
 from sdp.models.source import ModelFolder
 from sdp.pipeline.run_folder import RunFolder
+from sdp.pipeline.stages import FINETUNE
 from sdp.recipe.sections import Recipe
 from sdp_onnx.deploy.tokenization import TextTokenizer
 
@@ -28,7 +29,7 @@ def finetuned_data(recipe: Recipe, run: RunFolder) -> TaskData:
     data = load_task_data(recipe)
     if not data.label_names:
         return data
-    model = ModelFolder(recipe.model.name, run.stage("1-finetune"))
+    model = ModelFolder(recipe.model.name, run.stage(FINETUNE.folder))
     return data.in_order(finetuned_order(recipe, model, data.label_names))
 
 

@@ -138,13 +138,13 @@ class SdpTrainer(CheckpointTrainer):
         self._terms.even_out()
 
     def save_more(self, folder: Path) -> None:
-        """Write the terms' means and the state of the hooks."""
+        """Write the terms' means and what hooks store."""
         self._terms.save(folder)
         for hook in self._hooks:
             hook.save(folder)
 
     def load_more(self, folder: Path) -> None:
-        """Read the terms' means and the state of the hooks."""
+        """Read the terms' means and what hooks stored."""
         self._terms.load(folder, self.args.device)
         for hook in self._hooks:
             hook.load(folder)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
+
+from sdp.pipeline.artifacts.vocabulary import BeforeAfter, CoverageReport
 
 BATCH = 512
 Ids = tuple[int, ...]
@@ -41,7 +42,7 @@ class Coverage:
     def __add__(self, other: Coverage) -> Coverage:
         return Coverage(*(getattr(self, item.name) + getattr(other, item.name) for item in fields(self)))
 
-    def to_json(self) -> dict[str, Any]:
+    def report(self) -> CoverageReport:
         """Return shares and means of the counts; None without words.
 
         Unknown pieces of both are per 1,000 pieces before trimming, so that the two are comparable.
@@ -50,19 +51,19 @@ class Coverage:
         def ratio(part: int, whole: int, scale: float = 1.0) -> float | None:
             return scale * part / whole if whole else None
 
-        return {
-            "words": self.words,
-            "same_words": ratio(self.same_words, self.words),
-            "kept_pieces": ratio(self.kept_pieces, self.pieces_before),
-            "unknown_per_1000": {
-                "before": ratio(self.unknown_before, self.pieces_before, 1000),
-                "after": ratio(self.unknown_after, self.pieces_before, 1000),
-            },
-            "pieces_per_word": {
-                "before": ratio(self.pieces_before, self.words),
-                "after": ratio(self.pieces_after, self.words),
-            },
-        }
+        return CoverageReport(
+            words=self.words,
+            same_words=ratio(self.same_words, self.words),
+            kept_pieces=ratio(self.kept_pieces, self.pieces_before),
+            unknown_per_1000=BeforeAfter(
+                before=ratio(self.unknown_before, self.pieces_before, 1000),
+                after=ratio(self.unknown_after, self.pieces_before, 1000),
+            ),
+            pieces_per_word=BeforeAfter(
+                before=ratio(self.pieces_before, self.words),
+                after=ratio(self.pieces_after, self.words),
+            ),
+        )
 
 
 def plain_tokenizer(content: str) -> Tokenizer:

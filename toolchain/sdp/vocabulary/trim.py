@@ -16,19 +16,18 @@ from sdp.data.corpus import Corpus
 from sdp.errors import ModelError
 from sdp.models.source import ModelFolder
 from sdp.models.tokenizer import pretrained_tokenizer
-from sdp.pipeline.json_file import write_json
+from sdp.pipeline.artifacts.vocabulary import KeptPieces, TrimmedVocabulary
 from sdp.vocabulary.coverage import Comparison, Coverage, count_pieces, plain_tokenizer
 from sdp.vocabulary.pieces import choose_pieces
 from sdp.vocabulary.tokenizer_json import HINT, Inventory, read_inventory, trim_tokenizer
 from sdp.vocabulary.weights import read_config, token_ids, trim_config, trim_weights
 
 TOKENIZER_FILE = "tokenizer.json"
-IDS_FILE = "old_ids.json"
 
 
 def trim_model(
     folder: ModelFolder, target: Path, corpus: Corpus, size: int, *, trust_remote_code: bool = False
-) -> dict[str, Any]:
+) -> TrimmedVocabulary:
     """Write a model folder whose vocabulary holds at most `size` pieces, and old_ids.json (new id -> old id).
 
     Args:
@@ -58,7 +57,7 @@ def trim_model(
     small = json.dumps(trim_tokenizer(content, old_ids), ensure_ascii=False, indent=2)
     (target / TOKENIZER_FILE).write_text(small, encoding="utf-8")
     # The hashes of the source: a stage that uses old_ids.json reads the removed pieces from it.
-    write_json(target / IDS_FILE, {"old_ids": old_ids, "source": folder.identity()})
+    KeptPieces(old_ids=tuple(old_ids), source=folder.identity()).store(target)
     # The coverage is measured on the written file, so the tokenizer is read back.
     after = plain_tokenizer(
         pretrained_tokenizer(target, trust_remote_code=trust_remote_code).backend_tokenizer.to_str()
@@ -119,18 +118,18 @@ def _report(
     weights: NDArray[np.float64],
     old_ids: list[int],
     parts: Mapping[str, Coverage],
-) -> dict[str, Any]:
+) -> TrimmedVocabulary:
     total = Coverage()
     for part in parts.values():
         total += part
-    return {
-        "kind": inventory.kind,
-        "pieces_before": len(inventory.pieces),
-        "pieces_after": len(old_ids),
-        "pieces_used": int(np.count_nonzero(weights)),
-        "texts": corpus.counts,
-        "counted_texts": sum(map(len, corpus.counted.values())),
-        "held_out_texts": sum(map(len, corpus.held_out.values())),
-        "coverage": total.to_json(),
-        "parts": {name: part.to_json() for name, part in parts.items()} if set(parts) != {""} else {},
-    }
+    return TrimmedVocabulary(
+        kind=inventory.kind,
+        pieces_before=len(inventory.pieces),
+        pieces_after=len(old_ids),
+        pieces_used=int(np.count_nonzero(weights)),
+        texts=corpus.counts,
+        counted_texts=sum(map(len, corpus.counted.values())),
+        held_out_texts=sum(map(len, corpus.held_out.values())),
+        coverage=total.report(),
+        parts={name: part.report() for name, part in parts.items()} if set(parts) != {""} else {},
+    )

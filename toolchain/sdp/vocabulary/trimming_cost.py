@@ -28,10 +28,11 @@ from sdp.models.load import load_finetuned
 from sdp.models.parts import vocabulary_tensors
 from sdp.models.source import ModelFolder, locate_model
 from sdp.models.tokenizer import load_tokenizer, saved_tokenizer
+from sdp.pipeline.artifacts.comparison import TrimmingCost
+from sdp.pipeline.artifacts.vocabulary import KeptPieces
 from sdp.pipeline.context import StageContext
-from sdp.pipeline.json_file import read_json
+from sdp.pipeline.stages import FINETUNE
 from sdp.training.inputs import tokenize_split
-from sdp.vocabulary.trim import IDS_FILE
 from sdp_onnx.deploy.tokenization import TextTokenizer
 
 _KEPT = ("metric", "rows", "mean_over", "models", "drop", "test", "part", "parts")
@@ -44,7 +45,7 @@ def trimming_cost(
     rows: TokenizedSplit,
     trimmed: NDArray[np.float32],
     device: torch.device,
-) -> dict[str, Any]:
+) -> TrimmingCost:
     """Compare the dense model with all pieces to the trimmed dense model.
 
     Args:
@@ -56,29 +57,29 @@ def trimming_cost(
         device: the device of the model.
 
     Returns:
-        the record of `compare` for the models "full" and "trimmed", with "changed_rows", the rows whose tokens differ.
+        the comparison of the models "full" and "trimmed", with the number of rows whose tokens differ.
     """
     recipe, run = context.recipe, context.run
-    folder, saved = locate_model(recipe.model), saved_tokenizer(run.stage("1-finetune"))
+    folder, saved = locate_model(recipe.model), saved_tokenizer(run.stage(FINETUNE.folder))
     pretrained = load_tokenizer(
         folder.path, trust_remote_code=recipe.model.trust_remote_code, words=split.tags is not None
     )
     sizes = (found.backend.get_vocab_size() for found in (saved, pretrained))
-    old_ids = kept_pieces(run.stage("0-vocabulary") / IDS_FILE, *sizes)
+    old_ids = kept_pieces(KeptPieces.path(run), *sizes)
     tokenizer = with_all_pieces(saved, pretrained, old_ids)
     whole = tokenize_split(split, tokenizer, recipe)
     changed = changed_rows(rows, whole, old_ids)
     full = trimmed.copy()
     if changed.any():
-        model = load_finetuned(run.stage("1-finetune"), device)
+        model = load_finetuned(run.stage(FINETUNE.folder), device)
         restore_pieces(model, folder, old_ids)
         chosen = chosen_rows(whole, changed)
         with context.reporter.task("all pieces, tokens", chosen.tokens) as task:
             network, batch = torch_network(model), recipe.evaluate.batch_size
             found = predict_logits(network, chosen, Collator(tokenizer), batch, task)
         full[split.predictions_in(changed)] = found
-    record = compare_models(recipe, data, split, rows, ("full", full), ("trimmed", trimmed))
-    return {"changed_rows": int(changed.sum()), **{key: record[key] for key in _KEPT}}
+    cost = compare_models(recipe, data, split, rows, ("full", full), ("trimmed", trimmed))
+    return TrimmingCost(changed_rows=int(changed.sum()), **{name: getattr(cost, name) for name in _KEPT})
 
 
 def with_all_pieces(saved: TextTokenizer, pretrained: TextTokenizer, old_ids: NDArray[np.int64]) -> TextTokenizer:
@@ -98,10 +99,10 @@ def kept_pieces(path: Path, kept: int, whole: int) -> NDArray[np.int64]:
     Raises:
         RunError: the file is missing or damaged.
     """
-    ids = (read_json(path) or {}).get("old_ids")
-    if isinstance(ids, list) and len(ids) == kept and all(type(index) is int and 0 <= index < whole for index in ids):
-        return np.array(ids, dtype=np.int64)
     hint = "Delete the folder: the same command makes it again."
+    found = KeptPieces.read(path, hint)
+    if found is not None and len(found.old_ids) == kept and max(found.old_ids, default=0) < whole:
+        return np.array(found.old_ids, dtype=np.int64)
     raise RunError(f"damaged: it is no list of {kept:,} pieces", where=str(path), hint=hint)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sdp.pruning.analysis.document import analysis_document
+from sdp.pipeline.artifacts.analysis import UpdateRecovery
+from sdp.pruning.analysis.document import analysis_report
 from sdp.pruning.analysis.recovery import Point, Recovery, recoveries, summarize
 
 # (step, metric, event)
@@ -73,9 +74,11 @@ def test_a_run_without_updates_has_no_recovery() -> None:
 
 
 def test_an_undefined_metric_neither_falls_nor_comes_back() -> None:
-    look: dict[str, float | None] = {"metric": None}
-    update = {"weights": {}, "before": look, "after": look, "seconds": 0.1}
+    look: dict[str, float | None] = {"metric": None, "output_snr_db": 3.0, "cka": 0.5, "cosine": 0.5}
+    weights = {"snr_db": 3.0, "below": 0.0, "hoyer": 0.5, "layers": {}}
+    update = {"weights": weights, "before": look, "after": look, "seconds": 0.1}
     log = [{"step": 1, "wanted": 0.5, "sparsity": 0.5}, {"step": 1, "analysis": update}]
-    document = analysis_document(log, look, metric="f1", rows=2, representation="mean")
-    assert document["updates"][0]["recovery"] == {"steps_to_regain": None, "area": None, "steps": None}
-    assert (document["recovery"]["updates"], document["final"]["metric"]) == (0, None)
+    report = analysis_report(log, {"metric": None}, metric="f1", rows=2, representation="mean")
+    assert report.updates[0].recovery == UpdateRecovery(steps_to_regain=None, area=None, steps=None)
+    assert report.final is not None
+    assert (report.recovery.updates, report.final.metric) == (0, None)

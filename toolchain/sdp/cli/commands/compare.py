@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,8 @@ from sdp.pipeline.progress import Reporter
 
 if TYPE_CHECKING:
     from sdp.compare.difference import Difference
+    from sdp.compare.snapshot import Snapshot
+    from sdp_onnx.bench.pair import BenchResult
 
 Before = Annotated[Path, typer.Argument(help="A run folder, or a file of --save: main.", show_default=False)]
 After = Annotated[
@@ -72,16 +74,16 @@ def compare_command(
             raise typer.Exit(1 if worse else 3)
 
 
-def differences(before: dict[str, Any], after: dict[str, Any], measured: dict[str, Any] | None) -> list[Difference]:
-    """Return all rows of the comparison of two snapshots; `measured` is the result of `measured()`."""
+def differences(before: Snapshot, after: Snapshot, measured: BenchResult | None) -> list[Difference]:
+    """All rows of the comparison of two snapshots; `measured`: the benchmark of both files in turns."""
     from sdp.compare.costs import compare_costs
     from sdp.compare.quality import compare_quality
 
     return [*compare_quality(before, after), *compare_costs(before, after, measured)]
 
 
-def measured(before: Path, after: Path, *, quiet: bool) -> dict[str, Any]:
-    """Measure both exported files in turns, with the settings of the recipe of `after`.
+def measured(before: Path, after: Path, *, quiet: bool) -> BenchResult:
+    """Measure both exported files with the settings of the recipe of `after`.
 
     Raises:
         UsageError: one of them is not a run folder.
@@ -91,7 +93,7 @@ def measured(before: Path, after: Path, *, quiet: bool) -> dict[str, Any]:
 
     for run in (before, after):
         if not run.is_dir():
-            raise UsageError(f"--measure runs both exported files, and {run} holds none", hint="Give run folders.")
+            raise UsageError(f"--measure runs both exported files, and {run} has none", hint="Give run folders.")
     return measure_in_turns(before, after, select(after, None, None, RUNS).recipe, Reporter(quiet=quiet))
 
 

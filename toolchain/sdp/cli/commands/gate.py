@@ -24,13 +24,11 @@ NoUpdate = Annotated[
 
 def exit_with_verdict(selected: Selected) -> None:
     """Exit with the code of the gate's verdict, and add the verdict to a GitHub job's page."""
-    from sdp.pipeline.json_file import read_json
+    from sdp.pipeline.artifacts.verdict import SUMMARY_FILE, GateVerdict
 
-    verdict = read_json(selected.run.stage("6-gate") / "verdict.json")
-    if verdict is None:
-        raise RunError("the gate left no verdict", where=str(selected.run.path))
-    _add_to_page((selected.run.stage("6-gate") / "summary.md").read_text(encoding="utf-8"))
-    raise typer.Exit(int(verdict["exit_code"]))
+    verdict = GateVerdict.load(selected.run)
+    _add_to_page(GateVerdict.path(selected.run).with_name(SUMMARY_FILE).read_text(encoding="utf-8"))
+    raise typer.Exit(verdict.exit_code)
 
 
 def _add_to_page(text: str) -> None:
@@ -84,35 +82,37 @@ def _what_if(selected: Selected, given: list[str], overrides: list[str], *, as_j
     """Print the verdict of other thresholds, and exit with its code."""
     from sdp.gate.verdict_files import markdown
     from sdp.gate.what_if import what_if_lines
-    from sdp.stages.gate import verdict_json, what_if
+    from sdp.stages.gate import verdict_of, what_if
 
     checks = what_if(selected.recipe, selected.run)
-    content = verdict_json(checks)
+    stored = verdict_of(checks)
     lines = what_if_lines(checks, selected.run, given, overrides)
     if as_json:
-        typer.echo(json.dumps({**content, "what_if": overrides, "changed": False}, indent=2))
+        typer.echo(json.dumps({**stored.to_json(), "what_if": overrides, "changed": False}, indent=2))
     else:
         typer.echo("\n".join(lines))
     _add_to_page(markdown(checks, f"{selected.recipe.name}, what if", lines[-2]))
-    raise typer.Exit(int(content["exit_code"]))
+    raise typer.Exit(stored.exit_code)
 
 
 def _judge_again(selected: Selected, *, as_json: bool, quiet: bool) -> None:
     """Judge the stored results without measuring again, and write the report of that verdict."""
+    from sdp.pipeline.artifacts.verdict import GateVerdict
     from sdp.pipeline.runner import run_single
+    from sdp.pipeline.stages import REPORT
 
     # With a budget, the stored verdict would not be up to date.
     gate = selected.recipe.gate.model_copy(update={"budget_seconds": 0.0})
     recipe, run, reporter = selected.recipe.model_copy(update={"gate": gate}), selected.run, Reporter(quiet=quiet)
     with run.locked():
         run_single("gate", recipe, run, reporter)
-        if run.record("7-report") is not None:
+        if run.record(REPORT.folder) is not None:
             try:
                 run_single("report", recipe, run, reporter)
-            except FileNotFoundError as error:
+            except RunError as error:
                 hint = "The verdict is written, and report.html is of an earlier one. Bring all up to date: sdp run."
-                raise RunError(str(error), where=str(run.path), hint=hint) from None
+                raise RunError(error.what, where=error.where, hint=hint) from None
     if as_json:
-        typer.echo((run.stage("6-gate") / "verdict.json").read_text(encoding="utf-8"))
+        typer.echo(GateVerdict.path(run).read_text(encoding="utf-8"))
     else:
         print_summary(selected, vocabulary=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 import typer
 
@@ -13,12 +12,12 @@ from sdp.distributed import launcher, ranks
 from sdp.pipeline.progress import Reporter
 
 
-def bring_up_to_date(selected: Selected, until: str, *, as_json: bool, quiet: bool) -> dict[str, Any]:
-    """Run the pipeline up to a stage, print the results, and return the stages' records.
+def bring_up_to_date(selected: Selected, until: str, *, as_json: bool, quiet: bool) -> None:
+    """Run the pipeline up to a stage and print what is known by then.
 
     Outdated results of later stages are left out.
     """
-    from sdp.cli.render.summary import run_results
+    from sdp.pipeline.artifacts.results import read_results
     from sdp.pipeline.runner import follow, older_stages, run_pipeline
 
     launcher.require_complete()
@@ -27,15 +26,14 @@ def bring_up_to_date(selected: Selected, until: str, *, as_json: bool, quiet: bo
         follow(selected.recipe, run)
         raise typer.Exit
     with run.at_work(selected.recipe.name, selected.recipe_file, selected.overrides):
-        records = run_pipeline(selected.recipe, run, until, Reporter(quiet=quiet))
+        run_pipeline(selected.recipe, run, until, Reporter(quiet=quiet))
         # The last stage has no later stages.
         older = older_stages(selected.recipe, run) if until != "ship" else {}
     if as_json:
         remark = {"older": older} if older else {}
-        typer.echo(json.dumps({"run": str(run.path), **run_results(run, older), **remark}, indent=2))
+        typer.echo(json.dumps({"run": str(run.path), **read_results(run, older).to_json(), **remark}, indent=2))
     else:
         print_summary(selected, older, vocabulary=until == "vocabulary")
-    return records
 
 
 def print_summary(selected: Selected, older: Mapping[str, str] | None = None, *, vocabulary: bool) -> None:
@@ -46,11 +44,12 @@ def print_summary(selected: Selected, older: Mapping[str, str] | None = None, *,
         older: stages with outdated results -> reason.
         vocabulary: print only the table of the vocabulary.
     """
-    from sdp.cli.render.summary import parts_table, run_results, summary_lines, summary_table, vocabulary_table
+    from sdp.cli.render.summary import parts_table, summary_lines, summary_table, vocabulary_table
+    from sdp.pipeline.artifacts.results import read_results
     from sdp.pipeline.progress import result_console
 
     console, run = result_console(), selected.run
-    results = run_results(run, older or {})
+    results = read_results(run, older)
     both = (summary_table(results, selected.recipe.name), parts_table(results))
     tables = (vocabulary_table(results),) if vocabulary else both
     for table in tables:

@@ -13,5 +13,5 @@
     verdict.GateVerdict            6-gate/verdict.json
     verdict.Measurements           6-gate/measurements.json
 
-A stage makes its models and stores them; a reader loads them. `base.Stored` defines the checks.
+A stage makes its models and stores them; a reader loads them. `base.Stored` describes what is checked on the way.
 """

@@ -157,6 +157,11 @@ class Artifact(StoredFile):
         return f"sdp {cls.STAGE} {shlex.quote(str(run.path))}"
 
 
+def present(**fields: Any) -> dict[str, Any]:
+    """The fields that have a value: those that are None are left out of the file."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 def _problem(error: ValidationError) -> str:
     """Describe the first problems of a file, each with its place."""
     details = error.errors(include_url=False, include_input=False)

@@ -15,6 +15,8 @@ from sdp_onnx.bench.interval import Interval, Undefined
 # Infinite where the file gives something else than torch altogether.
 RelativeError = Annotated[float, Field(ge=0), AllowInfNan(True)]
 Models = dict[str, Score]
+FLIPS_FILE = "flips.csv"
+"""Beside evaluate's metrics: the rows whose prediction changed."""
 
 
 class PairedTest(Stored):

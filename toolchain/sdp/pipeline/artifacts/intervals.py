@@ -55,3 +55,8 @@ def _json(interval: Interval | Undefined) -> dict[str, Any]:
 
 Score = Annotated[Interval | Undefined, _AsStored()]
 """A score or a difference with its interval; null with a reason where it is undefined."""
+
+
+def value_of(score: Interval | Undefined) -> float | None:
+    """The value; None where it is undefined."""
+    return score.value if isinstance(score, Interval) else None

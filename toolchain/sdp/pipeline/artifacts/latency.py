@@ -8,7 +8,7 @@ from typing import Annotated, Protocol, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from sdp.pipeline.artifacts.base import Artifact, Count, Stored
+from sdp.pipeline.artifacts.base import Artifact, Count, Stored, present
 from sdp_onnx.bench.kernel_profile import ModelProfile
 from sdp_onnx.bench.pair import ROLES, BenchResult, CaseResult, ProcessResult
 from sdp_onnx.bench.starts import Start
@@ -36,7 +36,7 @@ MeasuredProcess = Annotated[ProcessResult, AfterValidator(_process)]
 
 
 class Timed(Protocol):
-    """The results of one cell of the benchmark's grid: a case with a number of threads, and its starts."""
+    """A cell of the benchmark's grid, a case with a number of threads, and its starts."""
 
     @property
     def case(self) -> str:
@@ -85,7 +85,7 @@ def check_grid(cases: Iterable[Timed], processes: Sequence[ProcessResult]) -> No
             raise ValueError(f"a process with {threads} threads is missing")
 
 
-class Environment(Stored):
+class BenchEnvironment(Stored):
     """The machine and the software of a measurement (see `sdp_onnx.runtimes.environment`)."""
 
     cpu: str
@@ -115,7 +115,7 @@ class BenchLatency(Artifact):
     cases: tuple[MeasuredCase, ...] = Field(min_length=1)
     processes: tuple[MeasuredProcess, ...] = Field(min_length=1)
     quiet: bool
-    environment: Environment
+    environment: BenchEnvironment
     load_average: tuple[float, ...]
     profile: ModelProfile | None = None
 
@@ -127,9 +127,8 @@ class BenchLatency(Artifact):
     @classmethod
     def of(cls, result: BenchResult, profile: ModelProfile | None = None) -> Self:
         """A benchmark's result as it is stored."""
-        environment = Environment.model_validate(result.environment)
-        extra = {} if profile is None else {"profile": profile}
-        return cls(**{**vars(result), "environment": environment, **extra})
+        environment = BenchEnvironment.model_validate(result.environment)
+        return cls(**{**vars(result), "environment": environment}, **present(profile=profile))
 
     def peak_memory(self, role: str) -> int | None:
         """The most bytes that a process of a role had; None where the system does not report it."""

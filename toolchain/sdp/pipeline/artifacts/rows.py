@@ -8,6 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from sdp.data.rows import SplitName
 from sdp.pipeline.artifacts.base import Artifact
 
 # Predictions are compared as columns of a table, one a class.
@@ -20,7 +21,7 @@ class ScoredRows(Artifact):
     STAGE = "export"
     FILE = "rows.json"
 
-    split: str
+    split: SplitName
     hashes: tuple[str, ...] = Field(min_length=1)
     part_names: tuple[str, ...]
     parts: tuple[int, ...]

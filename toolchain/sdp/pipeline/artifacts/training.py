@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
 from sdp.pipeline.artifacts.analysis import AnalysisSummary
 from sdp.pipeline.artifacts.base import Artifact, LoggedNumber, NotNegative, Share, Stored
 from sdp.recipe.benchmark_tasks import MetricName
 
+UPDATES_FILE = "pruning.jsonl"
 LogRecord = dict[str, LoggedNumber]
 """What one event of training left: "step" and "epoch" with "loss" and its terms, with "dev", or with "sparsity"."""
 
@@ -60,3 +65,9 @@ class MaskUpdate(Stored):
     epoch: float
     wanted: float
     sparsity: Share
+
+
+def write_updates(updates: Iterable[MaskUpdate], folder: Path) -> None:
+    """Write pruning.jsonl, one line a mask update."""
+    with (folder / UPDATES_FILE).open("w", encoding="utf-8") as stream:
+        stream.writelines(json.dumps(update.to_json()) + "\n" for update in updates)

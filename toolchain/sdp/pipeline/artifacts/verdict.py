@@ -9,6 +9,9 @@ from sdp.gate.check import Check, Outcome
 from sdp.pipeline.artifacts.base import Artifact, Count, NotNegative, Stored
 from sdp.pipeline.artifacts.latency import MeasuredAgain
 
+SUMMARY_FILE = "summary.md"
+"""Beside the verdict: the checks as a Markdown table."""
+
 
 class StoredCell(Stored):
     """What of the benchmark a check is about: a case (null: all of them together) with a number of threads."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sdp.pipeline.artifacts.analysis import AnalysisReport
 from sdp.pruning.analysis.measures import Measures
 from sdp.pruning.analysis.recovery import Event, Point, recoveries, summarize
 
 EVENTS: tuple[Event, ...] = ("before", "after", "between")
 
 
-def analysis_document(
+def analysis_report(
     log: Sequence[Mapping[str, Any]], teacher: Measures, *, metric: str, rows: int, representation: str
-) -> dict[str, Any]:
+) -> AnalysisReport:
     """Put the analysis of a run together.
 
     Args:
@@ -40,7 +41,7 @@ def analysis_document(
     points = [Point(look["step"], look["metric"], look["event"]) for look in curve if known]
     found = recoveries(points)
     recovered = {one.step: one for one in found}
-    updates = [
+    updates = tuple(
         {
             "step": step,
             "wanted": sparsity[step]["wanted"],
@@ -53,15 +54,16 @@ def analysis_document(
         }
         for step, record in records
         if "after" in record
-    ]
-    return {
+    )
+    content = {
         "metric": metric,
         "rows": rows,
         "representation": representation,
         "teacher": teacher,
         "updates": updates,
-        "curve": curve,
+        "curve": tuple(curve),
         "recovery": summarize(found),
         "final": {name: value for name, value in curve[-1].items() if name != "event"} if curve else None,
         "seconds": round(sum(record["seconds"] for _, record in records), 3),
     }
+    return AnalysisReport.model_validate(content)

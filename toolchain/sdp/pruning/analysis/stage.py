@@ -12,8 +12,8 @@ from transformers import PreTrainedModel
 from sdp.data.batches import Collator, with_unread
 from sdp.data.rows import Split
 from sdp.evaluation.metrics import score
-from sdp.pipeline.json_file import write_json
-from sdp.pruning.analysis.document import analysis_document
+from sdp.pipeline.artifacts.analysis import AnalysisSummary
+from sdp.pruning.analysis.document import analysis_report
 from sdp.pruning.analysis.probe import Probe
 from sdp.pruning.analysis.recorder import PruningAnalysis
 from sdp.pruning.analysis.sampling import affordable_rows, points_between, sample_rows
@@ -22,7 +22,6 @@ from sdp.recipe.sections import Recipe
 from sdp.training.inputs import tokenize_split
 from sdp_onnx.deploy.tokenization import TextTokenizer
 
-FILE_NAME = "analysis.json"
 # Few rows of like length: little padding, which would cost more than a larger batch gains.
 BATCH_SIZE = 16
 
@@ -68,18 +67,18 @@ def start_analysis(
 
 def write_analysis(
     recipe: Recipe, analysis: PruningAnalysis, log: Sequence[Mapping[str, Any]], target: Path
-) -> dict[str, Any]:
+) -> AnalysisSummary:
     """Write analysis.json.
 
     Returns:
-        its entry in metrics.json.
+        what metrics.json repeats of it.
     """
-    document = analysis_document(
+    report = analysis_report(
         log,
         analysis.teacher,
         metric=recipe.task.score,
         rows=analysis.rows,
         representation="token" if recipe.task.problem_type == "tagging" else "mean",
     )
-    write_json(target / FILE_NAME, document)
-    return {name: document[name] for name in ("rows", "teacher", "final", "recovery", "seconds")}
+    report.store(target)
+    return report.summary()

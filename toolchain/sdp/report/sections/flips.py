@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from sdp.report.section import RunFiles, Section
+from sdp.pipeline.artifacts.comparison import FLIPS_FILE, EvaluateMetrics
+from sdp.pipeline.stages import EVALUATE
+from sdp.report.section import ReportSection, RunFiles
 
 SHOWN = {"lost": 10, "gained": 5, "other": 3}
 # Regression and ranking: every score changes, and the file has the largest changes first.
@@ -44,17 +46,17 @@ class Example:
     language: str
 
 
-def section(files: RunFiles) -> Section:
+def section(files: RunFiles) -> ReportSection:
     """Return some rows of flips.csv."""
     # Texts may have any length.
     csv.field_size_limit(2**31 - 1)
-    with files.path("3-evaluate/flips.csv").open(encoding="utf-8", newline="") as stream:
+    with (files.run.stage(EVALUATE.folder) / FLIPS_FILE).open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    part = files.json("3-evaluate/metrics.json")["part"]
+    part = EvaluateMetrics.load(files.run).part
     groups = [
         (_TITLES[kind], len(found), [example(row, part) for row in chosen]) for kind, found, chosen in choose(rows)
     ]
-    return Section("Predictions that changed", "sections/flips.html", {"groups": groups})
+    return ReportSection("Predictions that changed", "sections/flips.html", {"groups": groups})
 
 
 Row = dict[str, str]

@@ -2,47 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import sdp
-from sdp.pipeline.run_folder import STAGE_FILE
-from sdp.report.section import RunFiles, Section
+from sdp.pipeline.artifacts.latency import BenchEnvironment, BenchLatency
+from sdp.pipeline.artifacts.manifest import ExportManifest
+from sdp.pipeline.stages import REPORT, STAGES, VOCABULARY
+from sdp.report.section import ReportSection, RunFiles
 
-FOLDERS = ("0-vocabulary", "1-finetune", "2-prune", "3-evaluate", "4-export", "5-bench", "6-gate")
 
-
-def section(files: RunFiles) -> Section:
+def section(files: RunFiles) -> ReportSection:
     """Return everything needed to reproduce the model."""
-    manifest, bench = files.json("4-export/manifest.json"), files.json("5-bench/latency.json")
-    environment = bench["environment"]
-    # Not every recipe has a vocabulary stage.
-    records = {folder: files.optional(f"{folder}/{STAGE_FILE}") for folder in FOLDERS}
-    versions = {"sdp": sdp.__version__} | manifest["versions"] | environment["packages"]
+    manifest, environment = ExportManifest.load(files.run), BenchLatency.load(files.run).environment
+    # A recipe that trims no vocabulary has no such stage.
+    before = (stage.folder for stage in (VOCABULARY, *STAGES[: STAGES.index(REPORT)]))
+    records = {folder: files.run.record(folder) for folder in before}
+    versions = {"sdp": sdp.__version__} | manifest.versions | environment.packages
     values = {
         "recipe": files.recipe,
         "seconds": {folder: record["seconds"] for folder, record in records.items() if record is not None},
         "machine": machine_rows(environment),
         "versions": versions,
         "inputs": [
-            (f"{kind}: {name}", value) for kind, known in manifest["inputs"].items() for name, value in known.items()
+            (f"{kind}: {name}", value) for kind, known in manifest.inputs.items() for name, value in known.items()
         ],
-        "outputs": [(name, file["sha256"]) for name, file in manifest["files"].items()],
+        "outputs": [(name, file.sha256) for name, file in manifest.files.items()],
     }
-    return Section("How it was made", "sections/origin.html", values)
+    return ReportSection("How it was made", "sections/origin.html", values)
 
 
-def machine_rows(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
+def machine_rows(environment: BenchEnvironment) -> list[tuple[str, str]]:
     """Describe the machine of the measurements; unknown properties are left out."""
-    memory, quota = environment["memory_bytes"], environment["cpu_quota"]
+    memory, quota, cores = environment.memory_bytes, environment.cpu_quota, environment.logical_cores
     rows = [
-        ("processor", environment["cpu"]),
-        ("cores", f"{environment['allowed_cores'] or environment['logical_cores']} of {environment['logical_cores']}"),
+        ("processor", environment.cpu),
+        ("cores", f"{environment.allowed_cores or cores} of {cores}"),
         ("limit of the container", f"{quota:g} cores" if quota else ""),
         ("memory", f"{memory / 2**30:.0f} GiB" if memory else ""),
-        ("instructions", ", ".join(environment["instruction_sets"])),
-        ("GPU", ", ".join(environment["gpus"])),
-        ("system", environment["os"]),
-        ("Python", environment["python"]),
+        ("instructions", ", ".join(environment.instruction_sets)),
+        ("GPU", ", ".join(environment.gpus)),
+        ("system", environment.os),
+        ("Python", environment.python),
     ]
     return [(name, str(value)) for name, value in rows if value]

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from sdp.pipeline.artifacts.latency import BenchLatency
 from sdp.report import plots
 from sdp.report.kernel_time import PART_NAMES, longest_cases
 from sdp.report.layer_table import layer_rows
-from sdp.report.section import RunFiles, Section
+from sdp.report.section import ReportSection, RunFiles
+from sdp_onnx.bench.kernel_profile import ModelProfile
 
 
-def section(files: RunFiles) -> Section:
+def section(files: RunFiles) -> ReportSection:
     """Return the latency of every case, the processes, and the profile where it exists."""
-    bench = files.json("5-bench/latency.json")
+    bench = BenchLatency.load(files.run)
     # A benchmark on a GPU has no profile.
-    profile = bench.get("profile")
+    profile = bench.profile
     values = {
         "bench": bench,
-        "picture": plots.latency(bench["cases"]),
+        "picture": plots.latency(bench.cases),
         "profile": profile,
         "part_names": _part_names(profile) if profile else {},
         "layer_tables": [(case, layer_rows(profile, case)) for case in longest_cases(profile)] if profile else [],
     }
-    return Section("Latency", "sections/speed.html", values)
+    return ReportSection("Latency", "sections/speed.html", values)
 
 
-def _part_names(profile: dict[str, Any]) -> dict[str, str]:
+def _part_names(profile: ModelProfile) -> dict[str, str]:
     """Return the parts that take time in any case, with their displayed names."""
-    found = {part["part"] for case in profile["cases"] for part in case["parts"]}
+    found = {part.part for case in profile.cases for part in case.parts}
     return {part: name for part, name in PART_NAMES.items() if part in found}

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+from sdp.pipeline.artifacts.training import FinetuneMetrics, PruneMetrics
 from sdp.report import plots
-from sdp.report.section import RunFiles, Section
-
-_STAGES = (("Fine-tuning", "1-finetune/metrics.json"), ("Pruning", "2-prune/metrics.json"))
+from sdp.report.section import ReportSection, RunFiles
 
 
-def section(files: RunFiles) -> Section:
+def section(files: RunFiles) -> ReportSection:
     """Return the curves of loss and dev metric of both stages."""
     pictures = []
-    finetune = files.json("1-finetune/metrics.json")
-    for title, file in _STAGES:
-        record = files.json(file)
+    finetune, prune = FinetuneMetrics.load(files.run), PruneMetrics.load(files.run)
+    for title, log in (("Fine-tuning", finetune.log), ("Pruning", prune.log)):
         # With finetune.epochs = 0 there is no log.
-        if record["log"]:
-            pictures += plots.training_curves(title, record["log"], record["metric"])
-    content = {"curves": pictures, "rows": finetune["rows"], "untrained": not finetune["log"]}
-    return Section("Training", "sections/training.html", content)
+        if log:
+            pictures += plots.training_curves(title, log, finetune.metric)
+    content = {"curves": pictures, "rows": finetune.rows.to_json(), "untrained": not finetune.log}
+    return ReportSection("Training", "sections/training.html", content)

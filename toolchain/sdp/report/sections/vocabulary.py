@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from sdp.cli.render.summary import trimming_line
 from sdp.data.corpus import few_texts_lines
-from sdp.report.section import RunFiles, Section
+from sdp.errors import RunError
+from sdp.pipeline.artifacts.comparison import EvaluateMetrics
+from sdp.pipeline.artifacts.vocabulary import VocabularyReport
+from sdp.report.section import ReportSection, RunFiles
 
 
-def section(files: RunFiles) -> Section | None:
+def section(files: RunFiles) -> ReportSection | None:
     """Return the coverage in total and by language; None where the vocabulary was not trimmed."""
-    vocabulary = files.optional("0-vocabulary/vocabulary.json")
+    vocabulary = VocabularyReport.find(files.run)
     if vocabulary is None:
         return None
-    rows = [("all", vocabulary["coverage"]), *vocabulary["parts"].items()]
-    trimming = files.json("3-evaluate/metrics.json")["vocabulary"]
-    parts = trimming["parts"] if list(trimming["parts"]) != [""] else {}
+    rows = [("all", vocabulary.coverage), *vocabulary.parts.items()]
+    trimming = EvaluateMetrics.load(files.run).vocabulary
+    if trimming is None:
+        raise RunError("trimming was not evaluated", where=str(EvaluateMetrics.path(files.run)))
     values = {
         "vocabulary": vocabulary,
         "rows": rows,
-        "few": few_texts_lines(vocabulary["texts"]),
+        "few": few_texts_lines(vocabulary.texts),
         "trimming": trimming_line(trimming),
-        "lost": [("all", trimming), *parts.items()],
+        "lost": [("all", trimming), *trimming.parts.items()],
     }
-    return Section("Vocabulary", "sections/vocabulary.html", values)
+    return ReportSection("Vocabulary", "sections/vocabulary.html", values)

@@ -18,9 +18,13 @@ from sdp.cli.commands.compare import differences
 from sdp.cli.commands.selection import select
 from sdp.compare.snapshot import load_snapshot, save_snapshot
 from sdp.errors import RunError
+from sdp.pipeline.artifacts.base import Artifact
+from sdp.pipeline.artifacts.comparison import ExportMetrics
+from sdp.pipeline.artifacts.latency import BenchLatency
+from sdp.pipeline.artifacts.rows import ScoredRows
 from sdp.pipeline.json_file import read_json
-from sdp.pipeline.stored_numbers import Bench, Exported, Rows, check_stored
 from sdp.stages.gate import measured_before
+from sdp_onnx.bench.interval import Undefined
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -74,38 +78,34 @@ ROWS: list[Change] = [
     lambda content: content.update(tags=["O"]),
     lambda content: content.update(hashes=[], parts=[], labels=[], predicted=[]),
 ]
-FILES = {
-    "4-export/metrics.json": (Exported, EXPORTED),
-    "5-bench/latency.json": (Bench, BENCH),
-    "4-export/rows.json": (Rows, ROWS),
-}
+DAMAGED: dict[type[Artifact], list[Change]] = {ExportMetrics: EXPORTED, BenchLatency: BENCH, ScoredRows: ROWS}
 
 
 @pytest.mark.parametrize(
-    ("file", "number"), [(file, number) for file, (_, changes) in FILES.items() for number in range(len(changes))]
+    ("kind", "number"), [(kind, number) for kind, changes in DAMAGED.items() for number in range(len(changes))]
 )
-def test_what_was_never_measured_is_refused(file: str, number: int, finished: Path) -> None:
-    kind, changes = FILES[file]
-    content = json.loads((finished / "runs/toy" / file).read_text())
-    check_stored(kind, content, file, "hint")
+def test_what_was_never_measured_is_refused(kind: type[Artifact], number: int, finished: Path) -> None:
+    content = json.loads((finished / "runs/toy" / kind.name()).read_text())
+    kind.parse(json.dumps(content), "file")
     damaged = copy.deepcopy(content)
-    changes[number](damaged)
-    with pytest.raises(RunError, match="damaged, or another version's") as caught:
-        check_stored(kind, damaged, file, "hint")
-    assert caught.value.where == file
+    DAMAGED[kind][number](damaged)
+    with pytest.raises(RunError, match=r"damaged: |written by another version of sdp: ") as caught:
+        kind.parse(json.dumps(damaged), "file", "hint")
+    assert (caught.value.where, caught.value.hint) == ("file", "hint")
 
 
 def test_an_undefined_number_with_its_reason_is_one_that_was_measured(finished: Path) -> None:
     content = json.loads((finished / "runs/toy/4-export/metrics.json").read_text())
     nothing = {"value": None, "low": None, "high": None, "undefined": "all labels are of one class"}
     content.update(drop=nothing, models=dict.fromkeys(content["models"], nothing))
-    check_stored(Exported, content, "metrics.json", "hint")
+    found = ExportMetrics.parse(json.dumps(content), "metrics.json")
+    assert found.drop == Undefined("all labels are of one class")
 
 
 def test_a_comparison_reads_only_what_holds(finished: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(finished / "runs/toy", run)
-    assert load_snapshot(run)["metric"] == "accuracy"
+    assert load_snapshot(run).metric == "accuracy"
     for damage in ('{"cases": [3]}', '{"cases": 3}'):
         (run / "5-bench/latency.json").write_text(damage)
         with pytest.raises(RunError):
@@ -114,11 +114,13 @@ def test_a_comparison_reads_only_what_holds(finished: Path, tmp_path: Path) -> N
 
 def test_a_baseline_without_any_one_of_its_keys_is_compared_or_refused(finished: Path, tmp_path: Path) -> None:
     whole, path = load_snapshot(finished / "runs/toy"), tmp_path / "baseline.json"
+    save_snapshot(whole, path)
+    content = json.loads(path.read_text())
     refused = 0
-    for parent, key in key_paths(whole):
-        damaged = copy.deepcopy(whole)
+    for parent, key in key_paths(content):
+        damaged = copy.deepcopy(content)
         reduce(getitem, parent, damaged).pop(key)
-        save_snapshot(damaged, path)
+        path.write_text(json.dumps(damaged))
         try:
             differences(load_snapshot(path), whole, None)
         except RunError:
@@ -138,7 +140,7 @@ def key_paths(content: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple
 
 def test_measurements_that_are_damaged_are_not_forgotten(tmp_path: Path) -> None:
     (tmp_path / "measurements.json").write_text('{"benchmark": "b", "looks": [{"seconds": -1}]}')
-    assert measured_before(tmp_path, "another") == []
+    assert measured_before(tmp_path, "another") == ()
     with pytest.raises(RunError, match=r"measurements\.json"):
         measured_before(tmp_path, "b")
 
