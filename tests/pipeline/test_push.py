@@ -89,9 +89,9 @@ def test_a_damaged_folder_is_not_uploaded(folder: Path, hub: Hub, pushed: Callab
     ("token", "repository", "arguments", "code", "message"),
     [
         ("", "me/toy", [], 2, "there is no token"),
-        ("hf_wrong", "me/toy", [], 1, "refuses (401)"),
-        (TOKEN, "stranger/toy", [], 1, "refuses (403): You don't have the rights"),
-        (TOKEN, "me/toy", ["--revision", "none"], 1, "refuses (404)"),
+        ("hf_wrong", "me/toy", [], 1, "rejects the request (401)"),
+        (TOKEN, "stranger/toy", [], 1, "rejects the request (403): You don't have the rights"),
+        (TOKEN, "me/toy", ["--revision", "none"], 1, "rejects the request (404)"),
     ],
 )
 def test_what_the_hub_refuses_is_one_message(

@@ -127,7 +127,7 @@ def _check_seal(folder: Path) -> FolderCheck:
     if line is None:
         return FolderCheck(SEAL, "failed", f'does not have the form "HASH  {MANIFEST}"')
     if line[1] != file_sha256(folder / MANIFEST):
-        return FolderCheck(MANIFEST, "failed", f"its hash differs from {SEAL}: one of the two is damaged")
+        return FolderCheck(MANIFEST, "failed", f"differs from the hash in {SEAL} and one of the two is damaged")
     return FolderCheck(MANIFEST, "ok", _size(folder / MANIFEST))
 
 
