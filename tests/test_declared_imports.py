@@ -27,7 +27,7 @@ WITHOUT_TRAIN = [
     "sdp.check.plan",
     "sdp.cli.render.plan",
     "sdp.cli.render.summary",
-    "sdp.cli.predictor",
+    "sdp_onnx.deploy.predictor",
     "sdp.cli.predict_inputs",
     "sdp.compare.costs",
     "sdp.compare.quality",

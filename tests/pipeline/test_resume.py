@@ -68,9 +68,7 @@ def analysis(folder: Path) -> dict:
 
 
 # What nohup ignores stays ignored.
-HANG_UP = pytest.param(
-    signal.SIGHUP, marks=pytest.mark.skipif(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN, reason="under nohup")
-)
+HANG_UP = pytest.mark.skipif(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN, reason="under nohup")
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +79,14 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "how", [signal.SIGKILL, signal.SIGINT, HANG_UP, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+    "how",
+    [
+        signal.SIGKILL,
+        signal.SIGINT,
+        # The same handler; tests/pipeline/test_stopping.py has every signal.
+        pytest.param(signal.SIGHUP, marks=[pytest.mark.slow, HANG_UP]),
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+    ],
 )
 def test_a_stopped_run_ends_like_an_unbroken_one(how: signal.Signals, unbroken: Path, project: Path) -> None:
     process = start(project)

@@ -16,7 +16,8 @@ from subprocess import CompletedProcess
 
 from sdp.cli.main import main
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Windows has no SIGHUP.
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def run_in_process(arguments: Sequence[str], cwd: Path, env: Mapping[str, str]) -> CompletedProcess[str]:

@@ -16,7 +16,7 @@ from support.recipe_table import PAGE, page, shipped_recipes
 from support.toy import save_tiny_model, save_xlmr_tokenizer
 
 RECIPES = [path for path in shipped_recipes() if path.stem != "quickstart"]
-# The export is the slowest stage; other tests have it for classification and regression.
+# The export is the slowest stage; tests/pipeline has it for every kind of task.
 EXPORTED = ("xlmr_ner", "xlmr_wpr")
 TRAIN, EVALUATION = 24, 8
 
@@ -54,8 +54,18 @@ def test_its_head_says_what_to_type(path: Path) -> None:
         assert words in text
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_it_is_checked_and_runs(path: Path, models: dict[str, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("path", "stage"),
+    [
+        *(pytest.param(path, "evaluate", id=path.stem) for path in RECIPES),
+        *(
+            pytest.param(path, "export", id=f"{path.stem}-export", marks=pytest.mark.slow)
+            for path in RECIPES
+            if path.stem in EXPORTED
+        ),
+    ],
+)
+def test_it_is_checked_and_runs(path: Path, stage: str, models: dict[str, Path], tmp_path: Path) -> None:
     recipe = load_recipe(path)
     task = recipe.task.known
     assert task is not None
@@ -86,7 +96,6 @@ def test_it_is_checked_and_runs(path: Path, models: dict[str, Path], tmp_path: P
     assert plan["optimizer_steps"] == {"finetune": 2, "prune": 2}
     assert plan["unknown"] == []
 
-    stage = "export" if path.stem in EXPORTED else "evaluate"
     results = json.loads(invoke(stage, path, *options, "--quiet"))
     record = results["evaluate"]
     assert (record["metric"], tuple(record["also"])) == (task.metrics[0], task.metrics[1:])

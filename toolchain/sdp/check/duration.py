@@ -220,7 +220,7 @@ def _same_inputs(
         and (own or inputs.get("data") == identities["data"])
         and ("vocabulary" in inputs) == (recipe.vocabulary is not None)
         and _table(settings, "data").get("max_length") == recipe.data.max_length
-        and _table(settings, "task").get("type") == recipe.task.type
+        and _table(settings, "task").get("type") == recipe.task.problem_type
     )
 
 
@@ -233,13 +233,13 @@ def _seconds(recipe: Recipe, earlier: RunFolder, stage: Stage, rows: int) -> flo
     settings = _table(_table(record, "ingredients"), "settings")
     if stage.name in _STEP_SETTINGS:
         now: TrainingSection = getattr(recipe, stage.name)
-        shown = now.model_dump(mode="json")
+        shown = now.resolved()
         then = _table(settings, stage.name)
         if any(then.get(key) != shown[key] for key in _STEP_SETTINGS[stage.name]):
             return None
         before = _steps(earlier.path, then)
         return None if before is None else seconds * optimizer_steps(rows, now) / before
-    changed = stage.name == "bench" and _table(settings, "bench") != recipe.bench.model_dump(mode="json")
+    changed = stage.name == "bench" and _table(settings, "bench") != recipe.bench.resolved()
     return None if changed else seconds
 
 

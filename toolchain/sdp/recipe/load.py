@@ -14,18 +14,16 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from sdp.errors import RecipeError
 from sdp.recipe.losses import LOSSES
 from sdp.recipe.override import COMMAND_LINE, parse_override, quoted
 from sdp.recipe.sections import Recipe
 from sdp.recipe.toml_text import parse, read_text, real_path
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
 
 Tree = dict[str, Any]
 Key = tuple[str, ...]
