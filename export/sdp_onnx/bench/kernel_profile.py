@@ -10,18 +10,17 @@ import statistics
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple, get_args
 
 from sdp_onnx.bench.cases import Case, Inputs, save_batches
 from sdp_onnx.bench.process import Worker
+from sdp_onnx.bench.results import CaseProfile, LayerProfile, ModelProfile, PartProfile
 from sdp_onnx.errors import BenchmarkError
 from sdp_onnx.model.linear_layers import LinearLayer, linear_layers
 from sdp_onnx.operators.library import has_library, instruction_set
 from sdp_onnx.operators.table import OPERATORS, Part
-from sdp_onnx.operators.weight_formats import LayerKind
-from sdp_onnx.runtimes.machine_peak import MachinePeak, measure_peak
+from sdp_onnx.runtimes.machine_peak import measure_peak
 from sdp_onnx.runtimes.profile_events import NodeTime, ProfiledRun, read_runs
 
 _FEWEST_RUNS = 5
@@ -39,91 +38,6 @@ _STANDARD_PARTS: dict[str, Part] = {
 
 # The prefix of onnxruntime's name for a product fused with its activation.
 _FUSED = "fused "
-
-
-@dataclass(frozen=True)
-class LayerProfile:
-    """The profile of one linear layer.
-
-    Attributes:
-        weights: its parameters, stacked along out_features in this order.
-        kind: the product that ran.
-        kernel: the instruction set of the library's kernels, or "onnxruntime".
-        density: share of nonzero weights.
-        filled, break_even: as in `LinearLayer`: the reason for a sparse or dense product.
-        ms: median time with bias, activation, residual and norm, where the operator includes them.
-        gflops: billions per second of useful operations, 2 * nonzeros * tokens without padding; median over the runs.
-    """
-
-    weights: tuple[str, ...]
-    kind: LayerKind
-    kernel: str
-    in_features: int
-    out_features: int
-    density: float
-    filled: float
-    break_even: float
-    ms: float
-    gflops: float
-
-
-@dataclass(frozen=True)
-class PartProfile:
-    """The profile of all operators of one part.
-
-    Attributes:
-        part: sparse and dense products in fp32 and in int8, attention, or the rest, with onnxruntime's own work between
-            operators.
-        ms: median time in one run.
-        share: its share of the total time of all runs; the shares add up to 1.
-        gflops: as in `LayerProfile`, for the linear layers together; None where there are none.
-    """
-
-    part: Part
-    ms: float
-    share: float
-    gflops: float | None
-
-
-@dataclass(frozen=True)
-class CaseProfile:
-    """The profile of one case with one number of threads.
-
-    Attributes:
-        case, batch_size, sequence_length, threads: as in `bench.CaseResult`.
-        runs: profiled runs after the warm-up.
-        tokens: median number of tokens in a batch, without padding.
-        run_ms: median time of a run, profiler included.
-        parts: the existing parts, in the order of `PartProfile.part`.
-        layers: the layers in the order in which they run.
-    """
-
-    case: str
-    batch_size: int
-    sequence_length: int | None
-    threads: int
-    runs: int
-    tokens: float
-    run_ms: float
-    parts: tuple[PartProfile, ...]
-    layers: tuple[LayerProfile, ...]
-
-
-@dataclass(frozen=True)
-class ModelProfile:
-    """A file's profile on the CPU.
-
-    Attributes:
-        peaks: the machine's peak for each number of threads; empty without the operator library.
-        cases: one for each number of threads and case.
-    """
-
-    peaks: tuple[MachinePeak, ...]
-    cases: tuple[CaseProfile, ...]
-
-    def to_json(self) -> dict[str, object]:
-        """The same as JSON types."""
-        return asdict(self)
 
 
 class _Work(NamedTuple):

@@ -18,22 +18,18 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from sdp_onnx.bench.cases import Case, save_batches
-from sdp_onnx.bench.interval import Interval
 from sdp_onnx.bench.process import Worker
+from sdp_onnx.bench.results import ROLES, BenchResult, CaseResult, ProcessResult
 from sdp_onnx.bench.starts import Start, speedup_interval
-from sdp_onnx.bench.statistics import Latency, is_quiet, latency, median_error, paired_ratio
+from sdp_onnx.bench.statistics import is_quiet, latency, median_error, paired_ratio
 from sdp_onnx.model.model_file import file_bytes
 from sdp_onnx.runtimes.base import Provider
 from sdp_onnx.runtimes.environment import environment_record
 from sdp_onnx.runtimes.registry import default_runtime
-
-__all__ = ["BenchResult", "Case", "CaseResult", "ProcessResult", "benchmark_pair"]
-
-ROLES = ("baseline", "baseline again", "candidate")
 
 # Approximate time of a turn of the baseline; the candidate runs the same batches.
 _TURN_SECONDS = 0.04
@@ -46,78 +42,6 @@ _PAUSE_SECONDS = 0.005
 Progress = Callable[[str, float], None]
 # Seconds by process (in the order of ROLES), round and run.
 Times = list[list[list[float]]]
-
-
-@dataclass(frozen=True)
-class CaseResult:
-    """Two files on one case with one number of threads.
-
-    Attributes:
-        case, batch_size, sequence_length: the measured case; None means the task's own lengths.
-        threads: threads of one operator.
-        rounds: number of rounds over all starts.
-        runs_per_turn: timed runs in a turn.
-        baseline: times of both baseline processes.
-        candidate: times of the candidate.
-        speedup: baseline time / candidate time; starts and A/A ratios determine its interval.
-        same_file: the A/A ratio: first baseline process / second.
-        quiet: whether the machine was quiet enough, by `same_file`.
-        starts: the results of each start of the processes.
-    """
-
-    case: str
-    batch_size: int
-    sequence_length: int | None
-    threads: int
-    rounds: int
-    runs_per_turn: int
-    baseline: Latency
-    candidate: Latency
-    speedup: Interval
-    same_file: Interval
-    quiet: bool
-    starts: tuple[Start, ...]
-
-
-@dataclass(frozen=True)
-class ProcessResult:
-    """One worker process: its load times, and its peak memory at the end of the cases."""
-
-    role: str
-    threads: int
-    load_ms: float
-    peak_memory_bytes: int | None
-
-
-@dataclass(frozen=True)
-class BenchResult:
-    """The results of a benchmark, with the data to judge them.
-
-    Attributes:
-        baseline, candidate: the files.
-        baseline_bytes, candidate_bytes: their sizes with external data.
-        provider: the execution provider.
-        cases: one result per number of threads and case.
-        processes: three per start and number of threads, in the order of ROLES.
-        quiet: whether every case was quiet.
-        environment: see `environment_record`.
-        load_average: the system's load over 1, 5 and 15 minutes before the benchmark; empty where it is unknown.
-    """
-
-    baseline: str
-    candidate: str
-    baseline_bytes: int
-    candidate_bytes: int
-    provider: Provider
-    cases: tuple[CaseResult, ...]
-    processes: tuple[ProcessResult, ...]
-    quiet: bool
-    environment: dict[str, object]
-    load_average: tuple[float, ...]
-
-    def to_json(self) -> dict[str, object]:
-        """The same as JSON types."""
-        return asdict(self)
 
 
 def benchmark_pair(

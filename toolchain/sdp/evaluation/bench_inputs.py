@@ -21,7 +21,7 @@ from sdp.pipeline.run_folder import RunFolder
 from sdp.pipeline.stages import EXPORT, FINETUNE
 from sdp.recipe.sections import Recipe
 from sdp.training.inputs import tokenize_split
-from sdp_onnx.bench.pair import Case
+from sdp_onnx.bench.cases import Case
 from sdp_onnx.deploy.tokenization import INPUT_NAMES
 from sdp_onnx.export.torch_export import export_torch
 from sdp_onnx.runtimes.registry import default_runtime

@@ -13,7 +13,8 @@ from sdp.gate.timing import LOOKS, settled
 from sdp.pipeline.artifacts.latency import MeasuredAgain, TimedCase
 from sdp.pipeline.context import StageContext
 from sdp.recipe.sections import Recipe
-from sdp_onnx.bench.pair import MIN_ROUNDS, ProcessResult, benchmark_pair
+from sdp_onnx.bench.pair import MIN_ROUNDS, benchmark_pair
+from sdp_onnx.bench.results import ProcessResult
 from sdp_onnx.bench.starts import Start
 
 

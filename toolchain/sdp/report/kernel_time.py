@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sdp_onnx.bench.kernel_profile import CaseProfile, ModelProfile, PartProfile
+from sdp_onnx.bench.results import CaseProfile, ModelProfile, PartProfile
 
 PART_NAMES = {
     "sparse": "sparse products",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sdp.report.kernel_time import peak_of
-from sdp_onnx.bench.kernel_profile import CaseProfile, LayerProfile, ModelProfile
+from sdp_onnx.bench.results import CaseProfile, LayerProfile, ModelProfile
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from sdp.pipeline.artifacts.analysis import AnalysisReport
 from sdp.pipeline.artifacts.training import LogRecord
 from sdp.report.style import ACCENT, DENSE, FOREGROUND, PRUNED, STYLE, WIDTH, is_wide, plain, svg, unmeasured
 from sdp_onnx.bench.interval import Interval, Undefined
-from sdp_onnx.bench.pair import CaseResult
+from sdp_onnx.bench.results import CaseResult
 
 PART_COLOURS = {"embeddings": DENSE, "encoder": PRUNED, "rest": ACCENT}
 # Share of the longer bar below which a number does not fit.

@@ -13,7 +13,8 @@ from sdp.pipeline.artifacts.record import StageResult
 from sdp.pipeline.context import StageContext
 from sdp.pipeline.stages import EXPORT
 from sdp_onnx.bench.kernel_profile import profile_model
-from sdp_onnx.bench.pair import ROLES, benchmark_pair
+from sdp_onnx.bench.pair import benchmark_pair
+from sdp_onnx.bench.results import ROLES
 
 
 def run(context: StageContext) -> StageResult:

@@ -17,7 +17,7 @@ from sdp.pipeline.progress import Reporter
 if TYPE_CHECKING:
     from sdp.compare.difference import Difference
     from sdp.compare.snapshot import Snapshot
-    from sdp_onnx.bench.pair import BenchResult
+    from sdp_onnx.bench.results import BenchResult
 
 Before = Annotated[Path, typer.Argument(help="A run folder, or a file of --save: main.", show_default=False)]
 After = Annotated[

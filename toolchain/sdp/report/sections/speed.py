@@ -7,7 +7,7 @@ from sdp.report import plots
 from sdp.report.kernel_time import PART_NAMES, longest_cases
 from sdp.report.layer_table import layer_rows
 from sdp.report.section import ReportSection, RunFiles
-from sdp_onnx.bench.kernel_profile import ModelProfile
+from sdp_onnx.bench.results import ModelProfile
 
 
 def section(files: RunFiles) -> ReportSection:
