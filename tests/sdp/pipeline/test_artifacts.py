@@ -11,14 +11,14 @@ import pytest
 from pydantic import TypeAdapter
 
 from sdp.errors import RunError
-from sdp.pipeline.artifacts import analysis, comparison, latency, rows, training, verdict, vocabulary
+from sdp.pipeline.artifacts import analysis, comparison, latency, pruning, rows, training, verdict, vocabulary
 from sdp.pipeline.artifacts.base import Artifact
 from sdp.pipeline.artifacts.intervals import Score
 from sdp.pipeline.json_file import read_json
 from sdp.pipeline.run_folder import RunFolder
 from sdp_onnx.bench.interval import Interval, Undefined
 
-MODULES = (analysis, comparison, latency, rows, training, verdict, vocabulary)
+MODULES = (analysis, comparison, latency, pruning, rows, training, verdict, vocabulary)
 KINDS = {
     kind
     for module in MODULES
@@ -56,9 +56,9 @@ def test_every_file_of_a_stage_has_one_model(run: RunFolder) -> None:
 
 def test_every_mask_update_is_a_line(run: RunFolder) -> None:
     lines = (run.path / "2-prune/pruning.jsonl").read_text(encoding="utf-8").splitlines()
-    updates = [training.MaskUpdate.parse(line, "pruning.jsonl") for line in lines]
+    updates = [pruning.MaskUpdate.parse(line, "pruning.jsonl") for line in lines]
     assert [update.to_json() for update in updates] == [json.loads(line) for line in lines]
-    assert updates[-1].sparsity == training.PruneMetrics.load(run).sparsity
+    assert updates[-1].sparsity == pruning.PruneMetrics.load(run).sparsity
 
 
 @pytest.mark.parametrize("score", [Interval(0.5, 0.25, 0.75), Interval.exact(2.0), Undefined("no row is positive")])

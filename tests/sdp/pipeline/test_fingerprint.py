@@ -243,7 +243,7 @@ FIRST = "from __future__ import annotations\n"
             {"preflight", "finetune", "prune"},
         ),
         ("sdp/training/sampler.py", "POOL_BATCHES = 20", "POOL_BATCHES = 10", {"preflight", "finetune", "prune"}),
-        ("sdp_onnx/bench/worker.py", FIRST, f"{FIRST}\nOTHER = 1\n", {"preflight", "bench", "gate"}),
+        ("sdp_onnx/bench/worker.py", FIRST, f"{FIRST}\nOTHER = 1\n", {"preflight", "bench", "gate", "report", "ship"}),
         ("sdp/pipeline/progress.py", FIRST, f"{FIRST}\nOTHER = 1\n", set()),
     ],
 )
@@ -297,6 +297,7 @@ def test_the_neutral_modules_exist() -> None:
 def test_fine_tuning_knows_no_pruning() -> None:
     used = installed().closure("sdp.stages.finetune")
     assert [name for name in used if name.startswith("sdp.pruning")] == []
+    assert not any("analysis" in name for name in used)
     assert not any(name.startswith(("sdp.report", "sdp.gate", "sdp.check", "sdp.cli")) for name in used)
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from sdp.gate.check import Outcome
+from sdp.pipeline.artifacts.pruning import PruneMetrics
 from sdp.pipeline.artifacts.results import FinishedResults
-from sdp.pipeline.artifacts.training import FinetuneMetrics, PruneMetrics, RowCounts
+from sdp.pipeline.artifacts.training import FinetuneMetrics, RowCounts
 from sdp.pipeline.artifacts.verdict import GateVerdict
 from sdp.recipe.gate import GateSection
 from sdp.sweep.artifacts import CaseSpeedUp, DenseModel, FrontierReport, MeasuredLevel

@@ -24,7 +24,7 @@ from sdp.models.tokenizer import save_tokenizer
 from sdp.pipeline.artifacts.base import Stored
 from sdp.pipeline.artifacts.comparison import RelativeError
 from sdp.pipeline.artifacts.manifest import TensorEntry
-from sdp.pipeline.artifacts.training import LayerZeros, PruneMetrics
+from sdp.pipeline.artifacts.pruning import LayerZeros, PruneMetrics
 from sdp.pipeline.context import StageContext
 from sdp.pipeline.json_file import write_json
 from sdp.pipeline.run_folder import CHECKPOINTS, RunFolder, outputs_of

@@ -24,8 +24,8 @@ from sdp.models.layers import layer_count, prunable_weights
 from sdp.models.load import load_finetuned
 from sdp.models.tokenizer import save_tokenizer, saved_tokenizer
 from sdp.pipeline.artifacts.base import present
+from sdp.pipeline.artifacts.pruning import LayerZeros, MaskUpdate, PruneMetrics, write_updates
 from sdp.pipeline.artifacts.record import StageResult
-from sdp.pipeline.artifacts.training import LayerZeros, MaskUpdate, PruneMetrics, write_updates
 from sdp.pipeline.context import StageContext
 from sdp.pipeline.json_file import read_json
 from sdp.pipeline.run_folder import CACHE, STAGE_FILE, RunFolder

@@ -13,7 +13,8 @@ from sdp.gate.measured import better_than_constant
 from sdp.pipeline.artifacts.analysis import AnalysisReport
 from sdp.pipeline.artifacts.comparison import Compared, EvaluateMetrics
 from sdp.pipeline.artifacts.intervals import value_of
-from sdp.pipeline.artifacts.training import FinetuneMetrics, LogRecord, PruneMetrics
+from sdp.pipeline.artifacts.pruning import PruneMetrics
+from sdp.pipeline.artifacts.training import FinetuneMetrics, LogRecord
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import RunFolder
 from sdp.pipeline.stages import settings_of

@@ -62,7 +62,9 @@ def exported_folder(path: Path) -> Path:
     Raises:
         RunError: neither holds one.
     """
-    for candidate in (path, path / "4-export"):
+    from sdp.pipeline.stages import EXPORT
+
+    for candidate in (path, path / EXPORT.folder):
         if (candidate / "model.onnx").is_file():
             return candidate
     hint = "Give a run folder whose export is done (sdp export RUN), or a copy of its 4-export."

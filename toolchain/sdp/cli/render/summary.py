@@ -13,8 +13,9 @@ from sdp.gate.measured import changed_sentence, measured_on, remarks
 from sdp.pipeline.artifacts.comparison import Compared, EvaluateMetrics, ExportMetrics, TrimmingCost
 from sdp.pipeline.artifacts.intervals import value_of
 from sdp.pipeline.artifacts.latency import BenchLatency
+from sdp.pipeline.artifacts.pruning import PruneMetrics
 from sdp.pipeline.artifacts.results import RunResults, read_results
-from sdp.pipeline.artifacts.training import FinetuneMetrics, PruneMetrics
+from sdp.pipeline.artifacts.training import FinetuneMetrics
 from sdp.pipeline.artifacts.vocabulary import CoverageReport, VocabularyReport
 from sdp.pipeline.gate_verdict import gate_verdict, shipped_before
 from sdp.pipeline.run_folder import RunFolder

@@ -3,8 +3,8 @@
     vocabulary.VocabularyReport    0-vocabulary/vocabulary.json
     vocabulary.KeptPieces          0-vocabulary/old_ids.json
     training.FinetuneMetrics       1-finetune/metrics.json
-    training.PruneMetrics          2-prune/metrics.json
-    training.MaskUpdate            2-prune/pruning.jsonl, a line
+    pruning.PruneMetrics           2-prune/metrics.json
+    pruning.MaskUpdate             2-prune/pruning.jsonl, a line
     analysis.AnalysisReport        2-prune/analysis.json
     comparison.EvaluateMetrics     3-evaluate/metrics.json
     comparison.ExportMetrics       4-export/metrics.json

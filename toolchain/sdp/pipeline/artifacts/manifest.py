@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue
 from sdp.pipeline.artifacts.base import Artifact, Count, NotNegative, Stored
 from sdp.pipeline.artifacts.comparison import MetricScores, Models, TorchDifference
 from sdp.pipeline.artifacts.intervals import Score
-from sdp.pipeline.artifacts.training import LayerZeros
+from sdp.pipeline.artifacts.pruning import LayerZeros
 from sdp.pipeline.run_folder import STAGE_FILE
 from sdp.recipe.benchmark_tasks import MetricName, ProblemType
 from sdp_onnx.deploy.manifest import write_manifest

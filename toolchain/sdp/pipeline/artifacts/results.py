@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from sdp.pipeline.artifacts.base import Artifact
 from sdp.pipeline.artifacts.comparison import EvaluateMetrics, ExportMetrics
 from sdp.pipeline.artifacts.latency import BenchLatency
-from sdp.pipeline.artifacts.training import FinetuneMetrics, PruneMetrics
+from sdp.pipeline.artifacts.pruning import PruneMetrics
+from sdp.pipeline.artifacts.training import FinetuneMetrics
 from sdp.pipeline.artifacts.verdict import GateVerdict
 from sdp.pipeline.artifacts.vocabulary import VocabularyReport
 from sdp.pipeline.run_folder import RunFolder

@@ -6,7 +6,7 @@ from sdp.gate.check import TOLERANCE
 from sdp.gate.measured import constant_sentence, measured_on
 from sdp.pipeline.artifacts.comparison import EvaluateMetrics, ExportMetrics
 from sdp.pipeline.artifacts.latency import BenchLatency
-from sdp.pipeline.artifacts.training import PruneMetrics
+from sdp.pipeline.artifacts.pruning import PruneMetrics
 from sdp.report.section import ReportSection, RunFiles
 from sdp.report.tables import number_text
 from sdp_onnx.bench.interval import Undefined

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sdp.pipeline.artifacts.analysis import AnalysisReport
-from sdp.pipeline.artifacts.training import LayerZeros, PruneMetrics
+from sdp.pipeline.artifacts.pruning import LayerZeros, PruneMetrics
 from sdp.report.layer_table import short_name
 from sdp.report.plots import pruning_analysis
 from sdp.report.section import ReportSection, RunFiles

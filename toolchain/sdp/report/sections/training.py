@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sdp.pipeline.artifacts.training import FinetuneMetrics, PruneMetrics
+from sdp.pipeline.artifacts.pruning import PruneMetrics
+from sdp.pipeline.artifacts.training import FinetuneMetrics
 from sdp.report import plots
 from sdp.report.section import ReportSection, RunFiles
 

@@ -1,0 +1,51 @@
+"""metrics.json and pruning.jsonl of the pruning stage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from sdp.pipeline.artifacts.analysis import AnalysisSummary
+from sdp.pipeline.artifacts.base import Artifact, NotNegative, Share, Stored
+from sdp.pipeline.artifacts.training import LogRecord
+from sdp.recipe.benchmark_tasks import MetricName
+
+UPDATES_FILE = "pruning.jsonl"
+
+
+class LayerZeros(Stored):
+    """How many of a matrix's weights are zeros."""
+
+    zeros: NotNegative
+    elements: NotNegative
+
+
+class PruneMetrics(Artifact):
+    """The pruned model on dev, its zeros by parameter, and how it was trained."""
+
+    STAGE = "prune"
+    FILE = "metrics.json"
+
+    metric: MetricName
+    dev: float | None
+    undefined: str
+    sparsity: Share
+    analysis: AnalysisSummary | None = None
+    layers: dict[str, LayerZeros]
+    log: tuple[LogRecord, ...]
+
+
+class MaskUpdate(Stored):
+    """A line of pruning.jsonl: the sparsity that was wanted at a step, and that of the masks."""
+
+    step: NotNegative
+    epoch: float
+    wanted: float
+    sparsity: Share
+
+
+def write_updates(updates: Iterable[MaskUpdate], folder: Path) -> None:
+    """Write pruning.jsonl, one line a mask update."""
+    with (folder / UPDATES_FILE).open("w", encoding="utf-8") as stream:
+        stream.writelines(json.dumps(update.to_json()) + "\n" for update in updates)
