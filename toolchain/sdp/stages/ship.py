@@ -42,7 +42,7 @@ def run(context: StageContext) -> StageResult:
     exported, library = take_model(recipe, run, target)
     licenses, results = find_licenses(recipe), load_results(run)
     if unknown := unknown_licenses(licenses):
-        context.reporter.line(f"  {unknown}: the card says so")
+        context.reporter.line(f"  {unknown}: noted in the model card")
     card = model_card(
         recipe,
         results,
