@@ -17,7 +17,7 @@ from hostile_values import damaged_bytes, text, value
 
 Use = Callable[[], object]
 LABELS = ("pos", "neg")
-# What a gzip file or a parquet file unfolds to: more than the limit that sdp sets.
+# The decompressed size of a gzip or parquet file: more than sdp's limit.
 BOMB_BYTES = 2 * 10**9
 
 

@@ -45,7 +45,7 @@ def machine() -> str:
 
 
 def find_compiler() -> str | None:
-    """The system's C++ compiler: what CXX names, or the first of the usual names that is there."""
+    """Return the system's C++ compiler: $CXX, or the first existing of the usual names."""
     named = os.environ.get("CXX")
     return next((found for name in [named, "c++", "g++", "clang++"] if name and (found := shutil.which(name))), None)
 

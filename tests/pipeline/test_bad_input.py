@@ -185,9 +185,7 @@ def test_inspect_and_predict_of_things_that_are_none(project: Path) -> None:
 def test_what_has_no_end_is_neither_waited_for_nor_read(name: str, project: Path) -> None:
     os.mkfifo(project / "pipe")
     for command in ("inspect", "check"):
-        assert_contains(
-            refused(project, command, name), f"{name}: ", "device or a pipe", "save what it gives as a file"
-        )
+        assert_contains(refused(project, command, name), f"{name}: ", "device or a pipe", "save its content as a file")
     assert_contains(refused(project, "compare", name, name), name, "neither a run folder nor a saved baseline")
 
 

@@ -17,7 +17,7 @@ from sdp.errors import SdpError, StageError, StoppedError, UsageError
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import RunFolder
 from sdp.pipeline.runner import input_identities, plan, preflight_status, run_pipeline
-from sdp.preflight.refusal import naming
+from sdp.preflight.errors import preflight_errors
 from sdp.recipe import load_recipe
 from sdp.stages import finetune, preflight
 from sdp_onnx.errors import ModelFileError
@@ -122,7 +122,7 @@ def test_check_lists_it_where_training_is_to_come(project: Path) -> None:
 
 def said(error: BaseException, details: Path) -> SdpError:
     """What comes out of the preflight when its export breaks off."""
-    with pytest.raises(SdpError) as caught, naming("export", {"/run/work/model": "/models/mine"}, details):
+    with pytest.raises(SdpError) as caught, preflight_errors("export", {"/run/work/model": "/models/mine"}, details):
         raise error
     return caught.value
 
@@ -148,5 +148,5 @@ def test_any_other_error_is_one_message_and_its_traceback_a_file(tmp_path: Path)
 def test_a_signal_and_a_full_disk_are_told_as_everywhere(tmp_path: Path) -> None:
     stopped = said(StoppedError("stopped; a checkpoint was saved", number=15), tmp_path / "details")
     assert (str(stopped), stopped.exit_code) == ("stopped in the preflight: nothing was trained yet", 143)
-    with pytest.raises(OSError, match="No space"), naming("export", {}, tmp_path / "details"):
+    with pytest.raises(OSError, match="No space"), preflight_errors("export", {}, tmp_path / "details"):
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -89,9 +89,9 @@ def test_a_damaged_folder_is_not_uploaded(folder: Path, hub: Hub, pushed: Callab
     ("token", "repository", "arguments", "code", "message"),
     [
         ("", "me/toy", [], 2, "there is no token"),
-        ("hf_wrong", "me/toy", [], 1, "refuses (401)"),
-        (TOKEN, "stranger/toy", [], 1, "refuses (403): You don't have the rights"),
-        (TOKEN, "me/toy", ["--revision", "none"], 1, "refuses (404)"),
+        ("hf_wrong", "me/toy", [], 1, "rejects the request (401)"),
+        (TOKEN, "stranger/toy", [], 1, "rejects the request (403): You don't have the rights"),
+        (TOKEN, "me/toy", ["--revision", "none"], 1, "rejects the request (404)"),
     ],
 )
 def test_what_the_hub_refuses_is_one_message(
@@ -108,7 +108,7 @@ def test_an_upload_that_arrives_damaged_ends_without_a_commit(hub: Hub, pushed: 
     hub.damages = True
     done = pushed("--yes")
     assert done.exit_code == 1
-    assert "the hub refuses (400)" in done.stderr
+    assert "the hub rejects the request (400)" in done.stderr
     assert "Traceback" not in done.stderr
     assert hub.commits == 0
 
@@ -126,5 +126,5 @@ def test_no_hub_and_a_hub_switched_off_are_told(
 
 @pytest.mark.parametrize("repository", ["toy", "a/b/c", "me/", "https://huggingface.co/me/toy", "me/my toy"])
 def test_what_is_no_repository_is_told_before_anything_else(repository: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no repository's id"):
+    with pytest.raises(UsageError, match="not a repository's id"):
         push(tmp_path / "gone", repository, revision="main", private=True, dry_run=True)

@@ -33,7 +33,7 @@ SHARDED = ["--set", 'runtime.parallel="fsdp"']
 BUG = """
 import sys, time
 import typer
-from sdp.cli.errors import told
+from sdp.cli.errors import handle_errors
 
 class Slow:
     def __getattr__(self, name):
@@ -46,7 +46,7 @@ app = typer.Typer(pretty_exceptions_enable=False)
 
 @app.command()
 def command():
-    with told():
+    with handle_errors():
         sys.stderr = Slow()
         raise ZeroDivisionError("met by both")
 

@@ -133,12 +133,12 @@ def test_what_the_gate_refuses_is_not_shipped(project: Path, monkeypatch: pytest
     done = CliRunner().invoke(app, ["run", "toy.toml", "--set", "gate.max_size_ratio=0.01"])
     assert done.exit_code == 1
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("ship ")]
-    assert line == "ship      not made: the gate says fail; the older 8-ship is removed"
+    assert line == "ship      not made: the gate's verdict is fail; the older 8-ship is removed"
     assert not folder.exists()
     assert (folder.with_name("4-export") / "model.onnx").stat().st_size > 0
-    assert "not shipped: the gate says fail\n" in done.stdout
+    assert "not shipped: the gate's verdict is fail\n" in done.stdout
     checked = json.loads(CliRunner().invoke(app, ["check", "--json"]).stdout)["stages"][-1]
-    assert checked == {"stage": "ship", "up_to_date": False, "reason": "only when the gate passes; it says fail"}
+    assert checked == {"stage": "ship", "up_to_date": False, "reason": "only when the gate passes; its verdict is fail"}
     # Allowed again, it comes back: nothing but gate, report and ship runs.
     again = CliRunner().invoke(app, ["run", "toy.toml"])
     assert (again.exit_code, again.stderr.count("up to date")) == (0, 5)
@@ -151,7 +151,7 @@ def test_a_gate_that_does_not_pass_takes_the_folder_away(
 ) -> None:
     run = RunFolder(tmp_path)
     run.stage("6-gate").mkdir()
-    for wanted, line in ((True, "removed"), (True, f"not made: the gate says {verdict}"), (False, "")):
+    for wanted, line in ((True, "removed"), (True, f"not made: the gate's verdict is {verdict}"), (False, "")):
         if line == "removed":
             run.stage("8-ship").mkdir()
             (run.stage("8-ship") / "model.onnx").touch()
@@ -207,7 +207,7 @@ def test_other_thresholds_are_tried_without_changing_anything(
     assert done.exit_code == 1
     assert state(project / "runs/toy") == before
     lines = done.stdout.splitlines()
-    assert lines[-3] == "what if: the gate would say fail with gate.max_size_ratio=0.01, gate.max_metric_drop=0.5"
+    assert lines[-3] == "what if: the verdict would be fail with gate.max_size_ratio=0.01, gate.max_metric_drop=0.5"
     assert lines[-2] == f"nothing was changed: {project}/runs/toy has the verdict pass as before"
     command = lines[-1].rpartition(", or ")[2]
     assert command == f"sdp run toy.toml --set {tried[0]} --set {tried[1]}"
@@ -224,7 +224,7 @@ def test_after_every_command_all_places_have_one_verdict(project: Path, monkeypa
     stricter = CliRunner().invoke(app, ["gate", "toy.toml"])
     assert stricter.exit_code == 1
     assert "the older 8-ship is removed" in stricter.stderr
-    assert "not shipped: the gate says fail\n" in stricter.stdout
+    assert "not shipped: the gate's verdict is fail\n" in stricter.stdout
     assert verdicts(run) == {"verdict.json": "fail", "summary.md": "fail", "report.html": "fail", "8-ship": None}
     # Looser again: what follows the verdict is made, 8-ship too.
     recipe.write_text(loose)

@@ -17,7 +17,7 @@ import typer
 from faults_project import processes_of
 from faults_server import MARK
 from sdp.__main__ import main
-from sdp.cli.errors import told
+from sdp.cli.errors import handle_errors
 from support.toy import ONE_THREAD, sdp
 
 # What nohup ignores stays ignored.
@@ -79,7 +79,7 @@ def test_a_signal_while_typer_reads_the_arguments(number: signal.Signals, capsys
     def command(word: str = meets_it) -> None:
         raise AssertionError(word)
 
-    with pytest.raises(typer.Exit) as ended, told():
+    with pytest.raises(typer.Exit) as ended, handle_errors():
         app(["word"])
     assert ended.value.exit_code == 128 + number
     assert capsys.readouterr().err == "stopped; finished stages are kept, and the same command goes on from there\n"

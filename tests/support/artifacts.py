@@ -10,7 +10,7 @@ from sdp.pipeline.artifacts.comparison import EvaluateMetrics, ExportMetrics
 from sdp.pipeline.artifacts.latency import BenchEnvironment, BenchLatency
 from sdp.pipeline.artifacts.vocabulary import BeforeAfter, CoverageReport, VocabularyReport
 from sdp_onnx.bench.interval import Interval
-from sdp_onnx.bench.pair import ROLES, CaseResult, ProcessResult
+from sdp_onnx.bench.results import ROLES, CaseResult, ProcessResult
 from sdp_onnx.bench.starts import Start
 from sdp_onnx.bench.statistics import Latency
 

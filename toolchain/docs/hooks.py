@@ -35,7 +35,7 @@ _LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#\s]+)")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Give headings the anchors that GitHub gives them."""
+    """Set the anchors of headings to GitHub's."""
     config.mdx_configs.setdefault("toc", {})["slugify"] = _slug
     return config
 

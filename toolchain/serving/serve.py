@@ -26,7 +26,7 @@ BATCH = 32
 
 
 class Request(BaseModel):
-    """What a client sends."""
+    """A request of a client."""
 
     texts: list[str | list[str]] = Field(min_length=1, max_length=MOST_TEXTS)
 

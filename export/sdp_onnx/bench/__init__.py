@@ -1,1 +1,1 @@
-"""Paired benchmarks: two files measured in turns in one run, and where the time goes."""
+"""Paired benchmarks: two files measured in turns in one run, and profiles of the time by part."""

@@ -1,4 +1,4 @@
-"""What a benchmark feeds a model, and how it travels to the worker processes."""
+"""The inputs of a benchmark, and the file that passes them to the worker processes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Inputs = dict[str, NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the benchmark's grid.
+    """One cell of the benchmark's grid.
 
     Attributes:
-        name: shown to the reader.
+        name: name for output.
         batch_size: rows per batch.
         sequence_length: tokens per row; None where the rows have the task's own lengths.
         batches: inputs by name, each int64 [batch_size, tokens]; run in turn, over and over.
@@ -42,7 +42,7 @@ def save_batches(path: Path, cases: Sequence[Case]) -> None:
 
 
 def load_batches(path: Path) -> list[list[Inputs]]:
-    """Read what `save_batches` wrote: the batches of each case."""
+    """Read a file of `save_batches`: the batches of each case."""
     cases: list[list[Inputs]] = []
     with np.load(path, allow_pickle=False) as archive:
         for key in archive.files:

@@ -1,4 +1,4 @@
-"""A value with its interval: scores, drops, speed-ups, times and bytes are all reported as one of these.
+"""Values with intervals: scores, drops, speed-ups, times and bytes are reported as these.
 
 An interval has a confidence level of `LEVEL`, a tail of `TAIL` on either side. A function that computes another one
 (joint low ends, a share of a tail for each of several looks) documents it.
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 LEVEL = 0.95
-"""Confidence level of every interval that is reported."""
+"""Confidence level of every reported interval."""
 TAIL = 0.025
-"""Probability that the true value lies below an interval of that level; the same above it."""
+"""Probability that the true value lies below an interval with this level; the same above it."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Interval:
 
     @classmethod
     def exact(cls, value: float) -> Self:
-        """A value that is known exactly: both ends equal it."""
+        """Return an exact value: both ends equal it."""
         return cls(value, value, value)
 
     def contains(self, value: float) -> bool:
@@ -33,20 +33,20 @@ class Interval:
         return self.low <= value <= self.high
 
     def to_json(self) -> dict[str, Any]:
-        """The three numbers by name."""
+        """Return the three numbers by name."""
         return {"value": self.value, "low": self.low, "high": self.high}
 
 
 @dataclass(frozen=True)
 class Undefined:
-    """Stands in for the interval of a value that is undefined, such as F1 of rows without a positive label.
+    """The interval of an undefined value, such as F1 of rows without a positive label.
 
     Attributes:
-        reason: why there is no value, in words that complete "undefined, because ...".
+        reason: the reason, a phrase that completes "undefined, because ...".
     """
 
     reason: str
 
     def to_json(self) -> dict[str, Any]:
-        """The keys of an interval, null, and the reason under "undefined"."""
+        """Return the keys of an interval with null, and the reason under "undefined"."""
         return {"value": None, "low": None, "high": None, "undefined": self.reason}

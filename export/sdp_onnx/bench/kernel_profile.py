@@ -1,7 +1,7 @@
-"""Where a file's time goes: which kernel each linear layer uses, how long it takes, and how near the machine's peak.
+"""Profile a file: the kernel of each linear layer, its time, and its speed compared with the machine's peak.
 
-The file runs in a process of its own, with onnxruntime's profiler on, which slows each operator by about 3
-microseconds: these times explain a benchmark, they do not replace it.
+The file runs in a separate process with onnxruntime's profiler, which slows each operator by about 3 microseconds: the
+times explain a benchmark and do not replace it.
 """
 
 from __future__ import annotations
@@ -10,24 +10,23 @@ import statistics
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple, get_args
 
 from sdp_onnx.bench.cases import Case, Inputs, save_batches
 from sdp_onnx.bench.process import Worker
+from sdp_onnx.bench.results import CaseProfile, LayerProfile, ModelProfile, PartProfile
 from sdp_onnx.errors import BenchmarkError
 from sdp_onnx.model.linear_layers import LinearLayer, linear_layers
 from sdp_onnx.operators.library import has_library, instruction_set
 from sdp_onnx.operators.table import OPERATORS, Part
-from sdp_onnx.operators.weight_formats import LayerKind
-from sdp_onnx.runtimes.machine_peak import MachinePeak, measure_peak
+from sdp_onnx.runtimes.machine_peak import measure_peak
 from sdp_onnx.runtimes.profile_events import NodeTime, ProfiledRun, read_runs
 
 _FEWEST_RUNS = 5
 _MOST_RUNS = 32
 
-# Of onnxruntime's own operators.
+# Parts of onnxruntime's own operators.
 _STANDARD_PARTS: dict[str, Part] = {
     "Attention": "attention",
     "MultiHeadAttention": "attention",
@@ -37,97 +36,12 @@ _STANDARD_PARTS: dict[str, Part] = {
     "FusedGemm": "dense",
 }
 
-# onnxruntime's name for a product that it has joined with the activation after it begins with this.
+# The prefix of onnxruntime's name for a product fused with its activation.
 _FUSED = "fused "
 
 
-@dataclass(frozen=True)
-class LayerProfile:
-    """One linear layer.
-
-    Attributes:
-        weights: its parameters, stacked along out_features in this order.
-        kind: the product that ran.
-        kernel: the instruction set of the library's kernels, or "onnxruntime".
-        density: share of the weights that are not zero.
-        filled, break_even: as in `LinearLayer`: why the product is sparse or dense.
-        ms: median time with bias, activation, residual and norm, where the operator does these too.
-        gflops: billions a second of useful operations, 2 * nonzeros * tokens without padding; median over the runs.
-    """
-
-    weights: tuple[str, ...]
-    kind: LayerKind
-    kernel: str
-    in_features: int
-    out_features: int
-    density: float
-    filled: float
-    break_even: float
-    ms: float
-    gflops: float
-
-
-@dataclass(frozen=True)
-class PartProfile:
-    """All operators of one part.
-
-    Attributes:
-        part: sparse and dense products in fp32 and in int8, attention, or the rest, with onnxruntime's own work between
-            operators.
-        ms: median time in one run.
-        share: its part of the time of all runs together; the shares add up to 1.
-        gflops: as in `LayerProfile`, for the linear layers together; None where there are none.
-    """
-
-    part: Part
-    ms: float
-    share: float
-    gflops: float | None
-
-
-@dataclass(frozen=True)
-class CaseProfile:
-    """One case with one number of threads.
-
-    Attributes:
-        case, batch_size, sequence_length, threads: as in `bench.CaseResult`.
-        runs: profiled runs after the warm-up.
-        tokens: median number of tokens in a batch, without padding.
-        run_ms: median time of a run, profiler included.
-        parts: those that there are, in the order of `PartProfile.part`.
-        layers: in the order in which they run.
-    """
-
-    case: str
-    batch_size: int
-    sequence_length: int | None
-    threads: int
-    runs: int
-    tokens: float
-    run_ms: float
-    parts: tuple[PartProfile, ...]
-    layers: tuple[LayerProfile, ...]
-
-
-@dataclass(frozen=True)
-class ModelProfile:
-    """A file's profile on the CPU.
-
-    Attributes:
-        peaks: what the machine can do, for each number of threads; empty without the operator library.
-        cases: one for each number of threads and case.
-    """
-
-    peaks: tuple[MachinePeak, ...]
-    cases: tuple[CaseProfile, ...]
-
-    def to_json(self) -> dict[str, object]:
-        """The same as JSON types."""
-        return asdict(self)
-
-
 class _Work(NamedTuple):
-    """What one layer, or all layers of a kind, did in one run."""
+    """The work of one layer, or of all layers of a kind, in one run."""
 
     microseconds: int
     operations: int
@@ -136,14 +50,14 @@ class _Work(NamedTuple):
 def profile_model(
     path: Path, cases: Sequence[Case], *, threads: Sequence[int], seconds_per_case: float = 1.0
 ) -> ModelProfile:
-    """Run every case with every number of threads and divide its time among its parts.
+    """Profile every case with every number of threads.
 
     Args:
-        seconds_per_case: about how long to run a case, within 5 to 32 runs.
+        seconds_per_case: approximate time of a case, within 5 to 32 runs.
 
     Raises:
         ModelFileError: the file cannot be used.
-        BenchmarkError: the process that runs it died, or left no complete profile.
+        BenchmarkError: the worker process ended, or its profile is incomplete.
     """
     layers = linear_layers(path)
     profiles: list[CaseProfile] = []
@@ -162,7 +76,7 @@ def profile_model(
 def _run_cases(
     path: Path, inputs: Path, cases: Sequence[Case], threads: int, seconds_per_case: float
 ) -> list[list[ProfiledRun]]:
-    """The runs of each case, from its first batch on; runs to warm up are left out."""
+    """Return the runs of each case, from its first batch on, without warm-up."""
     counts = []
     with Worker(
         path, inputs, provider="cpu", threads=threads, profile=inputs.with_name(f"profile-{threads}")
@@ -178,7 +92,7 @@ def _run_cases(
         runs = read_runs(profile)
     except (OSError, ValueError, KeyError) as error:
         raise BenchmarkError(f"onnxruntime's profile cannot be read ({error!r})", where=str(path)) from error
-    # A turn begins with a run that does not count, and the first turn of a case only measures how long a run takes.
+    # A turn begins with a warm-up run, and the first turn of a case only estimates the time of a run.
     warm_up = 3
     if len(runs) != sum(counts) + warm_up * len(cases):
         raise BenchmarkError(f"onnxruntime's profile holds only {len(runs)} runs", where=str(path))
@@ -209,7 +123,7 @@ def _case_profile(
             work = _Work(node.microseconds, 2 * layer.nonzeros * _rows(node, layer, batch))
             operations[layer.kind] += work.operations
             by_layer[name].append(work)
-        # onnxruntime's own work between the operators belongs to the rest, too.
+        # The rest includes onnxruntime's own work between operators.
         spent["rest"] = max(0, run.microseconds - sum(spent.values()) + spent["rest"])
         for part, microseconds in spent.items():
             by_part[part].append(microseconds)
@@ -254,13 +168,13 @@ def _layer_profile(layer: LinearLayer, work: Sequence[_Work]) -> LayerProfile:
 
 
 def _part(node: NodeTime) -> Part:
-    """Where the time of an operator without known parameters belongs."""
+    """Return the part of an operator without known parameters."""
     row = OPERATORS.get(node.op_type)
     return row.part if row is not None else _STANDARD_PARTS.get(node.op_type, "rest")
 
 
 def _rows(node: NodeTime, layer: LinearLayer, batch: Inputs) -> int:
-    """Rows that a layer multiplied, without those of padding; a head has one row for each text."""
+    """Return the rows that a layer multiplied, without padding; a head has one row for each text."""
     padded = next(iter(batch.values())).size
     return _tokens(batch) if layer.in_library or node.rows == padded else node.rows
 

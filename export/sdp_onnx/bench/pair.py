@@ -1,11 +1,11 @@
-"""Measure two files against each other, in turns, in one run.
+"""Measure the speed of two files in turns in one run.
 
 For each number of threads three processes are started: the baseline, the baseline once more, and the candidate. Only
-one of them works at any time. A round gives each process one turn on the same batches; the order of a round's turns
-runs through all permutations, so that drift and whatever one turn leaves behind fall on all of them alike. The
-speed-up is the ratio of the times within a round, over rounds; the ratio of the two baseline processes, which ought to
-be 1, says how far the machine can be believed. All of it is repeated with new processes; the interval of the speed-up
-rests on these starts and on what the baseline processes showed (see `bench.starts`).
+one of them runs at any time. A round gives each process one turn on the same batches; the order of turns cycles through
+all permutations, so that drift and effects of the previous turn are equal for all. The speed-up is the ratio of the
+times within a round, over rounds; the ratio of the two baseline processes, which should be 1, measures the machine's
+noise. All of it is repeated with new processes; the interval of the speed-up is computed from these starts and from the
+A/A ratios (see `bench.starts`).
 """
 
 from __future__ import annotations
@@ -18,106 +18,30 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from sdp_onnx.bench.cases import Case, save_batches
-from sdp_onnx.bench.interval import Interval
 from sdp_onnx.bench.process import Worker
+from sdp_onnx.bench.results import ROLES, BenchResult, CaseResult, ProcessResult
 from sdp_onnx.bench.starts import Start, speedup_interval
-from sdp_onnx.bench.statistics import Latency, is_quiet, latency, median_error, paired_ratio
+from sdp_onnx.bench.statistics import is_quiet, latency, median_error, paired_ratio
 from sdp_onnx.model.model_file import file_bytes
 from sdp_onnx.runtimes.base import Provider
 from sdp_onnx.runtimes.environment import environment_record
 from sdp_onnx.runtimes.registry import default_runtime
 
-__all__ = ["BenchResult", "Case", "CaseResult", "ProcessResult", "benchmark_pair"]
-
-ROLES = ("baseline", "baseline again", "candidate")
-
-# A turn lasts about this long for the baseline; the candidate runs the same batches.
+# Approximate time of a turn of the baseline; the candidate runs the same batches.
 _TURN_SECONDS = 0.04
 _CALIBRATION_RUNS = 3
 MIN_ROUNDS = 10
 
-# The threads of the turn before get the time to fall asleep.
+# The threads of the previous turn get time to sleep.
 _PAUSE_SECONDS = 0.005
 
 Progress = Callable[[str, float], None]
 # Seconds by process (in the order of ROLES), round and run.
 Times = list[list[list[float]]]
-
-
-@dataclass(frozen=True)
-class CaseResult:
-    """Two files on one case with one number of threads.
-
-    Attributes:
-        case, batch_size, sequence_length: the case measured; None is the task's own lengths.
-        threads: threads of one operator.
-        rounds: how often each process had its turn, over all starts.
-        runs_per_turn: timed runs in a turn.
-        baseline: times of both baseline processes.
-        candidate: times of the candidate.
-        speedup: baseline time / candidate time, its interval as wide as starts and A/A ratios differ.
-        same_file: the A/A ratio: first baseline process / second.
-        quiet: whether `same_file` says that the machine was quiet enough.
-        starts: what each start of the processes measured.
-    """
-
-    case: str
-    batch_size: int
-    sequence_length: int | None
-    threads: int
-    rounds: int
-    runs_per_turn: int
-    baseline: Latency
-    candidate: Latency
-    speedup: Interval
-    same_file: Interval
-    quiet: bool
-    starts: tuple[Start, ...]
-
-
-@dataclass(frozen=True)
-class ProcessResult:
-    """One worker process: what it took to load its file, and the most memory it had by the end of the cases."""
-
-    role: str
-    threads: int
-    load_ms: float
-    peak_memory_bytes: int | None
-
-
-@dataclass(frozen=True)
-class BenchResult:
-    """A whole benchmark, with what it takes to judge it.
-
-    Attributes:
-        baseline, candidate: the files.
-        baseline_bytes, candidate_bytes: their sizes with external data.
-        provider: where they ran.
-        cases: one result per number of threads and case.
-        processes: three per start and number of threads, in the order of ROLES.
-        quiet: whether every case was.
-        environment: see `environment_record`.
-        load_average: the system's load over 1, 5 and 15 minutes before the benchmark; empty where it has none.
-    """
-
-    baseline: str
-    candidate: str
-    baseline_bytes: int
-    candidate_bytes: int
-    provider: Provider
-    cases: tuple[CaseResult, ...]
-    processes: tuple[ProcessResult, ...]
-    quiet: bool
-    environment: dict[str, object]
-    load_average: tuple[float, ...]
-
-    def to_json(self) -> dict[str, object]:
-        """The same as JSON types."""
-        return asdict(self)
 
 
 def benchmark_pair(
@@ -135,14 +59,14 @@ def benchmark_pair(
     """Measure `candidate` against `baseline` on every case with every number of threads.
 
     Args:
-        seconds_per_case: a case ends when all turns of all starts took this long and `min_rounds` rounds are done.
+        seconds_per_case: a case ends after this time over all turns and starts, and after `min_rounds` rounds.
         min_rounds: at least 2, over all starts, of which each has at least 2.
         starts: how often new processes are started.
         on_progress: called with what is measured now, and the share of all cases that is done, from 0 to 1.
 
     Raises:
         ModelFileError, ProviderError: a file or the provider cannot be used.
-        BenchmarkError: a worker process died.
+        BenchmarkError: a worker process ended.
     """
     if min_rounds < 2 or not cases or not threads or not all(case.batches for case in cases):
         raise ValueError("a benchmark needs two rounds, a case, a number of threads, and batches in every case")
@@ -169,7 +93,7 @@ def benchmark_pair(
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is measured: arguments of `benchmark_pair`."""
+    """The arguments of `benchmark_pair`."""
 
     baseline: Path
     candidate: Path
@@ -181,7 +105,7 @@ class _Plan:
 
 @dataclass
 class _Measured:
-    """Times of one case with one number of threads: runs in a turn, chosen at the first start, and times by start."""
+    """Times of one case with one number of threads, by start; the first start chooses the runs in a turn."""
 
     runs: int
     starts: list[Times]
@@ -190,10 +114,10 @@ class _Measured:
 def _measure_all(
     plan: _Plan, seconds: float, min_rounds: int, report: Progress
 ) -> tuple[dict[tuple[int, int], _Measured], list[ProcessResult]]:
-    """Every start, number of threads and case in turn, `seconds` and `min_rounds` at least for each.
+    """Measure every start, number of threads and case, for at least `seconds` and `min_rounds`.
 
     Returns:
-        (threads, index of the case) -> its times; and the processes as they ended.
+        (threads, index of the case) -> its times; and the results of the processes.
     """
     measured: dict[tuple[int, int], _Measured] = {}
     processes: list[ProcessResult] = []
@@ -218,7 +142,7 @@ def _measure_all(
 
 @contextmanager
 def _workers(plan: _Plan, inputs: Path, threads: int) -> Iterator[list[Worker]]:
-    """Three processes in the order of ROLES, their models loaded; they end with the block."""
+    """Start three processes in the order of ROLES and load their models; they end with the block."""
     with ExitStack() as stack:
         files = (plan.baseline, plan.baseline, plan.candidate)
         workers = [stack.enter_context(Worker(file, inputs, provider=plan.provider, threads=threads)) for file in files]
@@ -232,7 +156,7 @@ def _runs_per_turn(worker: Worker, index: int) -> int:
 
 
 def _measure(workers: Sequence[Worker], index: int, runs: int, seconds: float, min_rounds: int, first: int) -> Times:
-    """Rounds on one case, the first of them number `first`, until both limits are reached."""
+    """Run rounds on one case, starting with number `first`, until both limits are reached."""
     times: Times = [[], [], []]
     deadline = time.monotonic() + seconds
     orders = list(itertools.permutations(range(len(workers))))
@@ -248,7 +172,7 @@ def _measure(workers: Sequence[Worker], index: int, runs: int, seconds: float, m
 def _summarize(found: _Measured, case: Case, threads: int) -> CaseResult:
     starts = found.starts
     measured = tuple(_start(times) for times in starts)
-    # [process][run], and of the baselines [process][round].
+    # [process][run], and for the baselines [process][round].
     flat = [list(itertools.chain.from_iterable(turn for times in starts for turn in times[p])) for p in range(3)]
     first, second = ([statistics.median(turn) for times in starts for turn in times[p]] for p in range(2))
     same_file = paired_ratio(first, second)

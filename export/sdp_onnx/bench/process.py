@@ -27,8 +27,8 @@ class ProcessEndedError(Exception):
 class JsonProcess:
     """A process that answers each line of JSON on its stdin with one on its stdout; ended with its block.
 
-    It gets a session of its own, so that a Ctrl-C in the terminal reaches only the parent, which then ends it, and so
-    that the scheduler gives it the processor time of one session whatever else the parent's session runs.
+    It gets its own session, so that a Ctrl-C in the terminal reaches only the parent, which then ends it, and so that
+    the scheduler gives it the processor time of one session, independent of the parent's session.
     """
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str] | None = None) -> None:
@@ -92,7 +92,7 @@ class JsonProcess:
 
 
 class Worker:
-    """A process that holds one model and runs it when asked; ended with the block that uses it."""
+    """A process with one model, which runs it on request; it ends with the block that uses it."""
 
     def __init__(
         self, model: Path, inputs: Path, *, provider: Provider, threads: int, profile: Path | None = None
@@ -111,21 +111,21 @@ class Worker:
         """Create the session.
 
         Raises:
-            BenchmarkError: the process ended instead, as for `turn`, `end_profile` and `finish`.
+            BenchmarkError: the process ended; also for `turn`, `end_profile` and `finish`.
         """
         self._ask(self._setup)
 
     def turn(self, case: int, first: int, runs: int) -> list[float]:
-        """Run `runs` batches of a case from number `first` on; seconds of each."""
+        """Run `runs` batches of a case from number `first` on; return the seconds of each."""
         seconds: list[float] = self._ask({"turn": case, "first": first, "runs": runs})["seconds"]
         return seconds
 
     def end_profile(self) -> Path:
-        """Complete and name the profile of a worker that was started with one; later turns are not in it."""
+        """Complete the profile of a worker that was started with one; return its path. Later turns are not in it."""
         return Path(self._ask({"profile": True})["profile"])
 
     def finish(self) -> tuple[int | None, list[float]]:
-        """Peak memory in bytes (None where unknown), and the seconds of several session creations."""
+        """Return the peak memory in bytes (None where unknown), and the seconds of several session creations."""
         answer = self._ask({"finish": True})
         return answer["peak_memory_bytes"], answer["load_seconds"]
 

@@ -1,8 +1,8 @@
-"""Intervals of speed-ups, times and bytes that were measured in several starts of the processes, by logarithms.
+"""Intervals of speed-ups, times and bytes over several starts of the processes, computed from logarithms.
 
-A start of a process leaves things to chance that stay for its whole life, such as where its memory lies, so the units
-that repeat independently are starts, not rounds (Kalibera and Jones, "Rigorous benchmarking in reasonable time", 2013).
-Two processes of the same file show in every start how far chance alone goes: the A/A control.
+Some random factors, such as the placement of memory, last for the life of a process. Starts are therefore the
+independent units, not rounds (Kalibera and Jones, "Rigorous benchmarking in reasonable time", 2013). In every start two
+processes of the same file measure the random variation: the A/A control.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from sdp_onnx.bench.interval import TAIL, Interval
 
 @dataclass(frozen=True)
 class Start:
-    """What one start of the three processes measured of one case.
+    """The results of one start of the three processes in one case.
 
     Attributes:
-        rounds: how often each process had its turn.
+        rounds: number of rounds.
         speedup: median over rounds of baseline time / candidate time.
         speedup_error: standard error of its logarithm, from the rounds.
-        same_file: the same ratio of the two baseline processes.
+        same_file: the ratio of the two baseline processes.
         p50_ms, p99_ms: percentiles of the candidate's times.
     """
 
@@ -37,19 +37,19 @@ class Start:
 
 @dataclass(frozen=True)
 class Tails:
-    """How probable it may be that the truth lies below an interval, and above it; 2.5 % each make a 95 % interval."""
+    """Probabilities that the true value lies below and above an interval; 2.5 % each give a 95 % interval."""
 
     below: float = TAIL
     above: float = TAIL
 
 
 def speedup_interval(starts: Sequence[Start], tails: Tails = Tails()) -> Interval:
-    """The speed-up over S starts: the mean of their logarithms, with a t interval.
+    """Compute the speed-up over S starts: the mean of their logarithms, with a t interval.
 
     If a process's time carries a log-normal factor of variance v, rounds included, then the logarithm of a speed-up,
     which has two baseline processes in it and one candidate, has variance 1.5 v, and that of the A/A ratio 2 v. Both
     are estimated together: 0.75 of the squared A/A logarithms and the squared deviations from the mean have 2 S - 1
-    degrees of freedom. The interval is never narrower than the rounds' own errors say.
+    degrees of freedom. The interval is never narrower than the standard errors of the rounds.
     """
     logs = [math.log(start.speedup) for start in starts]
     control = sum(math.log(start.same_file) ** 2 for start in starts)
@@ -60,13 +60,13 @@ def speedup_interval(starts: Sequence[Start], tails: Tails = Tails()) -> Interva
 
 
 def spread_interval(values: Sequence[float], controls: Sequence[float], tails: Tails = Tails()) -> Interval:
-    """A time or a number of bytes over S starts: the geometric mean, with a t interval from the spread between them.
+    """Compute a time or a number of bytes over S starts: the geometric mean, with a t interval from their spread.
 
     Args:
-        values: one positive value a start.
-        controls: the A/A ratio of each start. Of a single start they are all that is known of the spread: half of the
+        values: one positive value for each start.
+        controls: the A/A ratio of each start. For a single start it is the only estimate of the spread: half of the
             squared logarithm estimates the variance, with one degree of freedom.
-        tails: of the interval.
+        tails: tails of the interval.
     """
     logs = [math.log(value) for value in values]
     if len(logs) > 1:
@@ -77,7 +77,7 @@ def spread_interval(values: Sequence[float], controls: Sequence[float], tails: T
 
 
 def largest_deviation(ratios: Sequence[float]) -> float:
-    """The factor, 1 or more, by which two processes of the same file differed at most."""
+    """Return the largest factor, 1 or more, between two processes of the same file."""
     return max(math.exp(abs(math.log(ratio))) for ratio in ratios)
 
 
@@ -94,5 +94,5 @@ def _t_interval(mean: float, error: float, freedom: int, tails: Tails) -> Interv
 
 
 def _exp(logarithm: float) -> float:
-    """exp without overflow: beyond, an interval says nothing, and JSON has no infinity."""
+    """Return exp without overflow: JSON has no infinity, and an interval that wide is useless."""
     return math.exp(min(max(logarithm, -700.0), 700.0))

@@ -1,4 +1,4 @@
-"""Statistics of a paired benchmark: percentiles, ratios with confidence intervals, and how quiet the machine was."""
+"""Statistics of a paired benchmark: percentiles, ratios with confidence intervals, and the A/A check."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ def latency(seconds: Sequence[float], batch_size: int) -> Latency:
 
 
 def paired_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Interval:
-    """Ratio of two times measured in the same rounds, [rounds] each, at least two.
+    """Compute the ratio of two times measured in the same rounds, [rounds] each, at least two.
 
     Its value is the median over rounds of numerator / denominator; its interval is a percentile bootstrap over
-    rounds, which are the independent units here. Medians of ratios and of their logarithms are the same but for even
-    numbers of rounds; the logarithm makes the ratio and its inverse equally wide. The seed is fixed: the same times
-    give the same interval.
+    rounds, which are the independent units here. Medians of ratios and of their logarithms differ only for even
+    numbers of rounds; the logarithm gives the ratio and its inverse the same relative width. The seed is fixed, so that
+    the same times give the same interval.
     """
     from scipy.stats import bootstrap
 
     logarithms = np.log(np.asarray(numerators, dtype=np.float64) / np.asarray(denominators, dtype=np.float64))
     with warnings.catch_warnings():
-        # Rounds that are all equal are no degenerate case here: their interval is one point.
+        # If all rounds are equal, the interval is one point.
         warnings.simplefilter("ignore")
         interval = bootstrap(
             (logarithms,),
@@ -70,13 +70,13 @@ def paired_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> 
 
 
 def median_error(values: Sequence[float]) -> float:
-    """Standard error of a median, by the bootstrap over the values; 0 where they are all equal. The seed is fixed."""
+    """Estimate the standard error of a median by the bootstrap; 0 where all values are equal. The seed is fixed."""
     drawn = np.random.default_rng(_SEED).choice(np.asarray(values, dtype=np.float64), (_ERROR_RESAMPLES, len(values)))
     return float(np.median(drawn, axis=1).std(ddof=1))
 
 
 def is_quiet(same_file: Interval) -> bool:
-    """Whether the A/A ratio says that the machine was quiet: its interval includes 1, or it is within 5 % of 1."""
+    """Whether the machine was quiet by the A/A ratio: its interval includes 1, or it is within 5 % of 1."""
     return same_file.contains(1.0) or abs(same_file.value - 1.0) < _QUIET_DEVIATION
 
 

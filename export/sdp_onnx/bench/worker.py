@@ -1,6 +1,6 @@
 """The process that runs one model of a benchmark: `python -m sdp_onnx.bench.worker`.
 
-It is given a line of JSON on stdin, answers with one on stdout, and waits for the next:
+It reads a line of JSON from stdin, writes its answer as a line to stdout, and waits for the next:
 
     {"model": …, "inputs": …, "provider": …, "threads": n, "profile": …}  ->  {"load_seconds": s}
     {"turn": case, "first": batch, "runs": n}                             ->  {"seconds": [s, ...]}
@@ -31,8 +31,8 @@ _MORE_LOADS = 2
 
 
 def main() -> int:
-    """Serve requests until stdin ends; returns the exit status."""
-    # What a library prints must not get between the answers.
+    """Serve requests until stdin ends; return the exit status."""
+    # Output of libraries must not mix with the answers.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
@@ -66,9 +66,9 @@ def _serve(requests: Iterator[dict[str, Any]], answers: IO[str]) -> None:
 
 
 def run_turn(model: LoadedModel, batches: list[Inputs], first: int, runs: int) -> list[float]:
-    """Run `runs` batches from number `first` on, around the list; seconds of each.
+    """Run `runs` batches from number `first` on, cyclically; return the seconds of each.
 
-    One run before them is discarded: it brings the weights back into the caches.
+    One run before them is discarded: it loads the weights into the caches.
     """
     model.run(batches[first % len(batches)])
     seconds = []

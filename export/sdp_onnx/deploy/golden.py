@@ -1,6 +1,6 @@
-"""Golden inputs: inputs and the logits that a file gave for them, stored beside it for another machine to compare with.
+"""Golden inputs: inputs with an exported file's logits, stored beside the file to compare on another machine.
 
-golden.json holds no row of any data set: token ids drawn at random, and a few neutral sentences.
+golden.json holds no row of any data set: only random token ids and a few neutral sentences.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ class GoldenCase:
 
 @dataclass(frozen=True)
 class Golden:
-    """What golden.json holds.
+    """The content of golden.json.
 
     Attributes:
-        tolerance: largest difference allowed, as a share of the largest logit of the call.
-        max_length: tokens that a text is cut to.
+        tolerance: largest allowed difference, relative to the largest logit of the call.
+        max_length: tokens to which a text is truncated.
         words: whether a text is given as its words.
         cases: the calls.
     """
@@ -80,7 +80,7 @@ def read_golden(folder: Path) -> Golden:
     """Read golden.json.
 
     Raises:
-        ModelFileError: there is none, it is damaged, or another version wrote it.
+        ModelFileError: it is missing, damaged, or from another version.
     """
     path = folder / GOLDEN
     try:
@@ -102,7 +102,7 @@ def read_golden(folder: Path) -> Golden:
 
 
 def load_tokenizer(folder: Path, max_length: int) -> TextTokenizer:
-    """The tokenizer of a folder, cutting at `max_length` on the side that the file says.
+    """Load the tokenizer of a folder; it truncates to `max_length` on the side that the file sets.
 
     Raises:
         ModelFileError: tokenizer.json is missing or damaged.
@@ -115,7 +115,7 @@ def load_tokenizer(folder: Path, max_length: int) -> TextTokenizer:
 def text_inputs(
     tokenizer: TextTokenizer, text: Sequence[str], names: Sequence[str], *, words: bool
 ) -> dict[str, NDArray[np.int64]]:
-    """Tokenize one text, pair (columns after the second stand behind it) or list of words into inputs [1, L].
+    """Tokenize one text, pair (columns after the second are appended to it) or list of words into inputs [1, L].
 
     Raises:
         ModelFileError: the tokenizer fails: its file is damaged.
@@ -126,5 +126,5 @@ def text_inputs(
 
 
 def case_error(case: GoldenCase, logits: NDArray[np.float32]) -> float:
-    """Largest difference to the stored logits, as a share of the largest of them; logits of padding are left out."""
+    """Return the largest difference to the stored logits, relative to the largest of them, without padding."""
     return logits_error(case.logits, logits, case.inputs.get("attention_mask"))

@@ -1,7 +1,7 @@
-"""A manifest lists the files of a folder with their hashes, so that a shipped model can be checked.
+"""Manifests: the files of a folder with their hashes, so that a shipped model can be checked.
 
-manifest.json does that; manifest.sha256 beside it holds the hash of manifest.json, in the form of `sha256sum`.
-Both guard against damage. Somebody who changes a file on purpose can change them too.
+manifest.json lists the files; manifest.sha256 beside it holds the hash of manifest.json, in the form of `sha256sum`.
+Both detect damage, not an attacker, who can change them too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ProblemType = Literal["classification", "regression", "tagging", "ranking"]
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file as lower-case hexadecimal, read in chunks."""
+    """Return the SHA-256 of a file as lower-case hexadecimal, read in chunks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -34,8 +34,8 @@ def write_manifest(folder: Path, content: dict[str, Any], *, omit: Collection[st
 
     Args:
         folder: the folder.
-        content: what else the manifest says.
-        omit: names of files that are no part of what is listed.
+        content: other entries of the manifest.
+        omit: names of files to leave out.
     """
     target = folder / MANIFEST
     files = {
@@ -50,7 +50,7 @@ def write_manifest(folder: Path, content: dict[str, Any], *, omit: Collection[st
 
 
 def seal_manifest(folder: Path) -> Path:
-    """Write the hash of a finished manifest.json to manifest.sha256; returns its path."""
+    """Write the hash of a finished manifest.json to manifest.sha256; return its path."""
     seal = folder / SEAL
     seal.write_text(f"{file_sha256(folder / MANIFEST)}  {MANIFEST}\n", encoding="ascii")
     return seal
@@ -60,7 +60,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """Read a folder's manifest.json.
 
     Raises:
-        ModelFileError: there is none, or it is not a JSON object with a `files` table.
+        ModelFileError: it is missing, or not a JSON object with a `files` table.
     """
     path = folder / MANIFEST
     try:

@@ -1,4 +1,4 @@
-"""Answers from an exported folder alone: tokenizer.json, config.json, model.onnx. No torch, no transformers."""
+"""Predict from an exported folder alone: tokenizer.json, config.json, model.onnx. No torch, no transformers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sdp_onnx.model.files import read_json
 from sdp_onnx.runtimes.registry import default_runtime
 
 BATCH_SIZE = 32
-"""Rows of one call: rows of like length need little padding, and more of them at once are not faster on a CPU."""
+"""Rows of one call: larger batches are not faster on a CPU, and need more padding."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Answer:
 
     Attributes:
         label: the likeliest class; None for regression and ranking.
-        probability: of that class; None for regression and ranking.
+        probability: probability of this class; None for regression and ranking.
         score: the predicted value of a regression or ranking; None for classes.
-        probabilities: of every class by name; empty for regression and ranking.
+        probabilities: probability of every class by name; empty for regression and ranking.
     """
 
     label: str | None
@@ -38,7 +38,7 @@ class Answer:
 
 
 Tagged = list[tuple[str, Answer | None]]
-"""The words of a sentence, each with the model's prediction for it; None where it has none."""
+"""The words of a sentence with their predictions; None for a word without one."""
 _SCORES = ("regression", "ranking")
 
 
@@ -50,7 +50,7 @@ def _count(manifest: dict[str, Any], key: str) -> int:
 
 
 def _names(names: object, columns: int) -> tuple[str, ...]:
-    """The names of the text columns; none where the export is older than that record."""
+    """Return the names of the text columns; empty for an export of an older version without them."""
     if names is None:
         return ()
     if not isinstance(names, list) or len(names) != columns or not all(isinstance(name, str) for name in names):
@@ -59,10 +59,10 @@ def _names(names: object, columns: int) -> tuple[str, ...]:
 
 
 def _check_texts(texts: Sequence[str]) -> None:
-    """See that texts are Unicode: bytes of another encoding come from a command line as halves of characters.
+    """Check that texts are valid Unicode: bytes in another encoding arrive from a command line as lone surrogates.
 
     Raises:
-        UsageError: one is not.
+        UsageError: a text is not.
     """
     for text in texts:
         try:
@@ -75,9 +75,9 @@ class Predictor:
     """An exported model, loaded once.
 
     Attributes:
-        type: the kind of its task.
-        text_columns: how many texts make up one input.
-        columns: their names in training; empty where the export is older than that record.
+        type: the problem type of its task.
+        text_columns: number of texts of one input.
+        columns: their names in training; empty for an export of an older version without them.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -118,7 +118,7 @@ class Predictor:
         """Predict for one input: one text, or as many as the task has columns of text.
 
         Raises:
-            UsageError: the number of texts is not what the task takes, or it is one of words.
+            UsageError: the task needs another number of texts, or tags words.
         """
         return self.answers([texts])[0]
 
@@ -126,13 +126,13 @@ class Predictor:
         """Predict for many inputs, in their order.
 
         Args:
-            rows: of each input one text, or as many as the task has columns of text.
+            rows: the texts of each input, as many as the task has text columns.
 
         Raises:
-            UsageError: a row has not the number of texts that the task takes, or the task is one of words.
+            UsageError: a row has another number of texts than the task needs, or the task tags words.
         """
         if self.type == "tagging":
-            raise UsageError("this model answers word by word; ask with tags()")
+            raise UsageError("this model tags words; call tags()")
         for texts in rows:
             if len(texts) != self.text_columns:
                 raise UsageError(
@@ -149,11 +149,11 @@ class Predictor:
         """Tag the words of many sentences.
 
         Returns:
-            of each sentence its words with the predictions; None for a word beyond the length limit or without a
+            the words of each sentence with their predictions; None for a word beyond the length limit or without a
             token.
 
         Raises:
-            UsageError: the model is none that tags words.
+            UsageError: the model does not tag words.
         """
         if self.type != "tagging":
             raise UsageError(f"this model does not tag words: its task is {self.type}")
@@ -167,7 +167,7 @@ class Predictor:
         return tagged
 
     def _logits(self, rows: Sequence[Sequence[str]]) -> tuple[list[TokenizedText], list[NDArray[np.float32]]]:
-        """The tokens and the logits of each input, [C] or for tagging [L, C].
+        """Return the tokens and the logits of each input, [C] or for tagging [L, C].
 
         Raises:
             UsageError: a text is no Unicode.
@@ -204,12 +204,12 @@ class Predictor:
             raise self._damaged(f"the model gives {found}, and {list(wanted)} were expected")
 
     def _damaged(self, what: str) -> ModelFileError:
-        """The error for files that do not belong together."""
+        """Return the error for files that do not match."""
         hint = "Export again (sdp export RUN), or copy all files again; sdp verify FOLDER checks a shipped one."
         return ModelFileError(f"the exported folder is damaged: {what}", where=str(self._folder), hint=hint)
 
     def _answer(self, logits: NDArray[np.float32]) -> Answer:
-        """The prediction that logits [C] make."""
+        """Return the prediction for logits [C]."""
         if self.type in _SCORES:
             return Answer(None, None, float(logits[0]), {})
         shifted = np.exp(logits.astype(np.float64) - logits.max())

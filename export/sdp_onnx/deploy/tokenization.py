@@ -1,7 +1,7 @@
-"""tokenizer.json as a function from texts to a model's inputs, for training, evaluation, golden inputs and predictions.
+"""Tokenize texts with tokenizer.json, for training, evaluation, golden inputs and predictions.
 
-The file alone decides: where a long text is cut and on which side, what frames a text, and what shorter rows of a batch
-are padded with. Whoever loads it with `tokenizers.Tokenizer.from_file` and calls `encode_batch` gets the same tokens.
+The file alone sets the truncation and its side, the special tokens around a text, and the padding of shorter rows.
+`tokenizers.Tokenizer.from_file` and `encode_batch` give the same tokens.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ Row = dict[str, list[int]]
 
 @dataclass(frozen=True)
 class Padding:
-    """What shorter rows of a batch are filled up with; its attention mask is 0.
+    """The padding of shorter rows of a batch; its attention mask is 0.
 
     Attributes:
-        id: of the token.
+        id: id of the token.
         token: its name in tokenizer.json.
         type_id: its token type.
-        side: where it goes.
+        side: side of the padding.
     """
 
     id: int = 0
@@ -51,7 +51,7 @@ class TokenizedText:
 
     Attributes:
         inputs: the model's inputs by name, L values each; L is at least 1.
-        words: of a sentence, for each token the number of its word, None for what frames the words; empty for a text.
+        words: for a sentence, the number of each token's word, None for special tokens; empty for a text.
     """
 
     inputs: Row
@@ -59,14 +59,14 @@ class TokenizedText:
 
 
 class TextTokenizer:
-    """A tokenizer that cuts at a length, and pads a batch when it is asked to.
+    """A tokenizer that truncates to a length, and pads batches on request.
 
     Args:
-        tokenizer: what tokenizer.json holds; it belongs to this object from then on.
-        inputs: names of the inputs to make; always with input_ids and attention_mask.
-        named: special tokens by transformers' names for them, such as "cls_token".
-        padding: in place of what the file holds.
-        cut_side: in place of what the file holds.
+        tokenizer: the content of tokenizer.json; the object takes ownership.
+        inputs: names of the inputs to make; input_ids and attention_mask are always included.
+        named: special tokens by transformers' names, such as "cls_token".
+        padding: replaces the file's padding.
+        cut_side: replaces the file's side of truncation.
 
     Attributes:
         inputs: their names, in the order of `INPUT_NAMES`.
@@ -95,7 +95,7 @@ class TextTokenizer:
     def read(
         cls, folder: Path, inputs: Sequence[str] = INPUT_NAMES, named: Mapping[str, str] | None = None
     ) -> TextTokenizer:
-        """The tokenizer of a folder.
+        """Load the tokenizer of a folder.
 
         Raises:
             ModelFileError: tokenizer.json is missing or damaged.
@@ -111,29 +111,29 @@ class TextTokenizer:
 
     @property
     def backend(self) -> Tokenizer:
-        """The tokenizer itself, which pads nothing."""
+        """The tokenizer itself, without padding."""
         return self._tokenizer
 
     @property
     def max_length(self) -> int | None:
-        """Tokens at which a text is cut; None for nowhere."""
+        """Length in tokens to which a text is truncated; None without truncation."""
         truncation = self._tokenizer.truncation
         return None if truncation is None else int(truncation["max_length"])
 
     def cut_at(self, max_length: int) -> None:
-        """Cut what is longer than so many tokens with what frames it; of a pair the longer text first."""
+        """Truncate to a number of tokens, special tokens included; in a pair the longer text first."""
         self._tokenizer.enable_truncation(max_length, strategy="longest_first", direction=self.cut_side)
 
     def encode(self, rows: Sequence[Sequence[str]], *, words: bool = False) -> list[TokenizedText]:
-        """Tokenize texts, each as if it came alone.
+        """Tokenize texts independently of each other.
 
-        A text that the tokenizer makes nothing of (an empty one, where nothing frames it) is one padding token, which
-        the model attends to: no model runs on none.
+        A text without tokens (an empty text, if there are no special tokens) becomes one padding token that the model
+        attends to: models need at least one token.
 
         Args:
-            rows: of each row the texts, one a column, or its words. The second text of a pair is that of the second
-                column, with those of later columns behind it.
-            words: whether a row is words.
+            rows: the texts of each row, one a column, or its words. Texts of later columns are appended to the second
+                text of a pair.
+            words: whether a row holds words.
         """
         given = [list(row) for row in rows] if words else [segments(row) for row in rows]
         single = [row[0] if len(row) == 1 and not words else row for row in given]
@@ -141,7 +141,7 @@ class TextTokenizer:
         return [self._tokenized(encoding, encoding.word_ids if words else []) for encoding in encodings]
 
     def pad(self, rows: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, NDArray[np.int64]]:
-        """One batch of rows, each [B, L] with the L of the longest."""
+        """Pad rows to one batch, each input [B, L] with the L of the longest row."""
         longest = max(len(row["input_ids"]) for row in rows)
         fill = {"input_ids": self.padding.id, "attention_mask": 0, "token_type_ids": self.padding.type_id}
         batch = {name: np.full((len(rows), longest), fill[name], np.int64) for name in self.inputs}
@@ -153,7 +153,7 @@ class TextTokenizer:
         return batch
 
     def write(self, folder: Path) -> None:
-        """Write tokenizer.json, which cuts and pads as this tokenizer does."""
+        """Write tokenizer.json with this tokenizer's truncation and padding."""
         padding = self.padding
         self._tokenizer.enable_padding(
             direction=padding.side, pad_id=padding.id, pad_type_id=padding.type_id, pad_token=padding.token
@@ -183,7 +183,7 @@ def translate_errors(error_of: Callable[[str], SdpError]) -> Iterator[None]:
         error_of: makes the error from the first line of the reason.
 
     Raises:
-        SdpError: what `error_of` made; a Ctrl-C or an exit passes as it is.
+        SdpError: the result of `error_of`; KeyboardInterrupt and SystemExit are not converted.
     """
     try:
         yield
@@ -195,7 +195,7 @@ def translate_errors(error_of: Callable[[str], SdpError]) -> Iterator[None]:
 
 
 def segments(texts: Sequence[str]) -> tuple[str, ...]:
-    """The one or two texts that a tokenizer takes, from those of one, two or more columns."""
+    """Join the texts of one, two or more columns to one or two texts."""
     return (texts[0], " ".join(texts[1:])) if len(texts) > 1 else (texts[0],)
 
 

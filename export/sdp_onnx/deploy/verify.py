@@ -1,4 +1,4 @@
-"""Does the exported file give torch's answers, and does it hold the zeros that it should?"""
+"""Verify an exported file: its logits against torch's, and its zeros."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _NOT_TO_SHIP = "The file is not a faithful copy of the model: do not ship it. Ex
 
 @dataclass(frozen=True)
 class Agreement:
-    """How closely a file follows the expected logits.
+    """The agreement of a file's logits with the expected logits.
 
     Attributes:
         batches: number of batches compared.
         rows: number of rows in them.
         relative_error: the largest `relative_error` of any batch.
-        worst_shape: shape [batch, sequence] of the input_ids of that batch (of its first input where there are none).
-        tolerance: the error that was allowed.
+        worst_shape: shape [batch, sequence] of the input_ids of that batch (of its first input without input_ids).
+        tolerance: the allowed error.
     """
 
     batches: int
@@ -40,9 +40,9 @@ class Agreement:
 
 
 def relative_error(expected: NDArray[Any], actual: NDArray[Any]) -> float:
-    """Largest absolute difference divided by the largest absolute expected value, for arrays of one shape.
+    """Return the largest absolute difference divided by the largest absolute expected value.
 
-    Infinite when the shapes differ, when any value is NaN or infinite, or when zeros are expected and others come.
+    Infinite when the shapes differ, when a value is NaN or infinite, or when only zeros are expected and others occur.
     """
     if expected.shape != actual.shape or not (np.isfinite(expected).all() and np.isfinite(actual).all()):
         return math.inf
@@ -54,11 +54,11 @@ def relative_error(expected: NDArray[Any], actual: NDArray[Any]) -> float:
 
 
 def logits_error(expected: NDArray[Any], actual: NDArray[Any], attention_mask: NDArray[np.int64] | None) -> float:
-    """The `relative_error` of logits, [B, C] or of tokens [B, L, C]; what a model says of padding means nothing.
+    """Return the `relative_error` of logits, [B, C] or for tokens [B, L, C] without padding.
 
     Args:
         expected, actual: the logits.
-        attention_mask: 1 where there is a token, [B, L]; None where the model takes none.
+        attention_mask: 1 where there is a token, [B, L]; None where the model has no such input.
     """
     if attention_mask is not None and expected.ndim == 3 and expected.shape == actual.shape:
         expected, actual = expected[attention_mask == 1], actual[attention_mask == 1]
@@ -101,7 +101,7 @@ def verify_logits(
     if not errors:
         raise VerificationError("no batch was compared", where=str(model), hint="Give at least one batch of inputs.")
     worst, shape, _ = max(errors, key=lambda entry: entry[0])
-    # Written so that NaN would fail too.
+    # The form of the comparison also rejects NaN.
     if not worst <= tolerance:
         raise VerificationError(
             f"the logits differ from torch by {worst:.3g} of the largest, and {tolerance:.3g} is allowed; "
@@ -113,8 +113,8 @@ def verify_logits(
 
 
 def zeros_by_tensor(path: Path) -> dict[str, tuple[int, int]]:
-    """Zeros and elements of each initializer of a file, dense or COO, and of each parameter inside an operator of the
-    library, counted in what the file holds.
+    """Count zeros and elements of each initializer of a file, dense or COO, and of each parameter inside an operator of
+    the library, from the content of the file.
 
     Raises:
         ModelFileError: the file is missing or damaged.

@@ -1,9 +1,9 @@
-"""Is a shipped folder whole, and does it give here the answers that it gave where it was made?
+"""Verify a shipped folder: its files against the manifest, and its logits against the golden inputs.
 
 Files are checked against the manifest before any of them is used: the operator library is a shared library, and loading
-it runs its code. Nothing is used where a file is wrong, missing or not listed. This finds damage (a copy that broke
-off, a changed byte, a forgotten file). It does not prove who made the folder: for that, compare the hash in
-manifest.sha256 with one that you got another way.
+it runs its code. If a file is wrong, missing or not listed, none is used. This detects damage (an incomplete copy, a
+changed byte, a forgotten file). It does not prove the origin of the folder: for that, compare the hash in
+manifest.sha256 with a copy from a trusted source.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from sdp_onnx.runtimes.registry import default_runtime
 
 Outcome = Literal["ok", "failed", "skipped"]
 MODEL_FILE = "model.onnx"
-# What version control, the hub and the run folder put beside the files; none of it is shipped.
+# Files of version control, the hub and the run folder; none of them is shipped.
 BOOKKEEPING = {".git", ".gitattributes", ".cache", "stage.json"}
-# That of a large model with every tensor in it has 100 KB; a folder from elsewhere may hold anything.
+# The manifest of a large model with every tensor has 100 KB; a folder is untrusted.
 _LARGEST_MANIFEST = 10**8
 _SEAL_LINE = re.compile(rf"([0-9a-f]{{64}})  {re.escape(MANIFEST)}\n?")
 
 
 @dataclass(frozen=True)
 class FolderCheck:
-    """One file, or one thing that was tried.
+    """The check of one file, or one test run.
 
     Attributes:
-        name: the file, or what was tried.
-        outcome: ok, failed, or skipped because of what failed before it.
-        detail: what is wrong, or what was found.
+        name: the file, or the test.
+        outcome: ok, failed, or skipped because an earlier check failed.
+        detail: the error, or the result.
     """
 
     name: str
@@ -49,7 +49,7 @@ class FolderCheck:
 
 @dataclass(frozen=True)
 class FolderReport:
-    """Everything that was checked of a folder."""
+    """All checks of a folder."""
 
     folder: Path
     checks: tuple[FolderCheck, ...]
@@ -60,12 +60,12 @@ class FolderReport:
         return all(check.outcome == "ok" for check in self.checks)
 
     def to_json(self) -> dict[str, Any]:
-        """The report as JSON."""
+        """Return the report as JSON."""
         return {"folder": str(self.folder), "ok": self.ok, "checks": [asdict(check) for check in self.checks]}
 
 
 def printable(text: str) -> str:
-    """A name or message out of a folder that may come from anywhere, as one line that moves no cursor."""
+    """Return a name or message from an untrusted folder as one line without control characters."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
@@ -95,7 +95,7 @@ def verify_folder(folder: Path) -> FolderReport:
 
 
 def shipped_files(folder: Path) -> list[str]:
-    """Names of the files that make up a folder whose manifest is whole: those listed, the manifest, and its hash.
+    """Return the names of a folder's files: the listed files, the manifest, and its hash.
 
     Raises:
         ModelFileError: the manifest cannot be read.
@@ -107,7 +107,7 @@ def _read(folder: Path) -> dict[str, Any]:
     manifest = read_manifest(folder)
     for name, entry in manifest["files"].items():
         parts = PurePosixPath(name).parts
-        # What cannot be printed could write over the lines before it, and is no name for the system either.
+        # Control characters could overwrite earlier lines of the terminal, and are not valid in file names.
         odd = not name.isprintable() or "\\" in name or ":" in name
         if odd or not parts or ".." in parts or name != "/".join(parts):
             raise ModelFileError(f"the manifest lists {name!r}, which is no name inside the folder")
@@ -125,9 +125,9 @@ def _check_seal(folder: Path) -> FolderCheck:
             return FolderCheck(name, "failed", problem)
     line = _SEAL_LINE.fullmatch((folder / SEAL).read_text(encoding="ascii", errors="replace"))
     if line is None:
-        return FolderCheck(SEAL, "failed", f'does not read "HASH  {MANIFEST}"')
+        return FolderCheck(SEAL, "failed", f'does not have the form "HASH  {MANIFEST}"')
     if line[1] != file_sha256(folder / MANIFEST):
-        return FolderCheck(MANIFEST, "failed", f"has another hash than {SEAL} says: one of the two is damaged")
+        return FolderCheck(MANIFEST, "failed", f"differs from the hash in {SEAL} and one of the two is damaged")
     return FolderCheck(MANIFEST, "ok", _size(folder / MANIFEST))
 
 
@@ -138,12 +138,12 @@ def _check_file(folder: Path, name: str, entry: dict[str, Any]) -> FolderCheck:
     if found != entry["bytes"]:
         return FolderCheck(name, "failed", f"has {found} bytes, and {entry['bytes']} are listed")
     if file_sha256(folder / name) != entry["sha256"]:
-        return FolderCheck(name, "failed", "has another hash than is listed: it was changed or damaged")
+        return FolderCheck(name, "failed", "its hash differs from the manifest: it was changed or damaged")
     return FolderCheck(name, "ok", _size(folder / name))
 
 
 def _unreadable(folder: Path, name: str) -> str:
-    """Why the manifest or its hash is not to be read, which the others are checked by; empty where it is."""
+    """Return the reason why the manifest or its hash cannot be read; empty if both can."""
     problem = _no_plain_file(folder, name)
     if not problem and (size := (folder / name).stat().st_size) > _LARGEST_MANIFEST:
         return f"has {size} bytes: no manifest is so large"
@@ -151,7 +151,7 @@ def _unreadable(folder: Path, name: str) -> str:
 
 
 def _no_plain_file(folder: Path, name: str) -> str:
-    """Why a name is no plain file of the folder itself; empty where it is one. Links are never followed."""
+    """Return the reason why a name is not a regular file of the folder; empty if it is. Links are never followed."""
     path = folder
     for part in PurePosixPath(name).parts:
         path = path / part
@@ -165,12 +165,12 @@ def _no_plain_file(folder: Path, name: str) -> str:
             copy = "copy the files themselves (of the hub: hf download OWNER/NAME --local-dir FOLDER)"
             return f"is a symbolic link{leads}; {copy}"
     if not stat.S_ISREG(mode):
-        return "is no plain file"
+        return "is not a regular file"
     return "" if os.access(path, os.R_OK) else "cannot be read: permission denied"
 
 
 def _extra(folder: Path, listed: dict[str, Any]) -> Iterator[str]:
-    """Files and links that the manifest does not list, in order."""
+    """Yield files and links that the manifest does not list, in order."""
     known = {*listed, MANIFEST, SEAL}
     for root, folders, files in os.walk(folder):
         here, ours = Path(root), BOOKKEEPING if Path(root) == folder else set()
@@ -183,7 +183,7 @@ def _extra(folder: Path, listed: dict[str, Any]) -> Iterator[str]:
 
 
 def _run(folder: Path, manifest: dict[str, Any]) -> list[FolderCheck]:
-    """Load tokenizer and model out of a folder whose files are those of its manifest, and run the golden inputs."""
+    """Load tokenizer and model of a folder whose files match its manifest, and run the golden inputs."""
     checks: list[FolderCheck] = []
     steps = _steps(folder, manifest.get("operator_library"))
     for name in ("tokenizer", "model", "golden inputs"):
@@ -191,27 +191,27 @@ def _run(folder: Path, manifest: dict[str, Any]) -> list[FolderCheck]:
             checks.append(FolderCheck(name, "ok", next(steps)))
         except SdpError as error:
             return [*checks, FolderCheck(name, "failed", error.what)]
-        except Exception as error:  # onnxruntime's and tokenizers' exceptions share no base class of their own
+        except Exception as error:  # onnxruntime's and tokenizers' exceptions have no common base class
             return [*checks, FolderCheck(name, "failed", f"{type(error).__name__}: {error}")]
     return checks
 
 
 def _steps(folder: Path, library: str | None) -> Iterator[str]:
-    """Tokenize, load and run, one after the other; each says what it found, or raises."""
+    """Tokenize, load and run in this order; each step yields its result or raises."""
     golden = read_golden(folder)
     tokenizer = load_tokenizer(folder, golden.max_length)
     texts = [case for case in golden.cases if case.text]
     for case in texts:
         found = text_inputs(tokenizer, case.text, list(case.inputs), words=golden.words)
         if not all(np.array_equal(found[name], value) for name, value in case.inputs.items()):
-            raise ModelFileError(f"gives other tokens here than are stored for {case.name}: {' '.join(case.text)}")
+            raise ModelFileError(f"the tokens differ from the stored ones for {case.name}: {' '.join(case.text)}")
     yield f"{len(texts)} texts give the stored tokens"
     model = default_runtime().load(folder / MODEL_FILE, library=folder / library if library else "none")
     yield f"loads with {library}" if library else "loads in plain onnxruntime"
     errors = {case.name: case_error(case, model.run(case.inputs)) for case in golden.cases}
     worst = max(errors, key=lambda name: errors[name])
     words = f"{errors[worst]:.1e} of the largest logit, {golden.tolerance:.1e} allowed"
-    # Written so that NaN would fail too.
+    # The form of the comparison also rejects NaN.
     if not errors[worst] <= golden.tolerance:
         raise ModelFileError(f"the logits differ by {words}, at {worst}")
     yield f"{len(errors)} calls, largest difference {words}"

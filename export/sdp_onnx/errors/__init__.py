@@ -1,4 +1,4 @@
-"""The exceptions that a user may see. Everything else that escapes is a bug.
+"""The exceptions that a user may see. Any other exception is a bug.
 
 SdpError                    what, where, next step; printed as one message without a traceback
 ├── UsageError              exit code 2: the command, the recipe or a given file is wrong
@@ -9,20 +9,20 @@ SdpError                    what, where, next step; printed as one message witho
 │   └── (more in sdp.errors: recipes, data, models, runs)
 └── FailedError             exit code 1: the work was done or tried, and failed
     ├── ExportError         torch could not be turned into ONNX
-    ├── VerificationError   the exported file does not give torch's answers
-    └── BenchmarkError      a measurement broke off
+    ├── VerificationError   the exported file does not reproduce torch's logits
+    └── BenchmarkError      a measurement failed
 """
 
 from __future__ import annotations
 
 
 class SdpError(Exception):
-    """A failure with a message for the user.
+    """An error with a message for the user.
 
     Attributes:
-        what: what is wrong, one sentence.
-        where: the file, key or tensor concerned; empty where the message says it.
-        hint: what to do next; empty where nothing helps.
+        what: the error, one sentence.
+        where: the file, key or tensor; empty where the message names it.
+        hint: the next step; empty where nothing helps.
         exit_code: the exit status of the command line (0 pass, 1 failed, 2 usage, 3 inconclusive).
     """
 
@@ -40,7 +40,7 @@ class SdpError(Exception):
 
 
 class UsageError(SdpError):
-    """The user's input cannot be used as it stands."""
+    """The user's input cannot be used."""
 
     exit_code = 2
 
@@ -70,7 +70,7 @@ class OperatorLibraryError(UsageError):
 
 
 class FailedError(SdpError):
-    """A stage was carried out and failed."""
+    """A stage ran and failed."""
 
 
 class ExportError(FailedError):
@@ -82,4 +82,4 @@ class VerificationError(FailedError):
 
 
 class BenchmarkError(FailedError):
-    """A benchmark could not be carried to its end."""
+    """A benchmark could not be completed."""

@@ -1,1 +1,1 @@
-"""From a torch model to a small ONNX file: the dense export, encodings, and the rewrite for the operator library."""
+"""Export a torch model to a small ONNX file: dense export, encodings, and the rewrite for the operator library."""

@@ -1,12 +1,12 @@
-"""Encode a dense ONNX file: every weight in the form that takes the least room and that onnxruntime still loads.
+"""Encode a dense ONNX file: every weight in the smallest form that onnxruntime loads.
 
 onnxruntime expands COO initializers to dense tensors while it builds the graph, whatever operator reads them (MatMul,
 Gemm, Gather, LayerNormalization), so a COO file is smaller on disk and runs as fast and as large as the dense one.
 Encode last: graph optimizers drop or ignore sparse initializers.
 
 `onnx.checker.check_model(path)` accepts the result. `full_check=True` cannot: onnx's shape inference gives a sparse
-initializer the type sparse_tensor without a shape, and the operators' own inference then refuses it ("type case
-mismatch", "input tensors of wrong rank"). Dropping the value_info of these names mends the first message only.
+initializer the type sparse_tensor without a shape, and the operators' own inference then rejects it ("type case
+mismatch", "input tensors of wrong rank"). Dropping the value_info of these names removes the first message only.
 """
 
 from __future__ import annotations
@@ -46,25 +46,25 @@ from sdp_onnx.operators.weight_formats import NewTensor
 
 EncodingChoice = Literal["auto", "dense", "coo", "kernel"]
 
-# Zero means "pruned" only for these: an unsigned quantized tensor has its zero elsewhere.
+# Zero means "pruned" only for these types: an unsigned quantized tensor has another zero point.
 _ENCODABLE = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.INT8)
 
-# Below this a tensor's name and shape weigh as much as its content.
+# In smaller tensors name and shape take as much as the content.
 _SMALLEST_COO = 1024
 
-# What `coo` takes for a sparse tensor. An embedding with one row of zeros for padding is not one.
+# Smallest share of zeros of a sparse tensor for `coo`, above that of an embedding with one zero row for padding.
 SPARSE_FROM = 0.5
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """How one initializer will be written."""
+    """The planned encoding of one initializer."""
 
     stored: StoredTensor
     record: TensorRecord
 
     def encoded(self, encoding: Encoding) -> _Plan:
-        """The same tensor in another encoding, its size worked out anew."""
+        """Return the plan with another encoding and its size."""
         itemsize = itemsize_of(self.stored.data_type)
         if encoding == "coo":
             size = coo_bytes(self.record.elements - self.record.zeros, itemsize)
@@ -101,17 +101,17 @@ def encode_model(
             `kernel`: sparse linear layers for the operator library (see kernel_graph.py), `auto` for all else; a
             file without such layers comes out as with `auto`.
         precision: with `kernel`, the arithmetic of the linear layers, and how embedding tables are stored.
-        metadata: added to the file's metadata_props; a key that is there already is replaced.
+        metadata: added to the file's metadata_props; existing keys are replaced.
         external_data_threshold: bytes of the .onnx file above which dense tensors move to `<target>.data`. COO
             tensors cannot move; if they alone exceed the threshold, the largest are stored dense after all.
 
     Returns:
-        A record of each initializer as written; of a weight inside an operator of the library, under its own name.
+        A record of each initializer as written, and of each weight inside an operator of the library under its name.
 
     Raises:
-        ModelFileError: the source is missing, damaged, or refused by the ONNX checker.
+        ModelFileError: the source is missing, damaged, or rejected by the ONNX checker.
     """
-    # Rewriting takes the number of inputs of an operator, and the order of nodes, for what the standard says.
+    # Rewriting relies on the standard's number of inputs and order of nodes.
     check_file(source)
     model = load_structure(source)
     tensors = {stored.name: stored for stored in stored_tensors(model, source)}
@@ -126,7 +126,7 @@ def encode_model(
     ]
     kernel_entries = [_new_entry(tensor) for tensor in kernels.tensors]
 
-    # The messages in `tensors` stay readable: protobuf keeps the memory of a removed message while it is referred to.
+    # The messages in `tensors` stay valid: protobuf keeps a removed message while it is referenced.
     model.graph.ClearField("initializer")
     model.graph.ClearField("sparse_initializer")
     helper.set_model_props(model, {entry.key: entry.value for entry in model.metadata_props} | dict(metadata))
@@ -164,7 +164,7 @@ def _choose(record: TensorRecord, choice: EncodingChoice, data_type: int) -> Enc
 def _fit(
     skeleton: ModelProto, plans: Sequence[_Plan], others: Sequence[Entry], location: str, threshold: int
 ) -> list[_Plan]:
-    """Turn the largest COO tensors dense until what cannot move out of the file is below the threshold."""
+    """Make the largest COO tensors dense until the content that must stay in the file is below the threshold."""
     plans = list(plans)
     entries = [plan.entry() for plan in plans]
     if inside_bytes(skeleton, [*entries, *others], location=None) <= threshold:
@@ -183,7 +183,7 @@ def _fit(
 
 
 def _forget_types(model: ModelProto, names: set[str]) -> None:
-    """Drop the recorded types of COO initializers: shape inference calls them a contradiction."""
+    """Drop the recorded types of COO initializers, which shape inference would reject."""
     kept = [value for value in model.graph.value_info if value.name not in names]
     model.graph.ClearField("value_info")
     model.graph.value_info.extend(kept)

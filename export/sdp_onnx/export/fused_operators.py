@@ -1,4 +1,4 @@
-"""Inputs of operators that torch's exporter fuses from opset 23 on, repeated where onnxruntime does not broadcast."""
+"""Repeat inputs of the operators that torch fuses from opset 23 on, where onnxruntime does not broadcast."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _MASK = 3
 def repeat_inputs(graph: GraphProto) -> None:
     """Repeat cosines, sines and masks to the sizes that RotaryEmbedding and Attention need, in place.
 
-    RotaryEmbedding without position ids takes [batch, sequence, size / 2], and transformers has one row of them;
-    Attention takes a mask for each query, and some models have one for all.
+    RotaryEmbedding without position ids takes [batch, sequence, size / 2], and transformers provides one row;
+    Attention takes a mask for each query, and some models provide one for all.
     """
     types = {value.name: value for value in (*graph.value_info, *graph.input)}
     nodes: list[NodeProto] = []
@@ -42,7 +42,7 @@ def _is_for_all(types: dict[str, ValueInfoProto], node: NodeProto) -> bool:
 
 
 def _repeated(node: NodeProto, place: int, axis: int, rank: int) -> Iterator[NodeProto]:
-    """Nodes that repeat an input of `node` along an axis, as often as its first input is long there."""
+    """Yield nodes that repeat an input of `node` along an axis to the size of its first input."""
     name = f"{node.output[0]}/input{place}"
     yield helper.make_node("Shape", [node.input[0]], [f"{name}/size"], start=axis, end=axis + 1)
     sizes = [f"{name}/size" if own == axis else _ONE for own in range(rank)]

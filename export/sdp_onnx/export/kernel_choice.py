@@ -1,4 +1,4 @@
-"""Which product each linear layer gets, and whether a model gains from the operator library at all."""
+"""Choose the product of each linear layer, and whether a model uses the operator library."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MOST_INT8_INPUTS = 2**16
 
 
 def break_even(kind: LayerKind) -> float:
-    """What a layer's share of filled elements (weights, or 1x4 blocks in int8) must be below for a sparse product."""
+    """Return the share of filled elements (weights, or 1x4 blocks in int8) below which a sparse product is used."""
     return BREAK_EVEN_INT8_DENSITY if kind.endswith("int8") else BREAK_EVEN_DENSITY
 
 
@@ -47,7 +47,7 @@ def prefers_sparse(filled: float, elements: float, precision: Precision) -> bool
 
 
 def layer_kind(weight: StoredTensor, precision: Precision) -> LayerKind | None:
-    """The product for a weight [in_features, out_features]; None where the library has none for its shape."""
+    """Choose the product for a weight [in_features, out_features]; None where the library has none for its shape."""
     in_features, out_features = weight.shape
     if precision == "int8" and in_features % 4 == out_features % QUAD == 0:
         if in_features > _MOST_INT8_INPUTS:

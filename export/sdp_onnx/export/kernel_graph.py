@@ -1,7 +1,7 @@
-"""Rewrite an exported encoder so that its sparse layers run on the operators of the library, in fp32 or in int8.
+"""Rewrite an exported encoder so that its sparse layers use the operator library, in fp32 or in int8.
 
-Activations stay in the library's packed layout from the first sparse layer to the last; `Pack` and `Unpack` stand where
-the rest of the graph begins and ends.
+Activations stay in the library's packed layout from the first sparse layer to the last; `Pack` and `Unpack` convert at
+both ends.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from sdp_onnx.operators.library import DOMAIN, OPSET
 from sdp_onnx.operators.table import OPERATORS, Operator, linear_operator
 from sdp_onnx.operators.weight_formats import LayerKind, LayerTensors, NewTensor, new_tensor, round_rows
 
-# A table with fewer rows is too small to be worth two more operators.
+# A table with fewer rows does not justify two more operators.
 _SMALLEST_TABLE = 256
 
 
 @dataclass
 class KernelGraph:
-    """What the rewriting did.
+    """The result of rewriting a graph.
 
     Attributes:
         tensors: new initializers.
@@ -44,7 +44,7 @@ class KernelGraph:
 def rewrite_graph(
     model: ModelProto, initializers: Mapping[str, StoredTensor], precision: Precision = "fp32"
 ) -> KernelGraph:
-    """Change the nodes of `model` in place; its initializers are left to the caller.
+    """Change the nodes of `model` in place; the caller changes its initializers.
 
     A graph that is not sparse enough to gain, with fp32, or without any linear layer stays as it is, and the result is
     empty.
@@ -55,7 +55,7 @@ def rewrite_graph(
             inputs rounded to int8, one scale for each token, and rounds embedding tables to int8, one scale a row.
 
     Returns:
-        Which initializers to add and to drop.
+        the initializers to add and to drop.
     """
     if has_subgraphs(model.graph.node):
         return KernelGraph()
@@ -67,7 +67,7 @@ def rewrite_graph(
 
 
 class _Writer:
-    """Goes through the nodes in order and writes each as it is, or the operator that replaces it and its neighbours."""
+    """Visitor that writes each node unchanged, or the operator that replaces it and its neighbours."""
 
     def __init__(self, graph: GraphProto, initializers: Mapping[str, StoredTensor], precision: Precision) -> None:
         self._graph = graph
@@ -75,11 +75,11 @@ class _Writer:
         self._initializers = initializers
         self._index = GraphIndex(graph)
         self._nodes: list[NodeProto] = []
-        # Values that exist in packed form, with the name of that form; and the name of their number of tokens.
+        # Value -> the name of its packed form, and value -> the name of its number of tokens.
         self._packed: dict[str, str] = {}
         self._tokens: dict[str, str] = {}
         self._plain: set[str] = {value.name for value in graph.input} | set(initializers)
-        # What was made of weights, by the name that the new initializers begin with: layers may share their weights.
+        # New initializers of weights by the prefix of their names: layers may share weights.
         self._made: dict[str, LayerTensors] = {}
         self._arrays: set[str] = set()
         self.result = KernelGraph()
@@ -129,7 +129,7 @@ class _Writer:
         self._plain.update(node.output)
 
     def _is_lookup(self, node: NodeProto) -> bool:
-        """Whether a node takes rows of a large fp32 table."""
+        """Whether a node looks up rows of a large fp32 table."""
         table = self._initializers.get(node.input[0]) if node.op_type == "Gather" and node.domain == "" else None
         return (
             table is not None
@@ -140,7 +140,7 @@ class _Writer:
         )
 
     def _write_lookup(self, node: NodeProto) -> None:
-        """Rows of int8 times their scales, in standard operators."""
+        """Write a lookup of int8 rows times their scales, in standard operators."""
         name, rows = node.input
         rounded = f"{name}/int8"
         if rounded not in self._arrays:
@@ -188,7 +188,7 @@ class _Writer:
         self._packed[block.out], self._tokens[block.out] = out, tokens
 
     def _write_linear(self, linears: Sequence[Linear], kind: LayerKind) -> str:
-        """One operator for linear layers with the same input; several have neither activation nor norm."""
+        """Write one operator for linear layers with the same input; several have neither activation nor norm."""
         head = linears[0]
         x, tokens = self._pack(head.x), self._tokens[head.x]
         stored = [self._initializers[linear.weight] for linear in linears]
@@ -209,7 +209,7 @@ class _Writer:
             out,
             in_features=stored[0].shape[0],
             out_features=sum(widths),
-            # Not for the kernel: which parameters these are, for those who look into the file.
+            # Not for the kernel: the names of the parameters, for tools that inspect the file.
             weights=[weight.name for weight in stored],
             widths=widths,
             **settings,
@@ -221,7 +221,7 @@ class _Writer:
         return out
 
     def _weights(self, stored: Sequence[StoredTensor], operator: Operator) -> LayerTensors:
-        """The initializers of weights that are multiplied together, made once for all layers that have them."""
+        """Return the initializers of weights that are multiplied together, created once for layers that share them."""
         name = "+".join(weight.name for weight in stored)
         if name not in self._made:
             assert operator.weight is not None
@@ -235,7 +235,7 @@ class _Writer:
     def _bias_input(self, linears: Sequence[Linear], widths: Sequence[int]) -> str:
         if len(linears) == 1 and linears[0].bias is not None:
             return linears[0].bias
-        # Layers that share weights may have biases of their own.
+        # Layers that share weights may have different biases.
         name = "+".join(linear.bias or f"{linear.weight}/bias" for linear in linears) + "/together"
         if name in self._arrays:
             return name
@@ -254,7 +254,7 @@ class _Writer:
         return name
 
     def _pack(self, value: str) -> str:
-        """The packed form of a value, made if there is none yet."""
+        """Return the packed form of a value, created if necessary."""
         if value not in self._packed:
             self._packed[value] = f"{value}/packed"
             self._tokens[value] = f"{value}/tokens"
@@ -263,7 +263,7 @@ class _Writer:
         return self._packed[value]
 
     def _unpack(self, value: str) -> None:
-        """Make sure that a value exists in its plain form."""
+        """Ensure that a value exists in its plain form."""
         if value in self._packed and value not in self._plain:
             self._add(OPERATORS["Unpack"], {"x": self._packed[value], "tokens": self._tokens[value]}, value)
             self._plain.add(value)
@@ -273,7 +273,7 @@ class _Writer:
         self._nodes.append(helper.make_node(operator.name, ordered, [output], name=output, domain=DOMAIN, **settings))
 
     def _finish(self) -> None:
-        """Put the new nodes in place and forget what nothing reads any more."""
+        """Replace the nodes, and drop initializers without readers."""
         kept: list[NodeProto] = []
         wanted = set(self._index.outputs)
         for node in reversed(self._nodes):

@@ -1,7 +1,7 @@
-"""Find in an exported encoder what the operator library can do as one operator: linear layers and attention.
+"""Find the patterns in an exported encoder that one operator of the library replaces: linear layers and attention.
 
 The patterns are those of transformers' encoders as torch exports them for opset 23: MatMul + Add, Gelu,
-LayerNormalization(x + residual), and Attention between Reshape and Transpose. What does not match stays as it is.
+LayerNormalization(x + residual), and Attention between Reshape and Transpose. Other nodes stay unchanged.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Linear:
         nodes: the positions of the nodes that it replaces, in order.
         x: its input, [batch, tokens, in_features].
         weight: initializer [in_features, out_features].
-        bias: initializer [out_features]; None where there is none.
-        out: the value that the last of the nodes makes.
+        bias: initializer [out_features]; None without a bias.
+        out: the output of the last node.
         activation: none, gelu or gelu_tanh.
-        norm: what follows instead of an activation.
+        norm: the norm that follows instead of an activation.
     """
 
     nodes: tuple[int, ...]
@@ -52,10 +52,10 @@ class Linear:
 
 @dataclass(frozen=True)
 class AttentionBlock:
-    """The heads of one layer, with the three linear layers that make queries, keys and values.
+    """The heads of one layer, with the linear layers of queries, keys and values.
 
     Attributes:
-        nodes: the positions of the nodes that it replaces, those of the linear layers left out.
+        nodes: the positions of the nodes that it replaces, without the linear layers.
         mask: bool value, broadcast to [batch, heads, tokens, tokens]; None where every query sees every key.
         out: its output, [batch, tokens, heads * head_size].
     """
@@ -70,14 +70,14 @@ class AttentionBlock:
 
 @dataclass
 class Patterns:
-    """All that was found, by the value that it makes."""
+    """All patterns by their output value."""
 
     linears: dict[str, Linear] = field(default_factory=dict)
     attentions: list[AttentionBlock] = field(default_factory=list)
 
 
 def find_patterns(index: GraphIndex, initializers: Mapping[str, StoredTensor]) -> Patterns:
-    """Every linear layer on [batch, tokens, features] with an initializer as its weight, and attention among them."""
+    """Find every linear layer on [batch, tokens, features] with an initializer as weight, and attention."""
     patterns = Patterns()
     for i in range(len(index.nodes)):
         linear = _linear(i, index, initializers)
@@ -137,7 +137,7 @@ def _with_norm(
         return None
     node = index.nodes[normed]
     settings = attributes(node)
-    # More outputs than the first are statistics that the operator does not give.
+    # Further outputs are statistics, which the operator does not compute.
     if len(node.input) != 3 or len(node.output) != 1 or settings.get("axis", -1) not in (-1, 2):
         return None
     if not all(_is_vector(name, width, initializers) for name in node.input[1:]):
@@ -162,7 +162,7 @@ def _attention(
     width = initializers[query.linear.weight].shape[1]
     plain = all(linear.norm is None and linear.activation == "none" for linear in layers)
     same = len({linear.x for linear in layers}) == len({query.size, key.size, value.size}) == len(shapes) == 1
-    # The library's kernels take the features of a head eight at a time.
+    # The library's kernels process the features of a head in groups of eight.
     if not plain or not same or query.size % 8 or width % query.size or joined.width not in (-1, width):
         return None
     return AttentionBlock(
@@ -196,7 +196,7 @@ class _Heads:
 def _heads(
     value: str, reader: int, index: GraphIndex, initializers: Mapping[str, StoredTensor], linears: Mapping[str, Linear]
 ) -> _Heads | None:
-    """Linear -> Reshape [batch, tokens, heads, head_size] -> Transpose -> `reader`, and nobody else looks."""
+    """Match Linear -> Reshape [batch, tokens, heads, head_size] -> Transpose -> `reader`, without other readers."""
     transposed = _reads_alone(value, reader, index, "Transpose")
     if transposed is None or attributes(index.nodes[transposed]).get("perm") != _HEAD_AXES:
         return None
@@ -216,7 +216,7 @@ class _Joined:
 
 
 def _joined_heads(value: str, index: GraphIndex, initializers: Mapping[str, StoredTensor]) -> _Joined | None:
-    """Attention -> Transpose -> Reshape [batch, tokens, width]."""
+    """Match Attention -> Transpose -> Reshape [batch, tokens, width]."""
     back = index.only_reader(value, "Transpose")
     if back is None or attributes(index.nodes[back]).get("perm") != _HEAD_AXES:
         return None
@@ -226,13 +226,13 @@ def _joined_heads(value: str, index: GraphIndex, initializers: Mapping[str, Stor
 
 
 def _reads_alone(value: str, reader: int, index: GraphIndex, op_type: str) -> int | None:
-    """The node of this type that makes `value` for `reader` alone."""
+    """Return the node of this type that produces `value` for `reader` alone."""
     found = index.producer(value, op_type)
     return found if found is not None and index.only_reader(value, index.nodes[reader].op_type) == reader else None
 
 
 def _last_dimension(shape: str, rank: int, index: GraphIndex, initializers: Mapping[str, StoredTensor]) -> int | None:
-    """The last number of a shape of `rank` dimensions: a constant, or constants joined with computed dimensions."""
+    """Return the last size of a shape with `rank` dimensions: a constant, or constants and computed dimensions."""
     if shape in initializers:
         values = initializers[shape].array().reshape(-1)
         return int(values[-1]) if values.size == rank else None

@@ -1,4 +1,4 @@
-"""Turn a transformers model into a dense ONNX file. The one module here that imports torch."""
+"""Export a transformers model to a dense ONNX file. The only module of sdp_onnx that imports torch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sdp_onnx.model.writer import PROTOBUF_LIMIT, Entry, dense_entry, write_mode
 
 OPSET = 23
 
-# The exporter takes a size of 0 or 1 for a constant.
+# The exporter treats a size of 0 or 1 as a constant.
 _EXAMPLE_SHAPE = (2, 16)
 
 
@@ -45,8 +45,7 @@ def export_torch(
     [in, out]. The model is exported on the CPU, in evaluation mode, and left in the mode in which it was.
 
     Args:
-        input_names: what the tokenizer produces (`tokenizer.model_input_names`); of these the model gets what it
-            takes.
+        input_names: the tokenizer's outputs (`tokenizer.model_input_names`); the model gets those that it takes.
         external_data_threshold: bytes of the .onnx file above which its tensors move to `<target>.data`.
 
     Raises:
@@ -85,8 +84,8 @@ def _write_program(
 
 
 def _let_go(values: Iterable[Any]) -> None:
-    """Part with the weights. The exporter's rules for rewriting graphs live as long as the process, and each keeps the
-    graph that it looked at last, which would keep the model in memory."""
+    """Release the weights. The exporter's rewriting rules live as long as the process, and each refers to its last
+    graph, which would keep the model in memory."""
     for value in values:
         value.const_value = None
 
@@ -106,7 +105,7 @@ def _accepted_inputs(model: torch.nn.Module, input_names: Sequence[str]) -> list
 def _export_program(
     model: torch.nn.Module, names: Sequence[str], opset: int
 ) -> tuple[torch.onnx.ONNXProgram, list[Any]]:
-    """The program, and the values of its graph that held a weight before it was optimized."""
+    """Return the program, and the values of its graph that held weights before optimization."""
     held: list[Any] = []
     try:
         with _quiet():
@@ -122,10 +121,10 @@ def _export_program(
                 optimize=False,
             )
             if program is not None:
-                # Of what is folded into constants the graph keeps the originals.
+                # The graph keeps the originals of folded constants.
                 held += program.model.graph.initializers.values()
                 program.optimize()
-    except Exception as error:  # the exporter wraps whatever the model's own code raises
+    except Exception as error:  # the exporter wraps any exception of the model's code
         raise ExportError(
             f"torch cannot export the model: {_first_line(error)}",
             where=type(model).__name__,
@@ -138,7 +137,7 @@ def _export_program(
 
 
 def _skeleton(program: torch.onnx.ONNXProgram) -> ModelProto:
-    """The graph without initializers and without the exporter's notes on where each node came from."""
+    """Return the graph without initializers and without the exporter's metadata of nodes."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "skeleton.onnx")
         program.save(path, include_initializers=False)
@@ -162,7 +161,7 @@ def _parameters(model: torch.nn.Module) -> dict[str, LoadArray]:
 
 
 def _loader(load: Callable[[], Any]) -> LoadArray:
-    """As an array, for what a tensor of any library returns."""
+    """Wrap a loader of a tensor of any library to return an array."""
 
     def as_array() -> NDArray[Any]:
         return np.asarray(load())
@@ -178,7 +177,7 @@ def _entry(name: str, load: LoadArray) -> Entry:
 
 @contextlib.contextmanager
 def _evaluation(model: torch.nn.Module) -> Iterator[None]:
-    """Evaluation mode for the block, without gradients; every module gets its own mode back."""
+    """Set evaluation mode without gradients for the block; every module's mode is restored."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
@@ -191,7 +190,7 @@ def _evaluation(model: torch.nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's progress, its warnings and its remarks about packages that are not installed to itself."""
+    """Suppress the exporter's progress, its warnings and its messages about missing packages."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -204,7 +203,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _first_line(error: BaseException) -> str:
-    """The innermost cause in one line: the exporter's own message is a page of advice for its developers."""
+    """Return the innermost cause in one line; the exporter's own message is long and for its developers."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = str(error).strip().splitlines()

@@ -1,1 +1,1 @@
-"""An ONNX file as data: read without trusting it, inspected, described, and written tensor by tensor."""
+"""ONNX files: read as untrusted input, inspected, and written tensor by tensor."""

@@ -1,14 +1,14 @@
-"""How a tensor is stored: dense, or as ONNX's COO sparse tensor. Sizes and conversions, pure numpy.
+"""Encodings of a tensor: dense, or ONNX's COO sparse tensor. Sizes and conversions, pure numpy.
 
-The third way, `kernel`, is not a tensor's but an operator's: see sparse_format.py.
+The third encoding, `kernel`, belongs to operators: see sparse_format.py.
 
 A COO tensor holds its nonzero values and their positions in the flattened array as int64. The ONNX checker accepts no
 narrower positions, so COO pays off only above `itemsize / (itemsize + 8)` stored elements: 67 % zeros for float32, 80 %
 for float16, 89 % for int8.
 
-Negative zero counts as zero. Masking by multiplication leaves -0.0 behind wherever a negative weight was pruned, so
-anything else would miss half of the zeros. A decoded tensor holds +0.0 in its place: it compares equal element by
-element, and bit for bit wherever the original holds no -0.0.
+Negative zero counts as zero: masking by multiplication leaves -0.0 for pruned negative weights, about half of the
+zeros. A decoded tensor holds +0.0 instead: it is equal element by element, and bit for bit where the original has no
+-0.0.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Encoding = Literal["dense", "coo", "kernel"]
 
 INDEX_BYTES = 8
 
-# A sparse tensor is decoded up to so many bytes in any case, and beyond to so many for each value in it.
+# Limits of a decoded sparse tensor: so many bytes in any case, and beyond so many for each value in it.
 _ALWAYS_DECODED = 2**28
 _MOST_DECODED = 2**14
 
@@ -39,22 +39,22 @@ _TEXT_OR_PACKED = {
 
 
 def dense_bytes(elements: int, itemsize: int) -> int:
-    """Payload of a dense tensor: every element, zero or not."""
+    """Return the payload of a dense tensor in bytes."""
     return elements * itemsize
 
 
 def coo_bytes(nonzeros: int, itemsize: int) -> int:
-    """Payload of a COO tensor: one value and one int64 position per nonzero element."""
+    """Return the payload of a COO tensor in bytes: one value and one int64 position per nonzero element."""
     return nonzeros * (itemsize + INDEX_BYTES)
 
 
 def smallest_encoding(elements: int, nonzeros: int, itemsize: int) -> Encoding:
-    """The encoding with the smaller payload; dense when they are equal."""
+    """Return the encoding with the smaller payload; dense when they are equal."""
     return "coo" if coo_bytes(nonzeros, itemsize) < dense_bytes(elements, itemsize) else "dense"
 
 
 def split_coo(array: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """The nonzero values [nonzeros] of an array of any shape, and their ascending positions [nonzeros] in it."""
+    """Return the nonzero values [nonzeros] of an array of any shape, and their ascending positions [nonzeros]."""
     flat = array.reshape(-1)
     positions = np.flatnonzero(flat).astype(np.int64, copy=False)
     return flat[positions], positions
@@ -71,11 +71,11 @@ def to_coo(array: NDArray[Any], name: str) -> SparseTensorProto:
 def from_coo(sparse: SparseTensorProto, folder: str = "") -> NDArray[Any]:
     """Decode a COO tensor to a dense array of its shape.
 
-    Positions may be linear, [nonzeros], or coordinates, [nonzeros, rank]. `folder` holds the external data, if any.
+    Positions may be linear, [nonzeros], or coordinates, [nonzeros, rank]. `folder` holds any external data.
 
     Raises:
-        ModelFileError: the positions do not fit the values or point outside the tensor, or the shape is far larger than
-            the values give reason for.
+        ModelFileError: the positions do not match the values or lie outside the tensor, or the shape is implausibly
+            large for the number of values.
     """
     shape = tuple(sparse.dims)
     _check_claim(sparse)
@@ -95,7 +95,7 @@ def from_coo(sparse: SparseTensorProto, folder: str = "") -> NDArray[Any]:
 
 
 def _check_claim(sparse: SparseTensorProto) -> None:
-    """See that a few values do not claim a tensor that memory could not hold; an empty layer of a model may be zero."""
+    """Check that a few values do not claim a tensor larger than memory; an empty layer of a model may be zero."""
     size = math.prod(sparse.dims) * itemsize_of(sparse.values.data_type)
     if size > _ALWAYS_DECODED and size > _MOST_DECODED * math.prod(sparse.values.dims):
         raise ModelFileError(
@@ -106,17 +106,17 @@ def _check_claim(sparse: SparseTensorProto) -> None:
 
 
 def itemsize_of(data_type: int) -> int:
-    """Bytes of one element of an ONNX element type, as an external or raw payload stores it."""
+    """Return the bytes of one element of an ONNX element type in an external or raw payload."""
     return int(_numpy_dtype(data_type).itemsize)
 
 
 def is_plain(data_type: int) -> bool:
-    """Whether an element takes whole bytes: neither text nor packed, several to a byte."""
+    """Whether an element takes whole bytes: neither text nor packed."""
     return data_type not in _TEXT_OR_PACKED
 
 
 def dtype_name(data_type: int) -> str:
-    """numpy's name of an ONNX element type, such as float32; the ONNX name where numpy has none."""
+    """Return numpy's name of an ONNX element type, such as float32; the ONNX name where numpy has none."""
     dtype = _numpy_dtype(data_type)
     return TensorProto.DataType.Name(data_type).lower() if dtype.hasobject else dtype.name
 

@@ -26,7 +26,7 @@ def check_regular(path: Path) -> None:
     """
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise OSError(errno.EINVAL, "a device or a pipe; save what it gives as a file", str(path))
+        raise OSError(errno.EINVAL, "a device or a pipe; save its content as a file", str(path))
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Who produces and who reads each value of an ONNX graph, for rewriting it."""
+"""Index of the producers and readers of each value of an ONNX graph, for rewriting it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 
 class GraphIndex:
-    """An index over a graph that does not change while it is used. Nodes are named by their position."""
+    """An index of a graph that must not change. Nodes are identified by their position."""
 
     def __init__(self, graph: GraphProto) -> None:
         self.nodes = list(graph.node)
@@ -25,7 +25,7 @@ class GraphIndex:
         }
 
     def producer(self, value: str, *op_types: str) -> int | None:
-        """The node that makes a value, if it is one of these standard operators."""
+        """Return the node that produces a value, if it is one of these standard operators."""
         i = self._producer.get(value)
         return i if i is not None and self.is_op(i, *op_types) else None
 
@@ -34,7 +34,7 @@ class GraphIndex:
         return self.nodes[i].op_type in op_types and self.nodes[i].domain in ("", "ai.onnx")
 
     def only_reader(self, value: str, *op_types: str) -> int | None:
-        """The one node that reads a value, if it is one of these and nothing else sees the value."""
+        """Return the only reader of a value, if it is one of these operators and the value is not an output."""
         readers = self._readers[value]
         if value in self.outputs or len(readers) != 1 or not self.is_op(readers[0], *op_types):
             return None
@@ -51,11 +51,11 @@ class GraphIndex:
 
 
 def attributes(node: NodeProto) -> dict[str, Any]:
-    """The attributes of a node as Python values, text decoded."""
+    """Return the attributes of a node as Python values, with text decoded."""
     values = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
     return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
 
 
 def has_subgraphs(nodes: Iterable[NodeProto]) -> bool:
-    """Whether any node carries a graph of its own (If, Loop, Scan), which may read values from outside."""
+    """Whether any node has a subgraph (If, Loop, Scan), which may read outer values."""
     return any(a.HasField("g") or a.graphs for node in nodes for a in node.attribute)

@@ -1,4 +1,4 @@
-"""Describe an ONNX file: what goes in and out, which operators it runs, how each tensor is stored."""
+"""Describe an ONNX file: inputs, outputs, operators, and the encoding of each tensor."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sdp_onnx.operators.kernel_weights import kernel_records
 
 @dataclass(frozen=True)
 class ValueSummary:
-    """An input or output; a dimension without a fixed size has a name, or "?" when the file gives none."""
+    """An input or output; a dimension without a fixed size has a name, or "?" without one."""
 
     name: str
     dtype: str
@@ -26,17 +26,17 @@ class ValueSummary:
 
 @dataclass(frozen=True)
 class ModelSummary:
-    """What an ONNX file holds.
+    """The summary of an ONNX file.
 
     Attributes:
-        opset: version of each operator domain; the standard one is called ai.onnx.
-        onnxruntime: the oldest release that reads the file; None where no known one does.
+        opset: version of each operator domain; the standard domain is ai.onnx.
+        onnxruntime: the oldest release that reads the file; None where no known release does.
         producer: name and version of the exporter.
         metadata: the file's metadata_props.
-        inputs: what has to be fed, without initializers.
-        outputs: what comes back.
+        inputs: the inputs without initializers.
+        outputs: the outputs.
         operators: number of nodes of each type in the main graph, most frequent first.
-        tensors: each initializer; in place of those of a linear operator of the library, the parameters it holds.
+        tensors: each initializer; for a linear operator of the library its parameters instead.
         file_bytes: size on disk with external data.
     """
 
@@ -51,13 +51,13 @@ class ModelSummary:
     file_bytes: int
 
     def to_json(self) -> dict[str, object]:
-        """The same as JSON types; each tensor also says its sparsity."""
+        """Return the summary as JSON types, with each tensor's sparsity."""
         tensors = [asdict(tensor) | {"sparsity": tensor.sparsity} for tensor in self.tensors]
         return asdict(self) | {"tensors": tensors}
 
 
 def inspect_model(path: Path) -> ModelSummary:
-    """Read a file and its external data, one tensor at a time.
+    """Summarize a file and its external data, reading one tensor at a time.
 
     Raises:
         ModelFileError: the file is missing, damaged, or refers to data outside its folder.

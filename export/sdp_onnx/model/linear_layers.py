@@ -1,4 +1,4 @@
-"""The linear layers of a file, by the node that multiplies: which parameters it holds and how many are not zero."""
+"""Find the linear layers of a file: the multiplying node, its parameters and their nonzeros."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from sdp_onnx.operators.weight_formats import LayerKind
 
 @dataclass(frozen=True)
 class LinearLayer:
-    """One node that multiplies by parameters.
+    """A node that multiplies by parameters.
 
     Attributes:
-        weights: the parameters it holds, stacked along out_features in this order.
+        weights: its parameters, stacked along out_features in this order.
         kind: the product that runs.
-        in_library: whether it is an operator of the library, or one of onnxruntime's own.
-        nonzeros: weights that are not zero.
+        in_library: whether it is an operator of the library rather than of onnxruntime.
+        nonzeros: number of nonzero weights.
         filled: share of the elements of the sparse format that hold a nonzero: of the weights or, in int8, of the 1x4
             blocks along in_features. The exporter compares it with `break_even`.
     """
@@ -42,24 +42,24 @@ class LinearLayer:
 
     @property
     def break_even(self) -> float:
-        """With a smaller `filled` the exporter chooses the sparse product."""
+        """The value of `filled` below which the exporter chooses the sparse product."""
         return break_even(self.kind)
 
     @property
     def density(self) -> float:
-        """Share of the weights that are not zero."""
+        """Share of nonzero weights."""
         return self.nonzeros / max(1, self.in_features * self.out_features)
 
 
 def linear_layers(path: Path) -> dict[str, LinearLayer]:
-    """The linear layers of the main graph by the name of their node, in the order of the file.
+    """Return the linear layers of the main graph by the name of their node, in the order of the file.
 
     Raises:
         ModelFileError: the file is missing or damaged.
     """
     model = load_structure(path)
     initializers = {stored.name: stored for stored in stored_tensors(model, path)}
-    # One weight at a time: a model may be larger than the memory.
+    # One weight at a time: a model may be larger than memory.
     inside = {name: _count(weight) for name, weight in kernel_weights(model, initializers)}
     layers = {}
     for node in model.graph.node:
@@ -74,7 +74,7 @@ def linear_layers(path: Path) -> dict[str, LinearLayer]:
 
 
 class _Count(NamedTuple):
-    """What one parameter [in_features, out_features] holds."""
+    """Statistics of one parameter [in_features, out_features]."""
 
     elements: int
     nonzeros: int

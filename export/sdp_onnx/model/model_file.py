@@ -1,4 +1,4 @@
-"""Read an ONNX file without trusting it: structure first, then one tensor at a time, whichever way it is stored."""
+"""Read an untrusted ONNX file: structure first, then one tensor at a time, in any encoding."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from sdp_onnx.model.files import check_regular
 
 @dataclass(frozen=True)
 class TensorRecord:
-    """What an initializer holds and how it is stored.
+    """The content and encoding of an initializer.
 
     Attributes:
-        name: the initializer, which for a weight is the torch parameter that it came from.
+        name: the initializer's name, for a weight the name of the torch parameter.
         shape: its shape; a linear layer's weight is stored transposed, [in, out].
         dtype: numpy's name of its element type.
-        elements: how many elements it has when decoded.
-        zeros: how many of them are zero.
-        encoding: dense, coo, or kernel: inside an operator of the library.
-        bytes: size of its content in the file, names and shapes not counted.
+        elements: number of elements when decoded.
+        zeros: number of zeros among them.
+        encoding: dense, coo, or kernel (inside an operator of the library).
+        bytes: size of its content in the file, without names and shapes.
     """
 
     name: str
@@ -53,14 +53,14 @@ class TensorRecord:
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """An initializer in an open file; its content is read when asked for."""
+    """An initializer in an open file; its content is read on demand."""
 
     proto: TensorProto | SparseTensorProto
     folder: str
 
     @property
     def values(self) -> TensorProto:
-        """The tensor that bears the name: the dense one, or the nonzero values of a COO one."""
+        """The tensor with the initializer's name: the dense tensor, or the nonzero values of a COO tensor."""
         return self.proto.values if isinstance(self.proto, SparseTensorProto) else self.proto
 
     @property
@@ -85,11 +85,11 @@ class StoredTensor:
 
     @property
     def encoding(self) -> Encoding:
-        """How the file stores it."""
+        """The encoding in the file."""
         return "coo" if isinstance(self.proto, SparseTensorProto) else "dense"
 
     def array(self) -> NDArray[Any]:
-        """The decoded tensor, in its shape.
+        """Decode the tensor in its shape.
 
         Raises:
             ModelFileError: its content is missing, too short, outside the model's folder or inconsistent.
@@ -100,11 +100,11 @@ class StoredTensor:
             return np.asarray(numpy_helper.to_array(self.proto, self.folder))
         except ModelFileError:
             raise
-        except Exception as error:  # whatever a damaged tensor makes numpy and onnx stumble over, memory included
+        except Exception as error:  # a damaged tensor can cause any exception in numpy and onnx, MemoryError included
             raise _damaged(self.name, error) from error
 
     def inline_message(self) -> TensorProto:
-        """A copy of a dense tensor's message that holds its content.
+        """Return a copy of a dense tensor's message with its content.
 
         Raises:
             ModelFileError: as `array`.
@@ -119,7 +119,7 @@ class StoredTensor:
         return copy
 
     def nonzeros(self) -> int:
-        """Number of nonzero elements; a COO tensor is counted without decoding it, since its shape is not trusted.
+        """Count nonzero elements; a COO tensor is not decoded, because its shape is untrusted.
 
         Raises:
             ModelFileError: as `array`.
@@ -130,7 +130,7 @@ class StoredTensor:
         return int(np.count_nonzero(stored.array()))
 
     def record(self) -> TensorRecord:
-        """Count its zeros and describe it.
+        """Count the zeros, and return the record.
 
         Raises:
             ModelFileError: as `array`.
@@ -176,11 +176,11 @@ def load_structure(path: Path) -> ModelProto:
 
 
 def _is_utf8(message: Message) -> bool:
-    """Whether all texts of a message are: protobuf gives those that are not as bytes."""
+    """Whether all texts of a message are UTF-8: protobuf returns others as bytes."""
     for name, nested in _text_fields(message.DESCRIPTOR):
         value = getattr(message, name)
         if isinstance(value, Message):
-            # Singular, and always there to be asked for.
+            # A singular field always exists.
             if message.HasField(name) and not _is_utf8(value):
                 return False
         elif nested:
@@ -193,7 +193,7 @@ def _is_utf8(message: Message) -> bool:
 
 @cache
 def _text_fields(descriptor: Descriptor) -> tuple[tuple[str, bool], ...]:
-    """The fields that are texts or messages, and whether they are messages; others, such as weights, stay untouched."""
+    """Return the fields that are texts or messages, and whether they are messages; others are not checked."""
     nested = FieldDescriptor.TYPE_MESSAGE
     return tuple(
         (field.name, field.type == nested)
@@ -203,7 +203,7 @@ def _text_fields(descriptor: Descriptor) -> tuple[tuple[str, bool], ...]:
 
 
 def stored_tensors(model: ModelProto, path: Path) -> Iterator[StoredTensor]:
-    """The initializers of the main graph of `model`, read from `path`: dense ones first, then COO ones."""
+    """Yield the initializers of the main graph of `model`, read from `path`: dense ones first, then COO ones."""
     for proto in (*model.graph.initializer, *model.graph.sparse_initializer):
         yield StoredTensor(proto, str(path.parent))
 
@@ -217,14 +217,14 @@ def check_file(path: Path) -> None:
     load_structure(path)
     try:
         onnx.checker.check_model(str(path))
-    except Exception as error:  # the checker's C++ exceptions share no base class of their own
+    except Exception as error:  # the checker's C++ exceptions have no common base class
         raise ModelFileError(
-            f"the ONNX checker refuses the file: {error}", where=str(path), hint="Export it again."
+            f"the ONNX checker rejects the file: {error}", where=str(path), hint="Export it again."
         ) from error
 
 
 def file_bytes(path: Path) -> int:
-    """Size of a model on disk: the file and the external files that its initializers name.
+    """Return the size of a model on disk: the file and the external files of its initializers.
 
     Raises:
         ModelFileError: the file or one of its external files is missing or damaged.
@@ -242,14 +242,14 @@ def file_bytes(path: Path) -> int:
 
 
 def _external_file(folder: Path, tensor: TensorProto) -> Path:
-    """The file that holds a tensor's content, which must be one of the model's folder."""
+    """Return the file with a tensor's content, which must lie in the model's folder."""
     try:
         location = ExternalDataInfo(tensor).location
         inside = bool(location) and os.path.realpath(folder / location).startswith(os.path.realpath(folder) + os.sep)
     except ValueError as error:
         raise _damaged(tensor.name, error) from error
     if not inside:
-        raise _damaged(tensor.name, ValueError(f"its file {location!r} is none of the model's folder"))
+        raise _damaged(tensor.name, ValueError(f"its file {location!r} is not in the model's folder"))
     return folder / location
 
 

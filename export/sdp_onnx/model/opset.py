@@ -1,7 +1,7 @@
-"""The lowest operator set that a graph needs, and the onnxruntime releases that read it.
+"""Find the lowest operator set that a graph needs, and the onnxruntime releases that read it.
 
-torch exports for the operator set in which attention is one operator. Once the operator library has taken attention
-over, what is left is older than that; a file that declares no more than it needs runs in older releases.
+torch exports for the operator set in which attention is one operator. With attention in the operator library, the other
+operators are older; a file that declares the lowest set that it needs runs in older releases.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from sdp_onnx.model.graph_index import attributes
 
 STANDARD = ("", "ai.onnx")
 
-# Every encoder has LayerNormalization, which came with 17; and the oldest release below reads more than that.
+# Every encoder has LayerNormalization, introduced in 17, and the oldest release below reads newer sets.
 LOWEST_OPSET = 17
 
 # Measured: the newest operator set, and the newest file format (IR version), that a release of onnxruntime reads.
-# The operator library asks for the interface of 1.17, so nothing older counts.
+# The operator library needs the C API of 1.17, so older releases are left out.
 _RELEASES = (("1.17", 20, 9), ("1.18", 21, 10), ("1.21", 22, 10), ("1.23", 23, 11), ("1.24", 25, 13))
 
-# Attributes that a later version added, and that change nothing for floats and integers at their defaults.
+# Attributes that a later version added; their defaults change nothing for floats and integers.
 _ADDED = {"Cast": {"saturate", "round_mode"}}
 
 
 def declare_lowest(model: ModelProto) -> None:
-    """Lower the operator set that a model declares, and its IR version, to the lowest in which it means the same.
+    """Lower the declared operator set and IR version of a model to the lowest with the same meaning.
 
     Args:
-        model: changed in place; left as it is where it has functions of its own, whose nodes are not looked at.
+        model: changed in place; unchanged if it has local functions, whose nodes are not checked.
     """
     if model.functions:
         return
@@ -46,10 +46,10 @@ def declare_lowest(model: ModelProto) -> None:
 
 
 def oldest_onnxruntime(model: ModelProto) -> str | None:
-    """The oldest release of onnxruntime that reads a model: "1.17", or None where none does that is known.
+    """Return the oldest release of onnxruntime that reads a model, such as "1.17"; None where no known release does.
 
     Args:
-        model: its operator set and IR version are looked at; `declare_lowest` makes them as low as they can be.
+        model: a model whose operator set and IR version `declare_lowest` has lowered.
     """
     opset = max((entry.version for entry in model.opset_import if entry.domain in STANDARD), default=LOWEST_OPSET)
     fits = (name for name, newest, ir_version in _RELEASES if opset <= newest and model.ir_version <= ir_version)
@@ -57,7 +57,7 @@ def oldest_onnxruntime(model: ModelProto) -> str | None:
 
 
 def _standard_nodes(nodes: Sequence[NodeProto]) -> Iterator[NodeProto]:
-    """All nodes of the standard domain, with those in the branches and bodies of others."""
+    """Yield all nodes of the standard domain, also in subgraphs."""
     for node in nodes:
         if node.domain in STANDARD:
             yield node
@@ -68,13 +68,13 @@ def _standard_nodes(nodes: Sequence[NodeProto]) -> Iterator[NodeProto]:
 
 
 def _lowest_of(node: NodeProto, declared: int) -> int:
-    """The version of an operator from which on this node means what it means in the declared operator set."""
+    """Return the lowest version of an operator in which this node has the meaning of the declared operator set."""
     schema = defs.get_schema(node.op_type, declared, "")
     while schema.since_version > LOWEST_OPSET:
         try:
             older = defs.get_schema(node.op_type, schema.since_version - 1, "")
         except defs.SchemaError:
-            break  # the operator came with this version
+            break  # this version introduced the operator
         if not _same_meaning(node, older, schema):
             break
         schema = older
@@ -82,9 +82,9 @@ def _lowest_of(node: NodeProto, declared: int) -> int:
 
 
 def _same_meaning(node: NodeProto, older: defs.OpSchema, newer: defs.OpSchema) -> bool:
-    """Whether a new version of an operator only takes more types: the same attributes and inputs, as the node has them.
+    """Whether a new version of an operator only accepts more types, with the same attributes and inputs for this node.
 
-    GroupNormalization reads its scale in another shape since 21, which its signature does not show.
+    GroupNormalization changed the shape of its scale in 21, which its signature does not show.
     """
     added = newer.attributes.keys() - older.attributes.keys()
     given = attributes(node)
@@ -103,7 +103,7 @@ def _default(attribute: defs.OpSchema.Attribute) -> object:
 
 
 def _drop_added(node: NodeProto, opset: int) -> None:
-    """Remove attributes that the operator does not have in that operator set; `_same_meaning` saw their defaults."""
+    """Remove attributes that the operator lacks in that operator set; `_same_meaning` has checked their defaults."""
     known = defs.get_schema(node.op_type, max(opset, LOWEST_OPSET), "").attributes
     for attribute in [attribute for attribute in node.attribute if attribute.name not in known]:
         node.attribute.remove(attribute)

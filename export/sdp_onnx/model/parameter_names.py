@@ -1,4 +1,4 @@
-"""Give exported initializers the names of the torch parameters that they came from.
+"""Name exported initializers after the torch parameters that they came from.
 
 The exporter folds the transposition of a linear layer's weight and calls the result `val_83`. Its content is
 still the parameter, or the parameter transposed, byte for byte.
@@ -19,11 +19,11 @@ LoadArray = Callable[[], NDArray[Any]]
 def match_parameters(initializers: Mapping[str, LoadArray], parameters: Mapping[str, LoadArray]) -> dict[str, str]:
     """Find the parameter that each initializer holds, as it is or transposed.
 
-    An initializer that bears a parameter's name already keeps it. Where several parameters have the same content, such
-    as tied or untrained weights, the first one that no initializer has yet is taken. Arrays are loaded one at a time.
+    An initializer with the name of a parameter keeps it. If several parameters have the same content, such as tied or
+    untrained weights, the first unused one is chosen. Arrays are loaded one at a time.
 
     Returns:
-        New name by old name, for those initializers that change.
+        new name by old name, for the initializers that change.
     """
     unnamed = [name for name in initializers if name not in parameters]
     names_by_content: dict[bytes, list[str]] = {}
@@ -43,9 +43,9 @@ def match_parameters(initializers: Mapping[str, LoadArray], parameters: Mapping[
 
 
 def equal_parameters(parameters: Mapping[str, LoadArray]) -> dict[str, tuple[str, ...]]:
-    """For each parameter, the names of those with the same content, its own first.
+    """Return for each parameter the names of parameters with the same content, its own name first.
 
-    The exporter stores small tensors of one content once, such as two matrices that pruning left nothing of.
+    The exporter stores small tensors with equal content once, such as two completely pruned matrices.
     """
     names_by_content: dict[bytes, list[str]] = {}
     for name, load in parameters.items():
@@ -55,7 +55,7 @@ def equal_parameters(parameters: Mapping[str, LoadArray]) -> dict[str, tuple[str
 
 
 def _digest(array: NDArray[Any]) -> bytes:
-    """Identify type, shape and content."""
+    """Hash type, shape and content."""
     digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
     digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.digest()

@@ -1,9 +1,9 @@
-"""Write an ONNX file tensor by tensor, so that memory holds one tensor and never the serialized model.
+"""Write an ONNX file tensor by tensor: memory holds one tensor instead of the serialized model.
 
-`onnx.save` needs the model once as a message and once more as bytes. Here the model arrives without its initializers;
-each initializer is an `Entry`, whose length is known before its content is. That is enough to write the length
-prefixes of the protobuf format and then stream the content. The result is the same file that protobuf itself would
-write, but for the order of fields, which means nothing in protobuf.
+`onnx.save` needs the model as a message and again as bytes. Here the model has no initializers; each initializer is an
+`Entry`, whose length is known before its content is loaded. This is sufficient to write the length prefixes of the
+protobuf format and then stream the content. The result equals protobuf's own output except for the order of fields,
+which has no meaning in protobuf.
 
 A file above the threshold keeps its dense tensors beside it, in one file `<name>.data`, page-aligned so that
 onnxruntime can map them. COO tensors always stay inside: onnxruntime would read them from outside, but the ONNX checker
@@ -26,7 +26,7 @@ from sdp_onnx.errors import ModelFileError
 from sdp_onnx.model.encodings import INDEX_BYTES, itemsize_of
 from sdp_onnx.model.files import atomic_write
 
-# protobuf refuses messages of 2 GiB; a megabyte is left for what the caller adds later.
+# protobuf rejects messages of 2 GiB; a megabyte is reserved for later additions of the caller.
 PROTOBUF_LIMIT = 2**31 - 2**20
 
 # Smaller tensors stay inside: onnxruntime reads shapes and scalars while it optimizes the graph.
@@ -38,7 +38,7 @@ Load = Callable[[], Sequence[NDArray[Any]]]
 
 @dataclass(frozen=True)
 class Entry:
-    """One initializer, ready to be written: pieces of protobuf, each followed by the array of the same rank.
+    """One initializer, ready to be written: pieces of protobuf, each followed by the array with the same index.
 
     Attributes:
         field: its field number in GraphProto.
@@ -56,12 +56,12 @@ class Entry:
 
     @property
     def size(self) -> int:
-        """Bytes of the message, its own tag and length not counted."""
+        """Bytes of the message, without its tag and length."""
         return sum(map(len, self.pieces)) + sum(self.payload_bytes)
 
     @property
     def written_size(self) -> int:
-        """Bytes that the entry takes in the file."""
+        """Bytes of the entry in the file."""
         return len(_prefix(self.field, self.size)) + self.size
 
     @property
@@ -71,19 +71,19 @@ class Entry:
 
 
 def dense_entry(name: str, data_type: int, shape: Sequence[int], payload_bytes: int, load: Load) -> Entry:
-    """A dense initializer; `load` returns one little-endian array of `payload_bytes` bytes."""
+    """Return a dense initializer; `load` returns one little-endian array of `payload_bytes` bytes."""
     stub = TensorProto(name=name, data_type=data_type, dims=shape)
     header = _open_tensor(stub, payload_bytes)
     return Entry(GraphProto.INITIALIZER_FIELD_NUMBER, (header,), (payload_bytes,), load, stub)
 
 
 def message_entry(tensor: TensorProto) -> Entry:
-    """An initializer written as it is, for element types that need no treatment here."""
+    """Return an initializer that is written unchanged, for element types without special treatment."""
     return Entry(GraphProto.INITIALIZER_FIELD_NUMBER, (tensor.SerializeToString(),), (), tuple)
 
 
 def coo_entry(name: str, data_type: int, shape: Sequence[int], nonzeros: int, load: Load) -> Entry:
-    """A sparse initializer; `load` returns its values [nonzeros] and int64 positions [nonzeros]."""
+    """Return a sparse initializer; `load` returns its values [nonzeros] and int64 positions [nonzeros]."""
     payloads = (nonzeros * itemsize_of(data_type), nonzeros * INDEX_BYTES)
     values = TensorProto(name=name, data_type=data_type, dims=[nonzeros])
     indices = TensorProto(data_type=TensorProto.INT64, dims=[nonzeros])
@@ -99,13 +99,13 @@ def coo_entry(name: str, data_type: int, shape: Sequence[int], nonzeros: int, lo
 
 
 def inside_bytes(skeleton: ModelProto, entries: Sequence[Entry], *, location: str | None) -> int:
-    """Bytes of the .onnx file itself, with every movable tensor in the external file `location`, or none outside."""
+    """Return the bytes of the .onnx file, with every movable tensor in the external file `location`, if given."""
     inside = entries if location is None else _place(entries, location)[0]
     return int(skeleton.ByteSize()) + sum(entry.written_size for entry in inside)
 
 
 def external_data_path(target: Path) -> Path:
-    """Where the external data of a model file lies."""
+    """Return the path of a model file's external data."""
     return target.with_name(target.name + ".data")
 
 
@@ -118,14 +118,14 @@ def write_model(
     `external_data_threshold` bytes, and one left there by an earlier model is removed otherwise.
 
     Raises:
-        ModelFileError: what must stay inside the file exceeds the limit of protobuf.
+        ModelFileError: the content that must stay inside the file exceeds protobuf's limit.
     """
     data = external_data_path(target)
     outside: list[Entry] = []
     if inside_bytes(skeleton, entries, location=None) > external_data_threshold:
         entries, outside = _place(entries, data.name)
     with ExitStack() as stack:
-        # Both are complete before either takes its name; the data first, because the model refers to it.
+        # Both files are complete before either is renamed; the data first, because the model refers to it.
         unfinished = stack.enter_context(atomic_write(target))
         if outside:
             with stack.enter_context(atomic_write(data)).open("wb") as file:
@@ -137,7 +137,7 @@ def write_model(
 
 
 def _place(entries: Sequence[Entry], location: str) -> tuple[list[Entry], list[Entry]]:
-    """Split entries into what the .onnx file holds (references included) and what the external file holds, in order."""
+    """Split entries into those of the .onnx file (with references) and those of the external file, in order."""
     inside: list[Entry] = []
     outside: list[Entry] = []
     offset = 0
@@ -171,7 +171,7 @@ def _write_graph(file: IO[bytes], skeleton: ModelProto, entries: Sequence[Entry]
     graph_bytes = len(graph) + sum(entry.written_size for entry in entries)
     if graph_bytes + outer.ByteSize() >= 2**31:
         raise ModelFileError(
-            f"the ONNX file would take {graph_bytes / 2**30:.1f} GiB, and protobuf ends at 2 GiB",
+            f"the ONNX file would take {graph_bytes / 2**30:.1f} GiB, and protobuf's limit is 2 GiB",
             hint="Store fewer tensors as COO: only dense tensors can be kept outside the file.",
         )
     file.write(outer.SerializeToString())
@@ -198,7 +198,7 @@ def _open_tensor(stub: TensorProto, payload_bytes: int) -> bytes:
 
 
 def _prefix(field: int, length: int) -> bytes:
-    """Tag and length before a length-delimited protobuf field."""
+    """Return the tag and length of a length-delimited protobuf field."""
     return _varint(field << 3 | 2) + _varint(length)
 
 

@@ -1,1 +1,1 @@
-"""The operator library from Python: its file, its table of operators, and the formats of their weights."""
+"""The operator library in Python: its file, its table of operators, and the formats of their weights."""

@@ -1,4 +1,4 @@
-"""Read the parameters back that a rewritten graph holds inside the operators of the library."""
+"""Read the parameters inside the library's operators of a rewritten graph."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sdp_onnx.operators.table import operator_of
 
 
 def kernel_weights(model: ModelProto, initializers: Mapping[str, StoredTensor]) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Name and float32 array [in_features, out_features] of each parameter inside a linear operator.
+    """Yield the name and float32 array [in_features, out_features] of each parameter inside a linear operator.
 
     Raises:
         ModelFileError: an operator's tensors are missing or contradict each other.
@@ -44,14 +44,14 @@ def kernel_weights(model: ModelProto, initializers: Mapping[str, StoredTensor]) 
 def _check_sizes(
     node: NodeProto, settings: Mapping[str, Any], names: Sequence[str], holders: Sequence[StoredTensor]
 ) -> None:
-    """See that a weight is as large as its parts, and not so large that few bytes stand for more than memory holds."""
+    """Check that a weight has the size of its parts, and is not too large for the number of bytes."""
     rows, columns, widths = settings["out_features"], settings["in_features"], list(settings["widths"])
     if not names or len(set(names)) < len(names) or len(widths) != len(names):
         raise _unreadable(node, f"{len(names)} names and {len(widths)} widths of its parts")
     if min(rows, columns, *widths) < 1 or sum(widths) != rows:
         raise _unreadable(node, f"{rows} x {columns}, in parts of {widths}")
     held = sum(holder.elements * itemsize_of(holder.data_type) for holder in holders)
-    # A row without any value takes a byte for each slice of 256 columns, or of 256 blocks of four.
+    # An empty row takes a byte for each slice of 256 columns, or of 256 blocks of four.
     if rows * columns > 1024 * held:
         raise _unreadable(node, f"{held} bytes cannot hold {rows} x {columns}")
 
@@ -63,13 +63,13 @@ def _unreadable(node: NodeProto, why: str) -> ModelFileError:
 
 
 def kernel_records(model: ModelProto, initializers: Mapping[str, StoredTensor]) -> tuple[list[TensorRecord], set[str]]:
-    """A record of each parameter inside a linear operator, and the names of the initializers that hold them.
+    """Return a record of each parameter inside a linear operator, and the names of their initializers.
 
     Raises:
         ModelFileError: as `kernel_weights`.
     """
     counted = {name: (array.shape, int(np.count_nonzero(array))) for name, array in kernel_weights(model, initializers)}
-    # After they were read, which reports what is wrong with them. Each once, in the order of the inputs.
+    # After reading them, which reports errors. Each once, in the order of the inputs.
     holders: dict[str, tuple[str, ...]] = {}
     for node in model.graph.node:
         operator = operator_of(node)
@@ -84,7 +84,7 @@ def kernel_records(model: ModelProto, initializers: Mapping[str, StoredTensor]) 
             TensorRecord(
                 name=name,
                 shape=shape,
-                # The first holds the values, the others where they stand or their scales.
+                # The first initializer holds the values, the others positions or scales.
                 dtype=initializers[holders[name][0]].record().dtype,
                 elements=math.prod(shape),
                 zeros=math.prod(shape) - nonzeros,

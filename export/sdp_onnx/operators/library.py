@@ -19,10 +19,10 @@ LIBRARY_NAME = {"darwin": "libsdp_operators.dylib", "win32": "sdp_operators.dll"
 
 
 def library_path() -> Path:
-    """The operator library of this installation.
+    """Return the path of this installation's operator library.
 
     Raises:
-        OperatorLibraryError: the package was installed without a C++ compiler, so there is none.
+        OperatorLibraryError: it is missing, because the package was installed without a C++ compiler.
     """
     path = Path(__file__).parents[1] / LIBRARY_NAME
     if not path.is_file():
@@ -41,13 +41,13 @@ def has_library() -> bool:
 
 
 def library_identity() -> str:
-    """The start of the library's SHA-256; "none" where there is no library."""
+    """Return the start of the library's SHA-256; "none" without a library."""
     path = Path(__file__).parents[1] / LIBRARY_NAME
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else "none"
 
 
 def instruction_set() -> str:
-    """The kernels that a session created now uses: avx512vnni, avx512, avx2, neon or scalar.
+    """Return the kernels that a new session uses: avx512vnni, avx512, avx2, neon or scalar.
 
     The environment variable SDP_KERNELS forces one of them.
 

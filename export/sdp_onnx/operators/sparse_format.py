@@ -1,10 +1,10 @@
-"""The sparse format of the operator library: how a pruned weight is laid out for its kernels. Pure numpy.
+"""The sparse format of the operator library: the layout of a pruned weight for its kernels. Pure numpy.
 
 SELL-C-sigma with C = 4 (Kreutzer et al., SIAM J. Sci. Comput. 36, 2014), cut into slices of columns. An element is one
 float32, or four consecutive int8 of a row, a 1x4 block, so that it always takes four bytes. The columns are cut into
-slices, so that the inputs of one slice stay in a first-level cache while the rows go by, and the rows into blocks, the
-unit of parallel work. In each (block, slice) the rows are ordered by their number of elements and taken four at a time;
-the four, a quad, are padded to one width and interleaved: element j of the quad's row r is at 4 * j + r.
+slices, so that the inputs of one slice stay in a first-level cache for all rows, and the rows into blocks, the unit of
+parallel work. In each (block, slice) the rows are sorted by their number of elements and grouped by four; the four, a
+quad, are padded to one width and interleaved: element j of the quad's row r is at 4 * j + r.
 
 At 90 % zeros a float32 weight takes 0.128 of its dense bytes, an int8 one in 1x4 blocks 0.033 of the float32 bytes.
 
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Measured on a Xeon with AVX-512, 90 % zeros, 128 tokens: 192 columns of 64 tokens just fill the first-level cache.
+# Measured on a Xeon with AVX-512, 90 % zeros, 128 tokens: 192 columns of 64 tokens fill the first-level cache.
 # With slices of 96 or 256 columns a product took 1.1 and 1.3 times as long, with blocks of 128 rows 1.15 times.
 SLICE = 192
 INT8_SLICE = 256
@@ -56,21 +56,21 @@ class SparseWeight:
 
 
 def sparse_bytes(elements: int, nonzeros: int) -> int:
-    """About what a large float32 weight takes in the format: the padding, below 2 % of the nonzeros, is left out."""
+    """Estimate the bytes of a large float32 weight, without the padding of less than 2 % of the nonzeros."""
     per_nonzero = 4 + 1
     per_row_and_slice = 1 + 2 / QUAD
     return nonzeros * per_nonzero + round(elements / SLICE * per_row_and_slice)
 
 
 def pack_sparse(weight: NDArray[Any], *, slice_columns: int | None = None, block: int = BLOCK) -> SparseWeight:
-    """Lay out a weight [out_features, in_features]: float32 per element, int8 per 1x4 block that holds a nonzero.
+    """Pack a weight [out_features, in_features]: float32 by element, int8 by 1x4 block with a nonzero.
 
     Args:
-        slice_columns: elements of a row in one slice, at most 256; by default what suits the element type.
+        slice_columns: elements of a row in one slice, at most 256; by default the best value for the element type.
         block: rows of a block, a multiple of 4, at most 256.
 
     Raises:
-        ValueError: out_features, or in_features of an int8 weight, is not a multiple of 4, or the type is another one.
+        ValueError: out_features, or in_features of an int8 weight, is not a multiple of 4, or the type is unsupported.
     """
     out_features, in_features = weight.shape
     if weight.dtype == np.int8:
@@ -103,7 +103,7 @@ def _pack_slice(
     counts = filled.sum(axis=1)
     order = np.argsort(-counts, kind="stable")
     widths = counts[order][::QUAD]
-    # Where each element goes: after the quads before its own, at 4 * (its rank in its row) + (its row in the quad).
+    # Index of each element: after the previous quads, at 4 * (its rank in its row) + (its row in the quad).
     starts = QUAD * np.concatenate(([0], np.cumsum(widths)[:-1]))
     place = np.empty_like(order)
     place[order] = np.arange(order.size)
@@ -120,7 +120,7 @@ def _pack_slice(
 
 
 def unpack_sparse(packed: SparseWeight) -> NDArray[Any]:
-    """The weight [out_features, in_features] that was packed.
+    """Unpack a weight [out_features, in_features].
 
     Raises:
         IndexError, ValueError: the arrays contradict each other.
@@ -137,7 +137,7 @@ def unpack_sparse(packed: SparseWeight) -> NDArray[Any]:
             here = slice(element, element + QUAD * int(widths.sum()))
             quad = np.repeat(np.arange(widths.size), QUAD * widths)
             row = packed.rows[order : order + rows].astype(np.intp)[QUAD * quad + np.arange(quad.size) % QUAD]
-            # Padding names a column that may hold a value.
+            # Padding refers to a column that may hold a value.
             filled = values[here].any(axis=1)
             weight[top + row[filled], left + packed.columns[here][filled].astype(np.intp)] = values[here][filled]
             element, order = here.stop, order + rows

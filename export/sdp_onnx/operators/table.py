@@ -43,7 +43,7 @@ class Operator:
         name: the `op_type` of its nodes.
         part: where a profile counts its time.
         inputs: in order.
-        weight: of a linear layer, how the weight inputs hold its weight; None for any other operator.
+        weight: for a linear layer, the format of its weight inputs; None for other operators.
     """
 
     name: str
@@ -113,10 +113,10 @@ OPERATORS = {row.name: row for row in _ROWS}
 
 
 def operator_of(node: NodeProto) -> Operator | None:
-    """The row of a node's operator; None for an operator of another domain, or that the library does not have."""
+    """Return the row of a node's operator; None for an operator of another domain or unknown to the library."""
     return OPERATORS.get(node.op_type) if node.domain == DOMAIN else None
 
 
 def linear_operator(kind: LayerKind) -> Operator:
-    """The operator that multiplies by a weight of a kind."""
+    """Return the operator that multiplies by a weight of a kind."""
     return next(row for row in OPERATORS.values() if row.weight is not None and row.weight.kind == kind)

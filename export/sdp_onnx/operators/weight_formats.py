@@ -1,4 +1,4 @@
-"""How the linear operators hold a weight: one format a kind of product, written from float32 weights and read back.
+"""Formats of the weights of linear operators: one for each kind of product, with a writer and a reader.
 
 A format's initializers are the weight inputs of its operators, in the order of their row in `operators.table`.
 """
@@ -26,7 +26,7 @@ _ROWS_AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class NewTensor:
-    """An initializer to add; its content is made when it is written."""
+    """An initializer to add; its content is computed when it is written."""
 
     name: str
     data_type: int
@@ -55,10 +55,10 @@ class WeightFormat:
 
     Attributes:
         kind: the product that multiplies by it.
-        write: makes the initializers, of these names, from float32 weights [in_features, out_features each], stacked
+        write: creates the initializers with these names from float32 weights [in_features, out_features each], stacked
             along out_features.
-        read: makes float32 [out_features, in_features] from the initializers' arrays and the node's attributes. Raises
-            any exception for arrays and attributes that contradict each other.
+        read: returns float32 [out_features, in_features] from the initializers' arrays and the node's attributes.
+            Raises any exception for inconsistent arrays and attributes.
     """
 
     kind: LayerKind
@@ -68,7 +68,7 @@ class WeightFormat:
 
 
 def new_tensor(name: str, array: NDArray[Any]) -> NewTensor:
-    """An initializer whose content is an array in memory."""
+    """Return an initializer with an array in memory as content."""
     return NewTensor(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape, lambda: array)
 
 
@@ -80,7 +80,7 @@ def round_rows(weight: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.float
         scale. A row of zeros has scale 1.
     """
     values, scale = np.empty(weight.shape, np.int8), np.empty(len(weight), np.float32)
-    # A table of pieces may be most of the model: no second one of floats beside it.
+    # A table of pieces may be most of the model, so no second copy in floats is made.
     for start in range(0, len(weight), _ROWS_AT_ONCE):
         rows = weight[start : start + _ROWS_AT_ONCE]
         largest = np.abs(rows).max(axis=1, initial=0.0)
@@ -105,7 +105,7 @@ def _in_groups(weight: NDArray[Any], together: int = 1) -> NDArray[Any]:
 def _write_dense(names: Sequence[str], weights: Sequence[StoredTensor]) -> LayerTensors:
     in_features, out_features = weights[0].shape[0], sum(weight.shape[1] for weight in weights)
     shape = (out_features // GROUP, in_features, GROUP)
-    # Made when it is written: dense weights may be most of the model.
+    # Computed when it is written: dense weights may be most of the model.
     (name,) = names
     grouped = NewTensor(name, TensorProto.FLOAT, shape, lambda: _in_groups(_stacked(weights))[..., 0])
     return LayerTensors([grouped], {weight.name: 4 * weight.elements for weight in weights})

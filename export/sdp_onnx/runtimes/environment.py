@@ -1,4 +1,4 @@
-"""Where a measurement was made: processor, memory, limits, software. Recorded beside every number; never fails."""
+"""The environment of a measurement: processor, memory, limits, software. Recorded with every result; never fails."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CGROUP_V1 = Path("/sys/fs/cgroup/cpu")
 
 
 def environment_record() -> dict[str, object]:
-    """Describe this machine and its software as JSON types; what cannot be found out is None or empty."""
+    """Describe this machine and its software as JSON types; unknown values are None or empty."""
     runtime = _runtime()
     return {
         **machine_record(),
@@ -34,7 +34,7 @@ def environment_record() -> dict[str, object]:
 
 
 def machine_record() -> dict[str, object]:
-    """The part of the record that is about processor and memory; loads no library."""
+    """Return the processor and memory part of the record; loads no library."""
     cpuinfo = _read(Path("/proc/cpuinfo"))
     return {
         "cpu": cpu_model(cpuinfo) or platform.processor() or platform.machine(),
@@ -49,20 +49,20 @@ def machine_record() -> dict[str, object]:
 
 
 def cpu_model(cpuinfo: str) -> str:
-    """The processor's name in the text of /proc/cpuinfo; empty where it has none."""
+    """Return the processor's name in the text of /proc/cpuinfo; empty without one."""
     match = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
     return match.group(1).strip() if match else ""
 
 
 def instruction_sets(cpuinfo: str) -> list[str]:
-    """The instruction sets in the text of /proc/cpuinfo that decide which kernels run, sorted."""
+    """Return the instruction sets in the text of /proc/cpuinfo that select kernels, sorted."""
     match = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
     flags = match.group(1).split() if match else []
     return sorted(flag for flag in flags if _INSTRUCTION_SETS.fullmatch(flag))
 
 
 def cpu_quota(cpu_max: str, quota_us: str = "", period_us: str = "") -> float | None:
-    """Cores' worth of time that the container may use, from cgroup v2's cpu.max or v1's two files; None: no limit."""
+    """Return the cores that the container may use, from cgroup v2's cpu.max or v1's two files; None without a limit."""
     quota, _, period = cpu_max.strip().partition(" ") if cpu_max else (quota_us.strip(), "", period_us.strip())
     if not quota.isdecimal() or not period.isdecimal() or int(period) == 0:
         return None
@@ -70,7 +70,7 @@ def cpu_quota(cpu_max: str, quota_us: str = "", period_us: str = "") -> float | 
 
 
 def _allowed_cores() -> int | None:
-    # Not on macOS and Windows.
+    # Not available on macOS and Windows.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
 

@@ -1,4 +1,4 @@
-"""The most that this machine can multiply and add in a second, measured: what a product's speed is compared with."""
+"""Measure this machine's peak rate of multiplications and additions, the reference for the speed of products."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from threading import Barrier
 
 from sdp_onnx.operators.library import instruction_set, library_path
 
-# Whatever else runs on the machine only takes away: the best of several is nearest to the truth.
+# Other processes only slow the measurement, so the best of several is the most accurate.
 _REPETITIONS = 3
 
 
 @dataclass(frozen=True)
 class MachinePeak:
-    """Multiplications and additions in registers, no memory read, by all threads together.
+    """Rates of multiplications and additions in registers, without memory reads, of all threads together.
 
     Attributes:
-        threads: threads that multiplied at the same time.
-        instruction_set: the kernels whose widest instructions they used.
-        fp32_gflops: billions of float operations a second; a fused multiplication and addition counts as two.
-        int8_gops: the same for products of bytes, by the dot product instruction where the CPU has one.
+        threads: number of threads.
+        instruction_set: the kernels whose widest instructions were used.
+        fp32_gflops: billions of float operations per second; a fused multiplication and addition counts as two.
+        int8_gops: the same for products of bytes, with the dot product instruction where the CPU has one.
     """
 
     threads: int
@@ -32,7 +32,7 @@ class MachinePeak:
 
 
 def measure_peak(threads: int) -> MachinePeak:
-    """Measure it with as many threads as given, in about a third of a second.
+    """Measure the peak with a number of threads, in about a third of a second.
 
     Raises:
         OperatorLibraryError: there is no operator library, or SDP_KERNELS names kernels that this CPU cannot run.
@@ -44,7 +44,7 @@ def measure_peak(threads: int) -> MachinePeak:
 
 
 def _best(library: ctypes.CDLL, threads: int, *, int8: int) -> float:
-    """All threads begin together; ctypes lets go of Python's lock while the library works."""
+    """Measure with all threads at the same time; ctypes releases the GIL during the call."""
     barrier = Barrier(threads)
 
     def one(_index: int) -> float:

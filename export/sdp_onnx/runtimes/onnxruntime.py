@@ -26,7 +26,7 @@ from sdp_onnx.runtimes.base import Capabilities, Provider
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
 
-# onnxruntime's log levels; errors also arrive as exceptions, which are the ones reported.
+# onnxruntime's log levels; errors are also raised as exceptions, which are reported.
 _LOG_WARNING = 2
 _LOG_FATAL = 4
 
@@ -96,7 +96,7 @@ class OnnxModel:
         """
         try:
             return np.asarray(self._session.run(None, inputs)[0])
-        except Exception as error:  # onnxruntime's exceptions share no base class of their own
+        except Exception as error:  # onnxruntime's exceptions have no common base class
             raise ModelRunError(str(error).strip() or type(error).__name__) from error
 
     def end_profile(self) -> Path:
@@ -116,17 +116,17 @@ def create_session(
     """Create a session for a model file, which may use the operators of this package's library.
 
     Args:
-        threads: threads of one operator; onnxruntime's own choice when None.
-        profile: how the name of a file begins that the session writes the time of every operator to; None for no such
-            file. The session's `end_profiling` completes it.
-        idle_between_runs: let the threads sleep as soon as a run ends. By default they go on spinning for the next run,
-            and take the cores from other sessions meanwhile.
-        library: the operator library to load: the installed one if there is one, none, or that file.
+        threads: threads of one operator; None for onnxruntime's default.
+        profile: prefix of the file to which the session writes the time of every operator; None for no profile. The
+            session's `end_profiling` completes it.
+        idle_between_runs: let the threads sleep as soon as a run ends. By default they spin until the next run, and
+            occupy the cores of other sessions.
+        library: the operator library to load: the installed one if it exists, none, or this file.
 
     Raises:
         ModelFileError: the file is missing, damaged, invalid, or refers to data outside its folder.
-        ProviderError: CUDA was asked for and cannot be had; the message names the missing piece.
-        OperatorLibraryError: the file needs the operator library, and this installation has none that works here.
+        ProviderError: CUDA is requested and not available; the message names the missing piece.
+        OperatorLibraryError: the file needs the operator library, and this installation has none that works.
     """
     if not path.is_file():
         raise ModelFileError(
@@ -164,7 +164,7 @@ def register_operators(options: ort.SessionOptions, library: Path | None = None)
     try:
         # A bare name would make the system's loader look everywhere but beside the model.
         options.register_custom_ops_library(os.fspath(path.absolute()))
-    except Exception as error:  # onnxruntime's exceptions share no base class of their own
+    except Exception as error:  # onnxruntime's exceptions have no common base class
         raise OperatorLibraryError(
             f"onnxruntime cannot load the operator library: {error}",
             where=str(path),
@@ -175,7 +175,7 @@ def register_operators(options: ort.SessionOptions, library: Path | None = None)
 def _load(path: Path, options: ort.SessionOptions, providers: list[str]) -> ort.InferenceSession:
     try:
         return ort.InferenceSession(os.fspath(path), options, providers=providers, enable_fallback=0)
-    except Exception as error:  # onnxruntime's exceptions share no base class of their own
+    except Exception as error:  # onnxruntime's exceptions have no common base class
         if f"{DOMAIN}:" in str(error) and "not a registered function/op" in str(error):
             library_path()
         raise ModelFileError(
@@ -188,7 +188,7 @@ def _load(path: Path, options: ort.SessionOptions, providers: list[str]) -> ort.
 def _create_cuda_session(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
     require_cuda()
     with _quiet_defaults():
-        # Finds the CUDA libraries that come as Python wheels; prints what it does not find.
+        # Finds the CUDA libraries of Python wheels, and prints the missing ones.
         with contextlib.redirect_stdout(io.StringIO()):
             ort.preload_dlls()
         session = _load(path, options, [_CUDA, _CPU])
@@ -203,7 +203,7 @@ def _create_cuda_session(path: Path, options: ort.SessionOptions) -> ort.Inferen
 
 
 def require_cuda() -> None:
-    """Check what CUDA needs before a session is created, cheapest first.
+    """Check the requirements of CUDA before a session is created, the cheapest first.
 
     Raises:
         ProviderError: this onnxruntime has no CUDA provider, or there is no NVIDIA driver or no GPU.
@@ -225,7 +225,7 @@ def require_cuda() -> None:
 
 
 def _driver_problem() -> str:
-    """What keeps the CUDA driver from offering a GPU; empty when one is there."""
+    """Return the reason why the CUDA driver offers no GPU; empty when it offers one."""
     library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
     try:
         driver = ctypes.CDLL(library)
@@ -240,7 +240,7 @@ def _driver_problem() -> str:
 
 
 def _library_problem() -> str:
-    """Why the provider's shared library did not load. Only after onnxruntime tried: loading it first would break it."""
+    """Return the reason why the provider's library did not load. Call it after onnxruntime tried, never before."""
     name = "onnxruntime_providers_cuda.dll" if sys.platform == "win32" else "libonnxruntime_providers_cuda.so"
     library = Path(ort.__file__).parent / "capi" / name
     try:
@@ -252,7 +252,7 @@ def _library_problem() -> str:
 
 @contextlib.contextmanager
 def _quiet_defaults() -> Iterator[None]:
-    """Silence the logger that providers use before a session has its own."""
+    """Silence the default logger, which providers use before a session has its own."""
     ort.set_default_logger_severity(_LOG_FATAL)
     try:
         yield

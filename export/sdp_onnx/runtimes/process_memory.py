@@ -1,4 +1,4 @@
-"""How much memory this process has needed at most."""
+"""The peak memory of this process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def peak_memory_bytes() -> int | None:
 
 
 def parse_vm_hwm(status: str) -> int | None:
-    """VmHWM of a /proc/<pid>/status text, in bytes; None where the line is missing or of another form."""
+    """Return VmHWM of a /proc/<pid>/status text in bytes; None where the line is missing or has another form."""
     for line in status.splitlines():
         match line.split():
             case ["VmHWM:", kibibytes, "kB"] if kibibytes.isdecimal():

@@ -1,4 +1,4 @@
-"""Read the profile that onnxruntime writes: which operators each run carried out, and how long they took."""
+"""Read onnxruntime's profile: the operators of each run and their times."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class NodeTime:
     """One operator in one run.
 
     Attributes:
-        name: the node's name in the file; onnxruntime's own where it put several nodes together.
+        name: the node's name in the file; onnxruntime's own name for fused nodes.
         op_type: the operator.
-        microseconds: its time, about 3 of them the profiler's own; at least 1, the resolution of the clock.
+        microseconds: its time, of which about 3 are the profiler's; at least 1, the resolution of the clock.
         rows: elements of its first output divided by the last dimension: for a matrix product, the rows that it
             multiplied. 0 where the profile has no shape.
     """
@@ -31,14 +31,14 @@ class NodeTime:
 
 @dataclass(frozen=True)
 class ProfiledRun:
-    """One run of a session: its whole time in microseconds, and its operators in the order in which they ran."""
+    """One run of a session: its total time in microseconds, and its operators in the order in which they ran."""
 
     microseconds: int
     nodes: tuple[NodeTime, ...]
 
 
 def read_runs(path: Path) -> list[ProfiledRun]:
-    """The runs in a profile, in order.
+    """Return the runs in a profile, in order.
 
     Raises:
         OSError, ValueError: the file is missing or damaged.
@@ -48,7 +48,7 @@ def read_runs(path: Path) -> list[ProfiledRun]:
         if event["cat"] == "Node" and event["name"].endswith(_NODE_SUFFIX):
             nodes.append(_node(event))
         elif event["name"] == "model_run":
-            # Written when the run is over, after its operators.
+            # Written at the end of the run, after its operators.
             runs.append(ProfiledRun(event["dur"], tuple(nodes)))
             nodes = []
     return runs

@@ -40,7 +40,7 @@ def plan(folder: Path, model: Path, options: Sequence[str] = (), **splits: Pairs
         ("test", [("the film", "odd")], (), 'test.tsv, row 1: the label "odd" does not occur in training'),
         ("dev", [("the film", "")], (), "dev.tsv, row 1: the label is missing"),
         ("train", [("the film", "pos"), ("a film", "pos")], (), "every training row has the same label"),
-        ("train", [("a", "x"), ("b", "y"), ("c", "z")], ('task.metric="f1"',), "training has 3 classes"),
+        ("train", [("a", "x"), ("b", "y"), ("c", "z")], ('task.metric="f1"',), "training has 3"),
         ("dev", [("the film", "1")], ('task.type="regression"', 'task.metric="pearson"'), "is no finite number"),
         ("dev", [("the film", "pos")], ('evaluate.split="test"',), "the data has no test split"),
     ],

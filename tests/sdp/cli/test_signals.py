@@ -7,7 +7,7 @@ import signal
 import pytest
 import typer
 
-from sdp.cli.errors import told
+from sdp.cli.errors import handle_errors
 from sdp.cli.signals import announce
 from sdp.errors import StoppedError
 from sdp.pipeline.progress import Reporter
@@ -35,7 +35,7 @@ def test_a_training_prints_at_the_signal_and_stops_at_the_step(
 
 
 def test_the_second_ends_it_at_once(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(typer.Exit) as ended, told():
+    with pytest.raises(typer.Exit) as ended, handle_errors():
         signalled(signal.SIGINT, signal.SIGINT)
     assert ended.value.exit_code == 130
     end = "stopped; finished stages are kept, and the same command goes on from there\n"
@@ -50,7 +50,7 @@ def clean_up_after_a_signal() -> None:
 
 
 def test_other_work_prints_it_before_it_cleans_up(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(typer.Exit), told():
+    with pytest.raises(typer.Exit), handle_errors():
         clean_up_after_a_signal()
     assert capfd.readouterr().err.startswith("stopping\ncleaning up\nstopped; ")
 

@@ -14,7 +14,7 @@ import pytest
 from rich.table import Table
 
 from sdp.cli.main import app
-from sdp.cli.terminal import escape_what_is_lacking, json_text
+from sdp.cli.terminal import escape_unencodable, json_text
 from sdp.pipeline.progress import Reporter, result_console
 from support.toy import save_tiny_model, sdp_process, toy_rows, write_project
 
@@ -27,7 +27,7 @@ def written(encoding: str, monkeypatch: pytest.MonkeyPatch, write: object) -> st
     raw = io.BytesIO()
     for name in ("stdout", "stderr"):
         monkeypatch.setattr(sys, name, io.TextIOWrapper(raw, encoding=encoding, errors="strict", write_through=True))
-    escape_what_is_lacking()
+    escape_unencodable()
     write()
     return raw.getvalue().decode(encoding)
 

@@ -115,7 +115,7 @@ def test_the_same_rows_are_the_same_splits(name: str, tmp_path: Path) -> None:
     plain = save(tmp_path / "plain", suffix, content)
     packed = save(tmp_path / "packed", f"{suffix}.gz", gzip.compress(content))
     sources = [as_files(plain, suffix), as_files(packed, f"{suffix}.gz"), as_folder(plain)]
-    # `datasets` unfolds no parquet files.
+    # `datasets` decompresses no parquet files.
     for source in [*sources, *([] if suffix == "parquet" else [as_folder(packed)])]:
         data = load_task_data(recipe(source))
         assert data.label_names == tuple(sorted(LABELS))
@@ -309,5 +309,5 @@ def test_categories_are_counted_as_often_as_they_occur_and_no_more(tmp_path: Pat
     for column in (bomb, pa.ListArray.from_arrays(pa.array(range(70_001), pa.int32()), bomb)):
         table = pa.table({"text": column, "label": bomb})
         folder = save(tmp_path / str(column.type)[:4], "parquet", arrow_bytes(table))
-        with pytest.raises(DataError, match="unfolds to more than"):
+        with pytest.raises(DataError, match=r"decompress(es)? to more than"):
             load_task_data(recipe(as_files(folder, "parquet")))

@@ -14,7 +14,7 @@ import pytest
 from sdp.data.files import count_data_rows, read_columns
 from sdp.data.labels import class_ids, class_names, scores
 from sdp.data.rows import RawSplit
-from sdp.data.untrusted import ALWAYS_ALLOWED, most_unfolded
+from sdp.data.untrusted import ALWAYS_ALLOWED, max_decompressed_size
 from sdp.errors import DataError
 
 COLUMNS = ("text", "label")
@@ -42,7 +42,7 @@ def bomb() -> bytes:
         ("d.jsonl", f"{LINE}\n{'1' * 5000}\n".encode(), "line 2"),
         ("d.jsonl", b'{"text": "a\\ud83d", "label": "b"}\n', "half of a surrogate pair"),
         ("d.jsonl", b'{"text": ["a", "\\udc00"], "label": "b"}\n', "half of a surrogate pair"),
-        ("d.tsv.gz", gzip.compress(b"text\tlabel\n" + bytes(ALWAYS_ALLOWED), mtime=0), "unfold to more than"),
+        ("d.tsv.gz", gzip.compress(b"text\tlabel\n" + bytes(ALWAYS_ALLOWED), mtime=0), "decompress to more than"),
         ("d.tsv.gz", gzip.compress(b"text\tlabel\na\tb\n", mtime=0) + b"garbage", "gzip"),
         ("d.tsv.gz", gzip.compress(b"text\tlabel\n\xff and so on", mtime=0)[:-9], "gzip"),
         ("d.parquet", b"PAR1" + bytes(50) + b"PAR1", "not a readable parquet file"),
@@ -63,12 +63,12 @@ def test_what_is_refused(name: str, content: bytes, words: str, tmp_path: Path) 
     assert name in str(caught.value)
 
 
-def test_a_parquet_file_that_unfolds_to_more_than_memory(tmp_path: Path) -> None:
+def test_a_parquet_file_that_decompresses_to_more_than_memory(tmp_path: Path) -> None:
     path = tmp_path / "d.parquet"
     path.write_bytes(bomb())
     assert path.stat().st_size * 20 < ALWAYS_ALLOWED
     for read in (lambda: read_columns(path, COLUMNS), lambda: count_data_rows(path)):
-        with pytest.raises(DataError, match="unfolds to more than"):
+        with pytest.raises(DataError, match="decompresses to more than"):
             read()
 
 
@@ -80,7 +80,7 @@ def test_a_pair_that_is_whole_is_a_character(tmp_path: Path) -> None:
 
 def test_real_text_is_far_from_the_limit() -> None:
     text = "".join(f"sentence {number} of a log that repeats itself\tlabel\n" for number in range(50_000)).encode()
-    assert len(text) < most_unfolded(len(gzip.compress(text, 9)))
+    assert len(text) < max_decompressed_size(len(gzip.compress(text, 9)))
 
 
 def test_devices_are_no_data(tmp_path: Path) -> None:

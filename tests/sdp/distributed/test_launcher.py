@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from sdp.cli.main import app
 from sdp.distributed import ranks
-from sdp.distributed.launcher import VARIABLES, clear_leftovers, process_count, require_whole
+from sdp.distributed.launcher import VARIABLES, clear_leftovers, process_count, require_complete
 from sdp.errors import UsageError
 from sdp.sweep.levels import open_sweep
 
@@ -51,7 +51,7 @@ LEFTOVERS = [
 def test_leftovers_are_gone_before_a_command_begins(left: dict[str, str]) -> None:
     os.environ.update(left, RANKING_URL="mine")
     ranks.join()
-    require_whole()
+    require_complete()
     assert left.keys().isdisjoint(os.environ)
     assert os.environ["RANKING_URL"] == "mine"
     assert (process_count(), ranks.rank(), ranks.ranks_here()) == (1, 0, 1)
@@ -81,7 +81,7 @@ def test_torchrun_is_obeyed_and_the_others_beside_it_are_not() -> None:
     assert (process_count(), ranks.rank()) == (2, 1)
     assert TORCHRUN.items() <= os.environ.items()
     assert (MPI | ACCELERATE).keys().isdisjoint(os.environ)
-    require_whole()
+    require_complete()
 
 
 @pytest.mark.parametrize(
@@ -111,4 +111,4 @@ def test_half_of_a_launch_is_refused_by_what_trains_alone(
     for option in caught.value.hint.partition("env ")[2].replace(" sdp run RECIPE", "").split("-u ")[1:]:
         del os.environ[option.strip()]
     clear_leftovers()
-    require_whole()
+    require_complete()

@@ -31,10 +31,10 @@ def require(prune: PruneSection, runtime: RuntimeSection = FSDP) -> None:
 
 def test_what_needs_whole_gradients_or_weights_is_refused() -> None:
     require(PruneSection())
-    with pytest.raises(UsageError, match="remembers gradients") as caught:
+    with pytest.raises(UsageError, match="needs full gradients") as caught:
         require(PruneSection(criterion="taylor"))
     assert "the criteria magnitude, random, lamp, lookahead." in caught.value.hint
-    with pytest.raises(UsageError, match="align-cosine and align-frobenius read whole weights"):
+    with pytest.raises(UsageError, match="align-cosine and align-frobenius need full weights"):
         require(PruneSection.model_validate({"losses": [{"name": "align-cosine"}]}))
     with pytest.raises(UsageError, match="several times a step"):
         require(PruneSection(), RuntimeSection(parallel="fsdp", accumulation=2))

@@ -98,7 +98,7 @@ def test_a_file_system_without_locks_is_told_and_nothing_stays(
         patch.setattr(fcntl, "flock", flock)
         with pytest.raises(RunError, match="cannot be locked") as caught, run.locked():
             pass
-    for words in (str(run.path), os.strerror(reason), "takes no locks", "local disk", "lockd"):
+    for words in (str(run.path), os.strerror(reason), "has no locks", "local disk", "lockd"):
         assert words in str(caught.value)
     with run.locked():
         assert read_json(run.path / ".holder.json") is not None

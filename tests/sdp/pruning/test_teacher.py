@@ -138,7 +138,7 @@ def test_what_is_stored_and_damaged_is_asked_again(parts: dict[str, Any], tmp_pa
 def test_a_teacher_that_says_no_numbers_is_told_as_the_reason(parts: dict[str, Any], tmp_path: Path) -> None:
     with torch.no_grad():
         parts["teacher"].classifier.bias.fill_(torch.nan)
-    with pytest.raises(ModelError, match="logits: what the teacher says are no finite numbers"):
+    with pytest.raises(ModelError, match="logits: the teacher's outputs are not finite numbers"):
         stored(parts, LISTS[0], TeacherCache(tmp_path / "cache", "t"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -221,11 +222,15 @@ def test_a_run_without_profile_analysis_and_classes(project: Path) -> None:
 def test_every_template_is_part_of_the_stages_code() -> None:
     """A change to a template makes the report stage out of date, as a change to a module does."""
     import sdp.report
-    from sdp.pipeline.fingerprint import _templates
+    from sdp.pipeline.fingerprint import installed
 
-    folder = Path(sdp.report.__file__).parent
-    hashed = _templates("sdp.report.page") + b"".join(_templates(module.__name__) for module in SECTIONS)
-    for template in folder.rglob("*.html"):
+    sources, hashed = installed(), set[bytes]()
+    for module in sources.closure("sdp.stages.report"):
+        path = sources.file(module)
+        assert path is not None
+        names = re.findall(r"[\w./-]+\.html", path.read_text(encoding="utf-8"))
+        hashed |= set(sources.templates(path, names).values())
+    for template in Path(sdp.report.__file__).parent.rglob("*.html"):
         assert template.read_bytes() in hashed, template.name
 
 

@@ -34,12 +34,15 @@ def run(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 def test_the_gates_reason_is_printed_with_what_to_do(command: str, run: Path) -> None:
     done = ask(command, "my run")
     assert done.exit_code == 2
-    assert f"{run}: nothing was shipped: the gate said fail: size against the dense file is " in done.stderr
+    assert f"{run}: nothing was shipped: the gate's verdict is fail: size against the dense file is " in done.stderr
     assert f"then: sdp ship '{run}'" in done.stderr
     assert (run / "6-gate/summary.md").is_file()
     for verdict, words in (
-        ({"verdict": "pass", "exit_code": 0, "checks": []}, "the gate said pass, and the folder was not made"),
-        ({"verdict": "inconclusive", "exit_code": 3, "checks": []}, "the gate said inconclusive: nothing was checked"),
+        ({"verdict": "pass", "exit_code": 0, "checks": []}, "the gate passed, and the folder was not made"),
+        (
+            {"verdict": "inconclusive", "exit_code": 3, "checks": []},
+            "the gate's verdict is inconclusive: nothing was checked",
+        ),
     ):
         (run / "6-gate/verdict.json").write_text(json.dumps(verdict))
         assert words in ask(command, "my run").stderr
@@ -51,7 +54,7 @@ def test_inspect_takes_what_was_shipped_or_else_what_was_exported(run: Path, fin
     done = ask("inspect", "my run")
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith(f"{run}/4-export/model.onnx: ")
-    assert "nothing was shipped: the gate said fail: size" in done.stdout
+    assert "nothing was shipped: the gate's verdict is fail: size" in done.stdout
     for name in ("6-gate", "8-ship"):
         shutil.copytree(finished / "runs/toy" / name, run / name, dirs_exist_ok=True)
     shown = ask("inspect", "my run").stdout

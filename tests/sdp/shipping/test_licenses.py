@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from sdp.recipe import load_recipe
-from sdp.shipping.card import unknown_words
-from sdp.shipping.licenses import License, find_licenses, told_in
+from sdp.shipping.card import unknown_licenses
+from sdp.shipping.licenses import License, find_licenses, license_in
 from support.toy import write_project
 
 
@@ -31,7 +31,7 @@ from support.toy import write_project
 def test_a_readmes_front_matter(readme: str | None, name: str, tmp_path: Path) -> None:
     if readme is not None:
         (tmp_path / "README.md").write_text(readme)
-    assert told_in(tmp_path, "it") == License(name, "it" if name != "unknown" else "")
+    assert license_in(tmp_path, "it") == License(name, "it" if name != "unknown" else "")
 
 
 def test_the_recipe_goes_before_the_readme(tmp_path: Path, toy_model: Path) -> None:
@@ -40,11 +40,13 @@ def test_the_recipe_goes_before_the_readme(tmp_path: Path, toy_model: Path) -> N
     recipe = write_project(tmp_path, toy_model)
     found = find_licenses(load_recipe(recipe))
     assert found.model == License("apache-2.0", "the pretrained model's README.md")
-    assert found.shipped == License("apache-2.0", "that of the pretrained model, from the pretrained model's README.md")
-    assert unknown_words(found) == "licence unknown for the data (ship.data_license)"
+    assert found.shipped == License(
+        "apache-2.0", "the pretrained model's licence, from the pretrained model's README.md"
+    )
+    assert unknown_licenses(found) == "licence unknown for the data (ship.data_license)"
     found = find_licenses(load_recipe(recipe, ('ship.license="mit"', 'ship.data_license="cc0-1.0"')))
     assert (found.shipped.name, found.model.name, found.data.name) == ("mit", "apache-2.0", "cc0-1.0")
-    assert unknown_words(found) == ""
+    assert unknown_licenses(found) == ""
 
 
 def test_a_model_that_is_gone_leaves_it_unknown(tmp_path: Path, toy_model: Path) -> None:

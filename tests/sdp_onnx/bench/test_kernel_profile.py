@@ -13,7 +13,8 @@ import pytest
 
 from sdp_onnx.bench import kernel_profile
 from sdp_onnx.bench.cases import Case
-from sdp_onnx.bench.kernel_profile import ModelProfile, profile_model
+from sdp_onnx.bench.kernel_profile import profile_model
+from sdp_onnx.bench.results import ModelProfile
 from sdp_onnx.errors import BenchmarkError
 from sdp_onnx.export.encode import encode_model
 from sdp_onnx.model.linear_layers import LinearLayer, linear_layers

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from sdp_onnx.bench import pair as bench
-from sdp_onnx.bench.cases import load_batches, save_batches
-from sdp_onnx.bench.pair import Case, benchmark_pair
+from sdp_onnx.bench.cases import Case, load_batches, save_batches
+from sdp_onnx.bench.pair import benchmark_pair
 from sdp_onnx.bench.process import Worker
 from sdp_onnx.bench.starts import Start
 from sdp_onnx.bench.worker import run_turn

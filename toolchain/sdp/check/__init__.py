@@ -1,5 +1,5 @@
-"""What `sdp check` reports before hours of training: what a recipe's settings can and cannot bring, and what would.
+"""`sdp check`: predict before training what a recipe's settings can achieve, and suggest changes.
 
-`facts` holds what is known, `forecast` what the exporter will do with it; `data`, `speed`, `size`, `thresholds` and
-`training` turn both into sentences. `duration` and `earlier` estimate what it takes. No torch.
+`facts` holds the inputs, `forecast` predicts the exporter's choices; `data`, `speed`, `size`, `thresholds` and
+`training` derive findings from both. `duration` and `stage_times` estimate the time. No torch.
 """

@@ -1,4 +1,4 @@
-"""What the row of the model's architecture tells of the recipe."""
+"""Findings on the model's architecture."""
 
 from __future__ import annotations
 

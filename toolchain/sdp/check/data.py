@@ -1,4 +1,4 @@
-"""What is odd about the rows themselves: classes that are absent, rows that are in two splits, texts that are cut."""
+"""Findings on the rows: absent classes, rows in two splits, truncated texts."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def _absent(facts: Facts, profile: DataProfile, name: str, split: SplitProfile) 
     tagging = facts.recipe.task.problem_type == "tagging"
     kind = "tag" if tagging else "class"
     what = f"{len(absent)} of {len(split.classes)} {kind}{'s' if tagging else 'es'} of train do not occur: "
-    what += f"{_listed(absent)}; nothing will be known about them"
+    what += f"{_listed(absent)}; they are not evaluated"
     yield Finding("note" if tagging else "warning", _subject(facts, name), what, f"{name} rows of every {kind}.")
 
 
 def _unlearned(facts: Facts, train: SplitProfile) -> Iterator[Finding]:
-    """Classes of a benchmark that this training data has not."""
+    """Find classes of a benchmark that this training data lacks."""
     lacking = [label for label, count in train.classes.items() if count == 0]
     if lacking:
         what = f"no row has the label {_listed(lacking, 'or')}: no model can learn it here"
@@ -101,7 +101,7 @@ def _cut(facts: Facts) -> Iterator[Finding]:
 
 
 def _listed(names: tuple[str, ...] | list[str], joint: str = "and") -> str:
-    """Some names, and how many more."""
+    """Join some names, with the number of the others."""
     shown = ", ".join(names[:_MOST_NAMES])
     more = len(names) - _MOST_NAMES
     return f"{shown} {joint} {more} more" if more > 0 else shown

@@ -1,8 +1,8 @@
-"""How long a run will take on this machine: from an earlier run where there is one, else from a short timing.
+"""Estimate the time of a run on this machine: from an earlier run, or else from a short timing.
 
-The timing is rough: a float32 product in numpy is measured, and training counted in floating-point operations, 6 for
+The timing is rough: it measures a float32 product in numpy, and counts the floating-point operations of training, 6 for
 each parameter outside of the embeddings and each token (2 forward, 4 backward; Kaplan et al. 2020, section 2.1).
-EFFICIENCY was set by one run: fine-tuning in the quickstart with one thread, about 210 s of processor time on an AMD
+EFFICIENCY was fitted to one run: fine-tuning in the quickstart with one thread, about 210 s of processor time on an AMD
 EPYC that other processes shared. Not fitted, two threads on two quiet cores of that machine (2026-11-29): the
 quickstart, 266 to 599 s expected, 300 s measured (fine-tuning 123 s and 97 s, pruning 155 s and 148 s); the guide's
 run, 5 to 11 min expected, 5 min measured. Both lie at the lower end. On a busy machine everything takes longer.
@@ -33,25 +33,25 @@ from sdp.recipe.base import TrainingSection
 from sdp.recipe.sections import Recipe
 from sdp.training.steps import optimizer_steps
 
-# Of the measured product's speed, what training reaches on the whole: torch's products are faster than numpy's, and not
-# everything is a product.
+# Speed of training as a share of the measured product's speed: torch's products are faster than numpy's, and training
+# has other operations too.
 EFFICIENCY = 1.0
-# bf16 on a CPU that has instructions for it, against fp32.
+# Speed-up of bf16 over fp32 on a CPU with instructions for it.
 BF16_SPEED = 2.5
 FORWARD, TRAINING = 2, 6
 _TIMING_SECONDS = 0.25
-# Loading libraries, data and model, and writing the result.
+# Seconds to load libraries, data and model, and to write the result.
 _STAGE_SECONDS = 10.0
-# torch.onnx.export of both models, and opening the files again.
+# Seconds of torch.onnx.export for both models, and of reading the files again.
 _EXPORT_SECONDS = 30.0
-# A new process for each of the three files of a comparison.
+# Seconds to start a process for each of the three files of a comparison.
 _START_SECONDS = 4.0
 _UNCERTAINTY = {"timing": 1.5, "earlier run": 1.25}
 
 
 @dataclass(frozen=True)
 class DurationEstimate:
-    """What a stage is expected to take.
+    """The expected time of a stage.
 
     Attributes:
         seconds: the expectation.
@@ -63,21 +63,21 @@ class DurationEstimate:
 
     @property
     def range(self) -> tuple[float, float]:
-        """Seconds at least and at most, roughly."""
+        """Rough bounds in seconds."""
         factor = _UNCERTAINTY[self.source]
         return self.seconds / factor, self.seconds * factor
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a run has to do, for `timed_estimates`.
+    """The amount of work of a run, for `timed_estimates`.
 
     Attributes:
-        parameters: outside of the embeddings, after [vocabulary].
-        layers: of the encoder; None where config.json has none.
+        parameters: parameters outside of the embeddings, after [vocabulary].
+        layers: layers of the encoder; None where config.json has no number.
         rows: rows by split.
-        evaluated: the split that models are compared on.
-        lengths: tokens of sampled training rows, without a limit.
+        evaluated: the split on which models are compared.
+        lengths: tokens of sampled training rows, not truncated.
     """
 
     parameters: int
@@ -88,12 +88,12 @@ class Work:
 
 
 def matmul_rate() -> float:
-    """Floating-point operations a second of one thread in products such as an encoder's, on this machine while quiet.
+    """Measure the floating-point operations per second of one thread in matrix products of an encoder's size.
 
-    The fastest of many short products counts: those that another process interrupted are slower. Of several threads
-    one is always interrupted on a busy machine.
+    The fastest of many short products counts, because other processes slow some of them down. One thread is measured:
+    on a busy machine one of several threads is always interrupted.
     """
-    # Imported here: `sdp --help` needs none.
+    # Imported here: `sdp --help` does not need it.
     from threadpoolctl import threadpool_limits
 
     generator = np.random.default_rng(0)
@@ -107,11 +107,11 @@ def matmul_rate() -> float:
 
 
 def training_threads(cores: int, wanted: int | None = None) -> int:
-    """Threads that torch will train with: runtime.threads, or OMP_NUM_THREADS where it is set, or a thread a core.
+    """Return the threads that torch will train with: runtime.threads, else OMP_NUM_THREADS, else one per core.
 
     Args:
-        cores: that this process may use.
-        wanted: runtime.threads.
+        cores: cores that this process may use.
+        wanted: the value of runtime.threads.
     """
     if wanted is not None:
         return min(cores, wanted)
@@ -120,12 +120,12 @@ def training_threads(cores: int, wanted: int | None = None) -> int:
 
 
 def timed_estimates(facts: Facts, work: Work, rate: float) -> dict[str, DurationEstimate]:
-    """What each stage takes, from counts of operations.
+    """Estimate the time of each stage from counts of operations.
 
     Args:
         facts: recipe and machine.
-        work: what is to be done.
-        rate: floating-point operations a second, of all threads.
+        work: the amount of work.
+        rate: floating-point operations per second of all threads.
 
     Returns:
         stage -> its estimate.
@@ -151,16 +151,16 @@ def timed_estimates(facts: Facts, work: Work, rate: float) -> dict[str, Duration
 
 
 def _epochs(settings: TrainingSection) -> int:
-    """How often the dev rows are looked at: after each epoch, and at the end."""
+    """Return how often the dev rows are evaluated: after each epoch, and at the end."""
     return math.ceil(settings.epochs) + 1
 
 
 def _training(facts: Facts, work: Work, settings: TrainingSection, token: float, lengths: NDArray[np.int64]) -> float:
-    """Seconds of all steps: forward and backward over padded batches."""
+    """Return the seconds of all steps, forward and backward over padded batches."""
     runtime = facts.recipe.runtime
     steps = optimizer_steps(work.rows["train"] or 0, settings)
     tokens = steps * settings.batch_size * padded_length(lengths, settings.batch_size)
-    # Both compute the forward pass once more.
+    # Both settings compute the forward pass once more.
     again = FORWARD if runtime.checkpointing or runtime.accumulation > 1 else 0
     speed = BF16_SPEED if settings.precision == "bf16" and facts.machine.bf16 else 1.0
     return token * tokens * (TRAINING + again) / FORWARD / speed
@@ -173,23 +173,23 @@ def _bench(facts: Facts) -> float:
 
 
 _MOST_RUNS = 50
-# What decides the time of an optimizer step, besides model and data.
+# Settings that decide the time of an optimizer step, besides model and data.
 _STEP_SETTINGS = {"finetune": ("batch_size", "precision"), "prune": ("batch_size", "precision", "losses", "criterion")}
 
 
 def earlier_estimates(
     recipe: Recipe, run: RunFolder, identities: Mapping[str, Mapping[str, str]], rows: int
 ) -> dict[str, DurationEstimate]:
-    """What each stage took in the newest run that did the same work, training scaled by its steps.
+    """Return the time of each stage in the newest run with the same work; training is scaled by its steps.
 
     Args:
         recipe: the recipe.
         run: its run folder.
-        identities: of model and data, as `pipeline.input_identities` gives them.
+        identities: identities of model and data, from `pipeline.input_identities`.
         rows: training rows.
 
     Returns:
-        stage -> its estimate; without the stages that no earlier run has.
+        stage -> its estimate, for the stages that an earlier run has.
     """
     found: dict[str, DurationEstimate] = {}
     for earlier in _runs(run):
@@ -203,7 +203,7 @@ def earlier_estimates(
 
 
 def _runs(run: RunFolder) -> Iterator[RunFolder]:
-    """This run folder, then those beside it, the newest first."""
+    """Yield this run folder, then its siblings, the newest first."""
     others = sorted(file for file in run.path.parent.glob(f"*/{RUN_FILE}") if file.parent != run.path)
     newest = sorted(others, key=lambda file: file.stat().st_mtime_ns, reverse=True)[:_MOST_RUNS]
     yield run
@@ -213,7 +213,7 @@ def _runs(run: RunFolder) -> Iterator[RunFolder]:
 def _same_inputs(
     recipe: Recipe, record: Mapping[str, Any], identities: Mapping[str, Mapping[str, str]], *, own: bool
 ) -> bool:
-    """Whether a run's model, task and longest input are the recipe's; its data too, unless it is this recipe's run."""
+    """Whether a run has the recipe's model, task and longest input, and its data, unless it is this recipe's run."""
     inputs, settings = (_table(_table(record, "ingredients"), key) for key in ("inputs", "settings"))
     return (
         inputs.get("model") == identities["model"]
@@ -225,7 +225,7 @@ def _same_inputs(
 
 
 def _seconds(recipe: Recipe, earlier: RunFolder, stage: Stage, rows: int) -> float | None:
-    """What a stage would take, going by an earlier run; None where that did other work, or was interrupted."""
+    """Estimate a stage from an earlier run; None where that run had other settings, or was interrupted."""
     record = earlier.record(stage.folder)
     if record is None or record.get("resumed") is not False or not isinstance(record.get("seconds"), int | float):
         return None
@@ -244,7 +244,7 @@ def _seconds(recipe: Recipe, earlier: RunFolder, stage: Stage, rows: int) -> flo
 
 
 def _steps(path: Path, settings: Mapping[str, Any]) -> int | None:
-    """Optimizer steps of a training stage of an earlier run."""
+    """Return the optimizer steps of a training stage of an earlier run."""
     rows = _table(read_json(path / FINETUNE.folder / "metrics.json") or {}, "rows").get("train")
     keys = {key: settings.get(key) for key in ("epochs", "batch_size")}
     try:
@@ -254,6 +254,6 @@ def _steps(path: Path, settings: Mapping[str, Any]) -> int | None:
 
 
 def _table(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """A table within one; an empty one where a file, which may be damaged, has something else."""
+    """Return a table in a table; an empty one where a possibly damaged file has another type."""
     value = content.get(key)
     return value if isinstance(value, dict) else {}

@@ -1,4 +1,4 @@
-"""What is known before anything ran, and a finding made from it."""
+"""The facts that `sdp check` collects before anything runs, and the findings that it derives from them."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from sdp.recipe.sections import Recipe
 from sdp_onnx.operators.library import has_library
 from sdp_onnx.runtimes.environment import machine_record
 
-# In /proc/cpuinfo: x86 with AVX512-BF16 or AMX, and Arm.
+# Flags in /proc/cpuinfo: x86 with AVX512-BF16 or AMX, and Arm.
 _BF16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to know about a recipe.
+    """One finding on a recipe.
 
     Attributes:
-        kind: "warning": something will fail, or hours will be spent for nothing; "note": good to know.
-        subject: the key of the recipe that it is about.
-        sentence: what is so, and why.
-        what_would: what to try for another result; empty where there is nothing to change.
+        kind: "warning": something will fail, or waste hours; "note": information.
+        subject: the key of the recipe.
+        sentence: the finding with its reason.
+        what_would: a change that would help; empty where there is none.
     """
 
     kind: Literal["warning", "note"]
@@ -39,13 +39,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Machine:
-    """What matters here of the machine that `sdp check` runs on.
+    """Properties of the machine that `sdp check` runs on.
 
     Attributes:
-        cores: cores' worth of time that this process may use.
-        memory_bytes: main memory; None where it cannot be found out.
+        cores: CPU cores that this process may use.
+        memory_bytes: main memory; None where unknown.
         bf16: whether the CPU has instructions for bfloat16.
-        gpu: whether there seems to be an NVIDIA GPU: its driver's nvidia-smi is installed.
+        gpu: whether an NVIDIA GPU is likely: the driver's nvidia-smi is installed.
         library: whether this installation has the operator library.
     """
 
@@ -58,24 +58,24 @@ class Machine:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known before anything ran; what needs a model or data that are not here yet is None.
+    """Facts about recipe, machine, model and data; None where model or data are not on this machine.
 
     Attributes:
         recipe: the recipe.
         machine: this machine.
         rows: split -> number of rows.
         bytes_pretrained: bytes of the pretrained model as dense float32.
-        bytes_dense: the same after [vocabulary], which is what the exported file is compared with.
-        bytes_after: part -> bytes as predicted for the exported file.
-        prunable: linear weights of the encoder, the parameters that pruning may touch.
+        bytes_dense: the same after [vocabulary]: the file that the exported one is compared with.
+        bytes_after: part -> predicted bytes in the exported file.
+        prunable: linear weights of the encoder, the parameters that pruning may remove.
         parameters: all parameters, after [vocabulary].
         model_type: the kind of model, as its config.json names it.
         hidden_size: width of the encoder.
-        layers: number of its layers.
-        profile: what the data's rows are.
-        lengths: tokens of sampled training rows, int64 [n], without a limit.
-        positions: tokens that it can take; also None without a limit.
-        corpus: texts by language that [vocabulary] counts; empty without that section.
+        layers: number of the encoder's layers.
+        profile: statistics of the data's rows.
+        lengths: tokens of sampled training rows, int64 [n], not truncated.
+        positions: longest input of the model; also None without a limit.
+        corpus: texts by language in the corpus of [vocabulary]; empty without that section.
     """
 
     recipe: Recipe
@@ -96,14 +96,14 @@ class Facts:
 
     @property
     def size_ratio(self) -> float | None:
-        """Predicted bytes of the exported weights as a share of the dense ones, whose vocabulary is as small."""
+        """Predicted bytes of the exported weights as a share of the dense ones with the same vocabulary."""
         if self.bytes_dense is None or self.bytes_after is None:
             return None
         return sum(self.bytes_after.values()) / max(1, self.bytes_dense)
 
 
 def this_machine() -> Machine:
-    """The machine that this process runs on."""
+    """Return the properties of this machine."""
     record = machine_record()
     memory, quota, instructions = record["memory_bytes"], record["cpu_quota"], record["instruction_sets"]
     cores = next((n for n in (record["allowed_cores"], record["logical_cores"]) if isinstance(n, int)), 1)

@@ -21,10 +21,10 @@ _TOPICS = (
 
 
 def explain(facts: Facts) -> list[Finding]:
-    """All findings about a recipe, warnings before notes.
+    """Return all findings on a recipe, warnings before notes.
 
     Args:
-        facts: what is known before anything ran.
+        facts: the collected facts.
     """
     found = [finding for topic in _TOPICS for finding in topic(facts)]
     return sorted(found, key=lambda finding: finding.kind != "warning")

@@ -1,4 +1,4 @@
-"""What the exporter will do with the pruned layers, derived from the recipe: which product runs, how they are stored.
+"""Predict from the recipe how the exporter stores pruned layers, and which product multiplies by them.
 
 The rules of sdp_onnx's kernel_choice and encode, for layers whose zeros are spread evenly: exact in fp32 with
 prune.scope = "layer"; with "global" the layers differ, and this is about their mean.
@@ -20,10 +20,9 @@ BLOCK = 4
 
 
 def filled_blocks(pattern: str, density: float) -> float:
-    """Share of the 1x4 blocks that hold a nonzero, of weights of which a share `density` is left.
+    """Return the share of 1x4 blocks with a nonzero, for weights with the given share of nonzeros.
 
-    1x4: whole blocks are kept. 2:4: every block keeps two. Zeros anywhere: 1 - (1 - density)^4 if they fall
-    independently of each other.
+    1x4: whole blocks stay. 2:4: every block keeps two. Unstructured: 1 - (1 - density)^4 for independent zeros.
     """
     if pattern == "1x4":
         return density
@@ -31,17 +30,17 @@ def filled_blocks(pattern: str, density: float) -> float:
 
 
 def is_exact(prune: PruneSection) -> bool:
-    """Whether every layer has the sparsity of the whole, so that what is foretold of the mean is true of each."""
+    """Whether every layer has the overall sparsity, so that a prediction for the mean holds for each layer."""
     return prune.scope == "layer" or prune.pattern == "2:4"
 
 
 def product(prune: PruneSection, export: ExportSection, density: float, *, library: bool) -> LayerKind | None:
-    """The product that multiplies by a pruned layer of which a share `density` is left; None: onnxruntime's own.
+    """Return the product that multiplies by a pruned layer; None for onnxruntime's own.
 
     Args:
-        prune: the pattern.
-        export: encoding and precision.
-        density: share of the weights that are not zero.
+        prune: section with the pattern.
+        export: section with encoding and precision.
+        density: share of nonzero weights.
         library: whether this installation has the operator library.
     """
     if export.precision == "int8":
@@ -52,7 +51,7 @@ def product(prune: PruneSection, export: ExportSection, density: float, *, libra
 
 
 def stored_as(kind: LayerKind | None, export: ExportSection, density: float) -> Encoding:
-    """How the file stores such a layer."""
+    """Return the encoding of such a layer in the file."""
     if kind is not None:
         return "kernel"
     if export.encoding == "dense":
@@ -63,7 +62,7 @@ def stored_as(kind: LayerKind | None, export: ExportSection, density: float) -> 
 
 
 def stored_bytes(kind: LayerKind | None, encoding: Encoding, pattern: str, elements: int, kept: int) -> int:
-    """Bytes of a layer of so many weights, of which `kept` are not zero, in the file."""
+    """Return the bytes in the file of a layer with `elements` weights, of which `kept` are not zero."""
     if kind == "dense-int8":
         return elements
     if kind == "sparse-int8":

@@ -1,4 +1,4 @@
-"""What `sdp check` finds out about a checkpoint's head, before anything is downloaded or trained. No torch."""
+"""Check a checkpoint's head before anything is downloaded or trained. No torch."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from sdp.recipe.sections import Recipe
 
 
 def plan_head(recipe: Recipe, folder: ModelFolder) -> str | None:
-    """What becomes of the checkpoint's trained head; empty where it has none, None where the data is not here yet.
+    """Describe what happens to the checkpoint's head; empty without a head, None where the data is not downloaded.
 
     Raises:
-        ModelError: the head does not fit the data, or `finetune.epochs = 0` wants one and there is none.
+        ModelError: the head does not fit the data, or `finetune.epochs = 0` needs a head and there is none.
         DataError: the data cannot be read.
     """
     head = read_head(folder)
@@ -28,7 +28,7 @@ def plan_head(recipe: Recipe, folder: ModelFolder) -> str | None:
 
 
 def _labels(recipe: Recipe) -> tuple[str, ...] | None:
-    """The classes by their number, empty for regression and ranking; None where only a download can show them."""
+    """Return the classes by id, empty for regression and ranking; None where the data is not downloaded."""
     if recipe.task.problem_type in ("regression", "ranking"):
         return ()
     if recipe.task.known is not None:

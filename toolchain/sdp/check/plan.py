@@ -1,4 +1,4 @@
-"""What `sdp check` reports before any work is done: data, stages, steps, time, parameters and bytes. No torch."""
+"""The plan that `sdp check` prints: data, stages, steps, time, parameters and bytes. No torch."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ TRAINING = ("finetune", "prune")
 
 @dataclass(frozen=True)
 class PartPlan:
-    """One part of the model before and after.
+    """One part of the model before and after pruning.
 
     Attributes:
         name: embeddings, encoder or rest.
         parameters: before pruning.
         remaining: parameters that are neither trimmed nor zero after pruning.
         bytes_before: as dense float32.
-        bytes_after: as the recipe's encoding stores it, from counts; the file is measured later.
+        bytes_after: bytes in the recipe's encoding, from counts; the file is measured later.
     """
 
     name: str
@@ -51,7 +51,7 @@ class PartPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything `sdp check` prints. What cannot be known yet is None, and `unknown` holds the reason."""
+    """Everything `sdp check` prints. Unknown values are None, and `unknown` holds the reasons."""
 
     recipe: Recipe
     run_folder: str
@@ -68,7 +68,7 @@ class Plan:
 
     @property
     def time_left(self) -> tuple[float, float] | None:
-        """Seconds, at least and at most, for all that is not up to date; None where it cannot be estimated."""
+        """Bounds in seconds for all stages that are not up to date; None where they cannot be estimated."""
         return None if self.stages is None else time_left(self.stages, self.times)
 
     def to_json(self) -> dict[str, Any]:
@@ -100,10 +100,10 @@ class Plan:
 def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
     """Plan a recipe without downloading or training anything.
 
-    What needs a model or data set that is still on the hub is left out, and the plan names it.
+    Results that need a model or data set that is not downloaded are left out, and the plan lists them.
 
     Raises:
-        UsageError: the model or the data can never work as the recipe names them.
+        UsageError: model or data can never work with these settings.
     """
     model = _locate(recipe)
     unknown = [] if isinstance(model, ModelFolder) else [model]
@@ -137,7 +137,7 @@ def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
 
 
 def _stages(recipe: Recipe, run: RunFolder, identities: dict[str, dict[str, str]]) -> list[Status]:
-    """The stages in order, the preflight before the first that trains, where one of them will."""
+    """Return the stages in order, with the preflight before the first stage that will train."""
     stages = plan(recipe, run, identities)
     preflight = preflight_status(recipe, run, identities, stages)
     if preflight is not None:
@@ -146,7 +146,7 @@ def _stages(recipe: Recipe, run: RunFolder, identities: dict[str, dict[str, str]
 
 
 def _locate(recipe: Recipe) -> ModelFolder | str:
-    """The model, or why nothing is known about it yet.
+    """Return the model, or the reason why it is not on this machine.
 
     Raises:
         ModelError: its folder is damaged, or the recipe asks for more tokens than it has positions.
@@ -162,7 +162,7 @@ def _locate(recipe: Recipe) -> ModelFolder | str:
 
 
 def _facts(recipe: Recipe, model: ModelFolder | None, counted: ModelParts | None, rows: Rows) -> Facts:
-    """What findings are made from."""
+    """Collect the facts for the findings."""
     known = Facts(recipe, this_machine(), rows.counts, profile=rows.profile, corpus=rows.corpus)
     if model is None or counted is None:
         return known
@@ -184,14 +184,14 @@ def _facts(recipe: Recipe, model: ModelFolder | None, counted: ModelParts | None
 
 
 def _after_vocabulary(parts: ModelParts, recipe: Recipe) -> ModelParts:
-    """The model as it is fine-tuned."""
+    """Return the parts of the model after [vocabulary]."""
     return parts if recipe.vocabulary is None else parts.trimmed(recipe.vocabulary.size)
 
 
 def part_plans(parts: ModelParts, recipe: Recipe) -> list[PartPlan]:
-    """Predict what trimming the vocabulary, pruning and encoding do to each part.
+    """Predict the effect of trimming the vocabulary, pruning and encoding on each part.
 
-    The sparsity is taken as equal in every layer, which is exact for scope = "layer" and right in sum for "global".
+    Every layer is assumed to have the same sparsity: exact for scope = "layer", right in sum for "global".
     """
     remaining = 0
     after = 0
@@ -209,7 +209,7 @@ def part_plans(parts: ModelParts, recipe: Recipe) -> list[PartPlan]:
 
 
 def _encoded_bytes(elements: int, kept: int, recipe: Recipe) -> int:
-    """The bytes of a weight in the recipe's encoding."""
+    """Return the bytes of a weight in the recipe's encoding."""
     density = kept / elements
     kind = product(recipe.prune, recipe.export, density, library=has_library())
     return stored_bytes(kind, stored_as(kind, recipe.export, density), recipe.prune.pattern, elements, kept)

@@ -1,4 +1,4 @@
-"""What `sdp check` reads of the task's data: all of it, so that it fails where `sdp run` would. No torch."""
+"""Read the task's data for `sdp check`, completely, so that it fails where `sdp run` would. No torch."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from sdp_onnx.deploy.tokenization import translate_errors
 
 @dataclass(frozen=True)
 class Rows:
-    """What is known of a task's rows.
+    """Facts about a task's rows.
 
     Attributes:
-        counts: split -> number of rows; None where there is no such split, or it is not known.
-        profile: what they are; None where they are still on the hub.
-        train: the training rows; None there too.
-        corpus: texts by language that [vocabulary] counts; empty without it, or where they are on the hub.
+        counts: split -> number of rows; None where there is no such split, or the number is unknown.
+        profile: statistics of the rows; None where they are not downloaded.
+        train: the training rows; None where they are not downloaded.
+        corpus: texts by language in the corpus of [vocabulary]; empty without it, or where they are not downloaded.
     """
 
     counts: dict[str, int | None]
@@ -42,8 +42,7 @@ def read_rows(recipe: Recipe) -> Rows:
     """Read a task's data from this machine.
 
     Raises:
-        DataError: a file or a row cannot be used, the split to evaluate on is not there, or [vocabulary] names what is
-            not.
+        DataError: a file or a row cannot be used, or the evaluation split or a file of [vocabulary] does not exist.
     """
     source = None if recipe.data.docstrings is not None else resolve_source(recipe)
     if source is not None and source.dataset is not None and not Path(source.dataset).is_dir():
@@ -56,7 +55,7 @@ def read_rows(recipe: Recipe) -> Rows:
 
 
 def _corpus(recipe: Recipe, data: TaskData | None) -> dict[str, int]:
-    """Texts by language for [vocabulary]."""
+    """Count texts by language for [vocabulary]."""
     section = recipe.vocabulary
     if section is None or (section.corpus is None and data is None):
         return {}
@@ -64,19 +63,19 @@ def _corpus(recipe: Recipe, data: TaskData | None) -> dict[str, int]:
 
 
 SAMPLE = 1000
-# Where only Python can read the tokenizer: of English and its neighbours.
+# Characters per token in English and related languages, where the tokenizer has no tokenizer.json.
 _CHARACTERS_PER_TOKEN = 4
 _FRAME = 2
-# Batches that are drawn to see how long their longest row is.
+# Batches drawn to estimate their longest row.
 _DRAWS = 200
 
 
 def sampled_lengths(model: Path | None, texts: Sequence[Texts]) -> NDArray[np.int64]:
-    """Tokens of at most SAMPLE rows, evenly spread over all, without any limit.
+    """Return the tokens of at most SAMPLE evenly spread rows, not truncated.
 
     Args:
         model: a model folder. Without one, or a tokenizer.json in it, tokens are estimated from characters.
-        texts: of at least one row.
+        texts: texts of at least one row.
 
     Raises:
         ModelError: the tokenizer.json is damaged.
@@ -86,7 +85,7 @@ def sampled_lengths(model: Path | None, texts: Sequence[Texts]) -> NDArray[np.in
     file = None if model is None else model / "tokenizer.json"
     if file is None or not file.is_file():
         return np.array([len(text) // _CHARACTERS_PER_TOKEN + _FRAME for text in chosen], dtype=np.int64)
-    # Imported here: `sdp --help` needs none.
+    # Imported here: `sdp --help` does not need it.
     from tokenizers import Tokenizer
 
     with translate_errors(lambda reason: ModelError(f"the tokenizer cannot be loaded: {reason}", where=str(file))):
@@ -97,10 +96,10 @@ def sampled_lengths(model: Path | None, texts: Sequence[Texts]) -> NDArray[np.in
 
 
 def padded_length(lengths: NDArray[np.int64], batch_size: int) -> float:
-    """Tokens of a row in a batch of random rows, padded to its longest.
+    """Return the mean padded length of a row in batches of random rows.
 
     Args:
-        lengths: of sampled rows, after the limit.
+        lengths: tokens of sampled rows, truncated.
         batch_size: rows in a batch.
     """
     drawn = np.random.default_rng(0).choice(lengths, size=(_DRAWS, batch_size))

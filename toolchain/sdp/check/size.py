@@ -1,4 +1,4 @@
-"""Where the bytes are, and what the chosen encoding does to them."""
+"""Findings on the file's size by part and on the effect of the encoding."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from sdp.check.forecast import FLOAT_BYTES
 from sdp_onnx.export.encode import SPARSE_FROM
 from sdp_onnx.model.encodings import INDEX_BYTES
 
-# With a smaller share of the file embeddings are not what to begin with.
+# Embeddings with a smaller share of the file get no finding.
 _WORTH_A_WORD = 0.25
 
 
 def size_findings(facts: Facts) -> Iterator[Finding]:
-    """Findings on bytes."""
+    """Yield findings on bytes."""
     yield from _coo(facts)
     yield from _embeddings(facts)
     yield from _trimmed(facts)
@@ -30,7 +30,7 @@ def _coo(facts: Facts) -> Iterator[Finding]:
     else:
         ratio = (1 - sparsity) * (FLOAT_BYTES + INDEX_BYTES) / FLOAT_BYTES
         what = (
-            f"coo takes {FLOAT_BYTES + INDEX_BYTES} bytes for each weight that is left: at {sparsity:.0%} zeros the "
+            f"coo takes {FLOAT_BYTES + INDEX_BYTES} bytes for each nonzero weight: at {sparsity:.0%} zeros the "
             f"pruned layers take {ratio:.2f} times what they take dense"
         )
     yield Finding("warning", "export.encoding", what, f'encoding = "auto", or prune.sparsity above {even:.2f}.')

@@ -1,4 +1,4 @@
-"""What the chosen encoding, pattern and execution provider can and cannot speed up."""
+"""Findings on the speed that encoding, pattern and execution provider can give."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _INSTALL = "g++ or clang++, then installing this package again."
 
 
 def may_be_faster(facts: Facts) -> bool:
-    """Whether anything in the exported file can run faster than in the dense one.
+    """Whether the exported file can run faster than the dense one.
 
-    With prune.scope = "global" some layers may end sparse enough though their mean is not.
+    With prune.scope = "global" some layers may be sparse enough even if their mean is not.
     """
     recipe = facts.recipe
     kind = product(recipe.prune, recipe.export, 1 - recipe.prune.sparsity, library=facts.machine.library)
@@ -26,7 +26,7 @@ def may_be_faster(facts: Facts) -> bool:
 
 
 def speed_findings(facts: Facts) -> Iterator[Finding]:
-    """Findings on speed."""
+    """Yield findings on speed."""
     yield from _library(facts)
     yield from _provider(facts)
     yield from _lengths(facts)

@@ -1,4 +1,4 @@
-"""What each stage of a plan will take, and all of it."""
+"""Estimated times of the stages of a plan, and their total."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from sdp.pipeline.stage_run import Status
 def stage_times(
     facts: Facts, run: RunFolder, identities: Mapping[str, Mapping[str, str]], parts: ModelParts | None
 ) -> dict[str, DurationEstimate]:
-    """The estimate of every stage that something is known about, from earlier runs first.
+    """Estimate the time of each stage, from earlier runs where possible.
 
-    Nothing is timed for a GPU, which this process cannot ask without torch.
+    There is no estimate from timing for a GPU, which cannot be measured without torch.
 
     Args:
         facts: recipe, machine, rows.
         run: the run folder.
-        identities: as `pipeline.input_identities` gives them; empty where they are not known.
-        parts: of the model as it is fine-tuned; None where it is not here.
+        identities: result of `pipeline.input_identities`; empty where unknown.
+        parts: parts of the model after [vocabulary]; None where it is not on this machine.
     """
     recipe, train = facts.recipe, facts.rows.get("train")
     if train is None or parts is None or facts.lengths is None or not identities:
@@ -37,11 +37,11 @@ def stage_times(
 
 
 def time_left(stages: Sequence[Status], times: Mapping[str, DurationEstimate]) -> tuple[float, float] | None:
-    """Seconds, at least and at most, for the stages that are not up to date; None where training is not known.
+    """Return bounds in seconds for the stages that are not up to date; None where training has no estimate.
 
     Args:
-        stages: the plan.
-        times: of `stage_times`.
+        stages: the status of each stage.
+        times: result of `stage_times`.
     """
     left = [status.stage.name for status in stages if not status.up_to_date]
     if any(name not in times for name in ("finetune", "prune") if name in left):
@@ -51,7 +51,7 @@ def time_left(stages: Sequence[Status], times: Mapping[str, DurationEstimate]) -
 
 
 def shown_time(low: float, high: float) -> str:
-    """A range of seconds in words, in whole minutes, or hours from two of them on."""
+    """Format a range of seconds in whole minutes, or in hours from two hours on."""
     if high < 60:
         return "less than a minute"
     unit, size = ("h", 3600) if low >= 2 * 3600 else ("min", 60)

@@ -1,4 +1,4 @@
-"""Thresholds of [gate] that arithmetic decides before anything runs, or that nothing could ever decide."""
+"""Findings on thresholds of [gate] that are certain to pass or fail, or that can never be decided."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from sdp.check.forecast import is_exact
 from sdp.check.speed import may_be_faster
 from sdp.recipe.benchmark_tasks import MetricName
 
-# Rows that only one of the two models has right. How many there are depends on task and sparsity, and is not known yet.
+# Share of rows that only one of the two models predicts correctly; the real share depends on task and sparsity.
 ASSUMED_FLIPS = 0.10
-# Of a normal distribution, for a 95 % interval.
+# Quantile of the normal distribution for a 95 % interval.
 _Z = 1.96
-# What prediction and file may differ by: the graph itself, biases, padding.
+# Relative difference allowed between predicted and real file: the graph itself, biases, padding.
 _SLACK = 0.02
 _LOWEST: dict[MetricName, float] = {"matthews": -1.0, "pearson": -1.0, "spearman": -1.0}
 
 
 def half_width(rows: int, flips: float = ASSUMED_FLIPS) -> float:
-    """Half of the 95 % interval of a difference of accuracies, 1.96 sqrt(flips / rows).
+    """Return the half-width of the 95 % interval of a difference of accuracies, 1.96 sqrt(flips / rows).
 
-    Each row adds +1, -1 or 0 to the difference; if as many turn one way as the other, the variance is their share.
+    Each row adds +1, -1 or 0 to the difference; if both directions are equally frequent, the variance is their share.
 
     Args:
-        rows: rows that both models are scored on.
-        flips: share of them that only one of the two has right.
+        rows: rows on which both models are scored.
+        flips: share of rows that only one of the two models predicts correctly.
     """
     return _Z * sqrt(flips / rows)
 
 
 def rows_needed(width: float, flips: float = ASSUMED_FLIPS) -> int:
-    """Rows with which the interval's half is at most `width`."""
+    """Return the number of rows for which the half-width is at most `width`."""
     return ceil(flips * (_Z / width) ** 2)
 
 
 def evaluated_split(facts: Facts) -> str:
-    """The split that the gate's metric is measured on."""
+    """Return the split of the gate's metric."""
     return facts.recipe.evaluate.split or ("test" if facts.rows.get("test") else "dev")
 
 
 def threshold_findings(facts: Facts) -> Iterator[Finding]:
-    """Findings on the gate."""
+    """Yield findings on the gate."""
     gate = facts.recipe.gate
     if gate.default_applies:
         what = f"no threshold is on the metric: the default applies, a drop of at most {gate.metric_drop:g}"
@@ -94,7 +94,7 @@ def _metric(facts: Facts) -> Iterator[Finding]:
 
 
 def _rows(facts: Facts) -> Iterator[Finding]:
-    """For accuracy of rows, whose interval is known beforehand but for the share of flips."""
+    """Yield findings for accuracy, whose interval depends only on the number of rows and the share of flips."""
     task, most = facts.recipe.task, facts.recipe.gate.metric_drop
     split = evaluated_split(facts)
     rows = facts.rows.get(split)

@@ -1,4 +1,4 @@
-"""What training and measuring will need of the machine: memory of the teacher, bf16, threads."""
+"""Findings on the machine: memory of the teacher, bf16, threads."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from sdp.check.forecast import FLOAT_BYTES
 from sdp.losses.needs import needs_of
 from sdp.recipe.criteria import CRITERIA
 
-# A larger share of the memory is worth a warning.
+# A larger share of the memory gets a warning.
 _MUCH = 0.5
 
 
 def training_findings(facts: Facts) -> Iterator[Finding]:
-    """Findings on training and on the machine."""
+    """Yield findings on training and on the machine."""
     yield from _threads(facts)
     yield from _bf16(facts)
     yield from _teacher(facts)
@@ -24,8 +24,8 @@ def training_findings(facts: Facts) -> Iterator[Finding]:
 def _threads(facts: Facts) -> Iterator[Finding]:
     cores, most = facts.machine.cores, max(facts.recipe.bench.thread_counts)
     if most > cores and facts.recipe.bench.provider == "cpu":
-        what = f"{most} threads on the {cores} core{'s' * (cores > 1)} of this machine wait for each other: latencies "
-        what += "measured here would say little"
+        what = f"{most} threads on the {cores} core{'s' * (cores > 1)} of this machine wait for each other: measured "
+        what += "latencies would be meaningless"
         yield Finding("warning", "bench.threads", what, f"bench.threads of at most {cores}, or another machine.")
 
 
@@ -48,8 +48,8 @@ def _bf16(facts: Facts) -> Iterator[Finding]:
 
 
 def teacher_is_live(facts: Facts) -> bool:
-    """Whether a loss reads what is too much to be stored, so that the teacher runs beside the student."""
-    # Whatever the number of layers: a loss reads one at least.
+    """Whether a loss reads teacher outputs too large to store, so that the teacher runs at every step."""
+    # The number of layers does not matter: a loss reads at least one.
     return needs_of(facts.recipe.prune.losses, facts.layers or 1).live_teacher(facts.recipe.task.problem_type)
 
 
@@ -69,7 +69,7 @@ def _teacher(facts: Facts) -> Iterator[Finding]:
         return
     size = rows * vectors * facts.hidden_size * FLOAT_BYTES
     each = f"{vectors} vector{'s' * (vectors > 1)} of {facts.hidden_size}"
-    what = f"what the teacher says of {rows:,} rows, {each} each, is stored once and held in memory: {_shown(size)}"
+    what = f"the teacher's outputs for {rows:,} rows, {each} each, are stored once and held in memory: {_shown(size)}"
     yield _memory(facts, size, "prune.losses", what, "fewer layers in the loss, or data.train_rows.")
 
 

@@ -1,1 +1,1 @@
-"""The command line: `main` holds every command, `commands` one module each, `render` what they print."""
+"""The command line: `main` registers the commands, `commands` implements them, `render` formats their output."""

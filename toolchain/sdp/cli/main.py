@@ -1,4 +1,4 @@
-"""The command line: every command, in the order in which `sdp --help` tells them."""
+"""The command line: every command, in the order of `sdp --help`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sdp.cli.commands.shipped import push_command, verify_command
 from sdp.cli.commands.stages import run_command, stage_command
 from sdp.cli.commands.study import study_command
 from sdp.cli.commands.sweep import sweep_command
-from sdp.cli.errors import told
+from sdp.cli.errors import handle_errors
 
 app = typer.Typer(
     name="sdp",
@@ -40,30 +40,30 @@ def options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Options without a command; the help text is the application's."""
+    """Options of `sdp` itself; the help text is the application's."""
 
 
 app.command("init")(init_command)
 app.command("run")(run_command)
 app.command(
     "ship",
-    help="""Make the folder that goes out, 8-ship, after bringing everything before it up to date, if the gate passes.
+    help="""Bring earlier stages up to date, and if the gate passes make the folder to ship, 8-ship.
 
-    Exit code: 0 it is made, 1 the gate or a stage fails, 2 wrong usage or recipe, 3 inconclusive.
+    Exit code: 0 shipped, 1 the gate or a stage fails, 2 wrong usage or recipe, 3 inconclusive.
     """,
 )(run_command)
 for stage, text in (
-    ("vocabulary", "Trim the vocabulary as its section of the recipe says, and tell what the kept pieces cover."),
+    ("vocabulary", "Trim the vocabulary as [vocabulary] in the recipe sets it, and print what the kept pieces cover."),
     (
         "preflight",
-        "Go through all stages in seconds, with few rows and layers: what would fail after hours fails here.",
+        "Run all stages in seconds with few rows and layers, to find errors that would occur after hours.",
     ),
     ("finetune", "Fine-tune the pretrained encoder densely: the baseline and the teacher."),
     ("prune", "Prune by self-distillation, after bringing fine-tuning up to date."),
     ("evaluate", "Compare dense and pruned model on the evaluation split, after bringing both up to date."),
-    ("export", "Export sparse ONNX and verify it against torch, after bringing what comes before up to date."),
-    ("bench", "Measure the exported file against the dense one, after bringing what comes before up to date."),
-    ("report", "Write report.html, after bringing everything before it up to date."),
+    ("export", "Export sparse ONNX and verify it against torch, after bringing earlier stages up to date."),
+    ("bench", "Measure the exported file against the dense one, after bringing earlier stages up to date."),
+    ("report", "Write report.html, after bringing earlier stages up to date."),
 ):
     app.command(stage, help=text)(stage_command(stage))
 app.command("gate")(gate_command)
@@ -81,12 +81,12 @@ app.command("inspect")(inspect_command)
 def main() -> None:
     """Entry point of the `sdp` command."""
     try:
-        # Also while commands are put together, before one of them begins.
-        with told():
+        # Covers the construction of commands too, before one of them begins.
+        with handle_errors():
             app()
     except typer.Exit as end:
         sys.exit(end.exit_code)
     except BrokenPipeError:
-        # The reader (head, less) has seen enough.
+        # The reader (head, less) closed the pipe.
         sys.stderr.close()
         sys.exit(0)

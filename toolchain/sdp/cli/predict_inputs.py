@@ -1,4 +1,4 @@
-"""What to predict for: arguments, lines of stdin, or a file in one of the task's formats; some rows at a time.
+"""Inputs of `sdp predict` in chunks: arguments, lines of stdin, or a file in one of the task's formats.
 
 Needs neither torch nor transformers.
 """
@@ -18,7 +18,7 @@ _READ = 2**16
 
 
 def argument_rows(predictor: Predictor, texts: Sequence[str]) -> Rows:
-    """Inputs from the arguments of a command: one text each, or for several columns so many texts after each other.
+    """Return inputs from arguments: one text each, or as many consecutive texts as the task has columns.
 
     Raises:
         UsageError: their number is not a multiple of the columns.
@@ -27,18 +27,18 @@ def argument_rows(predictor: Predictor, texts: Sequence[str]) -> Rows:
     if predictor.type == "tagging":
         return [tuple(text.split()) for text in texts]
     if len(texts) % columns:
-        hint = "Give the texts of one input after each other, then those of the next one."
+        hint = "Give the texts of one input consecutively, then the texts of the next input."
         raise UsageError(f"this model takes {columns} texts, not {len(texts)}", hint=hint)
     return [tuple(texts[start : start + columns]) for start in range(0, len(texts), columns)]
 
 
 def stream_rows(predictor: Predictor, stream: BinaryIO) -> Iterator[Rows]:
-    """Inputs from a stream, one a line in UTF-8: a text, the texts of several columns with tabs between, or words.
+    """Yield inputs from a stream, one a line in UTF-8: a text, tab-separated texts of several columns, or words.
 
-    Yields what is there to be read: who writes a line and waits gets its answer.
+    Yields every line that is available, so that a writer that waits gets its answer.
 
     Raises:
-        UsageError: a line is not UTF-8, or has not as many texts as the task has columns.
+        UsageError: a line is not UTF-8, or its number of texts is not the task's number of columns.
     """
     number = 0
     for lines in _lines(stream):
@@ -50,15 +50,15 @@ def stream_rows(predictor: Predictor, stream: BinaryIO) -> Iterator[Rows]:
 
 
 def file_rows(predictor: Predictor, path: Path, columns: Sequence[str]) -> Iterator[Rows]:
-    """Inputs from a file (tsv, csv, jsonl, parquet; plain or .gz).
+    """Yield inputs from a file (tsv, csv, jsonl, parquet; plain or .gz).
 
     Args:
-        predictor: knows how many columns there are, and their names in training.
+        predictor: has the number of columns, and their names in training.
         path: the file.
-        columns: their names in the file; empty for those of training.
+        columns: their names in the file; empty for the names in training.
 
     Raises:
-        UsageError: another number of columns was named than the task has.
+        UsageError: the number of named columns is not the task's.
         DataError: the file cannot be read, lacks a column, or has a row without text.
     """
     from sdp.data.files import column_chunks
@@ -100,7 +100,7 @@ def _row(predictor: Predictor, line: bytes, number: int) -> tuple[str, ...]:
 
 
 def _lines(stream: BinaryIO) -> Iterator[list[bytes]]:
-    """The lines of a stream without their ends, as many at a time as one read gives."""
+    """Yield the lines of a stream without line ends, as many at a time as one read returns."""
     read = getattr(stream, "read1", stream.read)
     begun: list[bytes] = []
     while data := read(_READ):

@@ -1,4 +1,4 @@
-"""The signals that end a command: Ctrl-C, the SIGTERM of schedulers, and the SIGHUP of a terminal that is closed."""
+"""Signals that end a command: Ctrl-C, SIGTERM from schedulers, and SIGHUP from a closed terminal."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ STDERR = 2
 
 
 def announce(text: str) -> None:
-    """Write a line on stderr from a signal's handler, at once: the stream may be in the middle of a write."""
-    # A terminal that was closed reads nothing.
+    """Write a line on stderr from a signal handler, without the stream's buffer: a write may be in progress."""
+    # The terminal may be closed.
     with suppress(OSError):
         os.write(STDERR, f"{text}\n".encode())
 
 
 @contextmanager
 def on_end_signal(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Give a handler those signals for the length of a block; nohup's ignored SIGHUP stays ignored."""
+    """Install a handler for these signals during a block; a SIGHUP that nohup ignores stays ignored."""
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         numbers.append(signal.SIGHUP)

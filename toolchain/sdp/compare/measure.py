@@ -11,7 +11,8 @@ from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import RunFolder
 from sdp.pipeline.stages import EXPORT
 from sdp.recipe.sections import Recipe
-from sdp_onnx.bench.pair import BenchResult, benchmark_pair
+from sdp_onnx.bench.pair import benchmark_pair
+from sdp_onnx.bench.results import BenchResult
 from sdp_onnx.deploy.verify_folder import MODEL_FILE
 
 

@@ -1,7 +1,7 @@
 """Private APIs of libraries, one module a library: nothing else in sdp uses a name that a library keeps for itself.
 
-Each function or class says why there is no public way, and which release it was checked with. `PRIVATE` lists the
-names, and a test imports every one: a release that lacks one fails there first, with the module to look at.
+Each function or class documents why there is no public API, and the release that it was checked with. `PRIVATE` lists
+the names, and a test imports every one: a release that lacks one fails there first, with the module to look at.
 """
 
 PRIVATE: dict[str, tuple[str, ...]] = {

@@ -1,7 +1,7 @@
-"""Tokenized rows at their real lengths, batches padded to the longest row in them, and the way back from padded logits.
+"""Tokenized rows at their real lengths, batches padded to their longest row, and logits by row from padded logits.
 
-For tagging a word is labelled, and read off, at its first token. A word has none if it lies beyond the length limit or
-the tokenizer makes nothing of it: it is not learned from, and the model has no prediction for it (`unread`).
+For tagging, the first token of a word carries its label and its prediction. A word has no token if it lies beyond the
+length limit or the tokenizer drops it: training ignores it, and the model has no prediction for it (`unread`).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from sdp.errors import ModelError
 from sdp_onnx.deploy.tokenization import TextTokenizer, translate_errors
 
 IGNORED = -100
-"""The label of a token that is not scored, which torch's cross-entropy leaves out."""
+"""The label of a token that is not scored; torch's cross-entropy ignores it."""
 NO_TOKEN = -1
 CHUNK = 1000
 CHUNK_CHARACTERS = 10**6
-"""Rows and characters that are tokenized at a time: a tokenizer's own record of a row is 30 times its text."""
+"""Rows and characters tokenized at a time: a tokenizer's record of a row is 30 times the size of its text."""
 
 
 def tokenize(split: Split, tokenizer: TextTokenizer, max_length: int) -> Sequence[TokenRow]:
@@ -41,7 +41,7 @@ def tokenize(split: Split, tokenizer: TextTokenizer, max_length: int) -> Sequenc
     """
 
     def chunk(rows: Sequence[Texts]) -> list[TokenRow]:
-        with _reading():
+        with _tokenizer_errors():
             return [row.inputs for row in tokenizer.encode(rows)]
 
     tokenizer.cut_at(max_length)
@@ -49,7 +49,7 @@ def tokenize(split: Split, tokenizer: TextTokenizer, max_length: int) -> Sequenc
 
 
 def _text_chunks(rows: Iterable[Texts]) -> Iterator[list[Texts]]:
-    """All rows, some at a time: at most CHUNK with CHUNK_CHARACTERS together, or one that is longer by itself."""
+    """Yield all rows in chunks of at most CHUNK rows and CHUNK_CHARACTERS characters; a longer row is its own chunk."""
     chunk: list[Texts] = []
     size = 0
     for row in rows:
@@ -63,7 +63,7 @@ def _text_chunks(rows: Iterable[Texts]) -> Iterator[list[Texts]]:
         yield chunk
 
 
-def _reading() -> AbstractContextManager[None]:
+def _tokenizer_errors() -> AbstractContextManager[None]:
     hint = "Copy the model's folder again."
 
     def error(reason: str) -> ModelError:
@@ -75,10 +75,10 @@ def _reading() -> AbstractContextManager[None]:
 def tokenize_words(
     split: Split, tokenizer: TextTokenizer, max_length: int
 ) -> tuple[Sequence[TokenRow], list[NDArray[np.int64]]]:
-    """Tokenize sentences that come as words.
+    """Tokenize sentences that are split into words.
 
     Returns:
-        for each row the model's inputs, and for each of its words the place of its first token, -1 where it has none.
+        for each row the model's inputs, and for each of its words the index of its first token, -1 without one.
 
     Raises:
         ModelError: the tokenizer fails: its files are damaged.
@@ -86,7 +86,7 @@ def tokenize_words(
     places: list[NDArray[np.int64]] = []
 
     def chunk(sentences: Sequence[Texts]) -> list[TokenRow]:
-        with _reading():
+        with _tokenizer_errors():
             rows = tokenizer.encode(sentences, words=True)
         places.extend(_first_tokens(len(words), row.words) for words, row in zip(sentences, rows, strict=True))
         return [row.inputs for row in rows]
@@ -96,7 +96,7 @@ def tokenize_words(
 
 
 def _first_tokens(words: int, owners: Sequence[int | None]) -> NDArray[np.int64]:
-    """The place of the first token of each word, from the word of each token."""
+    """Return the index of the first token of each word, given the word of each token."""
     first = np.full(words, NO_TOKEN, dtype=np.int64)
     # Backwards, so that the first token of a word is written last.
     for place in range(len(owners) - 1, -1, -1):
@@ -107,9 +107,9 @@ def _first_tokens(words: int, owners: Sequence[int | None]) -> NDArray[np.int64]
 
 
 class TokenizedSplit(Dataset[dict[str, Any]]):
-    """Rows for training and evaluation: tokens, "labels", and "index", by which stored teacher outputs are found.
+    """Rows for training and evaluation: tokens, "labels", and "index", the key of stored teacher outputs.
 
-    For tagging, `places` holds for each row the place of each word's first token, and the labels are those of tokens.
+    For tagging, `places` holds for each row the index of each word's first token, and labels belong to tokens.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class TokenizedSplit(Dataset[dict[str, Any]]):
 
     @classmethod
     def of_words(cls, split: Split, tokenizer: TextTokenizer, max_length: int) -> TokenizedSplit:
-        """The sentences of a tagging split, each labelled at the first token of each word."""
+        """Return the sentences of a tagging split, labelled at the first token of each word."""
         rows, places = tokenize_words(split, tokenizer, max_length)
         labels = []
         for row, (tokens, first) in enumerate(zip(rows, places, strict=True)):
@@ -136,12 +136,12 @@ class TokenizedSplit(Dataset[dict[str, Any]]):
 
     @property
     def unread(self) -> int:
-        """Words without a token, for which the model has no output; 0 where rows are not words."""
+        """Number of words without a token, for which the model has no output; 0 where rows are not words."""
         return sum(int(np.sum(first == NO_TOKEN)) for first in self.places or ())
 
     @property
     def tokens(self) -> int:
-        """The tokens of all rows."""
+        """Number of tokens of all rows."""
         return int(row_lengths(self.rows).sum())
 
     def __len__(self) -> int:
@@ -152,7 +152,7 @@ class TokenizedSplit(Dataset[dict[str, Any]]):
 
 
 class Collator:
-    """Pads rows to the longest of them, as tokenizer.json does."""
+    """Pads rows to the longest row of a batch, as tokenizer.json does."""
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
         self._tokenizer = tokenizer
@@ -179,7 +179,7 @@ class Collator:
 
 
 def length_sorted_batches(rows: TokenizedSplit, batch_size: int) -> Iterator[list[int]]:
-    """Yield the indices of batches of rows of like length, shortest first: the least padding for evaluation."""
+    """Yield the indices of batches of rows of similar length, shortest first: this pads least in evaluation."""
     order = np.argsort(row_lengths(rows.rows), kind="stable")
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size].tolist()
@@ -188,11 +188,11 @@ def length_sorted_batches(rows: TokenizedSplit, batch_size: int) -> Iterator[lis
 def read_off(
     split: TokenizedSplit, indices: Sequence[int], logits: NDArray[np.float32], attention_mask: NDArray[np.int64]
 ) -> dict[int, NDArray[np.float32]]:
-    """The model's output for each row of a batch.
+    """Return the model's output for each row of a batch.
 
     Args:
         split: the rows.
-        indices: those in the batch.
+        indices: the rows in the batch.
         logits: [B, C], or [B, L, C] for tagging.
         attention_mask: [B, L].
 
@@ -212,7 +212,7 @@ def read_off(
 
 
 def with_unread(split: TokenizedSplit, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Give back their place to the words of a tagging split that have no token: [W, C], NaN for those, of [read, C]."""
+    """Insert NaN rows for the words of a tagging split that have no token: [read, C] to [W, C]."""
     if split.places is None:
         return logits
     read = np.concatenate(list(split.places)) != NO_TOKEN
@@ -222,5 +222,5 @@ def with_unread(split: TokenizedSplit, logits: NDArray[np.float32]) -> NDArray[n
 
 
 def in_order(by_row: dict[int, NDArray[np.float32]]) -> NDArray[np.float32]:
-    """The logits of all rows (words) in the order of the split, [N, C] or [W, C], from those of each row."""
+    """Concatenate the logits of all rows (words) in the order of the split, [N, C] or [W, C]."""
     return np.concatenate([by_row[row] for row in range(len(by_row))])

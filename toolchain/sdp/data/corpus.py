@@ -1,4 +1,4 @@
-"""The texts that a vocabulary is trimmed to: files that [vocabulary] names, or the task's own train and dev rows."""
+"""The texts that decide which pieces a vocabulary keeps: files of [vocabulary], or the task's train and dev rows."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from sdp.recipe.vocabulary import VocabularySection
 Texts = dict[str, list[str]]
 TEXT_SUFFIX = ".txt"
 MOST_ROW_TEXTS = 200_000
-"""Of each language, where the task's own rows are the corpus."""
+"""Most texts of a language, where the task's own rows are the corpus."""
 FEW_TEXTS = 1000
-"""A language with fewer is worth a warning."""
+"""A language with fewer texts gets a warning."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Corpus:
     """Texts by language ("" where the corpus has none).
 
     Attributes:
-        counted: what pieces are chosen by.
-        held_out: what the choice is judged by.
+        counted: texts that choose the pieces.
+        held_out: texts that evaluate the choice.
     """
 
     counted: Texts
@@ -41,13 +41,12 @@ class Corpus:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Texts by language, on both sides together."""
+        """Count the texts of each language, counted and held out."""
         return {language: len(texts) + len(self.held_out[language]) for language, texts in self.counted.items()}
 
 
 def corpus_identity(recipe: Recipe) -> dict[str, str]:
-    """SHA-256 of every file of the corpus, by language and name; where the task's own rows are the corpus, of those
-    files that the task itself does not read.
+    """Hash every file of the corpus (SHA-256), by language and name. Files that the task reads are not among them.
 
     Raises:
         DataError: a file is missing.
@@ -64,12 +63,12 @@ def corpus_identity(recipe: Recipe) -> dict[str, str]:
 
 
 def read_corpus(recipe: Recipe, section: VocabularySection, rows: Iterable[Split | RawSplit]) -> Corpus:
-    """Read the corpus, and hold a share of it out.
+    """Read the corpus and hold out a share of it.
 
     Args:
         recipe: the recipe.
         section: its [vocabulary].
-        rows: the task's splits, train and dev; read where the section names no files.
+        rows: the task's splits, train and dev; used where the section names no files.
 
     Raises:
         DataError: a file cannot be read, a language has no rows, or there are too few texts to hold some out.
@@ -77,7 +76,7 @@ def read_corpus(recipe: Recipe, section: VocabularySection, rows: Iterable[Split
     texts: Texts = {}
     for language, found in _texts(recipe, section, rows):
         own = texts.setdefault(language, [])
-        # The task's rows may be millions; of files that were named for this purpose, all count.
+        # The task may have millions of rows; files named for this purpose count in full.
         own.extend(found if section.corpus is not None else islice(found, max(0, MOST_ROW_TEXTS - len(own))))
     corpus = split_texts(texts, section.held_out)
     if not any(corpus.counted.values()) or not any(corpus.held_out.values()):
@@ -88,10 +87,10 @@ def read_corpus(recipe: Recipe, section: VocabularySection, rows: Iterable[Split
 
 
 def count_texts(recipe: Recipe, section: VocabularySection, rows: Iterable[Split | RawSplit]) -> dict[str, int]:
-    """How many texts of each language the corpus has, as `read_corpus` reads it, with none of them in memory.
+    """Count the texts of each language as `read_corpus` reads them, without keeping them in memory.
 
     Raises:
-        DataError: as there, but for too few texts.
+        DataError: as `read_corpus`, except for too few texts.
     """
     counts: dict[str, int] = {}
     for language, found in _texts(recipe, section, rows):
@@ -100,10 +99,10 @@ def count_texts(recipe: Recipe, section: VocabularySection, rows: Iterable[Split
 
 
 def few_texts_lines(counts: Mapping[str, int]) -> list[str]:
-    """A sentence on each language whose texts are so few that many of its words are not among them.
+    """Return a warning for each language with so few texts that many of its words are missing.
 
     Args:
-        counts: texts by language, "" where there are none.
+        counts: texts by language; the language is "" where the corpus has no languages.
     """
     few = {language: count for language, count in counts.items() if count < FEW_TEXTS}
     return [
@@ -120,7 +119,7 @@ def _texts(
 
 
 def split_texts(texts: Texts, held_out: float) -> Corpus:
-    """Hold a share of some texts out. A text's side depends on nothing but the text."""
+    """Split texts into counted and held out. A text's side depends on the text alone."""
     corpus = Corpus({}, {})
     for language, found in texts.items():
         for side, chosen in ((corpus.held_out, True), (corpus.counted, False)):
@@ -129,15 +128,15 @@ def split_texts(texts: Texts, held_out: float) -> Corpus:
 
 
 def _is_held_out(text: str, share: float) -> bool:
-    """A draw by the text itself: the same in every run and order, and the same for equal texts."""
+    """Whether a text is held out: a draw seeded by the text, the same in every run and order, and for equal texts."""
     return zlib.crc32(text.encode("utf-8", "surrogatepass")) < share * 2**32
 
 
 def _files(recipe: Recipe) -> Iterator[tuple[str, Path]]:
-    """Each file of the corpus with its language.
+    """Yield each file of the corpus with its language.
 
     Raises:
-        DataError: a name matches no file, or languages are named that the names have no place for.
+        DataError: a name matches no file, or the recipe names languages and no file name has a placeholder.
     """
     section = recipe.vocabulary
     if section is None:
@@ -182,11 +181,11 @@ _NO_SPLIT = re.compile("no such split|[Uu]nknown split")
 
 
 def corpus_rows(recipe: Recipe, data: TaskData) -> tuple[Split | RawSplit, Split]:
-    """All train and dev rows: training may draw some of them, and the texts of the others are as good.
+    """Return all train and dev rows, also those that training does not draw.
 
     Args:
         recipe: the recipe.
-        data: its data as it is trained on.
+        data: its data as training reads it.
     """
     if recipe.data.train_rows is None:
         return data.train, data.dev
@@ -196,15 +195,15 @@ def corpus_rows(recipe: Recipe, data: TaskData) -> tuple[Split | RawSplit, Split
 def row_texts(
     recipe: Recipe, section: VocabularySection, rows: Iterable[Split | RawSplit]
 ) -> Iterator[tuple[str, Iterator[str]]]:
-    """The texts of the task's rows, a language at a time; a language may come several times.
+    """Yield the texts of the task's rows, a language at a time; a language may occur several times.
 
     Args:
         recipe: the recipe.
-        section: its [vocabulary], which may name the languages that count.
+        section: its [vocabulary], which may select languages.
         rows: train and dev, as they are trained and evaluated on.
 
     Raises:
-        DataError: languages are named that the data's names have no place for, or of which there are no rows.
+        DataError: the recipe names languages without rows, or no name in the data has a placeholder.
     """
     source = resolve_source(recipe) if recipe.data.docstrings is None else None
     names = (source.config, *source.splits.values()) if source is not None else ()
@@ -228,7 +227,7 @@ def row_texts(
 
 
 def more_train_files(recipe: Recipe) -> Iterator[tuple[str, Path]]:
-    """Each train file of a language that is evaluated and not trained on, where it is there; none of a data set."""
+    """Yield each existing train file of a language that is evaluated and not trained on; nothing for a data set."""
     source = resolve_source(recipe) if recipe.data.docstrings is None else None
     if source is not None and source.dataset is None:
         for part in _more_parts(recipe, source):
@@ -238,13 +237,13 @@ def more_train_files(recipe: Recipe) -> Iterator[tuple[str, Path]]:
 
 
 def no_place_for_languages(where: str) -> DataError:
-    """The error for languages that are named where no file name holds one."""
+    """Return the error for named languages where no file name has a placeholder."""
     what = 'languages are named, and no name holds "{language}"'
     return DataError(what, where=where, hint="Remove vocabulary.languages, or put the placeholder into the names.")
 
 
 def _more_train(recipe: Recipe, source: Source | None, wanted: tuple[str, ...] | None) -> Iterator[RawSplit]:
-    """The train rows of languages that are evaluated and not trained on, where there are any."""
+    """Yield the train rows of languages that are evaluated and not trained on."""
     if source is None:
         return
     here = dict(more_train_files(recipe)) if source.dataset is None else None
@@ -264,8 +263,8 @@ def _more_parts(recipe: Recipe, source: Source) -> Iterator[Part]:
 
 
 def _split_texts(split: Split | RawSplit, language: str | None, *, tagging: bool) -> Iterator[str]:
-    """The texts of a split's rows, or of those in one language."""
+    """Yield the texts of a split's rows, or of the rows in one language."""
     for part, row in zip(split.parts, split.texts, strict=True):
         if language is None or part == language:
-            # The words of a sentence that is tagged; the texts of a pair, each by itself.
+            # The words of a tagged sentence together; the texts of a pair separately.
             yield from (" ".join(row),) if tagging else row

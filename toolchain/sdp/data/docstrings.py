@@ -1,8 +1,8 @@
-"""Text that every installation has: first sentences of the docstrings in installed Python packages.
+"""First sentences of the docstrings in installed Python packages: text that every installation has.
 
 The label is the package a sentence is from. Files are parsed, never imported. A sentence that occurs in two packages is
-dropped, one that occurs twice in a package is kept once, both up to case, digits and punctuation; so no sentence is in
-two splits. Names that give the label away stay in: the task is real, not made hard.
+dropped, and one that occurs twice in a package is used once, both ignoring case, digits and punctuation; so no sentence
+is in two splits. Names that reveal the label stay: the task is not made harder.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from sdp.errors import DataError
 from sdp.recipe.data import DocstringsSection
 
 MIN_WORDS, MAX_WORDS = 4, 40
-# Reading a package stops when it has given so many candidates for each row that is wanted of it: some are dropped as
-# duplicates later, and the largest packages take seconds to parse to their end.
+# Reading a package stops after so many candidates for each wanted row: some are dropped as duplicates later, and the
+# largest packages take seconds to parse completely.
 CANDIDATES_PER_ROW = 1.5
 # A line of mathematics or of drawing characters is no sentence.
 MIN_LETTERS = 0.6
@@ -43,8 +43,8 @@ def read_docstrings(section: DocstringsSection, seed: int) -> dict[SplitName, Ra
         seed: another seed, another choice.
 
     Returns:
-        the splits that have rows, each with as many rows of every package as divides evenly, the rest going to the
-        first ones.
+        the splits that have rows, with the same number of rows for every package; the remainder goes to the first
+        packages.
 
     Raises:
         DataError: a package is not installed or has too few sentences.
@@ -83,7 +83,7 @@ def _too_few(package: str, wanted: int, found: int, sizes: dict[SplitName, int])
 
 
 def _candidates(package: str, enough: int, seed: int) -> dict[str, str]:
-    """Sentences of a package by their normalized form, files visited in an order that only depends on the seed."""
+    """Return sentences of a package by their normalized form; the order of files depends on the seed alone."""
     root = package_folder(package)
     files = sorted(root.rglob("*.py"), key=lambda path: _rank(path.relative_to(root).as_posix(), seed))
     found: dict[str, str] = {}
@@ -96,7 +96,7 @@ def _candidates(package: str, enough: int, seed: int) -> dict[str, str]:
 
 
 def package_folder(package: str) -> Path:
-    """Where an installed package's files are, without importing it.
+    """Return the folder of an installed package, without importing it.
 
     Raises:
         DataError: it is not installed, or is a single module.
@@ -110,10 +110,10 @@ def package_folder(package: str) -> Path:
 
 
 def docstring_sentences(file: Path) -> Iterator[str]:
-    """The first sentence of each docstring in a Python file that reads like one; nothing where it does not parse."""
+    """Yield the first sentence of each docstring in a Python file, if it reads like prose; nothing if parsing fails."""
     try:
         with warnings.catch_warnings():
-            # Invalid escapes in other people's strings are theirs to mend.
+            # Warnings about invalid escapes in other packages are of no use here.
             warnings.simplefilter("ignore")
             tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError, RecursionError, OSError):
@@ -131,7 +131,7 @@ def _reads_like_one(sentence: str) -> bool:
 
 
 def first_sentence(docstring: str) -> str:
-    """The first sentence of a docstring's first paragraph, on one line; common abbreviations do not end it."""
+    """Return the first sentence of a docstring's first paragraph, on one line; common abbreviations do not end it."""
     paragraph = " ".join(docstring.strip().split("\n\n")[0].split())
     start = 0
     for match in _SENTENCE_END.finditer(paragraph):
@@ -142,7 +142,7 @@ def first_sentence(docstring: str) -> str:
 
 
 def normalized(sentence: str) -> str:
-    """What makes two sentences the same: their letters, without case, digits, spaces and punctuation."""
+    """Return the key under which two sentences are equal: letters without case, digits, spaces and punctuation."""
     return "".join(character for character in sentence.casefold() if character.isalpha())
 
 

@@ -1,4 +1,4 @@
-"""Rows from files, some at a time: tsv, csv, jsonl and parquet; and lines from txt. Plain or gzip."""
+"""Read files in chunks of rows: tsv, csv, jsonl and parquet; and lines from txt. Plain or gzip."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from sdp.errors import DataError
 
 Columns = dict[str, list[Any]]
 CHUNK = 1000
-"""Rows of text that are read at a time."""
+"""Rows of text in a chunk."""
 _OTHER_SUFFIX = {
     "\t": "a file with tabs between its fields ends in .tsv.",
     ";": "a file with semicolons between its fields ends in .csv.",
     ",": "a file with commas between its fields ends in .csv.",
     "|": "put commas between the fields in place of |.",
 }
-"""What stands between fields -> what to do where the format reads it as part of a name."""
+"""Separator -> hint, where the header is one name that contains it."""
 
 
 def column_chunks(path: Path, columns: Sequence[str]) -> Iterator[Columns]:
-    """Read the named columns of a file, some rows at a time: a file may be larger than memory.
+    """Read the named columns of a file in chunks of rows: a file may be larger than memory.
 
     Args:
         path: the file; its suffix gives the format.
         columns: names of the wanted columns.
 
     Returns:
-        for some rows, column name -> values, all of the same length; in all at least one row.
+        for each chunk, column name -> values, all of the same length; at least one row in total.
 
     Raises:
         DataError: the file is missing, empty, damaged, not UTF-8, of an unknown format, or lacks a column.
@@ -52,20 +52,20 @@ def column_chunks(path: Path, columns: Sequence[str]) -> Iterator[Columns]:
 
 
 def all_chunks(path: Path, columns: Sequence[str]) -> Iterator[Columns]:
-    """As `column_chunks`, of a file that may have no rows: one of several.
+    """Read as `column_chunks` does a file that may have no rows: one of several.
 
     Raises:
-        DataError: as there, but for a file without rows.
+        DataError: as `column_chunks`, except for a file without rows.
     """
     suffix = _suffix(path)
     yield from _parquet_chunks(path, columns) if suffix == ".parquet" else _text_chunks(path, suffix, columns)
 
 
 def read_columns(path: Path, columns: Sequence[str]) -> Columns:
-    """All rows of `column_chunks` at once.
+    """Read all rows of `column_chunks` at once.
 
     Raises:
-        DataError: as there.
+        DataError: as `column_chunks`.
     """
     table: Columns = {name: [] for name in columns}
     for chunk in column_chunks(path, columns):
@@ -75,64 +75,64 @@ def read_columns(path: Path, columns: Sequence[str]) -> Columns:
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """The lines of a text file, plain or gzip, without blank ones and without their ends.
+    """Yield the lines of a text file, plain or gzip, without blank lines and line ends.
 
     Raises:
         DataError: the file is missing, damaged, or not UTF-8.
     """
-    with _refusing(path), _open_text(path, newline=None) as stream:
+    with _file_errors(path), _open_text(path, newline=None) as stream:
         for part in stream:
             yield from (line for line in part.splitlines() if line.strip())
 
 
 def count_data_rows(path: Path) -> int:
-    """Number of rows in a file, by reading it.
+    """Count the rows of a file by reading it.
 
     Raises:
-        DataError: as `column_chunks`, but for columns that are lacking.
+        DataError: as `column_chunks`, except for missing columns.
     """
     suffix = _suffix(path)
     if suffix == ".parquet":
-        with _refusing(path), _open_parquet(path) as table:
+        with _file_errors(path), _open_parquet(path) as table:
             return table.count()
-    with _refusing(path), _open_text(path, newline_of(suffix)) as stream:
+    with _file_errors(path), _open_text(path, newline_of(suffix)) as stream:
         return sum(1 for _ in text_table(path, stream, suffix)[1])
 
 
 def column_names(path: Path) -> list[str]:
-    """The columns of a file, in its order.
+    """Return the column names of a file, in its order.
 
     Raises:
-        DataError: as `column_chunks`, but for columns that are lacking and rows that are damaged.
+        DataError: as `column_chunks`, except for missing columns and damaged rows.
     """
     suffix = _suffix(path)
     if suffix == ".parquet":
-        with _refusing(path), _open_parquet(path) as table:
+        with _file_errors(path), _open_parquet(path) as table:
             return table.names
-    with _refusing(path), _open_text(path, newline_of(suffix)) as stream:
+    with _file_errors(path), _open_text(path, newline_of(suffix)) as stream:
         names = text_table(path, stream, suffix)[0]
     if not names:
         raise _empty(path)
     return names
 
 
-def check_unfolding(path: Path, columns: Sequence[str]) -> None:
-    """See that a compressed file, which other code is to read, is whole and unfolds to no more than it may.
+def check_decompression(path: Path, columns: Sequence[str]) -> None:
+    """Check that a compressed file is complete and expands to no more than the limit, before other code reads it.
 
     Raises:
-        DataError: it is damaged, is made to fill the memory, or is parquet and lacks a column.
+        DataError: it is damaged, expands beyond the limit, or is parquet and lacks a column.
     """
     if path.suffix == ".parquet":
         for _ in _parquet_chunks(path, columns):
             pass
     elif path.suffix == ".gz":
-        with _refusing(path), open_file(path) as stream:
+        with _file_errors(path), open_file(path) as stream:
             while stream.read(io.DEFAULT_BUFFER_SIZE):
                 pass
 
 
 def missing_columns(missing: Sequence[str], present: Sequence[str], where: str) -> DataError:
-    """The error for columns that are not there: which, what is there, and the nearest."""
+    """Return the error for missing columns: which, the existing ones, and the nearest name."""
     near = difflib.get_close_matches(missing[0], present, n=1)
     hint = "Name the columns with data.text and data.label."
     if len(present) == 1 and (found := next((mark for mark in _OTHER_SUFFIX if mark in present[0]), None)):
@@ -155,7 +155,7 @@ def _suffix(path: Path) -> str:
 
 
 def _text_chunks(path: Path, suffix: str, columns: Sequence[str]) -> Iterator[Columns]:
-    with _refusing(path), _open_text(path, newline_of(suffix)) as stream:
+    with _file_errors(path), _open_text(path, newline_of(suffix)) as stream:
         names, rows = text_table(path, stream, suffix, columns)
         if not names:
             raise _empty(path)
@@ -170,7 +170,7 @@ def _column(rows: list[Row], place: int) -> list[Any]:
 
 
 def _parquet_chunks(path: Path, columns: Sequence[str]) -> Iterator[Columns]:
-    with _refusing(path), _open_parquet(path) as table:
+    with _file_errors(path), _open_parquet(path) as table:
         _check_columns(path, table.names, columns)
         yield from table.chunks(columns)
 
@@ -188,22 +188,22 @@ def _open_text(path: Path, newline: str | None) -> io.TextIOWrapper:
 @contextmanager
 def _open_parquet(path: Path) -> Iterator[ParquetTable]:
     with open_file(path) as stream:
-        # Parquet is read from its end, which a gzip file only gives when all of it is unfolded.
+        # Parquet is read from its end, and a gzip file has to be expanded completely to reach that.
         file = io.BytesIO(stream.read()) if path.suffix == ".gz" else stream
         if not file.seek(0, io.SEEK_END):
             raise _empty(path)
-        with _refusing_parquet(path):
+        with _parquet_errors(path):
             yield ParquetTable(file, file.tell())
 
 
 @contextmanager
-def _refusing(path: Path) -> Iterator[None]:
-    """Tell what is wrong with a file, or with its bytes."""
+def _file_errors(path: Path) -> Iterator[None]:
+    """Raise errors of a file, or of its bytes, as DataError."""
     try:
         try:
             yield
         except UnicodeDecodeError:
-            # Reads the file once more, as far as that is possible.
+            # Reads the file once more, up to the first invalid byte.
             raise _not_utf8(path) from None
     except UntrustedDataError as error:
         raise DataError(str(error), where=str(path)) from None
@@ -218,14 +218,14 @@ def _refusing(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _refusing_parquet(path: Path) -> Iterator[None]:
+def _parquet_errors(path: Path) -> Iterator[None]:
     import pyarrow as pa
 
     try:
         yield
     except UntrustedDataError:
         raise
-    # Arrow's own errors are partly none of Python's kinds.
+    # Some of Arrow's errors derive from no standard exception.
     except (OSError, ValueError, TypeError, KeyError, MemoryError, pa.ArrowException) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"not a readable parquet file: {reason}", where=str(path)) from None
@@ -242,10 +242,10 @@ def _nearest(path: Path) -> str:
 
 
 def _not_utf8(path: Path) -> DataError:
-    """The error for a file with bytes that are no UTF-8; which, and in which line."""
+    """Return the error for a file that is not UTF-8, with the first invalid byte and its line."""
     hint = "Convert it: iconv -f ENCODING -t utf-8."
     with open_file(path) as stream:
-        # No character of several bytes holds a line feed, so lines can be looked at one by one.
+        # No multi-byte character contains a line feed, so each line can be decoded separately.
         for number, line in enumerate(stream, start=1):
             try:
                 line.decode("utf-8")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sdp.compat.datasets import resolve_features
-from sdp.data.files import CHUNK, Columns, all_chunks, check_unfolding, missing_columns
+from sdp.data.files import CHUNK, Columns, all_chunks, check_decompression, missing_columns
 from sdp.data.source import SUFFIXES
 from sdp.data.value_names import with_names
 from sdp.errors import DataError, SdpError
@@ -30,11 +30,11 @@ _NEUTRAL_SETTINGS = (
 def hub_chunks(
     dataset: str, config: str | None, split: str, revision: str | None, columns: Sequence[str]
 ) -> Iterator[Columns]:
-    """Read the named columns of one split of a hub data set, some rows at a time.
+    """Read the named columns of one split of a hub data set in chunks of rows.
 
-    Class ids become class names where the set has them. A folder's files are read as they are now: the cache of
-    `datasets` knows them by their time of change alone. They are read like files that a recipe names, where the README
-    asks for nothing else; `datasets` would make numbers, dates and missing values of texts that look like them.
+    Class ids become class names where the set has them. A folder's files are always read anew: the cache of `datasets`
+    identifies them by modification time alone. Unless the README configures otherwise, they are read like files that a
+    recipe names: `datasets` would turn texts that look like numbers, dates or missing values into these.
 
     Args:
         dataset: hub id or folder.
@@ -44,32 +44,32 @@ def hub_chunks(
         columns: names of the wanted columns.
 
     Raises:
-        DataError: the data set, configuration, split or a column is not there, a file is damaged or lies outside the
+        DataError: the data set, configuration, split or a column does not exist, a file is damaged or lies outside the
             folder, or the hub cannot be reached.
-        StorageError: the disk with the cache of a hub data set is full or refuses.
+        StorageError: the disk with the cache of a hub data set is full or rejects writes.
     """
     import datasets
 
     datasets.disable_progress_bars()
     # What it logs is reported below, once.
     datasets.logging.set_verbosity(logging.CRITICAL)
-    # Its readers of streams would import torch for nothing, which `sdp check` does without.
+    # Its streaming readers would import torch, which `sdp check` does not need.
     datasets.config.TORCH_AVAILABLE = False
     where = ", ".join(part for part in (dataset, config, split) if part)
     hint = "Check data.dataset, data.config and the split; offline, give a local folder in hub form or plain files."
     folder = Path(dataset)
     if folder.is_dir():
-        with _refusing(where, hint):
+        with _data_set_errors(where, hint):
             builder = _folder_builder(folder, config)
         yield from _folder_chunks(builder, folder, config, split, columns, where)
         return
-    with _refusing(where, hint):
+    with _data_set_errors(where, hint):
         rows = load_prepared(dataset, config, split, revision=revision)
         yield from _chunks(rows, columns, where)
 
 
 def load_prepared(dataset: str, config: str | None, split: str, **settings: Any) -> Any:
-    """A split that `datasets` prepares in its cache; columns of CSV files as text, with nothing taken for missing."""
+    """Load a split that `datasets` prepares in its cache; CSV columns are text, and no value counts as missing."""
     import datasets
 
     rows = datasets.load_dataset(dataset, config, split=split, **settings)
@@ -79,7 +79,7 @@ def load_prepared(dataset: str, config: str | None, split: str, **settings: Any)
 
 
 def _as_text(features: Any) -> dict[str, Any]:
-    """Settings with which `datasets` reads all columns of CSV files as text, but for numbers of named classes."""
+    """Return settings with which `datasets` reads all CSV columns as text, except numbers of named classes."""
     import datasets
 
     kinds = {name: kind if _classes_of(kind) else datasets.Value("string") for name, kind in features.items()}
@@ -91,10 +91,10 @@ def _folder_chunks(
 ) -> Iterator[Columns]:
     files = _files_of(builder, folder, split, where)
     place = str(files[0]) if len(files) == 1 else where
-    with _refusing(place, "Correct the file."):
+    with _data_set_errors(place, "Correct the file."):
         if not all(_reads_as_file(builder.config, file) for file in files):
             for file in files:
-                check_unfolding(file, columns)
+                check_decompression(file, columns)
             rows = _with_columns(builder.as_streaming_dataset(split), place)
             if type(builder.config).__name__ == "CsvConfig":
                 rows = _folder_builder(folder, config, **_as_text(rows.features)).as_streaming_dataset(split)
@@ -109,7 +109,7 @@ def _folder_chunks(
 
 
 def _reads_as_file(config: Any, file: Path) -> bool:
-    """Whether a file of a data set is read as one that a recipe names: of a known format, which no setting changes."""
+    """Whether a file of a data set is read like a file that a recipe names: a known format without special settings."""
     changed = {
         field.name
         for field in dataclasses.fields(config)
@@ -121,13 +121,13 @@ def _reads_as_file(config: Any, file: Path) -> bool:
 
 
 def folder_files(folder: Path) -> dict[str, Path]:
-    """The files of a folder in hub form that count as its content, by their names within it."""
+    """Return the content files of a folder in hub form, by their names within it."""
     found = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
     return {str(name): path for name, path in found.items() if ".cache" not in name.parts}
 
 
 def _folder_builder(folder: Path, config: str | None, **settings: Any) -> Any:
-    """What `datasets` reads a folder with, which needs a place for its lock although it keeps nothing there."""
+    """Return the builder with which `datasets` reads a folder; it needs a folder for its lock, and stores nothing."""
     import datasets
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -139,7 +139,7 @@ def _folder_builder(folder: Path, config: str | None, **settings: Any) -> Any:
 
 
 def _files_of(builder: Any, folder: Path, split: str, where: str) -> list[Path]:
-    """The files of a split, or of several with a plus between.
+    """Return the files of a split, or of several splits joined with a plus.
 
     Raises:
         DataError: there is no such split, or the README names data that is not part of the folder.
@@ -158,20 +158,18 @@ def _files_of(builder: Any, folder: Path, split: str, where: str) -> list[Path]:
 
 
 def _chunks(rows: Any, columns: Sequence[str], where: str) -> Iterator[Columns]:
-    """The named columns of a data set, some rows at a time."""
+    """Yield the named columns of a data set in chunks of rows."""
     missing = [name for name in columns if name not in rows.column_names]
     if missing:
         raise missing_columns(missing, rows.column_names, where)
     for name in columns:
         if str(getattr(rows.features[name], "dtype", "")).startswith(("timestamp", "date")):
-            what = (
-                f'the column "{name}" holds dates, which the library datasets also makes of texts that look like them'
-            )
+            what = f'the column "{name}" holds dates; the library datasets also converts texts that look like dates'
             hint = "Write it as a column of strings in csv, jsonl or parquet, and give the folder with data.dataset."
             raise DataError(what, where=where, hint=hint)
     features, chunks, found = rows.features, rows.select_columns(list(columns)).iter(CHUNK), False
     while True:
-        with _without_loss(where):
+        with _strict_field_count(where):
             chunk = next(chunks, None)
         if chunk is None:
             break
@@ -182,19 +180,19 @@ def _chunks(rows: Any, columns: Sequence[str], where: str) -> Iterator[Columns]:
 
 
 def _with_columns(stream: Any, where: str) -> Any:
-    """A stream of rows that knows its columns and their types: those of its first rows, or of the README."""
+    """Return a stream of rows with columns and types, from its first rows or from the README."""
     if stream.column_names is not None:
         return stream
     try:
-        with _without_loss(where):
+        with _strict_field_count(where):
             return resolve_features(stream)
     except StopIteration:
         raise _no_rows(where) from None
 
 
 @contextmanager
-def _without_loss(where: str) -> Iterator[None]:
-    """Refuse lines with more fields than the header, which pandas cuts with a warning."""
+def _strict_field_count(where: str) -> Iterator[None]:
+    """Raise DataError for lines with more fields than the header, which pandas truncates with a warning."""
     from pandas.errors import ParserWarning
 
     with warnings.catch_warnings():
@@ -207,15 +205,15 @@ def _without_loss(where: str) -> Iterator[None]:
 
 
 @contextmanager
-def _refusing(where: str, hint: str) -> Iterator[None]:
-    """Tell what is wrong with a data set."""
+def _data_set_errors(where: str, hint: str) -> Iterator[None]:
+    """Raise errors of a data set as DataError."""
     import datasets
 
     try:
         yield
     except SdpError:
         raise
-    # A damaged file, a README with anything in it, an archive: the readers of all formats have errors of any kind.
+    # A damaged file, an invalid README, an archive: the readers of the formats raise exceptions of any type.
     except Exception as error:
         if (full := storage_error(error, str(datasets.config.HF_DATASETS_CACHE))) is not None:
             raise full from None
@@ -232,7 +230,7 @@ def _no_rows(where: str) -> DataError:
 
 
 def _classes_of(feature: Any) -> tuple[str, ...]:
-    """The names of a column's classes, or of those of the lists in it; none where they have no names."""
+    """Return the class names of a column, or of the lists in it; empty where classes have no names."""
     import datasets
 
     for candidate in (feature, getattr(feature, "feature", None)):

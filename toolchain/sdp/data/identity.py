@@ -16,13 +16,13 @@ from sdp.recipe.sections import Recipe
 
 
 def data_identity(recipe: Recipe) -> dict[str, str]:
-    """Identify every input: split and file name -> SHA-256, package -> version and file list, hub id -> revision; and,
-    where the recipe names splits of a data set, split -> its name there.
+    """Identify every input: split and file name -> SHA-256, package -> version and file list, hub id -> revision, and
+    split -> its name in the data set, where the recipe names one.
 
-    Names without folders: a project that is moved keeps its identity.
+    Names have no folders, so a project that is moved keeps its identity.
 
     Raises:
-        DataError: a file is missing or has not the columns it should have, or languages are named and not read.
+        DataError: a file or a column is missing, or languages are named and not read.
     """
     if recipe.data.docstrings is not None:
         return _package_identity(recipe.data.docstrings)
@@ -47,8 +47,8 @@ def data_identity(recipe: Recipe) -> dict[str, str]:
 
 
 def count_rows(recipe: Recipe) -> dict[str, int | None]:
-    """Rows of train (at most data.train_rows), dev and test; None where there is no such split, or where only loading
-    the data set can tell.
+    """Count the rows of train (at most data.train_rows), dev and test; None where there is no such split, or where the
+    count is unknown until the data set is loaded.
 
     Raises:
         DataError: a file is missing or damaged.
@@ -74,7 +74,7 @@ def count_rows(recipe: Recipe) -> dict[str, int | None]:
 
 
 def _files(recipe: Recipe) -> list[tuple[SplitName, str, Path]]:
-    """Every file that a recipe reads, with its split and its language or subset."""
+    """Return every file that a recipe reads, with its split and its language or subset."""
     source = resolve_source(recipe)
     return [
         (split, part.name, Path(part.fill(place)))
@@ -84,16 +84,16 @@ def _files(recipe: Recipe) -> list[tuple[SplitName, str, Path]]:
 
 
 def _count_in_folder(folder: Path, config: str, split: str) -> int | None:
-    """Rows of a split in a folder in hub form, where the files are named after it; None where they are not.
+    """Count the rows of a split in a folder in hub form whose files are named after it; None for other names.
 
-    None too where they are no files as a recipe names them: the README may define how they are read.
+    None also where the README defines how files are read.
     """
     found = [
         path
         for path in sorted(folder.rglob("*"))
         if path.name.removesuffix(".gz").endswith(SUFFIXES) and path.name.startswith((f"{split}-", f"{split}."))
     ]
-    # Configurations are in folders of their own, where there are several.
+    # Several configurations have one folder each.
     within = [path for path in found if config in path.relative_to(folder).parts[:-1]]
     try:
         return sum(count_data_rows(path) for path in within or found) if found else None

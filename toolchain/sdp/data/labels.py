@@ -1,4 +1,4 @@
-"""From label values to class ids, tag ids, scores or relevances. The task or the training split defines the classes."""
+"""Convert labels to class ids, tag ids, scores or relevances. The task or the training split defines the classes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 def class_names(train: RawSplit) -> tuple[str, ...]:
-    """The classes of a task: the labels (tags) that occur in training, integers in numerical order, strings sorted.
+    """Return the classes of a task: the labels (tags) in training, integers in numerical order, strings sorted.
 
-    Names are compared as text: "1", "01" and "001" are three classes, those of equal value in the order of their text.
+    Names are compared as text: "1", "01" and "001" are three classes, and equal values are sorted by text.
 
     Raises:
-        DataError: a label is missing, all rows have the same, or one is written in two ways.
+        DataError: a label is missing, all rows have the same label, or one label is written in two ways.
     """
     names = {name for name, _ in _names(train)}
     if len(names) < 2:
@@ -35,15 +35,15 @@ def class_names(train: RawSplit) -> tuple[str, ...]:
 
 
 def class_ids(split: RawSplit, names: Sequence[str], *, fixed: bool = False) -> NDArray[np.int64]:
-    """The class id of every row, [N], or of every word of every row, [W].
+    """Return the class id of every row, [N], or of every word of every row, [W].
 
     Args:
         split: the rows.
         names: the classes in the order of their ids.
-        fixed: whether they are those of a benchmark, of which a number may stand for the class of that id.
+        fixed: whether a benchmark defines them; a number may then stand for the class with that id.
 
     Raises:
-        DataError: a label is missing, or is none of the classes.
+        DataError: a label is missing, or is not one of the classes.
     """
     known = {name: index for index, name in enumerate(names)}
     if fixed:
@@ -67,11 +67,11 @@ def _unknown(name: str, names: Sequence[str], where: str, *, fixed: bool) -> Dat
 
 
 def scores(split: RawSplit, grades: Sequence[str] = ()) -> NDArray[np.float32]:
-    """The regression target of every row, [N].
+    """Return the regression target of every row, [N].
 
     Args:
         split: the rows.
-        grades: names that stand for 0, 1, 2, ...; none where labels are numbers only.
+        grades: names that stand for 0, 1, 2, ...; empty where labels are numbers only.
 
     Raises:
         DataError: a value is neither a grade nor a finite number.
@@ -91,7 +91,7 @@ def scores(split: RawSplit, grades: Sequence[str] = ()) -> NDArray[np.float32]:
 
 
 def _number(text: str) -> float:
-    """The number that a text is, without Python's underscores between digits; NaN where it is none."""
+    """Parse a text as a number, without Python's underscores between digits; NaN if it is not a number."""
     try:
         return math.nan if "_" in text else float(text)
     except ValueError:
@@ -99,7 +99,7 @@ def _number(text: str) -> float:
 
 
 def relevances(split: RawSplit, grades: Sequence[str] = ()) -> NDArray[np.float32]:
-    """The relevance of every row of a ranking, [N]: a score of 0 or more, as NDCG wants it.
+    """Return the relevance of every row of a ranking, [N]: a score of 0 or more, as NDCG requires.
 
     Raises:
         DataError: as `scores`, or a value is negative, or a part of the split has no list with different relevances.
@@ -123,7 +123,7 @@ def relevances(split: RawSplit, grades: Sequence[str] = ()) -> NDArray[np.float3
 
 
 def group_numbers(split: RawSplit) -> NDArray[np.int64]:
-    """The number of the list that each row belongs to, [N]; equal values in two parts are two lists.
+    """Return the number of the list of each row, [N]; equal values in two parts are two lists.
 
     Raises:
         DataError: a row belongs to no list.
@@ -135,8 +135,8 @@ def group_numbers(split: RawSplit) -> NDArray[np.int64]:
 
 
 def _names(split: RawSplit) -> Iterator[tuple[str, str]]:
-    """The name of every label, or of every tag of every row, with its place."""
-    # Tags repeat: each distinct one is named once. Of one hash and equal are 1, 1.0 and True.
+    """Yield the name of every label, or of every tag of every row, with its place."""
+    # Tags repeat, so names are cached by value; 1, 1.0 and True are equal and have the same hash.
     found: dict[tuple[type, object], str] = {}
     for row, label in enumerate(split.labels):
         where = split.place_of(row)

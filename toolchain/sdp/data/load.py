@@ -1,4 +1,4 @@
-"""From a recipe to its splits, whatever the source."""
+"""Load the splits of a recipe from any source."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sdp.data.words import sentences
 from sdp.errors import DataError
 from sdp.recipe.sections import Recipe
 
-# Of the draw of data.train_rows: fixed, so that runs of different seeds differ in nothing but their seed.
+# Seed of the draw of data.train_rows: fixed, so that runs with different seeds use the same rows.
 DRAW_SEED = 2022
 ENTITY_TAGS = ("B-", "I-", "E-", "S-")
 
@@ -30,7 +30,7 @@ ENTITY_TAGS = ("B-", "I-", "E-", "S-")
 def load_task_data(recipe: Recipe) -> TaskData:
     """Load all splits of a recipe's task.
 
-    The last results are kept while their inputs stay what they are: the stages of one run read the same data, those of
+    The last results are cached until their inputs change: the stages of one run read the same data, and the stages of
     the preflight a few rows of it.
 
     Raises:
@@ -63,7 +63,7 @@ def _load(recipe: Recipe, identity: tuple[tuple[str, str], ...]) -> TaskData:
 
 
 def draw_rows(split: RawSplit, most: int | None) -> RawSplit:
-    """So many rows of a split, or all where there are no more; in the split's order.
+    """Draw at most `most` rows of a split, in the split's order.
 
     The draw depends on the number of rows alone, and a smaller draw is part of a larger one.
     """
@@ -78,14 +78,14 @@ def _class_names(recipe: Recipe, train: RawSplit) -> tuple[str, ...]:
     names = task.labels if task is not None else class_names(train)
     if recipe.task.score == "f1" and len(names) != 2:
         raise DataError(
-            f'metric "f1" is that of the second of two classes, and training has {len(names)} classes',
+            f'metric "f1" needs two classes, and training has {len(names)}',
             where=train.where,
             hint='Use metric = "macro-f1", the mean over classes.',
         )
     odd = [name for name in names if name != "O" and not name.startswith(ENTITY_TAGS)]
     if recipe.task.score == "entity-f1" and odd:
         raise DataError(
-            f'metric "entity-f1" reads entities out of tags such as B-PER, I-PER and O, and "{odd[0]}" is none',
+            f'metric "entity-f1" needs tags such as B-PER, I-PER and O, and "{odd[0]}" is none',
             where=train.where,
             hint='Use metric = "accuracy", the share of words whose tag is right.',
         )
@@ -102,7 +102,7 @@ def _numbers(split: RawSplit, recipe: Recipe) -> Split:
     grades = recipe.task.known.labels if recipe.task.known is not None else ()
     if recipe.task.problem_type == "regression":
         return Split(split.name, split.texts, scores(split, grades), split.parts)
-    # Training looks at rows one by one; only what is scored needs lists that can be ordered.
+    # Training uses single rows; only scored splits need lists with different relevances.
     values = scores(split, grades) if split.name == "train" else relevances(split, grades)
     return Split(split.name, split.texts, values, split.parts, group_numbers(split))
 
@@ -120,11 +120,11 @@ def read_split(recipe: Recipe, source: Source, name: SplitName, parts: Sequence[
     Args:
         recipe: the recipe.
         source: its data.
-        name: of the split.
-        parts: to read; None for all that are trained on or evaluated.
+        name: the split.
+        parts: the parts to read; None for all that are trained on or evaluated.
 
     Raises:
-        DataError: a file or data set cannot be read, or a text is none.
+        DataError: a file or data set cannot be read, or a value is not a text.
     """
     place = source.splits[name]
     texts = TextFile()
@@ -154,12 +154,12 @@ def read_split(recipe: Recipe, source: Source, name: SplitName, parts: Sequence[
 
 
 def _once(label: object) -> object:
-    """The label; equal strings, of which a file has many, are one object."""
+    """Return the label, with one object for equal strings: a file repeats them."""
     return sys.intern(label) if type(label) is str else label
 
 
 def _part_chunks(source: Source, place: str, part: Part) -> tuple[str, Iterator[Columns]]:
-    """Where one part of a split is, and its columns, some rows at a time."""
+    """Return the place of one part of a split, and its columns in chunks of rows."""
     here = part.fill(place)
     if source.dataset is None:
         return here, column_chunks(Path(here), source.columns)
@@ -171,16 +171,16 @@ def _part_chunks(source: Source, place: str, part: Part) -> tuple[str, Iterator[
 def text_rows(
     columns: Sequence[Sequence[object]], names: Sequence[str], where: str, first: int
 ) -> list[tuple[str, ...]]:
-    """Rows of texts from columns of values.
+    """Return rows of texts from columns of values.
 
     Args:
         columns: the values, one sequence a column.
-        names: of the columns.
+        names: the names of the columns.
         where: the file or data set, for messages.
-        first: the number of the first row there.
+        first: number of the first row in it.
 
     Raises:
-        DataError: a value is no text.
+        DataError: a value is not a text.
     """
     for name, column in zip(names, columns, strict=True):
         for row, value in enumerate(column, start=first):

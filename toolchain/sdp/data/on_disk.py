@@ -1,7 +1,7 @@
-"""Files without a name, for what may be larger than memory: they are gone when their reader is, however it ends.
+"""Unnamed temporary files for data larger than memory. They disappear with the process that reads them.
 
-They lie where temporary files do, with the run folder while a stage works (`temporary_files_in`). What
-is read from them, the system keeps in memory as long as it has some.
+They lie in the folder for temporary files, which is the run folder while a stage works (`temporary_files_in`). The
+system caches what is read from them while memory is free.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from typing import BinaryIO
 
 
 def unnamed_file() -> BinaryIO:
-    """A new file for bytes.
+    """Open a new file for bytes.
 
     Raises:
-        OSError: it cannot be made; names the folder.
+        OSError: it cannot be created; the error names the folder.
     """
-    with naming_the_folder():
+    with folder_in_errors():
         return tempfile.TemporaryFile()
 
 
 def mapped(file: BinaryIO) -> mmap.mmap | bytes:
-    """The content of a file, read from disk where it is looked at; the file itself is closed.
+    """Map a file into memory, so that it is read from disk on access; closes the file.
 
     Raises:
-        OSError: its last part cannot be written; names the folder.
+        OSError: its last part cannot be written; the error names the folder.
     """
-    with naming_the_folder(), file:
+    with folder_in_errors(), file:
         file.flush()
-        # Nothing cannot be mapped.
+        # An empty file cannot be mapped.
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if file.tell() else b""
 
 
 @contextmanager
-def naming_the_folder() -> Iterator[None]:
+def folder_in_errors() -> Iterator[None]:
     """Add the folder to a write error: a file without a name has none to report."""
     try:
         yield

@@ -1,4 +1,4 @@
-"""Tokenized rows in a few flat arrays on disk: memory holds where each row ends, and the rows that are looked at."""
+"""Tokenized rows in a few flat arrays on disk: memory holds the end of each row, and the rows in use."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import BinaryIO, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from sdp.data.on_disk import mapped, naming_the_folder, unnamed_file
+from sdp.data.on_disk import folder_in_errors, mapped, unnamed_file
 
 TokenRow = dict[str, list[int]]
-# Zeros and ones; everything else has the room of a token's id.
+# These hold zeros and ones; all others are as wide as a token id.
 _BYTES = ("attention_mask", "token_type_ids")
 
 
 class PackedRows(Sequence[TokenRow]):
-    """Rows as a sequence, each made into lists when it is asked for.
+    """A sequence of rows; a row becomes lists on access.
 
     Args:
-        chunks: the rows, some at a time, so that never all of them are in memory. All have the same names, and each as
-            many values for one name as for another.
+        chunks: the rows in chunks, so that not all are in memory at once. All have the same names, and a row has the
+            same number of values for each name.
 
     Raises:
-        OSError: the disk is full; names the folder.
+        OSError: the disk is full; the error names the folder.
     """
 
     def __init__(self, chunks: Iterable[Sequence[TokenRow]]) -> None:
@@ -34,7 +34,7 @@ class PackedRows(Sequence[TokenRow]):
                 if name not in files:
                     files[name] = unnamed_file()
                 values = np.array([value for row in rows for value in row[name]], dtype=_kind(name))
-                with naming_the_folder():
+                with folder_in_errors():
                     files[name].write(values.tobytes())
             lengths.append(np.array([len(next(iter(row.values()))) for row in rows], dtype=np.int64))
         self._values = {name: np.frombuffer(mapped(file), dtype=_kind(name)) for name, file in files.items()}
@@ -45,7 +45,7 @@ class PackedRows(Sequence[TokenRow]):
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """The tokens of every row, [N]."""
+        """Return the number of tokens of every row, [N]."""
         return np.diff(self._ends)
 
     @overload
@@ -65,7 +65,7 @@ def _kind(name: str) -> type[np.int8 | np.int32]:
 
 
 def row_lengths(rows: Sequence[TokenRow]) -> NDArray[np.int64]:
-    """The tokens of every row, [N]."""
+    """Return the number of tokens of every row, [N]."""
     if isinstance(rows, PackedRows):
         return rows.lengths
     return np.array([len(row["input_ids"]) for row in rows], dtype=np.int64)

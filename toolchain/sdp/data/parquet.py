@@ -1,28 +1,28 @@
-"""Columns of a parquet file, read part by part so that a small file cannot unfold to more than memory holds."""
+"""Read columns of a parquet file in parts, so that a small file cannot expand to more than memory holds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
-from sdp.data.untrusted import UntrustedDataError, most_unfolded
+from sdp.data.untrusted import UntrustedDataError, max_decompressed_size
 from sdp.data.value_names import named_in_metadata, with_names
 
-# Rows read at once: even where each holds a long text, the sum is checked after so many.
+# Rows read at once: the size limit is checked after each batch, also where every row holds a long text.
 _ROWS = 256
-# What Python needs for a row beside its text.
+# Bytes that Python needs for a row beside its text.
 _BYTES_OF_A_ROW = 8
 
 
 class ParquetTable:
-    """A parquet file's columns.
+    """The columns of a parquet file.
 
     Args:
-        file: the file, read from where it is asked for.
-        size: its bytes, which bound what it may unfold to.
+        file: the file, read on access.
+        size: its bytes, which limit what it may expand to.
 
     Attributes:
-        names: of the columns.
+        names: the column names.
 
     Raises:
         UntrustedDataError: a name occurs twice.
@@ -33,23 +33,23 @@ class ParquetTable:
         import pyarrow.parquet as pq
 
         self._file = pq.ParquetFile(file)
-        self._limit = most_unfolded(size)
+        self._limit = max_decompressed_size(size)
         self.names = [str(name) for name in self._file.schema_arrow.names]
         if twice := sorted({name for name in self.names if self.names.count(name) > 1}):
             raise UntrustedDataError(f"a column name occurs twice: {', '.join(twice)}")
         self._classes = named_in_metadata(self._file.schema_arrow.metadata)
 
     def chunks(self, columns: Sequence[str]) -> Iterator[dict[str, list[Any]]]:
-        """Some rows at a time: name of the column -> values; names of classes where the file has them.
+        """Yield chunks of rows: column name -> values, as class names where the file has them.
 
         Raises:
-            UntrustedDataError: the file unfolds to more than `most_unfolded`.
+            UntrustedDataError: the file expands to more than `max_decompressed_size`.
         """
         for batch in self._batches(columns):
             yield {name: with_names(_values(batch.column(name)), self._classes.get(name, ())) for name in columns}
 
     def count(self) -> int:
-        """How many rows the file has, by reading its first column; the count in the file is not trusted.
+        """Count the rows by reading the first column; the count in the file is not trusted.
 
         Raises:
             UntrustedDataError: as `chunks`.
@@ -59,15 +59,15 @@ class ParquetTable:
     def _batches(self, columns: Sequence[str]) -> Iterator[Any]:
         size = 0
         for batch in self._file.iter_batches(batch_size=_ROWS, columns=list(columns)):
-            size += sum(map(_unfolded_bytes, batch.columns)) + _BYTES_OF_A_ROW * batch.num_rows * len(columns)
-            # A batch holds all of a dictionary, of which its rows may name little; it goes when the batch goes.
+            size += sum(map(_decompressed_bytes, batch.columns)) + _BYTES_OF_A_ROW * batch.num_rows * len(columns)
+            # A batch holds a whole dictionary, even if its rows use few entries; both are freed together.
             if max(size, batch.nbytes) > self._limit:
-                raise UntrustedDataError(f"a parquet file that unfolds to more than {self._limit:,} bytes")
+                raise UntrustedDataError(f"a parquet file that decompresses to more than {self._limit:,} bytes")
             yield batch
 
 
-def _unfolded_bytes(column: Any) -> int:
-    """Bytes of the values of an Arrow array: those of a dictionary's as often as they are named."""
+def _decompressed_bytes(column: Any) -> int:
+    """Return the bytes of the values of an Arrow array; a dictionary entry counts once for each use."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -76,14 +76,14 @@ def _unfolded_bytes(column: Any) -> int:
         lengths = pc.binary_length(column.dictionary.cast(pa.large_binary()))
         return int(pc.sum(lengths.take(column.indices)).as_py() or 0) + int(column.indices.nbytes)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        return _unfolded_bytes(column.flatten()) + _BYTES_OF_A_ROW * len(column)
+        return _decompressed_bytes(column.flatten()) + _BYTES_OF_A_ROW * len(column)
     if pa.types.is_struct(kind):
-        return sum(_unfolded_bytes(column.field(place)) for place in range(kind.num_fields))
+        return sum(_decompressed_bytes(column.field(place)) for place in range(kind.num_fields))
     return int(column.nbytes)
 
 
 def _values(column: Any) -> list[Any]:
-    """The values of an Arrow array; a float32 is the shortest decimal that it stands for, as text formats write it."""
+    """Return the values of an Arrow array; a float32 becomes its shortest decimal, as text formats write it."""
     import pyarrow as pa
 
     if pa.types.is_float32(column.type):

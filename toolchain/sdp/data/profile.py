@@ -1,4 +1,4 @@
-"""What a task's data consists of: rows, classes, repetitions and overlaps. Needs no torch.
+"""Statistics of a task's data: rows, classes, repetitions and overlaps. Needs no torch.
 
 Memory holds 24 bytes a row beside the labels; the texts stay on disk.
 """
@@ -23,8 +23,8 @@ class Overlap:
     """Rows of one split whose texts are also in another.
 
     Attributes:
-        rows: how many.
-        other_label: those of them that never have the same label there.
+        rows: their number.
+        other_label: how many of them never have the same label in the other split.
     """
 
     rows: int
@@ -33,7 +33,7 @@ class Overlap:
 
 @dataclass(frozen=True)
 class SplitProfile:
-    """The rows of one split in numbers.
+    """Statistics of the rows of one split.
 
     Attributes:
         rows: number of rows.
@@ -41,8 +41,8 @@ class SplitProfile:
         classes: rows (words in tagging) by class, in the order of their ids; empty for regression and ranking.
         numbers: lowest, mean and highest score of regression or relevance of ranking; None for classes.
         lists: number of lists of a ranking; None otherwise.
-        constant: the parts ("" for all rows) in which every label is the same; in tagging those without an entity, or
-            where tags name no entities, those with a single tag.
+        constant: the parts ("" for all rows) in which every label is the same; in tagging, the parts without an
+            entity, or with a single tag where tags name no entities.
         longest: characters of the longest row.
         longest_row: its number, from 1.
         repeated: rows whose texts occur in an earlier row.
@@ -65,20 +65,20 @@ class SplitProfile:
 
 @dataclass(frozen=True)
 class DataProfile:
-    """The splits of a task in numbers, in the order train, dev, test."""
+    """Statistics of the splits of a task, in the order train, dev, test."""
 
     splits: dict[SplitName, SplitProfile]
 
     def to_json(self) -> dict[str, Any]:
-        """The same as JSON types."""
+        """Return the profile as JSON types."""
         return {name: asdict(split) for name, split in self.splits.items()}
 
 
 def profile_data(data: TaskData) -> DataProfile:
-    """Read every row once and count.
+    """Compute the statistics, reading every row once.
 
     Args:
-        data: the task's splits as they are trained and evaluated on.
+        data: the task's splits as training and evaluation read them.
     """
     splits: dict[SplitName, SplitProfile] = {}
     keys: dict[SplitName, RowKeys] = {}
@@ -111,7 +111,7 @@ def _profile(split: Split, names: tuple[str, ...], own: RowKeys, earlier: dict[S
 
 
 def _constant_parts(split: Split) -> tuple[str, ...]:
-    """The parts whose labels are all the same, or hold no entity."""
+    """Return the parts whose labels are all the same, or hold no entity."""
     tags = np.array(split.tags or (), dtype=object)
     entities = OUTSIDE in tags
     rows = np.array(split.parts, dtype=object)
@@ -125,7 +125,7 @@ def _constant_parts(split: Split) -> tuple[str, ...]:
 
 
 def _contradictory(own: RowKeys) -> int:
-    """Rows whose texts have several labels: those with as many different labels as texts have but one."""
+    """Count the rows whose texts occur with several labels."""
     pairs = np.unique(np.stack([own.texts, own.labelled], axis=1), axis=0)
     texts, labels = np.unique(pairs[:, 0], return_counts=True)
     return int(np.isin(own.texts, texts[labels > 1]).sum())

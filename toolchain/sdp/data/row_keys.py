@@ -12,18 +12,18 @@ from sdp.data.rows import Split
 from sdp.data.texts import Texts
 
 _BYTES = 8
-# Between two columns; no text holds it, since it counts as white space and is normalised away.
+# Separates two columns; it counts as white space, which is normalised, so no text contains it.
 _BETWEEN = "\x1f"
 
 
 @dataclass(frozen=True)
 class RowKeys:
-    """The N rows of a split as numbers.
+    """Keys of the N rows of a split.
 
     Attributes:
-        texts: equal where two rows have the same texts but for case and white space, uint64 [N].
+        texts: equal where two rows have the same texts, ignoring case and white space, uint64 [N].
         labelled: equal where they also have the same label (for tagging the same tags), uint64 [N].
-        characters: length of a row's texts together, int64 [N].
+        characters: total length of a row's texts, int64 [N].
     """
 
     texts: NDArray[np.uint64]
@@ -32,7 +32,7 @@ class RowKeys:
 
 
 def row_keys(split: Split) -> RowKeys:
-    """The keys of a split's rows, reading each text once.
+    """Compute the keys of a split's rows, reading each text once.
 
     Args:
         split: N rows; their texts may be on disk.
@@ -52,6 +52,6 @@ def row_keys(split: Split) -> RowKeys:
 
 
 def text_key(texts: Texts) -> bytes:
-    """The key of a row's texts: a hash of them in lower case, with one space wherever they have white space."""
+    """Return the key of a row's texts: a hash in lower case, with each run of white space as one space."""
     plain = _BETWEEN.join(" ".join(text.casefold().split()) for text in texts)
     return blake2b(plain.encode("utf-8", "surrogatepass"), digest_size=_BYTES).digest()

@@ -1,4 +1,4 @@
-"""What every data source gives: splits of texts with labels."""
+"""Splits of texts with labels, the form that every data source is read into."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class RawSplit:
 
     Attributes:
         name: train, dev or test.
-        where: the file or data set they are from, for messages.
+        where: the file or data set, for messages.
         texts: a row's texts, one a column; its words for tagging.
         labels: one value a row: a string, an integer or a number; a tuple of tags, one a word, for tagging.
         parts: the language or subset that a row is from, one a row; "" where the data has none.
         groups: the list that a row belongs to, one a row, for ranking; empty otherwise.
-        files: where rows are from, one after the other: the place of a file or data set, and how many rows came before
-            its first; empty where `where` is all.
-        drawn: the numbers of the rows among all of those, int64 [N]; None where they are all of them.
+        files: the sources in order: name of the file or data set, and the number of rows before its first row; empty
+            where there is one source, `where`.
+        drawn: the numbers of the rows among all rows of the sources, int64 [N]; None where all rows are used.
     """
 
     name: SplitName
@@ -44,7 +44,7 @@ class RawSplit:
     drawn: NDArray[np.int64] | None = None
 
     def place_of(self, row: int) -> str:
-        """The file or data set that a row is from, and its number there, from 1."""
+        """Return the file or data set of a row, and its number in it, from 1."""
         number = row if self.drawn is None else int(self.drawn[row])
         file, first = self.where, 0
         if self.files:
@@ -52,7 +52,7 @@ class RawSplit:
         return f"{file}, row {number - first + 1}"
 
     def take(self, rows: list[int]) -> RawSplit:
-        """The rows of those numbers, in that order."""
+        """Return the rows with these numbers, in this order."""
         numbers = np.array(rows, dtype=np.int64)
         return replace(
             self,
@@ -92,19 +92,19 @@ class Split:
 
     @property
     def positive(self) -> int:
-        """The id of the class that f1 is about: the second of two in the data's own order."""
+        """The id of the positive class of f1: the second of two in the data's own order."""
         return 1 if self.own_ids is None else self.own_ids.index(1)
 
     def with_ids(self, ids: Sequence[int]) -> Split:
         """The same rows of classes with other ids: class k gets ids[k]."""
-        # The label of a class comes back as the place where its id stands.
+        # Inverts ids: label k becomes the index at which k stands in them.
         own = tuple(int(place) for place in np.argsort(ids, kind="stable"))
         tags = None if self.tags is None else tuple(self.tags[place] for place in own)
         return replace(self, labels=np.asarray(ids, dtype=np.int64)[self.labels], tags=tags, own_ids=own)
 
     @cached_property
     def sentence_of_word(self) -> NDArray[np.int64]:
-        """For tagging: the row of each word, [W]; otherwise every row is its own, [N]."""
+        """For tagging: the row of each word, [W]; otherwise the numbers of the rows, [N]."""
         if self.tags is None:
             return np.arange(len(self))
         return np.repeat(np.arange(len(self)), [len(words) for words in self.texts])
@@ -115,7 +115,7 @@ class Split:
         return np.asarray(self.labels[start:end], dtype=np.int64)
 
     def predictions_in(self, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Which labels (and predictions), [N] or [W], are those of chosen rows, [N]."""
+        """Return a mask of the labels (and predictions), [N] or [W], that belong to chosen rows, [N]."""
         return np.asarray(rows[self.sentence_of_word])
 
     def where(self, rows: NDArray[np.bool_]) -> Split:
@@ -132,7 +132,7 @@ class Split:
         )
 
     def only(self, parts: tuple[str, ...]) -> Split:
-        """The rows of some parts, and those that belong to none; the split itself where that is all of them."""
+        """Return the rows of some parts and the rows without a part; the split itself if these are all rows."""
         wanted = np.array([part in ("", *parts) for part in self.parts], dtype=bool)
         return self if wanted.all() else self.where(wanted)
 
@@ -142,13 +142,13 @@ class TaskData:
     """All splits of a task.
 
     Attributes:
-        train: what is learned from.
-        dev: choices are made on it, those of training on `choices` alone.
-        test: read by the evaluate stage only; None where there is none.
+        train: the rows to train on.
+        dev: the rows for choices; training uses those of the parts `choices` alone.
+        test: used by the evaluate stage only; None without a test split.
         label_names: classes or tags in the order of their ids; empty for regression and ranking.
         choices: the parts of dev that choices are made on: the training languages, the first subset.
         evaluated: the parts that are evaluated, as the recipe orders them; empty where the data has none.
-        part: what the parts are; None where the data has none.
+        part: the kind of the parts; None where the data has none.
     """
 
     train: Split
@@ -160,7 +160,7 @@ class TaskData:
     part: Literal["language", "subset"] | None = None
 
     def in_order(self, names: Sequence[str]) -> TaskData:
-        """The same data with its classes in the order of a checkpoint's head.
+        """Return the data with its classes in the order of a checkpoint's head.
 
         Args:
             names: all of `label_names`.
@@ -174,11 +174,11 @@ class TaskData:
 
     @property
     def development(self) -> Split:
-        """The dev rows that training may look at."""
+        """Return the dev rows that training may use."""
         return self.dev.only(self.choices)
 
     def evaluation(self, split: Literal["test", "dev"] | None) -> Split:
-        """The split to evaluate on: the named one, or test where there is one and dev otherwise.
+        """Return the split to evaluate on: the named split, or test where it exists and dev otherwise.
 
         Raises:
             DataError: test was named and there is none.

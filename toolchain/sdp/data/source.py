@@ -1,7 +1,7 @@
-"""Which source a recipe means, with the known task's columns and splits filled in where [data] is silent.
+"""The data source of a recipe: [data], with missing columns and splits filled in from a known task.
 
-Names of files, splits and configurations may hold one placeholder, "{language}" or "{subset}": the rows of such a split
-are read part by part, and every row remembers the part it is from.
+Names of files, splits and configurations may hold one placeholder, "{language}" or "{subset}": such a split is read
+part by part, and every row stores its part.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ SUBSET = "{subset}"
 
 @dataclass(frozen=True)
 class Source:
-    """Where rows are and what their columns are called.
+    """The place of the rows and the names of their columns.
 
     Attributes:
         dataset: hub id or local folder in hub form; None where the splits are files.
         config: configuration of the data set; may hold "{language}".
-        revision: of a hub data set.
+        revision: revision of a hub data set.
         splits: split -> file, or name of the data set's split; may hold a placeholder.
         text: the text columns, one to three.
         label: the label column.
@@ -49,13 +49,13 @@ class Source:
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a split: what stands for the placeholder in the names; both are "" where there is none."""
+    """One part of a split: the values of the placeholder; both are "" without a placeholder."""
 
     placeholder: str
     name: str
 
     def fill(self, text: str) -> str:
-        """The name with the placeholder filled in."""
+        """Return the name with the placeholder filled in."""
         return text.replace(self.placeholder, self.name) if self.placeholder else text
 
 
@@ -65,7 +65,7 @@ def is_file_name(name: str) -> bool:
 
 
 def resolve_source(recipe: Recipe) -> Source:
-    """Fill in what the task knows. The recipe's own keys win; files given for a known task replace its data set."""
+    """Complete [data] from the known task. The recipe's keys take precedence; files replace the task's data set."""
     data, task = recipe.data, recipe.task.known
     given: dict[SplitName, str] = {split: name for split in SPLITS if (name := getattr(data, split)) is not None}
     text = data.text or (task.text if task else ())
@@ -78,8 +78,8 @@ def resolve_source(recipe: Recipe) -> Source:
         given = {**{split: name for split, name in known.items() if name is not None}, **given}
     dataset = data.dataset or (task.dataset if task else None)
     config = data.config or (task.config if task else None)
-    # A folder of one's own has its own configurations: the task's belongs to the task's data set. The languages are no
-    # choice of the hub's, though, and a copy of the data set has them too.
+    # A local folder has its own configurations: the task's name belongs to the task's data set. Configurations that are
+    # languages are kept: a copy of the data set has them too.
     if dataset and Path(dataset).is_dir() and not data.config and not _has_config(Path(dataset), config):
         config = None
     return Source(dataset, config, data.revision, given, text, label, group)
@@ -96,12 +96,12 @@ def _has_config(folder: Path, config: str | None) -> bool:
 
 
 def text_names(recipe: Recipe) -> tuple[str, ...]:
-    """The names of the texts of a row; a docstring has no column, and is called text."""
+    """Return the names of the texts of a row; a docstring has no column, and its name is "text"."""
     return resolve_source(recipe).text or ("text",)
 
 
 def part_kind(recipe: Recipe, *names: str | None) -> Literal["language", "subset"] | None:
-    """What the parts of a split with such names are; None where no name has a placeholder.
+    """Return the kind of the parts of a split with such names; None where no name has a placeholder.
 
     Raises:
         DataError: the names hold both placeholders.
@@ -118,7 +118,7 @@ def check_parts(recipe: Recipe, source: Source) -> None:
     """Check that the data distinguishes the languages or subsets that a recipe names.
 
     Raises:
-        DataError: no name of the data has a place for them.
+        DataError: no name in the data has a placeholder for them.
     """
     names = (source.config, *source.splits.values())
     for key, mark in (("eval_languages", LANGUAGE), ("subsets", SUBSET)):
@@ -130,13 +130,13 @@ def check_parts(recipe: Recipe, source: Source) -> None:
 
 
 def parts_of(recipe: Recipe, split: SplitName, *names: str | None) -> tuple[Part, ...]:
-    """The parts of a split with such names, those that choices are made on first; one empty part where it has none."""
+    """Return the parts of a split with such names, parts for choices first; one empty part without a placeholder."""
     kind = part_kind(recipe, *names)
     if kind is None:
         return (Part("", ""),)
     if kind == "subset":
         return tuple(Part(SUBSET, name) for name in recipe.task.subset_names)
     evaluated = {"train": (), "dev": recipe.task.languages, "test": recipe.task.languages}[split]
-    # Training looks at the dev rows of its own languages also where these are not evaluated.
+    # Training uses the dev rows of its own languages even if these are not evaluated.
     own = recipe.task.train_languages if split != "test" else ()
     return tuple(Part(LANGUAGE, name) for name in dict.fromkeys((*own, *evaluated)))

@@ -1,8 +1,8 @@
-"""The rows of tables that are text, one at a time: tsv, csv and jsonl.
+"""Read tables in text formats row by row: tsv, csv and jsonl.
 
-tsv is what GLUE means by it: tabs between fields and no quoting. csv follows RFC 4180; a header without a comma that
-semicolons divide, as spreadsheets write it where the comma is the decimal mark, is that of a file with semicolons. No
-value is guessed: the texts "NA", "null" and "" are texts.
+tsv is GLUE's: tabs between fields and no quoting. csv follows RFC 4180; a header with semicolons and no comma, as
+spreadsheets write it where the comma is the decimal mark, makes the semicolon the separator. No value is guessed: the
+texts "NA", "null" and "" are texts.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ Row = list[Any]
 
 
 def text_table(path: Path, stream: TextIO, suffix: str, wanted: Sequence[str] = ()) -> tuple[list[str], Iterator[Row]]:
-    """The names of a table's columns, and its rows in their order.
+    """Return the column names of a table, and its rows in order.
 
     Args:
-        path: of the file, for messages.
-        stream: the file, opened with `newline_of` its format.
+        path: the file, for messages.
+        stream: the file, opened with the newline setting of `newline_of`.
         suffix: .tsv, .csv or .jsonl.
-        wanted: the keys that no line of a jsonl file may lack.
+        wanted: the keys that every line of a jsonl file must have.
 
     Returns:
-        names, none where the file is empty; rows, which raise as they are read.
+        names, empty for an empty file; rows, an iterator that raises on a bad row.
 
     Raises:
         DataError: a line does not fit the format or the lines before it.
@@ -39,12 +39,12 @@ def text_table(path: Path, stream: TextIO, suffix: str, wanted: Sequence[str] = 
 
 
 def newline_of(suffix: str) -> str:
-    """What ends a line, as `open` takes it: in jsonl line feeds alone, since texts may hold any other separator."""
+    """Return the `newline` argument of `open`: in jsonl only line feeds end lines, texts may hold other separators."""
     return "\n" if suffix == ".jsonl" else ""
 
 
 def _fields(path: Path, stream: TextIO, suffix: str) -> Iterator[Row]:
-    """The header of a tsv or csv file, then its rows."""
+    """Yield the header of a tsv or csv file, then its rows."""
     csv.field_size_limit(2**31 - 1)
     first = next(stream, None)
     if first is None:
@@ -74,12 +74,12 @@ def _fields(path: Path, stream: TextIO, suffix: str) -> Iterator[Row]:
 
 
 def _separator(line: str) -> str:
-    """What stands between the fields of a csv file, by its first line."""
+    """Return the separator of a csv file, by its first line."""
     return ";" if _field_count(line, ",") <= 1 < _field_count(line, ";") else ","
 
 
 def _field_count(line: str, separator: str) -> int:
-    """Into how many fields a separator divides a line; none where it divides within quotes."""
+    """Count the fields that a separator makes of a line; 0 where it splits inside quotes."""
     try:
         fields = next(csv.reader([line], delimiter=separator, strict=True), [])
     except csv.Error:
@@ -95,7 +95,7 @@ def _quoting_hint(row: Sequence[str], suffix: str) -> str:
 
 
 def _objects(path: Path, stream: TextIO, wanted: Sequence[str]) -> Iterator[Row]:
-    """The keys of a jsonl file's first line, then the values of every line; None for a key that nobody wants."""
+    """Yield the keys of a jsonl file's first line, then the values of every line; None for a key that is not wanted."""
     names: list[str] = []
     for number, line in enumerate(stream, start=1):
         if not line.strip():
@@ -126,7 +126,7 @@ def _object(line: str, where: str) -> dict[str, Any]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, of whose keys none may occur twice: it would have the last value without a word."""
+    """Build a JSON object and reject duplicate keys, which JSON would silently overwrite."""
     record = dict(pairs)
     if len(record) < len(pairs):
         names = [name for name, _ in pairs]
@@ -136,7 +136,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _has_half_character(record: dict[str, Any]) -> bool:
-    """Whether any text in it cannot be encoded: JSON can write what Unicode has not."""
+    """Whether any text in it cannot be encoded: JSON can hold unpaired surrogates."""
     try:
         json.dumps(record, ensure_ascii=False).encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""The texts of many rows, in a file: memory holds those that are looked at."""
+"""Texts of many rows in a file: memory holds the rows in use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from sdp.data.on_disk import mapped, naming_the_folder, unnamed_file
+from sdp.data.on_disk import folder_in_errors, mapped, unnamed_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,7 +20,7 @@ _BATCH = 1000
 
 
 class TextFile:
-    """Takes rows in, some at a time, and writes them away."""
+    """Writer that receives rows in chunks and stores them on disk."""
 
     def __init__(self) -> None:
         import pyarrow as pa
@@ -31,38 +31,38 @@ class TextFile:
         self._waiting: list[Texts] = []
 
     def add(self, rows: Sequence[Texts]) -> None:
-        """Add rows behind those that are there.
+        """Append rows.
 
         Raises:
-            OSError: the disk is full; names the folder.
+            OSError: the disk is full; the error names the folder.
         """
         self._waiting += rows
         if len(self._waiting) >= _BATCH:
             self._write()
 
     def close(self) -> StoredTexts:
-        """All rows that were added, in their order.
+        """Finish writing, and return all added rows in order.
 
         Raises:
-            OSError: the disk is full; names the folder.
+            OSError: the disk is full; the error names the folder.
         """
         import pyarrow as pa
 
         self._write()
-        with naming_the_folder():
+        with folder_in_errors():
             self._writer.close()
         return StoredTexts(pa.ipc.open_file(pa.py_buffer(mapped(self._file))).read_all().column("texts"))
 
     def _write(self) -> None:
         import pyarrow as pa
 
-        with naming_the_folder():
+        with folder_in_errors():
             self._writer.write_batch(pa.record_batch([self._waiting], schema=self._schema))
         self._waiting = []
 
 
 class StoredTexts(Sequence[Texts]):
-    """Rows of a `TextFile`, each read when it is asked for."""
+    """Rows of a `TextFile`, read on access."""
 
     def __init__(self, column: pa.ChunkedArray) -> None:
         self._column = column
@@ -88,11 +88,11 @@ class StoredTexts(Sequence[Texts]):
 
 
 class Chosen(Sequence[Item]):
-    """Some items of a sequence, in a given order, without a copy of any.
+    """A view of some items of a sequence, in a given order.
 
     Args:
-        items: all.
-        places: of the chosen ones, int64 [n].
+        items: all items.
+        places: indices of the chosen items, int64 [n].
     """
 
     def __init__(self, items: Sequence[Item], places: NDArray[np.int64]) -> None:

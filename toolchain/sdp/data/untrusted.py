@@ -1,4 +1,4 @@
-"""Bytes out of files that nobody vouches for: regular files only, unfolded within bounds."""
+"""Read untrusted files: regular files only, decompressed within limits."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from sdp_onnx.model.files import check_regular
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-# A gzip file of text unfolds to three to ten times its size, one of the emptiest logs to 200 times.
+# A gzip file of text expands to three to ten times its size, the most repetitive logs to 200 times.
 MOST_UNFOLDED = 200
-# Whatever its size, a file may unfold to so much.
+# A file of any size may expand to so much.
 ALWAYS_ALLOWED = 64 * 2**20
 
 
 class UntrustedDataError(ValueError):
-    """The file is no data file, or one that is made to fill the memory."""
+    """The file is not a data file, or expands beyond the limit."""
 
 
-def most_unfolded(size: int) -> int:
-    """How many bytes a compressed file of so many may unfold to."""
+def max_decompressed_size(size: int) -> int:
+    """Return the limit in bytes that a compressed file of this size may expand to."""
     return max(ALWAYS_ALLOWED, MOST_UNFOLDED * size)
 
 
 def open_file(path: Path) -> io.BufferedReader:
-    """A regular file, opened for reading; .gz is unfolded as it is read.
+    """Open a regular file for reading; .gz is decompressed as it is read.
 
-    Reading raises `UntrustedDataError` where it unfolds to more than `most_unfolded`, and OSError, EOFError or
-    zlib.error where it is no whole gzip file.
+    Reading raises `UntrustedDataError` if it expands to more than `max_decompressed_size`, and OSError, EOFError or
+    zlib.error if it is not a complete gzip file.
 
     Raises:
         OSError: it cannot be opened, or is a device or a pipe.
@@ -39,16 +39,16 @@ def open_file(path: Path) -> io.BufferedReader:
     check_regular(path)
     if path.suffix != ".gz":
         return path.open("rb")
-    return io.BufferedReader(_Unfolded(GzipFile(path), path.stat().st_size))
+    return io.BufferedReader(_Decompressed(GzipFile(path), path.stat().st_size))
 
 
-class _Unfolded(io.RawIOBase):
-    """What a gzip file unfolds to, up to a limit."""
+class _Decompressed(io.RawIOBase):
+    """The decompressed content of a gzip file, up to a limit."""
 
     def __init__(self, file: GzipFile, size: int) -> None:
         self._file = file
         self._size = size
-        self._left = most_unfolded(size)
+        self._left = max_decompressed_size(size)
 
     def readable(self) -> bool:
         return True
@@ -58,7 +58,7 @@ class _Unfolded(io.RawIOBase):
         part = self._file.read1(len(view))
         self._left -= len(part)
         if self._left < 0:
-            what = f"{self._size:,} bytes of gzip that unfold to more than {most_unfolded(self._size):,}"
+            what = f"{self._size:,} bytes of gzip that decompress to more than {max_decompressed_size(self._size):,}"
             raise UntrustedDataError(what)
         view[: len(part)] = part
         return len(part)

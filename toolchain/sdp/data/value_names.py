@@ -1,8 +1,8 @@
-"""The name of a value in a column of labels or groups: the same from every format.
+"""Names of the values in a column of labels or groups, the same for every file format.
 
-Text is its own name, whatever it spells: "nan", "null" and "01" are names like any other. A format with types has the
-same names: of an integer its digits, of a whole number in a column of floats too (1.0 is 1), of a boolean True or
-False. What is missing (null, NaN, an empty or blank field) has no name.
+A text is its own name: "nan", "null" and "01" are names. Formats with types give the same names: an integer its digits,
+a whole number in a column of floats too (1.0 is 1), a boolean True or False. A missing value (null, NaN, an empty or
+blank field) has no name.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _BOOLEANS = ("true", "false")
 
 
 def value_name(value: object, role: str, where: str) -> str:
-    """The name of a class, a tag or a list.
+    """Return the name of a class, a tag or a list.
 
     Args:
-        value: as the file has it.
-        role: what it is, for messages, such as "label".
+        value: the value in the file.
+        role: its role, for messages, such as "label".
         where: file and row, for messages.
 
     Raises:
@@ -51,17 +51,17 @@ def value_name(value: object, role: str, where: str) -> str:
 
 
 def is_missing(value: object) -> bool:
-    """Whether a value is none: null, or NaN in a column of numbers."""
+    """Whether a value is missing: null, or NaN in a column of numbers."""
     return value is None or (isinstance(value, float | Decimal) and math.isnan(value))
 
 
 def is_integer(name: str) -> bool:
-    """Whether a name is that of an integer."""
+    """Whether a name stands for an integer."""
     return _INTEGER.fullmatch(name) is not None
 
 
 def spelling(name: str) -> str:
-    """What the names of one value have in common, as formats write it: 1 and 1.0, True and true, "x" and "x "."""
+    """Return the key that names of one value share across formats: 1 and 1.0, True and true, "x" and "x "."""
     bare = name.strip()
     if bare.lower() in _BOOLEANS:
         return bare.lower()
@@ -70,10 +70,10 @@ def spelling(name: str) -> str:
 
 
 def check_spellings(names: Iterable[str], where: str) -> None:
-    """See that no two classes are one class, written in two ways.
+    """Check that no class is written in two ways.
 
     Raises:
-        DataError: two are.
+        DataError: two names stand for one class.
     """
     written: dict[str, str] = {}
     for name in sorted(names):
@@ -87,12 +87,12 @@ _METADATA = b"huggingface"
 
 
 def with_names(values: Sequence[Any], names: Sequence[str]) -> list[Any]:
-    """The names of classes, or of the classes in lists, for their numbers; the values where no names are given.
+    """Replace class numbers, also in lists, by class names; values stay where no names are given.
 
     A negative number is a hidden label.
 
     Raises:
-        UntrustedDataError: there is no class of a number.
+        UntrustedDataError: a number has no class.
     """
     return [_named(value, names) for value in values] if names else list(values)
 
@@ -112,17 +112,17 @@ def _named(value: Any, names: Sequence[str]) -> Any:
 
 
 def named_in_metadata(metadata: dict[bytes, bytes] | None) -> dict[str, list[str]]:
-    """Column -> the names of its classes, out of the metadata with which datasets writes parquet files."""
+    """Return column -> class names from the metadata of parquet files that datasets wrote."""
     try:
         features = json.loads((metadata or {})[_METADATA])["info"]["features"]
         return {str(column): names for column, feature in features.items() if (names := _names(feature))}
-    # Nothing about classes in it, or nothing that datasets wrote.
+    # The metadata has no classes, or datasets did not write it.
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
         return {}
 
 
 def _names(feature: Any) -> list[str]:
-    """The classes of a column, or of the lists in it."""
+    """Return the classes of a column, or of the lists in it."""
     inner = feature.get("feature") if isinstance(feature, dict) else None
     for candidate in (feature, inner):
         if isinstance(candidate, dict) and candidate.get("_type") == "ClassLabel":

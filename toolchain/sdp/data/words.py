@@ -1,4 +1,4 @@
-"""Sentences for tagging: a column of words and a column of tags, one tag a word."""
+"""Sentences for tagging: a column of words and a column of tags, one tag for each word."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from sdp.errors import DataError
 Sentences = tuple[list[tuple[str, ...]], list[tuple[object, ...]]]
 
 _STRING = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
-# With a comma after each: Python would make one string of two that stand side by side, as numpy writes them.
+# A comma is required between items: Python joins two adjacent strings, which is how numpy prints them.
 _LIST_OF_STRINGS = re.compile(rf"\[\s*{_STRING}\s*(?:,\s*{_STRING}\s*)*,?\s*\]", re.DOTALL)
 
 
 def sentences(columns: Columns, words: str, tags: str, where: str, first: int = 1) -> Sentences:
-    """The words and the tags of every row; a string is the text of a list (['a', 'b']), or split at its spaces.
+    """Return the words and tags of every row; a string is parsed as a list (['a', 'b']), or split at its spaces.
 
-    Two spaces in a row hold an empty word between them, so that words and tags stay side by side.
+    Two consecutive spaces enclose an empty word, so that words and tags stay aligned.
 
     Args:
-        columns: what was read.
+        columns: the columns of the file.
         words: name of the column of words.
         tags: name of the column of tags.
         where: the file or data set, for messages.
-        first: the number of the first row there.
+        first: number of the first row in it.
 
     Raises:
-        DataError: a value is neither a list nor a string, a word is no text, or a row has not as many tags as words.
+        DataError: a value is neither a list nor a string, a word is not a text, or a row has more or fewer tags than
+            words.
     """
     texts = word_lists(columns[words], words, where, first)
     labels: list[tuple[object, ...]] = []
@@ -51,7 +52,7 @@ def sentences(columns: Columns, words: str, tags: str, where: str, first: int = 
 
 
 def word_lists(values: Sequence[object], column: str, where: str, first: int = 1) -> list[tuple[str, ...]]:
-    """The words of every row, as `sentences` reads them.
+    """Return the words of every row, as `sentences` reads them.
 
     Raises:
         DataError: a value is neither a list nor a string, or a word is no text.
@@ -82,10 +83,10 @@ def _items(value: object, column: str, where: str, *, tags: bool = False) -> tup
 
 
 def _split(text: str, column: str, where: str, *, tags: bool) -> tuple[object, ...]:
-    """The items of a string.
+    """Split a string into items.
 
-    A list that was written as text begins with a bracket and a quote, which a sentence hardly does, and in tsv maybe
-    with a quote more, which is no part of that format. A tag begins with no bracket; tags may be numbers.
+    A list written as text begins with a bracket and a quote, which a sentence hardly does, and in tsv sometimes with
+    one more quote, which that format does not have. A tag never begins with a bracket; tags may be numbers.
     """
     bare = text.strip()
     if bare == "[]":
@@ -102,7 +103,7 @@ def _split(text: str, column: str, where: str, *, tags: bool) -> tuple[object, .
 
 
 def list_of_text(text: str) -> list[object] | None:
-    """The list that a text is, in JSON or as Python writes a list of strings; None where it is none."""
+    """Parse a text as a list, in JSON or as Python prints a list of strings; None if it is not a list."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):

@@ -1,1 +1,1 @@
-"""Several processes that train one model: ranks, launchers, collectives, sums with gradients, sharded weights."""
+"""Training one model in several processes: ranks, launchers, collectives, sums with gradients, sharded weights."""

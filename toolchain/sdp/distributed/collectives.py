@@ -1,4 +1,4 @@
-"""What the ranks of a data-parallel run exchange outside of losses; nothing for a single process."""
+"""Collectives of a data-parallel run, except those in losses; no-ops in a single process."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from sdp.distributed.sums import rank_count
 
 
 def this_rank() -> int:
-    """The number of this process among those that train together; 0 writes."""
+    """Return this process's rank among the training processes; rank 0 writes files."""
     return dist.get_rank() if rank_count() > 1 else 0
 
 
-def share(count: int) -> slice:
-    """This rank's part of `count` rows: consecutive ones, and no two ranks' parts differ by more than one row."""
+def rank_slice(count: int) -> slice:
+    """Return this rank's slice of `count` rows: consecutive rows, and all ranks' sizes are equal up to one row."""
     ranks, rank = rank_count(), this_rank()
     return slice(count * rank // ranks, count * (rank + 1) // ranks)
 
 
 def any_rank(*flags: bool) -> tuple[bool, ...]:
-    """For each flag whether it is set on any rank. No rank goes on before all have come here."""
+    """Return for each flag whether any rank has set it. All ranks wait for each other here."""
     if rank_count() == 1:
         return flags
-    # One more, because nobody waits for a sum of nothing.
+    # One element more: an all-reduce of an empty tensor does not synchronize.
     counts = torch.tensor([*flags, False], dtype=torch.int32)
     dist.all_reduce(counts)
     return tuple(bool(count) for count in counts[:-1])
 
 
 def sum_parts(tensors: Mapping[str, Tensor]) -> None:
-    """Add up tensors over the ranks in place: each fills in its part of zeros, and all have the whole afterwards."""
+    """Sum tensors over the ranks in place: each rank fills its part and leaves zeros elsewhere."""
     if rank_count() > 1:
         for tensor in tensors.values():
             dist.all_reduce(tensor)
 
 
-def from_first_rank(number: int) -> int:
+def broadcast_number(number: int) -> int:
     """Rank 0's number, broadcast. No rank goes on before it has it."""
     if rank_count() == 1:
         return number
@@ -48,8 +48,8 @@ def from_first_rank(number: int) -> int:
     return int(shared)
 
 
-def as_on_first_rank(masks: Mapping[str, Tensor]) -> None:
-    """Overwrite masks with those of rank 0: a last bit that differs must not make networks that differ."""
+def broadcast_masks(masks: Mapping[str, Tensor]) -> None:
+    """Overwrite masks with rank 0's masks, so that rounding differences between ranks cannot change the network."""
     if rank_count() > 1:
         for mask in masks.values():
             dist.broadcast(mask.view(torch.uint8), src=0)

@@ -1,8 +1,8 @@
-"""What launchers leave in the environment of a process: torchrun's variables, and those that sdp keeps from libraries.
+"""Environment variables of launchers: torchrun's, and those that sdp hides from libraries.
 
-Schedulers, containers and shells inside a job hand down variables of a launcher that did not start this command. torch,
-accelerate and transformers would each take a part of them for orders: to meet processes that are not there, or to train
-in another precision than the recipe's. Only the whole set of torchrun, with more than one process, counts.
+Schedulers, containers and shells inside a job pass on variables of a launcher that did not start this command. torch,
+accelerate and transformers would each follow some of them: wait for processes that do not exist, or train in another
+precision than the recipe's. Only torchrun's complete set of variables, with more than one process, counts.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ import os
 
 from sdp.errors import UsageError
 
-# What torchrun sets for every process that it starts.
+# Set by torchrun for every process that it starts.
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 _NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")
 _MORE = ("LOCAL_WORLD_SIZE", "NODE_RANK", "GROUP_RANK", "GROUP_WORLD_SIZE", "FORK_LAUNCHED")
-# MPI's, from which accelerate reads ranks before torchrun's.
+# Set by MPI; accelerate reads ranks from these before torchrun's.
 _MPI = ("OMPI_COMM_WORLD_", "PMI_", "MV2_COMM_WORLD_", "MPI_LOCAL")
 _MPI_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
-# Settings of `accelerate launch`; here the recipe decides.
+# Set by `accelerate launch`; sdp uses the recipe instead.
 _ACCELERATE = ("ACCELERATE_", "FSDP_", "MEGATRON_LM_", "PARALLELISM_CONFIG_")
 
 
 def process_count() -> int:
-    """Number of processes that torchrun started for this command; 1 without torchrun."""
+    """Return the number of processes that torchrun started for this command; 1 without torchrun."""
     return int(os.environ["WORLD_SIZE"]) if all(os.environ.get(name) for name in VARIABLES) and not _wrong() else 1
 
 
 def clear_leftovers() -> None:
-    """Take out of the environment what no launcher of this command set; child processes do not get it either.
+    """Remove variables that no launcher of this command set, also for child processes.
 
-    What hints at several processes and is not whole stays, for `require_whole` to refuse.
+    Incomplete variables of several processes stay, so that `require_complete` can reject them.
     """
     several = process_count() > 1
     whole = several or _unmet() is None
@@ -40,8 +40,8 @@ def clear_leftovers() -> None:
             del os.environ[name]
 
 
-def require_whole() -> None:
-    """See that this process is one alone, or one of several that torchrun started.
+def require_complete() -> None:
+    """Require a single process, or one of several that torchrun started.
 
     Raises:
         UsageError: a launcher started several processes, and not as torchrun does.
@@ -56,7 +56,7 @@ def require_whole() -> None:
 
 
 def _unmet() -> tuple[str, list[str]] | None:
-    """What in the environment hints at several processes without torchrun, and the variables that do."""
+    """Return the sign of several processes without torchrun, and the variables that show it."""
     size = os.environ.get("WORLD_SIZE")
     if size and size != "1":
         missing = [name for name in VARIABLES if not os.environ.get(name)]
@@ -72,7 +72,7 @@ def _unmet() -> tuple[str, list[str]] | None:
 
 
 def _wrong() -> str:
-    """What is wrong with torchrun's whole set; empty where nothing is."""
+    """Return the error in torchrun's complete set of variables; empty if there is none."""
     for name in _NUMBERS:
         if not os.environ.get(name, "").isdecimal():
             return f"{name} is {os.environ.get(name, '')!r}, no number"

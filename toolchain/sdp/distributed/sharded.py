@@ -1,7 +1,7 @@
-"""Fully sharded training (FSDP2): every rank holds a part of each weight, of its gradient and its optimizer state.
+"""Fully sharded training (FSDP2): every rank holds a shard of each weight, its gradient and its optimizer state.
 
-A mask acts on the part that a rank holds. What needs whole weights, scores and evaluations, gathers them: scores at a
-mask update on all ranks, one copy of the model for evaluation on rank 0.
+A mask applies to the shard of a rank. Scores and evaluations need full weights: at a mask update all ranks gather them,
+and rank 0 gathers a copy of the model for evaluation.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from sdp.recipe.sections import RuntimeSection
 
 
 def is_sharded(runtime: RuntimeSection) -> bool:
-    """Whether this run is to be sharded; a single process has all of everything anyway."""
+    """Whether this run is sharded; a single process never is."""
     return runtime.parallel == "fsdp" and rank_count() > 1
 
 
 def local(tensor: Tensor) -> Tensor:
-    """The part of a tensor that this rank holds, sharing its memory; the tensor itself where it is not sharded."""
+    """Return this rank's shard of a tensor, sharing its memory; the tensor itself where it is not sharded."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """A sharded tensor with the parts of all ranks, which all call this; the tensor itself where it is not sharded."""
+    """Gather a sharded tensor; all ranks must call this. Returns the tensor itself where it is not sharded."""
     if not isinstance(tensor, DTensor):
         return tensor
     gathered: Tensor = tensor.full_tensor()
@@ -44,24 +44,24 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 def part_like(tensor: Tensor, sharded: Tensor) -> Tensor:
-    """The part of a whole tensor that lies where this rank holds its part of a sharded one of the same shape."""
+    """Return the part of a full tensor that corresponds to this rank's shard of a tensor of the same shape."""
     if not isinstance(sharded, DTensor):
         return tensor
     return distribute_tensor(tensor, sharded.device_mesh, sharded.placements, src_data_rank=None).to_local()
 
 
 def whole_weights(weights: Mapping[str, nn.Parameter]) -> Mapping[str, Any]:
-    """`whole` of each."""
+    """Apply `whole` to each weight."""
     return {name: whole(weight) for name, weight in weights.items()}
 
 
 def require_shardable(runtime: RuntimeSection, obstacle: str | None = None, hint: str = "") -> None:
-    """See that a run can be sharded.
+    """Require that a run can be sharded.
 
     Args:
-        runtime: of the recipe.
-        obstacle: what else needs more than the part that a process has, in words.
-        hint: what can be sharded.
+        runtime: the recipe's [runtime].
+        obstacle: a setting that needs full tensors, as a message; None without one.
+        hint: the settings that can be sharded.
 
     Raises:
         UsageError: there is an obstacle, or batches are computed in parts.
@@ -74,10 +74,10 @@ def require_shardable(runtime: RuntimeSection, obstacle: str | None = None, hint
 
 
 def require_own_checkpoint(checkpoint: Path, *, sharded: bool) -> None:
-    """See that a checkpoint is of a run that was sharded as this one is: their optimizer states are stored otherwise.
+    """Require that a checkpoint's run had the same sharding: otherwise its optimizer state has another form.
 
     Raises:
-        UsageError: it is not.
+        UsageError: it had not.
     """
     was = is_sharded_checkpoint(checkpoint)
     if was != sharded:
@@ -87,7 +87,7 @@ def require_own_checkpoint(checkpoint: Path, *, sharded: bool) -> None:
 
 
 def shard_settings(model: PreTrainedModel) -> dict[str, Any]:
-    """How Trainer is to shard: the encoder's layers one by one, and the rest."""
+    """Return Trainer's settings of sharding: the encoder's layers one by one, and the rest."""
     return {"version": 2, "transformer_layer_cls_to_wrap": layer_classes(model), "state_dict_type": "FULL_STATE_DICT"}
 
 
@@ -99,11 +99,11 @@ def let_accelerate_shard() -> None:
 
 
 class WholeModel:
-    """The model in training as something that can be evaluated and saved: a plain copy on rank 0 where it is sharded.
+    """The model in training in a form for evaluation and saving: a full copy on rank 0 where it is sharded.
 
     Args:
         trained: the model, not sharded yet.
-        runtime: holds whether it will be.
+        runtime: section that decides whether it will be sharded.
     """
 
     def __init__(self, trained: PreTrainedModel, runtime: RuntimeSection) -> None:
@@ -113,10 +113,10 @@ class WholeModel:
         self.model: PreTrainedModel = copy.deepcopy(trained) if copied else trained
 
     def refresh(self) -> None:
-        """Bring the copy up to date; all ranks call this.
+        """Update the copy; all ranks must call this.
 
         Raises:
-            RuntimeError: the model was to be sharded, and is not.
+            RuntimeError: the model should be sharded and is not.
         """
         if not self._sharded:
             return
@@ -129,7 +129,7 @@ class WholeModel:
                     self.model.get_parameter(name).copy_(gathered)
 
     def evaluated_by(self, metric: Callable[[], float | None]) -> Callable[[], float | None]:
-        """A metric of `model`, for all ranks to call: up to date and computed on rank 0, 0 on the others."""
+        """Wrap a metric of `model` for all ranks: rank 0 updates the copy and computes it, the others return 0."""
 
         def evaluate() -> float | None:
             self.refresh()

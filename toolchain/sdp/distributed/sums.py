@@ -12,9 +12,9 @@ from torch import Tensor
 class _SumOverRanks(torch.autograd.Function):
     """All-reduce whose gradient is all-reduced too.
 
-    The gradient of an input is then that of the sum of all ranks' losses. DistributedDataParallel divides by the number
-    of ranks; what arrives at a parameter is the gradient of the mean of the ranks' losses, which for a loss that all
-    ranks share is its own gradient.
+    The gradient of an input is the gradient of the sum of all ranks' losses. DistributedDataParallel divides by the
+    number of ranks, so a parameter gets the gradient of the mean of the ranks' losses. For a loss that is equal on all
+    ranks, this is the gradient of the loss.
     """
 
     @staticmethod
@@ -44,7 +44,7 @@ def rank_count() -> int:
 
 
 def sum_over_ranks(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Add up each tensor over all ranks, in one message; every rank calls it with the same shapes.
+    """Sum each tensor over all ranks in one message; every rank calls it with the same shapes.
 
     Args:
         tensors: float32, any shapes.
@@ -60,11 +60,11 @@ def sum_over_ranks(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 
 def mean_over_ranks(values: Tensor, kept: Tensor | None = None) -> Tensor:
-    """Mean of values over all ranks: K ranks of B values give that of one rank of K * B.
+    """Average values over all ranks: K ranks of B values give the mean of K * B values.
 
     Args:
         values: float32, any shape; its size may differ between ranks.
-        kept: bool, the same shape; only the values where it is True count. All of them without it.
+        kept: bool, the same shape; selects the values that count. Without it all count.
 
     Returns:
         a scalar; 0 where no value counts.

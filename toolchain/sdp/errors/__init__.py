@@ -1,7 +1,7 @@
 """sdp's part of the exception tree that starts in `sdp_onnx.errors`.
 
 UsageError (exit code 2)
-├── RecipeError      one or more problems in a recipe, all told at once
+├── RecipeError      one or more problems in a recipe, in one message
 ├── DataError        a data set or data file cannot be read or does not fit
 ├── ModelError       pretrained weights cannot be found or must not be loaded
 │   └── NotDownloadedError   the model is on the hub and was not to be downloaded now
@@ -36,11 +36,11 @@ class RecipeError(UsageError):
 
 
 class DataError(UsageError):
-    """A data set or data file cannot be used as it stands."""
+    """A data set or data file cannot be used."""
 
 
 class ModelError(UsageError):
-    """The pretrained model cannot be used as it stands."""
+    """The pretrained model cannot be used."""
 
 
 class NotDownloadedError(ModelError):
@@ -48,7 +48,7 @@ class NotDownloadedError(ModelError):
 
 
 class RunError(UsageError):
-    """The run folder cannot be used as it stands."""
+    """The run folder cannot be used."""
 
 
 class StageError(FailedError):
@@ -62,7 +62,7 @@ class StorageError(FailedError):
 class StoppedError(SdpError):
     """The user or the system stopped the command; the work done so far is kept.
 
-    The exit code is that of a shell for a command that a signal ended: 128 and the signal's number.
+    The exit code is 128 plus the signal's number, as in a shell.
     """
 
     def __init__(self, what: str, *, number: int, where: str = "", hint: str = "") -> None:

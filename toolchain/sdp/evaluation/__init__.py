@@ -1,1 +1,1 @@
-"""Evaluation: metrics, their uncertainty, and comparisons of two models on the same rows."""
+"""Evaluation: metrics with intervals, and comparisons of two models on the same rows."""

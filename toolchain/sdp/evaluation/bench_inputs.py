@@ -1,4 +1,4 @@
-"""What a measurement needs: the dense file, which is exported for it and removed, the exported file, real batches."""
+"""Inputs of a measurement: a temporary dense file, the exported file, and batches of real text."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from sdp.pipeline.run_folder import RunFolder
 from sdp.pipeline.stages import EXPORT, FINETUNE
 from sdp.recipe.sections import Recipe
 from sdp.training.inputs import tokenize_split
-from sdp_onnx.bench.pair import Case
+from sdp_onnx.bench.cases import Case
 from sdp_onnx.deploy.tokenization import INPUT_NAMES
 from sdp_onnx.export.torch_export import export_torch
 from sdp_onnx.runtimes.registry import default_runtime
 
-# Different real inputs in one cell of the grid, so that no cache or branch predictor learns a single one.
+# Different inputs in one cell of the grid, so that caches and branch predictors do not adapt to a single one.
 BATCHES_IN_A_CELL = 16
 
 
@@ -41,15 +41,15 @@ class BenchInputs:
 
 @contextmanager
 def bench_inputs(recipe: Recipe, run: RunFolder, folder: Path) -> Iterator[BenchInputs]:
-    """Export the dense model with the same exporter and settings, for as long as the block lasts.
+    """Export the dense model with the same exporter and settings, for the duration of the block.
 
     Args:
         recipe: the recipe.
-        run: its run folder, finetune and export done.
-        folder: where the dense file may be put for the time.
+        run: its run folder, with finished finetune and export.
+        folder: folder for the temporary dense file.
 
     Raises:
-        ProviderError: asked for CUDA and not got it, said before minutes of work.
+        ProviderError: CUDA is requested and missing; raised before the export.
     """
     exported = run.stage(EXPORT.folder) / "model.onnx"
     cases = read_cases(recipe, run)
@@ -70,7 +70,7 @@ def bench_inputs(recipe: Recipe, run: RunFolder, folder: Path) -> Iterator[Bench
 
 
 def read_cases(recipe: Recipe, run: RunFolder) -> list[Case]:
-    """The cells of the grid, for the inputs that the exported file takes."""
+    """Return the cells of the grid, with the inputs that the exported file takes."""
     model = default_runtime().load(run.stage(EXPORT.folder) / "model.onnx", provider=recipe.bench.provider)
     names = list(model.input_names)
     del model
@@ -83,7 +83,7 @@ def read_cases(recipe: Recipe, run: RunFolder) -> list[Case]:
 def bench_cases(
     recipe: Recipe, lengths: Sequence[int | str], rows: TokenizedSplit, collator: Collator, names: list[str]
 ) -> list[Case]:
-    """The cells of the grid: batches of real text, at the rows' own lengths ("task") or filled to a fixed length."""
+    """Return the cells of the grid: batches of real text, with the rows' own lengths ("task") or a fixed length."""
     generator = np.random.default_rng(recipe.seed)
     cases = []
     for size in recipe.bench.batch_sizes:
@@ -101,7 +101,7 @@ def bench_cases(
 def _filled(
     rows: TokenizedSplit, size: int, length: int, names: list[str], generator: np.random.Generator
 ) -> dict[str, NDArray[np.int64]]:
-    """Rows of exactly `length` real tokens: texts of the task one after the other, cut at the end."""
+    """Return rows of exactly `length` real tokens: concatenated texts of the task, truncated at the end."""
     ids = np.empty((size, length), dtype=np.int64)
     for row in range(size):
         stream: list[int] = []

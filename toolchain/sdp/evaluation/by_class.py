@@ -1,4 +1,4 @@
-"""What two models lose class by class: recall and F1 of each, and their difference, with paired bootstrap intervals."""
+"""Compare two models class by class: recall and F1, and their differences with paired bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def by_class(
 ) -> list[ClassScores]:
     """Score every class of two models.
 
-    recall = right / true, F1 = 2 right / (predicted + true). What is drawn for the intervals is what was sampled: rows,
-    for tagging sentences with all their words, and rows that are translations of each other (parts of one size)
+    recall = right / true, F1 = 2 right / (predicted + true). The bootstrap resamples the units of the sample: rows, for
+    tagging sentences with all their words, and rows that are translations of each other (parts of equal size)
     together. A resample without a label of a class is left out for that class.
 
     Args:
         split: N rows with labels.
         class_names: the C classes, or tags of words, by id.
-        names: of the model that is compared with (dense), and of the other.
-        predicted: class ids of both, [N], for tagging [W]; -1 where nothing is predicted.
+        names: names of the reference model (dense) and of the other model.
+        predicted: class ids of both, [N], for tagging [W]; -1 without a prediction.
         resamples: bootstrap resamples.
-        seed: of the draws.
+        seed: seed of the resamples.
 
     Returns:
         the scores of each class that occurs among the labels, in the order of ids: recall and F1 of both models, and
@@ -69,13 +69,13 @@ def _measure(names: tuple[str, str], values: Counts, draws: Counts) -> ClassMeas
 
 
 def _terms(split: Split, predicted: tuple[Array, Array], classes: int) -> Counts:
-    """What each unit adds to the counts of two models and C classes: right, predicted, true, [units, 2, C, 3]."""
+    """Return each unit's counts for two models and C classes: right, predicted, true, [units, 2, C, 3]."""
     unit = _units(split)[split.sentence_of_word]
     terms = np.zeros((int(unit.max(initial=-1)) + 1, 2, classes, 3))
     labels = split.labels.astype(np.int64)
     for model, answers in enumerate(predicted):
         ids = answers.astype(np.int64)
-        # -1, nothing predicted, is no class.
+        # -1 is no prediction, not a class.
         some, right = ids >= 0, ids == labels
         np.add.at(terms[:, model, :, 0], (unit[right], labels[right]), 1)
         np.add.at(terms[:, model, :, 1], (unit[some], ids[some]), 1)
@@ -84,7 +84,7 @@ def _terms(split: Split, predicted: tuple[Array, Array], classes: int) -> Counts
 
 
 def _units(split: Split) -> NDArray[np.int64]:
-    """The number of the unit of each row: the row itself, or its place in its part where all parts are of one size."""
+    """Return the unit of each row: the row itself, or its index in its part where all parts have equal size."""
     names, part = np.unique(np.array(split.parts, dtype=object).astype(str), return_inverse=True)
     sizes = np.bincount(part)
     if len(names) < 2 or len(set(sizes.tolist())) > 1:
@@ -96,7 +96,7 @@ def _units(split: Split) -> NDArray[np.int64]:
 
 
 def _resampled(terms: Counts, resamples: int, seed: int) -> Counts:
-    """Counts of R bootstrap resamples, [R, 2, C, 3].
+    """Draw the counts of R bootstrap resamples, [R, 2, C, 3].
 
     A resample is given by how often each kind of unit is drawn, which is multinomial; of rows there are few kinds, C^3
     at most.
@@ -109,7 +109,7 @@ def _resampled(terms: Counts, resamples: int, seed: int) -> Counts:
 
 
 def _measures(counts: Counts) -> Counts:
-    """Recall and F1, [R, 2, C, 2], of counts [R, 2, C, 3]; NaN where no label is of a class."""
+    """Compute recall and F1, [R, 2, C, 2], from counts [R, 2, C, 3]; NaN where a class has no label."""
     right, predicted, true = np.moveaxis(counts, -1, 0)
     recall = np.divide(right, true, out=np.full_like(right, np.nan), where=true > 0)
     f1 = np.divide(2 * right, predicted + true, out=np.full_like(right, np.nan), where=true > 0)

@@ -1,8 +1,8 @@
-"""Two models on the same rows: scores with intervals, the drop, a paired test, and the same for every part by itself.
+"""Compare two models on the same rows: scores with intervals, the drop and a paired test, in total and by part.
 
-Where a split has parts (languages, or subsets such as MNLI's), its score is the mean over them, as the benchmarks have
-it; beside it stands the zero-shot average, without the languages that were trained on. The mean is undefined where the
-metric is on any of them.
+If a split has parts (languages, or subsets such as MNLI's), its score is the mean over them, as in the benchmarks. The
+zero-shot average is the mean without the training languages. The mean is undefined if the metric is undefined on any
+part.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Logits = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class _Scored:
-    """One metric of two models on some rows: values, [2], bootstrap draws, [R, 2], and why a value is NaN, if it is."""
+    """One metric of two models on some rows: values, [2], bootstrap draws, [R, 2], and the reasons of NaN values."""
 
     values: NDArray[np.float64]
     draws: NDArray[np.float64]
@@ -40,7 +40,7 @@ class _Scored:
 
     @staticmethod
     def mean(parts: Mapping[str, _Scored]) -> _Scored:
-        """The mean over parts, draw by draw."""
+        """Average parts, draw by draw."""
         reasons = tuple(
             next((f"on {name} {part.reasons[i]}" for name, part in parts.items() if part.reasons[i]), "")
             for i in range(2)
@@ -49,12 +49,12 @@ class _Scored:
         return _Scored(np.mean(values, axis=0), np.mean(draws, axis=0), reasons)
 
     def drop(self) -> Interval | Undefined:
-        """The first value less the second."""
+        """Return the first value minus the second."""
         reason = next(filter(None, self.reasons), "")
         return bootstrap_interval(float(self.values[0] - self.values[1]), self.draws[:, 0] - self.draws[:, 1], reason)
 
     def scores(self, names: tuple[str, str]) -> MetricScores:
-        """Both scores and the drop with their intervals, and the bootstrap test of "no drop"."""
+        """Return both scores and the drop with their intervals, and the bootstrap test of "no drop"."""
         models = {
             name: bootstrap_interval(float(self.values[i]), self.draws[:, i], self.reasons[i])
             for i, name in enumerate(names)
@@ -65,7 +65,7 @@ class _Scored:
 
 @dataclass(frozen=True)
 class _Part:
-    """Some rows of a split, what two models predict there, and how often and from where rows are drawn."""
+    """Some rows of a split with the predictions of two models, and the number and seed of the resamples."""
 
     split: Split
     predicted: dict[MetricName, list[Array]]
@@ -83,7 +83,7 @@ class _Part:
     ) -> PartScores:
         labels, (first, second) = self.split.labels, self.predicted[metric]
         fields = _all_metrics(scored, metric, names)
-        # Rows are right or wrong independently of each other, the words of a sentence are not.
+        # Errors are independent between rows, not between the words of a sentence.
         if metric == "accuracy" and self.split.tags is None:
             fields["test"] = mcnemar(labels == first, labels == second)
         drop = scored[metric].drop()
@@ -112,13 +112,13 @@ def compare(
     Args:
         metric: the task's metric.
         split: N rows with labels.
-        first: name and logits ([N, C], for tagging of the words) of the model that is compared with (dense).
+        first: name and logits ([N, C], for tagging of the words) of the reference model (dense).
         second: name and logits of the other (pruned, exported).
         resamples: bootstrap resamples.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
         also: further metrics to report.
-        part: what the split's parts are, "language" or "subset".
-        trained: the parts that were trained on.
+        part: the kind of the split's parts, "language" or "subset".
+        trained: the training languages.
 
     Returns:
         `models`, `drop` (first - second; positive is a loss), `test`, `flips` (of so many `predictions`: one a row, for
@@ -168,10 +168,10 @@ def compare(
 
 
 def _parts(split: Split, predicted: dict[MetricName, list[Array]], resamples: int, seed: int) -> dict[str, _Part]:
-    """The parts of a split by name, in the order in which they occur.
+    """Return the parts of a split by name, in the order in which they occur.
 
-    Parts with equally many rows are drawn from with one seed: rows that are translations of each other, as in XNLI,
-    are then drawn together, as they must be; for rows that have nothing to do with each other it makes no difference.
+    Parts of equal size have the same seed: rows that are translations of each other, as in XNLI, are then drawn
+    together, as they must be; for unrelated rows it makes no difference.
     """
     names = list(dict.fromkeys(split.parts))
     masks = {name: np.array([part == name for part in split.parts]) for name in names}

@@ -1,4 +1,4 @@
-"""Whether a model is better than one answer for all rows: what a model that learned nothing reaches."""
+"""Compare a model with one answer for all rows, the score of a model that learned nothing."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def against_constant(
 ) -> ConstantBaseline:
     """Compare a model with one answer for all rows, on the same rows.
 
-    The answer is the class (for tagging, the tag) that most labels have; for f1 the positive class, which is the best
-    that one answer can reach; for entity-f1 "O"; for ranking equal scores, which is the mean over all orders. Equal
-    scores have no correlation with anything: for pearson and spearman the model is compared with 0.
+    The answer is the most frequent class (for tagging, tag); for f1 the positive class, the best constant answer; for
+    entity-f1 "O"; for ranking equal scores, whose score is the mean over all orders. The correlation of equal scores is
+    undefined: for pearson and spearman the model is compared with 0.
 
     Args:
-        metric: the task's.
+        metric: the task's metric.
         split: N rows with labels.
         class_names: classes or tags by id; empty for regression and ranking.
-        logits: the model's, [N, C], or [W, C] for the words of tagging.
+        logits: the model's logits, [N, C], or [W, C] for the words of tagging.
         resamples: bootstrap resamples.
-        seed: of the draws.
+        seed: seed of the resamples.
 
     Returns:
         the answer in words, its score, and what the model's score is above that, with a paired interval.
@@ -43,7 +43,7 @@ def against_constant(
 
 
 def _constant(metric: MetricName, split: Split, class_names: Sequence[str], logits: Logits) -> tuple[str, Logits]:
-    """One answer in words, and as logits of the shape of a model's."""
+    """Return a description of the answer, and its logits in the model's shape."""
     constant = np.zeros_like(logits)
     if metric in NUMERIC:
         return "equal scores for all rows", constant

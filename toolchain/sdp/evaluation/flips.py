@@ -1,4 +1,4 @@
-"""The rows whose prediction changed, as a CSV that a person reads."""
+"""Write the rows whose prediction changed to a readable CSV file."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from sdp.data.rows import Split
 
 Logits = NDArray[np.float32]
 MOVES = 50
-"""Rows that are listed where every score moves a little."""
+"""Rows in the file for regression and ranking, where every score changes."""
 
 
 def write_flips(path: Path, split: Split, label_names: Sequence[str], dense: Logits, pruned: Logits) -> int:
-    """Write the rows whose predicted class changed; for regression and ranking the 50 whose score moved most.
+    """Write the rows whose predicted class changed; for regression and ranking the 50 rows with the largest change.
 
-    For tagging a row of the file is a word whose tag changed, with the number of its sentence and its place in it.
+    For tagging a row of the file is a word whose tag changed, with the number of its sentence and its index in it.
 
     Args:
         path: the file to write.
@@ -55,7 +55,7 @@ def _text_columns(split: Split) -> list[str]:
 def _class_flips(split: Split, label_names: Sequence[str], dense: Logits, pruned: Logits) -> list[list[object]]:
     before, after = dense.argmax(axis=1), pruned.argmax(axis=1)
     rows: list[list[object]] = []
-    # Both models say nothing about the same words, and NaN is no change.
+    # Both models have NaN for the same words, and NaN is not a change.
     for i in np.flatnonzero((before != after) & ~np.isnan(dense).any(axis=1)):
         p_before, p_after = softmax(dense[i]), softmax(pruned[i])
         label = int(split.labels[i])

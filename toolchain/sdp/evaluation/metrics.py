@@ -1,7 +1,7 @@
-"""The score of a task, from logits; the arithmetic is scikit-learn's, scipy's and seqeval's.
+"""Compute the score of a task from logits, with scikit-learn, scipy and seqeval.
 
-A metric that is 0/0 on some rows is undefined there, and undefined is no number: the score is NaN in memory, null with
-a reason in JSON (`why_undefined`), and never 0, which a gate would take for a measurement.
+A metric that is 0/0 on some rows is undefined there: the score is NaN in memory and null with a reason in JSON
+(`why_undefined`), never 0, which a gate would treat as a measurement.
 """
 
 from __future__ import annotations
@@ -19,19 +19,18 @@ from sdp.recipe.benchmark_tasks import MetricName
 
 Array = NDArray[np.generic]
 NO_PREDICTION = -1
-"""The prediction for a word without output; no class, so never right, and no entity."""
+"""The prediction for a word without output; not a class, so never right and not part of an entity."""
 OUTSIDE = "O"
 NUMERIC: tuple[MetricName, ...] = ("pearson", "spearman", "ndcg")
-"""Metrics of a single score a row, not of classes."""
+"""Metrics of one score per row instead of classes."""
 
 
 def predictions(metric: MetricName, logits: NDArray[np.float32]) -> Array:
-    """What a metric compares with the labels: class ids [N], or scores [N] for metrics of regression and ranking.
+    """Convert logits to predictions: class ids [N], or scores [N] for metrics of regression and ranking.
 
     Args:
         metric: name of the metric.
-        logits: [N, C] (words for N in tagging); C = 1 for regression and ranking. NaN where the model has no output,
-            for which -1 is predicted.
+        logits: [N, C] (words for N in tagging); C = 1 for regression and ranking. NaN, a missing output, becomes -1.
     """
     if metric in NUMERIC:
         return logits[:, 0].astype(np.float64)
@@ -42,9 +41,9 @@ def predictions(metric: MetricName, logits: NDArray[np.float32]) -> Array:
 def score_predictions(metric: MetricName, split: Split, predicted: Array) -> float:
     """Score predictions [N] (words for N in tagging) against a split's labels; higher is better for every metric.
 
-    f1 is that of the split's positive class, macro-f1 the mean over the classes that occur among the labels (the same
-    ones for every model), matthews the correlation of class ids, entity-f1 seqeval's micro F1 of entities, ndcg the
-    mean over lists (see `list_scores`). NaN where the metric is undefined (see `why_undefined`).
+    f1 is the F1 of the split's positive class, macro-f1 the mean over the classes among the labels (the same for every
+    model), matthews the correlation of class ids, entity-f1 seqeval's micro F1 of entities, ndcg the mean over lists
+    (see `list_scores`). NaN where the metric is undefined (see `why_undefined`).
     """
     if why_undefined(metric, split, predicted):
         return float("nan")
@@ -59,17 +58,17 @@ def score_predictions(metric: MetricName, split: Split, predicted: Array) -> flo
 
 
 def why_undefined(metric: MetricName, split: Split, predicted: Array | None = None) -> str:
-    """Why a metric has no value on these rows, in words; empty where it has one.
+    """Return the reason why a metric has no value on these rows; empty where it has one.
 
-    accuracy needs a row, f1 a row of the positive class, entity-f1 an entity, macro-f1 and matthews two classes, ndcg a
-    list that can be ordered, and pearson and spearman labels that differ, each among the labels. Predictions make no
-    class metric undefined: of a model that always gives one answer, matthews is 0, the worst but a negative one. A
-    correlation with predictions that are all equal is undefined.
+    The labels must have: for accuracy a row, for f1 the positive class, for entity-f1 an entity, for macro-f1 and
+    matthews two classes, for ndcg a list with different relevances, for pearson and spearman two values. Predictions
+    never make a class metric undefined: matthews of a constant prediction is 0. A correlation with constant predictions
+    is undefined.
 
     Args:
         metric: name of the metric.
         split: the rows.
-        predicted: [N], [W] for tagging; without it only the labels are looked at.
+        predicted: [N], [W] for tagging; without it only the labels are checked.
     """
     if not len(split.labels):
         return "there are no rows"
@@ -111,14 +110,14 @@ def score(metric: MetricName, split: Split, logits: NDArray[np.float32]) -> floa
 
 
 def tag_names(split: Split, ids: Array) -> list[list[str]]:
-    """Tag ids of all words, [W], as the names of each sentence; "O" where nothing is predicted."""
+    """Convert tag ids of all words, [W], to the tag names of each sentence; "O" without a prediction."""
     names = np.array([*(split.tags or ()), OUTSIDE], dtype=object)[ids.astype(np.int64)]
     ends = np.cumsum([len(words) for words in split.texts])[:-1]
     return [sentence.tolist() for sentence in np.split(names, ends)]
 
 
 def entity_f1(split: Split, predicted: Array) -> float:
-    """seqeval's micro-averaged F1 of entities: one counts as found if type, first and last word are right."""
+    """Compute seqeval's micro-averaged F1 of entities: an entity is right if type, first and last word are right."""
     from seqeval.metrics import f1_score
 
     truth, predictions = tag_names(split, split.labels), tag_names(split, predicted)
@@ -126,7 +125,7 @@ def entity_f1(split: Split, predicted: Array) -> float:
 
 
 def entity_counts(split: Split, predicted: Array) -> NDArray[np.float64]:
-    """Entities found right, predicted and true in each sentence, [sentences, 3]; read by seqeval.
+    """Count right, predicted and true entities in each sentence with seqeval, [sentences, 3].
 
     Their sums t, p, n give the micro F1: 2 t / (p + n).
     """
@@ -141,19 +140,19 @@ def entity_counts(split: Split, predicted: Array) -> NDArray[np.float64]:
 
 
 def list_scores(split: Split, predicted: Array) -> NDArray[np.float64]:
-    """NDCG of each list that can be ranked rightly or wrongly, [lists]; scikit-learn's: linear gain, ties averaged.
+    """Compute scikit-learn's NDCG (linear gain, ties averaged) of each list with different relevances, [lists].
 
-    A list of one row, or whose rows are all equally relevant, has no wrong order and is left out.
+    A list of one row, or of equally relevant rows, has no wrong order and is left out.
 
     Raises:
-        ValueError: no list is left; loading the data would have raised it.
+        ValueError: no list is left; loading the data prevents this.
     """
     if split.groups is None:
         raise ValueError("a ranking metric needs lists")
     order = np.argsort(split.groups, kind="stable")
     starts = np.flatnonzero(np.diff(split.groups[order], prepend=-1))
     scores = []
-    # Thousands of short lists: checking each one's arrays would take longer than scoring it.
+    # scikit-learn's checks of the arrays would take longer than scoring thousands of short lists.
     with config_context(skip_parameter_validation=True, assume_finite=True):
         for rows in np.split(order, starts[1:]):
             relevance = split.labels[rows].astype(np.float64)
@@ -174,7 +173,7 @@ _METRICS: dict[MetricName, Callable[[Array, Array], float]] = {
     "spearman": lambda labels, predicted: stats.spearmanr(labels, predicted).statistic,
 }
 
-# What the labels must have for a metric to be defined, and what is so where they have not.
+# Metric -> requirement on the labels, and the reason of an undefined value.
 _NEEDS: dict[MetricName, tuple[Callable[[Split], bool], str]] = {
     "accuracy": (lambda split: True, ""),
     "f1": (lambda split: bool((split.labels == split.positive).any()), "no label is of the positive class"),

@@ -1,4 +1,4 @@
-"""What evaluate and export have in common: two models compared on the evaluation split, as the recipe says."""
+"""Compare two models on the evaluation split with the recipe's settings, for evaluate and export."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def compare_models(
     """Compare two models with the task's metrics.
 
     Args:
-        recipe: metrics, resamples and seed.
-        data: the task's data, which knows its parts.
+        recipe: has metrics, resamples and seed.
+        data: the task's data, with its parts.
         split: the N rows that both models were run on.
-        rows: the same, tokenized.
-        first: name and logits ([N, C], for tagging of the words) of the model that is compared with.
-        second: name and logits of the other.
+        rows: the same rows, tokenized.
+        first: name and logits ([N, C], for tagging of the words) of the reference model.
+        second: name and logits of the other model.
 
     Returns:
         what `compare` returns, with `classes`, the same by class or tag (see `by_class`; empty for regression and

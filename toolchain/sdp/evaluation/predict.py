@@ -1,4 +1,4 @@
-"""Predictions of a network over a split, whatever runs it."""
+"""Predict the rows of a split with a network in any runtime."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sdp.evaluation.stored_logits import Answers, Kept
 from sdp.pipeline.progress import Task
 
 Network = Callable[[Mapping[str, Tensor]], NDArray[np.float32]]
-"""A padded batch of inputs, each [B, L], to logits: [B, C], or [B, L, C] for tagging."""
+"""A function from a padded batch of inputs, each [B, L], to logits: [B, C], or [B, L, C] for tagging."""
 
 
 def predict_logits(
@@ -25,21 +25,21 @@ def predict_logits(
     task: Task | None = None,
     kept: Kept | None = None,
 ) -> NDArray[np.float32]:
-    """Run a network over every row, in batches of like length.
+    """Run a network over every row, in batches of similar length.
 
     Args:
-        network: what to ask.
+        network: the network.
         split: N tokenized rows.
         collator: pads a batch.
         batch_size: rows in one call.
-        task: told how many tokens are done.
-        kept: where to keep what it said so far, and what an interrupted attempt kept; None for nowhere.
+        task: progress bar, in tokens.
+        kept: file for intermediate results, read after an interruption; None to store nothing.
 
     Returns:
-        logits in the order of the split, [N, C]; for tagging those of its words, [W, C], NaN for a word without token.
+        logits in the order of the split, [N, C]; for tagging by word, [W, C], NaN for a word without a token.
 
     Raises:
-        SafetensorError: the disk is full, where answers are kept.
+        SafetensorError: the disk with the intermediate results is full.
     """
     answers, lengths, done = Answers(len(split), kept), row_lengths(split.rows), 0
     for indices in length_sorted_batches(split, batch_size):

@@ -1,4 +1,4 @@
-"""The rows that a model was scored on and what it said there, as JSON without the texts: enough to score again."""
+"""Scored rows and predictions as JSON without the texts, sufficient to compute scores again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sdp.pipeline.artifacts.rows import ScoredRows
 
 
 def scored_rows(split: Split, predicted: Array) -> ScoredRows:
-    """Write down rows and predictions, classes by the data's own ids: runs whose heads order them otherwise compare.
+    """Record rows and predictions with the data's own class ids, comparable between heads of different class orders.
 
     Args:
         split: N rows.
@@ -27,7 +27,7 @@ def scored_rows(split: Split, predicted: Array) -> ScoredRows:
         and itself, and the names of the tags.
     """
     if split.own_ids is not None:
-        # -1, no prediction, stays what it is.
+        # -1, no prediction, stays.
         predicted = np.asarray([*split.own_ids, NO_PREDICTION])[predicted.astype(np.int64)]
         split = replace(split.with_ids(split.own_ids), own_ids=None)
     names = list(dict.fromkeys(split.parts))

@@ -1,4 +1,4 @@
-"""What a network said so far, kept on disk while it is asked: a large split takes half an hour."""
+"""Intermediate logits on disk during prediction, which takes half an hour for a large split."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from sdp.pipeline.array_file import read_arrays, write_arrays
 
 @dataclass(frozen=True)
 class Kept:
-    """Where answers are kept until all are there.
+    """The file for intermediate logits.
 
     Attributes:
-        path: a file for this network and these rows alone.
-        seconds: between two writes, so that much is lost at most.
+        path: a file for this network and these rows only.
+        seconds: time between two writes, the most work that is lost.
     """
 
     path: Path
@@ -27,25 +27,25 @@ class Kept:
 
 
 class Answers:
-    """The logits of rows: those that an interrupted attempt kept, and what is added."""
+    """The logits of rows, starting with those that an interrupted attempt stored."""
 
     def __init__(self, rows: int, kept: Kept | None = None) -> None:
         """
         Args:
-            rows: how many there will be.
-            kept: where they are kept; None for memory alone.
+            rows: number of rows.
+            kept: the file; None for memory alone.
         """
         self._kept = kept
         self._written = time.monotonic()
         self.of_row: dict[int, NDArray[np.float32]] = _read(kept.path, rows) if kept is not None else {}
 
-    def add(self, said: Mapping[int, NDArray[np.float32]]) -> None:
-        """Add the logits of rows, [1, C] each, [words, C] for tagging; written when it is time to.
+    def add(self, new: Mapping[int, NDArray[np.float32]]) -> None:
+        """Add the logits of rows, [1, C] each, [words, C] for tagging; writes them at intervals.
 
         Raises:
             SafetensorError: the disk is full.
         """
-        self.of_row |= said
+        self.of_row |= new
         if self._kept is not None and time.monotonic() - self._written >= self._kept.seconds:
             self._kept.path.parent.mkdir(exist_ok=True)
             content = {
@@ -58,7 +58,7 @@ class Answers:
 
 
 def _read(path: Path, rows: int) -> dict[int, NDArray[np.float32]]:
-    """The answers in a file; none where there is no file, or it is not whole."""
+    """Read the logits in a file; empty where the file is missing or incomplete."""
     found = read_arrays(path)
     if found.keys() != {"rows", "lengths", "logits"}:
         return {}

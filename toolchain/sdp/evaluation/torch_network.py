@@ -1,4 +1,4 @@
-"""A torch classifier or tagger as a network that predicts."""
+"""A torch model as a `Network`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from sdp.models.forward import plain_forward
 
 
 def torch_network(model: PreTrainedModel) -> Network:
-    """A model's logits in float32, without dropout.
+    """Wrap a model for `predict_logits`: logits in float32, without dropout.
 
     Args:
-        model: on any device; each call leaves it in the mode that it was in.
+        model: a model on any device; each call restores its mode.
 
     Returns:
-        what `predict_logits` asks.
+        the network.
     """
 
     def network(inputs: Mapping[str, Tensor]) -> NDArray[np.float32]:

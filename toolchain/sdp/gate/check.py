@@ -1,7 +1,7 @@
-"""One threshold against one measured value with its interval.
+"""Check one measured value with its interval against one threshold.
 
-What is closer to a threshold than `TOLERANCE` of it is equal to it: 0.95 - 0.9 is 0.04999999999999993 in a computer's
-arithmetic, and no verdict hangs on that. A value that is undefined is never compared: its check is inconclusive.
+A value closer to a threshold than `TOLERANCE` is equal to it, because 0.95 - 0.9 is 0.04999999999999993 in floating
+point. An undefined value is never compared: its check is inconclusive.
 """
 
 from __future__ import annotations
@@ -14,37 +14,37 @@ from sdp_onnx.bench.interval import Interval, Undefined
 
 Outcome = Literal["pass", "fail", "inconclusive"]
 TOLERANCE = 1e-9
-"""As a share of the larger of two numbers; of numbers near 0 a thousandth of it, absolutely."""
+"""Relative to the larger of two numbers; near 0 a thousandth of it, absolutely."""
 EXIT_CODES: dict[Outcome, int] = {"pass": 0, "fail": 1, "inconclusive": 3}
 
 
 @dataclass(frozen=True)
 class BenchCell:
-    """What of the benchmark a check is about: a case (None: all of them together) with a number of threads."""
+    """The benchmark cell of a check: a case (None for all cases together) with a number of threads."""
 
     case: str | None
     threads: int
 
     def words(self) -> str:
-        """The cell as a person reads it."""
+        """Return the cell as text."""
         return f"{self.case}, {self.threads} threads"
 
 
 @dataclass(frozen=True)
 class Check:
-    """One threshold and what was measured against it.
+    """One threshold with the measured value.
 
     Attributes:
         name: the key in [gate].
         outcome: pass, fail or inconclusive.
-        threshold: from the recipe; None where the check has none.
-        value: measured; None where it is undefined.
-        low, high: interval of the value, with 2.5 % or less on either side; both equal to it where it is exact; None
-            where it is undefined.
-        subject: what was measured, in words.
+        threshold: the recipe's threshold; None where the check has none.
+        value: the measured value; None where it is undefined.
+        low, high: interval of the value, with 2.5 % or less on either side; both equal to an exact value; None where it
+            is undefined.
+        subject: description of the measured value.
         bound: whether the value must be at least ("min") or at most ("max") the threshold.
-        cell: what of the benchmark more measurements would be of; None where they would not help.
-        reason: why there is nothing to compare, in words; empty where there is.
+        cell: the benchmark cell to measure again; None where more measurements would not help.
+        reason: the reason why there is nothing to compare; empty otherwise.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Check:
     reason: str = ""
 
     def sentence(self) -> str:
-        """The check in words."""
+        """Return the check as a sentence."""
         if self.value is None or self.low is None or self.high is None or self.threshold is None:
             return f"{self.subject}: {self.reason}"
         limit = "at least" if self.bound == "min" else "at most"
@@ -69,12 +69,12 @@ class Check:
 
 
 def at_least(value: float, threshold: float) -> bool:
-    """Whether a value is a threshold or more, or nothing but rounding less."""
+    """Whether a value is at least a threshold, up to rounding."""
     return value >= threshold or math.isclose(value, threshold, rel_tol=TOLERANCE, abs_tol=TOLERANCE / 1000)
 
 
 def _beside(threshold: float, value: float) -> str:
-    """A value with four digits, or as many as tell it from the threshold where they are not equal."""
+    """Format a value with four digits, or as many as distinguish it from a different threshold."""
     same = at_least(value, threshold) and at_least(threshold, value)
     shown = threshold if same else value
     for digits in (4, 6, 9):
@@ -96,10 +96,10 @@ def judge_bound(
     Args:
         name: the key in [gate].
         bound: "min" or "max".
-        threshold: the recipe's.
+        threshold: the recipe's threshold.
         measured: the value with its interval.
-        subject: what was measured, in words.
-        cell: what of the benchmark it is.
+        subject: description of the measured value.
+        cell: its benchmark cell.
     """
     if isinstance(measured, Undefined):
         reason = f"undefined, because {measured.reason}; nothing to compare with {threshold:g}"

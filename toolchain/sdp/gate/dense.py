@@ -1,4 +1,4 @@
-"""The gate's checks of the dense model: little is lost by pruning what never worked."""
+"""The gate's checks of the dense model: a useless dense model loses little by pruning."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sdp_onnx.bench.interval import Interval
 
 
 def judge_dense(settings: GateSection, exported: ExportMetrics) -> list[Check]:
-    """Judge the dense model by its floor, and by one answer for all rows where it is not shown to be better than that.
+    """Judge the dense model by its lowest metric, and against one answer for all rows.
 
     Args:
         settings: the recipe's [gate].

@@ -1,8 +1,9 @@
-"""Every threshold of a recipe against what the stages measured, as pure functions on their JSON.
+"""Judge the measured results by every threshold of a recipe, with pure functions.
 
-A value whose interval lies on the good side of its threshold passes, on the bad side fails; a threshold inside the
-interval is inconclusive: more rows, more measurements or a quieter machine would tell. So is one on a metric that is
-undefined, and any verdict on a model whose dense original is not better than one answer for all rows.
+A value passes if its interval lies on the good side of the threshold, and fails if it lies on the bad side. A threshold
+inside the interval is inconclusive: more rows, more measurements or a quieter machine would decide it. A threshold on
+an undefined metric is inconclusive too, and every verdict on a model whose dense original is not better than one
+answer for all rows.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def _judge_metric(settings: GateSection, exported: ExportMetrics) -> list[Check]
 
 
 def _judge_classes(settings: GateSection, exported: ExportMetrics) -> list[Check]:
-    """Every class that does not pass; where all do, the one that lost most."""
+    """Return the checks of all classes that do not pass, or of the class with the largest loss if all pass."""
     if settings.max_class_drop is None:
         return []
     threshold, split = settings.max_class_drop, exported.split
@@ -90,7 +91,7 @@ def _judge_classes(settings: GateSection, exported: ExportMetrics) -> list[Check
 
 
 def class_drops(exported: ExportMetrics) -> dict[str, Interval | Undefined]:
-    """The drop in F1 of every class, as `part_drops` has it of parts: undefined ones first, then the worst."""
+    """Return the drop in F1 of every class, as `part_drops` does for parts: undefined ones first, then the worst."""
     drops = {own.name: own.f1.drop_of_all for own in exported.classes}
     missing = Undefined(f"no row of {exported.split} has this label")
     drops |= dict.fromkeys(exported.classes_without_rows, missing)
@@ -98,20 +99,20 @@ def class_drops(exported: ExportMetrics) -> dict[str, Interval | Undefined]:
 
 
 def _rank(drop: Interval | Undefined, drops: Mapping[str, Interval | Undefined]) -> str:
-    """In words, that a drop is the first defined one of several in their order."""
+    """Return a remark if a drop is the worst of several."""
     first = next((own for own in drops.values() if isinstance(own, Interval)), None)
     return f" (the worst of {len(drops)})" if drop is first and len(drops) > 1 else ""
 
 
 def _worst_first(drops: Mapping[str, Interval | Undefined]) -> dict[str, Interval | Undefined]:
-    """Undefined drops, then the others from the largest down."""
+    """Sort drops: undefined ones, then the others from the largest down."""
     return dict(sorted(drops.items(), key=lambda item: -item[1].value if isinstance(item[1], Interval) else -math.inf))
 
 
 def part_drops(exported: ExportMetrics) -> dict[str, Interval | Undefined]:
-    """The drop of every part with an interval whose low end holds for all parts at once, the worst part first.
+    """Return the drop of every part with an interval whose low end holds for all parts at once, the worst part first.
 
-    Where the data has no parts, all of it is one without a name. The largest of K drops has the interval from the
+    Data without parts is one part without a name. The largest of K drops has the interval from the
     largest low end to the largest high end: with the low ends joint, one of them is too high in 2.5 % of splits; and
     the largest drop lies above every high end only if it lies above its own, again in 2.5 %.
     """
@@ -160,6 +161,6 @@ def _judge_size(settings: GateSection, bench: BenchLatency) -> list[Check]:
 
 
 def verdict(checks: Sequence[Check]) -> Outcome:
-    """fail if any check fails, else inconclusive if any is or there is none, else pass."""
+    """Return fail if any check fails, else inconclusive if any check is or there is none, else pass."""
     outcomes = {check.outcome for check in checks}
     return "fail" if "fail" in outcomes else "pass" if outcomes == {"pass"} else "inconclusive"

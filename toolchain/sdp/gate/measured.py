@@ -1,4 +1,4 @@
-"""What a metrics.json is about, and what its reader must know first, in words."""
+"""Sentences on a metrics.json: its split, its changes, and remarks on its validity."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ StoredMetrics = EvaluateMetrics | ExportMetrics
 
 
 def measured_on(metrics: Comparison) -> str:
-    """The split that a metrics.json is about, and what its score is the mean over, if anything."""
+    """Return the split of a metrics.json, and the parts over which its score is a mean."""
     return f"{metrics.split}, mean over {metrics.mean_over}" if metrics.mean_over else metrics.split
 
 
@@ -21,7 +21,7 @@ def better_than_constant(metrics: StoredMetrics) -> bool:
 
 
 def constant_sentence(metrics: StoredMetrics) -> str:
-    """How the dense model does beside one answer for all rows."""
+    """Compare the dense model with one answer for all rows in a sentence."""
     constant, metric = metrics.constant, metrics.metric
     gain, value, answer = constant.gain, constant.value, constant.answer
     if isinstance(gain, Undefined) or value is None:
@@ -33,7 +33,7 @@ def constant_sentence(metrics: StoredMetrics) -> str:
 
 
 def remarks(metrics: StoredMetrics) -> list[str]:
-    """What makes a metrics.json worth less than it looks: undefined scores, a dense model that learned nothing."""
+    """Return remarks on the validity of a metrics.json: undefined scores, a dense model that learned nothing."""
     metric, split = metrics.metric, measured_on(metrics)
     reasons: dict[str, list[str]] = {}
     for name, score in metrics.models.items():
@@ -49,7 +49,7 @@ def remarks(metrics: StoredMetrics) -> list[str]:
 
 
 def changed_sentence(metrics: SplitComparison) -> str:
-    """How many predictions of a metrics.json's two models differ, and which class lost most; empty without classes."""
+    """Return the number of changed predictions and the class with the largest loss; empty without classes."""
     if metrics.flips is None:
         return ""
     changed = f"{metrics.flips:,} of {metrics.predictions:,} predictions changed"

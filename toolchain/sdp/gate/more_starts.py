@@ -1,4 +1,4 @@
-"""The gate's further measurements: cells that are open, in new processes, until they are decided or time is up."""
+"""Further measurements of the gate: undecided cells, in new processes, until they are decided or the time is up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from sdp.gate.timing import LOOKS, settled
 from sdp.pipeline.artifacts.latency import MeasuredAgain, TimedCase
 from sdp.pipeline.context import StageContext
 from sdp.recipe.sections import Recipe
-from sdp_onnx.bench.pair import MIN_ROUNDS, ProcessResult, benchmark_pair
+from sdp_onnx.bench.pair import MIN_ROUNDS, benchmark_pair
+from sdp_onnx.bench.results import ProcessResult
 from sdp_onnx.bench.starts import Start
 
 
@@ -23,10 +24,10 @@ def measure_until_decided(
     more: Sequence[MeasuredAgain],
     judge: Judge,
 ) -> tuple[list[Check], Sequence[MeasuredAgain]]:
-    """Measure the open cells again, look, and go on until a check fails, none is open, or the budget is spent.
+    """Measure and judge undecided cells until a check fails, none is undecided, or the budget is spent.
 
-    The budget, less what earlier looks took of it, is shared out equally over the looks that are left. A start of the
-    processes that has begun is finished. What one look has decided stays decided.
+    The budget minus the time of earlier looks is divided equally among the remaining looks. A start of the processes is
+    never interrupted. A check that one look has decided stays decided.
 
     Args:
         context: the gate's; the dense file lies in its target for the time.
@@ -48,7 +49,7 @@ def measure_until_decided(
     with bench_inputs(recipe, context.run, context.target) as inputs:
         for number in range(1, left + 1):
             cases, processes = _measure(recipe, inputs, checks, started + budget * number / left)
-            # The export of the dense file is part of the first.
+            # The first look includes the export of the dense file.
             ended = time.monotonic()
             look = MeasuredAgain(seconds=round(ended - began, 1), cases=cases, processes=processes)
             more, began = [*more, look], ended
@@ -60,7 +61,7 @@ def measure_until_decided(
 
 
 def open_cells(checks: list[Check], names: list[str]) -> dict[int, list[int]]:
-    """Number of threads -> the cases (by their place in `names`) that are open; all of them where memory is."""
+    """Return number of threads -> undecided cases (indices in `names`); all cases where memory is undecided."""
     wanted: dict[int, set[int]] = {}
     for check in checks:
         if check.outcome == "inconclusive" and check.cell is not None:
@@ -73,7 +74,7 @@ def open_cells(checks: list[Check], names: list[str]) -> dict[int, list[int]]:
 def _measure(
     recipe: Recipe, inputs: BenchInputs, checks: list[Check], deadline: float
 ) -> tuple[tuple[TimedCase, ...], tuple[ProcessResult, ...]]:
-    """Starts of as many seconds and rounds as the benchmark's own, until the next would end after the deadline."""
+    """Run starts like the benchmark's own, until the next would end after the deadline."""
     settings = recipe.bench
     wanted = open_cells(checks, [case.name for case in inputs.cases])
     cells: dict[BenchCell, list[Start]] = {}
@@ -92,7 +93,7 @@ def _measure(
             )
             for case in result.cases:
                 cells.setdefault(BenchCell(case.case, threads), []).extend(case.starts)
-            # Memory is what all cases together need.
+            # Peak memory belongs to all cases together.
             if len(chosen) == len(inputs.cases):
                 processes += result.processes
         now = time.monotonic()

@@ -1,13 +1,13 @@
-"""The gate's checks of what was timed: speed-up, latency and memory, from starts of the benchmark's processes.
+"""The gate's checks of speed-up, latency and memory, from the starts of the benchmark's processes.
 
-How often these checks are wrong. Each interval has a tail of 2.5 % on either side, before it is shared out:
+Error rates. Each interval has a tail of 2.5 % on either side, which is divided:
 
-- Whoever looks again when the answer is open gets more chances to be wrong, so a verdict that may take up to `LOOKS`
-  looks gives each a share of the tail (Bonferroni: no assumption about how the looks depend on each other).
-- One cell of the grid that is too slow fails the model, so false alarms add up over cells: the tail that fails is also
-  divided by their number. To pass, every cell must pass, which the worst one alone prevents: that tail is not divided.
-- A difference as large as the one between two processes of the same file, in any start, is no difference: on the side
-  that fails, the interval is widened by that factor. So a model judged against its own truth hardly ever fails.
+- Repeated looks at an undecided result increase the chance of an error, so a verdict with up to `LOOKS` looks gives
+  each look a share of the tail (Bonferroni: no assumption about the dependence of looks).
+- One slow cell of the grid fails the model, so false alarms add up over cells: the failing tail is also divided by the
+  number of cells. To pass, every cell must pass, and the worst cell alone can prevent it: that tail is not divided.
+- A difference no larger than the difference between two processes of the same file, in any start, is noise: on the
+  failing side, the interval is widened by that factor. So a model equal to its baseline hardly ever fails.
 
 For each key of [gate], a model that is good enough fails in at most 2.5 % of runs, and one that is not passes in at
 most 2.5 %. The intervals of all looks hold together, wherever the threshold is: other thresholds may be judged on the
@@ -27,7 +27,7 @@ from sdp.gate.check import BenchCell, Check, judge_bound
 from sdp.pipeline.artifacts.latency import BenchLatency, MeasuredAgain
 from sdp.recipe.gate import GateSection
 from sdp_onnx.bench.interval import TAIL, Interval
-from sdp_onnx.bench.pair import ProcessResult
+from sdp_onnx.bench.results import ProcessResult
 from sdp_onnx.bench.starts import Start, Tails, largest_deviation, speedup_interval, spread_interval
 
 LOOKS = 3
@@ -43,12 +43,12 @@ class Timings:
 
 
 def judge_timing(settings: GateSection, timings: Timings, looks: int) -> list[Check]:
-    """Judge every threshold on what was timed.
+    """Judge every threshold on speed-up, latency and memory.
 
     Args:
         settings: the recipe's [gate].
         timings: of the benchmark, and of what was measured again (see `timings_of`).
-        looks: how many looks the verdict may take in all; 1 or `LOOKS`.
+        looks: largest number of looks of the verdict; 1 or `LOOKS`.
 
     Returns:
         for each threshold that is set a check of every cell of the grid; for memory one of every number of threads.
@@ -89,7 +89,7 @@ def timings_of(bench: BenchLatency, more: Sequence[MeasuredAgain] = ()) -> Timin
 
 
 def settled(before: Sequence[Check], now: Sequence[Check]) -> list[Check]:
-    """The checks of now, but for those that were decided before: a crossed line ends a sequential test."""
+    """Return the new checks, except those that were decided before: a decision ends a sequential test."""
     return [old if old.outcome != "inconclusive" else new for old, new in zip(before, now, strict=True)]
 
 
@@ -133,13 +133,13 @@ def _known_peak(process: ProcessResult) -> int:
 
 
 def _tails(bound: Bound, looks: int, cells: int) -> Tails:
-    """See the module: "above" fails a lower bound, "below" an upper one."""
+    """Return the tails of the module's rules: "above" fails a lower bound, "below" an upper bound."""
     passing, failing = TAIL / looks, TAIL / looks / cells
     return Tails(below=passing, above=failing) if bound == "min" else Tails(below=failing, above=passing)
 
 
 def _widened(bound: Bound, interval: Interval, deviation: float) -> Interval:
-    """An interval made wider by the A/A deviation on the side that fails."""
+    """Widen an interval by the A/A deviation on the failing side."""
     if bound == "min":
         return replace(interval, high=interval.high * deviation)
     return replace(interval, low=interval.low / deviation)

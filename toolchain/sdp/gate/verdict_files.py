@@ -1,4 +1,4 @@
-"""The checks of a gate as other programs and people read them: JUnit XML and Markdown."""
+"""Write the checks of a gate as JUnit XML and Markdown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HEADERS = ("check", "outcome", "measured")
 
 
 def junit(checks: Sequence[Check], suite: str, note: str = "") -> str:
-    """The checks as JUnit XML: a failure for each that fails, an error for each that is inconclusive; and a note."""
+    """Format checks as JUnit XML: a failure for each failed check, an error for each inconclusive one, and a note."""
     counts = {outcome: sum(check.outcome == outcome for check in checks) for outcome in EXIT_CODES}
     root = ElementTree.Element("testsuites")
     element = ElementTree.SubElement(
@@ -37,7 +37,7 @@ def junit(checks: Sequence[Check], suite: str, note: str = "") -> str:
 
 
 def markdown(checks: Sequence[Check], suite: str, note: str = "") -> str:
-    """The checks as a Markdown table, for a pull request or a CI job's summary, and a note below it."""
+    """Format checks as a Markdown table with a note, for a pull request or a CI job's summary."""
     if not checks:
         return f"### sdp gate: {suite}: **{verdict(checks)}** (nothing was checked)\n"
     rows = [(check.name, check.outcome, check.sentence()) for check in checks]

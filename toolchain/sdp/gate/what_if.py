@@ -1,7 +1,6 @@
-"""Trying other thresholds on a finished run: `sdp gate RUN --set gate.KEY=VALUE` judges, prints, and changes nothing.
+"""Try other thresholds on a finished run: `sdp gate RUN --set gate.KEY=VALUE` judges, prints, and changes nothing.
 
-Thresholds that the run is to have come from its recipe, or from `sdp run --set`: then verdict, report and shipped
-folder are made of them.
+The run's own thresholds come from its recipe, or from `sdp run --set`: verdict, report and shipped folder use them.
 """
 
 from __future__ import annotations
@@ -19,22 +18,22 @@ from sdp.pipeline.stages import find_stage, resolved_settings, stages_of
 from sdp.recipe.override import override_key
 from sdp.recipe.sections import Recipe
 
-# What is measured again is no threshold: with another budget the verdict itself is to be another.
+# The budget of further measurements is not a threshold: changing it changes the verdict of the run.
 _NO_THRESHOLD = {"gate.budget_seconds"}
 
 
 def is_what_if(recipe: Recipe, run: RunFolder, overrides: Sequence[str], *, as_it_is: bool) -> bool:
-    """Whether a command asks for the verdict of other thresholds than those that the run was judged by.
+    """Whether a command requests the verdict of other thresholds than the run's own.
 
     Args:
-        recipe: with the overrides.
+        recipe: the recipe with the overrides.
         run: the run folder.
-        overrides: those of the command line.
-        as_it_is: judge what the run holds, up to date or not (--no-update).
+        overrides: overrides of the command line.
+        as_it_is: judge the stored results, up to date or not (--no-update).
 
     Returns:
-        true where the overrides are of [gate] alone and set thresholds, the run has a verdict of other ones, and what
-        comes before the gate is up to date. Otherwise there is work to do, and the verdict is the run's own.
+        true if the overrides set thresholds of [gate] alone, the run has a verdict with other thresholds, and all
+        stages before the gate are up to date. Otherwise stages have to run, and the verdict is the run's own.
     """
     keys = {override_key(override) for override in overrides}
     if not keys - _NO_THRESHOLD or not all(key.startswith("gate.") for key in keys):
@@ -57,18 +56,18 @@ def _up_to_date_before_gate(recipe: Recipe, run: RunFolder) -> bool:
 
 
 def what_if_lines(checks: Sequence[Check], run: RunFolder, given: Sequence[str], overrides: Sequence[str]) -> list[str]:
-    """The verdict of other thresholds as a person reads it, and how to make it the run's own.
+    """Return lines on the verdict of other thresholds, and on the way to apply them to the run.
 
     Args:
-        checks: from `stages.gate.what_if`.
+        checks: result of `stages.gate.what_if`.
         run: the run folder.
         given: recipe or run folder of the command line, and the options that name the run folder.
-        overrides: those of the command line.
+        overrides: overrides of the command line.
     """
     command = shlex.join(["sdp", "run", *given, *(part for override in overrides for part in ("--set", override))])
     return [
         *(f"{check.outcome}: {check.sentence()}" for check in checks),
-        f"what if: the gate would say {verdict(checks)} with {', '.join(overrides)}",
+        f"what if: the verdict would be {verdict(checks)} with {', '.join(overrides)}",
         f"nothing was changed: {run.path} has the verdict {gate_verdict(run)} as before",
         f"to judge, report and ship it so: set this in the recipe, or {command}",
     ]

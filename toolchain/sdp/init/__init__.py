@@ -1,5 +1,5 @@
-"""`sdp init`: from one file of labelled texts to split files and a recipe.
+"""`sdp init`: make split files and a recipe from one file of labelled texts.
 
 `rows` checks a file's columns and reads its rows, `split` divides them, `settings` chooses every setting with its
-reason, `recipe_text` writes the recipe, `files` the rows; `project` does all of it in order. No torch.
+reason, `recipe_text` formats the recipe, `files` writes the rows; `project` runs all of them in order. No torch.
 """

@@ -1,4 +1,4 @@
-"""Rows written as files of the task's formats, with the columns that the recipe names."""
+"""Write rows to files in the task's formats, with the columns that the recipe names."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Row = Sequence[object]
 
 
 def require_absent(paths: Iterable[Path], *, force: bool) -> None:
-    """See that nothing would be overwritten.
+    """Check that nothing would be overwritten.
 
     Raises:
-        UsageError: a file is there, and `force` is False.
+        UsageError: a file exists, and `force` is False.
     """
     there = [str(path) for path in paths if path.exists()]
     if there and not force:
-        what = f"{', '.join(there)}: already there, and nothing is overwritten"
+        what = f"{', '.join(there)}: exists, and nothing is overwritten"
         raise UsageError(what, hint="Write elsewhere with --out FOLDER, or replace with --force.")
 
 
@@ -30,10 +30,10 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
     """Write rows in the format of a file's suffix.
 
     Args:
-        path: ends in .tsv, .csv, .jsonl or .parquet, also with .gz behind it.
-        columns: their names.
-        rows: a value for each of them; where the format has no lists, they are joined with spaces, and written as JSON
-            where an item holds one.
+        path: ends in .tsv, .csv, .jsonl or .parquet, optionally followed by .gz.
+        columns: the column names.
+        rows: a value for each column. Formats without lists join a list with spaces, or write it as JSON where an
+            item contains a space.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written to.
@@ -57,7 +57,7 @@ def _write_table(stream: TextIO, suffix: str, columns: Sequence[str], rows: Iter
         writer.writerow(columns)
         writer.writerows([_field(value) for value in row] for row in rows)
         return
-    # tsv has no quotes; what was read from one has neither tabs nor line ends.
+    # tsv has no quotes; values that were read from tsv have neither tabs nor line ends.
     for row in (columns, *rows):
         stream.write("\t".join(_field(value) for value in row) + "\n")
 

@@ -1,4 +1,4 @@
-"""What is known of a model by its name, or by its files where they are on this machine."""
+"""Properties of a model by its name, or by its files where they are on this machine."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from sdp.models.positions import model_positions
 from sdp.models.source import ModelFolder, locate_model
 from sdp.recipe.sections import ModelSection, Recipe
 
-# Up to this width an encoder takes, and needs, larger steps.
+# Encoders up to this width take, and need, larger steps.
 _SMALL = 512
 _SMALL_NAMES = ("minilm", "tiny", "mini", "small")
-# For a model that is not here; many have so many embeddings that pruning the rest saves little.
+# For a model that is not downloaded; in many the embeddings dominate, and pruning the rest saves little.
 _UNKNOWN_RATIO = 0.95
 _MARGIN, _STEP = 0.03, 0.05
 
 
 @dataclass(frozen=True)
 class KnownModel:
-    """A model as a new recipe needs it.
+    """The properties of a model that a new recipe depends on.
 
     Attributes:
         name: hub id, folder or package.
-        folder: where it is; None where it is not on this machine.
-        positions: the longest input that it takes; None where it is not known.
+        folder: its folder; None where it is not on this machine.
+        positions: the longest input that it takes; None where unknown.
         small: whether it is narrow.
     """
 
@@ -39,7 +39,7 @@ class KnownModel:
     small: bool
 
     def size_ratio(self) -> float:
-        """A threshold for the size of the exported file: what is predicted, and a little more."""
+        """A threshold for the size of the exported file: the predicted ratio with a margin."""
         if self.folder is None:
             return _UNKNOWN_RATIO
         content = {"name": "x", "model": {"name": "x"}, "task": {"name": "sst2"}, "prune": {"sparsity": SPARSITY}}
@@ -56,7 +56,7 @@ def known_model(name: str) -> KnownModel:
         name: hub id, folder (relative to the working folder) or package.
 
     Raises:
-        ModelError: it is here and cannot be used.
+        ModelError: it is on this machine and cannot be used.
     """
     try:
         own = str(Path(name).resolve()) if Path(name).is_dir() else name

@@ -1,4 +1,4 @@
-"""From a file to a project: its rows divided, a recipe beside them, and a line on each choice that was made."""
+"""Make a project from a file: split files, a recipe, and a line on each choice."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from sdp.recipe import load_recipe
 from sdp.recipe.benchmark_tasks import ProblemType
 
 SEED = 0
-# Of what is divided as a whole: the texts of a class, or all where there are no classes.
+# Most units (texts of a class, or all texts without classes) that count as few.
 _FEWEST_UNITS = 10
 
 
 @dataclass(frozen=True)
 class Request:
-    """What `sdp init` was asked for.
+    """The arguments of `sdp init`.
 
     Attributes:
         data: the file.
         text: the text columns.
-        label: the label column; None where it was not named.
+        label: the label column; None where it is not named.
         group: the column of a ranking's lists.
-        type: the kind of problem; None to go by the labels.
+        type: the problem type; None to derive it from the labels.
         model: hub id, folder or package; None to choose one.
-        out: where everything is written; None for beside the file.
-        dev, test: files that are there already.
-        force: overwrite what an earlier call wrote.
+        out: the output folder; None for the file's own folder.
+        dev, test: existing files of these splits.
+        force: overwrite files of an earlier call.
     """
 
     data: Path
@@ -56,12 +56,12 @@ class Request:
 
     @property
     def folder(self) -> Path:
-        """Where everything is written."""
+        """The output folder."""
         return self.data.parent if self.out is None else self.out
 
     @property
     def files(self) -> dict[SplitName, Path]:
-        """The file of each split; that of train is the given one where nothing is taken from it."""
+        """The file of each split; train is the given file where no rows are taken from it."""
         given: dict[SplitName, Path | None] = {"train": None, "dev": self.dev, "test": self.test}
         if self.dev is not None and self.test is not None:
             given["train"] = self.data
@@ -70,17 +70,17 @@ class Request:
 
     @property
     def new_files(self) -> dict[SplitName, Path]:
-        """Those that are written."""
+        """The split files that are written."""
         return {split: path for split, path in self.files.items() if path not in (self.data, self.dev, self.test)}
 
 
 @dataclass(frozen=True)
 class Project:
-    """What was written.
+    """The files and choices of a new project.
 
     Attributes:
         recipe: the recipe file.
-        lines: what was chosen, and why.
+        lines: each choice with its reason.
     """
 
     recipe: Path
@@ -91,7 +91,7 @@ def init_project(request: Request) -> Project:
     """Write split files and a recipe.
 
     Raises:
-        UsageError: columns are not named, files are there already, or rows cannot be used; nothing is left behind.
+        UsageError: columns are not named, files exist, or rows cannot be used; no file is left behind.
     """
     check_columns(request.data, request.text, request.label, request.group)
     label = str(request.label)
@@ -123,7 +123,7 @@ def init_project(request: Request) -> Project:
 
 
 def stem_of(path: Path) -> tuple[str, str]:
-    """A data file's name without its format, as recipes may be called, and the format to write."""
+    """Return a data file's name without its format, as a valid recipe name, and the format to write."""
     plain = Path(path.name.removesuffix(".gz"))
     stem = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in plain.stem).lstrip("._-")
     packed = ".gz" if path.name.endswith(".gz") and plain.suffix != ".parquet" else ""
@@ -131,10 +131,10 @@ def stem_of(path: Path) -> tuple[str, str]:
 
 
 def _divide(rows: LabelledRows, request: Request) -> NDArray[np.int8]:
-    """The number in SPLITS of each row's split.
+    """Return the index in SPLITS of each row's split.
 
     Raises:
-        DataError: there is too little to divide.
+        DataError: there are too few rows to divide.
     """
     wanted: list[SplitName] = [split for split in request.new_files if split != "train"]
     keys = rows.keys
@@ -155,13 +155,13 @@ def _require_enough(rows: LabelledRows, keys: list[bytes], splits: int, where: s
 
 
 def _units(rows: LabelledRows, keys: list[bytes]) -> dict[str, int]:
-    """What can be divided, by class."""
+    """Count the units that can be divided, by class."""
     owners = dict(zip(reversed(keys), reversed(rows.classes or ("",) * len(keys)), strict=True))
     return {name: list(owners.values()).count(name) for name in dict.fromkeys(owners.values())}
 
 
 def _scarce(rows: LabelledRows, request: Request) -> Iterator[str]:
-    """A line on the classes that have too few texts to be in all splits."""
+    """Yield a line on the classes that have too few texts for all splits."""
     units = _units(rows, rows.keys) if rows.classes else {}
     few = [f'"{name}"' for name, count in sorted(units.items()) if count < len(request.new_files)]
     if few:
@@ -170,7 +170,7 @@ def _scarce(rows: LabelledRows, request: Request) -> Iterator[str]:
 
 
 def _rows_of(rows: LabelledRows, sides: NDArray[np.int8], split: SplitName) -> Iterator[Row]:
-    """The values of one split's rows, in the order of the file."""
+    """Yield the values of one split's rows, in the order of the file."""
     raw, tagging = rows.raw, rows.type == "tagging"
     for row, texts in enumerate(raw.texts):
         if sides[row] == SPLITS.index(split):

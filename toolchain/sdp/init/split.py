@@ -1,8 +1,7 @@
-"""Which row goes to train, which to dev and which to test.
+"""Divide rows into train, dev and test.
 
-A unit, the rows with equal texts (in a ranking: the rows of one list), goes to one side as a whole. Each class is
-divided by itself, so that the splits have the same shares of it; which units go where depends on the seed and the texts
-alone.
+A unit, the rows with equal texts (in a ranking: the rows of one list), is never divided. Each class is divided
+separately, so that the splits have equal shares of it. The choice of units depends on the seed and the texts alone.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ from numpy.typing import NDArray
 from sdp.data.rows import SPLITS, SplitName
 
 SHARES: dict[SplitName, float] = {"dev": 0.1, "test": 0.2}
-"""Of the rows; the rest is trained on."""
+"""Share of the rows; the rest is for training."""
 
 
 def assign(keys: Sequence[bytes], strata: Sequence[object], wanted: Sequence[SplitName], seed: int) -> NDArray[np.int8]:
-    """The number in SPLITS of each row's split, [N].
+    """Return the index in SPLITS of each row's split, [N].
 
     Args:
-        keys: of each row's unit: equal for rows that stay together, [N].
-        strata: what each row's class is; that of a unit's first row counts, [N].
+        keys: key of each row's unit: equal for rows that stay together, [N].
+        strata: class of each row, [N]; a unit has the class of its first row.
         wanted: the splits to make besides train.
-        seed: another seed, another division.
+        seed: seed of the division.
     """
     rows_of: dict[bytes, list[int]] = defaultdict(list)
     for row, key in enumerate(keys):
@@ -47,10 +46,10 @@ def assign(keys: Sequence[bytes], strata: Sequence[object], wanted: Sequence[Spl
 
 
 def _counts(units: int, wanted: Sequence[SplitName]) -> dict[SplitName, int]:
-    """Units of a class for each wanted split: its share, at least one, as long as train keeps one."""
+    """Return the units of a class for each wanted split: its share, at least one, as long as train keeps one."""
     counts: dict[SplitName, int] = {}
     left = units - 1
-    # Test first: what is too few for both shows at least what was reached.
+    # Test first: if units are too few for both, the final score is worth more than the choice.
     for split in sorted(wanted, reverse=True):
         counts[split] = min(left, max(1, round(units * SHARES[split])))
         left -= counts[split]

@@ -40,7 +40,7 @@ def cross_correlation_matrix(student: Tensor, teacher: Tensor) -> Tensor:
 def cross_correlation_loss(student: Tensor, teacher: Tensor, off_diagonal: float) -> Tensor:
     """Draw the cross-correlation matrix to the identity.
 
-    L_CC / d = [ sum_i (1 - C_ii)^2 + off_diagonal * sum_{i != j} C_ij^2 ] / d. The form is that of Barlow Twins
+    L_CC / d = [ sum_i (1 - C_ii)^2 + off_diagonal * sum_{i != j} C_ij^2 ] / d. The form follows Barlow Twins
     (arXiv 2103.03230) between a network and its pruned copy, as in self-distilled pruning (arXiv 2109.15014); the
     division by d keeps the value comparable between widths. Unrelated features give E[C_ij^2] of about 1/N, so the
     off-diagonal sum has a floor of about d^2/N: use many rows.

@@ -1,4 +1,4 @@
-"""What losses read of both networks, from their rows and settings alone. Needs no torch."""
+"""Outputs of both networks that losses read, from their rows and settings alone. Needs no torch."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class RowsKey:
 
 @dataclass(frozen=True)
 class NetworkOutput:
-    """A network's output on a batch; whatever no loss reads is absent.
+    """A network's output on a batch; parts that no loss reads are absent.
 
     Attributes:
         logits: [B, C], or [B, L, C] for tagging.

@@ -1,4 +1,4 @@
-"""What the pruned network minimizes: the task loss and the recipe's teacher losses, put together.
+"""The objective of pruning: the task loss and the recipe's teacher losses.
 
     L = (1 - a) * task + a * kld + sum over the other losses of weight * loss
 
@@ -60,7 +60,7 @@ class Objective:
 
     @property
     def one_prediction_a_row(self) -> bool:
-        """Whether the logits of a row are those of one prediction; a tagger has one for every token."""
+        """Whether a row has one prediction; a tagger has one for every token."""
         return self._problem_type != "tagging"
 
     @property

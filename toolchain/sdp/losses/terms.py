@@ -34,7 +34,7 @@ from sdp.recipe.losses import (
 
 @dataclass(frozen=True)
 class Batch:
-    """What a loss is computed from.
+    """The inputs of a loss.
 
     Attributes:
         student: the pruned network's output.

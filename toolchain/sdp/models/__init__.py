@@ -1,2 +1,2 @@
-"""Pretrained encoders: where they are (`source`), what they weigh (`parts`), their trained heads (`head`), and as torch
-modules (`load`)."""
+"""Pretrained encoders: their files (`source`), parameter counts (`parts`), trained heads (`head`), and torch modules
+(`load`)."""

@@ -1,10 +1,10 @@
-"""What sdp knows of each kind of model: one row a `model_type` of config.json. Needs no torch.
+"""The table of architectures, one row for each `model_type` of config.json. Needs no torch.
 
 Everything else that depends on the architecture is derived from these rows. Adding a kind adds a row; the tests of
 `ARCHITECTURES` then compare it with a tiny model of that kind.
 
-A kind without a row is not refused: `models.layers` looks whether all its matrices can be pruned, and the export
-whether its file computes the same.
+A kind without a row is not rejected: `models.layers` checks that all its matrices can be pruned, and the export that
+its file computes the same.
 """
 
 from __future__ import annotations
@@ -129,23 +129,23 @@ ANY_LAYOUT = join_layouts(tuple(row.layout for row in ARCHITECTURES))
 
 
 def find_architecture(model_type: object) -> Architecture | None:
-    """The row of a kind of model; None for one that the table does not have."""
+    """Return the row of an architecture; None for an unknown one."""
     return _BY_TYPE.get(model_type) if isinstance(model_type, str) else None
 
 
 def model_type(folder: ModelFolder) -> str | None:
-    """The kind of a model, from its config.json; None where it names none."""
+    """Return the architecture in a model's config.json; None without one."""
     named = (read_json(folder.path / "config.json") or {}).get("model_type")
     return named if isinstance(named, str) else None
 
 
 def supported_types() -> str:
-    """A sentence on the kinds of models that work, for hints."""
+    """Return a sentence on the supported architectures, for hints."""
     return f"Encoders that work: {', '.join(row.model_type for row in ARCHITECTURES if not row.refused)}."
 
 
 def require_architecture(folder: ModelFolder) -> None:
-    """See that the model of a folder is not of a kind that sdp is known not to prune.
+    """Require that sdp can prune the architecture of a model folder, or does not know it.
 
     Raises:
         ModelError: it is.

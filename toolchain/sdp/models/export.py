@@ -1,4 +1,4 @@
-"""Making the exported file: torch to dense ONNX, encoded, reopened, and compared with torch before it counts."""
+"""Make the exported file: torch to dense ONNX, encoded, reopened, and compared with torch."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _MADE = f"{CHECKPOINTS}/made.json"
 
 
 class Exported(Stored):
-    """What was found of the file when it was reopened.
+    """The results of verifying the reopened file.
 
     Attributes:
         layers: of each pruned layer, zeros and elements.
@@ -75,7 +75,7 @@ class _Made(Stored):
 
 @dataclass(frozen=True)
 class _Torch:
-    """What the exported file must agree with, kept when the model itself has gone.
+    """The reference for the exported file, kept after the model is freed.
 
     Attributes:
         zeros: of each pruned layer, zeros and elements.
@@ -108,7 +108,7 @@ def export_file(context: StageContext, tokenizer: TextTokenizer, rows: Tokenized
         return before.exported
     for path in outputs_of(target):
         path.unlink()
-    # What another file said, too.
+    # Logits of another file are removed too.
     shutil.rmtree(target / CHECKPOINTS, ignore_errors=True)
     exported = _make(context, tokenizer, rows)
     (target / CHECKPOINTS).mkdir()
@@ -150,7 +150,7 @@ def _make(context: StageContext, tokenizer: TextTokenizer, rows: TokenizedSplit)
 
 @contextmanager
 def _work_folder(target: Path) -> Iterator[Path]:
-    """A folder for the dense file, which goes with the block."""
+    """Create a folder for the dense file, which is removed at the end of the block."""
     work = target / "work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
@@ -167,7 +167,7 @@ def _export_dense(
     rows: TokenizedSplit,
     work: Path,
 ) -> _Torch:
-    """Write the dense file and the model's config.json, and note what the model says and holds.
+    """Write the dense file and the model's config.json, and record the model's logits and zeros.
 
     The model ends with the function.
     """
@@ -205,7 +205,7 @@ def _encode(recipe: Recipe, run: RunFolder, dense: Path, path: Path) -> list[Ten
 
 
 def _encoding(recipe: Recipe) -> EncodingChoice:
-    """What the recipe asks for, or the best that this installation can run.
+    """Return the recipe's encoding, or the best one that this installation can run.
 
     Raises:
         OperatorLibraryError: the recipe asks for the operator library, and this installation has none.

@@ -1,4 +1,4 @@
-"""The trained head of a checkpoint: its classes in its order, and whether they are those of the data. Needs no torch.
+"""The trained head of a checkpoint: its classes in its order, and their match with the data. Needs no torch.
 
 A checkpoint has a trained head if its weights hold the output layer of one; an encoder, or one with the head of its
 pretraining, has none. Labels are matched by name: exactly, or else without regard to case. Names that are numbers or
@@ -60,7 +60,7 @@ class KeptHead:
 
     @property
     def line(self) -> str:
-        """What is printed of it."""
+        """A line for output."""
         if not self.labels:
             return "the checkpoint's head is kept: it gives one score"
         own = f" (in the data: {_listed(self.labels)})" if self.labels != self.names else ""
@@ -68,7 +68,7 @@ class KeptHead:
 
 
 def read_head(folder: ModelFolder) -> Head | None:
-    """The trained head of a checkpoint; None where it has none.
+    """Read the trained head of a checkpoint; None without one.
 
     Raises:
         ModelError: a safetensors file is damaged.
@@ -85,7 +85,7 @@ def read_head(folder: ModelFolder) -> Head | None:
 
 
 def config_names(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The classes that a config.json names, in the order of their ids; LABEL_0, ... where it names none."""
+    """Return the classes in a config.json, in the order of their ids; LABEL_0, ... without names."""
     names = config.get("id2label")
     if isinstance(names, dict) and set(names) == {str(place) for place in range(len(names))}:
         return tuple(str(names[str(place)]) for place in range(len(names)))
@@ -95,7 +95,7 @@ def config_names(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def match_labels(names: Sequence[str], labels: Sequence[str], *, numbered: bool) -> tuple[str, ...] | None:
-    """The data's labels in the order of a head's names; None where they are not the same classes.
+    """Return the data's labels in the order of a head's names; None where the classes differ.
 
     Args:
         names: the head's classes by output.
@@ -118,13 +118,13 @@ def match_labels(names: Sequence[str], labels: Sequence[str], *, numbered: bool)
 
 
 def _number(name: str) -> int:
-    """The number of a class that has no name but it; -1 for a class that has one."""
+    """Return the number of a class whose name is a number; -1 for a class with another name."""
     found = _NUMBER.fullmatch(name)
     return int(found[1]) if found else -1
 
 
 def choose_head(recipe: Recipe, folder: ModelFolder, labels: Sequence[str]) -> KeptHead | None:
-    """The checkpoint's head where it has one and the recipe wants no new one; None for a new head.
+    """Return the checkpoint's head if it exists and the recipe keeps it; None for a new head.
 
     Args:
         recipe: the recipe.
@@ -152,10 +152,10 @@ def choose_head(recipe: Recipe, folder: ModelFolder, labels: Sequence[str]) -> K
 
 
 def _fit(head: Head, kind: ProblemType, labels: Sequence[str], *, numbered: bool) -> tuple[str | None, tuple[str, ...]]:
-    """What is wrong with a head for a task, or None and the labels in its order."""
+    """Return the reason why a head does not fit a task, or None and the labels in its order."""
     wanted = "ForTokenClassification" if kind == "tagging" else "ForSequenceClassification"
     if "For" in head.architecture and not head.architecture.endswith((wanted, *_PRETRAINING)):
-        return f"the checkpoint's head is that of {head.architecture}, and the task is {kind}", ()
+        return f"the checkpoint's head belongs to {head.architecture}, and the task is {kind}", ()
     if kind == "classification" and head.problem_type not in (None, "single_label_classification"):
         return f"the checkpoint's head was trained for {head.problem_type}, and the task is {kind}", ()
     if len(head.names) != head.outputs:
@@ -171,7 +171,7 @@ def _fit(head: Head, kind: ProblemType, labels: Sequence[str], *, numbered: bool
 
 
 def finetuned_order(recipe: Recipe, folder: ModelFolder, labels: Sequence[str]) -> tuple[str, ...]:
-    """The data's labels in the order of a fine-tuned model's outputs.
+    """Return the data's labels in the order of a fine-tuned model's outputs.
 
     Raises:
         RunError: its config.json names other classes.
@@ -186,7 +186,7 @@ def finetuned_order(recipe: Recipe, folder: ModelFolder, labels: Sequence[str]) 
 
 
 def _set(own: Sequence[str], other: Sequence[str]) -> str:
-    """How many classes, and which; of many only those that the other set lacks."""
+    """Format the number and names of classes; of many only those that the other set lacks."""
     only = [name for name in own if name not in other] if len(own) > _MOST_SHOWN else []
     which = f" that are not in the other: {_listed(only)}" if only else f": {_listed(own)}"
     return f"{len(own)} class{'es' * (len(own) != 1)}" + (f", {len(only)}" if only else "") + which

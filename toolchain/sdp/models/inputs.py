@@ -1,4 +1,4 @@
-"""Which inputs a model takes, and with what the shorter rows of a batch may be padded: decided here, and once.
+"""Choose the inputs of a model, and the padding of shorter rows in a batch.
 
 Fine-tuning writes the result into the tokenizer's files. Training, evaluation and export read it there; measurements,
 golden inputs and predictions take what the exported file declares.
@@ -27,7 +27,7 @@ _SHORTEST_LIMIT = 8
 
 
 def fit_tokenizer(tokenizer: TextTokenizer, model: PreTrainedModel) -> TextTokenizer:
-    """The tokenizer with the inputs that a model takes, and with padding that changes none of its answers.
+    """Return the tokenizer with the model's inputs, and with padding that does not change its outputs.
 
     Args:
         tokenizer: the model's, with the inputs and the padding of its own files.
@@ -54,7 +54,7 @@ def fit_tokenizer(tokenizer: TextTokenizer, model: PreTrainedModel) -> TextToken
 
 
 def model_inputs(model: PreTrainedModel, tokenizer: TextTokenizer) -> tuple[str, ...]:
-    """Names of the inputs that a model is given, of those that its tokenizer makes.
+    """Return the names of the tokenizer's outputs that are inputs of the model.
 
     Token types are left out where the model has no parameter for them, or knows only one.
 
@@ -83,7 +83,7 @@ def pieces_beyond(tokenizer: TextTokenizer, model: PreTrainedModel) -> bool:
 
 
 def require_embeddings(model: PreTrainedModel, rows: Iterable[TokenRow], where: str, split: str = "") -> None:
-    """See that the model has an embedding for each piece that occurs in tokenized rows.
+    """Require an embedding in the model for each piece in tokenized rows.
 
     A tokenizer may have more pieces than the model, such as a mask that no text holds.
 
@@ -115,7 +115,7 @@ def _embeddings(model: PreTrainedModel) -> int:
 
 
 def _padding_token(tokenizer: TextTokenizer, model: PreTrainedModel) -> tuple[int, str]:
-    """Id and name of the token that pads: the tokenizer's, or else the model's; any that is masked will do."""
+    """Return id and name of the padding token: the tokenizer's, or else the model's; any masked token works."""
     if "pad_token" in tokenizer.named and tokenizer.padding.id < _embeddings(model):
         return tokenizer.padding.id, tokenizer.padding.token
     own = getattr(model.config, "pad_token_id", None)
@@ -124,7 +124,7 @@ def _padding_token(tokenizer: TextTokenizer, model: PreTrainedModel) -> tuple[in
 
 
 def _padding_changes_nothing(model: PreTrainedModel, tokenizer: TextTokenizer) -> bool:
-    """Whether a short row gets the same logits by itself and beside a longer one."""
+    """Whether a short row gets the same logits alone and in a batch with a longer one."""
     tokenizer.cut_at(_SHORTEST_LIMIT)
     short, long = (row.inputs for row in tokenizer.encode([("a",), ("a " * _SHORTEST_LIMIT,)]))
     network = torch_network(model)

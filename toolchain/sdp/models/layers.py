@@ -29,8 +29,8 @@ def prunable_weights(model: PreTrainedModel) -> dict[str, nn.Parameter]:
         parameter name -> weight [out, in], in the order of the model.
 
     Raises:
-        ModelError: a matrix of the encoder is no weight of an nn.Linear in a numbered layer, so that pruning would
-            leave it dense; or there is none at all.
+        ModelError: a matrix of the encoder is not a weight of an nn.Linear in a numbered layer, so that pruning would
+            leave it dense; or there are no such weights.
     """
     missed = next(_missed(model), None)
     if missed is not None:

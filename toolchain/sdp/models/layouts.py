@@ -1,4 +1,4 @@
-"""Where the parameters of a model are, by their names: one layout a family of architectures. Needs no torch."""
+"""Layouts: names of the parameters of a model, one layout for each family of architectures. Needs no torch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Roles = Mapping[Role, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the parameters of a kind of model are, by their names. What is not given is as BERT has it.
+    """The names of the parameters of an architecture. The defaults are BERT's.
 
     Attributes:
         lists: the numbered lists of layers: "layer" as in "encoder.layer.3.output.dense.weight".
@@ -180,7 +180,7 @@ XLM = replace(
     outputs=("sequence_summary.summary.weight", "classifier.weight"),
     width=("emb_dim",),
 )
-# Kinds that are refused: enough to recognize a relative of theirs that has no row.
+# Rejected architectures: enough to recognize relatives without a row.
 BART = Layout(
     lists=("layers",),
     roles={

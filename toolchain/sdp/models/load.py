@@ -71,7 +71,7 @@ def load_pretrained(
         config = _config(folder.path, trust_remote_code=trust_remote_code, **head)
         options = {"config": config, "trust_remote_code": trust_remote_code, "ignore_mismatched_sizes": True}
         model, loaded = _load(folder.path, device, tagger=problem_type == "tagging", **options)
-    except Exception as error:  # transformers raises whatever a wrong value in config.json leads to
+    except Exception as error:  # a wrong value in config.json can cause any exception in transformers
         raise ModelError(f"the model cannot be loaded: {_first_line(error)}", where=str(folder.path)) from None
     require_all_weights(model, loaded, str(folder.path), keep_head=keep_head)
     if not keep_head and read_head(folder) is not None:

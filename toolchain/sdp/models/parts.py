@@ -1,4 +1,4 @@
-"""What a model is made of, read from the headers of its safetensors files: no torch, no weights in memory."""
+"""Parameter counts of a model by part, from the headers of its safetensors files: no torch, no weights in memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _INPUT_EMBEDDINGS = re.compile(rf"(^|\.)({'|'.join(map(re.escape, ANY_LAYOUT.inp
 # Names of sizes in config.json, for `check_size`.
 _WIDTHS = (*ANY_LAYOUT.width, "d_model", "embedding_size", "intermediate_size", "hidden_dim")
 _ROWS = ("vocab_size", "max_position_embeddings", "type_vocab_size")
-# A model may have so many parameters whatever its file holds, or so many times those.
+# A model of any file may have so many parameters, or so many times the file's.
 _ALWAYS_ALLOWED = 10**8
 _MOST_TIMES = 100
 
@@ -62,7 +62,7 @@ class ModelParts:
 
 
 def is_prunable(name: str, dimensions: int) -> bool:
-    """Whether a parameter is a linear weight of an encoder layer: what pruning may touch."""
+    """Whether a parameter is a linear weight of an encoder layer, which pruning may change."""
     return dimensions == 2 and name.endswith(".weight") and not _is_table(name) and _BLOCK.search(name) is not None
 
 
@@ -71,7 +71,7 @@ def _is_table(name: str) -> bool:
 
 
 def block_of(name: str) -> str:
-    """The encoder layer that a parameter belongs to: the name up to the layer's number.
+    """Return the encoder layer of a parameter: the name up to the layer's number.
 
     Raises:
         ValueError: it belongs to none.
@@ -83,13 +83,13 @@ def block_of(name: str) -> str:
 
 
 def layer_number(name: str) -> int:
-    """The number of the encoder layer that a parameter belongs to; -1 where it belongs to none."""
+    """Return the number of a parameter's encoder layer; -1 outside of the layers."""
     found = _BLOCK.search(name)
     return int(found[3]) if found is not None else -1
 
 
 def part_of(name: str) -> str:
-    """The part a parameter belongs to: "embeddings", "encoder" or "rest"."""
+    """Return the part of a parameter: "embeddings", "encoder" or "rest"."""
     if _BLOCK.search(name):
         return "encoder"
     return "embeddings" if "embed" in name else "rest"
@@ -141,7 +141,7 @@ def vocabulary_tensors(folder: ModelFolder) -> dict[str, int]:
 
 
 def tensor_shapes(folder: ModelFolder) -> dict[str, list[int]]:
-    """The shape of every tensor, by name.
+    """Return the shape of every tensor, by name.
 
     Raises:
         ModelError: a safetensors file is damaged.
@@ -157,7 +157,7 @@ def tensor_shapes(folder: ModelFolder) -> dict[str, list[int]]:
 
 
 def check_size(folder: ModelFolder) -> None:
-    """See that config.json does not describe a model far larger than the weights beside it.
+    """Check that config.json does not describe a model far larger than the weights beside it.
 
     Such a model would be made in memory before its weights are found missing. Sizes that are shared or cut may be
     smaller in the file, by the number of layers at most, hence the wide bounds.
@@ -169,7 +169,7 @@ def check_size(folder: ModelFolder) -> None:
         config = json.loads((folder.path / "config.json").read_text(encoding="utf-8"))
         stored = sum(math.prod(shape) for shape in tensor_shapes(folder).values())
     except (OSError, ValueError, RecursionError, ModelError):
-        # Loading tells what is wrong with them.
+        # Loading them reports the error.
         return
     if not isinstance(config, dict):
         return
@@ -190,7 +190,7 @@ def _largest(config: dict[str, object], keys: tuple[str, ...]) -> int:
 
 
 def encoder_shape(folder: ModelFolder) -> tuple[int | None, int | None]:
-    """Width and number of layers of the encoder, from config.json; None where it does not tell."""
+    """Return width and number of layers of the encoder, from config.json; None where it has none."""
     try:
         config = json.loads((folder.path / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""How many tokens a model can take, from its config.json alone, and whether a recipe asks for more."""
+"""The longest input of a model, from its config.json alone, and the check of a recipe's lengths."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def model_positions(folder: Path) -> int | None:
 
 
 def fitting_lengths(bench: BenchSection, limit: int | None) -> BenchSection:
-    """The benchmark without those of its default lengths that the model cannot take.
+    """Return the benchmark without the default lengths that the model cannot take.
 
     Args:
         bench: the recipe's [bench].
@@ -60,7 +60,7 @@ def fitting_lengths(bench: BenchSection, limit: int | None) -> BenchSection:
 
 
 def require_positions(recipe: Recipe, folder: ModelFolder) -> None:
-    """See that the model can take texts as long as the recipe's lengths.
+    """Require that the model can take inputs of the recipe's lengths.
 
     Raises:
         ModelError: `data.max_length`, or a length that [bench] names, is above the model's number of positions.

@@ -1,4 +1,4 @@
-"""Where a recipe's model is: a folder, a folder inside an installed package, or a hub repository. Needs no torch."""
+"""Locate a recipe's model: a folder, a folder inside an installed package, or a hub repository. Needs no torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sdp.recipe.sections import ModelSection
 from sdp_onnx.model.files import check_regular
 
 PACKAGE_PREFIX = "package:"
-# Weights as safetensors only: pickled weights are not even downloaded. The README tells the licence.
+# Weights as safetensors only: pickled weights are not even downloaded. The README has the licence.
 HUB_PATTERNS = ["*.json", "*.safetensors", "*.model", "*.txt", "README.md"]
 CODE_PATTERN = "*.py"
 WEIGHTS_SUFFIX = ".safetensors"
@@ -129,7 +129,7 @@ def _hub_snapshot(section: ModelSection, download: bool) -> Path:
 
 
 def _has_weights(path: Path) -> bool:
-    """Whether a snapshot of the hub holds all weights, or files that say why it never will."""
+    """Whether a snapshot of the hub holds all weights, or files that show that it has none."""
     if any((path / name).is_file() for name in ADAPTER_FILES):
         return True
     try:

@@ -1,4 +1,4 @@
-"""Is the exported tokenizer.json, by itself, what the model was trained and scored with?"""
+"""Check that the exported tokenizer.json alone gives the tokens of training and evaluation."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def require_all_weights(model: PreTrainedModel, loaded: Mapping[str, Any], where
 
 
 def refuse_unused(folder: ModelFolder) -> None:
-    """See that no weights are of relative positions, or of layers beyond those of config.json.
+    """Reject weights of relative positions, or of layers beyond the number in config.json.
 
     Raises:
         ModelError: some are, or a safetensors file is damaged.

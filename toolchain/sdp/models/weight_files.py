@@ -43,7 +43,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def refuse_adapter(folder: Path) -> None:
-    """See that a folder holds no PEFT adapter: its weights change the network, and sdp loads the network alone.
+    """Reject a folder with a PEFT adapter: its weights change the network, and sdp loads the network alone.
 
     Raises:
         ModelError: it holds one.

@@ -12,7 +12,7 @@ def with_absent_libraries(installed: dict[str, str], before: object, stage: Stag
 
     Args:
         installed: distribution -> version, of those that are installed.
-        before: what the stage's record says that it was made from; damaged, it counts as nothing.
+        before: the ingredients in the stage's record; empty where the record is damaged.
         stage: the stage.
     """
     recorded = before.get("libraries") if isinstance(before, dict) else None

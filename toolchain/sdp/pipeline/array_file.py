@@ -1,4 +1,4 @@
-"""Arrays kept on disk for later: written whole or not at all, and read back only as they were written."""
+"""Arrays on disk: written completely or not at all, and verified by a hash on reading."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _SEAL = "sha256"
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write a safetensors file, with a hash of all that is in it.
+    """Write a safetensors file with a hash of its content.
 
     Raises:
         SafetensorError: the disk is full.
-        OSError: the disk refuses.
+        OSError: the disk reports an error.
     """
     with atomic_write(path) as temporary:
         save_file(dict(arrays), temporary, metadata={_SEAL: _hash(arrays)})
@@ -31,9 +31,9 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of such a file by name; nothing where no file is, or a damaged one."""
+    """Read the arrays of such a file by name; empty where the file is missing or damaged."""
     try:
-        # Torch's are mapped, not read: a teacher's words on all training rows may be larger than memory.
+        # Torch's loader maps the file: a teacher's outputs for all training rows may be larger than memory.
         with safe_open(path, framework="pt") as file:
             arrays = {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118 it is no mapping
             return arrays if (file.metadata() or {}).get(_SEAL) == _hash(arrays) else {}

@@ -1,4 +1,4 @@
-"""What a stage gets: the recipe, its run folder, a folder to fill, and a reporter."""
+"""The argument of a stage: the recipe, its run folder, a folder to fill, and a reporter."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class StageContext:
     Attributes:
         recipe: the recipe.
         run: its run folder, with the finished stages before this one.
-        target: the folder that the stage fills; it may hold what an interrupted attempt left.
+        target: the folder that the stage fills; it may hold files of an interrupted attempt.
         reporter: shows progress.
     """
 

@@ -1,4 +1,4 @@
-"""Where two JSON trees differ first, in words: why a stage runs again, or an interrupted one starts anew."""
+"""Describe the first difference of two JSON trees: the reason why a stage runs or starts again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _SHOWN = ("settings", "seed", "libraries")
 
 
 def first_difference(before: Any, now: Any, path: str = "") -> str | None:
-    """Name the first place where two JSON trees differ, in words; None where they are equal."""
+    """Describe the first difference of two JSON trees; None where they are equal."""
     if before == now:
         return None
     if isinstance(before, dict) and isinstance(now, dict):

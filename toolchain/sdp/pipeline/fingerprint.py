@@ -1,4 +1,4 @@
-"""Which code a stage's result depends on: a hash over the stage's module and everything of ours that it imports.
+"""Hash the code that a stage's result depends on: the stage's module and all of sdp's modules that it imports.
 
 A change to the report must not retrain a model, and a change to a loss must. What counts of a module is its body: the
 syntax tree without comments, docstrings and imports of our own, and the templates that it names. An import counts as
@@ -72,7 +72,7 @@ class Import:
 
 @dataclass(frozen=True)
 class Module:
-    """What counts of a module: a digest of its body, and its imports of our own, without the neutral ones."""
+    """The hashed content of a module: a digest of its body, and its imports of our modules without the neutral ones."""
 
     body: str
     imports: tuple[Import, ...]
@@ -157,7 +157,7 @@ class Sources:
 
 
 class _Body:
-    """What counts of a module, gathered node by node.
+    """The hashed content of a module, collected node by node.
 
     `ast.dump` would do, but its text is another one in every version of Python.
     """

@@ -1,4 +1,4 @@
-"""What hangs on the gate's verdict: whether there may be a shipped folder."""
+"""The gate's last verdict, and its effect on the shipped folder."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from sdp.pipeline.stages import GATE, SHIP, STAGES, find_stage
 
 
 def gate_verdict(run: RunFolder) -> str | None:
-    """The gate's last verdict: pass, fail or inconclusive; None where there is none yet."""
+    """Return the gate's last verdict: pass, fail or inconclusive; None before the first."""
     content = read_json(run.stage(GATE.folder) / "verdict.json")
     verdict = content.get("verdict") if content is not None else None
     return str(verdict) if verdict is not None else None
 
 
 def withhold(run: RunFolder, reporter: Reporter, *, wanted: bool) -> None:
-    """Unless the gate passed, take away what an earlier pass allowed, so that nobody takes it for this run's result.
+    """Remove the shipped folder of an earlier verdict, unless the gate passed.
 
     Args:
         run: the run folder.
-        reporter: told why.
-        wanted: whether the result would have been made now; otherwise only a removal is worth a line.
+        reporter: prints the reason.
+        wanted: whether the stage was requested; otherwise only a removal is reported.
     """
     verdict = gate_verdict(run)
     if verdict == "pass":
@@ -34,14 +34,14 @@ def withhold(run: RunFolder, reporter: Reporter, *, wanted: bool) -> None:
             remove_folder(folder)
         if wanted or older:
             removed = f"; the older {stage.folder} is removed" if older else ""
-            reporter.line(f"{stage.name:9} not made: the gate says {verdict}{removed}")
+            reporter.line(f"{stage.name:9} not made: the gate's verdict is {verdict}{removed}")
 
 
 def shipped_before(run: RunFolder) -> str:
-    """What of before the shipped folder is of, in words: "an earlier export" or "an earlier verdict".
+    """Return the origin of an outdated shipped folder: "an earlier export" or "an earlier verdict".
 
     Returns:
-        the words; empty where it is of what the run holds now, or there is none.
+        the origin; empty where the folder is up to date or does not exist.
     """
     shipped = run.record(SHIP.folder)
     inputs = shipped["ingredients"]["inputs"] if shipped is not None else {}

@@ -1,4 +1,4 @@
-"""What becomes of an interrupted attempt at a stage: whether the next one resumes it, and if not, what changed."""
+"""Describe an interrupted attempt at a stage: whether the next one resumes it, and if not, what changed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sdp.training.checkpoints import checkpoint_step, complete_checkpoints
 
 
 def interrupted(run: RunFolder, stage: Stage, ingredients: dict[str, Any], fingerprint: str) -> str | None:
-    """What an interrupted attempt at a stage is still good for, in words; None where there was none.
+    """Describe the fate of an interrupted attempt at a stage; None without one.
 
     Args:
         run: the run folder.
         stage: the stage.
-        ingredients: what the next attempt is made from.
-        fingerprint: their hash, by which `RunFolder.begin` decides.
+        ingredients: the inputs of the next attempt.
+        fingerprint: their hash, which `RunFolder.begin` compares.
     """
     partial = run.partial(stage.folder)
     if not partial.is_dir():

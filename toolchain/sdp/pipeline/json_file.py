@@ -1,4 +1,4 @@
-"""JSON files that are whole or absent: written in one step, and read as nothing where they are damaged."""
+"""JSON files that are complete or absent: written in one step, and ignored where they are damaged."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ __all__ = ["read_json", "write_json"]
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write JSON so that the file is whole or absent, never half-written, also after a power loss."""
+    """Write JSON so that the file is complete or absent, also after a power loss."""
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

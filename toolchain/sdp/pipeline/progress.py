@@ -1,4 +1,4 @@
-"""What a person sees while sdp works: rich progress on a terminal, plain lines elsewhere, all of it on stderr.
+"""Progress on stderr: rich progress bars on a terminal, plain lines elsewhere.
 
 stdout carries results only, so that `--json` can be piped.
 """
@@ -29,9 +29,9 @@ class Task:
         self._bar: Progress | None = None
 
     def update(self, done: int, note: str = "") -> None:
-        """Say how many steps are done, and a word on how it goes (a loss, a file)."""
+        """Report the number of finished steps, and a note (a loss, a file)."""
         if self._done == 0 and done > 1:
-            # Resumed work: what an earlier process did says nothing about this one's speed.
+            # Resumed work: steps of an earlier process do not count for this one's speed.
             self._first = done
         self._done = done
         if self._bar is not None:
@@ -50,7 +50,7 @@ class Task:
 
 
 def result_console() -> Console:
-    """The console for results on stdout; as wide as tables like to be where nobody's terminal says otherwise."""
+    """Return the console for results on stdout, as wide as the terminal, or as tables need without one."""
     console = Console(highlight=False, soft_wrap=True)
     return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=PLAIN_WIDTH)
 

@@ -1,13 +1,13 @@
-"""A run folder: one folder a recipe, in it one folder a finished stage.
+"""A run folder: one folder for each recipe, with one folder for each finished stage.
 
     runs/quickstart/
-        run.json                which recipe and overrides this is
-        1-finetune/stage.json   what the stage was made from: settings, inputs, code, versions; and what it made
-        2-prune.partial/        a stage that is being worked on, or was interrupted
-        cache/                  the teacher's words, reused when only the pruning changes
-        .lock, .holder.json     who works here: the lock, which the system lets go of with the process, and its name
+        run.json                the recipe and its overrides
+        1-finetune/stage.json   the stage's inputs (settings, data, code, versions) and outputs
+        2-prune.partial/        a stage in progress, or an interrupted one
+        cache/                  the teacher's outputs, reused when only the pruning changes
+        .lock, .holder.json     the lock, which the system releases with its process, and the process that holds it
 
-A stage's folder appears only when it is complete, by renaming; an older result stays until its successor is whole.
+A stage's folder appears only when it is complete, by renaming; an older result stays until the new one is complete.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from sdp_onnx.model.files import TEMPORARY, atomic_write
 
 RUN_FILE = "run.json"
 STAGE_FILE = "stage.json"
-# What a kill in the middle of a write leaves: of ours, and of libraries in Rust (tokenizers, safetensors).
+# Temporary files that a kill during a write leaves: sdp's, and those of Rust libraries (tokenizers, safetensors).
 _TORN = (f"*{TEMPORARY}", ".tmp??????")
 CACHE = "cache"
-# In a stage's folder as long as it works: what it resumes from.
+# In a stage's folder while it runs: the files from which it resumes.
 CHECKPOINTS = "checkpoints"
-# In the run folder as long as a stage works: what libraries call temporary.
+# In the run folder while a stage runs: temporary files of libraries.
 SCRATCH = "scratch"
 
 
@@ -45,7 +45,7 @@ class RunFolder:
     """The folder of a run.
 
     Attributes:
-        path: absolute, whatever was given: what is printed of a run is to be found from any folder.
+        path: made absolute, so that printed paths work from any folder.
     """
 
     path: Path
@@ -54,19 +54,19 @@ class RunFolder:
         object.__setattr__(self, "path", absolute(self.path))
 
     def stage(self, folder: str) -> Path:
-        """Where a finished stage is."""
+        """Return the folder of a finished stage."""
         return self.path / folder
 
     def partial(self, folder: str) -> Path:
-        """Where a stage is being worked on."""
+        """Return the folder of a stage in progress."""
         return self.path / f"{folder}.partial"
 
     def record(self, folder: str) -> StageRecord | None:
-        """The stage.json of a finished stage, or None. A damaged one counts as none."""
+        """Read the stage.json of a finished stage; None where it is missing or damaged."""
         return _whole_record(self.stage(folder))
 
     def claim(self, name: str, recipe_file: Path, overrides: tuple[str, ...]) -> None:
-        """Make the folder this recipe's, or see that it is already.
+        """Make the folder this recipe's, or check that it is already.
 
         Raises:
             RunError: it belongs to another recipe, or holds something else.
@@ -78,7 +78,7 @@ class RunFolder:
         _make_newest(self.path / RUN_FILE)
 
     def check_owner(self, name: str, recipe_file: Path) -> None:
-        """See that the folder is this recipe's or nobody's, without touching it.
+        """Check that the folder is this recipe's or unused, without changing it.
 
         Raises:
             RunError: it belongs to another recipe, or holds something else.
@@ -98,21 +98,21 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other sdp processes out. The lock ends with the process, however it ends.
+        """Lock the folder against other sdp processes. The lock ends with the process, in any case.
 
         Raises:
-            RunError: another process works here, or the file system takes no locks.
-            StorageError: the disk is full, or the system refuses to write.
+            RunError: another process uses the folder, or the file system does not support locks.
+            StorageError: the disk is full, or writing fails.
         """
         with locked_folder(self.path):
             yield
 
     @contextmanager
     def at_work(self, name: str, recipe_file: Path, overrides: tuple[str, ...]) -> Iterator[None]:
-        """Hold the folder as this recipe's: claimed, and locked.
+        """Claim the folder for this recipe, and lock it.
 
         Raises:
-            RunError: it belongs to another recipe, holds something else, or another process works here.
+            RunError: it belongs to another recipe, holds something else, or another process uses it.
         """
         self.check_owner(name, recipe_file)
         with self.locked():
@@ -122,13 +122,13 @@ class RunFolder:
     def begin(
         self, folder: str, fingerprint: str, *, resume: bool = True, ingredients: dict[str, Any] | None = None
     ) -> Path:
-        """Open the folder a stage works in.
+        """Open the folder of a stage in progress.
 
         Args:
-            folder: the stage's.
-            fingerprint: of the work.
-            resume: keep what an interrupted attempt at the very same work left there.
-            ingredients: what the fingerprint is of, so that a later attempt at other work can name what changed.
+            folder: the name of the stage's folder.
+            fingerprint: the fingerprint of the work.
+            resume: keep the files of an interrupted attempt with the same fingerprint.
+            ingredients: the fingerprint's content, stored so that a later attempt can name what changed.
         """
         self.repair(folder)
         partial = self.partial(folder)
@@ -137,21 +137,21 @@ class RunFolder:
             remove_folder(partial)
             partial.mkdir(parents=True, exist_ok=True)
             write_json(partial / STAGE_FILE, {"fingerprint": fingerprint, "ingredients": ingredients or {}})
-        # No part of the result.
+        # Not part of the result.
         for torn in sorted(path for pattern in _TORN for path in partial.rglob(pattern)):
             torn.unlink()
         return partial
 
     def finish(self, folder: str, record: StageRecord) -> None:
-        """Make a stage's folder appear, complete, in place of an older one."""
+        """Publish a stage's complete folder in place of an older one."""
         follow_umask(self.partial(folder))
         flush(self.partial(folder))
-        # From here on the result is whole, and `repair` does what a kill leaves undone.
+        # From here on the result is complete, and `repair` finishes after a kill.
         write_json(self.partial(folder) / STAGE_FILE, record)
         self._publish(folder)
 
     def repair(self, folder: str) -> None:
-        """End what a kill in the middle of `finish` left undone."""
+        """Complete a `finish` that a kill interrupted."""
         final, old = self.stage(folder), self._old(folder)
         if _whole_record(self.partial(folder)) is not None:
             self._publish(folder)
@@ -162,7 +162,7 @@ class RunFolder:
     def _publish(self, folder: str) -> None:
         partial, final, old = self.partial(folder), self.stage(folder), self._old(folder)
         remove_folder(partial / CHECKPOINTS)
-        # A link to a disk that is not mounted now is in the way too.
+        # A link to a disk that is not mounted has to be removed too.
         if os.path.lexists(final):
             remove_folder(old)
             final.rename(old)
@@ -170,11 +170,11 @@ class RunFolder:
         remove_folder(old)
 
     def _old(self, folder: str) -> Path:
-        """Where an older result is while its successor takes its place."""
+        """Return the path of an older result while the new one replaces it."""
         return self.path / f"{folder}.old"
 
     def take(self, source: RunFolder, folder: str) -> None:
-        """Make a finished stage of another run this run's, in place of its own; the files are shared."""
+        """Replace a stage with the finished stage of another run; the files are shared."""
         record = source.record(folder)
         if record is None or self.record(folder) != record:
             remove_folder(self.stage(folder))
@@ -182,12 +182,12 @@ class RunFolder:
 
 
 def absolute(path: Path) -> Path:
-    """A path from the root, without "..", and links as they are."""
+    """Return an absolute path without ".."; links are not resolved."""
     return Path(os.path.abspath(path))
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder, if there is one; of a link to one only the link, since what it leads to is the user's."""
+    """Remove a folder, if it exists; of a link only the link, because its target is the user's."""
     if folder.is_symlink():
         folder.unlink()
     else:
@@ -195,16 +195,16 @@ def remove_folder(folder: Path) -> None:
 
 
 def outputs_of(folder: Path) -> list[Path]:
-    """The files of a stage's result, in order: all in its folder but its record and its checkpoints."""
+    """Return the files of a stage's result, in order: all in its folder except its record and checkpoints."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != STAGE_FILE]
     return [path for path in files if path.relative_to(folder).parts[0] != CHECKPOINTS]
 
 
 @contextmanager
 def temporary_files_in(folder: Path) -> Iterator[None]:
-    """Let files that libraries and processes make in the system's temporary folder be made here; removed in the end.
+    """Make a folder the temporary folder of libraries and child processes; its content is removed at the end.
 
-    A killed process leaves them behind. Here the next attempt finds them, and a full /tmp stops nobody.
+    Files of a killed process are removed by the next attempt, and a full /tmp does not matter.
     """
     remove_folder(folder)
     folder.mkdir(parents=True)
@@ -221,7 +221,7 @@ def temporary_files_in(folder: Path) -> Iterator[None]:
 
 
 def _whole_record(folder: Path) -> StageRecord | None:
-    """The stage.json of a folder that holds all that it says; None where there is none, or a damaged one."""
+    """Read the stage.json of a folder with all listed files; None where it is missing or damaged."""
     record = read_json(folder / STAGE_FILE)
     outputs = record.get("outputs") if record is not None else None
     if not isinstance(outputs, dict) or not all(_unchanged(folder / name, output) for name, output in outputs.items()):
@@ -234,7 +234,7 @@ def _unchanged(path: Path, output: object) -> bool:
 
 
 def _make_newest(file: Path) -> None:
-    """Give a run.json a later time than those beside it have, whatever the clock says: it may have been set back."""
+    """Give a run.json a later time than those of its sibling runs, even if the clock was set back."""
     others = sorted(other.stat().st_mtime_ns for other in file.parent.parent.glob(f"*/{RUN_FILE}") if other != file)
     now = file.stat().st_mtime_ns
     latest = max([now, *(other + 1000 for other in others)])
@@ -244,26 +244,26 @@ def _make_newest(file: Path) -> None:
 
 
 def newest_run(runs: Path) -> Path:
-    """The run folder worked on last; of several of one time the last by name.
+    """Return the most recent run folder; of several with the same time the last by name.
 
     Raises:
         RunError: there is none.
     """
     files = sorted(runs.glob(f"*/{RUN_FILE}"), key=lambda file: (file.stat().st_mtime_ns, file.parent.name))
     if not files:
-        hint = "Name a recipe (for example: sdp run recipes/quickstart.toml), or say where runs are with --runs."
+        hint = "Name a recipe (for example: sdp run recipes/quickstart.toml), or the folder of runs with --runs."
         raise RunError("no run yet", where=str(absolute(runs)), hint=hint)
     return files[-1].parent
 
 
 def check_results_folder(out: Path, kind: str, marks: Collection[str], others: Collection[str] = ()) -> None:
-    """See that a folder that runs are made in is of one kind, or nobody's.
+    """Check that a folder for results of a study or sweep is of that kind, or unused.
 
     Args:
         out: the folder.
         kind: "study" or "sweep".
-        marks: names that only such a folder has.
-        others: names that it may have before it has those.
+        marks: names that only such a folder contains.
+        others: names that it may contain before these.
 
     Raises:
         RunError: it holds something else.
@@ -275,15 +275,15 @@ def check_results_folder(out: Path, kind: str, marks: Collection[str], others: C
 
 
 def share_files(source: Path, target: Path) -> None:
-    """Let the files of a folder appear in another, without a second copy where the file system can link.
+    """Link the files of a folder into another, or copy them where the file system cannot link.
 
-    A finished stage's files are never written to again, only replaced, so a linked one cannot change.
+    A finished stage's files are replaced, never modified, so a linked file cannot change.
     """
     if not source.is_dir():
         return
     for path in sorted(source.rglob("*")):
         place = target / path.relative_to(source)
-        # One that is being written, or was when its process was killed, is nobody else's.
+        # A temporary file of a running or killed process is not shared.
         if path.is_file() and path.suffix != TEMPORARY and not place.exists():
             place.parent.mkdir(parents=True, exist_ok=True)
             try:

@@ -1,4 +1,4 @@
-"""One command at a time in a folder: the lock, which the system lets go of with its process, and whose it is."""
+"""The lock of a folder, which the system releases with its process, and the name of its holder."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from sdp_onnx.model.files import TEMPORARY
 
 LOCK_FILE = ".lock"
 HOLDER_FILE = ".holder.json"
-# What a kill before anything else was written may leave.
+# Files that a kill before any other write may leave.
 LOCK_FILES = frozenset({LOCK_FILE, HOLDER_FILE, f"{HOLDER_FILE}{TEMPORARY}"})
 
 
 @contextmanager
 def locked_folder(folder: Path) -> Iterator[None]:
-    """Keep other sdp processes out of a folder, which is made. The lock ends with the process, however it ends.
+    """Create a folder and lock it against other sdp processes. The lock ends with the process, in any case.
 
     Raises:
-        RunError: another process works here, or the file system takes no locks.
-        StorageError: the disk is full, or the system refuses to write; also where that comes out of the block.
+        RunError: another process uses the folder, or the file system does not support locks.
+        StorageError: the disk is full, or writing fails; also for such errors in the block.
     """
-    # A soft lock, a mere file, would stay when its holder is killed or the folder copied, and be refused for ever.
+    # A soft lock is a file: it would remain after a kill or a copy of the folder, and block it for ever.
     lock = FileLock(folder / LOCK_FILE, fallback_to_soft=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -59,32 +59,32 @@ def locked_folder(folder: Path) -> Iterator[None]:
 
 def _unlockable(folder: Path, error: OSError) -> RunError:
     hint = (
-        "If its file system takes no locks, name a folder on a local disk (--run-dir; for a study or sweep --out), "
-        "or mount it with locks: NFS with lockd, Lustre with -o flock."
+        "If its file system has no locks, name a folder on a local disk (--run-dir; for a study or sweep --out), or "
+        "mount it with locks: NFS with lockd, Lustre with -o flock."
     )
     return RunError(f"the folder cannot be locked: {error.strerror}", where=str(folder), hint=hint)
 
 
 def _sign(folder: Path) -> None:
-    """Tell others whose the lock is."""
+    """Write the holder of the lock for other processes."""
     since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
     write_json(folder / HOLDER_FILE, {"pid": os.getpid(), "host": socket.gethostname(), "since": since})
 
 
 def _holder(folder: Path) -> str:
-    """Whose the lock is, in words; empty where it is not told, as in the moment after it was taken."""
-    told = read_json(folder / HOLDER_FILE)
-    if told is None or not {"pid", "host", "since"} <= told.keys():
+    """Describe the holder of the lock; empty where it is unknown, as in the moment after locking."""
+    holder = read_json(folder / HOLDER_FILE)
+    if holder is None or not {"pid", "host", "since"} <= holder.keys():
         return ""
-    # A killed holder leaves its name behind, and nobody else's is there yet.
-    if told["host"] == socket.gethostname() and not _is_alive(told["pid"]):
+    # The file of a killed holder remains until the next holder writes its own.
+    if holder["host"] == socket.gethostname() and not _is_alive(holder["pid"]):
         return ""
-    return f" (process {told['pid']} on {told['host']}, since {told['since']})"
+    return f" (process {holder['pid']} on {holder['host']}, since {holder['since']})"
 
 
 def _is_alive(pid: object) -> bool:
-    """Whether a process of this machine is there; also where that is not to be known."""
-    # To the system 0 and negative numbers are groups of processes.
+    """Whether a process of this machine is alive; true where it cannot be determined."""
+    # For the system 0 and negative numbers are process groups.
     if not isinstance(pid, int) or pid <= 0:
         return False
     try:

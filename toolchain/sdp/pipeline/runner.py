@@ -1,4 +1,4 @@
-"""The pipeline: which stages are up to date, and running those that are not.
+"""The pipeline: check which stages are up to date, and run the others.
 
 A stage is a module with one function, `run(context)`: files in, files out, a short result returned. It is up to date
 when its settings, its inputs (by hash), the code behind it and the libraries it uses are those that its folder was made
@@ -59,7 +59,7 @@ def input_identities(recipe: Recipe, *, download: bool) -> dict[str, dict[str, s
 
 
 def stage_status(stage: Stage, recipe: Recipe, run: RunFolder, identities: Mapping[str, dict[str, str]]) -> Status:
-    """Compare what a stage would be made from with what its folder was made from."""
+    """Compare a stage's current ingredients with those of its folder."""
     inputs: dict[str, Any] = {name: identities[name] for name in ("model", "data") if getattr(stage, name)}
     inputs |= {name: identities[name] for name in ("corpus", "start") if getattr(stage, name) and name in identities}
     earlier = {upstream.name: upstream for upstream in stages_of(recipe)}
@@ -69,8 +69,8 @@ def stage_status(stage: Stage, recipe: Recipe, run: RunFolder, identities: Mappi
     ingredients = {**_own_ingredients(stage, recipe), "inputs": inputs}
     record = run.record(stage.folder)
     if record is None:
-        if stage.after_pass and (said := gate_verdict(run)) not in (None, "pass"):
-            return Status(stage, False, f"only when the gate passes; it says {said}", ingredients)
+        if stage.after_pass and (verdict := gate_verdict(run)) not in (None, "pass"):
+            return Status(stage, False, f"only when the gate passes; its verdict is {verdict}", ingredients)
         return Status(stage, False, _interrupted(stage, run, ingredients) or "not done yet", ingredients)
     before = record.get("ingredients", {})
     ingredients["libraries"] = with_absent_libraries(ingredients["libraries"], before, stage)
@@ -85,7 +85,7 @@ def _interrupted(stage: Stage, run: RunFolder, ingredients: dict[str, Any]) -> s
 
 
 def _own_ingredients(stage: Stage, recipe: Recipe) -> dict[str, Any]:
-    """What a stage is made from besides its inputs."""
+    """Return the ingredients of a stage besides its inputs."""
     if stage is PREFLIGHT:
         recipe = reduced(recipe)
     return {
@@ -115,7 +115,7 @@ def cache_key(recipe: Recipe, identities: Mapping[str, dict[str, str]]) -> str:
 
 
 def _outputs(run: RunFolder, stage: Stage, patterns: Iterable[str]) -> dict[str, str] | None:
-    """Hashes of the files that a finished stage made and that match a pattern; None where it is not finished."""
+    """Return hashes of a finished stage's files that match a pattern; None for an unfinished stage."""
     record = run.record(stage.folder)
     if record is None:
         return None
@@ -128,7 +128,7 @@ def _outputs(run: RunFolder, stage: Stage, patterns: Iterable[str]) -> dict[str,
 
 
 def plan(recipe: Recipe, run: RunFolder, identities: Mapping[str, dict[str, str]]) -> list[Status]:
-    """Say for every stage whether it would run, and why. A stage after one that runs is said to depend on it."""
+    """Return the status of every stage: whether it would run, and why. A stage after one that runs depends on it."""
     statuses: list[Status] = []
     stale: set[str] = set()
     for stage in stages_of(recipe):
@@ -155,7 +155,7 @@ def preflight_status(
 
 
 def older_stages(recipe: Recipe, run: RunFolder) -> dict[str, str]:
-    """Finished stages whose results are not of what recipe and run folder hold now: name -> why, in words."""
+    """Return finished stages with outdated results: name -> reason."""
     statuses = plan(recipe, run, input_identities(recipe, download=False))
     return {
         status.stage.name: status.reason
@@ -241,7 +241,7 @@ def _preflight(
 
 
 def _require_cuda_for_bench(stages: Sequence[Stage], statuses: Iterable[Status]) -> None:
-    """See that the benchmark's execution provider is here, where it will run: now, and not after hours of training."""
+    """Require the benchmark's execution provider now, not after hours of training."""
     if any(status.stage in stages and status.stage.name == "bench" and not status.up_to_date for status in statuses):
         # Imported here: asking a question loads no onnxruntime.
         from sdp_onnx.runtimes.registry import default_runtime
@@ -250,7 +250,7 @@ def _require_cuda_for_bench(stages: Sequence[Stage], statuses: Iterable[Status])
 
 
 def follow(recipe: Recipe, run: RunFolder) -> None:
-    """What every rank but the first does: train along in the stages that the first runs, and write nothing.
+    """Run the other ranks: take part in the training stages of rank 0, and write nothing.
 
     Raises:
         RunError: this rank has other code, libraries or settings than the first, or does not see its run folder.
@@ -297,7 +297,7 @@ def _publish(run: RunFolder, stage: Stage) -> None:
 
 
 def _forget_vocabulary(run: RunFolder, reporter: Reporter) -> None:
-    """Remove what an earlier version of the recipe trimmed: it is no part of this run."""
+    """Remove the vocabulary stage of an earlier version of the recipe, which has no [vocabulary] now."""
     folder = run.stage(VOCABULARY.folder)
     if folder.exists():
         reporter.line(f"the older {VOCABULARY.folder} is removed: the recipe has no [{VOCABULARY.name}] any more")

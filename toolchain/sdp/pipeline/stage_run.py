@@ -1,4 +1,4 @@
-"""Running one stage: from its function to a finished folder with a record of what it was made from and what it made."""
+"""Run one stage, and finish its folder with a record of its ingredients and outputs."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def run_stage(status: Status, function: StageFunction, recipe: Recipe, run: RunF
     record: StageRecord = {
         "stage": stage.name,
         "result": result,
-        # Of the last attempt alone, where an earlier one was interrupted.
+        # The time of the last attempt alone, if an earlier one was interrupted.
         "seconds": seconds,
         "resumed": resumed,
         "fingerprint": status.fingerprint,

@@ -1,4 +1,4 @@
-"""The stages of the pipeline in order: what each reads, and the settings that change its result."""
+"""The table of stages in order: the files that each reads, and the settings that change its result."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Stage:
         start: whether it reads the finished pruning that the recipe goes on from, if it names one.
         reads: earlier stage -> patterns of the files it reads there, where the recipe has that stage.
         libraries: distributions whose version changes its result.
-        operators: whether the operator library, or that there is none, changes its result.
-        publish: files that are also put at the top of the run folder, where a person looks first.
+        operators: whether the operator library, or its absence, changes its result.
+        publish: files that are also placed at the top of the run folder, where they are easy to find.
         resumes: whether an interrupted attempt is taken up; the others take seconds to minutes and start from nothing.
         ranks: whether it trains: all processes that torchrun started work on it, not the first alone.
-        after_pass: whether it is made only while the gate says "pass", and taken away when it no longer does.
+        after_pass: whether it runs only after the verdict "pass", and its folder is removed after another verdict.
     """
 
     name: str
@@ -185,12 +185,12 @@ FINETUNE, PRUNE, EVALUATE, EXPORT, BENCH, GATE, REPORT, SHIP = STAGES
 
 
 def find_stage(name: str) -> Stage:
-    """The stage of that name."""
+    """Return the stage with this name."""
     return next(stage for stage in (VOCABULARY, PREFLIGHT, *STAGES) if stage.name == name)
 
 
 def stages_of(recipe: Recipe, until: str | None = None) -> tuple[Stage, ...]:
-    """The stages of a recipe in order, up to one of them. The preflight is one only where it is the last.
+    """Return the stages of a recipe in order, up to one of them. The preflight is included only if it is the last.
 
     Raises:
         RecipeError: the recipe has no such stage.
@@ -208,7 +208,7 @@ def stages_of(recipe: Recipe, until: str | None = None) -> tuple[Stage, ...]:
 
 
 def resolved_settings(recipe: Recipe, stages: Iterable[Stage]) -> dict[str, Any]:
-    """What decides the result of some stages in a recipe, by section: every default as a value, no places.
+    """Return the settings that decide the result of some stages, by section: every default as a value, no paths.
 
     Args:
         recipe: the recipe, which has these stages.

@@ -1,4 +1,4 @@
-"""The disk: waiting for it, and what it refuses (full, read-only, limits), told as one error."""
+"""The disk: flush files, and convert errors of the disk (full, read-only, limits) to one error."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from sdp.errors import StorageError, UsageError
 from sdp_onnx.model.files import flush_file
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-# Reasons that lie outside sdp: permissions, a read-only or broken disk, a limit (ulimit -f), a name too long.
+# Causes outside sdp: permissions, a read-only or broken disk, a limit (ulimit -f), a name too long.
 REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG, errno.EIO, errno.ENAMETOOLONG)
 KEPT = "Finished stages are kept, and the same command goes on from there."
 
 
 def storage_error(error: BaseException, where: str = "") -> StorageError | None:
-    """What an exception, or one that it came from, says of the disk; None where it is about something else.
+    """Return the disk error in an exception or its causes; None for other errors.
 
-    A usage error says better itself what cannot be used.
+    A usage error stays, because its own message is more specific.
 
     Args:
         error: any exception.
-        where: the folder that was worked in, for exceptions that name no file.
+        where: the current folder, for exceptions that name no file.
     """
     if isinstance(error, UsageError):
         return None
@@ -41,17 +41,17 @@ def storage_error(error: BaseException, where: str = "") -> StorageError | None:
 
 
 def flush(folder: Path) -> None:
-    """Wait until all files in a folder are on the disk: what is then said of them is true after a power loss too.
+    """Wait until all files in a folder are on the disk, so that they survive a power loss.
 
     Raises:
-        OSError: the disk refuses.
+        OSError: the disk reports an error.
     """
     for path in (*sorted(folder.rglob("*")), folder):
         flush_file(path)
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """An exception and those that it came from."""
+    """Yield an exception and its causes."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause
@@ -59,10 +59,10 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _reason(error: BaseException) -> int | None:
-    """The system's number of a refusal; None where it is another error."""
+    """Return the errno of a disk error; None for other errors."""
     if isinstance(error, OSError):
         return error.errno if error.errno in (*FULL, *REFUSALS) else None
-    # safetensors and processes that ended say it in words only, torch's zip writer leaves the reason out.
+    # safetensors and child processes have it only in their message, and torch's zip writer omits the reason.
     text = str(error)
     if "PytorchStreamWriter failed writing" in text:
         return errno.ENOSPC

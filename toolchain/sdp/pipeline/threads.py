@@ -1,4 +1,4 @@
-"""How many threads torch computes with in a stage, where the recipe sets runtime.threads."""
+"""Set torch's threads in a stage, where the recipe sets runtime.threads."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The preflight: the whole pipeline once, with a few rows and a few layers, before hours go into it."""
+"""The preflight: run the whole pipeline once with few rows and layers, before hours of training."""

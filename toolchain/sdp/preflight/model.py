@@ -1,4 +1,4 @@
-"""The model of the preflight: the recipe's with its own weights, cut to its first layers where that is possible."""
+"""The model of the preflight: the recipe's model with its weights, cut to its first layers where possible."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ CONFIG_FILE = "config.json"
 
 
 def small_model(source: ModelFolder, target: Path, layers: int, *, trust_remote_code: bool) -> int | None:
-    """Make a model folder with the first layers of a model. What is the same in both is linked.
+    """Make a model folder with the first layers of a model. Unchanged files are linked.
 
     Args:
         source: the model folder.
         target: the folder to make.
-        layers: how many to keep.
+        layers: number of layers to keep.
         trust_remote_code: allow code that comes with the model.
 
     Returns:
-        the number of layers that were cut off; None where the architecture does not allow it, and all is linked.
+        the number of removed layers; None where the architecture does not allow it, and all files are linked.
     """
     target.mkdir(parents=True)
     for path in sorted(source.path.iterdir()):
@@ -36,7 +36,7 @@ def small_model(source: ModelFolder, target: Path, layers: int, *, trust_remote_
             (target / path.name).symlink_to(path.resolve())
     try:
         cut = _cut(source.path, layers, trust_remote_code)
-    except Exception:  # configs and models raise whatever they like; loading the whole model reports what is wrong
+    except Exception:  # configs and models raise any exception; loading the whole model reports the cause
         return None
     if cut is None:
         return None
@@ -51,12 +51,12 @@ def small_model(source: ModelFolder, target: Path, layers: int, *, trust_remote_
 
 @dataclass(frozen=True)
 class _Cut:
-    """What a model is without its last layers.
+    """A model without its last layers.
 
     Attributes:
         config: the content of config.json.
-        modules: the modules that are gone, by their dotted names in the bare encoder.
-        layers: how many layers are gone.
+        modules: dotted names, in the bare encoder, of the removed modules.
+        layers: number of removed layers.
     """
 
     config: dict[str, Any]
@@ -64,21 +64,21 @@ class _Cut:
     layers: int
 
     def keeps(self, name: str) -> bool:
-        """Whether a tensor is still there; its name may have the encoder's in front."""
+        """Whether a tensor stays; its name may start with the encoder's name."""
         return not any(f".{module}." in f".{name}" for module in self.modules)
 
 
 def _cut(folder: Path, layers: int, trust_remote_code: bool) -> _Cut | None:
-    """How to cut a model; None where it has no more layers, or is another with fewer in more than their number.
+    """Plan the cut; None where the model has no more layers, or fewer layers change more than their number.
 
-    The model is made with all layers and with few, on no device: the modules that are missing then are the layers,
-    wherever the architecture keeps them.
+    The model is built with all layers and with few, on the meta device: the modules that differ are the layers, for
+    any architecture.
     """
     config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
     total = config.num_hidden_layers
     if total <= layers:
         return None
-    # Lists with a value for each layer, such as kinds of attention.
+    # Lists with a value for each layer, such as attention types.
     content = {
         name: value[:layers] if isinstance(value, list) and len(value) == total else value
         for name, value in (read_json(folder / CONFIG_FILE) or {}).items()
@@ -95,14 +95,14 @@ def _cut(folder: Path, layers: int, trust_remote_code: bool) -> _Cut | None:
 
 
 def _shapes(config: PretrainedConfig, trust_remote_code: bool) -> dict[str, torch.Size]:
-    """The shape of every tensor of a model, by name, without making any."""
+    """Return the shape of every tensor of a model, by name, without allocating any."""
     with torch.device("meta"):
         model = AutoModel.from_config(config, trust_remote_code=trust_remote_code)
     return {name: tensor.shape for name, tensor in model.state_dict().items()}
 
 
 def _modules_of(name: str) -> list[str]:
-    """The modules that a tensor is in, the outermost first, and the tensor itself."""
+    """Return the names of the modules that contain a tensor, the outermost first, and of the tensor itself."""
     words = name.split(".")
     return [".".join(words[:count]) for count in range(1, len(words) + 1)]
 

@@ -1,4 +1,4 @@
-"""The rows of the preflight: the longest, the shortest, some of each label, and the one with the largest token id."""
+"""Rows of the preflight: the longest, the shortest, some of each label, and the row with the largest token id."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from sdp.recipe.data import DataSection
 Tokenize = Callable[[Split], TokenizedSplit]
 Rows = NDArray[np.int64]
 LONGEST, SHORTEST = 2, 1
-# Rows that are long or short in characters; of them those are taken that are so in tokens.
+# Candidates by length in characters; the longest and shortest of them in tokens are taken.
 CANDIDATES = 16
-# Labels of dev and test that a row is taken of. Training has to name all of them.
+# Labels of dev and test that get a row. Training needs all labels.
 LABELS = 4
 
 
 def few_rows(split: Split, tokenize: Tokenize, *, every_label: bool, every_id: bool) -> Split:
-    """Choose the rows of a split that a run is most likely to break off at, some of each language or subset.
+    """Choose the rows of a split that are most likely to fail, some of each language or subset.
 
     Args:
         split: all rows.
-        tokenize: as training does it.
-        every_label: take a row of every label, not of a few.
-        every_id: look for the row with the largest token id, which takes as long as tokenizing the whole split.
+        tokenize: the tokenization of training.
+        every_label: take a row of every label, not only of a few.
+        every_id: find the row with the largest token id, which needs the whole split tokenized.
     """
     chosen = np.zeros(len(split), dtype=bool)
     characters, encoded = _sizes(split)
@@ -40,7 +40,7 @@ def few_rows(split: Split, tokenize: Tokenize, *, every_label: bool, every_id: b
     for part in dict.fromkeys(split.parts):
         rows = np.flatnonzero(parts == part)
         by_characters, by_bytes = (rows[np.argsort(sizes[rows], kind="stable")] for sizes in (characters, encoded))
-        # A tokenizer knows few words of the scripts whose letters are several bytes each.
+        # A tokenizer has few words of the scripts whose letters take several bytes each.
         long = np.union1d(by_characters[-CANDIDATES:], by_bytes[-CANDIDATES:])
         chosen[_by_tokens(split, tokenize, long)[-LONGEST:]] = True
         chosen[_by_tokens(split, tokenize, by_characters[:CANDIDATES])[:SHORTEST]] = True
@@ -52,14 +52,14 @@ def few_rows(split: Split, tokenize: Tokenize, *, every_label: bool, every_id: b
 
 
 def _sizes(split: Split) -> tuple[Rows, Rows]:
-    """The characters of every row, and the bytes that they are in UTF-8, [N] each."""
+    """Return the number of characters of every row, and of bytes in UTF-8, [N] each."""
     sizes = [(sum(map(len, texts)), sum(len(text.encode(errors="replace")) for text in texts)) for texts in split.texts]
     both = np.array(sizes, dtype=np.int64).reshape(-1, 2)
     return both[:, 0], both[:, 1]
 
 
 def _by_tokens(split: Split, tokenize: Tokenize, rows: Rows) -> Rows:
-    """Some rows, those with the fewest tokens first."""
+    """Sort some rows by their number of tokens, the fewest first."""
     rows = np.sort(rows)
     mask = np.zeros(len(split), dtype=bool)
     mask[rows] = True
@@ -67,7 +67,7 @@ def _by_tokens(split: Split, tokenize: Tokenize, rows: Rows) -> Rows:
 
 
 def _of_each_label(split: Split, order: Rows) -> Rows:
-    """The first row of each class or tag, in the given order; of numbers those of the smallest and the largest."""
+    """Return the first row of each class or tag in the given order; for numbers the smallest and the largest."""
     place = np.full(len(split), len(order))
     place[order] = np.arange(len(order))
     places = place[split.sentence_of_word]
@@ -80,7 +80,7 @@ def _of_each_label(split: Split, order: Rows) -> Rows:
 
 
 def _of_one_list(split: Split, rows: Rows) -> Rows:
-    """The least and the most relevant row of a list of which not all are equal; of all rows where there is none."""
+    """Return the least and the most relevant row of a list with different relevances, or of all rows without one."""
     groups: Rows = np.asarray(split.groups)[rows]
     ordered = rows[np.lexsort((split.labels[rows], groups))]
     first = np.unique(np.sort(groups), return_index=True)[1]
@@ -96,21 +96,21 @@ WORDS, LABEL, GROUP = "words", "label", "group"
 
 
 def write_rows(splits: Mapping[SplitName, Split], data: TaskData, section: DataSection, folder: Path) -> DataSection:
-    """Write splits as jsonl, dev and test with a file for each language or subset.
+    """Write splits as jsonl; dev and test have a file for each language or subset.
 
     Args:
-        splits: rows of train, dev and, where there is one, test.
-        data: the task's data that they are from.
+        splits: rows of train, dev and, where it exists, test.
+        data: the task's data.
         section: the recipe's [data].
-        folder: where the files go.
+        folder: the output folder.
 
     Returns:
-        the recipe's [data] with these files in place of its own source.
+        the recipe's [data] with these files as its source.
     """
     placeholder = SUBSET if data.part == "subset" else LANGUAGE
     names: dict[str, str] = {}
     for name, split in splits.items():
-        # The language of training rows changes nothing but what a vocabulary is trimmed by.
+        # The language of training rows matters only for trimming a vocabulary.
         parts = split.parts if name != "train" else ("",) * len(split)
         files: dict[str, list[str]] = {}
         for part, row in zip(parts, _rows(split, data.label_names), strict=True):

@@ -1,6 +1,6 @@
-"""The settings of the preflight: the recipe's, with everything at its least that makes a run long or exact. No torch.
+"""Settings of the preflight: the recipe's, with every setting that costs time at its minimum. No torch.
 
-What is equal here for two recipes is also equal in what their preflights find.
+Two recipes with equal settings here have equal preflights.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from sdp.recipe.sections import Recipe, ShipSection
 
 LAYERS = 2
 """Layers that the model keeps, unless a loss names more."""
-# Long rows at full length fill the memory many at a time.
+# Large batches of the longest rows would fill the memory.
 BATCH_SIZE = 4
 ANALYSIS_ROWS = 8
 RESAMPLES = 100
-# The head is not trained: its logits are small, and rounding to int8 is large beside them.
+# The head is not trained: its logits are small compared with the rounding error of int8.
 INT8_TOLERANCE = 10.0
 
 
 def reduced(recipe: Recipe) -> Recipe:
-    """The recipe with one pass over the rows that it gets, one mask update, and no repetition of anything."""
+    """Return the recipe with one pass over its rows, one mask update, and one repetition of each measurement."""
     training = {name: _once(getattr(recipe, name)) for name in ("finetune", "prune")}
     masks: dict[str, Any] = {"schedule": "cubic", "ramp": 1.0, "mask_updates": 1, "start": None}
     masks |= {key: least for key, least in CRITERIA[recipe.prune.criterion].settings.items() if least is not None}
@@ -50,17 +50,17 @@ def reduced(recipe: Recipe) -> Recipe:
 
 
 def layers_needed(recipe: Recipe) -> int:
-    """Layers that the model must keep: the losses may name some, from either end."""
+    """Return the number of layers that the model must keep: losses may name some, from either end."""
     named = (abs(layer) for loss in recipe.prune.losses for layer in named_layers(loss))
     return max(LAYERS, *named)
 
 
 def _once(section: TrainingSection) -> dict[str, Any]:
-    """One pass, at a learning rate that does no harm; 0 epochs stay none."""
+    """Return settings of one pass at a harmless learning rate; 0 epochs stay 0."""
     return {
         **_defaults(TrainingSection, "learning_rate", "weight_decay", "warmup"),
         "epochs": min(1.0, float(section.epochs > 0)),
-        # As many processes as share a batch need a row each.
+        # Each process that shares a batch needs a row.
         "batch_size": min(section.batch_size, max(BATCH_SIZE, process_count())),
     }
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from torch import nn
 
-from sdp.distributed.collectives import as_on_first_rank
+from sdp.distributed.collectives import broadcast_masks
 from sdp.errors import ModelError
 from sdp.pruning.masked_weights import MaskedWeights
 from sdp.pruning.masks import BLOCK, Masks, select_masks, sparsity_of
@@ -56,7 +56,7 @@ class MaskUpdates(Hook):
             return None
         wanted = self._plan[step]
         masks = select_masks(self._masked.scores(), wanted, self._settings.scope, self._settings.pattern)
-        as_on_first_rank(masks)
+        broadcast_masks(masks)
         if self._before_update is not None:
             self._before_update(self._masked.weights, self._masked.masks, masks)
         self._masked.set(masks, last=step == max(self._plan))

@@ -64,7 +64,7 @@ class MaskedWeights(Hook):
         self._criterion.before_forward(self.masks, step)
 
     def after_backward(self, step: int) -> None:
-        """Give the criterion the whole gradients of a step, then zero those of pruned weights.
+        """Pass the full gradients of a step to the criterion, then zero the gradients of pruned weights.
 
         The loss is a function of W * M, so a pruned weight has no gradient; clipping must not see one either.
         """

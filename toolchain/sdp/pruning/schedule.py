@@ -1,4 +1,4 @@
-"""How sparsity rises over a training run: pure arithmetic on step counts."""
+"""The schedule of sparsity over a training run: pure arithmetic on step counts."""
 
 from __future__ import annotations
 

@@ -10,16 +10,16 @@ from sdp.recipe.sections import RuntimeSection
 
 
 def require_shardable_pruning(runtime: RuntimeSection, prune: PruneSection) -> None:
-    """See that a pruning can be sharded.
+    """Require that a pruning can be sharded.
 
     Raises:
-        UsageError: a setting needs what a rank of a sharded run has only a part of.
+        UsageError: a setting needs full tensors at every step.
     """
     obstacle = None
     if not CRITERIA[prune.criterion].shardable:
-        obstacle = f'prune.criterion = "{prune.criterion}" remembers gradients, of which each process has a part'
+        obstacle = f'prune.criterion = "{prune.criterion}" needs full gradients, and each process has a shard'
     elif not all(LOSSES[loss.name].shardable for loss in prune.losses):
         whole = (name for name, row in LOSSES.items() if not row.shardable)
-        obstacle = f"{' and '.join(whole)} read whole weights at every step"
+        obstacle = f"{' and '.join(whole)} need full weights at every step"
     known = (row.name for row in CRITERIA.values() if row.shardable)
-    require_shardable(runtime, obstacle, f"Sharded pruning knows the criteria {', '.join(known)}.")
+    require_shardable(runtime, obstacle, f"Sharded pruning supports the criteria {', '.join(known)}.")

@@ -35,7 +35,7 @@ def start_identity(prune: PruneSection) -> dict[str, str]:
 
 
 def require_same_teacher(prune: PruneSection, run: RunFolder) -> None:
-    """See that the start was pruned from the fine-tuned model of this run.
+    """Require that the start was pruned from this run's fine-tuned model.
 
     Raises:
         RecipeError: it was pruned from another one.
@@ -49,7 +49,7 @@ def require_same_teacher(prune: PruneSection, run: RunFolder) -> None:
 
 
 def _settings(prune: PruneSection, record: StageRecord) -> dict[str, Any]:
-    """The [prune] that a pruning was made with, as far as it is read here."""
+    """The settings of [prune] of a finished pruning that are read here."""
     try:
         settings = record["ingredients"]["settings"]["prune"]
         return {

@@ -1,4 +1,4 @@
-"""How the weights of a layer are connected: which of them are multiplied with each other."""
+"""The structure of a layer's weights: which of them are multiplied with each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the unpruned network says: computed once for every training row where that is possible, live otherwise."""
+"""Outputs of the unpruned network: computed once for every training row where possible, live otherwise."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from sdp.data.batches import Collator, TokenizedSplit, length_sorted_batches
-from sdp.distributed.collectives import any_rank, share, sum_parts, this_rank
+from sdp.distributed.collectives import any_rank, rank_slice, sum_parts, this_rank
 from sdp.errors import ModelError
 from sdp.losses.network_output import NetworkOutput, RowsKey
 from sdp.losses.objective import Objective
@@ -31,7 +31,7 @@ class LiveTeacher:
 
     Args:
         model: the teacher.
-        objective: says what is read.
+        objective: the loss that reads the outputs.
         bf16: compute its products in bfloat16, as a student's that is trained so. In float32 it would take as long as
             the student's forward and backward pass together.
     """
@@ -42,7 +42,7 @@ class LiveTeacher:
         self._bf16 = bf16
 
     def outputs(self, inputs: Mapping[str, Tensor], index: Tensor) -> NetworkOutput:
-        """What the teacher says about a batch."""
+        """Return the teacher's outputs for a batch."""
         # Not inference mode: its tensors cannot take part in the student's backward pass.
         with torch.no_grad(), torch.autocast(self._model.device.type, torch.bfloat16, enabled=self._bf16):
             return self._read(self._model, inputs)
@@ -50,7 +50,7 @@ class LiveTeacher:
 
 @dataclass(frozen=True)
 class CachedTeacher:
-    """The teacher's stored words on N training rows, and its weights; absent where no loss reads them.
+    """The teacher's stored outputs for N training rows, and its weights; absent where no loss reads them.
 
     Attributes:
         logits: [N, C].
@@ -63,7 +63,7 @@ class CachedTeacher:
     weights: Mapping[str, Tensor] = field(default_factory=dict)
 
     def outputs(self, inputs: Mapping[str, Tensor], index: Tensor) -> NetworkOutput:
-        """The teacher's stored words on the rows of a batch."""
+        """Return the teacher's stored outputs for the rows of a batch."""
         return NetworkOutput(
             None if self.logits is None else self.logits[index],
             stored={key: rows[index] for key, rows in self.rows.items()},
@@ -112,19 +112,19 @@ def cached_teacher(
     device: torch.device,
     reporter: Reporter,
 ) -> CachedTeacher:
-    """Read the teacher's words on every training row from a cache, computing and writing what it lacks.
+    """Read the teacher's outputs for every training row from a cache; compute and store missing ones.
 
     Args:
         model: the teacher.
         split: the training rows.
         collator: pads a batch.
-        objective: says what is read.
+        objective: the loss that reads the outputs.
         cache: where the files are.
         device: where the teacher runs and where its words will be read.
         reporter: shows progress.
 
     Raises:
-        ModelError: the teacher says something that is no finite number.
+        ModelError: an output of the teacher is not finite.
     """
     read = Reader(model, objective)
     if not objective.needs_teacher_forward:
@@ -139,14 +139,14 @@ def cached_teacher(
     missing = [name for name, lacks in zip(names, lacking, strict=True) if lacks]
     if missing:
         cache.folder.mkdir(parents=True, exist_ok=True)
-        said = _ask(model, read, split, collator, objective, missing, device, reporter)
+        outputs = _ask(model, read, split, collator, objective, missing, device, reporter)
         for name in missing:
-            stored[name] = said[name]
-            if not said[name].isfinite().all():
+            stored[name] = outputs[name]
+            if not outputs[name].isfinite().all():
                 hint = "Fine-tune anew with a lower learning rate, or take another pretrained model."
-                raise ModelError("what the teacher says are no finite numbers", where=name, hint=hint)
+                raise ModelError("the teacher's outputs are not finite numbers", where=name, hint=hint)
             if this_rank() == 0:
-                write_arrays(paths[name], {name: said[name].numpy()})
+                write_arrays(paths[name], {name: outputs[name].numpy()})
     placed = {name: words.to(device) for name, words in stored.items()}
     return CachedTeacher(placed.get(LOGITS), {key: placed[str(key)] for key in objective.rows}, read.weights)
 
@@ -169,17 +169,17 @@ def _ask(
     stored: dict[str, Tensor] = {}
     keys = [key for key in objective.rows if str(key) in missing]
     batches = list(length_sorted_batches(split, BATCH_SIZE))
-    mine = batches[share(len(batches))]
+    mine = batches[rank_slice(len(batches))]
     with torch.no_grad(), reporter.task("teacher", len(mine)) as task:
-        # A rank without a share looks at one batch all the same: of what shape its zeros are.
+        # A rank without a share runs one batch to learn the shape of its zeros.
         for done, indices in enumerate(mine or batches[:1], start=1):
             batch = collator([split[index] for index in indices])
             inputs = {k: v.to(device) for k, v in batch.items() if k not in ("labels", "index")}
             output = read(model, inputs)
-            said = {str(key): rows_of(output, inputs["attention_mask"], key) for key in keys}
+            outputs = {str(key): rows_of(output, inputs["attention_mask"], key) for key in keys}
             if LOGITS in missing and output.logits is not None:
-                said[LOGITS] = output.logits
-            for name, values in said.items():
+                outputs[LOGITS] = output.logits
+            for name, values in outputs.items():
                 if name not in stored:
                     stored[name] = torch.zeros(len(split), *values.shape[1:])
                 if mine:

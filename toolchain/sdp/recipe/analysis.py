@@ -1,4 +1,4 @@
-"""The section `[analysis]`: what is measured while a network is pruned."""
+"""The recipe's [analysis]: measurements while a network is pruned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every section of a recipe is, and the settings that both training stages share."""
+"""The base class of sections, and the settings that both training stages share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recipe's [bench]: what is measured."""
+"""The recipe's [bench]: the grid of measurements."""
 
 from __future__ import annotations
 
@@ -46,5 +46,5 @@ class BenchSection(Section):
 
     @property
     def thread_counts(self) -> tuple[int, ...]:
-        """The thread counts to measure, as a tuple also where one is given."""
+        """The thread counts to measure; a single number becomes a tuple."""
         return (self.threads,) if isinstance(self.threads, int) else self.threads

@@ -1,10 +1,10 @@
-"""The benchmark tasks that sdp knows: a literal table, one entry a task: the 8 of GLUE and the 8 of XGLUE.
+"""The table of benchmark tasks, one entry a task: the 8 of GLUE and the 8 of XGLUE.
 
-A recipe names one with `task.name`; anything else in `[data]` overrides what stands here, so the same task can be read
-from the hub, from a folder of the same form, or from plain files.
+A recipe names one with `task.name`; keys of `[data]` override the entry, so that the same task can be read from the
+hub, from a folder of the same form, or from plain files.
 
-GLUE: arXiv 1804.07461. XGLUE: arXiv 2004.01401; its XNLI and PAWS-X are read from the data sets they were taken from,
-which have more languages (PAWS-X: 7, not 4).
+GLUE: arXiv 1804.07461. XGLUE: arXiv 2004.01401; its XNLI and PAWS-X are read from the original data sets, which have
+more languages (PAWS-X: 7, not 4).
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ NEWS_CATEGORIES = (
 
 @dataclass(frozen=True)
 class Task:
-    """Where a benchmark task is found on the hub, its columns, its scores and its languages.
+    """A benchmark task: its data set on the hub, columns, metrics and languages.
 
     Attributes:
-        name: what a recipe calls it.
-        type: the kind of problem.
-        metrics: the official ones; the first is the recipe's score, the others are reported beside it.
-        dataset, config: on the hub; the configuration may hold "{language}".
-        text: the text columns; all after the first are joined and form the second half of a pair.
+        name: its name in recipes.
+        type: the problem type.
+        metrics: the official metrics; the first is the recipe's score, the others are reported beside it.
+        dataset, config: hub id and configuration, which may hold "{language}".
+        text: the text columns; all after the first are joined to the second text of a pair.
         label: the label column.
         labels: the classes in the order of their ids, or the grades of a ranking from 0 up; empty for regression.
         train, dev, test: names of splits; dev and test may hold "{language}" or "{subset}".
-        languages: those of the evaluation splits.
-        subsets: what "{subset}" stands for: the first is the one that choices are made on.
-        group: ranking: the column whose equal values form one list.
+        languages: languages of the evaluation splits.
+        subsets: values of "{subset}"; choices are made on the first.
+        group: for ranking, the column whose equal values form one list.
     """
 
     name: str
@@ -133,7 +133,7 @@ _TASKS = (
         label="label",
         labels=INFERENCE,
         dev="validation_{subset}",
-        # Genres of the training set, and genres that it has not.
+        # Genres of the training set, and other genres.
         subsets=("matched", "mismatched"),
     ),
     Task(
@@ -252,7 +252,7 @@ _TASKS = (
         dataset=XGLUE,
         config="wpr",
         text=("query", "web_page_title", "web_page_snippet"),
-        # Spelt so in the data set.
+        # The spelling of the data set.
         label="relavance_label",
         labels=("Bad", "Fair", "Good", "Excellent", "Perfect"),
         dev="validation.{language}",
@@ -266,7 +266,7 @@ TASKS: dict[str, Task] = {task.name: task for task in _TASKS}
 
 
 def find_task(name: str) -> Task:
-    """Return the task of that name.
+    """Return the task with this name.
 
     Raises:
         ValueError: there is none; the message names the nearest.

@@ -1,4 +1,4 @@
-"""The recipe's [data]: where the rows come from."""
+"""The recipe's [data]: the source of the rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recipe's [gate]: what a model must reach to ship."""
+"""The recipe's [gate]: the thresholds that a model must reach to ship."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ class GateSection(Section):
 
     @property
     def default_applies(self) -> bool:
-        """Whether no threshold is on what the exported file's metric is or lost, so that the default one is."""
+        """Whether no threshold is on the metric of the exported file or its loss, so that the default applies."""
         keys = (self.min_metric, self.max_metric_drop, self.max_part_drop, self.max_class_drop)
         return all(key is None for key in keys)
 
     @property
     def metric_drop(self) -> float | None:
-        """Largest loss of the metric that is allowed, with the default filled in; None where only others are set."""
+        """Largest allowed loss of the metric, with the default; None where only other thresholds are set."""
         return DEFAULT_METRIC_DROP if self.default_applies else self.max_metric_drop
 
     @property
@@ -74,6 +74,6 @@ class GateSection(Section):
 
     @property
     def measured_again(self) -> bool:
-        """Whether any threshold is one that more measurements can decide."""
+        """Whether more measurements can decide any of the thresholds."""
         keys = (self.min_speedup, self.max_latency_ms, self.max_p99_ms, self.max_memory_mb)
         return self.budget_seconds > 0 and any(key is not None for key in keys)

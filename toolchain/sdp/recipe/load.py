@@ -1,8 +1,8 @@
-"""Reading a recipe: TOML, `extends`, overrides, paths, and validation that reports every problem at once.
+"""Read a recipe: TOML, `extends`, overrides, paths, and validation that reports every problem at once.
 
-Order of events: read the file and what it extends (the extending file wins, key by key; arrays are replaced whole),
-apply `--set` overrides, make paths absolute against the file that wrote them, validate. Every value remembers the file
-it came from, so that an error can name it.
+Order: read the file and the files that it extends (the extending file takes precedence, key by key; arrays are replaced
+whole), apply `--set` overrides, make paths absolute against the file that contains them, validate. The origin of every
+value is recorded, so that an error can name its file.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Key = tuple[str, ...]
 DATA_SUFFIXES = (".tsv", ".csv", ".jsonl", ".parquet", ".gz")
 DATE = "TOML date"
 MOST_EXTENDED = 100
-MOST_TOLD = 50
+MOST_SHOWN = 50
 
 
 @dataclass
@@ -60,7 +60,7 @@ class _Raw:
             table.setdefault(last, {})
             return
         table[last] = value
-        # A problem between several keys of a table is laid at the door of the file that wrote to it last.
+        # A conflict between several keys of a table is reported for the file that changed it last.
         for length in range(1, len(key) + 1):
             self.origins[key[:length]] = origin
 
@@ -72,7 +72,7 @@ class _Raw:
         return value
 
     def origin(self, key: Key) -> str | None:
-        """The file that wrote the key, or the nearest table around it."""
+        """Return the file that set the key, or the nearest table around it."""
         for length in range(len(key), 0, -1):
             if key[:length] in self.origins:
                 return self.origins[key[:length]]
@@ -84,7 +84,7 @@ def load_recipe(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
 
     Args:
         path: the TOML file.
-        overrides: "a.b=VALUE" strings, VALUE in TOML or a text without quotes; they win over the file.
+        overrides: "a.b=VALUE" strings, VALUE in TOML or a text without quotes; they take precedence over the file.
 
     Returns:
         the frozen recipe, all paths absolute.
@@ -101,16 +101,16 @@ def load_recipe(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
         raw.put(*parse_override(override), COMMAND_LINE)
     _make_paths_absolute(raw)
     try:
-        # JSON's strict mode takes arrays for tuples but no string for a number: what TOML's types deserve.
+        # JSON's strict mode accepts arrays for tuples, but no string for a number, which fits TOML's types.
         return Recipe.model_validate_json(json.dumps(raw.tree, default=_not_json), strict=True)
     except ValidationError as error:
-        # As many problems as a person reads; a file that is no recipe at all may have a hundred thousand.
-        details = error.errors(include_url=False)[:MOST_TOLD]
-        untold = error.error_count() - len(details)
-    # A value that fits no member of a union is one problem, of which pydantic reports every member's part.
+        # A readable number of problems; a file that is not a recipe may have a hundred thousand.
+        details = error.errors(include_url=False)[:MOST_SHOWN]
+        hidden = error.error_count() - len(details)
+    # A value that fits no member of a union is one problem; pydantic reports one for every member.
     problems: dict[str, list[str]] = {}
     for detail in details:
-        # Wrong items count as missing ones to pydantic; the wrong items are reported.
+        # pydantic reports wrong items also as missing; only the wrong items are reported here.
         inner = [other for other in details if len(other["loc"]) > len(detail["loc"])]
         if detail["type"] == "too_short" and any(
             other["loc"][: len(detail["loc"])] == detail["loc"] for other in inner
@@ -119,12 +119,12 @@ def load_recipe(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
         place, message = _describe(detail, raw, path)
         problems.setdefault(place, []).append(message)
     lines = [f"{place}: {'; or '.join(messages)}" for place, messages in problems.items()]
-    more = [f"and {untold:,} more"] if untold else []
+    more = [f"and {hidden:,} more"] if hidden else []
     raise RecipeError("\n  ".join([*_headline(lines, path), *more]))
 
 
 def _not_json(value: object) -> list[list[str]]:
-    """What stands for a TOML date or time: a list of lists, which no key takes."""
+    """Replace a TOML date or time with a list of lists, which no key accepts."""
     return [[DATE, str(value)]]
 
 
@@ -134,7 +134,7 @@ def _headline(problems: list[str], path: Path) -> list[str]:
 
 
 def _read_chain(path: Path) -> Iterator[tuple[Path, Tree]]:
-    """Yield the recipe, then what it extends, then what that extends."""
+    """Yield the recipe, then the recipe that it extends, and so on."""
     seen: list[Path] = []
     current: Path | None = path
     while current is not None:
@@ -164,7 +164,7 @@ def _read_toml(path: Path, extended_by: Path | None) -> Tree:
         raise RecipeError("is a folder; give a recipe (a .toml file)", where=str(path)) from None
     except UnicodeDecodeError as error:
         raise RecipeError(f"not UTF-8 text (byte {error.start})", where=str(path), hint="Save it as UTF-8.") from None
-    except ValueError as error:  # TOMLDecodeError, or a number that Python has no room for
+    except ValueError as error:  # TOMLDecodeError, or a number that is too long for Python
         raise RecipeError(f"not valid TOML: {error}", where=str(path)) from None
     except OSError as error:
         raise RecipeError(f"cannot be read: {error.strerror}", where=str(path)) from None
@@ -180,16 +180,16 @@ def _nearest_file(path: Path) -> str:
 
 
 def _make_paths_absolute(raw: _Raw) -> None:
-    """Resolve relative paths against the file that wrote them (the working folder for overrides)."""
+    """Resolve relative paths against the file that contains them (the working folder for overrides)."""
 
     def absolute(key: Key, name: str) -> Path:
         origin = raw.origin(key)
         folder = Path.cwd() if origin in (None, COMMAND_LINE) else real_path(Path(str(origin))).parent
-        return folder / os.path.expanduser(name)  # Path's raises for an unknown user
+        return folder / os.path.expanduser(name)  # Path.expanduser raises for an unknown user
 
     for key in (("model", "name"), ("data", "dataset")):
         name = raw.get(key)
-        # Anything that is no folder is left as it is: a hub id, "package:...", or a path the loader will miss by name.
+        # A value that is not a folder stays: a hub id, "package:...", or a path that the loader reports as missing.
         if isinstance(name, str) and name and (name.startswith((".", "/", "~")) or os.path.isdir(absolute(key, name))):
             raw.get(key[:-1])[key[-1]] = str(real_path(absolute(key, name)))
     start = raw.get(("prune", "start"))
@@ -197,7 +197,7 @@ def _make_paths_absolute(raw: _Raw) -> None:
         raw.get(("prune",))["start"] = str(real_path(absolute(("prune", "start"), start)))
     corpus = ("vocabulary", "corpus")
     if isinstance(names := raw.get(corpus), list):
-        # These are patterns, and the folder of the recipe is none, whatever its name.
+        # The values are patterns, and the recipe's folder is not: its name is escaped.
         folder = glob.escape(str(absolute(corpus, "")))
         names[:] = [os.path.join(folder, os.path.expanduser(n)) if isinstance(n, str) else n for n in names]
     if raw.get(("data", "dataset")) is not None:
@@ -210,7 +210,7 @@ def _make_paths_absolute(raw: _Raw) -> None:
 
 
 def _describe(detail: ErrorDetails, raw: _Raw, path: Path) -> tuple[str, str]:
-    """Where a problem is (file and dotted key), and what is wrong there, with the nearest valid key."""
+    """Return the place of a problem (file and dotted key) and its message, with the nearest valid key."""
     *parents, last = detail["loc"] or ("",)
     location = tuple(part for part in parents if not _is_union_tag(part, detail["loc"]))
     if last != "" and (detail["type"] == "extra_forbidden" or not _is_union_tag(last, detail["loc"])):
@@ -224,7 +224,7 @@ def _describe(detail: ErrorDetails, raw: _Raw, path: Path) -> tuple[str, str]:
 
 
 def _is_union_tag(part: object, location: tuple[int | str, ...]) -> bool:
-    """Pydantic puts the chosen member of a union into the location; no user wrote it there."""
+    """Whether a part of a location is the name of a union's member, which pydantic adds and the file does not have."""
     if not isinstance(part, str):
         return False
     return part in ("int", "str") or "[" in part or ("losses" in location and part in LOSSES)
@@ -250,7 +250,7 @@ def _message(detail: ErrorDetails, location: tuple[int | str, ...]) -> str:
 
 
 def _nearest_key(location: tuple[int | str, ...]) -> str | None:
-    """The valid key at that place nearest to an unknown one; "section.key" where another section has it."""
+    """Return the valid key nearest to an unknown one; "section.key" where another section has it."""
     *parents, unknown = [str(part) for part in location]
     model: type[BaseModel] = Recipe
     for part in parents:
@@ -266,7 +266,7 @@ def _nearest_key(location: tuple[int | str, ...]) -> str | None:
 
 
 def _inner_section(model: type[BaseModel], key: str) -> type[BaseModel] | None:
-    """The section that a key of a section holds, or None where it holds a value."""
+    """Return the section that a key of a section holds, or None where it holds a value."""
     annotation = model.model_fields[key].annotation if key in model.model_fields else None
     for candidate in (annotation, *get_args(annotation)):
         if isinstance(candidate, type) and issubclass(candidate, BaseModel):

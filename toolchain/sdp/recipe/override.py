@@ -1,7 +1,7 @@
-"""Keys set on the command line: `--set A.B=VALUE`, and the values of `sdp study --vary`.
+"""Overrides on the command line: `--set A.B=VALUE`, and the values of `sdp study --vary`.
 
-VALUE is TOML (0.9, true, ["en", "de"], "text"). What is no TOML is text: prune.pattern=1x4 needs no quotes. The losses
-may be given by name: prune.losses=hidden:2+kld, "+" between several, ":" before a weight.
+VALUE is TOML (0.9, true, ["en", "de"], "text"). Anything else is text: prune.pattern=1x4 needs no quotes. Losses may be
+given by name: prune.losses=hidden:2+kld, "+" between several, ":" before a weight.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from sdp.recipe.toml_text import MOST_LEVELS, parse
 COMMAND_LINE = "--set"
 LOSSES_KEY = "prune.losses"
 _LOSSES = re.compile(r"[a-z][a-z-]*(:[\d.eE-]+)?(\+[a-z][a-z-]*(:[\d.eE-]+)?)*")
-# A text that begins so was meant as TOML, and is not closed or not separated.
+# A text that begins like this is incomplete TOML, not text.
 _OPENING = ("[", "{", '"', "'")
 
 
 def parse_override(text: str) -> tuple[tuple[str, ...], object]:
-    """Read one `--set`: the parts of the key, and the value.
+    """Parse one `--set`: the parts of the key, and the value.
 
     Raises:
-        RecipeError: it has not the form A.B=VALUE, or its value is neither TOML nor text.
+        RecipeError: it does not have the form A.B=VALUE, or its value is neither TOML nor text.
     """
     key, equals, value = text.partition("=")
     where = f"{COMMAND_LINE} {text}"
@@ -33,7 +33,7 @@ def parse_override(text: str) -> tuple[tuple[str, ...], object]:
         hint = f"For example: {COMMAND_LINE} prune.sparsity=0.8"
         raise RecipeError("an override has the form A.B=VALUE", where=where, hint=hint)
     if names == ("extends",):
-        raise RecipeError("extends stands in a recipe file, and cannot be overridden", where=where)
+        raise RecipeError("extends belongs in a recipe file, and cannot be overridden", where=where)
     name = ".".join(names)
     return names, parse(f"value = {value_as_toml(name, value, where, quoted(name, value.strip()))}")["value"]
 
@@ -44,21 +44,21 @@ def override_key(override: str) -> str:
 
 
 def quoted(key: str, text: str) -> str:
-    """The option that sets a key to a text, as a shell reads it."""
+    """Return the option that sets a key to a text, quoted for a shell."""
     return f"{COMMAND_LINE} {shlex.quote(f'{key}={json.dumps(text, ensure_ascii=False)}')}"
 
 
 def value_as_toml(key: str, text: str, where: str, as_text: str) -> str:
-    """A value as TOML: losses by name are tables, what is no TOML is text.
+    """Convert a value to TOML: names of losses become tables, and a value that is not TOML becomes text.
 
     Args:
-        key: what is set.
+        key: the key.
         text: the value as typed.
         where: the option, for messages.
-        as_text: how the value is typed to be taken as text, for messages.
+        as_text: how to type the value as text, for messages.
 
     Raises:
-        RecipeError: it is empty, or begins as TOML and is none.
+        RecipeError: it is empty, or begins like TOML and is invalid.
     """
     text = text.strip()
     if key == LOSSES_KEY and _LOSSES.fullmatch(text):

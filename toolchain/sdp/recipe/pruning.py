@@ -1,4 +1,4 @@
-"""The section `[prune]`: what is pruned, when, and what the pruned network learns from."""
+"""The recipe's [prune]: criterion, schedule and losses of pruning."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ class PruneSection(TrainingSection):
             )
         if self.start is not None and row.remembers_pruned:
             raise ValueError(
-                f'criterion = "{row.name}" goes by what it remembers of pruned weights, which a finished pruning '
-                "does not keep: it cannot go on from one; use another criterion"
+                f'criterion = "{row.name}" needs its state of pruned weights, which a finished pruning '
+                "does not store: it cannot start from one; use another criterion"
             )
         for other in CRITERIA.values():
             for name in other.settings if other is not row else ():

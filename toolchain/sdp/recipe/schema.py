@@ -1,4 +1,4 @@
-"""The JSON Schema of a recipe, for editors (Even Better TOML and its like)."""
+"""The JSON Schema of a recipe, for editors (such as Even Better TOML)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from sdp.recipe.sections import Recipe
 def recipe_schema() -> dict[str, Any]:
     """Return the JSON Schema of a recipe file: the sections, plus `extends`.
 
-    No key is required, because a file may leave to the one it extends what it does not set itself. Only a loss needs
-    its name: arrays are replaced whole.
+    No key is required, because an extended recipe may set it. Only a loss needs its name: arrays are replaced whole.
     """
     schema = Recipe.model_json_schema()
     losses = {row.settings.__name__ for row in LOSSES.values()}

@@ -1,7 +1,7 @@
-"""The content of a recipe: one frozen pydantic model a section of the TOML file; the long ones have own modules.
+"""The content of a recipe: one frozen pydantic model for each section; long sections have their own modules.
 
-The defaults here are the only defaults; stages read attributes and never fall back on their own. Every field has a
-description, which `sdp schema` hands to editors.
+The defaults here are the only defaults: stages read attributes and have no fallbacks. Every field has a description,
+which `sdp schema` prints for editors.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _training_language_is_true(self) -> Recipe:
-        """A hub data set with one training split has it in English, whatever the recipe has."""
+        """Require English: a known data set with one training split has it in English."""
         task, data = self.task.known, self.data
         if task is None or "{language}" in f"{task.config}{task.train}" or data.train or data.dataset or data.config:
             return self

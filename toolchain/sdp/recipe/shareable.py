@@ -1,4 +1,4 @@
-"""A recipe's settings as they go out with a model: the names of files and folders, and not where they lie here."""
+"""A recipe's settings in a form to publish with a model: names of files and folders without their paths."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PLACES = (
 
 
 def shareable(recipe: Recipe) -> dict[str, Any]:
-    """The resolved recipe as JSON types, absolute paths cut down to their last part."""
+    """Return the resolved recipe as JSON types; of an absolute path only the last part."""
     content = recipe.model_dump(mode="json")
     for section, key in PLACES:
         if content[section] is not None:

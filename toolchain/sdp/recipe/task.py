@@ -1,4 +1,4 @@
-"""The recipe's [task]: what is predicted, and how it is scored."""
+"""The recipe's [task]: the problem type, the metric and the languages."""
 
 from __future__ import annotations
 
@@ -72,17 +72,17 @@ class TaskSection(Section):
 
     @property
     def known(self) -> Task | None:
-        """The entry in the table of tasks, or None for a task of one's own."""
+        """The entry in the table of tasks, or None for a custom task."""
         return find_task(self.name) if self.name is not None else None
 
     @property
     def problem_type(self) -> ProblemType:
-        """The kind of problem, from the task where it is a known one."""
+        """The problem type, from the table for a known task."""
         return self.known.type if self.known is not None else self.type or "classification"
 
     @property
     def score(self) -> MetricName:
-        """The metric that counts, with the defaults filled in."""
+        """The metric of the task, with the defaults filled in."""
         if self.metric is not None:
             return self.metric
         return self.known.metrics[0] if self.known is not None else METRICS_BY_TYPE[self.problem_type][0]

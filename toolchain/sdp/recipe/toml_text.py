@@ -1,4 +1,4 @@
-"""TOML text that nobody vouches for: read whole or refused, within bounds that no recipe comes near."""
+"""Parse untrusted TOML: read completely or rejected, with limits far above any real recipe."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any
 
 from sdp_onnx.model.files import check_regular
 
-# A recipe has a kilobyte, and tables within tables within tables.
+# A recipe has about a kilobyte, and three levels of tables.
 MOST_BYTES = 10**6
 MOST_LEVELS = 16
-# The parser takes memory with the square of a dotted key's parts.
+# The parser's memory grows with the square of the parts of a dotted key.
 MOST_DOTS = 2000
 
 
 class TomlTextError(ValueError):
-    """The text is TOML that no recipe can be."""
+    """The TOML text exceeds the limits of a recipe."""
 
 
 def read_text(path: Path) -> str:
-    """The text of a file, without a byte order mark.
+    """Read the text of a file, without a byte order mark.
 
     Raises:
-        TomlTextError: it is longer than any recipe, or its name holds a NUL.
+        TomlTextError: it is longer than the limit, or its name holds a NUL.
         UnicodeDecodeError: it is not UTF-8.
         OSError: it cannot be read, or is a device or a pipe.
     """
@@ -39,11 +39,11 @@ def read_text(path: Path) -> str:
 
 
 def parse(text: str) -> dict[str, Any]:
-    """The table that a TOML text stands for.
+    """Parse TOML text.
 
     Raises:
-        ValueError: it is not TOML, nested deeper than a recipe is, or its texts or keys hold a NUL, which no name of a
-            file or label has.
+        ValueError: it is not TOML, is nested too deeply, or its texts or keys hold a NUL, which no name of a file or
+            label has.
     """
     if any(line.count(".") > MOST_DOTS for line in text.splitlines()):
         raise TomlTextError(
@@ -58,12 +58,12 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def real_path(path: Path) -> Path:
-    """The file behind links; links that lead in a circle stay, for whoever opens them to fail."""
+    """Resolve symbolic links; circular links stay, so that opening them fails."""
     return Path(os.path.realpath(path))
 
 
 def _check(table: dict[str, Any]) -> None:
-    """Level by level, so that depth costs no recursion."""
+    """Check depth and texts level by level, without recursion."""
     level: list[object] = [table]
     for _ in range(MOST_LEVELS):
         inner: list[object] = []

@@ -1,4 +1,4 @@
-"""The recipe's [vocabulary]: which pieces of the pretrained tokenizer are kept."""
+"""The recipe's [vocabulary]: the pieces of the pretrained tokenizer to keep."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The report: one self-contained page. `page` gathers what it tells, `plots` draws, `template.html` lays it out."""
+"""The report: one self-contained page. `page` collects the sections, `plots` draws, `template.html` lays it out."""

@@ -1,8 +1,8 @@
-"""Where the exported file's time goes, in words: from the `profile` part of latency.json."""
+"""Sentences on the exported file's time by part, from the profile in latency.json."""
 
 from __future__ import annotations
 
-from sdp_onnx.bench.kernel_profile import CaseProfile, ModelProfile, PartProfile
+from sdp_onnx.bench.results import CaseProfile, ModelProfile, PartProfile
 
 PART_NAMES = {
     "sparse": "sparse products",
@@ -13,12 +13,12 @@ PART_NAMES = {
     "rest": "the rest",
 }
 
-# What takes less is no news: the products of a classifier's head.
+# Smaller parts are left out: the products of a classifier's head.
 _SMALLEST_SHARE = 0.01
 
 
 def longest_cases(profile: ModelProfile) -> list[CaseProfile]:
-    """For each number of threads the case with the most tokens, where products weigh the most."""
+    """Return for each number of threads the case with the most tokens, where products have the largest share."""
     longest: dict[int, CaseProfile] = {}
     for case in profile.cases:
         known = longest.setdefault(case.threads, case)
@@ -28,7 +28,7 @@ def longest_cases(profile: ModelProfile) -> list[CaseProfile]:
 
 
 def time_line(profile: ModelProfile, case: CaseProfile) -> str:
-    """One line on one case: the share of each part of the time, and the speed of its products against the peak."""
+    """Format a case: the share of each part of the time, and the speed of its products against the peak."""
     parts = [
         f"{PART_NAMES[part.part]} {part.share:.0%}{_speed(profile, case, part)}"
         for part in case.parts
@@ -38,7 +38,7 @@ def time_line(profile: ModelProfile, case: CaseProfile) -> str:
 
 
 def peak_of(profile: ModelProfile, threads: int, kind: str) -> float | None:
-    """The most that the machine does of a kind of product, in billions of operations a second; None if not measured."""
+    """Return the machine's peak for a type of product, in billions of operations per second; None if not measured."""
     peak = next((peak for peak in profile.peaks if peak.threads == threads), None)
     if peak is None:
         return None

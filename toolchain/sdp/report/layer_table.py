@@ -1,4 +1,4 @@
-"""The report's table of linear layers: which product runs, why, and how fast."""
+"""The report's table of linear layers: the product, the reason for it, and its speed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sdp.report.kernel_time import peak_of
-from sdp_onnx.bench.kernel_profile import CaseProfile, LayerProfile, ModelProfile
+from sdp_onnx.bench.results import CaseProfile, LayerProfile, ModelProfile
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ def layer_rows(profile: ModelProfile, case: CaseProfile) -> list[LayerRow]:
 
 
 def short_name(name: str) -> str:
-    """Leave out what all names share: "encoder.layer.3.output.dense.weight" -> "3.output.dense"."""
+    """Remove the common parts of names: "encoder.layer.3.output.dense.weight" -> "3.output.dense"."""
     parts = name.removesuffix(".weight").split(".")
     first = next((index for index, part in enumerate(parts) if part.isdigit()), 0)
     return ".".join(parts[first:])
 
 
 def _joined_name(weights: Sequence[str]) -> str:
-    """Layers that run as one: "3.attention.self.query, key, value"."""
+    """Join the names of layers that run as one: "3.attention.self.query, key, value"."""
     first, *others = map(short_name, weights)
     return ", ".join([first, *(other.rpartition(".")[2] for other in others)])
 

@@ -1,4 +1,4 @@
-"""The page: its sections in order, put into template.html with the macros of macros.html."""
+"""Render the page: its sections in order, in template.html with the macros of macros.html."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from sdp.report.sections import cost, flips, loss, network, origin, size, speed,
 from sdp.report.tables import number_text, p_text, spread_text
 from sdp_onnx.bench.interval import Interval
 
-# In the order of the page: what was decided and why, what it cost, what it gained, how it came about.
+# The order of the page: verdict, cost, gain, origin.
 SECTIONS: tuple[ModuleType, ...] = (verdict, cost, loss, flips, size, vocabulary, speed, network, training, origin)
 
 
 def render_page(recipe: Recipe, run: RunFolder) -> str:
-    """Make the page of a run whose stages are all done.
+    """Render the page of a finished run.
 
     Raises:
         RunError: a file of the run is missing, damaged, or another version's.
@@ -41,7 +41,7 @@ def render_page(recipe: Recipe, run: RunFolder) -> str:
 
 
 def page_environment() -> Environment:
-    """The templates, with the filters that they use."""
+    """Return the templates with their filters."""
     environment = Environment(
         loader=PackageLoader("sdp.report", "."),
         autoescape=True,
@@ -56,7 +56,7 @@ def page_environment() -> Environment:
 
 
 def render_section(environment: Environment, section: ReportSection) -> Markup:
-    """Lay one section out, without its heading."""
+    """Render one section, without its heading."""
     return Markup(environment.get_template(section.template).render(section.values))
 
 

@@ -1,4 +1,4 @@
-"""The report's pictures, as SVG text to be put into the page. Colours follow the page: light or dark."""
+"""Plots of the report as SVG text for the page. Colours follow the page: light or dark."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from sdp.pipeline.artifacts.analysis import AnalysisReport
 from sdp.pipeline.artifacts.training import LogRecord
 from sdp.report.style import ACCENT, DENSE, FOREGROUND, PRUNED, STYLE, WIDTH, is_wide, plain, svg, unmeasured
 from sdp_onnx.bench.interval import Interval, Undefined
-from sdp_onnx.bench.pair import CaseResult
+from sdp_onnx.bench.results import CaseResult
 
 PART_COLOURS = {"embeddings": DENSE, "encoder": PRUNED, "rest": ACCENT}
-# Of the longer bar: below it there is no room for a number.
+# Share of the longer bar below which a number does not fit.
 _ROOM_FOR_A_NUMBER = 0.14
-# Of a name beside a picture, a wide letter taking two.
+# Columns of a name beside a plot; a wide letter takes two.
 _COLUMNS = 18
 
 
 def training_curves(title: str, log: Sequence[LogRecord], metric: str) -> list[str]:
-    """Two pictures of a training stage over optimizer steps: the loss; the dev metric and the share of zeros.
+    """Plot a training stage over optimizer steps: the loss, and the dev metric with the share of zeros.
 
     Args:
-        title: the stage, in words.
+        title: description of the stage.
         log: its records; each has "step" and one of "loss", "dev" (None where it is undefined), "sparsity".
         metric: name of the dev metric.
     """
@@ -51,7 +51,7 @@ def training_curves(title: str, log: Sequence[LogRecord], metric: str) -> list[s
 
 
 def steps(axes: Axes) -> None:
-    """Make a horizontal axis one of optimizer steps."""
+    """Format a horizontal axis of optimizer steps."""
     axes.set_xlabel("optimizer step")
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
 
@@ -71,7 +71,7 @@ def _line(axes: Axes, log: Sequence[LogRecord], key: str, colour: str, label: st
 
 
 def losses(rows: Sequence[tuple[str, Interval | Undefined]], what: str) -> str:
-    """A dot with its 95 % interval for each row: what was lost; a line at zero, right of which is a loss.
+    """Plot the loss of each row as a dot with its 95 % interval; losses lie right of the line at zero.
 
     Args:
         rows: name and drop of each; a row where it is undefined has no dot.
@@ -91,7 +91,7 @@ def losses(rows: Sequence[tuple[str, Interval | Undefined]], what: str) -> str:
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.margins(x=0.08)
         axes.set_xlabel(f"{what} lost, 95 % interval")
-        # The labels of "auto" run into each other.
+        # The default tick labels would overlap.
         axes.xaxis.set_major_locator(MaxNLocator(5))
         label = f"{what} lost by row, a dot with its 95 % interval for each; the table has the numbers"
         return svg(figure, label, left=max(map(unmeasured, names)))
@@ -114,7 +114,7 @@ class PartSize:
 
 
 def sizes(parts: Sequence[PartSize]) -> str:
-    """Two stacked bars, dense and exported: megabytes by part."""
+    """Plot megabytes by part as two stacked bars, dense and exported."""
     bars = [("dense", [part.dense_bytes for part in parts]), ("exported", [part.bytes for part in parts])]
     longest = max(sum(bytes_of_parts) for _, bytes_of_parts in bars) / 1e6
     with mpl.rc_context(STYLE):
@@ -125,7 +125,7 @@ def sizes(parts: Sequence[PartSize]) -> str:
                 size, colour = count / 1e6, PART_COLOURS[part.name]
                 axes.barh(place, size, left=start, height=0.62, color=colour, label="" if place else part.name)
                 if size > _ROOM_FOR_A_NUMBER * longest:
-                    # Dark on all three colours, in both schemes.
+                    # Dark text is readable on all three colours, in both schemes.
                     axes.text(start + size / 2, place, _megabytes(size), ha="center", va="center", color="#000000")
                 start += size
         axes.set_yticks(range(len(bars)), [name for name, _ in bars])
@@ -140,7 +140,7 @@ def _megabytes(size: float) -> str:
 
 
 def latency(cases: Sequence[CaseResult]) -> str:
-    """Two bars for each measured case, dense and exported: p50, with a whisker to p90, in milliseconds."""
+    """Plot two bars for each measured case, dense and exported: p50 with a whisker to p90, in milliseconds."""
     with mpl.rc_context(STYLE):
         figure, axes = _figure(1.0 + 0.75 * len(cases))
         longest = max(times.p90_ms for case in cases for times in (case.baseline, case.candidate))
@@ -154,7 +154,7 @@ def latency(cases: Sequence[CaseResult]) -> str:
                 whisker: list[list[float]] = [[0], [upper - middle]]
                 axes.errorbar(middle, place, xerr=whisker, fmt="none", ecolor=FOREGROUND, capsize=2)
                 axes.text(upper + 0.02 * longest, place, f"{middle:.3g}", va="center")
-        # Above its bars a name has the whole width.
+        # A name above its bars can use the whole width.
         for index, case in enumerate(cases):
             threads = f"{case.threads} thread{'s' * (case.threads > 1)}"
             axes.text(0, index - 0.36, f"{case.case}, {threads}", va="center")
@@ -174,7 +174,7 @@ _Line = tuple[str, str, str]
 
 
 def pruning_analysis(analysis: AnalysisReport) -> list[str]:
-    """Plots of everything in analysis.json that the task has; a vertical piece of a line is a mask update."""
+    """Plot all measures in analysis.json; a vertical segment of a line is a mask update."""
     return [_picture(title, draw) for title, draw in _panels(analysis)]
 
 
@@ -187,7 +187,7 @@ def _picture(title: str, draw: Callable[[Axes], None]) -> str:
         steps(axes)
         axes.margins(y=0.12)
         if axes.get_legend_handles_labels()[0]:
-            # Between title and axes, where it hides no line.
+            # Between title and axes, where the legend covers no line.
             place: Any = {"loc": "lower left", "bbox_to_anchor": (-0.02, 0.98), "borderaxespad": 0.2}
             axes.legend(fontsize=9.5, ncols=3, handlelength=1.2, columnspacing=1.0, **place)
         return svg(figure, f"{title}, over the steps of pruning")
@@ -220,7 +220,7 @@ def _panels(analysis: AnalysisReport) -> list[tuple[str, Callable[[Axes], None]]
     def fisher(axes: Axes) -> None:
         with_teacher("fisher")(axes)
         values = [value for value in (teacher.fisher, *(look.fisher for look in analysis.curve)) if value]
-        # A fine-tuned network may separate classes a hundred times as well as a pruned one.
+        # The separability of a fine-tuned network may be a hundred times that of a pruned one.
         if values and max(values) > 20 * min(values):
             axes.set_yscale("log")
 

@@ -1,4 +1,4 @@
-"""What a section of the report is, and how it reads the run folder.
+"""The interface of a section of the report, and its access to the run folder.
 
 A new section is a module in `sections/` with a function `section(files)`, a template of the same name beside it, and a
 row in `page.SECTIONS`. The files that it reads belong into the report's row in `pipeline.stages.STAGES`.
@@ -30,7 +30,7 @@ class ReportSection:
 
 @dataclass(frozen=True)
 class RunFiles:
-    """A run whose stages are done, as the sections read it."""
+    """The files of a finished run."""
 
     recipe: Recipe
     run: RunFolder

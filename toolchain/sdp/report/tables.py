@@ -1,4 +1,4 @@
-"""Tables of text: as Markdown, and printed as wide as they need where nobody's screen is too narrow."""
+"""Tables of text: as Markdown, and printed at full width unless the terminal is narrower."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def spread_text(score: Interval | Undefined, digits: int = 3) -> str:
 
 
 def p_text(p: float | None) -> str:
-    """A p-value; empty where there is none."""
+    """Format a p-value; empty for None."""
     return "" if p is None else f"{p:.3g}"
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], labels: int) -> list[str]:
-    """The lines of a Markdown table; the first `labels` columns to the left, the others to the right."""
+    """Return the lines of a Markdown table; the first `labels` columns are left-aligned, the others right-aligned."""
     marks = ["---"] * labels + ["---:"] * (len(header) - labels)
     return [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in [header, marks, *rows]]
 
@@ -45,7 +45,7 @@ def print_table(
     title: str, header: Sequence[str], rows: Sequence[Sequence[str]], labels: int, below: Sequence[str]
 ) -> None:
     """Print a table on stdout, aligned as `markdown_table` does, with lines below it."""
-    # Text: labels such as [1, 2] are no markup.
+    # Text, because labels such as [1, 2] would be read as markup.
     table = Table(title=Text(title), title_justify="left")
     for index, name in enumerate(header):
         table.add_column(Text(name), justify="left" if index < labels else "right")

@@ -1,1 +1,1 @@
-"""What goes out: the shipped folder's files, golden inputs, licences and model card."""
+"""The shipped folder: its files, golden inputs, licences and model card, and the upload."""

@@ -1,4 +1,4 @@
-"""The shipped folder's README.md: a model card as the hub has it, written from what was measured."""
+"""The shipped folder's README.md: a model card in the hub's format, written from the measured results."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PIPELINE_TAGS: dict[ProblemType, str] = {
     "tagging": "token-classification",
     "ranking": "text-ranking",
 }
-# optimum's class for each kind of task.
+# optimum's class for each problem type.
 ORT_MODELS: dict[ProblemType, str] = {
     "classification": "ORTModelForSequenceClassification",
     "regression": "ORTModelForSequenceClassification",
@@ -50,7 +50,7 @@ def model_card(
     oldest: str | None,
     framed: bool,
 ) -> str:
-    """Write the card.
+    """Format the card.
 
     Args:
         recipe: the recipe.
@@ -99,7 +99,7 @@ def model_card(
 
 
 def front_matter(recipe: Recipe, export: ExportMetrics, licenses: Licenses) -> str:
-    """The YAML at the top of the card, with the score of the exported file."""
+    """Return the YAML at the top of the card, with the score of the exported file."""
     from huggingface_hub import EvalResult, ModelCardData
 
     source = resolve_source(recipe)
@@ -134,7 +134,7 @@ def front_matter(recipe: Recipe, export: ExportMetrics, licenses: Licenses) -> s
 
 
 def part_rows(export: ExportMetrics) -> list[list[str]]:
-    """One row for each language or subset, and for the averages over them: what the exported file lost there."""
+    """Return rows of the loss of the exported file for each language or subset, and for their averages."""
     named: list[tuple[str, str, Compared]] = [(name, f"{part.rows:,}", part) for name, part in export.parts.items()]
     named += [(f"average, {name}", "", average) for name, average in export.averages.items()]
     return [[name, rows, *_dense_against_exported(record)] for name, rows, record in named]
@@ -146,14 +146,14 @@ def _dense_against_exported(record: Compared) -> list[str]:
 
 
 def machine_words(environment: BenchEnvironment) -> str:
-    """The machine of the measurements in a few words."""
+    """Describe the machine of the measurements."""
     runtime = next((f"{k} {v}" for k, v in environment.packages.items() if k.startswith("onnxruntime")), "")
     processors = [*environment.gpus, f"{environment.cpu}, {environment.logical_cores} cores"]
     return ", ".join(filter(None, [*processors, environment.os, runtime]))
 
 
 def example_text(kind: ProblemType, columns: int) -> dict[str, str]:
-    """What the examples are about: texts of unequal length, and how each library takes them."""
+    """Return the values of the examples: texts of unequal length, in the form that each library needs."""
     shown = [SENTENCES[1], SENTENCES[0], SENTENCES[2]]
     if kind == "tagging":
         rows = ", ".join(f"[{_quoted(text.split())}]" for text in shown[1:])
@@ -175,7 +175,7 @@ def _quoted(words: Sequence[str]) -> str:
     return ", ".join(json.dumps(word, ensure_ascii=False) for word in words)
 
 
-def unknown_words(licenses: Licenses) -> str:
+def unknown_licenses(licenses: Licenses) -> str:
     """The card's line on licences that are not declared; empty where all are known."""
     missing = licenses.unknown()
     return f"licence {UNKNOWN} for {' and '.join(missing)}" if missing else ""

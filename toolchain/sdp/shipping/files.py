@@ -1,4 +1,4 @@
-"""Put the exported files into the shipped folder without a second copy of what is large."""
+"""Place the exported files in the shipped folder, with links for large files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def take_exported(source: Path, target: Path, outputs: Mapping[str, str]) -> lis
         outputs: the export's files by name, with their SHA-256.
 
     Raises:
-        StageError: a file is not the one that was exported and verified.
+        StageError: a file has changed since it was exported and verified.
     """
     names = sorted(name for name in outputs if name not in NOT_SHIPPED)
     for name in names:
@@ -39,13 +39,13 @@ def take_exported(source: Path, target: Path, outputs: Mapping[str, str]) -> lis
 
 
 def place(source: Path, target: Path) -> None:
-    """Give a file a second name where the file system can, and copy it elsewhere."""
-    # onnx refuses weights outside the model's file that have a second name: it may lie outside the folder.
+    """Link a file to a second name, or copy it where the file system cannot link."""
+    # onnx rejects hard-linked external data, because the link may lead out of the folder.
     if not source.name.endswith(".onnx.data"):
         try:
             os.link(source, target)
             return
         except OSError:
-            # Another file system, one without hard links, or one that forbids them.
+            # The target is on another file system, or hard links are missing or forbidden.
             target.unlink(missing_ok=True)
     shutil.copyfile(source, target)

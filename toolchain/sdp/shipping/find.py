@@ -1,4 +1,4 @@
-"""What a command is to look at, given a run folder: what was shipped, or why nothing was."""
+"""Find the shipped folder or the model file of a run, or the reason why nothing was shipped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHIP_FOLDER, EXPORT_FOLDER, MODEL = SHIP.folder, EXPORT.folder, "model.onnx"
 
 
 def shipped_folder(path: Path) -> Path:
-    """The shipped folder, absolute: `path` itself, or that of a run folder.
+    """Return the absolute path of the shipped folder: `path` itself, or the shipped folder of a run folder.
 
     Raises:
         RunError: it is a run folder, and nothing was shipped.
@@ -32,46 +32,46 @@ def shipped_folder(path: Path) -> Path:
 
 
 def require_current(path: Path) -> None:
-    """See that the shipped folder of a run folder is of what the run holds now; another folder stands for itself.
+    """Require that a run folder's shipped folder matches its current results; other folders always pass.
 
     Raises:
-        RunError: it is of an earlier export or verdict.
+        RunError: it belongs to an earlier export or verdict.
     """
     path = absolute(path)
     if (path / MANIFEST).exists() or not (path / RUN_FILE).is_file():
         return
     if what := shipped_before(RunFolder(path)):
         again, inner = shlex.quote(str(path)), path / SHIP_FOLDER
-        hint = f"Renew it: sdp ship {again}. To take it as it is, give {inner} itself."
+        hint = f"Ship again: sdp ship {again}. To use it nevertheless, give {inner} itself."
         raise RunError(f"what was shipped is of {what}", where=str(inner), hint=hint)
 
 
 def not_shipped(run: Path) -> tuple[str, str]:
-    """Why a run has no shipped folder, by its gate's verdict, and what to do."""
+    """Return the reason why a run has no shipped folder, and a hint."""
     verdict = GateVerdict.find(RunFolder(run))
     again = f"sdp ship {shlex.quote(str(run))}"
     if verdict is None:
         return "the gate has not judged this run yet", f"Finish the run: {again}"
     if verdict.verdict == "pass":
-        return "the gate said pass, and the folder was not made after it", f"Make it: {again}"
+        return "the gate passed, and the folder was not made afterwards", f"Make it: {again}"
     more = f"All checks are in {run / GATE.folder / SUMMARY_FILE}. "
     return (
-        f"the gate said {verdict.verdict}: {_reason(verdict)}",
+        f"the gate's verdict is {verdict.verdict}: {_reason(verdict)}",
         f"{more}Change the recipe or its [gate], then: {again}",
     )
 
 
 def _reason(verdict: GateVerdict) -> str:
-    """The first check that decided a verdict, in words."""
+    """Return the sentence of the first check that decided a verdict."""
     sentences = (check.sentence for check in verdict.checks if check.outcome == verdict.verdict)
     return next(sentences, "nothing was checked")
 
 
 def model_file(path: Path) -> tuple[Path, str]:
-    """The ONNX file that a path means, and a remark on it.
+    """Return the ONNX file of a path, and a remark on it.
 
     Args:
-        path: an ONNX file, a folder that holds one, or a run folder: of that the shipped one, or else the exported one.
+        path: an ONNX file, a folder with one, or a run folder (its shipped file, or else its exported file).
 
     Raises:
         RunError: there is none.

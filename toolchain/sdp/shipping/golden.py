@@ -1,6 +1,6 @@
-"""Golden inputs for a shipped folder: neutral sentences and drawn token ids, never a row of the data.
+"""Golden inputs for a shipped folder: neutral sentences and random token ids, never a row of the data.
 
-The data may be private or not to be passed on, and token ids are as good as the text.
+The data may be private or not redistributable, and token ids reveal the text.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sdp_onnx.runtimes.base import LoadedModel
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-# Short and dull, in several scripts, so that a tokenizer's normalisation is exercised.
+# Short neutral sentences in several scripts, which exercise a tokenizer's normalisation.
 SENTENCES = (
     "The library opens at nine on weekdays.",
     "Is there a train to the coast, and when does it leave?",
@@ -29,10 +29,10 @@ SENTENCES = (
     "今日は朝から雨が降っています。",
     "يفتح المتجر في الساعة التاسعة.",
 )
-# Rows and tokens of the drawn calls, as far as the model's limit goes; rows of one call differ in length.
+# Rows and tokens of the random calls, within the model's limit; rows of a call differ in length.
 SHAPES = ((1, 4), (1, 33), (2, 16), (7, 24), (1, 128))
 SEED = 20210915
-# Most tokens of the text that shows where texts are cut; its logits are stored.
+# Most tokens of the text that tests truncation; its logits are stored.
 LONGEST_CUT = 512
 
 
@@ -72,17 +72,17 @@ def golden_cases(
 
 
 def _sentences(columns: int, max_length: int) -> Iterator[tuple[str, ...]]:
-    """Names of cases, each with a text for each column; one at least is cut, where that costs little."""
+    """Yield the names of cases with a text for each column; one case is truncated, where that costs little."""
     for place, sentence in enumerate(SENTENCES):
         following = (SENTENCES[(place + offset) % len(SENTENCES)] for offset in range(1, columns))
         yield (f"sentence {place + 1}", sentence, *following)
     if max_length <= LONGEST_CUT:
-        # A word has one token or more.
+        # A word has at least one token.
         yield ("a text that is cut", " ".join([*SENTENCES[:2]] * (max_length // 8)), *SENTENCES[2 : columns + 1])
 
 
 def ordinary_tokens(tokenizer: Tokenizer, pieces: int | None) -> NDArray[np.int64]:
-    """Ids that the model has embeddings for, without special tokens."""
+    """Return the ids that have embeddings, without special tokens."""
     known = tokenizer.get_vocab_size(with_added_tokens=True)
     special = [index for index, token in tokenizer.get_added_tokens_decoder().items() if token.special]
     return np.setdiff1d(np.arange(known if pieces is None else min(known, pieces)), special)
@@ -97,16 +97,16 @@ def drawn_inputs(
     tokenizer: TextTokenizer,
     generator: np.random.Generator,
 ) -> dict[str, NDArray[np.int64]]:
-    """Rows of drawn token ids between the tokens that frame a text, padded to the length of the last row.
+    """Draw rows of random token ids between special tokens, padded to the length of the last row.
 
     Args:
         rows: number of rows, B.
         longest: length of the last row, L; the others are shorter.
         names: the model's inputs.
         ordinary: ids to draw from.
-        frame: what an empty text is, such as [CLS] [SEP].
+        frame: the tokens of an empty text, such as [CLS] [SEP].
         tokenizer: pads the shorter rows.
-        generator: draws.
+        generator: the random generator.
 
     Returns:
         inputs by name, each [B, L].

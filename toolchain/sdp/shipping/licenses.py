@@ -1,4 +1,4 @@
-"""The licences of a shipped model, as far as they are declared: nothing is guessed."""
+"""The declared licences of a shipped model; undeclared ones are unknown, never guessed."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ class License:
 
 @dataclass(frozen=True)
 class Licenses:
-    """Those of the shipped folder, of the pretrained model and of the data."""
+    """The licences of the shipped folder, of the pretrained model and of the data."""
 
     shipped: License
     model: License
     data: License
 
     def unknown(self) -> list[str]:
-        """What has none, with the setting that declares one."""
+        """Return the items without a licence, each with the setting that declares one."""
         settings = (("the shipped model", self.shipped, "ship.license"), ("the data", self.data, "ship.data_license"))
         return [f"{what} ({setting})" for what, found, setting in settings if found.name == UNKNOWN]
 
 
 def find_licenses(recipe: Recipe) -> Licenses:
-    """The recipe's licences, else those in the README.md of the pretrained model and of a local data set folder."""
+    """Find the licences: the recipe's, else those in the README.md of the pretrained model and of a data set folder."""
     try:
-        model = told_in(locate_model(recipe.model, download=False).path, "the pretrained model's README.md")
+        model = license_in(locate_model(recipe.model, download=False).path, "the pretrained model's README.md")
     except ModelError:
-        # A finished stage does without the pretrained model.
+        # The pretrained model may be missing after its stage has finished.
         model = License()
-    data = told_in(Path(recipe.data.dataset), "the data set's README.md") if recipe.data.dataset else License()
-    shipped = License(model.name, f"that of the pretrained model, from {model.source}") if model.source else model
+    data = license_in(Path(recipe.data.dataset), "the data set's README.md") if recipe.data.dataset else License()
+    shipped = License(model.name, f"the pretrained model's licence, from {model.source}") if model.source else model
     if recipe.ship.license is not None:
         shipped = License(recipe.ship.license, "the recipe")
     if recipe.ship.data_license is not None:
@@ -55,13 +55,13 @@ def find_licenses(recipe: Recipe) -> Licenses:
     return Licenses(shipped, model, data)
 
 
-def told_in(folder: Path, source: str) -> License:
-    """The licence in the front matter of a folder's README.md."""
+def license_in(folder: Path, source: str) -> License:
+    """Read the licence in the front matter of a folder's README.md."""
     from huggingface_hub import metadata_load
 
     try:
         content = metadata_load(folder / "README.md") or {}
-    except Exception:  # no README.md, or one whose front matter YAML refuses, each in its own way
+    except Exception:  # no README.md, or invalid front matter, for which the YAML parser raises various exceptions
         return License()
     declared = content.get("license_name") if content.get("license") == "other" else content.get("license")
     declared = " and ".join(map(str, declared)) if isinstance(declared, list) else declared

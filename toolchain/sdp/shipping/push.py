@@ -1,4 +1,4 @@
-"""Upload a shipped folder to the hub: verified first, in one commit, and only what its manifest lists."""
+"""Upload a shipped folder to the hub after verifying it: one commit with exactly the files of its manifest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sdp_onnx.deploy.manifest import MANIFEST, file_sha256
 from sdp_onnx.deploy.verify_folder import printable, shipped_files, verify_folder
 
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
-# What to do about an answer of the hub.
+# Hints by the status code of the hub's answer.
 HINTS = {
     401: "The token is not valid: log in with `hf auth login`, or set another HF_TOKEN.",
     403: "The token may not write there: give it write access, or name a repository of your own.",
@@ -30,17 +30,17 @@ class PushedFile:
 
 @dataclass(frozen=True)
 class Push:
-    """What an upload does, or would do.
+    """An upload or a planned upload.
 
     Attributes:
         repository: the repository's id.
         revision: the branch that gets the commit.
         endpoint: the hub's address.
-        private: whether the repository is made private, if it is not there yet.
-        files: what is uploaded.
-        manifest: SHA-256 of manifest.json, by which the folder is known.
+        private: whether a new repository is private.
+        files: the uploaded files.
+        manifest: SHA-256 of manifest.json, which identifies the folder.
         commit: the commit's address; None in a dry run.
-        left: files of the repository that are not the folder's, and stay; None in a dry run.
+        left: other files of the repository, which stay; None in a dry run.
     """
 
     repository: str
@@ -53,7 +53,7 @@ class Push:
     left: tuple[str, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The upload as JSON."""
+        """Return the upload as JSON."""
         return asdict(self)
 
 
@@ -64,17 +64,17 @@ def push(folder: Path, repository: str, *, revision: str, private: bool, dry_run
         folder: the shipped folder.
         repository: "owner/name".
         revision: the branch that gets the commit; it must exist, unless it is the main branch.
-        private: make the repository private, if it is not there yet.
+        private: make a new repository private.
         dry_run: upload nothing.
 
     Raises:
-        UsageError: no such folder, no repository's id, or no token.
-        FailedError: the folder does not verify, or the hub refuses or cannot be reached.
+        UsageError: there is no such folder, the repository's id is invalid, or there is no token.
+        FailedError: the folder does not verify, or the hub rejects the upload or cannot be reached.
     """
     from huggingface_hub import constants
 
     if not REPOSITORY.fullmatch(repository):
-        raise UsageError(f"{repository!r} is no repository's id", hint="Give OWNER/NAME.")
+        raise UsageError(f"{repository!r} is not a repository's id", hint="Give OWNER/NAME.")
     _must_verify(folder)
     files = tuple(PushedFile(name, (folder / name).stat().st_size) for name in shipped_files(folder))
     identity = file_sha256(folder / MANIFEST)
@@ -102,9 +102,9 @@ def _upload(folder: Path, planned: Push) -> Push:
     api = HfApi()
     try:
         api.create_repo(planned.repository, private=planned.private, exist_ok=True)
-        # Before the commit: nothing that fails after it may look as if nothing had been uploaded.
+        # Before the commit, because a failure after it would hide that the upload succeeded.
         there = api.list_repo_files(planned.repository, revision=planned.revision)
-        # One commit: nobody who downloads meanwhile gets half of it.
+        # One commit, so that a download at the same time is never partial.
         commit = api.create_commit(
             planned.repository,
             [CommitOperationAdd(file.name, folder / file.name) for file in planned.files],
@@ -119,23 +119,23 @@ def _upload(folder: Path, planned: Push) -> Push:
 
 
 def _hub_error(error: Exception, planned: Push) -> Exception:
-    """The hub's answer as a message for the user; anything that is no answer of the hub's is a bug and stays."""
+    """Convert an error of the hub or the network to a message for the user; other exceptions are bugs and stay."""
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     where = f"{planned.endpoint}/{planned.repository}"
     if isinstance(error, RuntimeError) and isinstance(error.__cause__, Exception):
-        # One of the uploads that run side by side.
+        # Raised by one of the parallel uploads.
         error = error.__cause__
     if isinstance(error, OfflineModeIsEnabled):
         return FailedError("the hub is switched off", where=where, hint="Unset HF_HUB_OFFLINE.")
     if isinstance(error, HfHubHTTPError):
         status = error.response.status_code
         reason = error.server_message or str(error).strip().splitlines()[0]
-        return FailedError(f"the hub refuses ({status}): {reason}", where=where, hint=HINTS.get(status, ""))
-    # httpx's own errors; huggingface_hub 2 has another copy of it than 1.
+        return FailedError(f"the hub rejects the request ({status}): {reason}", where=where, hint=HINTS.get(status, ""))
+    # httpx's errors, matched by name: huggingface_hub 2 uses another copy of httpx than 1.
     if isinstance(error, HfHubHTTPError.__bases__[0] | ConnectionError):
-        hint = "Check the network and HF_ENDPOINT; the same command goes on."
+        hint = "Check the network and HF_ENDPOINT, then repeat the command."
         return FailedError(f"the hub cannot be reached: {error}", where=where, hint=hint)
     if isinstance(error, ValueError):
-        return FailedError(f"the hub refuses: {error}", where=where)
+        return FailedError(f"the hub rejects the request: {error}", where=where)
     return error

@@ -1,4 +1,4 @@
-"""Stage 5: how fast, how big, how much memory: the exported file against the dense one, in turns, in onnxruntime.
+"""Stage 5: measure speed, size and memory of the exported file against the dense one, in turns, in onnxruntime.
 
 Writes latency.json; on the CPU it also records where the exported file's time goes, layer by layer. The dense file is
 exported for the measurement, with the same exporter and settings, and removed.
@@ -13,7 +13,8 @@ from sdp.pipeline.artifacts.record import StageResult
 from sdp.pipeline.context import StageContext
 from sdp.pipeline.stages import EXPORT
 from sdp_onnx.bench.kernel_profile import profile_model
-from sdp_onnx.bench.pair import ROLES, benchmark_pair
+from sdp_onnx.bench.pair import benchmark_pair
+from sdp_onnx.bench.results import ROLES
 
 
 def run(context: StageContext) -> StageResult:
@@ -37,10 +38,10 @@ def run(context: StageContext) -> StageResult:
             on_progress=lambda name, share: task.update(round(100 * share), name),
         )
     profile = None
-    # onnxruntime's profiler sees of a GPU only when its work was handed over.
+    # On a GPU onnxruntime's profiler records only the launch of the work.
     if settings.provider == "cpu":
         reporter.line("  profiling the exported file")
-        # As long as each process of the benchmark had.
+        # The same time as each process of the benchmark.
         seconds = settings.seconds / len(ROLES)
         profile = profile_model(inputs.exported, inputs.cases, threads=settings.thread_counts, seconds_per_case=seconds)
     BenchLatency.of(result, profile).store(context.target)

@@ -1,4 +1,4 @@
-"""Stage 3: what pruning lost, on the evaluation split: dense against pruned, both in torch.
+"""Stage 3: compare the dense and the pruned model on the evaluation split, both in torch.
 
 Writes metrics.json (scores with intervals, drop, paired test, languages or subsets, the dense model against one answer
 for all rows; with [vocabulary] also what trimming it cost), flips.csv (rows whose prediction changed) and
@@ -42,7 +42,7 @@ def run(context: StageContext) -> StageResult:
     split = data.evaluation(recipe.evaluate.split)
     tokenizer = saved_tokenizer(run.stage(FINETUNE.folder))
     rows, collator = tokenize_split(split, tokenizer, recipe), Collator(tokenizer)
-    # Of an interrupted attempt: two networks on the rows of many languages are hours of work.
+    # Logits are stored for a resumed attempt: two networks on the rows of many languages take hours.
     logits = read_arrays(target / PREDICTIONS)
     for name, stage in MODELS.items():
         if name not in logits:

@@ -1,4 +1,4 @@
-"""Stage 4: the pruned model as an ONNX file that is reopened, compared with torch and scored before it counts.
+"""Stage 4: export the pruned model to an ONNX file, reopen it, compare it with torch and score it.
 
 Writes what is shipped: model.onnx (and model.onnx.data above the size limit), the operator library where the model
 uses it, the tokenizer, config.json with the label names, manifest.json; beside them metrics.json, the score of this
@@ -43,7 +43,7 @@ from sdp_onnx.runtimes.registry import default_runtime
 
 
 def run(context: StageContext) -> StageResult:
-    """Export, encode, verify and score the pruned model; resumes what an interrupted attempt left in `target`."""
+    """Export, encode, verify and score the pruned model; resumes an interrupted attempt in `target`."""
     recipe, run, target, reporter = context.recipe, context.run, context.target, context.reporter
     data = finetuned_data(recipe, run)
     split = data.evaluation(recipe.evaluate.split)
@@ -52,7 +52,7 @@ def run(context: StageContext) -> StageResult:
     exported = export_file(context, tokenizer, rows)
     check_tokenizer(target, split, rows)
     reporter.line("  scoring the exported file with onnxruntime")
-    kept = Kept(target / CHECKPOINTS / "said.safetensors", recipe.runtime.checkpoint_seconds)
+    kept = Kept(target / CHECKPOINTS / "logits.safetensors", recipe.runtime.checkpoint_seconds)
     with reporter.task("tokens", rows.tokens) as task:
         network = onnx_network(default_runtime().load(target / MODEL_FILE, threads=recipe.runtime.threads))
         logits = predict_logits(network, rows, Collator(tokenizer), recipe.evaluate.batch_size, task, kept)
@@ -61,14 +61,14 @@ def run(context: StageContext) -> StageResult:
     found = compare_models(recipe, data, split, rows, ("dense", torch_logits["dense"]), ("exported", logits))
     metrics = ExportMetrics(
         **found.given(),
-        # Of the same logits of the dense model on the same rows.
+        # The stored logits of the dense model on the same rows.
         constant=EvaluateMetrics.load(run).constant,
         torch=_torch_difference(recipe, exported, torch_logits["pruned"], logits),
     )
     metrics.store(target)
     scored_rows(split, predictions(metric, logits)).store(target)
     file_bytes = sum(file.stat().st_size for file in target.glob(f"{MODEL_FILE}*"))
-    # The manifest lists what is there.
+    # The manifest lists the files that exist now.
     shutil.rmtree(target / CHECKPOINTS)
     _manifest(recipe, run, exported, metrics).store(target)
     return {

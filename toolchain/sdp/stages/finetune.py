@@ -35,7 +35,7 @@ from sdp_onnx.deploy.tokenization import TextTokenizer
 
 
 def run(context: StageContext) -> StageResult:
-    """Fine-tune the recipe's model on its task; resumes what an interrupted attempt left in `target`."""
+    """Fine-tune the recipe's model on its task; resumes an interrupted attempt in `target`."""
     recipe, run, target, reporter = context.recipe, context.run, context.target, context.reporter
     device = training_device(recipe.runtime)
     trimmed = ModelFolder(recipe.model.name, run.stage(VOCABULARY.folder))
@@ -82,7 +82,7 @@ def run(context: StageContext) -> StageResult:
 def _data_and_model(
     recipe: Recipe, folder: ModelFolder, device: torch.device, reporter: Reporter
 ) -> tuple[TaskData, PreTrainedModel]:
-    """The model with the head that it is trained with, and the data with its classes in that head's order."""
+    """Return the model with its head for training, and the data with its classes in the head's order."""
     data = load_task_data(recipe)
     head = choose_head(recipe, folder, data.label_names)
     if head is not None:
@@ -100,7 +100,7 @@ def _data_and_model(
 
 
 def _tokenizer(recipe: Recipe, folder: ModelFolder, model: PreTrainedModel, reporter: Reporter) -> TextTokenizer:
-    """The model's tokenizer, as it is used from here on: it makes what the model takes, on the side that it takes."""
+    """Return the model's tokenizer with the inputs and the padding side that the model needs."""
     words = recipe.task.problem_type == "tagging"
     own = load_tokenizer(folder.path, trust_remote_code=recipe.model.trust_remote_code, words=words)
     tokenizer = fit_tokenizer(own, model)

@@ -1,5 +1,5 @@
-"""Stage 6: pass, fail or inconclusive, from the numbers that the stages before wrote; where they leave speed,
-latency or memory open, from more measurements, as long as the recipe's budget lasts.
+"""Stage 6: judge the results of earlier stages: pass, fail or inconclusive. Undecided speed, latency or memory is
+measured again within the recipe's budget.
 
 Writes verdict.json, junit.xml, summary.md, and measurements.json, what was measured again. A later verdict on the same
 benchmark starts from those.
@@ -45,7 +45,7 @@ def run(context: StageContext) -> StageResult:
 
 
 def what_if(recipe: Recipe, run: RunFolder) -> list[Check]:
-    """What the recipe's thresholds would give on what the run holds: nothing is measured again, and nothing written.
+    """Judge the run's stored results by the recipe's thresholds, without measuring or writing anything.
 
     Raises:
         RunError: as `run`.
@@ -56,7 +56,7 @@ def what_if(recipe: Recipe, run: RunFolder) -> list[Check]:
 
 
 def _measured(recipe: Recipe, run: RunFolder) -> tuple[str, Sequence[MeasuredAgain], Judge]:
-    """The benchmark's hash, what was measured again before, and the checks as a function of that."""
+    """Return the benchmark's hash, earlier further measurements, and the checks as a function of these."""
     exported, bench = ExportMetrics.load(run), BenchLatency.load(run)
     benchmark = file_sha256(BenchLatency.path(run))
     more = measured_before(run.stage(GATE.folder), benchmark)
@@ -72,14 +72,14 @@ def _judged(more: Sequence[MeasuredAgain], rejudge: Judge) -> list[Check]:
 
 
 def is_open(checks: list[Check]) -> bool:
-    """Whether more measurements could change the verdict: nothing fails, and a check of what is timed is open."""
+    """Whether more measurements could change the verdict: nothing fails, and a timing check is undecided."""
     return verdict(checks) == "inconclusive" and any(
         check.outcome == "inconclusive" and check.cell is not None for check in checks
     )
 
 
 def measured_before(folder: Path, benchmark: str) -> Sequence[MeasuredAgain]:
-    """What an earlier verdict on the same benchmark (by its hash) measured; none where there is no such file.
+    """Read the further measurements of an earlier verdict on the same benchmark (by its hash); empty without them.
 
     Raises:
         RunError: it is damaged.
@@ -95,7 +95,7 @@ def _report(context: StageContext, checks: list[Check], more: Sequence[MeasuredA
     target, reporter, recipe = context.target, context.reporter, context.recipe
     again = _again(more)
     if not checks:
-        reporter.line("  nothing was checked, which is no pass")
+        reporter.line("  nothing was checked: inconclusive")
     for check in checks:
         reporter.line(f"  {check.outcome}: {check.sentence()}")
     if again:
@@ -109,7 +109,7 @@ def _report(context: StageContext, checks: list[Check], more: Sequence[MeasuredA
 
 
 def verdict_of(checks: list[Check]) -> GateVerdict:
-    """A verdict with its exit code and checks, as verdict.json has them."""
+    """Return a verdict with its exit code and checks, in the form of verdict.json."""
     outcome = verdict(checks)
     return GateVerdict(
         verdict=outcome, exit_code=EXIT_CODES[outcome], checks=tuple(StoredCheck.of(check) for check in checks)

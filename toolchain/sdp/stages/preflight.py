@@ -1,7 +1,7 @@
-"""Before the first stage that trains: all stages once, in seconds, with few rows and few layers.
+"""Run all stages once in seconds, with few rows and layers, before the first stage that trains.
 
-Architecture, weights, tokenizer and labels are the recipe's, and the rows the longest and oddest of every split: what
-would break off after hours of training breaks off here. Writes no file; that it came to its end is the result.
+Architecture, weights, tokenizer and labels are the recipe's, and the rows the longest and oddest of every split, so
+that errors that would occur after hours of training occur here. Writes no file; success is the result.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from sdp.pipeline.run_folder import RunFolder, remove_folder
 from sdp.pipeline.runner import stage_status
 from sdp.pipeline.stage_run import run_stage
 from sdp.pipeline.stages import EXPORT, FINETUNE, PRUNE, SHIP, VOCABULARY, find_stage
+from sdp.preflight.errors import preflight_errors
 from sdp.preflight.model import small_model
-from sdp.preflight.refusal import naming
 from sdp.preflight.rows import few_rows, write_rows
 from sdp.preflight.settings import layers_needed, reduced
 from sdp.recipe.sections import Recipe
@@ -40,16 +40,16 @@ from sdp.training.inputs import tokenize_split
 from sdp_onnx.runtimes.registry import default_runtime
 
 STAGES = {"finetune": finetune.run, "prune": prune.run, "evaluate": evaluate.run, "export": export.run}
-# A task of many classes has as many training rows here; they are few steps all the same.
+# A task with many classes has as many training rows here, which is still few steps.
 MOST_STEPS = 4
 
-Naming = Callable[[str], AbstractContextManager[None]]
-"""Puts the name of a stage in front of errors."""
+StageErrors = Callable[[str], AbstractContextManager[None]]
+"""Adds the name of a stage to errors."""
 
 
 @dataclass(frozen=True)
 class _Small:
-    """What is gone through.
+    """The recipe and run of the preflight.
 
     Attributes:
         recipe: with the few rows and the small model.
@@ -65,10 +65,10 @@ class _Small:
 
 
 def run(context: StageContext) -> StageResult:
-    """Go through all stages.
+    """Run all stages.
 
     Raises:
-        SdpError: what stops one of them, with its name in front.
+        SdpError: the error of a stage, with its name.
     """
     recipe, run, target = context.recipe, context.run, context.target
     work = (target / "work").resolve()
@@ -79,10 +79,10 @@ def run(context: StageContext) -> StageResult:
         str(work / place): str(source.path) for place in (f"run/{FINETUNE.folder}", f"run/{PRUNE.folder}", "model")
     }
     places[f"{work}/run/"] = ""
-    named: Naming = partial(naming, places=places, details=target / "traceback.txt")
+    named: StageErrors = partial(preflight_errors, places=places, details=target / "traceback.txt")
     try:
         with warnings.catch_warnings():
-            # So few rows have no spread worth mentioning.
+            # Warnings about the spread of so few rows are of no use.
             warnings.simplefilter("ignore")
             small = _reduce(recipe, source, work, named)
             _go_through(small, named)
@@ -93,7 +93,7 @@ def run(context: StageContext) -> StageResult:
     return {"rows": small.rows, "layers left out": small.layers_cut or 0}
 
 
-def _reduce(recipe: Recipe, source: ModelFolder, work: Path, named: Naming) -> _Small:
+def _reduce(recipe: Recipe, source: ModelFolder, work: Path, named: StageErrors) -> _Small:
     """Choose rows and layers, and write them beside a recipe for them."""
     data, settings, remote_code = load_task_data(recipe), reduced(recipe), recipe.model.trust_remote_code
     splits: dict[SplitName, Split] = {"train": data.train, "dev": data.dev}
@@ -137,7 +137,7 @@ def _embedding_rows(source: ModelFolder) -> int:
         return 0
 
 
-def _go_through(small: _Small, named: Naming) -> None:
+def _go_through(small: _Small, named: StageErrors) -> None:
     recipe, run = small.recipe, small.run
     for name, function in STAGES.items():
         with named(name):

@@ -1,7 +1,7 @@
 """Stage 2: prune the fine-tuned network while it learns from its own unpruned self.
 
-With `prune.start` it goes on from a finished pruning: weights, masks and sparsity are those of that folder, the teacher
-is still the fine-tuned network, and everything else (optimizer, learning rate, order of rows) starts afresh.
+With `prune.start` it starts from a finished pruning: weights, masks and sparsity come from its folder, the teacher is
+still the fine-tuned network, and everything else (optimizer, learning rate, order of rows) starts anew.
 
 Writes the pruned model (a transformers folder), masks.safetensors, pruning.jsonl (one line a mask update), metrics.json
 and analysis.json (what the masks did to the network, unless the recipe turns that off).
@@ -47,7 +47,7 @@ from sdp.training.steps import optimizer_steps
 
 
 def run(context: StageContext) -> StageResult:
-    """Prune the fine-tuned model; resumes what an interrupted attempt left in `target`."""
+    """Prune the fine-tuned model; resumes an interrupted attempt in `target`."""
     recipe, run, target, reporter = context.recipe, context.run, context.target, context.reporter
     device = training_device(recipe.runtime)
     data = finetuned_data(recipe, run)
@@ -62,7 +62,7 @@ def run(context: StageContext) -> StageResult:
         require_shardable_pruning(recipe.runtime, recipe.prune)
     teacher = _teacher(context, objective, rows, collator, device)
     steps = optimizer_steps(len(rows), recipe.prune)
-    # Before the model becomes another one: the analysis reads the teacher in it.
+    # Before the model changes: the analysis reads the teacher from it.
     analyse = this_rank() == 0 and not is_sharded(recipe.runtime)
     if is_sharded(recipe.runtime) and recipe.analysis.rows != 0:
         reporter.line("  no analysis: no process of a sharded run has the whole network at a mask update")
@@ -108,7 +108,7 @@ def run(context: StageContext) -> StageResult:
 
 
 def _load_start(recipe: Recipe, run: RunFolder, model: PreTrainedModel) -> Masks | None:
-    """Put the weights of the pruning that the recipe goes on from into the model; its masks, or None without one."""
+    """Load the weights of `prune.start` into the model; return its masks, or None without a start."""
     if recipe.prune.start is None:
         return None
     require_same_teacher(recipe.prune, run)
@@ -130,7 +130,7 @@ def _masked_weights(model: PreTrainedModel, recipe: Recipe, steps: int, masks: M
 
 
 def count_zeros(saved: PreTrainedModel, masked: MaskedWeights) -> dict[str, LayerZeros]:
-    """Count the zeros of each weight in the saved file, and see that they are those of its mask.
+    """Count the zeros of each weight in the saved file, and check them against its mask.
 
     Returns:
         parameter name -> its zeros.

@@ -1,4 +1,4 @@
-"""Stage 7: report.html, one self-contained page that a person reads."""
+"""Stage 7: write report.html, one self-contained page."""
 
 from __future__ import annotations
 

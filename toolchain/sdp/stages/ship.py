@@ -1,8 +1,8 @@
-"""Stage 8: the folder that goes out, made only when the gate passes.
+"""Stage 8: make the folder to ship, only when the gate passes.
 
 Holds the exported files (hard links where the file system has them), README.md (a model card), golden.json (inputs and
 the logits they give), manifest.json (hashes, recipe, versions, measurements, verdict, licences) and manifest.sha256.
-It is verified before it counts.
+The folder is verified before it appears.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sdp.pipeline.json_file import read_json
 from sdp.pipeline.run_folder import STAGE_FILE, RunFolder
 from sdp.pipeline.stages import EXPORT
 from sdp.recipe.sections import Recipe
-from sdp.shipping.card import model_card, unknown_words
+from sdp.shipping.card import model_card, unknown_licenses
 from sdp.shipping.files import take_exported
 from sdp.shipping.golden import golden_cases
 from sdp.shipping.licenses import Licenses, find_licenses
@@ -41,8 +41,8 @@ def run(context: StageContext) -> StageResult:
     recipe, run, target = context.recipe, context.run, context.target
     exported, library = take_model(recipe, run, target)
     licenses, results = find_licenses(recipe), load_results(run)
-    if unknown := unknown_words(licenses):
-        context.reporter.line(f"  {unknown}: the card says so")
+    if unknown := unknown_licenses(licenses):
+        context.reporter.line(f"  {unknown}: noted in the model card")
     card = model_card(
         recipe,
         results,
@@ -59,7 +59,7 @@ def run(context: StageContext) -> StageResult:
 
 
 def take_model(recipe: Recipe, run: RunFolder, target: Path) -> tuple[ExportManifest, str | None]:
-    """Place the exported files in the folder, with golden inputs and what the file gives for them.
+    """Place the exported files in the folder, with golden inputs and the file's logits for them.
 
     Returns:
         the export's manifest, and the name of the operator library where the file needs it.

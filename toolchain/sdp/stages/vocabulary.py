@@ -1,4 +1,4 @@
-"""Stage 0, of recipes with [vocabulary]: the pretrained model with fewer pieces. Everything after it reads this one.
+"""Stage 0, in recipes with [vocabulary]: trim the pretrained model's vocabulary. All later stages read the result.
 
 Writes safetensors, config.json and the tokenizer (a transformers folder), old_ids.json (new id -> old id), and
 vocabulary.json with what the kept pieces cover of the texts that were held out, and the bytes saved as dense float32.
@@ -20,7 +20,7 @@ FLOAT_BYTES = 4
 
 
 def run(context: StageContext) -> StageResult:
-    """Choose the pieces by the corpus, cut tokenizer and embeddings down to them, and judge by the held-out texts."""
+    """Choose pieces by the corpus, trim tokenizer and embeddings, and measure the coverage of held-out texts."""
     recipe, target, reporter = context.recipe, context.target, context.reporter
     section = recipe.vocabulary
     if section is None:

@@ -1,4 +1,4 @@
-"""How sure a score is: bootstrap intervals and paired tests over the rows of one split.
+"""Bootstrap intervals and paired tests over the rows of one split.
 
 A resample in which a metric is undefined (see `metrics.why_undefined`) is left out of intervals and tests: they are
 conditional on its being defined. Where fewer than `ENOUGH` of the resamples are left there is no interval, and the

@@ -101,7 +101,7 @@ class CellAnalysis(_OfCell):
 
 
 class Machine(_OfCell):
-    """Where a cell ran."""
+    """The machine of a cell."""
 
     cpu: str
     allowed_cores: int | None
@@ -158,7 +158,7 @@ class CellResult(_OfCell):
 
     @staticmethod
     def path(out: Path, key: str) -> Path:
-        """Where the result of a cell is in a study's folder."""
+        """Return the path of a cell's result in a study's folder."""
         return out / CELLS / f"{key}.json"
 
     def store(self, out: Path) -> None:

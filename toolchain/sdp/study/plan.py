@@ -115,7 +115,7 @@ class PlannedCell:
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """What running a study would do; `dataclasses.asdict` gives its JSON form."""
+    """The plan of a study; `dataclasses.asdict` gives its JSON form."""
 
     folder: str
     cells: tuple[PlannedCell, ...]

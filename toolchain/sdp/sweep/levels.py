@@ -190,7 +190,7 @@ class PlannedLevel:
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """What running a sweep would do; `dataclasses.asdict` gives its JSON form."""
+    """The plan of a sweep; `dataclasses.asdict` gives its JSON form."""
 
     folder: str
     levels: tuple[PlannedLevel, ...]

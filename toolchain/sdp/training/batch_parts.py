@@ -1,9 +1,9 @@
-"""A batch computed in parts, one after another, for less memory: the loss sees all of its rows at once all the same.
+"""Compute a batch in parts, one after another, for less memory; the loss still uses all of its rows at once.
 
-The gradient of a loss that is no mean over rows (cross-correlation has statistics of the whole batch) is not the mean
-of the gradients of parts. So each part's forward pass keeps nothing but its results; the loss is that of all results
-together; and in the backward pass each part is computed a second time, with the same random numbers (the idea is that
-of GradCache, arXiv 2101.06983).
+The gradient of a loss that is not a mean over rows (cross-correlation has statistics of the whole batch) is not the
+mean of the gradients of parts. So each part's forward pass keeps only its results, the loss is computed on all results
+together, and the backward pass computes each part a second time with the same random numbers (the method of
+GradCache, arXiv 2101.06983).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Inputs = Mapping[str, Tensor]
 
 
 def read_in_parts(read: Callable[[Inputs], NetworkOutput], inputs: Inputs, parts: int) -> NetworkOutput:
-    """What a network says about a batch, computed in parts.
+    """Compute a network's outputs for a batch in parts.
 
     Args:
         read: runs the network on some rows.
@@ -30,23 +30,23 @@ def read_in_parts(read: Callable[[Inputs], NetworkOutput], inputs: Inputs, parts
         parts: how many; no more than there are rows are made.
 
     Returns:
-        what `read` says of all rows.
+        the result of `read` for all rows.
     """
     rows = len(inputs["input_ids"])
     parts = max(1, min(parts, rows))
     if parts == 1:
         return read(inputs)
     cuts = [rows * part // parts for part in range(parts + 1)]
-    said: list[NetworkOutput] = [
+    outputs: list[NetworkOutput] = [
         checkpoint(read, {name: tensor[start:stop] for name, tensor in inputs.items()}, use_reentrant=False)
         for start, stop in pairwise(cuts)
     ]
-    hidden = [part.hidden for part in said if part.hidden is not None]
+    hidden = [part.hidden for part in outputs if part.hidden is not None]
     return replace(
-        said[0],
-        logits=_joined(part.logits for part in said),
+        outputs[0],
+        logits=_joined(part.logits for part in outputs),
         hidden=tuple(torch.cat(states) for states in zip(*hidden, strict=True)) if hidden else None,
-        pooled=_joined(part.pooled for part in said),
+        pooled=_joined(part.pooled for part in outputs),
     )
 
 
@@ -56,7 +56,7 @@ def _joined(pieces: Iterable[Tensor | None]) -> Tensor | None:
 
 
 def first_rows(output: NetworkOutput, count: int) -> NetworkOutput:
-    """What was said of the first rows of a batch."""
+    """Return the outputs for the first rows of a batch."""
     return replace(
         output,
         logits=None if output.logits is None else output.logits[:count],

@@ -1,4 +1,4 @@
-"""What happens between the steps of a run: hooks, progress, checkpoints by the clock, a clean stop."""
+"""Callbacks between the steps of a run: hooks, progress, checkpoints by the clock, a clean stop."""
 
 from __future__ import annotations
 
@@ -139,10 +139,10 @@ def discard_checkpoint(folder: Path) -> None:
 
 
 def require_finite(model: nn.Module, step: int, checkpoints: Path) -> None:
-    """See that every weight is a finite number.
+    """Require that every weight is a finite number.
 
     Raises:
-        StageError: one is not; the message names it, and says how to go on.
+        StageError: one is not; the message names it and a way to continue.
     """
     weights = dict(model.named_parameters())
     broken = any_rank(*(not bool(torch.isfinite(local(weight)).all()) for weight in weights.values()))
@@ -152,7 +152,7 @@ def require_finite(model: nn.Module, step: int, checkpoints: Path) -> None:
 
 
 def way_on(checkpoints: Path) -> str:
-    """What to do after a training that broke off by itself: where its last checkpoint is, and what to try."""
+    """Return the hint for a failed training: its last checkpoint, and settings to try."""
     newest = complete_checkpoints(checkpoints)
     kept = f"The last good checkpoint is {newest[-1]}. " if newest else "There is no checkpoint yet. "
     return kept + (
@@ -194,7 +194,7 @@ def stop_on_signal(callback: StepCallback) -> Iterator[None]:
     with on_end_signal(request):
         yield
     if callback.signalled or callback.stop_requested:
-        # A signal after the last step finds nobody who asks for a checkpoint any more.
+        # After the last step no checkpoint is written for a signal.
         saved = "a checkpoint was saved" if callback.stop_saved else "what came after the last checkpoint is done again"
         hint = "The same command resumes where it stopped."
         # A rank that another one's signal stops had none itself.

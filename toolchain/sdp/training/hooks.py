@@ -1,4 +1,4 @@
-"""What takes part in a training run beside the optimizer, called at its events: pruning and its analysis are hooks."""
+"""Hooks of a training run, called at its events: pruning and its analysis are hooks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stages read of the data: its classes in the model's order, tokenized rows, the dev metric."""
+"""Inputs of training stages: the data with the model's order of classes, tokenized rows, the dev metric."""
 
 from __future__ import annotations
 

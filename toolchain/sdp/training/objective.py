@@ -1,4 +1,4 @@
-"""What a network is trained to minimize, as training sees it."""
+"""The interface of a training objective."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sdp.losses.network_output import NetworkOutput
 class TrainingObjective(Protocol):
     """A forward pass, and the loss of what it gives.
 
-    They are two, because a batch may be run in parts, and its loss is that of all rows together.
+    They are separate, because a batch may run in parts, and its loss is computed on all rows together.
     """
 
     def forward(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> NetworkOutput:

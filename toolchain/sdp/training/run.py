@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PrinterCallback, TrainingArguments
 
 from sdp.compat.transformers import train_on_one_gpu
 from sdp.data.batches import Collator, TokenizedSplit
-from sdp.distributed.collectives import from_first_rank, this_rank
+from sdp.distributed.collectives import broadcast_number, this_rank
 from sdp.distributed.sharded import is_sharded, let_accelerate_shard, require_own_checkpoint, shard_settings
 from sdp.distributed.sums import rank_count
 from sdp.errors import ModelError, UsageError
@@ -30,7 +30,7 @@ from sdp.training.objective import TrainingObjective
 from sdp.training.steps import optimizer_steps
 from sdp.training.trainer import SdpTrainer
 
-# Trainer says where it resumes from through this logger; sdp says it itself.
+# Trainer logs the checkpoint that it resumes from; sdp prints it itself.
 logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
 
 
@@ -114,14 +114,14 @@ def train(run: TrainingRun) -> list[dict[str, Any]]:
 
 
 def _last_checkpoint(folder: Path, reporter: Reporter) -> Path | None:
-    """What all ranks resume from: rank 0 finds it, and removes what is damaged."""
+    """Find the checkpoint from which all ranks resume; rank 0 removes damaged ones."""
     found = last_good_checkpoint(folder, reporter) if this_rank() == 0 else None
-    step = from_first_rank(checkpoint_step(found) if found is not None else 0)
+    step = broadcast_number(checkpoint_step(found) if found is not None else 0)
     return folder / f"checkpoint-{step}" if step else None
 
 
 def _checkpoint_layers(model: PreTrainedModel) -> None:
-    # The second name is that of transformers before 5.20.
+    # The second name belongs to transformers before 5.20.
     enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
     try:
         enable({"use_reentrant": False})
@@ -163,7 +163,7 @@ def _arguments(run: TrainingRun, steps: int) -> TrainingArguments:
         disable_tqdm=True,
         remove_unused_columns=False,
         label_names=["labels"],
-        # Said outright, because Trainer would change it with activation checkpointing: a pooler may be unused.
+        # Set explicitly, because Trainer would change it with activation checkpointing: a pooler may be unused.
         ddp_find_unused_parameters=True,
         dataloader_pin_memory=run.device.type == "cuda",
         fsdp=sharded or None,

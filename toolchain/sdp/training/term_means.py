@@ -38,7 +38,7 @@ class TermMeans:
         return means
 
     def even_out(self) -> None:
-        """Give every rank the same sums, so that those of one are enough to go on from. Called by all ranks."""
+        """Sum over the ranks, so that any rank's sums are sufficient to resume. All ranks must call this."""
         if rank_count() > 1:
             self._sums = {name: total.clone() for name, total in sorted(self._sums.items())}
             sum_parts(self._sums)

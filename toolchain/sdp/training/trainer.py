@@ -20,7 +20,7 @@ from transformers import PreTrainedModel, TrainingArguments
 
 from sdp.compat.transformers import CheckpointTrainer
 from sdp.data.packed import row_lengths
-from sdp.distributed.collectives import average_gradients, share
+from sdp.distributed.collectives import average_gradients, rank_slice
 from sdp.errors import StageError
 from sdp.losses.network_output import NetworkOutput
 from sdp.training.batch_parts import first_rows, read_in_parts
@@ -58,7 +58,7 @@ class SdpTrainer(CheckpointTrainer):
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """The objective on a batch, a mean over its rows; `training_step` divides by the number of accumulated ones."""
-        rows = share(len(inputs["index"]))
+        rows = rank_slice(len(inputs["index"]))
         output = self._forward(model, inputs, rows)
         inputs = {name: tensor[rows] for name, tensor in inputs.items()}
         index, labels = inputs.pop("index"), inputs.pop("labels")

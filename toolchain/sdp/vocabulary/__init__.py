@@ -1,1 +1,1 @@
-"""Trimming a pretrained vocabulary: which pieces stay (`pieces`), the tokenizer, the weights, and what is covered."""
+"""Trim a pretrained vocabulary: choose pieces (`pieces`), trim tokenizer and weights, and measure the coverage."""

@@ -1,4 +1,4 @@
-"""How two tokenizers split the same texts: the pieces used, and what changed from one to the other."""
+"""Compare how two tokenizers split the same texts: used pieces and changed words."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Ids = tuple[int, ...]
 class Coverage:
     """Counts over some texts, before and after trimming.
 
-    A word is what the tokenizer splits a text into first: in scripts without spaces, XLM-R's takes a whole sentence.
+    A word is a unit of the pre-tokenizer: in scripts without spaces, XLM-R's pre-tokenizer keeps a whole sentence.
 
     Attributes:
         words: number of words.
         same_words: words that are tokenised as before.
-        pieces_before: pieces of all words before.
-        pieces_after: and after.
-        kept_pieces: those of before that are still in the vocabulary.
-        unknown_before: unknown pieces before.
-        unknown_after: and after.
+        pieces_before: pieces of all words before trimming.
+        pieces_after: pieces of all words after trimming.
+        kept_pieces: pieces of before that are still in the vocabulary.
+        unknown_before: unknown pieces before trimming.
+        unknown_after: unknown pieces after trimming.
     """
 
     words: int = 0
@@ -43,9 +43,9 @@ class Coverage:
         return Coverage(*(getattr(self, item.name) + getattr(other, item.name) for item in fields(self)))
 
     def report(self) -> CoverageReport:
-        """The counts as shares and means; of no words, None.
+        """Return shares and means of the counts; None without words.
 
-        Unknown pieces are counted per 1,000 pieces of before, also those of after, so that the two compare.
+        Unknown pieces of both are per 1,000 pieces before trimming, so that the two are comparable.
         """
 
         def ratio(part: int, whole: int, scale: float = 1.0) -> float | None:
@@ -67,7 +67,7 @@ class Coverage:
 
 
 def plain_tokenizer(content: str) -> Tokenizer:
-    """A tokenizer from its JSON, which neither cuts nor pads."""
+    """Return a tokenizer from its JSON, without truncation and padding."""
     tokenizer = Tokenizer.from_str(content)
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -75,7 +75,7 @@ def plain_tokenizer(content: str) -> Tokenizer:
 
 
 def count_pieces(tokenizer: Tokenizer, texts: Sequence[str]) -> NDArray[np.int64]:
-    """How often each piece occurs in some texts, [V]."""
+    """Count the occurrences of each piece in some texts, [V]."""
     counts = np.zeros(tokenizer.get_vocab_size(), dtype=np.int64)
     for encodings in _encode(tokenizer, texts):
         ids = [index for encoding in encodings for index in encoding.ids]
@@ -88,8 +88,8 @@ class Comparison:
     """A tokenizer before and after trimming.
 
     Attributes:
-        before: as it was.
-        after: trimmed.
+        before: the original tokenizer.
+        after: the trimmed tokenizer.
         old_ids: new id -> old id.
         unknown: the old id of the unknown piece.
     """
@@ -100,7 +100,7 @@ class Comparison:
     unknown: int
 
     def coverage(self, texts: Sequence[str]) -> Coverage:
-        """What changed on some texts."""
+        """Count the changes on some texts."""
         kept = frozenset(self.old_ids)
         total = Coverage()
         for before, after in self._words(texts):
@@ -118,7 +118,7 @@ class Comparison:
         return total
 
     def newly_unknown(self, texts: Sequence[str]) -> set[int]:
-        """The old ids of the words that have become unknown, or more of them."""
+        """Return the old ids of the words with more unknown pieces than before."""
         return {
             index
             for words in self._words(texts)
@@ -128,20 +128,20 @@ class Comparison:
         }
 
     def _words(self, texts: Sequence[str]) -> Iterator[tuple[list[Ids], list[Ids]]]:
-        """Each text's words as old ids, before and after."""
+        """Yield each text's words as old ids, before and after."""
         encoded = zip(_encode(self.before, texts), _encode(self.after, texts), strict=True)
         for before, after in (pair for batch in encoded for pair in zip(*batch, strict=True)):
             yield _words(before, before.ids), _words(after, [self.old_ids[index] for index in after.ids])
 
 
 def _encode(tokenizer: Tokenizer, texts: Sequence[str]) -> Iterator[list[Encoding]]:
-    # A batch at a time: encodings take many times the memory of their texts.
+    # In batches: encodings take many times the memory of their texts.
     for start in range(0, len(texts), BATCH):
         yield tokenizer.encode_batch(list(texts[start : start + BATCH]), add_special_tokens=False)
 
 
 def _words(encoding: Encoding, ids: Sequence[int]) -> list[Ids]:
-    """The ids of each word of a text."""
+    """Return the ids of each word of a text."""
     words: dict[int | None, list[int]] = {}
     for word, index in zip(encoding.word_ids, ids, strict=True):
         words.setdefault(word, []).append(index)

@@ -1,4 +1,4 @@
-"""Which pieces of a vocabulary stay."""
+"""Choose the pieces of a vocabulary that stay."""
 
 from __future__ import annotations
 
@@ -12,36 +12,35 @@ from numpy.typing import NDArray
 from sdp.errors import RecipeError
 from sdp.vocabulary.tokenizer_json import Inventory
 
-# Digits, punctuation and Latin letters turn up in texts of any language: numbers, addresses, names.
+# Digits, punctuation and Latin letters occur in texts of any language: numbers, addresses, names.
 ASCII = frozenset(map(chr, range(0x21, 0x7F)))
-# Slots that a vocabulary was trained with and no text can reach.
+# Slots that a vocabulary reserves and no text can produce.
 _UNUSED = re.compile(r"\[unused\d+\]|<unused\d+>|madeupword\d+")
 
 
 def choose_pieces(
     inventory: Inventory, weights: NDArray[np.float64], size: int, *, also: Iterable[int] = (), pad: int | None = None
 ) -> list[int]:
-    """Choose at most `size` pieces: what must stay, then the most used, then the likeliest of the rest.
+    """Choose at most `size` pieces: the required ones, then the most used, then the likeliest of the rest.
 
-    A text whose pieces are all kept is tokenised as before. In Unigram, whose segmentation is the best path, a piece
-    that is removed takes paths away, and never the best one; nor does it let another win a tie, which goes to the piece
-    that begins first. A character without a piece of its own counts as unknown at the lowest score of the vocabulary
-    minus 10, so a piece of that score stays, and a character that lost its piece can only be worse off than before. In
-    WordPiece, which takes the longest piece that fits, what was taken is there and what was not there is not longer;
-    only a word that was unknown may become known.
+    A text whose pieces are all kept is tokenised as before. Unigram takes the best path: removing an unused piece
+    removes paths other than the best, and changes no tie, which goes to the piece that begins first. Unigram scores an
+    unknown character at the lowest score of the vocabulary minus 10. A piece of the lowest score stays, so that an
+    unknown character never scores better than before. WordPiece takes the longest matching piece: that piece is kept,
+    and no new piece appears; only a word that was unknown may become known.
 
     Args:
         inventory: the vocabulary.
-        weights: how much each piece is used, [V]; 0 where the corpus has it not.
+        weights: use of each piece, [V]; 0 where the corpus does not have it.
         size: most pieces to keep.
-        also: ids that must stay beside special tokens and characters.
-        pad: id of the padding token, which keeps its number: positions of RoBERTa's kind are counted from it.
+        also: ids that must stay besides special tokens and characters.
+        pad: id of the padding token, which does not change: RoBERTa's positions are counted from it.
 
     Returns:
-        the kept ids in their old order; the place in the list is the new id.
+        the kept ids in their old order; the index in the list is the new id.
 
     Raises:
-        RecipeError: `size` has no room for what must stay.
+        RecipeError: `size` is too small for the required pieces.
     """
     alphabet = corpus_alphabet(inventory, weights)
     required = {*inventory.special, *also, *_characters(inventory, alphabet | ASCII)}
@@ -60,26 +59,26 @@ def choose_pieces(
 
 
 def corpus_alphabet(inventory: Inventory, weights: NDArray[np.float64]) -> frozenset[str]:
-    """The characters of the pieces that the corpus uses."""
+    """Return the characters of the pieces that the corpus uses."""
     used = (int(index) for index in np.flatnonzero(weights) if int(index) not in inventory.special)
     return frozenset(character for index in used for character in _spelling(inventory, index))
 
 
 def _characters(inventory: Inventory, alphabet: frozenset[str]) -> Iterator[int]:
-    """The pieces of one character, at the beginning of a word and within."""
+    """Yield the pieces of one character, at the beginning of a word and inside."""
     return (index for index in range(len(inventory.pieces)) if _spelling(inventory, index) in alphabet)
 
 
 def _spelling(inventory: Inventory, index: int) -> str:
-    """A piece without the mark that it continues a word."""
+    """Return a piece without its continuation mark."""
     piece = inventory.pieces[index]
     return piece.removeprefix(inventory.prefix) if len(piece) > len(inventory.prefix) else piece
 
 
 def _ranking(inventory: Inventory, weights: NDArray[np.float64], alphabet: frozenset[str]) -> Iterator[int]:
-    """Used pieces, the most used first; then unused ones of the same characters, the likeliest first.
+    """Yield used pieces, the most used first; then unused ones of the same characters, the likeliest first.
 
-    The likeliest are those of the highest score; WordPiece has none, and its ids go from frequent to rare.
+    The likeliest have the highest score; WordPiece has no scores, and its ids are ordered from frequent to rare.
     """
     used = np.flatnonzero(weights)
     yield from (int(index) for index in used[np.argsort(-weights[used], kind="stable")])

@@ -1,4 +1,4 @@
-"""A tokenizer's JSON: what its vocabulary holds, and the same tokenizer with some of the pieces only."""
+"""Read a tokenizer's JSON, and write it with fewer pieces."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Inventory:
 
     Attributes:
         kind: "Unigram" or "WordPiece".
-        pieces: by id; added tokens beyond the model's own vocabulary stand at the end.
+        pieces: pieces by id; added tokens beyond the model's own vocabulary are at the end.
         scores: log probability of each piece of the model, by id; empty for WordPiece.
-        special: ids that always stay: added tokens, the unknown piece, what the post-processor puts around a text, and
-            the bytes that stand for unknown characters where the tokenizer falls back on them.
+        special: ids that always stay: added tokens, the unknown piece, the tokens that the post-processor adds to a
+            text, and the byte pieces of a tokenizer with byte fallback.
         unknown: id of the unknown piece.
-        prefix: what a piece begins with that continues a word; "" for Unigram.
+        prefix: prefix of pieces that continue a word; "" for Unigram.
     """
 
     kind: str
@@ -36,15 +36,15 @@ class Inventory:
 
 
 def read_inventory(content: dict[str, Any], where: str) -> Inventory:
-    """Read the pieces out of a tokenizer's JSON.
+    """Read the pieces of a tokenizer's JSON.
 
     Args:
-        content: what `Tokenizer.to_str` writes, parsed.
+        content: the parsed result of `Tokenizer.to_str`.
         where: the model folder, for messages.
 
     Raises:
-        ModelError: the tokenizer is of another kind (in BPE every piece is made of merges of others, and removing one
-            breaks those above it), or its ids have gaps, or it has no unknown piece.
+        ModelError: the tokenizer has another type (in BPE removing a piece breaks the pieces merged from it), or its
+            ids have gaps, or it has no unknown piece.
     """
     model = content["model"]
     kind = model.get("type", "unknown")
@@ -70,10 +70,10 @@ def read_inventory(content: dict[str, Any], where: str) -> Inventory:
 
 
 def trim_tokenizer(content: dict[str, Any], old_ids: Sequence[int]) -> dict[str, Any]:
-    """The tokenizer with some of its pieces, renumbered: piece old_ids[n] gets the id n.
+    """Return the tokenizer with some of its pieces, renumbered: piece old_ids[n] gets the id n.
 
     Args:
-        content: what `Tokenizer.to_str` writes, parsed; it is left as it is.
+        content: the parsed result of `Tokenizer.to_str`; not modified.
         old_ids: the pieces to keep, with all special ones.
     """
     new_ids = {old: new for new, old in enumerate(old_ids)}
@@ -98,7 +98,7 @@ def trim_tokenizer(content: dict[str, Any], old_ids: Sequence[int]) -> dict[str,
 
 @dataclass(frozen=True)
 class _Place:
-    """Where an id stands in a list."""
+    """The position of an id in a list."""
 
     within: list[Any]
     index: int
@@ -108,7 +108,7 @@ class _Place:
 
 
 def _post_processor_ids(node: dict[str, Any] | None) -> Iterator[tuple[_Place, int]]:
-    """Every id that a post-processor holds, and its place."""
+    """Yield every id in a post-processor with its position."""
     if node is None:
         return
     for inner in node.get("processors", ()):

@@ -1,4 +1,4 @@
-"""A model folder with fewer pieces: chosen by a corpus, written, read back, and judged by texts that were held out."""
+"""Trim a model folder's vocabulary by a corpus, read the result back, and measure it on held-out texts."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def trim_model(
     Args:
         folder: the pretrained model.
         target: an existing folder.
-        corpus: the texts that pieces are chosen by, and those that the choice is judged by.
+        corpus: the texts that choose the pieces, and the held-out texts.
         size: most pieces to keep.
         trust_remote_code: allow code that comes with the model.
 
     Returns:
-        the sizes, and what the kept pieces cover of the held-out texts, altogether and by language.
+        the sizes, and the coverage of the held-out texts, in total and by language.
 
     Raises:
-        ModelError: tokenizer or weights are of a kind that cannot be trimmed, or do not fit each other.
-        RecipeError: `size` has no room for the pieces that spell the corpus.
+        ModelError: tokenizer or weights have a type that cannot be trimmed, or do not match.
+        RecipeError: `size` is too small for the required pieces.
     """
     tokenizer = pretrained_tokenizer(folder.path, trust_remote_code=trust_remote_code)
     content = tokenizer_content(tokenizer, str(folder.path))
@@ -56,9 +56,9 @@ def trim_model(
     tokenizer.save_pretrained(target)
     small = json.dumps(trim_tokenizer(content, old_ids), ensure_ascii=False, indent=2)
     (target / TOKENIZER_FILE).write_text(small, encoding="utf-8")
-    # The hashes of the source: a stage that reads the ids reads the pieces that were left out from it.
+    # The hashes of the source: a stage that uses old_ids.json reads the removed pieces from it.
     KeptPieces(old_ids=tuple(old_ids), source=folder.identity()).store(target)
-    # The file is what counts: the tokenizer is read back.
+    # The coverage is measured on the written file, so the tokenizer is read back.
     after = plain_tokenizer(
         pretrained_tokenizer(target, trust_remote_code=trust_remote_code).backend_tokenizer.to_str()
     )
@@ -68,10 +68,10 @@ def trim_model(
 
 
 def tokenizer_content(tokenizer: PreTrainedTokenizerBase, where: str) -> dict[str, Any]:
-    """The JSON of a tokenizer, as the tokenizers library writes it.
+    """Return the JSON of a tokenizer, as the tokenizers library writes it.
 
     Raises:
-        ModelError: it runs in Python and has none.
+        ModelError: it is implemented in Python and has no JSON.
     """
     if not tokenizer.is_fast:
         raise ModelError("the tokenizer has no tokenizer.json, and none can be made of it", where=where, hint=HINT)
@@ -80,7 +80,7 @@ def tokenizer_content(tokenizer: PreTrainedTokenizerBase, where: str) -> dict[st
 
 
 def piece_weights(tokenizer: Tokenizer, corpus: Corpus) -> NDArray[np.float64]:
-    """How much each piece is used, [V]: the mean over the languages of its share of their pieces."""
+    """Return the use of each piece, [V]: the mean over languages of its share of their pieces."""
     counts = [count_pieces(tokenizer, texts) for texts in corpus.counted.values()]
     shares = [found / max(1, found.sum()) for found in counts]
     return np.asarray(np.mean(shares, axis=0))
@@ -95,10 +95,10 @@ def _choose(
     corpus: Corpus,
     named: Mapping[str, int],
 ) -> list[int]:
-    """Choose pieces so that nothing that was counted becomes unknown.
+    """Choose pieces so that no counted word becomes unknown.
 
-    A character that has no piece of its own can become unknown when the piece that held it goes; the pieces of such a
-    word then must stay, and the choice is made again.
+    A character without its own piece becomes unknown if the piece that contains it is removed. The pieces of such words
+    become required, and the choice is repeated.
     """
     must_stay = set(named.values())
     while True:
@@ -106,7 +106,7 @@ def _choose(
         after = plain_tokenizer(json.dumps(trim_tokenizer(content, old_ids)))
         comparison = Comparison(before, after, old_ids, inventory.unknown)
         lost = {index for texts in corpus.counted.values() for index in comparison.newly_unknown(texts)}
-        # Nothing is lost, or nothing more can be kept.
+        # No word is lost, or no more pieces can be required.
         if lost <= must_stay:
             return old_ids
         must_stay |= lost

@@ -1,8 +1,8 @@
-"""What trimming the vocabulary costs where the model is used: the fine-tuned model against itself with every piece.
+"""Measure the cost of trimming the vocabulary: the fine-tuned model against itself with every piece.
 
-The dense model was fine-tuned with the kept pieces alone. Given back the pieces that were left out, with the
-embeddings that they had before, and the whole tokenizer, it reads texts as the pretrained model does. Only rows whose
-tokens differ are run again; on all others the two are one model.
+The dense model was fine-tuned with the kept pieces alone. With the removed pieces, their pretrained embeddings and the
+original tokenizer, it reads texts as the pretrained model does. Only rows whose tokens differ are run again; the two
+models agree on all others.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ def trimming_cost(
     trimmed: NDArray[np.float32],
     device: torch.device,
 ) -> TrimmingCost:
-    """Compare the dense model with all pieces to the dense model as it was trimmed.
+    """Compare the dense model with all pieces to the trimmed dense model.
 
     Args:
-        context: of a recipe with [vocabulary] and a run with vocabulary and fine-tuning done.
+        context: the context of a recipe with [vocabulary] and a run with finished vocabulary and fine-tuning.
         data: the task's data.
         split: the N rows to evaluate on.
-        rows: the same in the trimmed tokens.
-        trimmed: the dense model's logits, [N, C]; for tagging those of the words.
-        device: where it runs.
+        rows: the same rows with the trimmed tokenizer.
+        trimmed: the dense model's logits, [N, C]; for tagging, the logits of words.
+        device: the device of the model.
 
     Returns:
         the comparison of the models "full" and "trimmed", with the number of rows whose tokens differ.
@@ -83,7 +83,7 @@ def trimming_cost(
 
 
 def with_all_pieces(saved: TextTokenizer, pretrained: TextTokenizer, old_ids: NDArray[np.int64]) -> TextTokenizer:
-    """The pretrained tokenizer that makes, cuts and pads a model's inputs as the fine-tuned one does."""
+    """Return the pretrained tokenizer with the inputs, truncation and padding of the fine-tuned one."""
     padding = replace(saved.padding, id=int(old_ids[saved.padding.id]))
     return TextTokenizer(pretrained.backend, saved.inputs, saved.named, padding, saved.cut_side)
 
@@ -92,12 +92,12 @@ def kept_pieces(path: Path, kept: int, whole: int) -> NDArray[np.int64]:
     """New id -> old id, [V].
 
     Args:
-        path: where the vocabulary stage wrote it.
-        kept: V, the pieces of the trimmed tokenizer.
-        whole: those of the pretrained one.
+        path: the file of the vocabulary stage.
+        kept: V, the number of pieces of the trimmed tokenizer.
+        whole: the number of pieces of the pretrained one.
 
     Raises:
-        RunError: the file is gone or damaged.
+        RunError: the file is missing or damaged.
     """
     hint = "Delete the folder: the same command makes it again."
     found = KeptPieces.read(path, hint)
@@ -107,13 +107,13 @@ def kept_pieces(path: Path, kept: int, whole: int) -> NDArray[np.int64]:
 
 
 def changed_rows(trimmed: TokenizedSplit, whole: TokenizedSplit, old_ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which rows the two tokenizers read differently, [N]."""
+    """Return a mask of the rows that the two tokenizers encode differently, [N]."""
     pairs = zip(trimmed.rows, whole.rows, strict=True)
     return np.array([old_ids[new["input_ids"]].tolist() != old["input_ids"] for new, old in pairs], dtype=bool)
 
 
 def chosen_rows(split: TokenizedSplit, chosen: NDArray[np.bool_]) -> TokenizedSplit:
-    """Some rows of a tokenized split, [N], in their order."""
+    """Return some rows of a tokenized split in their order, given a mask [N]."""
     numbers = np.flatnonzero(chosen)
     labels: list[Any] = [split.labels[number] for number in numbers.tolist()]
     places = None if split.places is None else [split.places[number] for number in numbers.tolist()]
@@ -121,12 +121,12 @@ def chosen_rows(split: TokenizedSplit, chosen: NDArray[np.bool_]) -> TokenizedSp
 
 
 def restore_pieces(model: PreTrainedModel, pretrained: ModelFolder, old_ids: NDArray[np.int64]) -> None:
-    """Give a fine-tuned model the pretrained embeddings of the pieces that it lacks, at their old places.
+    """Restore the pretrained embeddings of removed pieces in a fine-tuned model, at their old ids.
 
     Args:
-        model: its table has a row for each kept piece, [V, D].
+        model: its embedding table has a row for each kept piece, [V, D].
         pretrained: the model before trimming.
-        old_ids: the place of each kept piece there, [V].
+        old_ids: the pretrained id of each kept piece, [V].
     """
     name = next(iter(vocabulary_tensors(pretrained)))
     table: Any = model.get_input_embeddings()

@@ -1,4 +1,4 @@
-"""Weights and config of a model folder, cut down to some of the pieces; every other tensor stays bit for bit."""
+"""Trim weights and config of a model folder to some of the pieces; every other tensor stays bit for bit."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ INDEX_FILE = "model.safetensors.index.json"
 
 
 def trim_weights(source: ModelFolder, target: Path, old_ids: Sequence[int]) -> None:
-    """Copy a model folder's weights with only some rows of the tables over the vocabulary: row n is old_ids[n]'s.
+    """Copy a model folder's weights, and trim the tables over the vocabulary: row n is the old row old_ids[n].
 
     Args:
         source: the model folder.
-        target: where the weights and model code go; an existing folder.
+        target: an existing folder for weights and model code.
         old_ids: the rows to keep.
 
     Raises:
@@ -49,7 +49,7 @@ def trim_weights(source: ModelFolder, target: Path, old_ids: Sequence[int]) -> N
 
 
 def read_config(folder: ModelFolder) -> dict[str, Any]:
-    """The config of a model folder.
+    """Read the config of a model folder.
 
     Raises:
         ModelError: it is damaged.
@@ -65,7 +65,7 @@ def read_config(folder: ModelFolder) -> dict[str, Any]:
 
 
 def token_ids(config: dict[str, Any]) -> dict[str, int]:
-    """The pieces that a config names by id: pad_token_id and its like."""
+    """Return the token ids in a config: pad_token_id and similar keys."""
     return {key: value for key, value in config.items() if key.endswith("_token_id") and isinstance(value, int)}
 
 

@@ -1,1 +1,1 @@
-"""The commands of `sdp`, one a module (those of a folder that is shipped share one). All are thin."""
+"""The commands of `sdp`, one a module; related commands share one. They contain no logic of their own."""

@@ -1,4 +1,4 @@
-"""`sdp check` and `sdp schema`: what may be asked before anything runs."""
+"""`sdp check` and `sdp schema`: commands that run nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from sdp.cli.commands.options import RUNS, Json, Overrides, RunDir, Runs, Target
 from sdp.cli.commands.selection import select
-from sdp.cli.errors import told
+from sdp.cli.errors import handle_errors
 
 
 def check_command(
@@ -19,7 +19,7 @@ def check_command(
     as_json: Json = False,
 ) -> None:
     """Validate a recipe and print its plan: stages, optimizer steps, parameters and bytes by part. Changes nothing."""
-    with told():
+    with handle_errors():
         from sdp.check.plan import make_plan
         from sdp.cli.render.plan import print_plan
 

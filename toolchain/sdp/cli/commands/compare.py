@@ -1,4 +1,4 @@
-"""`sdp compare`: one run against another, such as a branch against main."""
+"""`sdp compare`: compare two runs, such as a branch and main."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import typer
 
 from sdp.cli.commands.options import RUNS, Json, Quiet
 from sdp.cli.commands.selection import select
-from sdp.cli.errors import told
+from sdp.cli.errors import handle_errors
 from sdp.cli.terminal import json_text
 from sdp.pipeline.progress import Reporter
 
 if TYPE_CHECKING:
     from sdp.compare.difference import Difference
     from sdp.compare.snapshot import Snapshot
-    from sdp_onnx.bench.pair import BenchResult
+    from sdp_onnx.bench.results import BenchResult
 
-Before = Annotated[Path, typer.Argument(help="A run folder, or a file that --save wrote: main.", show_default=False)]
+Before = Annotated[Path, typer.Argument(help="A run folder, or a file of --save: main.", show_default=False)]
 After = Annotated[
-    Path | None, typer.Argument(help="The run folder (or file) to compare with it: this branch.", show_default=False)
+    Path | None, typer.Argument(help="The run folder (or file) to compare with it: the branch.", show_default=False)
 ]
-Save = Annotated[Path | None, typer.Option(help="Keep what later comparisons need of the first run in this file.")]
+Save = Annotated[Path | None, typer.Option(help="Store the first run's results in this file, for later comparisons.")]
 Measure = Annotated[
     bool, typer.Option("--measure", help="Measure both exported files in turns; times are not compared without it.")
 ]
@@ -51,7 +51,7 @@ def compare_command(
     Scores are compared pairwise where both runs were scored on the same rows. Exit code: 0, or with
     --fail-on-regression 1 where something is worse beyond noise, 3 where the metric is undefined; 2 wrong usage.
     """
-    with told():
+    with handle_errors():
         from sdp.compare.snapshot import load_snapshot, save_snapshot
         from sdp.errors import UsageError
         from sdp.pipeline.run_folder import absolute
@@ -86,7 +86,7 @@ def measured(before: Path, after: Path, *, quiet: bool) -> BenchResult:
     """Measure both exported files with the settings of the recipe of `after`.
 
     Raises:
-        UsageError: one of them is no run folder.
+        UsageError: one of them is not a run folder.
     """
     from sdp.compare.measure import measure_in_turns
     from sdp.errors import UsageError

@@ -1,4 +1,4 @@
-"""`sdp gate`, and the exit code of its verdict."""
+"""`sdp gate`, and the exit code of a verdict."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 from sdp.cli.commands.options import RUNS, Json, Overrides, Quiet, RunDir, Runs, Target
 from sdp.cli.commands.selection import Selected, select
 from sdp.cli.commands.update import bring_up_to_date, print_summary
-from sdp.cli.errors import told
+from sdp.cli.errors import handle_errors
 from sdp.distributed import ranks
 from sdp.errors import RunError
 from sdp.pipeline.progress import Reporter
@@ -23,7 +23,7 @@ NoUpdate = Annotated[
 
 
 def exit_with_verdict(selected: Selected) -> None:
-    """End with the exit code of the gate's verdict, and add it to a GitHub job's page."""
+    """Exit with the code of the gate's verdict, and add the verdict to a GitHub job's page."""
     from sdp.pipeline.artifacts.verdict import SUMMARY_FILE, GateVerdict
 
     verdict = GateVerdict.load(selected.run)
@@ -47,12 +47,12 @@ def gate_command(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Judge the recipe's thresholds after bringing what comes before up to date; then report, and ship if they pass.
+    """Bring earlier stages up to date and judge the recipe's thresholds; then report, and ship if they pass.
 
-    With --set of thresholds alone, on a finished run, it is a what-if: the verdict is printed and nothing is changed.
+    With --set of thresholds alone, on a finished run, the verdict of these thresholds is printed and nothing changes.
     Exit code: 0 pass, 1 fail, 2 wrong usage or recipe, 3 inconclusive.
     """
-    with told():
+    with handle_errors():
         from sdp.gate.what_if import is_what_if
 
         selected = select(target, overrides, run_dir, runs)
@@ -73,13 +73,13 @@ def gate_command(
         if no_update:
             _judge_again(selected, as_json=as_json, quiet=quiet)
         else:
-            # To the end: a report and a shipped folder of another verdict would contradict it.
+            # Through the last stage: report and shipped folder must match the verdict.
             bring_up_to_date(selected, "ship", as_json=as_json, quiet=quiet)
         exit_with_verdict(selected)
 
 
 def _what_if(selected: Selected, given: list[str], overrides: list[str], *, as_json: bool) -> None:
-    """Print the verdict of other thresholds, and end with its exit code."""
+    """Print the verdict of other thresholds, and exit with its code."""
     from sdp.gate.verdict_files import markdown
     from sdp.gate.what_if import what_if_lines
     from sdp.stages.gate import verdict_of, what_if
@@ -96,12 +96,12 @@ def _what_if(selected: Selected, given: list[str], overrides: list[str], *, as_j
 
 
 def _judge_again(selected: Selected, *, as_json: bool, quiet: bool) -> None:
-    """Judge what the run folder holds, without measuring anything again, and write the report of that verdict."""
+    """Judge the stored results without measuring again, and write the report of that verdict."""
     from sdp.pipeline.artifacts.verdict import GateVerdict
     from sdp.pipeline.runner import run_single
     from sdp.pipeline.stages import REPORT
 
-    # With a budget, the verdict is not up to date.
+    # With a budget, the stored verdict would not be up to date.
     gate = selected.recipe.gate.model_copy(update={"budget_seconds": 0.0})
     recipe, run, reporter = selected.recipe.model_copy(update={"gate": gate}), selected.run, Reporter(quiet=quiet)
     with run.locked():

@@ -1,4 +1,4 @@
-"""`sdp init`: a recipe for a file of one's own."""
+"""`sdp init`: make a recipe for a file of labelled texts."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from sdp.cli.errors import told
+from sdp.cli.errors import handle_errors
 from sdp.recipe.benchmark_tasks import ProblemType
 
 
 class Kind(StrEnum):
-    """The kinds of problems, as an option takes them."""
+    """The problem types, as values of an option."""
 
     CLASSIFICATION = "classification"
     REGRESSION = "regression"
@@ -35,26 +35,25 @@ def init_command(
         typer.Option("--group", metavar="COLUMN", help="Ranking: the column whose equal values form a list."),
     ] = None,
     kind: Annotated[
-        Kind | None, typer.Option("--type", help="The kind of problem; without it the labels decide.")
+        Kind | None, typer.Option("--type", help="The problem type; by default derived from the labels.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", help="A hub id, a folder or package:NAME/FOLDER; without it a small one.")
+        str | None, typer.Option("--model", help="A hub id, a folder or package:NAME/FOLDER; by default a small model.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FOLDER", help="Where to write; beside the file without it.")
+        Path | None,
+        typer.Option("--out", metavar="FOLDER", help="The output folder; by default the file's folder."),
     ] = None,
-    dev: Annotated[Path | None, typer.Option("--dev", metavar="FILE", help="Dev rows that are there already.")] = None,
-    test: Annotated[
-        Path | None, typer.Option("--test", metavar="FILE", help="Test rows that are there already.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace files that an earlier call wrote.")] = False,
+    dev: Annotated[Path | None, typer.Option("--dev", metavar="FILE", help="An existing file of dev rows.")] = None,
+    test: Annotated[Path | None, typer.Option("--test", metavar="FILE", help="An existing file of test rows.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files of an earlier call.")] = False,
 ) -> None:
     """Divide a file of labelled texts into train, dev and test, and write a recipe with settings that fit them.
 
     Rows with equal texts stay together, each class is divided 70 : 10 : 20, and nothing is overwritten. Without --text
     and --label the columns are listed.
     """
-    with told():
+    with handle_errors():
         from sdp.init.project import Request, init_project
 
         chosen: ProblemType | None = kind.value if kind is not None else None

@@ -9,18 +9,18 @@ from typing import Annotated
 import typer
 
 from sdp.cli.commands.options import Json
-from sdp.cli.errors import told
+from sdp.cli.errors import handle_errors
 
 
 def inspect_command(
     model: Annotated[Path, typer.Argument(help="An ONNX file, a folder with one, or a run folder.")],
     as_json: Json = False,
 ) -> None:
-    """Show what is in an ONNX file: operators, sizes, sparsity and encoding of each tensor.
+    """Show the content of an ONNX file: operators, sizes, sparsity and encoding of each tensor.
 
-    Of a run folder it is the shipped file, or else the exported one; its name is printed.
+    In a run folder this is the shipped file, or else the exported one; its name is printed.
     """
-    with told():
+    with handle_errors():
         from sdp.cli.render.model import print_model
         from sdp.shipping.find import model_file
         from sdp_onnx.model.inspect import inspect_model

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands take."""
+"""Arguments and options that several commands share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 Target = Annotated[
     Path | None,
-    typer.Argument(help="A recipe (.toml) or a run folder. Without it, the newest run is taken.", show_default=False),
+    typer.Argument(help="A recipe (.toml) or a run folder; by default the newest run.", show_default=False),
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -21,9 +21,9 @@ Overrides = Annotated[
 ]
 RunDir = Annotated[
     Path | None,
-    typer.Option("--run-dir", help="The run folder; the recipe's name in the runs folder without it."),
+    typer.Option("--run-dir", help="The run folder; by default the recipe's name in the runs folder."),
 ]
-Runs = Annotated[Path, typer.Option("--runs", help="The folder that run folders are made in.")]
+Runs = Annotated[Path, typer.Option("--runs", help="The parent folder of run folders.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only results and errors.")]
 RUNS = Path("runs")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sdp.cli.commands.options import Json
-from sdp.cli.errors import told
+from sdp.cli.errors import handle_errors
 from sdp.cli.terminal import json_text
 from sdp.errors import RunError, UsageError
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def predict_command(
-    run: Annotated[Path, typer.Argument(help="A run folder whose export is done, or an exported folder.")],
+    run: Annotated[Path, typer.Argument(help="A run folder with a finished export, or an exported folder.")],
     texts: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Texts: each is one input; for a task of two columns, two after each other are. - reads lines of "
-            "stdin, with tabs between the columns.",
+            help="Texts: each is one input; for a task with two columns, each two consecutive texts are one input. - "
+            "reads lines of stdin, with tabs between the columns.",
             show_default=False,
         ),
     ] = None,
@@ -34,16 +34,16 @@ def predict_command(
     ] = None,
     column: Annotated[
         list[str] | None,
-        typer.Option("--column", help="A text column of the file; without it, those of the recipe. May be repeated."),
+        typer.Option("--column", help="A text column of the file; by default the recipe's columns. May be repeated."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Answer with label and probability, one line for each input, from the exported file alone.
+    """Print label and probability, one line for each input, from the exported file alone.
 
-    A regression or ranking answers with its score. A tagger answers with word, tag and probability, a line for each
-    word and an empty one between sentences. --json prints one JSON object (for a tagger a list) a line.
+    For regression and ranking the line has the score. For tagging there is a line with word, tag and probability for
+    each word, and an empty line between sentences. --json prints one JSON object (for tagging a list) per line.
     """
-    with told():
+    with handle_errors():
         from sdp_onnx.deploy.predictor import Predictor
 
         given = [bool(texts), file is not None]
@@ -74,7 +74,7 @@ def exported_folder(path: Path) -> Path:
 def rows_of(
     predictor: Predictor, texts: list[str], file: Path | None, columns: list[str]
 ) -> Iterable[list[tuple[str, ...]]]:
-    """The inputs that the command line names, some at a time."""
+    """Yield the inputs of the command line in chunks."""
     from sdp.cli.predict_inputs import STDIN, argument_rows, file_rows, stream_rows
 
     if file is not None:
@@ -83,7 +83,7 @@ def rows_of(
 
 
 def answer_blocks(predictor: Predictor, inputs: Iterable[list[tuple[str, ...]]], *, as_json: bool) -> Iterator[str]:
-    """The answers to some inputs at a time, as lines in the order of the inputs."""
+    """Yield the predictions for each chunk of inputs, as lines in the order of the inputs."""
     begun = False
     for rows in inputs:
         lines: list[str] = []
@@ -100,19 +100,19 @@ def answer_blocks(predictor: Predictor, inputs: Iterable[list[tuple[str, ...]]],
 
 
 def answer_line(answer: Answer) -> str:
-    """Label and probability with a tab between, or the score."""
+    """Return label and probability separated by a tab, or the score."""
     if answer.score is not None:
         return f"{answer.score:.4f}"
     return f"{one_field(answer.label or '')}\t{answer.probability:.4f}"
 
 
 def tagged_records(tagged: Tagged) -> list[dict[str, Any]]:
-    """A tagger's answer to a sentence as JSON: one record a word, of the word alone where there is no prediction."""
+    """Return a sentence's tags as JSON: one record a word, with the word alone where there is no prediction."""
     return [{"word": word, **(asdict(answer) if answer else {})} for word, answer in tagged]
 
 
 def tagged_lines(tagged: Tagged) -> list[str]:
-    """A tagger's answer to a sentence: word, tag and probability, one line a word; "-" where there is none."""
+    """Return a sentence's tags as lines of word, tag and probability; "-" where there is no prediction."""
     return [
         f"{word}\t{one_field(answer.label or '')}\t{answer.probability:.4f}" if answer else f"{word}\t-\t-"
         for word, answer in tagged
@@ -120,5 +120,5 @@ def tagged_lines(tagged: Tagged) -> list[str]:
 
 
 def one_field(label: str) -> str:
-    """A label as one field of one line."""
+    """Return a label as one field of a line, without tabs and line ends."""
     return " ".join(label.split()) or label

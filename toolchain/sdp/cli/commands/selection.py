@@ -1,4 +1,4 @@
-"""From what a command was given to recipe and run folder."""
+"""Find recipe and run folder from a command's arguments."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sdp.errors import RunError
 
 @dataclass(frozen=True)
 class Selected:
-    """What a command works on."""
+    """The recipe and run folder of a command."""
 
     recipe_file: Path
     overrides: tuple[str, ...]
@@ -24,8 +24,8 @@ def select(target: Path | None, overrides: list[str] | None, run_dir: Path | Non
     """Find recipe and run folder: from a recipe file, from a run folder, or from the newest run.
 
     Raises:
-        RunError: there is no run, or the given folder is none.
-        RecipeError: the recipe is wrong.
+        RunError: there is no run, or the given folder is not a run folder.
+        RecipeError: the recipe is invalid.
     """
     from sdp.pipeline.json_file import read_json
     from sdp.pipeline.run_folder import RUN_FILE, RunFolder, absolute, newest_run
@@ -37,7 +37,7 @@ def select(target: Path | None, overrides: list[str] | None, run_dir: Path | Non
         return Selected(target, given, recipe, RunFolder(run_dir or runs / recipe.name))
     folder = absolute(target or run_dir or newest_run(runs))
     owner = read_json(folder / RUN_FILE)
-    if owner is None or not _tells_recipe(owner):
+    if owner is None or not _has_recipe(owner):
         raise RunError("no run folder (it has no run.json)", where=str(folder), hint="Give a recipe or a run folder.")
     file = Path(os.path.realpath(folder / owner["file"]))
     given = (*owner["overrides"], *given)
@@ -46,15 +46,15 @@ def select(target: Path | None, overrides: list[str] | None, run_dir: Path | Non
     return Selected(file, given, load_recipe(file, given), RunFolder(folder))
 
 
-def _tells_recipe(owner: dict[str, Any]) -> bool:
-    """Whether a run.json holds the name of a file and a list of overrides."""
+def _has_recipe(owner: dict[str, Any]) -> bool:
+    """Whether a run.json has the name of a file and a list of overrides."""
     file, overrides = owner.get("file"), owner.get("overrides")
     texts = [file, *overrides] if isinstance(overrides, list) else [None]
     return all(isinstance(text, str) and _names_a_file(text) for text in texts)
 
 
 def _names_a_file(text: str) -> bool:
-    """Whether the system could take a text for the name of a file."""
+    """Whether a text is a valid file name for the system."""
     try:
         return b"\0" not in os.fsencode(text)
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""`sdp verify` and `sdp push`: what is done with a shipped folder."""
+"""`sdp verify` and `sdp push`, the commands on a shipped folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sdp.cli.commands.options import Json
-from sdp.cli.errors import told
+from sdp.cli.errors import handle_errors
 
 
 def verify_command(
@@ -18,9 +18,9 @@ def verify_command(
 ) -> None:
     """Check a shipped folder: every file against the manifest, then the golden inputs in onnxruntime. Needs no torch.
 
-    Exit code: 0 it is as it was shipped, 1 it is not, 2 wrong usage.
+    Exit code: 0 unchanged, 1 changed or damaged, 2 wrong usage.
     """
-    with told():
+    with handle_errors():
         from sdp.cli.render.shipped import report_lines
         from sdp.shipping.find import shipped_folder
         from sdp_onnx.deploy.verify_folder import verify_folder
@@ -34,17 +34,17 @@ def verify_command(
 def push_command(
     folder: Annotated[Path, typer.Argument(help="A shipped folder, or a run folder.")],
     repository: Annotated[str, typer.Argument(metavar="REPO_ID", help="The hub's repository: OWNER/NAME.")],
-    revision: Annotated[str, typer.Option(help="The branch that gets the commit.")] = "main",
-    public: Annotated[bool, typer.Option("--public", help="If the repository is made now, make it public.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Upload. Without it, the command tells what it would do.")] = False,
+    revision: Annotated[str, typer.Option(help="The branch for the commit.")] = "main",
+    public: Annotated[bool, typer.Option("--public", help="Make a new repository public.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Upload. Without it, print the planned upload.")] = False,
     as_json: Json = False,
 ) -> None:
     """Verify a shipped folder, and upload it to the Hugging Face Hub in one commit.
 
-    The token is that of `hf auth login`, or HF_TOKEN. Exit code: 0 done, 1 the folder does not verify or the hub
-    refuses, 2 wrong usage.
+    The token comes from `hf auth login` or HF_TOKEN. Exit code: 0 uploaded or planned, 1 the folder does not verify or
+    the hub rejects it, 2 wrong usage.
     """
-    with told():
+    with handle_errors():
         from sdp.cli.render.shipped import push_lines
         from sdp.shipping.find import require_current, shipped_folder
         from sdp.shipping.push import push

@@ -8,7 +8,7 @@ from sdp.cli.commands.gate import exit_with_verdict
 from sdp.cli.commands.options import RUNS, Json, Overrides, Quiet, RunDir, Runs, Target
 from sdp.cli.commands.selection import select
 from sdp.cli.commands.update import bring_up_to_date
-from sdp.cli.errors import told
+from sdp.cli.errors import handle_errors
 
 
 def run_command(
@@ -24,14 +24,14 @@ def run_command(
     Stages that are up to date are skipped; an interrupted stage resumes. Exit code: 0 the gate passes, 1 it or a stage
     fails, 2 wrong usage or recipe, 3 inconclusive.
     """
-    with told():
+    with handle_errors():
         selected = select(target, overrides, run_dir, runs)
         bring_up_to_date(selected, "ship", as_json=as_json, quiet=quiet)
         exit_with_verdict(selected)
 
 
 def stage_command(stage: str) -> Callable[..., None]:
-    """The command that brings a run up to date as far as one stage."""
+    """Return the command that brings a run up to date through one stage."""
 
     def command(
         target: Target = None,
@@ -41,7 +41,7 @@ def stage_command(stage: str) -> Callable[..., None]:
         as_json: Json = False,
         quiet: Quiet = False,
     ) -> None:
-        with told():
+        with handle_errors():
             bring_up_to_date(select(target, overrides, run_dir, runs), stage, as_json=as_json, quiet=quiet)
 
     return command

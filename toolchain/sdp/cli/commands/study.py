@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from sdp.cli.commands.options import Json, Overrides, Quiet
-from sdp.cli.errors import told
+from sdp.cli.errors import handle_errors
 from sdp.pipeline.progress import Reporter
 
 
@@ -25,28 +25,28 @@ def study_command(
             show_default=False,
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds; they are 0 to N - 1.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, 0 to N - 1.")] = 3,
     baseline: Annotated[
-        str | None, typer.Option(metavar="KEY=V", help="The value that the others of its key are compared with.")
+        str | None, typer.Option(metavar="KEY=V", help="The value to compare the key's other values with.")
     ] = None,
     overrides: Overrides = None,
-    out: Annotated[Path | None, typer.Option(help="The study's folder; studies/NAME without it.")] = None,
-    keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep every cell's run folder.")] = False,
+    out: Annotated[Path | None, typer.Option(help="The study's folder; by default studies/NAME.")] = None,
+    keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep the run folder of every cell.")] = False,
     ray: Annotated[
         str | None,
         typer.Option(
             metavar="ADDRESS", help="Run the cells on a Ray cluster: auto, HOST:PORT, or local for this machine."
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would run, and run nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, and run nothing.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Run a recipe over a grid of settings and seeds, and compare the arms: table, paired tests, plot.
 
-    Finished cells are kept and not run again. Exit code: 0 all cells are finished, 1 one failed, 2 wrong usage.
+    Finished cells are not run again. Exit code: 0 all cells are finished, 1 a cell failed, 2 wrong usage.
     """
-    with told():
+    with handle_errors():
         from sdp.study.plan import StudyOptions, open_study, plan_study
 
         options = StudyOptions(recipe, tuple(vary or ()), seeds, tuple(overrides or ()), baseline, out)

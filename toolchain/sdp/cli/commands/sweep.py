@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from sdp.cli.commands.options import Json, Overrides, Quiet
-from sdp.cli.errors import told
+from sdp.cli.errors import handle_errors
 from sdp.pipeline.progress import Reporter
 
 
@@ -18,19 +18,19 @@ def sweep_command(
     recipe: Annotated[Path, typer.Argument(help="A recipe (.toml).", show_default=False)],
     sparsity: Annotated[str, typer.Option(metavar="S1,S2,...", help="The levels, in rising order.")],
     overrides: Overrides = None,
-    out: Annotated[Path | None, typer.Option(help="The sweep's folder; sweeps/NAME without it.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would run, and run nothing.")] = False,
+    out: Annotated[Path | None, typer.Option(help="The sweep's folder; by default sweeps/NAME.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, and run nothing.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Prune gradually through several sparsities, keep a run of each, and choose the sparsest that passes the gate.
 
-    Fine-tunes once; every level goes on from the one before with prune.epochs of its own. Levels are judged on dev
-    where there is a test split, and the chosen one then on test. Levels that are up to date are not run again.
+    Fine-tuning runs once; every level starts from the level before and trains prune.epochs. If there is a test split,
+    levels are judged on dev and the chosen level on test. Levels that are up to date are not run again.
 
     Exit code: 0 a level passes, 1 none does or a stage fails, 2 wrong usage or recipe, 3 inconclusive.
     """
-    with told():
+    with handle_errors():
         from sdp.sweep.levels import open_sweep, plan_sweep
 
         sweep = open_sweep(recipe, sparsity, overrides or [], out)

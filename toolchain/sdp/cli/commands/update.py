@@ -1,4 +1,4 @@
-"""Bringing a run up to date, and printing what is known then."""
+"""Bring a run up to date, and print its results."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from sdp.pipeline.progress import Reporter
 def bring_up_to_date(selected: Selected, until: str, *, as_json: bool, quiet: bool) -> None:
     """Run the pipeline up to a stage and print what is known by then.
 
-    Results of later stages that are of what was there before are not among what is known.
+    Outdated results of later stages are left out.
     """
     from sdp.pipeline.artifacts.results import read_results
     from sdp.pipeline.runner import follow, older_stages, run_pipeline
 
-    launcher.require_whole()
+    launcher.require_complete()
     run = selected.run
     if ranks.rank() > 0:
         follow(selected.recipe, run)
         raise typer.Exit
     with run.at_work(selected.recipe.name, selected.recipe_file, selected.overrides):
         run_pipeline(selected.recipe, run, until, Reporter(quiet=quiet))
-        # After the last stage there is no later one.
+        # The last stage has no later stages.
         older = older_stages(selected.recipe, run) if until != "ship" else {}
     if as_json:
         remark = {"older": older} if older else {}
@@ -37,12 +37,12 @@ def bring_up_to_date(selected: Selected, until: str, *, as_json: bool, quiet: bo
 
 
 def print_summary(selected: Selected, older: Mapping[str, str] | None = None, *, vocabulary: bool) -> None:
-    """Print the tables (that of the vocabulary where it was asked for) and the lines below them.
+    """Print the tables of a run and the lines below them.
 
     Args:
         selected: the run.
-        older: stages whose results are of what was there before -> why.
-        vocabulary: print the table of the vocabulary alone.
+        older: stages with outdated results -> reason.
+        vocabulary: print only the table of the vocabulary.
     """
     from sdp.cli.render.summary import parts_table, summary_lines, summary_table, vocabulary_table
     from sdp.pipeline.artifacts.results import read_results

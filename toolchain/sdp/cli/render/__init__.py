@@ -1,1 +1,1 @@
-"""What commands print: plans, summaries, models, shipped folders."""
+"""Output of the commands: plans, summaries, models, shipped folders."""

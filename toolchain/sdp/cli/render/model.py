@@ -1,4 +1,4 @@
-"""An ONNX file's summary as a person reads it."""
+"""Print the summary of an ONNX file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plan of a recipe as a person reads it."""
+"""Print the plan of a recipe."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ def _stage_table(plan: Plan) -> Table:
 
 
 def _source(plan: Plan) -> str:
-    """What the estimate of training rests on."""
+    """Return the source of the training estimate."""
     sources = {plan.times[name].source for name in TRAINING if name in plan.times}
-    return ", going by an earlier run" if sources == {"earlier run"} else ", roughly: a short timing of this machine"
+    return ", from an earlier run" if sources == {"earlier run"} else ", roughly, from a short timing of this machine"
 
 
 def _part_table(plan: Plan) -> Table:
@@ -86,13 +86,13 @@ def _part_table(plan: Plan) -> Table:
     return table
 
 
-# Of long lists: the most frequent, then the rarest.
+# Long lists show the most frequent classes, then the rarest.
 _FIRST, _LAST = 8, 4
 _MOST_PARTS = 20
 
 
 def data_tables(profile: DataProfile) -> Iterator[Table]:
-    """Splits; then classes, where the task has some."""
+    """Yield the table of splits, then the table of classes where the task has classes."""
     yield _split_table(profile)
     if profile.splits["train"].classes:
         yield _class_table(profile)
@@ -145,7 +145,7 @@ def _class_table(profile: DataProfile) -> Table:
 
 
 def _shortened(names: Sequence[str]) -> Iterator[str | None]:
-    """The names, or the first and the last of very many, with None for those between."""
+    """Yield the names; of a long list only the first and the last, with None between."""
     if len(names) <= _FIRST + _LAST + 1:
         yield from names
         return

@@ -1,4 +1,4 @@
-"""What `sdp verify` and `sdp push` print for a person."""
+"""Output of `sdp verify` and `sdp push`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sdp_onnx.deploy.verify_folder import FolderReport, printable
 
 
 def report_lines(report: FolderReport) -> Iterator[str]:
-    """One line a file or check, and what it all means."""
+    """Yield one line for each file or check, and the result."""
     lines = [(check.outcome, printable(check.name), printable(check.detail)) for check in report.checks]
     width = max(len(name) for _, name, _ in lines)
     for outcome, name, detail in lines:
@@ -19,7 +19,7 @@ def report_lines(report: FolderReport) -> Iterator[str]:
 
 
 def push_lines(push: Push) -> Iterator[str]:
-    """What was uploaded, or would be."""
+    """Yield the files of an upload or a planned upload, and its target."""
     width = max(len(file.name) for file in push.files)
     for file in push.files:
         yield f"{file.name:{width}}  {file.bytes:>15,} bytes"

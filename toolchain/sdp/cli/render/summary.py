@@ -25,12 +25,12 @@ from sdp.report.tables import number_text, p_text, spread_text
 from sdp_onnx.bench.interval import Interval
 
 NONE: Mapping[str, str] = MappingProxyType({})
-# The models of the table, and the file of the benchmark that each one is (the pruned one is no file).
+# The models of the table, and their files in the benchmark (the pruned model has no file).
 MODELS = (("dense", "baseline"), ("pruned", None), ("exported", "candidate"))
 
 
 def summary_table(results: RunResults, name: str) -> Table | None:
-    """One column for each model, one row for each thing that matters; None before there is anything to compare."""
+    """Return a table with one column for each model; None before there is anything to compare."""
     if results.evaluate is None:
         return None
     table = Table(title=f"{name}: what pruning cost and gained", title_justify="left")
@@ -43,14 +43,14 @@ def summary_table(results: RunResults, name: str) -> Table | None:
 
 
 def summary_rows(results: RunResults) -> list[list[str]]:
-    """What matters, in words, and its value for each of MODELS; empty where a model has none."""
+    """Return rows of a label and the values of MODELS; empty where a model has no value."""
     columns = [_model_column(results, *model) for model in MODELS]
     rows = dict.fromkeys(row for column in columns for row in column)
     return [[row, *(column.get(row, "") for column in columns)] for row in rows]
 
 
 def _model_column(results: RunResults, model: str, role: str | None) -> dict[str, str]:
-    """What is known of one model, by the name of the row."""
+    """Return the values of one model by the label of the row."""
     evaluate, source = results.evaluate, results.export if model == "exported" else results.evaluate
     if evaluate is None or source is None:
         return {}
@@ -87,7 +87,7 @@ def _costs(bench: BenchLatency, role: str) -> dict[str, str]:
 
 
 def parts_table(results: RunResults) -> Table | None:
-    """Languages or subsets, one row each, and their averages: what pruning cost where; None where there are none."""
+    """Return a table of the metric by language or subset with averages; None where the data has no parts."""
     evaluate = results.evaluate
     if evaluate is None or not evaluate.parts:
         return None
@@ -104,7 +104,7 @@ def parts_table(results: RunResults) -> Table | None:
 
 
 def vocabulary_table(results: RunResults) -> Table | None:
-    """What the kept pieces cover of the held-out texts, by language; None where no vocabulary was trimmed."""
+    """Return a table of the coverage of held-out texts by language; None where no vocabulary was trimmed."""
     vocabulary = results.vocabulary
     if vocabulary is None:
         return None
@@ -140,11 +140,11 @@ def _lost(record: Compared) -> list[str]:
 
 
 def summary_lines(run: RunFolder, older: Mapping[str, str] = NONE) -> list[str]:
-    """What is not in the table: what changed, paired test, file against torch, speed, verdict, report, shipped folder.
+    """Return the lines below the table: paired test, file against torch, speed, verdict, report, shipped folder.
 
     Args:
         run: the run folder.
-        older: stages whose results are of what was there before -> why.
+        older: stages with outdated results -> reason.
     """
     results = read_results(run, older)
     lines = [*_first_lines(results), *_training_lines(results), *_quality_lines(results), *_speed_lines(results)]
@@ -164,7 +164,7 @@ def summary_lines(run: RunFolder, older: Mapping[str, str] = NONE) -> list[str]:
 
 
 def _first_lines(results: RunResults) -> list[str]:
-    """How many predictions changed and which class lost most, and what makes the numbers worth less than they look."""
+    """Return the number of changed predictions, the class with the largest loss, and remarks on the results."""
     metrics: EvaluateMetrics | ExportMetrics | None = results.export or results.evaluate
     if metrics is None:
         return []
@@ -189,7 +189,7 @@ def vocabulary_line(vocabulary: VocabularyReport) -> str:
 
 
 def _dev(training: FinetuneMetrics | PruneMetrics) -> str:
-    """The dev metric of a training stage, or why there is none."""
+    """Format the dev metric of a training stage, or the reason why there is none."""
     return number_text(training.dev) + (f" ({training.undefined})" if training.undefined else "")
 
 
@@ -215,7 +215,7 @@ def _quality_lines(results: RunResults) -> list[str]:
 
 
 def trimming_line(trimming: TrimmingCost) -> str:
-    """What trimming the vocabulary cost the dense model, in one sentence."""
+    """Format the cost of trimming the vocabulary for the dense model."""
     drop = trimming.drop
     full, trimmed = (number_text(trimming.models[model]) for model in ("full", "trimmed"))
     spread = f", lost {drop.value:.3f} [{drop.low:.3f}, {drop.high:.3f}]" if isinstance(drop, Interval) else ""
@@ -239,13 +239,13 @@ def _speed_lines(results: RunResults) -> list[str]:
 
 
 def _shipped_line(run: RunFolder, older: Mapping[str, str]) -> str:
-    """Where the shipped folder is, and whether it is of this export and verdict; or why there is none."""
+    """Return the shipped folder and whether it matches this export and verdict, or the reason why there is none."""
     folder, verdict = run.stage(SHIP.folder), gate_verdict(run)
     if run.record(SHIP.folder) is None:
         if verdict is None or "gate" in older:
             return ""
         not_yet = f"not shipped yet; to ship it: {_command('ship', run)}"
-        return f"not shipped: the gate says {verdict}" if verdict != "pass" else not_yet
+        return f"not shipped: the gate's verdict is {verdict}" if verdict != "pass" else not_yet
     renew = f"renew it with: {_command('ship', run)}"
     if what := shipped_before(run):
         return f"shipped: {folder} (of {what}; {renew})"
@@ -254,5 +254,5 @@ def _shipped_line(run: RunFolder, older: Mapping[str, str]) -> str:
 
 
 def _command(name: str, run: RunFolder) -> str:
-    """A command on this run, to be typed as it stands."""
+    """Return a command on this run, quoted for a shell."""
     return shlex.join(["sdp", name, str(run.path)])

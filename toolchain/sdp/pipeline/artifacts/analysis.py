@@ -54,7 +54,7 @@ class WeightMeasures(LayerWeights):
 
 
 class UpdateRecovery(Stored):
-    """How the metric came back after a mask update (see `pruning.analysis.recovery`)."""
+    """The recovery of the metric after a mask update (see `pruning.analysis.recovery`)."""
 
     steps_to_regain: NotNegative | None
     area: float | None
@@ -84,7 +84,7 @@ class RecoverySummary(Stored):
 
 
 class AnalysisSummary(Stored):
-    """What metrics.json repeats of the analysis."""
+    """The summary of the analysis in metrics.json."""
 
     rows: NotNegative
     teacher: TeacherMeasures

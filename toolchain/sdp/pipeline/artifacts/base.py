@@ -1,4 +1,4 @@
-"""What all stored JSON has in common: frozen models, checked when they are read, stored under one name."""
+"""The base of stored JSON: frozen models, validated on reading, each with one file name."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class Artifact(StoredFile):
 
     @classmethod
     def path(cls, run: RunFolder) -> Path:
-        """Where the file is in a run folder."""
+        """Return the path of the file in a run folder."""
         return run.path / cls.name()
 
     @classmethod
@@ -163,7 +163,7 @@ def present(**fields: Any) -> dict[str, Any]:
 
 
 def _problem(error: ValidationError) -> str:
-    """What is wrong with a file, in words: the first problems, each with its place."""
+    """Describe the first problems of a file, each with its place."""
     details = error.errors(include_url=False, include_input=False)
     lines = list(_lines(details[:_MOST_PROBLEMS]))
     if len(details) > _MOST_PROBLEMS:

@@ -36,7 +36,7 @@ class PairedTest(Stored):
 
 
 class Compared(Protocol):
-    """Whatever holds the scores of two models, and what the second lost against the first."""
+    """Base of the scores of two models with the drop from the first to the second."""
 
     @property
     def models(self) -> Models:
@@ -158,7 +158,7 @@ class ConstantBaseline(Stored):
 
 
 class TrimmingCost(Stored):
-    """What trimming the vocabulary cost the dense model: "full" against "trimmed", and the rows whose tokens differ."""
+    """The cost of trimming the vocabulary for the dense model: "full" against "trimmed", and the changed rows."""
 
     changed_rows: NotNegative
     metric: MetricName
@@ -197,7 +197,7 @@ class EvaluateMetrics(_StoredComparison):
 
 
 class TorchDifference(Stored):
-    """How the exported file's logits differ from torch's, relative to the largest logit."""
+    """The differences of the exported file's logits to torch's, relative to the largest logit."""
 
     verified_rows: Count
     max_relative_error: RelativeError

@@ -1,4 +1,4 @@
-"""How an interval, or the reason why there is none, is stored."""
+"""The stored form of an interval, or of the reason why a value is undefined."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _IntervalForm(Stored):
 
 
 class _AsStored:
-    """Tells pydantic how to read and write what `Score` stands for."""
+    """Defines for pydantic how to read and write a `Score`."""
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_wrap_validator_function(

@@ -9,8 +9,7 @@ from typing import Annotated, Protocol, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from sdp.pipeline.artifacts.base import Artifact, Count, Stored, present
-from sdp_onnx.bench.kernel_profile import ModelProfile
-from sdp_onnx.bench.pair import ROLES, BenchResult, CaseResult, ProcessResult
+from sdp_onnx.bench.results import ROLES, BenchResult, CaseResult, ModelProfile, ProcessResult
 from sdp_onnx.bench.starts import Start
 from sdp_onnx.runtimes.base import Provider
 

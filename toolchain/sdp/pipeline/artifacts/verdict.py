@@ -42,7 +42,7 @@ class StoredCheck(Stored):
 
 
 class MeasuringTime(Stored):
-    """How long, and in how many looks, the gate measured again."""
+    """The time and the number of looks of the gate's further measurements."""
 
     seconds: float
     looks: NotNegative

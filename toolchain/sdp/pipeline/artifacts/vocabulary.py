@@ -13,7 +13,7 @@ class BeforeAfter(Stored):
 
 
 class CoverageReport(Stored):
-    """What the kept pieces cover of some texts: shares of words and pieces, rates of unknown pieces and of pieces."""
+    """The coverage of some texts by the kept pieces: shares of words and pieces, rates of unknown and of all pieces."""
 
     words: NotNegative
     same_words: Share | None

@@ -1,1 +1,1 @@
-"""What pruning does to a network, measured at every pruning step: pure functions, a probe and a recorder."""
+"""Measurements of a network at every pruning step: pure functions, a probe and a recorder."""

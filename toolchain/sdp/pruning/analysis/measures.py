@@ -18,10 +18,10 @@ Measures = dict[str, float | None]
 
 
 def own_measures(reading: Reading, *, classes: bool) -> Measures:
-    """What can be said of one network alone: "metric", with classes "separability" and "fisher"; None is undefined.
+    """Measure one network alone: "metric", with classes "separability" and "fisher"; None is undefined.
 
     Args:
-        reading: what it says.
+        reading: its outputs.
         classes: whether labels are classes. Numbers and lists have nothing to separate.
     """
     measures: Measures = {"metric": None if isnan(reading.metric) else reading.metric}

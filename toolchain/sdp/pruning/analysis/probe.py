@@ -1,4 +1,4 @@
-"""A look at a network in training: what it says about a fixed sample of rows, as it stands."""
+"""Outputs of a network in training for a fixed sample of rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sdp.models.forward import plain_forward
 
 @dataclass(frozen=True)
 class Reading:
-    """What a network says about N rows; about N labelled tokens in a tagging task.
+    """Outputs of a network for N rows, or for N labelled tokens in a tagging task.
 
     Attributes:
         rows: representation by the last layer, [N, d]: the mean over the real tokens of a row, or the token itself.
@@ -79,7 +79,7 @@ class Probe:
         ]
 
     def __call__(self) -> Reading:
-        """Read the model as it stands."""
+        """Read the model in its current state."""
         was_training = self._model.training
         self._model.eval()
         try:

@@ -1,4 +1,4 @@
-"""How a metric falls at each mask update and comes back until the next one."""
+"""The drop of a metric at each mask update, and its recovery until the next one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Recovery:
-    """What one mask update did to the metric.
+    """The effect of one mask update on the metric.
 
     Attributes:
         step: the optimizer step of the update.

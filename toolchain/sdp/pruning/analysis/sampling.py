@@ -37,7 +37,7 @@ def points_between(updates: Collection[int], total_steps: int, between: int) -> 
 
 
 def affordable_rows(trained: int, looks: int) -> int:
-    """How many rows can be looked at each time without slowing training down much.
+    """The number of rows to measure each time without slowing down training much.
 
     Args:
         trained: rows that are learned from in the whole run, each as often as it comes.
@@ -50,7 +50,7 @@ def affordable_rows(trained: int, looks: int) -> int:
 
 
 def sample_rows(groups: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
-    """Choose rows at random, the same ones whatever the seed of the run, so that runs compare.
+    """Choose random rows, the same for every seed of the run, so that runs are comparable.
 
     Args:
         groups: the list that each row belongs to, [N]; the rows of a list stay together.

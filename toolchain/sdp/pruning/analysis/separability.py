@@ -1,4 +1,4 @@
-"""How well representations tell classes apart."""
+"""Separability of classes in representations."""
 
 from __future__ import annotations
 

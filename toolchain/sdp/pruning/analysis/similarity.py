@@ -1,4 +1,4 @@
-"""How alike two networks represent and classify the same rows."""
+"""Similarity of two networks' representations and predictions for the same rows."""
 
 from __future__ import annotations
 

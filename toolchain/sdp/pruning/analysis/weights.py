@@ -1,4 +1,4 @@
-"""How near to sparse weights are before anything is pruned from them."""
+"""Sparseness of weights before pruning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a pruning criterion is: scores of the weights, and what it must see of the training to give them."""
+"""The interface of a pruning criterion: scores of the weights, and the events of training that it needs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Scores = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Setup:
-    """What criteria need besides the weights.
+    """The inputs of criteria besides the weights.
 
     Attributes:
         seed: of everything random.
@@ -42,7 +42,7 @@ class Criterion:
     due: `scores`, `before_masks_change`, pruned weights set to zero. After the last update a criterion is done with: it
     sees nothing of the recovery phase.
 
-    Unless a criterion says otherwise, pruned weights have a score of -inf, so that masks only ever shrink.
+    By default, pruned weights have a score of -inf, so that masks only ever shrink.
 
     Args:
         weights: name -> parameter of the model.

@@ -19,7 +19,7 @@ class OBert(Criterion):
     F is the empirical Fisher matrix in blocks of 50 consecutive weights, from the gradients of the last
     `fisher_gradients` steps before an update (of fewer where updates are closer); between, nothing is stored. With a
     new mask, the kept weights of a block take over what its pruned weights did, all of them at once. Pruned weights
-    count as without gradient, so that F is that of the network as it stands. Comparable between layers.
+    count as without gradient, so that F belongs to the current network. Comparable between layers.
     """
 
     def __init__(self, weights: Weights, setup: Setup) -> None:

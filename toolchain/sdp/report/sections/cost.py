@@ -1,4 +1,4 @@
-"""The section with the numbers that matter most: dense, pruned and exported side by side."""
+"""The section with the main results: dense, pruned and exported side by side."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sdp_onnx.bench.interval import Undefined
 
 
 def section(files: RunFiles) -> ReportSection:
-    """One column a model, one row a thing that matters."""
+    """Return the table with one column for each model."""
     run = files.run
     evaluate, export, bench = EvaluateMetrics.load(run), ExportMetrics.load(run), BenchLatency.load(run)
     values = {
@@ -31,7 +31,7 @@ def section(files: RunFiles) -> ReportSection:
 
 
 def lost_sentence(evaluate: EvaluateMetrics, export: ExportMetrics) -> str:
-    """Say in one sentence what the shipped file lost against the dense model, and how sure that is."""
+    """Return a sentence on the loss of the shipped file against the dense model, with its interval."""
     drop, metric = export.drop, evaluate.metric
     dense, exported = (number_text(export.models[name]) for name in ("dense", "exported"))
     where = f"{measured_on(export)}, {export.rows:,} rows"

@@ -1,4 +1,4 @@
-"""The section of examples: predictions that changed, what was lost first."""
+"""The section of examples: changed predictions, lost ones first."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sdp.pipeline.stages import EVALUATE
 from sdp.report.section import ReportSection, RunFiles
 
 SHOWN = {"lost": 10, "gained": 5, "other": 3}
-# Regression and ranking: every score moves, and the file has those that moved most, first.
+# Regression and ranking: every score changes, and the file has the largest changes first.
 MOVES_SHOWN = 12
 LONGEST_TEXT = 320
 _TITLES = {
@@ -28,11 +28,11 @@ class Example:
     """One prediction that changed.
 
     Attributes:
-        texts: the row's text columns; of a sentence what is before the word, the word, and what is after it.
+        texts: the row's text columns; for tagging the sentence before the word, the word, and the rest.
         tagged: whether `texts` is a sentence in three pieces.
-        label, dense, pruned: what is true, and what both models said.
-        probabilities: of what they said, in words; empty where there are none.
-        place: row, word, language or subset, in words.
+        label, dense, pruned: the label, and the predictions of both models.
+        probabilities: formatted probabilities of the predictions; empty where there are none.
+        place: row, word, language or subset, formatted.
         language: the row's language; empty where the data has none.
     """
 
@@ -47,8 +47,8 @@ class Example:
 
 
 def section(files: RunFiles) -> ReportSection:
-    """Some of flips.csv."""
-    # Texts are as long as the data has them.
+    """Return some rows of flips.csv."""
+    # Texts may have any length.
     csv.field_size_limit(2**31 - 1)
     with (files.run.stage(EVALUATE.folder) / FLIPS_FILE).open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -63,9 +63,9 @@ Row = dict[str, str]
 
 
 def choose(rows: Sequence[Row]) -> list[tuple[str, list[Row], list[Row]]]:
-    """Which rows to show, by kind of change: kind, all rows of it, those shown.
+    """Choose rows to show by type of change: type, all its rows, the shown rows.
 
-    Of each kind those of which the pruned model is surest, taken in turns from every language or subset.
+    For each type the rows with the highest probability of the pruned model, alternating between languages or subsets.
     """
     if rows and "change" not in rows[0]:
         return [("moved", list(rows), list(rows[:MOVES_SHOWN]))]
@@ -81,11 +81,11 @@ def _in_turns(rows: Iterable[Row]) -> list[Row]:
 
 
 def example(row: Row, part: str | None) -> Example:
-    """A row of flips.csv as the page shows it.
+    """Format a row of flips.csv for the page.
 
     Args:
         row: the row.
-        part: what its "part" is, "language" or "subset"; None where there are none.
+        part: the kind of its "part", "language" or "subset"; None where there are none.
     """
     tagged = "word" in row
     if tagged:
@@ -99,7 +99,7 @@ def example(row: Row, part: str | None) -> Example:
 
 
 def _around(words: list[str], place: int) -> tuple[str, ...]:
-    """A sentence in three pieces around a word, its ends cut where it is long."""
+    """Split a sentence into three pieces around a word, and truncate long ends."""
     before, after = " ".join(words[:place]), " ".join(words[place + 1 :])
     half = LONGEST_TEXT // 2
     before = before if len(before) <= half else f"…{before[-half:]}"

@@ -1,4 +1,4 @@
-"""The section on where something was lost: other metrics, languages or subsets, classes or tags."""
+"""The section on losses by other metrics, languages or subsets, and classes or tags."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from sdp.report import plots
 from sdp.report.section import ReportSection, RunFiles
 from sdp_onnx.bench.interval import Interval, Undefined
 
-# More rows than these are folded away, those that lost most first.
+# More rows than these are collapsed; the largest losses come first.
 CLASSES_SHOWN = 12
 _MOST_IN_A_PICTURE = 30
 
 
 def section(files: RunFiles) -> ReportSection | None:
-    """The exported file against the dense model, part by part; None where there is nothing to divide by."""
+    """Compare the exported file with the dense model part by part; None without parts or classes."""
     export = ExportMetrics.load(files.run)
     classes = sorted(export.classes, key=lambda own: -(value_of(own.f1.drop) or 0.0))
     if not (export.also or export.parts or classes):

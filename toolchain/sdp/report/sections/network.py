@@ -1,4 +1,4 @@
-"""The section on the pruned network itself: zeros by layer, and what pruning did to it on the way."""
+"""The section on the pruned network: zeros by layer, and measures during pruning."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sdp.report.section import ReportSection, RunFiles
 
 
 def section(files: RunFiles) -> ReportSection:
-    """Zeros of each matrix, and the analysis where the recipe asked for one."""
+    """Return the zeros of each matrix, and the analysis where the recipe enables it."""
     prune, analysis = PruneMetrics.load(files.run), AnalysisReport.find(files.run)
     blocks, matrices = sparsity_grid(prune.layers)
     values = {
@@ -28,7 +28,7 @@ def section(files: RunFiles) -> ReportSection:
 def sparsity_grid(
     layers: Mapping[str, LayerZeros],
 ) -> tuple[list[str], list[tuple[str, list[float | None]]]]:
-    """Shares of zeros by layer and matrix.
+    """Return the shares of zeros by layer and matrix.
 
     Args:
         layers: parameter name -> its zeros.

@@ -1,4 +1,4 @@
-"""The section on how it was made: time, machine, versions, settings, hashes."""
+"""The section on the origin: time, machine, versions, settings, hashes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sdp.report.section import ReportSection, RunFiles
 
 
 def section(files: RunFiles) -> ReportSection:
-    """What someone needs who wants to make it again."""
+    """Return everything needed to reproduce the model."""
     manifest, environment = ExportManifest.load(files.run), BenchLatency.load(files.run).environment
     # A recipe that trims no vocabulary has no such stage.
     before = (stage.folder for stage in (VOCABULARY, *STAGES[: STAGES.index(REPORT)]))
@@ -30,7 +30,7 @@ def section(files: RunFiles) -> ReportSection:
 
 
 def machine_rows(environment: BenchEnvironment) -> list[tuple[str, str]]:
-    """The machine of the measurements in words; what is not known is left out."""
+    """Describe the machine of the measurements; unknown properties are left out."""
     memory, quota, cores = environment.memory_bytes, environment.cpu_quota, environment.logical_cores
     rows = [
         ("processor", environment.cpu),

@@ -1,4 +1,4 @@
-"""The section on where the bytes are."""
+"""The section on the size by part."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _PARTS = ("embeddings", "encoder", "rest")
 
 
 def section(files: RunFiles) -> ReportSection:
-    """Dense against exported, part by part."""
+    """Compare the dense and the exported size part by part."""
     parts, bench = size_by_part(ExportManifest.load(files.run).tensors), BenchLatency.load(files.run)
-    # The benchmark's dense file has lost as many pieces.
+    # The benchmark's dense file has the trimmed vocabulary too.
     vocabulary = VocabularyReport.find(files.run)
     whole = bench.baseline_bytes + vocabulary.removed_bytes if vocabulary is not None else None
     values = {"parts": parts, "picture": plots.sizes(parts), "bench": bench, "whole": whole}

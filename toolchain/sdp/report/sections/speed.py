@@ -1,4 +1,4 @@
-"""The section on latency, and on where the exported file's time goes."""
+"""The section on latency, and on the exported file's time by part."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from sdp.report import plots
 from sdp.report.kernel_time import PART_NAMES, longest_cases
 from sdp.report.layer_table import layer_rows
 from sdp.report.section import ReportSection, RunFiles
-from sdp_onnx.bench.kernel_profile import ModelProfile
+from sdp_onnx.bench.results import ModelProfile
 
 
 def section(files: RunFiles) -> ReportSection:
-    """Latency of every case, the processes, and the profile where there is one."""
+    """Return the latency of every case, the processes, and the profile where it exists."""
     bench = BenchLatency.load(files.run)
-    # A benchmark on a GPU has none.
+    # A benchmark on a GPU has no profile.
     profile = bench.profile
     values = {
         "bench": bench,
@@ -26,6 +26,6 @@ def section(files: RunFiles) -> ReportSection:
 
 
 def _part_names(profile: ModelProfile) -> dict[str, str]:
-    """The parts that take time in any case, with the names that a reader knows them by."""
+    """Return the parts that take time in any case, with their displayed names."""
     found = {part.part for case in profile.cases for part in case.parts}
     return {part: name for part, name in PART_NAMES.items() if part in found}

@@ -9,11 +9,11 @@ from sdp.report.section import ReportSection, RunFiles
 
 
 def section(files: RunFiles) -> ReportSection:
-    """Loss and dev metric of both stages."""
+    """Return the curves of loss and dev metric of both stages."""
     pictures = []
     finetune, prune = FinetuneMetrics.load(files.run), PruneMetrics.load(files.run)
     for title, log in (("Fine-tuning", finetune.log), ("Pruning", prune.log)):
-        # With finetune.epochs = 0 nothing was trained.
+        # With finetune.epochs = 0 there is no log.
         if log:
             pictures += plots.training_curves(title, log, finetune.metric)
     content = {"curves": pictures, "rows": finetune.rows.to_json(), "untrained": not finetune.log}

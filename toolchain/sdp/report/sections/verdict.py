@@ -1,4 +1,4 @@
-"""The section that says what the gate decided and why."""
+"""The section on the gate's verdict and its checks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WORDS: dict[Outcome, str] = {"fail": "fails", "inconclusive": "is inconclusive"
 
 
 def section(files: RunFiles) -> ReportSection:
-    """What changed most, what the numbers are worth, then every check in words, those that fail first."""
+    """Return the largest changes, remarks on validity, and every check, failed checks first."""
     export = ExportMetrics.load(files.run)
     checks = GateVerdict.load(files.run).checks
     ordered = sorted(checks, key=lambda check: _ORDER.index(check.outcome))
@@ -27,7 +27,7 @@ def section(files: RunFiles) -> ReportSection:
 
 
 def reason(checks: Sequence[StoredCheck]) -> str:
-    """How many checks had which outcome, in a sentence."""
+    """Return a sentence with the number of checks by outcome."""
     if not checks:
         return "Nothing was checked: that is no pass."
     counts = Counter(check.outcome for check in checks)

@@ -1,4 +1,4 @@
-"""The section on the trimmed vocabulary: what the kept pieces cover of texts that were held out, and what it costs."""
+"""The section on the trimmed vocabulary: coverage of held-out texts, and cost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sdp.report.section import ReportSection, RunFiles
 
 
 def section(files: RunFiles) -> ReportSection | None:
-    """Coverage in all and by language; None where the vocabulary is the pretrained model's."""
+    """Return the coverage in total and by language; None where the vocabulary was not trimmed."""
     vocabulary = VocabularyReport.find(files.run)
     if vocabulary is None:
         return None

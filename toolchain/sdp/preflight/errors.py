@@ -1,4 +1,4 @@
-"""What stops the preflight, as one message: which stage, what is wrong, and that nothing was trained yet."""
+"""Errors of the preflight as one message: the stage, the cause, and that nothing was trained yet."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from sdp_onnx.errors import ModelFileError
 
 
 @contextmanager
-def naming(stage: str, places: Mapping[str, str], details: Path) -> Iterator[None]:
+def preflight_errors(stage: str, places: Mapping[str, str], details: Path) -> Iterator[None]:
     """Put the preflight and its stage in front of an error of the block.
 
     Args:
-        stage: the stage that is gone through.
-        places: folders of the preflight, which the user never sees -> what they stand for.
-        details: the file that the traceback goes into, of an error that is not one of sdp's own.
+        stage: the current stage.
+        places: temporary folders of the preflight -> the names that messages show instead.
+        details: the file for the traceback of an error that is not one of sdp's own.
 
     Raises:
-        SdpError: the one of the block, of its own kind.
-        StageError: another error came out of the block.
+        SdpError: the error of the block, with its own type.
+        StageError: the block raised another error.
     """
     where = f"preflight, {stage}"
     try:
@@ -36,7 +36,7 @@ def naming(stage: str, places: Mapping[str, str], details: Path) -> Iterator[Non
             raise
         if isinstance(error, SdpError):
             what, place, hint = (_renamed(text, places) for text in (error.what, error.where, error.hint))
-            # The hints about files mean a file that the user has, and can make or copy again.
+            # Hints about files refer to a file of the user's, which can be made or copied again.
             hint = "" if isinstance(error, ModelFileError) else hint
             error.what, error.where, error.hint = what, f"{where}: {place}" if place else where, hint
             raise
