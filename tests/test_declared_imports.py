@@ -40,7 +40,7 @@ WITHOUT_TRAIN = [
     "sdp.stages.report",
     "sdp.stages.ship",
     "sdp.study.plan",
-    "sdp.sweep.plan",
+    "sdp.sweep.levels",
     "sdp_onnx.deploy.verify_folder",
     "sdp_onnx.model.inspect",
 ]

@@ -12,7 +12,7 @@ from sdp.pipeline.run_folder import RunFolder
 from sdp.pipeline.runner import cache_key, input_identities, plan
 from sdp.recipe import load_recipe
 from support.sources import copy_packages, edit, move
-from support.toy import sdp, toy_rows, write_tsv
+from support.toy import sdp, sdp_process, toy_rows, write_tsv
 
 STAGES = ["finetune", "prune", "evaluate", "export", "bench", "gate", "report", "ship"]
 AFTER_EXPORT = {"bench", "gate", "report", "ship"}
@@ -28,8 +28,12 @@ def project(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> Path:
 
 def would_run(project: Path, *arguments: str, packages: Path | None = None) -> dict[str, str]:
     """Stages that `sdp check`, of these packages, says would run, with the reason."""
-    env = {"PYTHONPATH": str(packages)} if packages is not None else None
-    plan = json.loads(sdp("check", "toy.toml", "--json", *arguments, cwd=project, env=env, check=True).stdout)
+    command = ("check", "toy.toml", "--json", *arguments)
+    if packages is None:
+        done = sdp(*command, cwd=project, check=True)
+    else:
+        done = sdp_process(*command, cwd=project, env={"PYTHONPATH": str(packages)}, check=True)
+    plan = json.loads(done.stdout)
     return {stage["stage"]: stage["reason"] for stage in plan["stages"] if not stage["up_to_date"]}
 
 

@@ -22,6 +22,8 @@ _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if
 
 def run_in_process(arguments: Sequence[str], cwd: Path, env: Mapping[str, str]) -> CompletedProcess[str]:
     """Run `sdp` in a folder with a few variables more; returns what a process would print, and its exit code."""
+    if any(name.startswith("PYTHON") for name in env):
+        raise ValueError("Python reads its variables when a process starts: use sdp_process")
     streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(3)]
     command = ["sdp", *arguments]
     code: object = 0
