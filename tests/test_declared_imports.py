@@ -13,7 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from sdp.cli.missing_package import TRAIN
+from sdp.cli.errors import TRAIN
 
 REPOSITORY = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -26,7 +26,7 @@ WITHOUT_TRAIN = [
     "sdp.cli.main",
     "sdp.check.plan",
     "sdp.cli.render.plan",
-    "sdp.cli.render.summary",
+    "sdp.report.summary",
     "sdp_onnx.deploy.predictor",
     "sdp.cli.predict_inputs",
     "sdp.compare.costs",
@@ -34,7 +34,7 @@ WITHOUT_TRAIN = [
     "sdp.compare.snapshot",
     "sdp.gate.what_if",
     "sdp.pipeline.runner",
-    "sdp.shipping.find",
+    "sdp.shipping.folder",
     "sdp.shipping.push",
     "sdp.stages.gate",
     "sdp.stages.report",

@@ -43,8 +43,7 @@ from sdp.pruning.teacher import LiveTeacher, TeacherCache, cached_teacher
 from sdp.recipe.pruning import PruneSection
 from sdp.recipe.sections import ModelSection, RuntimeSection
 from sdp.training.device import training_device
-from sdp.training.hooks import Hook
-from sdp.training.objective import TrainingObjective
+from sdp.training.hooks import Hook, TrainingObjective
 from sdp.training.trainer import SdpTrainer
 from sdp_onnx.bench.statistics import paired_ratio
 from sdp_onnx.runtimes.environment import environment_record

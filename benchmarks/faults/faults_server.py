@@ -46,7 +46,7 @@ MODULES = (
             "ship",
         )
     ),
-    "sdp.study.execute",
+    "sdp.study.runner",
     "sdp.sweep.runner",
 )
 # Where the processes that a command starts are recognized by.

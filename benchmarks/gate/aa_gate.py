@@ -32,14 +32,13 @@ from sdp.data.batches import Collator
 from sdp.data.load import load_task_data
 from sdp.evaluation.bench_inputs import bench_inputs
 from sdp.evaluation.on_split import compare_models
-from sdp.evaluation.onnx_network import onnx_network
-from sdp.evaluation.predict import predict_logits
+from sdp.evaluation.predict import onnx_network, predict_logits
 from sdp.models.tokenizer import load_tokenizer
 from sdp.pipeline.artifacts.comparison import ExportMetrics
 from sdp.pipeline.artifacts.latency import BenchLatency
 from sdp.pipeline.artifacts.verdict import GateVerdict
 from sdp.pipeline.context import StageContext
-from sdp.pipeline.json_file import read_json
+from sdp.pipeline.files import read_json
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import RUN_FILE, RunFolder
 from sdp.pipeline.stages import BENCH, EVALUATE, EXPORT, GATE

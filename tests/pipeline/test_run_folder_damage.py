@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sdp.errors import RunError
-from sdp.pipeline.json_file import read_json, write_json
+from sdp.pipeline.files import read_json, write_json
 from sdp.pipeline.run_folder import RunFolder, check_results_folder, newest_run, outputs_of
 
 STAGE = "2-prune"

@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from sdp.cli.main import app
-from sdp.cli.render.summary import summary_lines
 from sdp.pipeline.run_folder import RunFolder
+from sdp.report.summary import summary_lines
 
 
 def printed(*arguments: str) -> str:

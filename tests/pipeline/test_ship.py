@@ -23,7 +23,7 @@ from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import RunFolder
 from sdp.recipe import load_recipe
 from sdp.shipping.card import model_card
-from sdp.shipping.files import place, take_exported
+from sdp.shipping.folder import place, take_exported
 from sdp.shipping.licenses import find_licenses
 from sdp_onnx.deploy.manifest import file_sha256
 from sdp_onnx.deploy.verify_folder import verify_folder
@@ -270,7 +270,7 @@ def test_a_folder_of_an_earlier_export_is_called_so(project: Path, monkeypatch: 
     content = json.loads(record.read_text())
     content["outputs"]["model.onnx"]["sha256"] = "0" * 64
     record.write_text(json.dumps(content))
-    from sdp.cli.render.summary import summary_lines
+    from sdp.report.summary import summary_lines
 
     run = project / "runs/toy"
     assert summary_lines(RunFolder(Path("runs/toy")))[-1] == (

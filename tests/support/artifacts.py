@@ -11,8 +11,7 @@ from sdp.pipeline.artifacts.latency import BenchEnvironment, BenchLatency
 from sdp.pipeline.artifacts.vocabulary import BeforeAfter, CoverageReport, VocabularyReport
 from sdp_onnx.bench.interval import Interval
 from sdp_onnx.bench.results import ROLES, CaseResult, ProcessResult
-from sdp_onnx.bench.starts import Start
-from sdp_onnx.bench.statistics import Latency
+from sdp_onnx.bench.statistics import Latency, Start
 
 Json = dict[str, Any]
 UNDEFINED: Json = {"value": None, "low": None, "high": None, "undefined": "all labels are of one class"}

@@ -12,7 +12,7 @@ from importlib.metadata import Distribution, DistributionFinder
 from pathlib import Path
 from typing import Any
 
-from sdp.cli.missing_package import TRAIN
+from sdp.cli.errors import TRAIN
 from support.in_process import run_in_process
 
 

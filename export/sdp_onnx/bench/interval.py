@@ -13,6 +13,8 @@ LEVEL = 0.95
 """Confidence level of every reported interval."""
 TAIL = 0.025
 """Probability that the true value lies below an interval with this level; the same above it."""
+SAME = 1e-12
+"""Values that differ by less are equal: the difference is rounding."""
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,7 @@ from pathlib import Path
 from sdp_onnx.bench.cases import Case, save_batches
 from sdp_onnx.bench.process import Worker
 from sdp_onnx.bench.results import ROLES, BenchResult, CaseResult, ProcessResult
-from sdp_onnx.bench.starts import Start, speedup_interval
-from sdp_onnx.bench.statistics import is_quiet, latency, median_error, paired_ratio
+from sdp_onnx.bench.statistics import Start, is_quiet, latency, median_error, paired_ratio, speedup_interval
 from sdp_onnx.model.model_file import file_bytes
 from sdp_onnx.runtimes.base import Provider
 from sdp_onnx.runtimes.environment import environment_record

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from sdp_onnx.bench.interval import Interval
-from sdp_onnx.bench.starts import Start
-from sdp_onnx.bench.statistics import Latency
+from sdp_onnx.bench.statistics import Latency, Start
 from sdp_onnx.operators.table import Part
 from sdp_onnx.operators.weight_formats import LayerKind
 from sdp_onnx.runtimes.base import Provider

@@ -23,7 +23,7 @@ from typing import IO, Any
 from sdp_onnx.bench.cases import Inputs, load_batches
 from sdp_onnx.errors import SdpError
 from sdp_onnx.runtimes.base import LoadedModel
-from sdp_onnx.runtimes.process_memory import peak_memory_bytes
+from sdp_onnx.runtimes.environment import peak_memory_bytes
 from sdp_onnx.runtimes.registry import default_runtime
 
 # Loads timed on top of the first.

@@ -16,12 +16,11 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import ModelProto
+from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
 
 from sdp_onnx.deploy.tokenization import INPUT_NAMES
 from sdp_onnx.errors import ExportError
-from sdp_onnx.export.fused_operators import repeat_inputs
-from sdp_onnx.model.parameter_names import LoadArray, match_parameters
+from sdp_onnx.model.linear_layers import LoadArray, match_parameters
 from sdp_onnx.model.writer import PROTOBUF_LIMIT, Entry, dense_entry, write_model
 
 OPSET = 23
@@ -208,3 +207,47 @@ def _first_line(error: BaseException) -> str:
         error = error.__cause__
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+_ONE = "fused/one"
+_MASK = 3
+
+
+def repeat_inputs(graph: GraphProto) -> None:
+    """Repeat cosines, sines and masks to the sizes that RotaryEmbedding and Attention need, in place.
+
+    RotaryEmbedding without position ids takes [batch, sequence, size / 2], and transformers provides one row;
+    Attention takes a mask for each query, and some models provide one for all.
+    """
+    types = {value.name: value for value in (*graph.value_info, *graph.input)}
+    nodes: list[NodeProto] = []
+    for node in graph.node:
+        standard = node.domain == ""
+        if standard and node.op_type == "RotaryEmbedding" and len(node.input) == 3:
+            for place in (1, 2):
+                nodes += _repeated(node, place, 0, 3)
+        if standard and node.op_type == "Attention" and len(node.input) > _MASK and _is_for_all(types, node):
+            nodes += _repeated(node, _MASK, 2, 4)
+        nodes.append(node)
+    if len(nodes) == len(graph.node):
+        return
+    one = helper.make_node("Constant", [], [_ONE], value=numpy_helper.from_array(np.array([1], np.int64)))
+    graph.ClearField("node")
+    graph.node.extend([one, *nodes])
+
+
+def _is_for_all(types: dict[str, ValueInfoProto], node: NodeProto) -> bool:
+    """Whether the mask of an Attention is [batch, heads, 1, keys]."""
+    value = types.get(node.input[_MASK])
+    sizes = value.type.tensor_type.shape.dim if value is not None else []
+    return len(sizes) == 4 and sizes[2].dim_value == 1
+
+
+def _repeated(node: NodeProto, place: int, axis: int, rank: int) -> Iterator[NodeProto]:
+    """Yield nodes that repeat an input of `node` along an axis to the size of its first input."""
+    name = f"{node.output[0]}/input{place}"
+    yield helper.make_node("Shape", [node.input[0]], [f"{name}/size"], start=axis, end=axis + 1)
+    sizes = [f"{name}/size" if own == axis else _ONE for own in range(rank)]
+    yield helper.make_node("Concat", sizes, [f"{name}/shape"], axis=0)
+    yield helper.make_node("Expand", [node.input[place], f"{name}/shape"], [name])
+    node.input[place] = name

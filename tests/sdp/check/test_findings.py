@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from sdp.check.architecture import architecture_findings
 from sdp.check.facts import Facts, Finding, Machine
 from sdp.check.findings import explain
 from sdp.check.forecast import filled_blocks
+from sdp.check.model import architecture_findings
 from sdp.check.thresholds import half_width, rows_needed
 from sdp.check.training import teacher_is_live
 from sdp.cli.main import app

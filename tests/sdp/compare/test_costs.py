@@ -12,7 +12,7 @@ from sdp.compare.snapshot import Snapshot, SnapshotBench
 from sdp.pipeline.artifacts.latency import TimedCase
 from sdp.pipeline.artifacts.rows import ScoredRows
 from sdp_onnx.bench.results import BenchResult
-from sdp_onnx.bench.starts import Start
+from sdp_onnx.bench.statistics import Start
 from support.artifacts import ENVIRONMENT, case_result, three_processes
 
 

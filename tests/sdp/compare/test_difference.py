@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sdp.compare.difference import Difference, outcome_of
-from sdp.compare.table import differences_markdown
+from sdp.compare.difference import Difference, differences_markdown, outcome_of
 
 
 def test_a_change_has_its_sign_and_nothing_is_not_negative() -> None:

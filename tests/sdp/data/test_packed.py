@@ -7,7 +7,7 @@ import tracemalloc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sdp.data.packed import PackedRows, row_lengths
+from sdp.data.rows_on_disk import PackedRows, row_lengths
 
 ROWS = st.lists(
     st.lists(st.tuples(st.integers(0, 250_001), st.integers(0, 1)), max_size=9).map(

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sdp.data import texts as module
-from sdp.data.texts import Chosen, TextFile
+from sdp.data import rows_on_disk as module
+from sdp.data.rows_on_disk import Chosen, TextFile
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 ROWS = st.lists(st.lists(TEXT, max_size=3).map(tuple), max_size=15)
@@ -60,8 +60,8 @@ def test_nothing_is_left_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_full_disk_is_told_with_the_folder(tmp_path: Path) -> None:
     """A limit on the size of files stands for the disk: the system refuses in the same way."""
     script = """
-        from sdp.data.texts import TextFile
-        from sdp.pipeline.storage import storage_error
+        from sdp.data.rows_on_disk import TextFile
+        from sdp.pipeline.files import storage_error
         file = TextFile()
         try:
             for _ in range(100):

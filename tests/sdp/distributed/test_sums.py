@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sdp.distributed.sums import mean_over_ranks, rank_count, sum_over_ranks
+from sdp.distributed.collectives import mean_over_ranks, rank_count, sum_over_ranks
 from support import ranks
 from support.toy import ONE_THREAD
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sdp.evaluation.stored_logits import Answers, Kept
-from sdp.pipeline.array_file import read_arrays, write_arrays
+from sdp.pipeline.files import read_arrays, write_arrays
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ from sklearn.metrics import f1_score
 
 from sdp.data.rows import Split
 from sdp.evaluation.by_class import by_class
-from sdp.evaluation.compare import compare
-from sdp.evaluation.constant import against_constant
+from sdp.evaluation.compare import against_constant, compare
 from sdp.evaluation.metrics import score, score_predictions, why_undefined
 from sdp.statistics.intervals import bootstrap_interval, joint_lows, paired_bootstrap_test, resampled_scores
 from sdp_onnx.bench.interval import Interval, Undefined

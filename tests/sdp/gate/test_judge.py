@@ -15,7 +15,7 @@ from sdp.gate.judge import judge, verdict
 from sdp.gate.verdict_files import junit, markdown
 from sdp.recipe.gate import GateSection
 from sdp_onnx.bench.interval import Interval
-from sdp_onnx.bench.starts import Start
+from sdp_onnx.bench.statistics import Start
 from support.artifacts import (
     UNDEFINED,
     around,

@@ -13,7 +13,7 @@ from sdp.gate.timing import LOOKS, Timings, judge_timing, settled, timings_of
 from sdp.pipeline.artifacts.latency import MeasuredAgain, TimedCase
 from sdp.recipe.gate import GateSection
 from sdp_onnx.bench.interval import Interval
-from sdp_onnx.bench.starts import Start
+from sdp_onnx.bench.statistics import Start
 from support.artifacts import bench_latency, case_result, three_processes
 
 TRUTH = 2.0

@@ -12,8 +12,7 @@ from transformers import AutoTokenizer
 from sdp.data.batches import TokenizedSplit, tokenize
 from sdp.data.rows import Split
 from sdp.errors import ModelError, StageError
-from sdp.models.tokenizer import load_tokenizer, save_tokenizer, saved_tokenizer
-from sdp.models.tokenizer_check import check_tokenizer
+from sdp.models.tokenizer import check_tokenizer, load_tokenizer, save_tokenizer, saved_tokenizer
 from sdp_onnx.deploy.tokenization import TextTokenizer
 from support.tokenizer_kinds import KINDS, WORDS, byte_level, wordpiece
 

@@ -14,7 +14,7 @@ from sdp.errors import RunError
 from sdp.pipeline.artifacts import analysis, comparison, latency, pruning, rows, training, verdict, vocabulary
 from sdp.pipeline.artifacts.base import Artifact
 from sdp.pipeline.artifacts.intervals import Score
-from sdp.pipeline.json_file import read_json
+from sdp.pipeline.files import read_json
 from sdp.pipeline.run_folder import RunFolder
 from sdp_onnx.bench.interval import Interval, Undefined
 

@@ -22,7 +22,7 @@ from sdp.pipeline.artifacts.base import Artifact
 from sdp.pipeline.artifacts.comparison import ExportMetrics
 from sdp.pipeline.artifacts.latency import BenchLatency
 from sdp.pipeline.artifacts.rows import ScoredRows
-from sdp.pipeline.json_file import read_json
+from sdp.pipeline.files import read_json
 from sdp.stages.gate import measured_before
 from sdp_onnx.bench.interval import Undefined
 

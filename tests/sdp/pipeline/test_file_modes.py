@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from sdp.pipeline.array_file import write_arrays
-from sdp.pipeline.file_modes import follow_umask
+from sdp.pipeline.files import follow_umask, write_arrays
 from sdp.pipeline.run_folder import RunFolder
 
 

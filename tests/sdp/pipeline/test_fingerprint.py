@@ -232,7 +232,7 @@ FIRST = "from __future__ import annotations\n"
 @pytest.mark.parametrize(
     ("file", "old", "new", "stages"),
     [
-        ("sdp/pruning/analysis/snr.py", FIRST, f"{FIRST}\nOTHER = 1\n", {"preflight", "prune"}),
+        ("sdp/pruning/analysis/measures.py", FIRST, f"{FIRST}\nOTHER = 1\n", {"preflight", "prune"}),
         ("sdp/report/plots.py", FIRST, f"{FIRST}\nOTHER = 1\n", {"report"}),
         ("sdp/report/sections/flips.html", "{", "\n{", {"report"}),
         ("sdp/losses/cross_correlation.py", "return ", "return 2 * ", {"preflight", "prune"}),

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from sdp.errors import RunError, StorageError
-from sdp.pipeline.json_file import read_json, write_json
+from sdp.pipeline.files import read_json, write_json
 from sdp.pipeline.run_folder import CHECKPOINTS, RunFolder, newest_run, outputs_of, share_files, temporary_files_in
 
 STAGE = "1-finetune"

@@ -7,7 +7,7 @@ import errno
 import pytest
 
 from sdp.errors import DataError, StageError, StorageError
-from sdp.pipeline.storage import storage_error
+from sdp.pipeline.files import storage_error
 
 
 def chained(inner: Exception, outer: Exception) -> Exception:

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sdp.pruning import selection
-from sdp.pruning.selection import keep_highest_of
+from sdp.pruning import masks as selection
+from sdp.pruning.masks import keep_highest_of
 
 # Few different values, so that ties are the rule; negative and infinite ones among them.
 VALUES = st.sampled_from([-math.inf, -2.0, -1.0, -0.0, 0.0, 1e-30, 1.0, 3.0, math.inf])

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from sdp.report.kernel_time import PART_NAMES, longest_cases, peak_of, time_line
-from sdp.report.layer_table import layer_rows, short_name
+from sdp.report.kernel_time import PART_NAMES, layer_rows, longest_cases, peak_of, short_name, time_line
 from sdp_onnx.bench.results import CaseProfile, LayerProfile, ModelProfile, PartProfile
 from sdp_onnx.export.kernel_choice import LayerKind
 from sdp_onnx.operators.table import Part

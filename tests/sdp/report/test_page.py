@@ -12,7 +12,6 @@ from types import ModuleType
 
 import pytest
 
-from sdp.cli.render.summary import summary_lines, summary_table
 from sdp.pipeline.artifacts.comparison import ExportMetrics
 from sdp.pipeline.artifacts.results import read_results
 from sdp.pipeline.run_folder import RunFolder
@@ -20,6 +19,7 @@ from sdp.recipe import load_recipe
 from sdp.report.page import SECTIONS, page_environment, render_page, render_section
 from sdp.report.section import RunFiles
 from sdp.report.sections import flips, loss, origin, size, verdict
+from sdp.report.summary import summary_lines, summary_table
 from sdp.shipping.card import part_rows
 from support.artifacts import UNDEFINED, scores, vocabulary_report
 from support.artifacts import part as part_of

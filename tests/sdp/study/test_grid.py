@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sdp.errors import RecipeError
-from sdp.pipeline.json_file import write_json
+from sdp.pipeline.files import write_json
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.stages import settings_of
 from sdp.study.artifacts import CellResult, StudyTable

@@ -20,7 +20,7 @@ from sdp.sweep.frontier import Frontier, dense_model, measured_level, remarks
 from sdp.sweep.plot import frontier_plot
 from sdp.sweep.table import markdown
 from sdp_onnx.bench.interval import Interval
-from sdp_onnx.bench.starts import Start
+from sdp_onnx.bench.statistics import Start
 from support.artifacts import (
     UNDEFINED,
     bench_latency,

@@ -12,13 +12,13 @@ from tokenizers import Tokenizer
 from typer.testing import CliRunner, Result
 
 from sdp.cli.main import app
-from sdp.cli.render.summary import summary_lines, summary_rows
 from sdp.pipeline.artifacts.results import read_results
 from sdp.pipeline.run_folder import RunFolder
 from sdp.recipe import load_recipe
 from sdp.report.page import page_environment, render_section
 from sdp.report.section import RunFiles
 from sdp.report.sections import vocabulary
+from sdp.report.summary import summary_lines, summary_rows
 from support.toy import toy_rows, write_project
 
 SIZE = 300

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from sdp.cli.render.summary import trimming_line
 from sdp.data.batches import Collator
 from sdp.data.corpus import split_texts
 from sdp.data.load import load_task_data
@@ -27,6 +26,7 @@ from sdp.pipeline.context import StageContext
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import RunFolder
 from sdp.recipe import Recipe, load_recipe
+from sdp.report.summary import trimming_line
 from sdp.training.inputs import tokenize_split
 from sdp.vocabulary.trim import trim_model
 from sdp.vocabulary.trimming_cost import kept_pieces, restore_pieces, trimming_cost, with_all_pieces

@@ -19,7 +19,7 @@ from sdp_onnx.bench import pair as bench
 from sdp_onnx.bench.cases import Case, load_batches, save_batches
 from sdp_onnx.bench.pair import benchmark_pair
 from sdp_onnx.bench.process import Worker
-from sdp_onnx.bench.starts import Start
+from sdp_onnx.bench.statistics import Start
 from sdp_onnx.bench.worker import run_turn
 from sdp_onnx.errors import BenchmarkError, ModelFileError, SdpError
 from sdp_onnx.export.encode import encode_model

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sdp_onnx.bench.starts import Start, Tails, largest_deviation, speedup_interval, spread_interval
+from sdp_onnx.bench.statistics import Start, Tails, largest_deviation, speedup_interval, spread_interval
 
 
 def start(speedup: float, same_file: float, error: float = 0.0) -> Start:

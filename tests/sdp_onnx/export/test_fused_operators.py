@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
-from sdp_onnx.export.fused_operators import repeat_inputs
+from sdp_onnx.export.torch_export import repeat_inputs
 
 HEADS = ("batch", 2, "sequence", 8)
 

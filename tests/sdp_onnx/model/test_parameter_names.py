@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sdp_onnx.model.parameter_names import LoadArray, equal_parameters, match_parameters
+from sdp_onnx.model.linear_layers import LoadArray, equal_parameters, match_parameters
 
 
 def loaders(arrays: dict[str, NDArray[Any]]) -> dict[str, LoadArray]:

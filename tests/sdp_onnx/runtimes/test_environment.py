@@ -9,8 +9,14 @@ from pathlib import Path
 import pytest
 
 from sdp_onnx.runtimes import environment
-from sdp_onnx.runtimes.environment import cpu_model, cpu_quota, environment_record, instruction_sets
-from sdp_onnx.runtimes.process_memory import parse_vm_hwm, peak_memory_bytes
+from sdp_onnx.runtimes.environment import (
+    cpu_model,
+    cpu_quota,
+    environment_record,
+    instruction_sets,
+    parse_vm_hwm,
+    peak_memory_bytes,
+)
 
 X86 = "processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\nflags\t: sse2 sse4_2 avx avx2 avx512f avx512_vnni amx_int8\n\n"
 ARM = "processor\t: 0\nBogoMIPS\t: 50.00\nFeatures\t: fp asimd evtstrm asimddp sve i8mm\n"
@@ -67,7 +73,7 @@ def test_peak_memory_is_parsed() -> None:
 
 def test_peak_memory_grows_with_what_the_process_held() -> None:
     code = (
-        "from sdp_onnx.runtimes.process_memory import peak_memory_bytes as peak\n"
+        "from sdp_onnx.runtimes.environment import peak_memory_bytes as peak\n"
         "before = peak(); block = bytearray(b'x') * 50_000_000; del block; print(peak() - before)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

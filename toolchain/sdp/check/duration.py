@@ -26,7 +26,7 @@ from sdp.check.facts import Facts
 from sdp.check.rows import padded_length
 from sdp.check.training import teacher_is_live
 from sdp.losses.needs import needs_of
-from sdp.pipeline.json_file import read_json
+from sdp.pipeline.files import read_json
 from sdp.pipeline.run_folder import RUN_FILE, RunFolder
 from sdp.pipeline.stages import FINETUNE, Stage, stages_of
 from sdp.recipe.base import TrainingSection

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sdp.check.architecture import architecture_findings
 from sdp.check.data import data_findings
 from sdp.check.facts import Facts, Finding
+from sdp.check.model import architecture_findings
 from sdp.check.size import size_findings
 from sdp.check.speed import speed_findings
 from sdp.check.thresholds import threshold_findings

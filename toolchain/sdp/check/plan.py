@@ -9,7 +9,7 @@ from sdp.check.duration import DurationEstimate
 from sdp.check.facts import Facts, Finding, this_machine
 from sdp.check.findings import explain
 from sdp.check.forecast import FLOAT_BYTES, product, stored_as, stored_bytes
-from sdp.check.head import plan_head
+from sdp.check.model import plan_head
 from sdp.check.rows import Rows, read_rows, sampled_lengths
 from sdp.check.stage_times import stage_times, time_left
 from sdp.data.profile import DataProfile

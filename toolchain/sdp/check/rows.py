@@ -14,8 +14,8 @@ from sdp.data.identity import count_rows
 from sdp.data.load import load_task_data
 from sdp.data.profile import DataProfile, profile_data
 from sdp.data.rows import Split, TaskData
+from sdp.data.rows_on_disk import Texts
 from sdp.data.source import resolve_source
-from sdp.data.texts import Texts
 from sdp.errors import ModelError
 from sdp.recipe.sections import Recipe
 from sdp_onnx.deploy.tokenization import translate_errors

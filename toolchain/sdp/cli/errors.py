@@ -10,13 +10,12 @@ from types import FrameType
 
 import typer
 
-from sdp.cli.missing_package import missing_package_error
-from sdp.cli.signals import announce, on_end_signal
 from sdp.cli.terminal import escape_unencodable
 from sdp.distributed import ranks
 from sdp.distributed.launcher import process_count
-from sdp.errors import RunError, SdpError, StoppedError, StorageError
-from sdp.pipeline.storage import causes, storage_error
+from sdp.errors import RunError, SdpError, StoppedError, StorageError, UsageError
+from sdp.pipeline.files import causes, storage_error
+from sdp.pipeline.signals import announce, on_end_signal
 
 
 @contextmanager
@@ -88,3 +87,20 @@ def _shown(error: BaseException, received: list[int]) -> SdpError | None:
         return RunError("another process of this run ended; torchrun prints the reason below", hint=hint)
     known = error if isinstance(error, SdpError) else None
     return storage_error(error) or known or missing_package_error(error)
+
+
+TRAIN = frozenset({"accelerate", "datasets", "onnxscript", "optimum", "pandas", "requests", "torch", "transformers"})
+"""The packages of the extra in pyproject.toml, by the names under which they are imported."""
+
+
+def missing_package_error(error: BaseException) -> UsageError | None:
+    """The error that names the missing package and how to install it; None where an exception has another cause.
+
+    Args:
+        error: what came out of a command.
+    """
+    for cause in causes(error):
+        if isinstance(cause, ModuleNotFoundError) and cause.name in TRAIN:
+            hint = 'Install what the stages of training need: pip install "sdp[train]"'
+            return UsageError(f"this command needs {cause.name}, which is not installed", hint=hint)
+    return None

@@ -11,7 +11,7 @@ from sdp.compare.snapshot import Snapshot, SnapshotBench
 from sdp.gate.check import BenchCell
 from sdp_onnx.bench.interval import TAIL, Interval
 from sdp_onnx.bench.results import BenchResult, ProcessResult
-from sdp_onnx.bench.starts import Tails, largest_deviation, speedup_interval, spread_interval
+from sdp_onnx.bench.statistics import Tails, largest_deviation, speedup_interval, spread_interval
 
 # A file's metadata names its recipe: a few bytes more are no growth.
 SIZE_TOLERANCE = 0.01

@@ -1,4 +1,4 @@
-"""One row of a comparison: a value before and after, the change with its interval, and the outcome."""
+"""A comparison: rows with a value before and after and the interval of their difference, and their table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from rich.table import Table
+
 from sdp.gate.check import at_least
+from sdp.report.tables import UNDEFINED, markdown_table
 from sdp_onnx.bench.interval import Interval
 
 Outcome = Literal["better", "worse", "no difference", "not compared"]
@@ -67,3 +70,27 @@ def by_ratio(what: str, values: Sequence[float], ratio: Interval, how: str) -> D
     """Two costs, before and after, whose ratio has an interval."""
     outcome = outcome_of(ratio.low, ratio.high, 1, higher_is_better=False)
     return Difference(what, values[0], values[1], outcome, how, ratio.value, ratio.low, ratio.high, ratio=True)
+
+
+HEADERS = ("", "before", "after", "change", "outcome", "how")
+
+
+def differences_table(rows: Sequence[Difference], title: str) -> Table:
+    """For a terminal."""
+    table = Table(title=title, title_justify="left")
+    for header in HEADERS:
+        table.add_column(header, justify="right" if header in ("before", "after") else "left")
+    for row in rows:
+        table.add_row(*_cells(row))
+    return table
+
+
+def differences_markdown(rows: Sequence[Difference], title: str) -> str:
+    """For a pull request or a CI job's summary."""
+    lines = markdown_table(HEADERS, [_cells(row) for row in rows], labels=len(HEADERS))
+    return "\n".join([f"### {title}", "", *lines, ""])
+
+
+def _cells(row: Difference) -> tuple[str, ...]:
+    before, after = (UNDEFINED if value is None else f"{value:.4g}" for value in (row.before, row.after))
+    return row.what, before, after, row.words(), row.outcome, row.how

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sdp.errors import UsageError
 from sdp.evaluation.bench_inputs import read_cases
-from sdp.pipeline.json_file import read_json
+from sdp.pipeline.files import read_json
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import RunFolder
 from sdp.pipeline.stages import EXPORT

@@ -14,7 +14,7 @@ from sdp.pipeline.artifacts.base import Count, Stored, form_number
 from sdp.pipeline.artifacts.comparison import ExportMetrics
 from sdp.pipeline.artifacts.latency import BenchEnvironment, BenchLatency, MeasuredProcess, TimedCase, check_grid
 from sdp.pipeline.artifacts.rows import ScoredRows
-from sdp.pipeline.json_file import read_json
+from sdp.pipeline.files import read_json
 from sdp.pipeline.run_folder import RUN_FILE, RunFolder
 from sdp.recipe.benchmark_tasks import MetricName
 

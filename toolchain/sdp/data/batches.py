@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sdp.data.packed import PackedRows, TokenRow, row_lengths
 from sdp.data.rows import Split
-from sdp.data.texts import Texts
+from sdp.data.rows_on_disk import PackedRows, Texts, TokenRow, row_lengths
 from sdp.errors import ModelError
 from sdp_onnx.deploy.tokenization import TextTokenizer, translate_errors
 

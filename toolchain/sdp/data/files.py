@@ -12,9 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sdp.data.parquet import ParquetTable
 from sdp.data.source import SUFFIXES
-from sdp.data.tables import Row, newline_of, text_table
+from sdp.data.tables import ParquetTable, Row, newline_of, text_table
 from sdp.data.untrusted import UntrustedDataError, open_file
 from sdp.errors import DataError
 

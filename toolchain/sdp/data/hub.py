@@ -17,7 +17,7 @@ from sdp.data.files import CHUNK, Columns, all_chunks, check_decompression, miss
 from sdp.data.source import SUFFIXES
 from sdp.data.value_names import with_names
 from sdp.errors import DataError, SdpError
-from sdp.pipeline.storage import storage_error
+from sdp.pipeline.files import storage_error
 
 _FILE_CONFIGS = ("CsvConfig", "JsonConfig", "ParquetConfig")
 _NEUTRAL_SETTINGS = (

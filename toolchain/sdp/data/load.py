@@ -15,8 +15,8 @@ from sdp.data.hub import hub_chunks
 from sdp.data.identity import data_identity
 from sdp.data.labels import class_ids, class_names, group_numbers, relevances, scores
 from sdp.data.rows import SPLITS, RawSplit, Split, SplitName, TaskData
+from sdp.data.rows_on_disk import TextFile
 from sdp.data.source import Part, Source, part_kind, parts_of, resolve_source
-from sdp.data.texts import TextFile
 from sdp.data.value_names import is_missing
 from sdp.data.words import sentences
 from sdp.errors import DataError

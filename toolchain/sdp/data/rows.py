@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sdp.data.texts import Chosen, Texts
+from sdp.data.rows_on_disk import Chosen, Texts
 from sdp.errors import DataError
 
 SplitName = Literal["train", "dev", "test"]

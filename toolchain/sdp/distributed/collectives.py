@@ -1,14 +1,13 @@
-"""Collectives of a data-parallel run, except those in losses; no-ops in a single process."""
+"""Exchange between the ranks of a data-parallel run: sums with gradients, and numbers, masks and flags without."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-
-from sdp.distributed.sums import rank_count
 
 
 def this_rank() -> int:
@@ -63,3 +62,71 @@ def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
             if parameter.grad is not None:
                 dist.all_reduce(parameter.grad)
                 parameter.grad /= ranks
+
+
+class _SumOverRanks(torch.autograd.Function):
+    """All-reduce whose gradient is all-reduced too.
+
+    The gradient of an input is the gradient of the sum of all ranks' losses. DistributedDataParallel divides by the
+    number of ranks, so a parameter gets the gradient of the mean of the ranks' losses. For a loss that is equal on all
+    ranks, this is the gradient of the loss.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        return _all_reduced(tensor)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return _all_reduced(gradients[0])
+
+
+_sum_over_ranks: Any = _SumOverRanks.apply
+
+
+def _all_reduced(tensor: Tensor) -> Tensor:
+    total = tensor.detach().clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(total)
+    return total
+
+
+def rank_count() -> int:
+    """Number of processes that train together, now; 1 before they met, after they parted, and without torchrun.
+
+    `launcher.process_count` is how many torchrun started.
+    """
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def sum_over_ranks(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Sum each tensor over all ranks in one message; every rank calls it with the same shapes.
+
+    Args:
+        tensors: float32, any shapes.
+
+    Returns:
+        the sums, of the same shapes; the tensors themselves where there is one rank.
+    """
+    if rank_count() == 1:
+        return tensors
+    flat: Tensor = _sum_over_ranks(torch.cat([tensor.reshape(-1) for tensor in tensors]))
+    pieces = torch.split(flat, [tensor.numel() for tensor in tensors])
+    return tuple(piece.reshape(tensor.shape) for piece, tensor in zip(pieces, tensors, strict=True))
+
+
+def mean_over_ranks(values: Tensor, kept: Tensor | None = None) -> Tensor:
+    """Average values over all ranks: K ranks of B values give the mean of K * B values.
+
+    Args:
+        values: float32, any shape; its size may differ between ranks.
+        kept: bool, the same shape; selects the values that count. Without it all count.
+
+    Returns:
+        a scalar; 0 where no value counts.
+    """
+    if kept is None:
+        total, count = values.sum(), values.new_full((), float(values.numel()))
+    else:
+        total, count = values.masked_fill(~kept, 0.0).sum(), kept.sum().to(values.dtype)
+    total, count = sum_over_ranks(total, count)
+    return total / count.clamp_min(1)

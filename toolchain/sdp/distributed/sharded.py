@@ -18,8 +18,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import PreTrainedModel
 
 from sdp.compat.accelerate import is_sharded_checkpoint, shard_on_cpu
-from sdp.distributed.collectives import this_rank
-from sdp.distributed.sums import rank_count
+from sdp.distributed.collectives import rank_count, this_rank
 from sdp.errors import UsageError
 from sdp.models.layers import layer_classes
 from sdp.recipe.sections import RuntimeSection

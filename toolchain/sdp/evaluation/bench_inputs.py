@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sdp.data.batches import Collator, TokenizedSplit
 from sdp.data.load import load_task_data
-from sdp.evaluation.onnx_network import model_inputs
+from sdp.evaluation.predict import model_inputs
 from sdp.models.load import load_finetuned
 from sdp.models.positions import fitting_lengths, model_positions
 from sdp.models.tokenizer import saved_tokenizer

@@ -1,17 +1,18 @@
-"""Predict the rows of a split with a network in any runtime."""
+"""Predictions of a network over a split, and an exported file as such a network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from sdp.data.batches import Collator, TokenizedSplit, in_order, length_sorted_batches, read_off
-from sdp.data.packed import row_lengths
+from sdp.data.rows_on_disk import row_lengths
 from sdp.evaluation.stored_logits import Answers, Kept
 from sdp.pipeline.progress import Task
+from sdp_onnx.runtimes.base import LoadedModel
 
 Network = Callable[[Mapping[str, Tensor]], NDArray[np.float32]]
 """A function from a padded batch of inputs, each [B, L], to logits: [B, C], or [B, L, C] for tagging."""
@@ -51,3 +52,23 @@ def predict_logits(
         if task is not None:
             task.update(done)
     return in_order(answers.of_row)
+
+
+def onnx_network(model: LoadedModel) -> Network:
+    """A loaded file as the network of `predict_logits`: its first output is the logits."""
+
+    def network(inputs: Mapping[str, Tensor]) -> NDArray[np.float32]:
+        return model.run(_as_int64(inputs, model.input_names))
+
+    return network
+
+
+def model_inputs(
+    split: TokenizedSplit, indices: Sequence[int], collator: Collator, names: Sequence[str]
+) -> dict[str, NDArray[np.int64]]:
+    """Pad rows of a split into one batch of the inputs that a file declares, each [B, L], int64."""
+    return _as_int64(collator([split[index] for index in indices]), names)
+
+
+def _as_int64(batch: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, NDArray[np.int64]]:
+    return {name: batch[name].numpy().astype(np.int64) for name in names}

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sdp.pipeline.array_file import read_arrays, write_arrays
+from sdp.pipeline.files import read_arrays, write_arrays
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from sdp.evaluation.predict import Network
-from sdp.models.forward import plain_forward
+from sdp.models.load import plain_forward
 
 
 def torch_network(model: PreTrainedModel) -> Network:

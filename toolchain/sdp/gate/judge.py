@@ -12,8 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from sdp.gate.check import Check, Outcome, judge_bound
-from sdp.gate.dense import judge_dense
-from sdp.gate.measured import measured_on
+from sdp.gate.measured import better_than_constant, constant_sentence, measured_on
 from sdp.gate.timing import judge_timing, timings_of
 from sdp.pipeline.artifacts.comparison import ExportMetrics
 from sdp.pipeline.artifacts.latency import BenchLatency, MeasuredAgain
@@ -164,3 +163,34 @@ def verdict(checks: Sequence[Check]) -> Outcome:
     """Return fail if any check fails, else inconclusive if any check is or there is none, else pass."""
     outcomes = {check.outcome for check in checks}
     return "fail" if "fail" in outcomes else "pass" if outcomes == {"pass"} else "inconclusive"
+
+
+def judge_dense(settings: GateSection, exported: ExportMetrics) -> list[Check]:
+    """Judge the dense model by its lowest metric, and against one answer for all rows.
+
+    Args:
+        settings: the recipe's [gate].
+        exported: 4-export/metrics.json.
+    """
+    checks = []
+    metric, split = exported.metric, measured_on(exported)
+    if settings.min_dense_metric is not None:
+        dense, subject = exported.models["dense"], f"{metric} of the dense model on {split}"
+        checks.append(judge_bound("min_dense_metric", "min", settings.min_dense_metric, dense, subject))
+    if not settings.allow_constant_dense and not better_than_constant(exported):
+        gain = exported.constant.gain
+        value, low, high = (gain.value, gain.low, gain.high) if isinstance(gain, Interval) else (None, None, None)
+        checks.append(
+            Check(
+                name="allow_constant_dense",
+                outcome="inconclusive",
+                threshold=None,
+                value=value,
+                low=low,
+                high=high,
+                subject=f"dense model on {split}",
+                bound="min",
+                reason=constant_sentence(exported),
+            )
+        )
+    return checks

@@ -15,7 +15,7 @@ from sdp.pipeline.context import StageContext
 from sdp.recipe.sections import Recipe
 from sdp_onnx.bench.pair import MIN_ROUNDS, benchmark_pair
 from sdp_onnx.bench.results import ProcessResult
-from sdp_onnx.bench.starts import Start
+from sdp_onnx.bench.statistics import Start
 
 
 def measure_until_decided(

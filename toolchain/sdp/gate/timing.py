@@ -28,7 +28,7 @@ from sdp.pipeline.artifacts.latency import BenchLatency, MeasuredAgain
 from sdp.recipe.gate import GateSection
 from sdp_onnx.bench.interval import TAIL, Interval
 from sdp_onnx.bench.results import ProcessResult
-from sdp_onnx.bench.starts import Start, Tails, largest_deviation, speedup_interval, spread_interval
+from sdp_onnx.bench.statistics import Start, Tails, largest_deviation, speedup_interval, spread_interval
 
 LOOKS = 3
 Bound = Literal["min", "max"]

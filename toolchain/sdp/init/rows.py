@@ -14,7 +14,7 @@ from pathlib import Path
 from sdp.data.files import Columns, column_chunks, column_names, read_columns
 from sdp.data.labels import class_ids, class_names, relevances, scores
 from sdp.data.load import read_split
-from sdp.data.row_keys import text_key
+from sdp.data.profile import text_key
 from sdp.data.rows import RawSplit
 from sdp.data.source import resolve_source
 from sdp.data.value_names import is_missing

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sdp.distributed.sums import mean_over_ranks
+from sdp.distributed.collectives import mean_over_ranks
 
 
 def row_cosines(student: Tensor, teacher: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sdp.distributed.sums import sum_over_ranks
+from sdp.distributed.collectives import sum_over_ranks
 
 EPSILON = 1e-6
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
-from sdp.distributed.sums import mean_over_ranks
+from sdp.distributed.collectives import mean_over_ranks
 
 
 def kld_loss(student: Tensor, teacher: Tensor, temperature: float, kept: Tensor | None = None) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sdp.data.batches import IGNORED
-from sdp.distributed.sums import mean_over_ranks
+from sdp.distributed.collectives import mean_over_ranks
 from sdp.losses.network_output import NetworkOutput
 from sdp.recipe.benchmark_tasks import ProblemType
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sdp.data.batches import IGNORED
-from sdp.distributed.sums import rank_count
+from sdp.distributed.collectives import rank_count
 from sdp.losses.alignment import align_cosine_loss, align_frobenius_loss
 from sdp.losses.cosine import cosine_loss
 from sdp.losses.cross_correlation import cross_correlation_loss

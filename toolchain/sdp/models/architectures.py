@@ -16,7 +16,7 @@ from sdp.errors import ModelError
 from sdp.models import layouts
 from sdp.models.layouts import PAIRED_ROLES, Layout, join_layouts
 from sdp.models.source import ModelFolder
-from sdp.pipeline.json_file import read_json
+from sdp.pipeline.files import read_json
 
 # How the tokens of a text are numbered:
 #   table          one learned or fixed vector a position, `max_position_embeddings` of them

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 import sdp
 from sdp.data.batches import Collator, TokenizedSplit
 from sdp.errors import StageError
-from sdp.evaluation.onnx_network import model_inputs
+from sdp.evaluation.predict import model_inputs
 from sdp.models.layers import prunable_weights
 from sdp.models.load import load_finetuned
 from sdp.models.tokenizer import save_tokenizer
@@ -26,7 +26,7 @@ from sdp.pipeline.artifacts.comparison import RelativeError
 from sdp.pipeline.artifacts.manifest import TensorEntry
 from sdp.pipeline.artifacts.pruning import LayerZeros, PruneMetrics
 from sdp.pipeline.context import StageContext
-from sdp.pipeline.json_file import write_json
+from sdp.pipeline.files import write_json
 from sdp.pipeline.run_folder import CHECKPOINTS, RunFolder, outputs_of
 from sdp.pipeline.stages import PRUNE
 from sdp.recipe.sections import Recipe
@@ -36,9 +36,9 @@ from sdp_onnx.deploy.tokenization import TextTokenizer
 from sdp_onnx.deploy.verify import verify_logits, zeros_by_tensor
 from sdp_onnx.export.encode import EncodingChoice, encode_model
 from sdp_onnx.export.torch_export import export_torch
+from sdp_onnx.model.linear_layers import equal_parameters
 from sdp_onnx.model.model_file import TensorRecord, check_file, load_structure
 from sdp_onnx.model.opset import oldest_onnxruntime
-from sdp_onnx.model.parameter_names import equal_parameters
 from sdp_onnx.operators.library import library_path
 from sdp_onnx.runtimes.registry import default_runtime
 

@@ -17,7 +17,7 @@ from sdp.errors import ModelError, RunError
 from sdp.models.architectures import ANY_LAYOUT
 from sdp.models.parts import tensor_shapes
 from sdp.models.source import ModelFolder
-from sdp.pipeline.json_file import read_json
+from sdp.pipeline.files import read_json
 from sdp.recipe.benchmark_tasks import ProblemType
 from sdp.recipe.sections import Recipe
 

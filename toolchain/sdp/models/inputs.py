@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from sdp.data.packed import TokenRow
+from sdp.data.rows_on_disk import TokenRow
 from sdp.errors import ModelError
 from sdp.evaluation.torch_network import torch_network
 from sdp_onnx.deploy.tokenization import INPUT_NAMES, Padding, Side, TextTokenizer

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from torch import Tensor
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
@@ -134,3 +136,19 @@ def _load(path: Path, device: torch.device, *, tagger: bool, **options: Any) -> 
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def plain_forward(model: PreTrainedModel, inputs: Mapping[str, Tensor], **options: Any) -> Any:
+    """Call the forward of the model's class.
+
+    Accelerate puts an autocast around the forward of a model that is trained in bf16, and leaves it there.
+
+    Args:
+        model: in training or not.
+        inputs: what its tokenizer makes, each [B, L].
+        options: other arguments of its forward.
+
+    Returns:
+        the model's output.
+    """
+    return type(model).forward(model, **inputs, **options)

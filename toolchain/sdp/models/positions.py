@@ -9,7 +9,7 @@ from typing import Any
 from sdp.errors import ModelError
 from sdp.models.architectures import find_architecture
 from sdp.models.source import ModelFolder
-from sdp.pipeline.json_file import read_json
+from sdp.pipeline.files import read_json
 from sdp.recipe.bench import BenchSection
 from sdp.recipe.sections import Recipe
 

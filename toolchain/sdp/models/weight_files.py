@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from sdp.errors import ModelError
-from sdp.pipeline.json_file import read_json
+from sdp.pipeline.files import read_json
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"

@@ -23,16 +23,13 @@ NEUTRAL = {
     "sdp.recipe": "settings enter a fingerprint by value, every default resolved",
     "sdp.errors": "messages",
     "sdp_onnx.errors": "messages",
-    "sdp.cli.signals": "stops a command",
+    "sdp.pipeline.signals": "stops a command",
     "sdp.pipeline.progress": "shows progress",
     "sdp.pipeline.context": "holds what a stage gets",
     "sdp.pipeline.stages": "what a stage reads enters its fingerprint by value",
     "sdp.pipeline.libraries": "versions enter a fingerprint by value",
     "sdp.pipeline.run_folder": "knows where files are",
-    "sdp.pipeline.storage": "waits for the disk",
-    "sdp.pipeline.file_modes": "sets permissions",
-    "sdp.pipeline.json_file": "stores what it is given",
-    "sdp.pipeline.array_file": "stores what it is given",
+    "sdp.pipeline.files": "stores what it is given",
 }
 _TEMPLATE = re.compile(r"[\w./-]+\.(?:html|md)")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sdp.pipeline.json_file import read_json
+from sdp.pipeline.files import read_json
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import RunFolder, remove_folder
 from sdp.pipeline.stages import GATE, SHIP, STAGES, find_stage

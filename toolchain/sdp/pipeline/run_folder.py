@@ -23,10 +23,8 @@ from typing import Any, cast
 
 from sdp.errors import RunError
 from sdp.pipeline.artifacts.record import StageRecord
-from sdp.pipeline.file_modes import follow_umask
-from sdp.pipeline.json_file import read_json, write_json
+from sdp.pipeline.files import flush, follow_umask, read_json, write_json
 from sdp.pipeline.run_lock import LOCK_FILES, locked_folder
-from sdp.pipeline.storage import flush
 from sdp_onnx.model.files import TEMPORARY, atomic_write
 
 RUN_FILE = "run.json"

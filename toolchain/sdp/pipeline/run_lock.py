@@ -12,8 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from sdp.errors import RunError
-from sdp.pipeline.json_file import read_json, write_json
-from sdp.pipeline.storage import storage_error
+from sdp.pipeline.files import read_json, storage_error, write_json
 from sdp_onnx.model.files import TEMPORARY
 
 LOCK_FILE = ".lock"

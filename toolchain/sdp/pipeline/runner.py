@@ -25,17 +25,15 @@ from sdp.models.positions import require_positions
 from sdp.models.source import locate_model
 from sdp.pipeline.absent_libraries import require_training_libraries, with_absent_libraries
 from sdp.pipeline.artifacts.record import StageRecord, StageResult
+from sdp.pipeline.changes import first_difference, interrupted
 from sdp.pipeline.context import StageContext
-from sdp.pipeline.difference import first_difference
 from sdp.pipeline.fingerprint import code_hash
 from sdp.pipeline.gate_verdict import gate_verdict, withhold
-from sdp.pipeline.interrupted import interrupted
 from sdp.pipeline.libraries import library_versions
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import SCRATCH, RunFolder, remove_folder, temporary_files_in
-from sdp.pipeline.stage_run import StageFunction, Status, fingerprint, run_stage
+from sdp.pipeline.stage_run import StageFunction, Status, fingerprint, run_stage, stage_threads
 from sdp.pipeline.stages import PREFLIGHT, VOCABULARY, Stage, find_stage, resolved_settings, stages_of
-from sdp.pipeline.threads import stage_threads
 from sdp.preflight.settings import reduced
 from sdp.pruning.start import start_identity
 from sdp.recipe.sections import Recipe

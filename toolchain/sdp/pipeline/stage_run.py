@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +16,7 @@ from sdp.pipeline.context import StageContext
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import SCRATCH, STAGE_FILE, RunFolder, outputs_of, temporary_files_in
 from sdp.pipeline.stages import Stage
-from sdp.pipeline.threads import stage_threads
-from sdp.recipe.sections import Recipe
+from sdp.recipe.sections import Recipe, RuntimeSection
 from sdp_onnx.deploy.manifest import file_sha256
 
 StageFunction = Callable[[StageContext], StageResult]
@@ -84,3 +84,22 @@ def run_stage(status: Status, function: StageFunction, recipe: Recipe, run: RunF
 
 def _word(value: object) -> str:
     return "undefined" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+@contextmanager
+def stage_threads(stage: Stage, runtime: RuntimeSection) -> Iterator[None]:
+    """Let torch use runtime.threads threads for the length of a stage; a stage without torch does not load it.
+
+    Of an operator, that is: nothing here runs several operators at once, for which torch has other threads.
+    """
+    if runtime.threads is None or "torch" not in stage.libraries:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(runtime.threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

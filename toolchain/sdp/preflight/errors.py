@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sdp.errors import SdpError, StageError, StoppedError
-from sdp.pipeline.storage import storage_error
+from sdp.pipeline.files import storage_error
 from sdp_onnx.errors import ModelFileError
 
 

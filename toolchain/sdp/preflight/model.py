@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModel, PretrainedConfig
 
 from sdp.models.source import ModelFolder
-from sdp.pipeline.json_file import read_json, write_json
-from sdp.vocabulary.weights import INDEX_FILE
+from sdp.pipeline.files import read_json, write_json
+from sdp.vocabulary.trim import INDEX_FILE
 
 CONFIG_FILE = "config.json"
 

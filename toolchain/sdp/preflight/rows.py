@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdp.data.batches import TokenizedSplit
-from sdp.data.packed import row_lengths
 from sdp.data.rows import Split, SplitName, TaskData
+from sdp.data.rows_on_disk import row_lengths
 from sdp.data.source import LANGUAGE, SUBSET
 from sdp.recipe.data import DataSection
 

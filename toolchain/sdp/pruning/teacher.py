@@ -18,7 +18,7 @@ from sdp.errors import ModelError
 from sdp.losses.network_output import NetworkOutput, RowsKey
 from sdp.losses.objective import Objective
 from sdp.losses.representation import rows_of
-from sdp.pipeline.array_file import read_arrays, write_arrays
+from sdp.pipeline.files import read_arrays, write_arrays
 from sdp.pipeline.progress import Reporter
 from sdp.pruning.forward import Reader
 

@@ -12,13 +12,15 @@ from sdp.recipe.base import TrainingSection
 from sdp.recipe.criteria import CRITERIA, criteria_description
 from sdp.recipe.losses import LOSSES, CrossCorrelationLoss, LossSettings
 
-# The tables decide what a recipe may name; a type checker cannot read them.
 if TYPE_CHECKING:
     Criterion = str
     Loss = LossSettings
 else:
     Criterion = Literal[tuple(CRITERIA)]
     Loss = Annotated[reduce(or_, (row.settings for row in LOSSES.values())), Field(discriminator="name")]
+from pydantic import Field
+
+from sdp.recipe.base import Section
 
 
 class PruneSection(TrainingSection):
@@ -78,3 +80,14 @@ class PruneSection(TrainingSection):
                 if getattr(self, name) != type(self).model_fields[name].default:
                     raise ValueError(f'{name} belongs to criterion = "{other.name}"; remove it')
         return self
+
+
+class AnalysisSection(Section):
+    """Effect of pruning on the network, measured around every mask update: separability, signal-to-noise ratio,
+    similarity to the teacher, recovery. It changes no weight."""
+
+    rows: int | None = Field(default=None, ge=0)
+    """Dev rows that are measured, always the same; more rows give steadier values and take longer. 0: no analysis.
+    Without it 32 to 256, so that all measurements together take a small part of the training time."""
+    between: int = Field(default=1, ge=0)
+    """Measurements between two mask updates, for the curve of recovery; after the last update five times as many."""

@@ -10,14 +10,13 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from sdp.recipe.analysis import AnalysisSection
 from sdp.recipe.base import Section, TrainingSection
 from sdp.recipe.bench import BenchSection
 from sdp.recipe.data import DataSection
 from sdp.recipe.export import ExportSection
 from sdp.recipe.gate import GateSection
 from sdp.recipe.losses import RepresentationLoss
-from sdp.recipe.pruning import PruneSection
+from sdp.recipe.pruning import AnalysisSection, PruneSection
 from sdp.recipe.task import TaskSection
 from sdp.recipe.vocabulary import VocabularySection
 

@@ -9,7 +9,6 @@ from itertools import pairwise
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import sdp
-from sdp.cli.render.summary import summary_rows
 from sdp.data.source import resolve_source, text_names
 from sdp.gate.measured import measured_on
 from sdp.models.source import PACKAGE_PREFIX
@@ -21,6 +20,7 @@ from sdp.recipe.benchmark_tasks import ProblemType
 from sdp.recipe.sections import Recipe
 from sdp.recipe.shareable import shareable
 from sdp.report.sections.cost import lost_sentence
+from sdp.report.summary import summary_rows
 from sdp.report.tables import number_text, spread_text
 from sdp.shipping.golden import SENTENCES
 from sdp.shipping.licenses import UNKNOWN, Licenses

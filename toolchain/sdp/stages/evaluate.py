@@ -8,7 +8,7 @@ predictions.safetensors (logits of both models).
 from __future__ import annotations
 
 from sdp.data.batches import Collator
-from sdp.evaluation.constant import against_constant
+from sdp.evaluation.compare import against_constant
 from sdp.evaluation.flips import write_flips
 from sdp.evaluation.on_split import compare_models
 from sdp.evaluation.predict import predict_logits
@@ -18,12 +18,12 @@ from sdp.gate.measured import remarks
 from sdp.models.inputs import require_embeddings
 from sdp.models.load import load_finetuned
 from sdp.models.tokenizer import saved_tokenizer
-from sdp.pipeline.array_file import read_arrays, write_arrays
 from sdp.pipeline.artifacts.base import present
 from sdp.pipeline.artifacts.comparison import FLIPS_FILE, EvaluateMetrics
 from sdp.pipeline.artifacts.intervals import value_of
 from sdp.pipeline.artifacts.record import StageResult
 from sdp.pipeline.context import StageContext
+from sdp.pipeline.files import read_arrays, write_arrays
 from sdp.pipeline.run_folder import CHECKPOINTS
 from sdp.pipeline.stages import FINETUNE, PRUNE
 from sdp.training.device import training_device

@@ -18,19 +18,17 @@ from sdp.data.source import text_names
 from sdp.evaluation.compare import Logits
 from sdp.evaluation.metrics import NUMERIC, predictions
 from sdp.evaluation.on_split import compare_models
-from sdp.evaluation.onnx_network import onnx_network
-from sdp.evaluation.predict import predict_logits
+from sdp.evaluation.predict import onnx_network, predict_logits
 from sdp.evaluation.scored_rows import scored_rows
 from sdp.evaluation.stored_logits import Kept
 from sdp.models.export import MODEL_FILE, Exported, export_file
-from sdp.models.tokenizer import saved_tokenizer
-from sdp.models.tokenizer_check import check_tokenizer
+from sdp.models.tokenizer import check_tokenizer, saved_tokenizer
 from sdp.pipeline.artifacts.comparison import EvaluateMetrics, ExportMetrics, TorchDifference
 from sdp.pipeline.artifacts.intervals import value_of
 from sdp.pipeline.artifacts.manifest import ExportManifest, ManifestMetrics
 from sdp.pipeline.artifacts.record import StageResult
 from sdp.pipeline.context import StageContext
-from sdp.pipeline.json_file import read_json
+from sdp.pipeline.files import read_json
 from sdp.pipeline.libraries import library_versions
 from sdp.pipeline.run_folder import CHECKPOINTS, STAGE_FILE, RunFolder
 from sdp.pipeline.stages import EVALUATE, FINETUNE, PRUNE

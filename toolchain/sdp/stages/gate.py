@@ -19,7 +19,7 @@ from sdp.pipeline.artifacts.latency import BenchLatency, MeasuredAgain
 from sdp.pipeline.artifacts.record import StageResult
 from sdp.pipeline.artifacts.verdict import SUMMARY_FILE, GateVerdict, Measurements, MeasuringTime, StoredCheck
 from sdp.pipeline.context import StageContext
-from sdp.pipeline.json_file import read_json
+from sdp.pipeline.files import read_json
 from sdp.pipeline.run_folder import RunFolder
 from sdp.pipeline.stages import GATE
 from sdp.recipe.sections import Recipe

@@ -27,7 +27,7 @@ from sdp.pipeline.artifacts.base import present
 from sdp.pipeline.artifacts.pruning import LayerZeros, MaskUpdate, PruneMetrics, write_updates
 from sdp.pipeline.artifacts.record import StageResult
 from sdp.pipeline.context import StageContext
-from sdp.pipeline.json_file import read_json
+from sdp.pipeline.files import read_json
 from sdp.pipeline.run_folder import CACHE, STAGE_FILE, RunFolder
 from sdp.pipeline.stages import FINETUNE
 from sdp.pruning.analysis.stage import start_analysis, write_analysis

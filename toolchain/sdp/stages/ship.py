@@ -18,12 +18,12 @@ from sdp.pipeline.artifacts.manifest import ExportManifest
 from sdp.pipeline.artifacts.record import StageResult
 from sdp.pipeline.artifacts.results import FinishedResults, load_results
 from sdp.pipeline.context import StageContext
-from sdp.pipeline.json_file import read_json
+from sdp.pipeline.files import read_json
 from sdp.pipeline.run_folder import STAGE_FILE, RunFolder
 from sdp.pipeline.stages import EXPORT
 from sdp.recipe.sections import Recipe
 from sdp.shipping.card import model_card, unknown_licenses
-from sdp.shipping.files import take_exported
+from sdp.shipping.folder import take_exported
 from sdp.shipping.golden import golden_cases
 from sdp.shipping.licenses import Licenses, find_licenses
 from sdp_onnx.deploy.golden import Golden, load_tokenizer, write_golden

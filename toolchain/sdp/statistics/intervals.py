@@ -18,12 +18,10 @@ from sdp.data.rows import Split
 from sdp.evaluation.metrics import Array, entity_counts, list_scores, score_predictions, why_undefined
 from sdp.pipeline.artifacts.comparison import PairedTest
 from sdp.recipe.benchmark_tasks import MetricName
-from sdp_onnx.bench.interval import LEVEL, Interval, Undefined
+from sdp_onnx.bench.interval import LEVEL, SAME, Interval, Undefined
 
 ENOUGH = 0.05
 """Least share of resamples in which a metric must be defined for an interval."""
-SAME = 1e-12
-"""Scores and differences that are closer than this are equal: what is between them is rounding."""
 RATIOS: tuple[MetricName, ...] = ("accuracy", "f1", "entity-f1", "ndcg")
 """Metrics that are one sum over units divided by another: what each unit adds is counted once for all resamples."""
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from sdp.statistics.intervals import SAME
 from sdp.statistics.pairs import pair_by_key
-from sdp_onnx.bench.interval import LEVEL, Interval
+from sdp_onnx.bench.interval import LEVEL, SAME, Interval
 
 
 @dataclass(frozen=True)

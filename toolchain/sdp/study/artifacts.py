@@ -14,7 +14,7 @@ from pydantic import ConfigDict, JsonValue
 
 from sdp.pipeline.artifacts.analysis import Look, RecoverySummary, TeacherMeasures
 from sdp.pipeline.artifacts.base import Count, NotNegative, Share, Stored, StoredFile, form_number
-from sdp.pipeline.json_file import write_json
+from sdp.pipeline.files import write_json
 from sdp.recipe.benchmark_tasks import MetricName
 from sdp.statistics.seeds import PairedDifference, Summary
 from sdp_onnx.bench.interval import Interval

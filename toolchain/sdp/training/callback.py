@@ -16,14 +16,12 @@ from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
-from sdp.cli.signals import announce, on_end_signal
 from sdp.distributed.collectives import any_rank, this_rank
 from sdp.distributed.sharded import local
 from sdp.errors import StageError, StoppedError
-from sdp.pipeline.file_modes import follow_umask
-from sdp.pipeline.json_file import read_json, write_json
+from sdp.pipeline.files import flush, follow_umask, read_json, write_json
 from sdp.pipeline.progress import Reporter, Task
-from sdp.pipeline.storage import flush
+from sdp.pipeline.signals import announce, on_end_signal
 from sdp.training.checkpoints import COMPLETE, complete_checkpoints
 from sdp.training.hooks import Hook
 from sdp_onnx.deploy.manifest import file_sha256

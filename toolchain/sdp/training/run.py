@@ -14,9 +14,8 @@ from transformers import PreTrainedModel, PrinterCallback, TrainingArguments
 
 from sdp.compat.transformers import train_on_one_gpu
 from sdp.data.batches import Collator, TokenizedSplit
-from sdp.distributed.collectives import broadcast_number, this_rank
+from sdp.distributed.collectives import broadcast_number, rank_count, this_rank
 from sdp.distributed.sharded import is_sharded, let_accelerate_shard, require_own_checkpoint, shard_settings
-from sdp.distributed.sums import rank_count
 from sdp.errors import ModelError, UsageError
 from sdp.pipeline.context import StageContext
 from sdp.pipeline.progress import Reporter
@@ -25,8 +24,7 @@ from sdp.recipe.base import TrainingSection
 from sdp.training.callback import StepCallback, last_good_checkpoint, require_finite, stop_on_signal
 from sdp.training.checkpoints import checkpoint_step
 from sdp.training.device import trains_in_bf16
-from sdp.training.hooks import Hook
-from sdp.training.objective import TrainingObjective
+from sdp.training.hooks import Hook, TrainingObjective
 from sdp.training.steps import optimizer_steps
 from sdp.training.trainer import SdpTrainer
 

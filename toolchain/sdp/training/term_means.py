@@ -9,8 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sdp.distributed.collectives import sum_parts
-from sdp.distributed.sums import rank_count
+from sdp.distributed.collectives import rank_count, sum_parts
 
 # In a checkpoint: what was added up since the last log record before it.
 STATE_FILE = "terms.safetensors"

@@ -19,14 +19,13 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, TrainingArguments
 
 from sdp.compat.transformers import CheckpointTrainer
-from sdp.data.packed import row_lengths
+from sdp.data.rows_on_disk import row_lengths
 from sdp.distributed.collectives import average_gradients, rank_slice
 from sdp.errors import StageError
 from sdp.losses.network_output import NetworkOutput
 from sdp.training.batch_parts import first_rows, read_in_parts
 from sdp.training.callback import way_on
-from sdp.training.hooks import Hook
-from sdp.training.objective import TrainingObjective
+from sdp.training.hooks import Hook, TrainingObjective
 from sdp.training.sampler import LengthGroupedSampler
 from sdp.training.term_means import TermMeans
 

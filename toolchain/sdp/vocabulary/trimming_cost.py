@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 
 from sdp.data.batches import Collator, TokenizedSplit
 from sdp.data.rows import Split, TaskData
-from sdp.data.texts import Chosen
+from sdp.data.rows_on_disk import Chosen
 from sdp.errors import RunError
 from sdp.evaluation.on_split import compare_models
 from sdp.evaluation.predict import predict_logits

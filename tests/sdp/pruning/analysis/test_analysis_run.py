@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from sdp.pipeline.run_folder import RunFolder
-from sdp.pruning.analysis.sampling import sample_rows
+from sdp.pruning.analysis.probe import sample_rows
 from sdp.recipe import load_recipe
 from sdp.report.page import render_page
 from support.toy import sdp, toy_rows

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sdp.pipeline.artifacts.analysis import UpdateRecovery
-from sdp.pruning.analysis.document import analysis_report
-from sdp.pruning.analysis.recovery import Point, Recovery, recoveries, summarize
+from sdp.pruning.analysis.document import Point, Recovery, analysis_report, recoveries, summarize
 
 # (step, metric, event)
 CURVE = [

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sdp.pruning.analysis.sampling import affordable_rows, points_between, sample_rows
+from sdp.pruning.analysis.probe import affordable_rows, points_between, sample_rows
 
 
 def test_points_lie_evenly_between_updates_and_five_times_as_many_after_the_last() -> None:

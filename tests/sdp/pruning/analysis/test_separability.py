@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import calinski_harabasz_score
 
-from sdp.pruning.analysis.separability import class_separability, fisher_ratio
+from sdp.pruning.analysis.representations import class_separability, fisher_ratio
 
 
 def sample(seed: int, sizes: tuple[int, ...], width: int = 5) -> tuple[np.ndarray, np.ndarray]:

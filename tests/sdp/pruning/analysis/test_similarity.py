@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cosine
 from scipy.stats import ortho_group
 
-from sdp.pruning.analysis.similarity import agreement, linear_cka, mean_cosine
+from sdp.pruning.analysis.representations import agreement, linear_cka, mean_cosine
 
 
 def hsic_cka(first: np.ndarray, second: np.ndarray) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from sdp.pruning.analysis.snr import decibels, output_snr, split_energy
+from sdp.pruning.analysis.measures import decibels, output_snr, split_energy
 
 
 def test_ten_times_the_energy_is_ten_decibels() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import norm
 
-from sdp.pruning.analysis.weights import Norms, share_below
+from sdp.pruning.analysis.measures import Norms, share_below
 
 
 def test_hoyer_is_its_formula() -> None:

@@ -6,8 +6,7 @@ import json
 
 import typer
 
-from sdp.cli.commands.options import RUNS, Json, Overrides, RunDir, Runs, Target
-from sdp.cli.commands.selection import select
+from sdp.cli.commands.selection import RUNS, Json, Overrides, RunDir, Runs, Target, select
 from sdp.cli.errors import handle_errors
 
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdp.cli.commands.options import RUNS, Json, Quiet
-from sdp.cli.commands.selection import select
+from sdp.cli.commands.selection import RUNS, Json, Quiet, select
 from sdp.cli.errors import handle_errors
 from sdp.cli.terminal import json_text
 from sdp.pipeline.progress import Reporter
@@ -99,7 +98,7 @@ def measured(before: Path, after: Path, *, quiet: bool) -> BenchResult:
 
 def show(rows: list[Difference], title: str, *, as_json: bool, as_markdown: bool) -> None:
     """Print the rows as JSON, as Markdown or as a table."""
-    from sdp.compare.table import differences_markdown, differences_table
+    from sdp.compare.difference import differences_markdown, differences_table
     from sdp.pipeline.progress import result_console
 
     if as_json:

@@ -9,9 +9,19 @@ from typing import Annotated
 
 import typer
 
-from sdp.cli.commands.options import RUNS, Json, Overrides, Quiet, RunDir, Runs, Target
-from sdp.cli.commands.selection import Selected, select
-from sdp.cli.commands.update import bring_up_to_date, print_summary
+from sdp.cli.commands.selection import (
+    RUNS,
+    Json,
+    Overrides,
+    Quiet,
+    RunDir,
+    Runs,
+    Selected,
+    Target,
+    bring_up_to_date,
+    print_summary,
+    select,
+)
 from sdp.cli.errors import handle_errors
 from sdp.distributed import ranks
 from sdp.errors import RunError

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sdp.cli.commands.options import Json
+from sdp.cli.commands.selection import Json
 from sdp.cli.errors import handle_errors
 
 
@@ -22,7 +22,7 @@ def inspect_command(
     """
     with handle_errors():
         from sdp.cli.render.model import print_model
-        from sdp.shipping.find import model_file
+        from sdp.shipping.folder import model_file
         from sdp_onnx.model.inspect import inspect_model
 
         file, remark = model_file(model)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdp.cli.commands.options import Json
+from sdp.cli.commands.selection import Json
 from sdp.cli.errors import handle_errors
 from sdp.cli.terminal import json_text
 from sdp.errors import RunError, UsageError

@@ -1,13 +1,40 @@
-"""Find recipe and run folder from a command's arguments."""
+"""What commands share: options, the recipe and run folder that were selected, and bringing a run up to date."""
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+from sdp.distributed import launcher, ranks
 from sdp.errors import RunError
+from sdp.pipeline.progress import Reporter
+
+Target = Annotated[
+    Path | None,
+    typer.Argument(help="A recipe (.toml) or a run folder; by default the newest run.", show_default=False),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="A.B=VALUE",
+        help="Override a key of the recipe; VALUE is TOML, or text without quotes. May be repeated.",
+    ),
+]
+RunDir = Annotated[
+    Path | None,
+    typer.Option("--run-dir", help="The run folder; by default the recipe's name in the runs folder."),
+]
+Runs = Annotated[Path, typer.Option("--runs", help="The parent folder of run folders.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only results and errors.")]
+RUNS = Path("runs")
 
 
 @dataclass(frozen=True)
@@ -27,7 +54,7 @@ def select(target: Path | None, overrides: list[str] | None, run_dir: Path | Non
         RunError: there is no run, or the given folder is not a run folder.
         RecipeError: the recipe is invalid.
     """
-    from sdp.pipeline.json_file import read_json
+    from sdp.pipeline.files import read_json
     from sdp.pipeline.run_folder import RUN_FILE, RunFolder, absolute, newest_run
     from sdp.recipe import load_recipe
 
@@ -59,3 +86,50 @@ def _names_a_file(text: str) -> bool:
         return b"\0" not in os.fsencode(text)
     except UnicodeEncodeError:
         return False
+
+
+def bring_up_to_date(selected: Selected, until: str, *, as_json: bool, quiet: bool) -> None:
+    """Run the pipeline up to a stage and print what is known by then.
+
+    Outdated results of later stages are left out.
+    """
+    from sdp.pipeline.artifacts.results import read_results
+    from sdp.pipeline.runner import follow, older_stages, run_pipeline
+
+    launcher.require_complete()
+    run = selected.run
+    if ranks.rank() > 0:
+        follow(selected.recipe, run)
+        raise typer.Exit
+    with run.at_work(selected.recipe.name, selected.recipe_file, selected.overrides):
+        run_pipeline(selected.recipe, run, until, Reporter(quiet=quiet))
+        # The last stage has no later stages.
+        older = older_stages(selected.recipe, run) if until != "ship" else {}
+    if as_json:
+        remark = {"older": older} if older else {}
+        typer.echo(json.dumps({"run": str(run.path), **read_results(run, older).to_json(), **remark}, indent=2))
+    else:
+        print_summary(selected, older, vocabulary=until == "vocabulary")
+
+
+def print_summary(selected: Selected, older: Mapping[str, str] | None = None, *, vocabulary: bool) -> None:
+    """Print the tables of a run and the lines below them.
+
+    Args:
+        selected: the run.
+        older: stages with outdated results -> reason.
+        vocabulary: print only the table of the vocabulary.
+    """
+    from sdp.pipeline.artifacts.results import read_results
+    from sdp.pipeline.progress import result_console
+    from sdp.report.summary import parts_table, summary_lines, summary_table, vocabulary_table
+
+    console, run = result_console(), selected.run
+    results = read_results(run, older)
+    both = (summary_table(results, selected.recipe.name), parts_table(results))
+    tables = (vocabulary_table(results),) if vocabulary else both
+    for table in tables:
+        if table is not None:
+            console.print(table)
+    for line in summary_lines(run, older or {}):
+        console.print(line, markup=False)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sdp.cli.commands.options import Json
+from sdp.cli.commands.selection import Json
 from sdp.cli.errors import handle_errors
 
 
@@ -22,7 +22,7 @@ def verify_command(
     """
     with handle_errors():
         from sdp.cli.render.shipped import report_lines
-        from sdp.shipping.find import shipped_folder
+        from sdp.shipping.folder import shipped_folder
         from sdp_onnx.deploy.verify_folder import verify_folder
 
         report = verify_folder(shipped_folder(folder))
@@ -46,7 +46,7 @@ def push_command(
     """
     with handle_errors():
         from sdp.cli.render.shipped import push_lines
-        from sdp.shipping.find import require_current, shipped_folder
+        from sdp.shipping.folder import require_current, shipped_folder
         from sdp.shipping.push import push
 
         require_current(folder)

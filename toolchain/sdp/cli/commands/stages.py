@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sdp.cli.commands.gate import exit_with_verdict
-from sdp.cli.commands.options import RUNS, Json, Overrides, Quiet, RunDir, Runs, Target
-from sdp.cli.commands.selection import select
-from sdp.cli.commands.update import bring_up_to_date
+from sdp.cli.commands.selection import RUNS, Json, Overrides, Quiet, RunDir, Runs, Target, bring_up_to_date, select
 from sdp.cli.errors import handle_errors
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from sdp.cli.commands.options import Json, Overrides, Quiet
+from sdp.cli.commands.selection import Json, Overrides, Quiet
 from sdp.cli.errors import handle_errors
 from sdp.pipeline.progress import Reporter
 

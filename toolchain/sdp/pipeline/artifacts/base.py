@@ -11,7 +11,7 @@ from pydantic import AfterValidator, AllowInfNan, BaseModel, ConfigDict, Field, 
 from pydantic_core import PydanticCustomError
 
 from sdp.errors import RunError
-from sdp.pipeline.json_file import write_json
+from sdp.pipeline.files import write_json
 from sdp.pipeline.stages import find_stage
 from sdp_onnx.model.files import check_regular
 

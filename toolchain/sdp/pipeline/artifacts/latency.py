@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from sdp.pipeline.artifacts.base import Artifact, Count, Stored, present
 from sdp_onnx.bench.results import ROLES, BenchResult, CaseResult, ModelProfile, ProcessResult
-from sdp_onnx.bench.starts import Start
+from sdp_onnx.bench.statistics import Start
 from sdp_onnx.runtimes.base import Provider
 
 MOST = 2**53

@@ -14,9 +14,8 @@ from sdp.data.rows import Split
 from sdp.evaluation.metrics import score
 from sdp.pipeline.artifacts.analysis import AnalysisSummary
 from sdp.pruning.analysis.document import analysis_report
-from sdp.pruning.analysis.probe import Probe
+from sdp.pruning.analysis.probe import Probe, affordable_rows, points_between, sample_rows
 from sdp.pruning.analysis.recorder import PruningAnalysis
-from sdp.pruning.analysis.sampling import affordable_rows, points_between, sample_rows
 from sdp.pruning.mask_updates import mask_plan
 from sdp.recipe.sections import Recipe
 from sdp.training.inputs import tokenize_split

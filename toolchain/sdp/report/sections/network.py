@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from sdp.pipeline.artifacts.analysis import AnalysisReport
 from sdp.pipeline.artifacts.pruning import LayerZeros, PruneMetrics
-from sdp.report.layer_table import short_name
+from sdp.report.kernel_time import short_name
 from sdp.report.plots import pruning_analysis
 from sdp.report.section import ReportSection, RunFiles
 

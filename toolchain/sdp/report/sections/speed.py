@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from sdp.pipeline.artifacts.latency import BenchLatency
 from sdp.report import plots
-from sdp.report.kernel_time import PART_NAMES, longest_cases
-from sdp.report.layer_table import layer_rows
+from sdp.report.kernel_time import PART_NAMES, layer_rows, longest_cases
 from sdp.report.section import ReportSection, RunFiles
 from sdp_onnx.bench.results import ModelProfile
 

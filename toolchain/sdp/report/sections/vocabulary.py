@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from sdp.cli.render.summary import trimming_line
 from sdp.data.corpus import few_texts_lines
 from sdp.errors import RunError
 from sdp.pipeline.artifacts.comparison import EvaluateMetrics
 from sdp.pipeline.artifacts.vocabulary import VocabularyReport
 from sdp.report.section import ReportSection, RunFiles
+from sdp.report.summary import trimming_line
 
 
 def section(files: RunFiles) -> ReportSection | None:

@@ -1,14 +1,36 @@
-"""Describe an interrupted attempt at a stage: whether the next one resumes it, and if not, what changed."""
+"""Why a stage runs again: the first difference between two JSON trees, and the state of an interrupted attempt."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from sdp.pipeline.difference import first_difference
-from sdp.pipeline.json_file import read_json
+from sdp.pipeline.files import read_json
 from sdp.pipeline.run_folder import CHECKPOINTS, STAGE_FILE, RunFolder
 from sdp.pipeline.stages import Stage
 from sdp.training.checkpoints import checkpoint_step, complete_checkpoints
+
+# Of these, the values are shown; of the others, hashes, that they differ.
+_SHOWN = ("settings", "seed", "libraries")
+
+
+def first_difference(before: Any, now: Any, path: str = "") -> str | None:
+    """Describe the first difference of two JSON trees; None where they are equal."""
+    if before == now:
+        return None
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in [*now, *(key for key in before if key not in now)]:
+            found = first_difference(before.get(key), now.get(key), f"{path}.{key}" if path else str(key))
+            if found:
+                return found
+    name = path.removeprefix("settings.").removeprefix("inputs.")
+    shown = f": {_short(before)} -> {_short(now)}" if path.startswith(_SHOWN) else ""
+    return f"{name} changed{shown}"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def interrupted(run: RunFolder, stage: Stage, ingredients: dict[str, Any], fingerprint: str) -> str | None:

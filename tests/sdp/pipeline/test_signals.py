@@ -8,9 +8,9 @@ import pytest
 import typer
 
 from sdp.cli.errors import handle_errors
-from sdp.cli.signals import announce
 from sdp.errors import StoppedError
 from sdp.pipeline.progress import Reporter
+from sdp.pipeline.signals import announce
 from sdp.training.callback import StepCallback, stop_on_signal
 
 WORDS = "stopping after this step: a checkpoint will be saved (once more: stop without it)\n"
