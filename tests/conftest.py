@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from sdp_onnx.bench import pair
 from support.in_process import process_state
 from support.pickle_watch import watched
 from support.toy import PREFLIGHT, save_tiny_model, sdp_process, write_project
 
 # Tests run side by side, and tiny models gain nothing from a second thread: spinning ones would fight for the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A turn of a benchmark is long for precise times, which no test needs.
+pair._TURN_SECONDS = 0.01
 # No test may reach for the hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"

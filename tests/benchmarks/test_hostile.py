@@ -12,7 +12,7 @@ from hostile_worker import KINDS, kind_of, run_case
 from sdp.errors import UsageError
 
 SEED = 7
-INPUTS = 150
+INPUTS = 60
 
 
 @pytest.fixture(scope="module")

@@ -40,6 +40,8 @@ def test_regression_on_pairs_with_xlmr_global_uniform_and_a_live_teacher(tmp_pat
         "analysis.rows": "999",
         "finetune.epochs": "2",
         "prune.epochs": "2",
+        "bench.sequence_lengths": '["task"]',
+        "bench.seconds": "0.1",
         "gate.max_metric_drop": "2.0",
         # In two epochs it learns nothing: that is not what is looked at here.
         "gate.allow_constant_dense": "true",

@@ -44,7 +44,8 @@ def test_the_watch_notices_a_pickle(code: str, tmp_path: Path) -> None:
 def test_going_on_from_a_checkpoint_opens_no_pickle(finished: Path, tmp_path: Path) -> None:
     project = tmp_path / "project"
     shutil.copytree(finished, project, symlinks=True, ignore=shutil.ignore_patterns("[2-8]-*"))
-    command = ["prune", "toy.toml", "--set", "runtime.checkpoint_seconds=0", "--set", "prune.epochs=6"]
+    command = ["prune", "toy.toml", "--set", "runtime.checkpoint_seconds=0", "--set", "prune.epochs=2"]
+    command += ["--set", "analysis.rows=0"]
     environment = ONE_THREAD | watched(tmp_path / "notes")
     line = [sys.executable, "-c", "from sdp.cli.main import main; main()", *command]
     with subprocess.Popen(line, cwd=project, env=environment, stderr=subprocess.DEVNULL) as process:

@@ -39,7 +39,7 @@ class Slow:
     def __getattr__(self, name):
         return getattr(sys.__stderr__, name)
     def write(self, text):
-        time.sleep(3)
+        time.sleep(1)
         return sys.__stderr__.write(text)
 
 app = typer.Typer(pretty_exceptions_enable=False)

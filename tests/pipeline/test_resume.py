@@ -78,22 +78,42 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def killed_once(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> Path:
+    """A project whose pruning was killed after step 20; copy before changing it."""
+    folder = finetuned_copy(finished, tmp_path_factory.mktemp("killed") / "project")
+    process = start(folder)
+    wait_for_checkpoint(process, folder, step=20)
+    process.kill()
+    process.communicate()
+    return folder
+
+
+@pytest.fixture
+def killed(killed_once: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(killed_once, tmp_path / "killed", symlinks=True))
+
+
 @pytest.mark.parametrize(
     "how",
     [
         signal.SIGKILL,
-        signal.SIGINT,
-        # The same handler; tests/pipeline/test_stopping.py has every signal.
+        # The same handler for all three: test_stopping.py has every signal, test_study.py a stop and its resumption.
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
         pytest.param(signal.SIGHUP, marks=[pytest.mark.slow, HANG_UP]),
         pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
     ],
 )
-def test_a_stopped_run_ends_like_an_unbroken_one(how: signal.Signals, unbroken: Path, project: Path) -> None:
-    process = start(project)
-    wait_for_checkpoint(process, project, step=20)
-    os.kill(process.pid, how)
-    _, errors = process.communicate(timeout=120)
-    if how != signal.SIGKILL:
+def test_a_stopped_run_ends_like_an_unbroken_one(
+    how: signal.Signals, unbroken: Path, killed: Path, project: Path
+) -> None:
+    if how == signal.SIGKILL:
+        project = killed
+    else:
+        process = start(project)
+        wait_for_checkpoint(process, project, step=20)
+        os.kill(process.pid, how)
+        _, errors = process.communicate(timeout=120)
         assert process.returncode == 128 + how
         assert "The same command resumes" in errors
         assert "Traceback" not in errors
@@ -136,11 +156,8 @@ def test_what_a_criterion_remembers_survives_a_kill(kind: str, project: Path, fi
     assert all(weights[name].equal(weight) for name, weight in expected_weights.items())
 
 
-def test_a_half_written_checkpoint_is_passed_over(unbroken: Path, project: Path) -> None:
-    process = start(project)
-    wait_for_checkpoint(process, project, step=10)
-    process.kill()
-    process.communicate()
+def test_a_half_written_checkpoint_is_passed_over(unbroken: Path, killed: Path) -> None:
+    project = killed
     checkpoints = project / "runs/toy/2-prune.partial/checkpoints"
     torn = checkpoints / "checkpoint-9999"
     torn.mkdir()
@@ -150,14 +167,10 @@ def test_a_half_written_checkpoint_is_passed_over(unbroken: Path, project: Path)
     assert all(masks[name].equal(mask) for name, mask in expected.items())
 
 
-def test_other_settings_do_not_resume_from_an_interrupted_attempt(project: Path) -> None:
-    process = start(project)
-    wait_for_checkpoint(process, project, step=5)
-    process.kill()
-    process.communicate()
-    done = sdp("prune", "toy.toml", "--set", "prune.sparsity=0.5", cwd=project, check=True)
+def test_other_settings_do_not_resume_from_an_interrupted_attempt(killed: Path) -> None:
+    done = sdp("prune", "toy.toml", "--set", "prune.sparsity=0.5", cwd=killed, check=True)
     assert "resuming pruning" not in done.stderr
-    assert results(project)[2]["sparsity"] == pytest.approx(0.5, abs=1e-3)
+    assert results(killed)[2]["sparsity"] == pytest.approx(0.5, abs=1e-3)
 
 
 def test_an_interrupted_evaluation_asks_no_network_twice(

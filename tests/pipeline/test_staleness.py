@@ -62,14 +62,23 @@ def test_a_setting_makes_its_stage_and_what_follows_run(project: Path, override:
     ("file", "old", "new", "first", "reason"),
     [
         ("recipe/base.py", "default=0.1", "default=0.2", "finetune", "finetune.warmup changed: 0.1 -> 0.2"),
-        (
+        # The same path as the row before, with another setting.
+        pytest.param(
             "recipe/task.py",
             '("accuracy", "f1"',
             '("f1", "accuracy"',
             "finetune",
             'task.metric changed: "accuracy" -> "f1"',
+            marks=pytest.mark.slow,
         ),
-        ("recipe/export.py", "1e-4", "1e-3", "export", "export.tolerance changed: 0.0001 -> 0.001"),
+        pytest.param(
+            "recipe/export.py",
+            "1e-4",
+            "1e-3",
+            "export",
+            "export.tolerance changed: 0.0001 -> 0.001",
+            marks=pytest.mark.slow,
+        ),
         ("losses/cross_correlation.py", "return ", "return 2 * ", "prune", "code changed"),
         ("report/plots.py", "import annotations", "import annotations\n\nOTHER = 1", "report", "code changed"),
     ],

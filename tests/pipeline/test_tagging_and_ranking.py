@@ -151,7 +151,9 @@ def test_tagging(kind: str, tmp_path: Path) -> None:
     assert [bool(word.get("label")) for word in spoken] == [True] * 30 + [False] * 10
 
 
-def test_ranking(tmp_path: Path) -> None:
+# Preflight costs as much as all else, and goes through tagging and regression by default.
+@pytest.mark.parametrize("preflight", [(), pytest.param(PREFLIGHT, marks=pytest.mark.slow)], ids=["plain", "preflight"])
+def test_ranking(preflight: tuple[str, ...], tmp_path: Path) -> None:
     grades = {"query": [], "title": [], "snippet": [], "grade": []}
     generator = random.Random(3)
     for query in range(60):
@@ -175,7 +177,7 @@ def test_ranking(tmp_path: Path) -> None:
     )
     for name in ("train", "dev"):
         (tmp_path / f"{name}.tsv").write_text("\n".join(lines) + "\n")
-    done = sdp("export", "toy.toml", *options, *PREFLIGHT, cwd=tmp_path, check=True)
+    done = sdp("export", "toy.toml", *options, *preflight, cwd=tmp_path, check=True)
     run = tmp_path / "runs" / "toy"
     assert "ndcg on dev" in done.stdout
     metrics, exported = read(run / "3-evaluate/metrics.json"), read(run / "4-export/metrics.json")

@@ -136,6 +136,7 @@ resamples = 200
 
 [bench]
 sequence_lengths = ["task", 16]
+threads = 1
 seconds = 0.2
 starts = 1
 
