@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from scipy import stats
 
-from study_analysis import FIGURES, analysis_table
+from sdp.study.artifacts import CellResult
+from study_analysis import FIGURES, RESULTS, analysis_table
+
+STORED = sorted((RESULTS / "losses-mrpc" / "cells").glob("*.json"))[0]
 
 
-def cell(arm: tuple[str, ...], seed: int, cka: float, snr: tuple[float, ...]) -> dict[str, Any]:
+def cell(arm: tuple[str, ...], seed: int, cka: float, snr: tuple[float, ...]) -> CellResult:
+    """A stored cell with another arm, seed and analysis."""
+    content: dict[str, Any] = json.loads(STORED.read_text(encoding="utf-8"))
+    analysis = content["analysis"]
     final = dict.fromkeys(("separability", "fisher", "output_snr_db", "cosine", "agreement"), 0.25)
-    recovery = {"mean_drop": 0.1, "mean_steps_to_regain": None, "area": 0.8}
-    weights = [{"snr_db": value, "hoyer": 0.5, "below": 0.01} for value in snr]
-    return {
-        "arm": dict(zip(("prune.losses", "prune.sparsity"), arm, strict=False)),
-        "seed": seed,
-        "analysis": {"final": {**final, "cka": cka}, "recovery": recovery, "weights": weights},
-    }
+    analysis["final"] |= {**final, "cka": cka}
+    analysis["recovery"] |= {"mean_drop": 0.1, "mean_steps_to_regain": None, "area": 0.8}
+    analysis["weights"] = [{**analysis["weights"][0], "snr_db": value, "hoyer": 0.5, "below": 0.01} for value in snr]
+    content |= {"arm": dict(zip(("prune.losses", "prune.sparsity"), arm, strict=False)), "seed": seed}
+    return CellResult.parse(json.dumps(content), "a cell")
 
 
 def rows(table: str) -> dict[str, list[str]]:

@@ -63,7 +63,7 @@ def test_another_start_is_a_reason_to_prune_again(project: Path) -> None:
         ([START, "prune.sparsity=0.8"], "prune.sparsity = 0.8 is not higher"),
         ([START, "prune.sparsity=0.9", 'prune.scope="global"'], 'it was pruned with scope = "layer"'),
         ([START, "prune.sparsity=0.9", 'prune.pattern="1x4"'], 'it was pruned with pattern = "unstructured"'),
-        ([START, "prune.sparsity=0.9", 'prune.criterion="l0"'], "cannot go on from one"),
+        ([START, "prune.sparsity=0.9", 'prune.criterion="l0"'], "cannot start from one"),
         ([START, "prune.sparsity=0.9", "finetune.epochs=1"], "another fine-tuned model"),
     ],
 )

@@ -28,7 +28,7 @@ def test_a_run_folder_is_printed_from_the_root(finished: Path, tmp_path: Path, m
     assert printed("export", "model").startswith(f"error: {finished}/model: no run folder")
     assert printed("export", "--runs", "none").startswith(f"error: {finished}/none: no run yet")
     monkeypatch.chdir(tmp_path)
-    assert f"sdp bench {tmp_path}/empty" in printed_of_an_empty_run(tmp_path)
+    assert f"sdp export {tmp_path}/empty" in printed_of_an_empty_run(tmp_path)
 
 
 def printed_of_an_empty_run(folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""Answers that are kept on disk: whole or none, the same after reading."""
+"""Logits in a file on disk: whole or none, the same after reading."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sdp.evaluation.stored_logits import Answers, Kept
+from sdp.evaluation.stored_logits import LogitsFile, RowLogits
 from sdp.pipeline.files import read_arrays, write_arrays
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Kept:
-    return Kept(tmp_path / "checkpoints" / "logits.safetensors", 0)
+def logits_file(tmp_path: Path) -> LogitsFile:
+    return LogitsFile(tmp_path / "checkpoints" / "logits.safetensors", 0)
 
 
-def test_rows_of_any_length_come_back_by_number(kept: Kept) -> None:
+def test_rows_of_any_length_come_back_by_number(logits_file: LogitsFile) -> None:
     expected = {number: np.full((words, 3), number, np.float32) for number, words in ((4, 1), (0, 2), (2, 0), (3, 5))}
-    answers = Answers(5, kept)
-    answers.add({4: expected[4], 0: expected[0]})
-    answers.add({2: expected[2], 3: expected[3]})
-    found = Answers(5, kept).of_row
+    logits = RowLogits(5, logits_file)
+    logits.add({4: expected[4], 0: expected[0]})
+    logits.add({2: expected[2], 3: expected[3]})
+    found = RowLogits(5, logits_file).of_row
     assert found.keys() == expected.keys()
     assert all(np.array_equal(found[number], logits) for number, logits in expected.items())
 
 
 def test_nothing_is_written_before_its_time(tmp_path: Path) -> None:
-    answers = Answers(1, Kept(tmp_path / "logits.safetensors", 3600))
-    answers.add({0: np.zeros((1, 2), np.float32)})
+    logits = RowLogits(1, LogitsFile(tmp_path / "logits.safetensors", 3600))
+    logits.add({0: np.zeros((1, 2), np.float32)})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -42,13 +42,13 @@ def test_nothing_is_written_before_its_time(tmp_path: Path) -> None:
         None,
     ],
 )
-def test_a_damaged_file_counts_as_none(damage: dict[str, np.ndarray] | None, kept: Kept) -> None:
-    answers = Answers(5, kept)
-    answers.add({row: np.zeros((1, 2), np.float32) for row in (0, 1)})
-    assert Answers(5, kept).of_row.keys() == {0, 1}
+def test_a_damaged_file_counts_as_none(damage: dict[str, np.ndarray] | None, logits_file: LogitsFile) -> None:
+    logits = RowLogits(5, logits_file)
+    logits.add({row: np.zeros((1, 2), np.float32) for row in (0, 1)})
+    assert RowLogits(5, logits_file).of_row.keys() == {0, 1}
     if damage is None:
-        content = kept.path.read_bytes()
-        kept.path.write_bytes(content[:-1] + b"?")
+        content = logits_file.path.read_bytes()
+        logits_file.path.write_bytes(content[:-1] + b"?")
     else:
-        write_arrays(kept.path, {**read_arrays(kept.path), **damage})
-    assert Answers(5, kept).of_row == {}
+        write_arrays(logits_file.path, {**read_arrays(logits_file.path), **damage})
+    assert RowLogits(5, logits_file).of_row == {}

@@ -157,10 +157,10 @@ def test_the_head_of_a_tagger(tmp_path: Path) -> None:
             ("0", "1", "2"),
             "config.json names 2 classes, and the checkpoint's head has 3 outputs",
         ),
-        (3, named("O", "B-X", "I-X"), "tagging", TAGS, f"is that of {SEQUENCE}, and the task is tagging"),
+        (3, named("O", "B-X", "I-X"), "tagging", TAGS, f"belongs to {SEQUENCE}, and the task is tagging"),
         (
             *(3, {"architectures": [TOKEN], **named("a", "b", "c")}, "classification", ("a", "b", "c")),
-            f"is that of {TOKEN}, and the task is classification",
+            f"belongs to {TOKEN}, and the task is classification",
         ),
         (2, {"architectures": ["BertForMultipleChoice"]}, "classification", ("0", "1"), "BertForMultipleChoice"),
         (

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sdp.data.batches import Collator, TokenizedSplit, in_order, length_sorted_batches, read_off
 from sdp.data.rows_on_disk import row_lengths
-from sdp.evaluation.stored_logits import Answers, Kept
+from sdp.evaluation.stored_logits import LogitsFile, RowLogits
 from sdp.pipeline.progress import Task
 from sdp_onnx.runtimes.base import LoadedModel
 
@@ -24,7 +24,7 @@ def predict_logits(
     collator: Collator,
     batch_size: int,
     task: Task | None = None,
-    kept: Kept | None = None,
+    logits_file: LogitsFile | None = None,
 ) -> NDArray[np.float32]:
     """Run a network over every row, in batches of similar length.
 
@@ -34,7 +34,7 @@ def predict_logits(
         collator: pads a batch.
         batch_size: rows in one call.
         task: progress bar, in tokens.
-        kept: file for intermediate results, read after an interruption; None to store nothing.
+        logits_file: file for intermediate results, read after an interruption; None to store nothing.
 
     Returns:
         logits in the order of the split, [N, C]; for tagging by word, [W, C], NaN for a word without a token.
@@ -42,7 +42,7 @@ def predict_logits(
     Raises:
         SafetensorError: the disk with the intermediate results is full.
     """
-    answers, lengths, done = Answers(len(split), kept), row_lengths(split.rows), 0
+    answers, lengths, done = RowLogits(len(split), logits_file), row_lengths(split.rows), 0
     for indices in length_sorted_batches(split, batch_size):
         if not all(index in answers.of_row for index in indices):
             batch = collator([split[index] for index in indices])

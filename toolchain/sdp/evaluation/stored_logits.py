@@ -14,7 +14,7 @@ from sdp.pipeline.files import read_arrays, write_arrays
 
 
 @dataclass(frozen=True)
-class Kept:
+class LogitsFile:
     """The file for intermediate logits.
 
     Attributes:
@@ -26,18 +26,18 @@ class Kept:
     seconds: float
 
 
-class Answers:
+class RowLogits:
     """The logits of rows, starting with those that an interrupted attempt stored."""
 
-    def __init__(self, rows: int, kept: Kept | None = None) -> None:
+    def __init__(self, rows: int, logits_file: LogitsFile | None = None) -> None:
         """
         Args:
             rows: number of rows.
-            kept: the file; None for memory alone.
+            logits_file: the file; None for memory alone.
         """
-        self._kept = kept
+        self._file = logits_file
         self._written = time.monotonic()
-        self.of_row: dict[int, NDArray[np.float32]] = _read(kept.path, rows) if kept is not None else {}
+        self.of_row: dict[int, NDArray[np.float32]] = _read(logits_file.path, rows) if logits_file is not None else {}
 
     def add(self, new: Mapping[int, NDArray[np.float32]]) -> None:
         """Add the logits of rows, [1, C] each, [words, C] for tagging; writes them at intervals.
@@ -46,14 +46,14 @@ class Answers:
             SafetensorError: the disk is full.
         """
         self.of_row |= new
-        if self._kept is not None and time.monotonic() - self._written >= self._kept.seconds:
-            self._kept.path.parent.mkdir(exist_ok=True)
+        if self._file is not None and time.monotonic() - self._written >= self._file.seconds:
+            self._file.path.parent.mkdir(exist_ok=True)
             content = {
                 "rows": np.fromiter(self.of_row, np.int64),
                 "lengths": np.array([len(logits) for logits in self.of_row.values()], np.int64),
                 "logits": np.concatenate(list(self.of_row.values())),
             }
-            write_arrays(self._kept.path, content)
+            write_arrays(self._file.path, content)
             self._written = time.monotonic()
 
 

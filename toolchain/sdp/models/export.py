@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 import sdp
 from sdp.data.batches import Collator, TokenizedSplit
-from sdp.errors import StageError
+from sdp.errors import RunError, StageError
 from sdp.evaluation.predict import model_inputs
 from sdp.models.layers import prunable_weights
 from sdp.models.load import load_finetuned
@@ -102,7 +102,7 @@ def export_file(context: StageContext, tokenizer: TextTokenizer, rows: Tokenized
         VerificationError: its logits are further from torch's than `export.allowed_error`.
     """
     target = context.target
-    before = _Made.read(target / _MADE, "Delete the folder; the same command starts the stage anew.")
+    before = _made_before(target)
     if before is not None and before.files.items() <= _hashes(target).items():
         context.reporter.line("  going on with the file of the interrupted attempt")
         return before.exported
@@ -114,6 +114,14 @@ def export_file(context: StageContext, tokenizer: TextTokenizer, rows: Tokenized
     (target / CHECKPOINTS).mkdir()
     write_json(target / _MADE, _Made(files=_hashes(target), exported=exported).to_json())
     return exported
+
+
+def _made_before(target: Path) -> _Made | None:
+    """The record of an interrupted attempt; None without one, and where it cannot be used: the file is made again."""
+    try:
+        return _Made.read(target / _MADE)
+    except RunError:
+        return None
 
 
 def _hashes(target: Path) -> dict[str, str]:

@@ -12,7 +12,7 @@ from sdp.evaluation.compare import against_constant
 from sdp.evaluation.flips import write_flips
 from sdp.evaluation.on_split import compare_models
 from sdp.evaluation.predict import predict_logits
-from sdp.evaluation.stored_logits import Kept
+from sdp.evaluation.stored_logits import LogitsFile
 from sdp.evaluation.torch_network import torch_network
 from sdp.gate.measured import remarks
 from sdp.models.inputs import require_embeddings
@@ -49,10 +49,10 @@ def run(context: StageContext) -> StageResult:
             folder = run.stage(stage.folder)
             model = load_finetuned(folder, device)
             require_embeddings(model, rows.rows, str(folder), split.name)
-            kept = Kept(target / CHECKPOINTS / f"{name}.safetensors", recipe.runtime.checkpoint_seconds)
+            logits_file = LogitsFile(target / CHECKPOINTS / f"{name}.safetensors", recipe.runtime.checkpoint_seconds)
             with reporter.task(f"{name}, tokens", rows.tokens) as task:
                 network = torch_network(model)
-                logits[name] = predict_logits(network, rows, collator, recipe.evaluate.batch_size, task, kept)
+                logits[name] = predict_logits(network, rows, collator, recipe.evaluate.batch_size, task, logits_file)
             write_arrays(target / PREDICTIONS, logits)
     metric = recipe.task.score
     dense, pruned = logits["dense"], logits["pruned"]

@@ -20,7 +20,7 @@ from sdp.evaluation.metrics import NUMERIC, predictions
 from sdp.evaluation.on_split import compare_models
 from sdp.evaluation.predict import onnx_network, predict_logits
 from sdp.evaluation.scored_rows import scored_rows
-from sdp.evaluation.stored_logits import Kept
+from sdp.evaluation.stored_logits import LogitsFile
 from sdp.models.export import MODEL_FILE, Exported, export_file
 from sdp.models.tokenizer import check_tokenizer, saved_tokenizer
 from sdp.pipeline.artifacts.comparison import EvaluateMetrics, ExportMetrics, TorchDifference
@@ -50,10 +50,10 @@ def run(context: StageContext) -> StageResult:
     exported = export_file(context, tokenizer, rows)
     check_tokenizer(target, split, rows)
     reporter.line("  scoring the exported file with onnxruntime")
-    kept = Kept(target / CHECKPOINTS / "logits.safetensors", recipe.runtime.checkpoint_seconds)
+    logits_file = LogitsFile(target / CHECKPOINTS / "logits.safetensors", recipe.runtime.checkpoint_seconds)
     with reporter.task("tokens", rows.tokens) as task:
         network = onnx_network(default_runtime().load(target / MODEL_FILE, threads=recipe.runtime.threads))
-        logits = predict_logits(network, rows, Collator(tokenizer), recipe.evaluate.batch_size, task, kept)
+        logits = predict_logits(network, rows, Collator(tokenizer), recipe.evaluate.batch_size, task, logits_file)
     torch_logits = load_file(run.stage(EVALUATE.folder) / PREDICTIONS)
     metric = recipe.task.score
     found = compare_models(recipe, data, split, rows, ("dense", torch_logits["dense"]), ("exported", logits))
