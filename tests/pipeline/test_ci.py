@@ -139,11 +139,11 @@ def test_the_first_run_has_no_baseline_and_does_not_fail(repository: Path) -> No
 def test_a_model_that_lost_too_much_fails_and_says_so(repository: Path) -> None:
     overrides = "gate.min_metric=1.01\n\ngate.max_size_ratio=1.0\n"
     job = Job(repository, recipe="toy.toml", set=overrides, inconclusive="pass", baseline="gone.json")
-    code, said = job.run_all()
+    code, printed = job.run_all()
     assert (code, job.context["steps.run.outputs.exit-code"]) == (1, "1")
     assert not (job.folder / "8-ship").exists()
     assert job.run(STEPS[-1]).returncode == 1
-    assert said == "::error::sdp run ended with exit code 1\n"
+    assert printed == "::error::sdp run ended with exit code 1\n"
     assert results(job) == [[Failure], [], []]
     assert "| min_metric | fail | accuracy of the exported file on dev is " in job.summary.read_text(encoding="utf-8")
 
@@ -152,9 +152,9 @@ def test_an_inconclusive_one_does_what_the_input_says(repository: Path) -> None:
     cases = json.loads((repository / "runs/toy/5-bench/latency.json").read_text())["cases"]
     open_value = min(case["speedup"]["value"] for case in cases)
     job = Job(repository, recipe="toy.toml", set=f"gate.min_speedup={open_value}")
-    code, said = job.run_all()
+    code, printed = job.run_all()
     assert (code, job.context["steps.run.outputs.exit-code"]) == (3, "3")
-    assert said.startswith("::error::the gate is inconclusive")
+    assert printed.startswith("::error::the gate is inconclusive")
     assert Error in [kind for kinds in results(job) for kind in kinds]
     assert job.summary.read_text(encoding="utf-8").startswith("### sdp gate: toy: **inconclusive**")
     job.context["inputs.inconclusive"] = "pass"

@@ -28,8 +28,8 @@ def project(finished: Path, tmp_path: Path) -> Path:
 
 def options(**settings: object) -> list[str]:
     """Overrides of the section: two epochs, so that there are 20 steps, 12 of them in the ramp, and no teacher."""
-    said = [f"prune.{name}={json.dumps(value)}" for name, value in {"epochs": 2, **settings}.items()]
-    return [part for text in [*said, 'prune.losses=[{name="none"}]'] for part in ("--set", text)]
+    output = [f"prune.{name}={json.dumps(value)}" for name, value in {"epochs": 2, **settings}.items()]
+    return [part for text in [*output, 'prune.losses=[{name="none"}]'] for part in ("--set", text)]
 
 
 def masks_and_weights(folder: Path) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:

@@ -72,10 +72,10 @@ def test_no_epochs_take_the_checkpoint_as_it_is(project: Path, tuned: Path) -> N
     assert before.keys() == after.keys()
     assert all(torch.equal(after[name], value) for name, value in before.items())
     rows = toy_rows(60, seed=2)
-    said, truth = said_by_transformers(tuned, [text for text, _ in rows], 32), [label for _, label in rows]
+    printed, truth = said_by_transformers(tuned, [text for text, _ in rows], 32), [label for _, label in rows]
     # f1 is that of "pos", the second of the data's two classes, wherever the head has it.
-    right = sum(a == b == "pos" for a, b in zip(said, truth, strict=True))
-    f1 = 2 * right / (said.count("pos") + truth.count("pos"))
+    right = sum(a == b == "pos" for a, b in zip(printed, truth, strict=True))
+    f1 = 2 * right / (printed.count("pos") + truth.count("pos"))
     assert f1 > 0.9
     metrics = read(project / "runs/toy/1-finetune/metrics.json")
     assert metrics["dev"] == pytest.approx(f1)
@@ -192,8 +192,8 @@ def test_minilm_fine_tuned_by_transformers(tmp_path: Path) -> None:
     packages = json.dumps(list(PACKAGES))
     (tmp_path / "toy.toml").write_text(MINILM_RECIPE.format(packages=packages, **ROWS))
     sdp_process("run", "toy.toml", cwd=tmp_path, check=True, timeout=900)
-    said = said_by_transformers(tmp_path / "minilm", [texts[0] for texts in splits["test"].texts], 48)
-    own = float(np.mean([a == b for a, b in zip(said, splits["test"].labels, strict=True)]))
+    printed = said_by_transformers(tmp_path / "minilm", [texts[0] for texts in splits["test"].texts], 48)
+    own = float(np.mean([a == b for a, b in zip(printed, splits["test"].labels, strict=True)]))
     run = tmp_path / "runs/toy"
     dense = read(run / "3-evaluate/metrics.json")["models"]["dense"]["value"]
     shipped = read(run / "8-ship/config.json")["id2label"]

@@ -120,24 +120,24 @@ def test_check_lists_it_where_training_is_to_come(project: Path) -> None:
     assert "preflight" in CliRunner().invoke(app, ["check", "toy.toml"]).stdout
 
 
-def said(error: BaseException, details: Path) -> SdpError:
+def output(error: BaseException, details: Path) -> SdpError:
     """What comes out of the preflight when its export breaks off."""
-    with pytest.raises(SdpError) as caught, preflight_errors("export", {"/run/work/model": "/models/mine"}, details):
+    with pytest.raises(SdpError) as caught, preflight_errors("export", {"/run/job/model": "/models/mine"}, details):
         raise error
     return caught.value
 
 
 def test_an_error_of_ours_keeps_its_kind_and_its_hint(tmp_path: Path) -> None:
-    error = UsageError("is damaged", where="/run/work/model/config.json", hint="Copy /run/work/model again.")
-    found = said(error, tmp_path / "details")
+    error = UsageError("is damaged", where="/run/job/model/config.json", hint="Copy /run/work/model again.")
+    found = output(error, tmp_path / "details")
     assert str(found) == "preflight, export: /models/mine/config.json: is damaged\n  Copy /models/mine again."
     assert found.exit_code == 2
     # Nobody can export anew, or copy, what the preflight has just made.
-    assert said(ModelFileError("is refused", hint="Export it again."), tmp_path / "details").hint == ""
+    assert output(ModelFileError("is refused", hint="Export it again."), tmp_path / "details").hint == ""
 
 
 def test_any_other_error_is_one_message_and_its_traceback_a_file(tmp_path: Path) -> None:
-    found = said(IndexError("index out of range\nand more"), tmp_path / "traceback.txt")
+    found = output(IndexError("index out of range\nand more"), tmp_path / "traceback.txt")
     assert isinstance(found, StageError)
     assert str(found).splitlines()[0] == "preflight, export: IndexError: index out of range"
     assert str(tmp_path / "traceback.txt") in found.hint
@@ -146,7 +146,7 @@ def test_any_other_error_is_one_message_and_its_traceback_a_file(tmp_path: Path)
 
 
 def test_a_signal_and_a_full_disk_are_told_as_everywhere(tmp_path: Path) -> None:
-    stopped = said(StoppedError("stopped; a checkpoint was saved", number=15), tmp_path / "details")
+    stopped = output(StoppedError("stopped; a checkpoint was saved", number=15), tmp_path / "details")
     assert (str(stopped), stopped.exit_code) == ("stopped in the preflight: nothing was trained yet", 143)
     with pytest.raises(OSError, match="No space"), preflight_errors("export", {}, tmp_path / "details"):
         raise OSError(errno.ENOSPC, "No space left on device")

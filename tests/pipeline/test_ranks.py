@@ -65,8 +65,8 @@ def start_ranks(count: int, *arguments: str, cwd: Path) -> subprocess.Popen[str]
 def run_ranks(count: int, *arguments: str, cwd: Path) -> tuple[int, str]:
     """Run it to its end: exit code of torchrun, and all that was said."""
     process = start_ranks(count, *arguments, cwd=cwd)
-    said = "".join(process.communicate(timeout=600))
-    return process.returncode, said
+    message = "".join(process.communicate(timeout=600))
+    return process.returncode, message
 
 
 def run_alone(*arguments: str, cwd: Path) -> str:
@@ -95,17 +95,17 @@ def project(tmp_path_factory: pytest.TempPathFactory, toy_model: Path) -> Path:
 @pytest.fixture(scope="module")
 def two(project: Path) -> Path:
     """The same by two ranks."""
-    code, said = run_ranks(2, "prune", "toy.toml", *OPTIONS, "--run-dir", "two", cwd=project)
-    assert code == 0, said
+    code, message = run_ranks(2, "prune", "toy.toml", *OPTIONS, "--run-dir", "two", cwd=project)
+    assert code == 0, message
     return project / "two"
 
 
 @pytest.fixture(scope="module")
 def sharded(project: Path) -> Path:
     """The same by two ranks with a part of every weight each."""
-    code, said = run_ranks(2, "prune", "toy.toml", *OPTIONS, *SHARDED, "--run-dir", "sharded", cwd=project)
-    assert code == 0, said
-    assert "no analysis" in said
+    code, message = run_ranks(2, "prune", "toy.toml", *OPTIONS, *SHARDED, "--run-dir", "sharded", cwd=project)
+    assert code == 0, message
+    assert "no analysis" in message
     return project / "sharded"
 
 
@@ -134,8 +134,8 @@ def test_two_ranks_train_what_one_process_trains(project: Path, two: Path) -> No
 
 
 def test_one_process_finds_the_ranks_result_up_to_date(project: Path, two: Path) -> None:
-    said = run_alone("prune", "toy.toml", *OPTIONS, "--run-dir", "two", cwd=project)
-    assert [line.split(maxsplit=1)[1] for line in said.splitlines()] == ["up to date"] * 2
+    message = run_alone("prune", "toy.toml", *OPTIONS, "--run-dir", "two", cwd=project)
+    assert [line.split(maxsplit=1)[1] for line in message.splitlines()] == ["up to date"] * 2
 
 
 @pytest.mark.slow
@@ -155,8 +155,8 @@ def test_sharded_ranks_train_what_one_process_trains(project: Path, sharded: Pat
 @pytest.mark.slow
 def test_two_ranks_in_parts_train_what_one_process_trains(project: Path) -> None:
     parts = ["--set", "runtime.accumulation=4", "--set", "runtime.checkpointing=true"]
-    code, said = run_ranks(2, "prune", "toy.toml", *OPTIONS, *parts, "--run-dir", "parts", cwd=project)
-    assert code == 0, said
+    code, message = run_ranks(2, "prune", "toy.toml", *OPTIONS, *parts, "--run-dir", "parts", cwd=project)
+    assert code == 0, message
     assert_same(project / "one", project / "parts")
 
 
@@ -171,12 +171,12 @@ def test_stopped_ranks_go_on(parallel: str, project: Path) -> None:
     process = start_ranks(2, "prune", "toy.toml", *options, "--run-dir", folder, cwd=project)
     wait_for_checkpoint(process, project / folder / "2-prune.partial")
     process.terminate()
-    said = "".join(process.communicate(timeout=600))
-    assert said.count("stopped; a checkpoint was saved") == 1, said
-    assert "The same command resumes" in said
-    code, said = run_ranks(2, "prune", "toy.toml", *options, "--run-dir", folder, cwd=project)
-    assert code == 0, said
-    assert "resuming pruning from step" in said
+    message = "".join(process.communicate(timeout=600))
+    assert message.count("stopped; a checkpoint was saved") == 1, message
+    assert "The same command resumes" in message
+    code, message = run_ranks(2, "prune", "toy.toml", *options, "--run-dir", folder, cwd=project)
+    assert code == 0, message
+    assert "resuming pruning from step" in message
     assert_same(project / "one", project / folder)
 
 
@@ -187,20 +187,22 @@ def test_a_killed_rank_ends_all_with_one_word(project: Path) -> None:
     wait_for_checkpoint(process, project / "killed" / "1-finetune.partial")
     ranks = {int(child.environ()["RANK"]): child for child in psutil.Process(process.pid).children()}
     ranks[1].kill()
-    said = "".join(process.communicate(timeout=600))
+    message = "".join(process.communicate(timeout=600))
     assert process.returncode == 1
-    assert "sdp/cli/" not in said, "no traceback but torchrun's own"
-    assert said.count("error: ") == 1, said
+    assert "sdp/cli/" not in message, "no traceback but torchrun's own"
+    assert message.count("error: ") == 1, message
     # What rank 0 had to do alone goes on from there.
     assert "resuming" in run_alone("finetune", "toy.toml", *options, "--run-dir", "killed", cwd=project)
 
 
 @pytest.mark.slow
 def test_what_goes_wrong_on_all_ranks_is_told_once(project: Path) -> None:
-    code, said = run_ranks(2, "finetune", "toy.toml", "--set", "finetune.batch_size=1", "--run-dir", "bad", cwd=project)
+    code, message = run_ranks(
+        2, "finetune", "toy.toml", "--set", "finetune.batch_size=1", "--run-dir", "bad", cwd=project
+    )
     assert code == 1
-    assert said.count("error: ") == 1, said
-    assert "a batch of 1 rows cannot be shared out between 2 processes" in said
+    assert message.count("error: ") == 1, message
+    assert "a batch of 1 rows cannot be shared out between 2 processes" in message
 
 
 def test_a_bug_on_all_ranks_shows_one_whole_traceback(tmp_path: Path) -> None:

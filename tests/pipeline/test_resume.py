@@ -191,9 +191,11 @@ def test_an_interrupted_evaluation_asks_no_network_twice(
     assert CliRunner().invoke(app, command).exit_code == 130
     assert CliRunner().invoke(app, command).exit_code == 0
     assert len(asked) == 3, "dense, pruned (interrupted), pruned"
-    said, before = (load_file(folder / "runs/toy/3-evaluate/predictions.safetensors") for folder in (project, finished))
-    assert said.keys() == before.keys() == {"dense", "pruned"}
-    assert all(values.equal(before[name]) for name, values in said.items())
+    output, before = (
+        load_file(folder / "runs/toy/3-evaluate/predictions.safetensors") for folder in (project, finished)
+    )
+    assert output.keys() == before.keys() == {"dense", "pruned"}
+    assert all(values.equal(before[name]) for name, values in output.items())
 
 
 def test_an_interrupted_scoring_goes_on_with_the_same_file_and_asks_it_nothing_twice(
@@ -229,8 +231,8 @@ def test_an_interrupted_scoring_goes_on_with_the_same_file_and_asks_it_nothing_t
     exported, whole = (folder / "runs/toy/4-export" for folder in (project, finished))
     assert (exported / "model.onnx").stat().st_mtime_ns == made
     assert sorted(path.name for path in exported.iterdir()) == sorted(path.name for path in whole.iterdir())
-    said, before = (json.loads((folder / "rows.json").read_text()) for folder in (exported, whole))
-    assert said == before
+    output, before = (json.loads((folder / "rows.json").read_text()) for folder in (exported, whole))
+    assert output == before
 
 
 def test_a_file_that_is_not_the_one_that_was_verified_is_made_again(finished: Path, tmp_path: Path) -> None:

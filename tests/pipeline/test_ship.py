@@ -74,19 +74,23 @@ def test_the_cards_examples_run_in_a_copy_of_the_folder(shipped: Path, tmp_path:
 
 
 def test_the_card_shows_what_the_files_hold(shipped: Path) -> None:
-    told = metadata_load(shipped / "README.md")
+    front = metadata_load(shipped / "README.md")
     body = (shipped / "README.md").read_text().partition("\n---\n")[2]
     metrics = json.loads((shipped.parent / "4-export" / "metrics.json").read_text())
-    (result,) = told["model-index"][0]["results"]
+    (result,) = front["model-index"][0]["results"]
     assert result["metrics"] == [{"type": "accuracy", "value": metrics["models"]["exported"]["value"]}]
-    assert (told["pipeline_tag"], told["license"], "base_model" in told) == ("text-classification", "unknown", False)
+    assert (front["pipeline_tag"], front["license"], "base_model" in front) == (
+        "text-classification",
+        "unknown",
+        False,
+    )
     cells = {
         row[0]: row[1:] for row in ([c.strip() for c in line.split("|")[1:-1]] for line in body.splitlines()) if row
     }
     assert cells["encoder zeros"] == ["0.0%", "80.0%", "80.0%"]
     assert cells["accuracy on dev"][2] == f"{metrics['models']['exported']['value']:.3f}"
     assert cells["data"] == ["unknown", "nobody"]
-    assert "Its makers have not told." in body
+    assert "Not declared." in body
 
 
 def test_the_card_tells_a_trimmed_vocabulary(shipped: Path) -> None:
@@ -158,9 +162,9 @@ def test_a_gate_that_does_not_pass_takes_the_folder_away(
             run.partial("8-ship").mkdir()
         (run.stage("6-gate") / "verdict.json").write_text(json.dumps({"verdict": verdict}))
         withhold(run, Reporter(), wanted=wanted)
-        said = capsys.readouterr().err
-        assert line in said
-        assert said.count("\n") == bool(line)
+        printed = capsys.readouterr().err
+        assert line in printed
+        assert printed.count("\n") == bool(line)
         assert [entry.name for entry in tmp_path.iterdir()] == ["6-gate"]
     (run.stage("6-gate") / "verdict.json").write_text('{"verdict": "pass"}')
     run.stage("8-ship").mkdir()
@@ -255,9 +259,9 @@ def test_results_of_before_are_not_shown_as_those_of_now(project: Path, monkeypa
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("shipped: ")]
     assert line.startswith(f"shipped: {run}/8-ship (older: ")
     assert line.endswith(f"; renew it with: sdp ship {run})")
-    told = json.loads(CliRunner().invoke(app, ["evaluate", "--json"]).stdout)
-    assert list(told["older"]) == ["export", "bench", "gate", "report", "ship"]
-    assert {"evaluate", "prune"} < told.keys() - {"gate", "export", "bench"}
+    answer = json.loads(CliRunner().invoke(app, ["evaluate", "--json"]).stdout)
+    assert list(answer["older"]) == ["export", "bench", "gate", "report", "ship"]
+    assert {"evaluate", "prune"} < answer.keys() - {"gate", "export", "bench"}
     # What the line gives works as it stands.
     renewed = CliRunner().invoke(app, ["run", str(run)])
     assert renewed.exit_code == 0
@@ -331,9 +335,9 @@ def test_verify_prints_a_line_a_file_and_ends_with_what_it_found(
     assert [line.split()[1] for line in whole.stdout.splitlines()[:2]] == ["manifest.json", "README.md"]
     (tmp_path / "run" / "8-ship" / "config.json").unlink()
     broken = CliRunner().invoke(app, ["verify", str(tmp_path / "run" / "8-ship"), "--json"])
-    told = json.loads(broken.stdout)
-    assert (broken.exit_code, told["ok"]) == (1, False)
-    assert {"name": "config.json", "outcome": "failed", "detail": "is missing"} in told["checks"]
+    report = json.loads(broken.stdout)
+    assert (broken.exit_code, report["ok"]) == (1, False)
+    assert {"name": "config.json", "outcome": "failed", "detail": "is missing"} in report["checks"]
     assert CliRunner().invoke(app, ["verify", str(tmp_path / "gone")]).exit_code == 2
 
 
@@ -345,5 +349,5 @@ def test_names_from_elsewhere_are_printed_on_one_line_each(shipped: Path, tmp_pa
         Path(os.fsdecode(os.path.join(os.fsencode(folder), name))).touch()
     done = sdp("verify", folder, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (1, "")
-    told = [line for line in done.stdout.splitlines() if line.endswith("is not in the manifest")]
-    assert [line.split()[1] for line in told] == [r"a\x1b[2K\nok", r"\udcff"]
+    lines = [line for line in done.stdout.splitlines() if line.endswith("is not in the manifest")]
+    assert [line.split()[1] for line in lines] == [r"a\x1b[2K\nok", r"\udcff"]

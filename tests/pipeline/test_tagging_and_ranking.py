@@ -127,9 +127,9 @@ def test_tagging(kind: str, tmp_path: Path) -> None:
         assert unread.sum() == 11
         flat = ["O" if nothing else tags[i] for nothing, i in zip(unread, logits[model].argmax(1), strict=True)]
         ends = np.cumsum([len(row["words"]) for row in rows])
-        said = [flat[end - len(row["words"]) : end] for row, end in zip(rows, ends, strict=True)]
+        output = [flat[end - len(row["words"]) : end] for row, end in zip(rows, ends, strict=True)]
         truth, cut = [row["tags"] for row in rows], len(files["en"])
-        scores = [f1_score(truth[:cut], said[:cut]), f1_score(truth[cut:], said[cut:])]
+        scores = [f1_score(truth[:cut], output[:cut]), f1_score(truth[cut:], output[cut:])]
         assert [metrics["parts"][part]["models"][model]["value"] for part in ("en", "de")] == pytest.approx(scores)
         assert metrics["models"][model]["value"] == pytest.approx(np.mean(scores))
         assert metrics["averages"]["zero-shot"]["models"][model]["value"] == pytest.approx(scores[1])

@@ -94,9 +94,9 @@ def step(case: str, rows: range = ALL_ROWS) -> dict[str, Tensor]:
     student, teacher = tiny_model(kind, 1), tiny_model(kind, 2)
     objective = Objective(kind, PruneSection.model_validate({"losses": losses}).losses, 2)  # type: ignore[arg-type]
     inputs, labels = batch(kind, rows)
-    said = LiveTeacher(teacher, objective).outputs(inputs, torch.tensor([]))
+    output = LiveTeacher(teacher, objective).outputs(inputs, torch.tensor([]))
     model = torch.nn.parallel.DistributedDataParallel(student) if dist.is_initialized() else student
-    loss, terms = objective(Reader(student, objective)(model, inputs), labels, inputs["attention_mask"], said)
+    loss, terms = objective(Reader(student, objective)(model, inputs), labels, inputs["attention_mask"], output)
     loss.backward()
     gradients = {name: p.grad for name, p in student.named_parameters() if p.grad is not None}
     return {"loss": loss.detach(), **{f"term {name}": value for name, value in terms.items()}, **gradients}

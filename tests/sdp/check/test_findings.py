@@ -170,9 +170,9 @@ def test_the_gate_compares_with_the_dense_model_of_the_trimmed_vocabulary(tmp_pa
     found = CliRunner().invoke(app, ["check", str(recipe), "--set", "gate.max_size_ratio=0.01", "--json"])
     plan = json.loads(found.stdout)
     after = sum(part["bytes_after"] for part in plan["parts"])
-    told = {finding["subject"]: finding["sentence"] for finding in plan["findings"]}
-    assert f"the predicted file is {after / (4 * dense):.2f} of the dense one" in told["gate.max_size_ratio"]
-    assert told["vocabulary.size"].endswith(
+    printed = {finding["subject"]: finding["sentence"] for finding in plan["findings"]}
+    assert f"the predicted file is {after / (4 * dense):.2f} of the dense one" in printed["gate.max_size_ratio"]
+    assert printed["vocabulary.size"].endswith(
         f"{after / (4 * dense):.2f} of that one, and {after / (4 * parts.total):.2f} of the pretrained model"
     )
     assert f"{after / (4 * dense):.2f}" != f"{after / (4 * parts.total):.2f}"

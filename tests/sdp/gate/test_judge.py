@@ -247,8 +247,8 @@ def test_junit_and_markdown_tell_the_same(tmp_path: Path) -> None:
     assert (suite.tests, suite.failures, suite.errors) == (4, 1, 1)
     assert suite.name == "sdp gate: a & b"
     assert "<system-out>Measured again for 3 s.</system-out>" in (tmp_path / "junit.xml").read_text(encoding="utf-8")
-    told = [(case.classname, [type(result).__name__ for result in case.result]) for case in suite]
-    assert told == [
+    output = [(case.classname, [type(result).__name__ for result in case.result]) for case in suite]
+    assert output == [
         ("gate.min_metric", ["Error"]),
         ("gate.max_size_ratio", ["Failure"]),
         ("gate.min_speedup", []),

@@ -262,8 +262,8 @@ def test_temporary_files_are_made_in_the_run_folder(tmp_path: Path) -> None:
         with tempfile.TemporaryDirectory() as inner:
             assert Path(inner).parent == folder
         code = "import tempfile; print(tempfile.gettempdir())"
-        told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-        assert Path(told.strip()) == folder
+        output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        assert Path(output.strip()) == folder
     assert (tempfile.gettempdir(), os.environ.get("TMPDIR")) == before
     assert not folder.exists()
 

@@ -52,8 +52,8 @@ def write_flips(run: Path, rows: list[dict[str, str]]) -> None:
 
 
 def flip(number: int, change: str, part: str = "", text: str = "a film", sure: float = 0.5) -> dict[str, str]:
-    said = {"lost": ("pos", "pos", "neg"), "gained": ("pos", "neg", "pos"), "other": ("pos", "neg", "fair")}[change]
-    row = {"row": str(number), "part": part, **dict(zip(("label", "dense", "pruned"), said, strict=True))}
+    output = {"lost": ("pos", "pos", "neg"), "gained": ("pos", "neg", "pos"), "other": ("pos", "neg", "fair")}[change]
+    row = {"row": str(number), "part": part, **dict(zip(("label", "dense", "pruned"), output, strict=True))}
     return row | {"dense_probability": "0.6", "pruned_probability": f"{sure:.3f}", "change": change, "text1": text}
 
 

@@ -67,8 +67,8 @@ def look(page: Path, folder: Path, *, dark: bool) -> list[dict]:
     scheme = [f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
     command = [CHROMIUM, *FLAGS, *scheme, f"--user-data-dir={folder / 'profile'}", wrapper.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    said = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
-    assert said == []
+    output = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+    assert output == []
     found = re.search(r"<pre>(.*?)</pre>", done.stdout, re.DOTALL)
     assert found, done.stdout[-500:]
     measured: list[dict] = json.loads(found.group(1))

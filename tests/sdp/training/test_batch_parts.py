@@ -28,9 +28,9 @@ def step(case: str, parts: int, *, checkpointing: bool = False, rows: int = len(
         student.activation_checkpointing_enable({"use_reentrant": False})
     objective = Objective(kind, PruneSection.model_validate({"losses": losses}).losses, 2)
     inputs, labels = ranks.batch(kind, range(rows))
-    said = LiveTeacher(teacher, objective).outputs(inputs, torch.tensor([]))
+    printed = LiveTeacher(teacher, objective).outputs(inputs, torch.tensor([]))
     output = read_in_parts(partial(Reader(student, objective), student), inputs, parts)
-    loss, terms = objective(output, labels, inputs["attention_mask"], said)
+    loss, terms = objective(output, labels, inputs["attention_mask"], printed)
     loss.backward()
     gradients = {name: p.grad for name, p in student.named_parameters() if p.grad is not None}
     return {"loss": loss.detach(), **terms, **gradients}

@@ -114,8 +114,8 @@ def test_pruned_weights_are_zero_in_every_checkpoint(
         before = weights
 
 
-@pytest.mark.parametrize(("epoch", "said"), [(1, "a checkpoint was saved"), (2, "done again")])
-def test_a_stop_says_what_was_saved(epoch: int, said: str, parts: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("epoch", "output"), [(1, "a checkpoint was saved"), (2, "done again")])
+def test_a_stop_says_what_was_saved(epoch: int, output: str, parts: dict[str, Any], tmp_path: Path) -> None:
     epochs = iter((1, 2))
 
     def stop_at_the_end_of_an_epoch() -> float:
@@ -123,7 +123,7 @@ def test_a_stop_says_what_was_saved(epoch: int, said: str, parts: dict[str, Any]
             signal.raise_signal(signal.SIGTERM)
         return 0.0
 
-    with pytest.raises(StoppedError, match=said):
+    with pytest.raises(StoppedError, match=output):
         run(parts, tmp_path, stop_at_the_end_of_an_epoch)
     # Stopped after the first of two epochs of six steps: at the end of the next step.
     newest = last_good_checkpoint(tmp_path / "checkpoints", QUIET)

@@ -51,7 +51,7 @@ def test_batches_survive_the_journey(cases: list[Case], inputs: Path) -> None:
 def test_a_benchmark_from_end_to_end(bert_file: Path, tmp_path: Path, cases: list[Case]) -> None:
     candidate = tmp_path / "candidate.onnx"
     encode_model(bert_file, candidate, encoding="auto", metadata={})
-    told: list[tuple[str, float]] = []
+    output: list[tuple[str, float]] = []
     result = benchmark_pair(
         bert_file,
         candidate,
@@ -59,7 +59,7 @@ def test_a_benchmark_from_end_to_end(bert_file: Path, tmp_path: Path, cases: lis
         threads=[1, 2],
         seconds_per_case=0.1,
         min_rounds=3,
-        on_progress=lambda label, share: told.append((label, share)),
+        on_progress=lambda label, share: output.append((label, share)),
     )
     assert [(case.case, case.threads) for case in result.cases] == [
         (case.name, threads) for threads in (1, 2) for case in cases
@@ -72,7 +72,7 @@ def test_a_benchmark_from_end_to_end(bert_file: Path, tmp_path: Path, cases: lis
     assert result.baseline_bytes == bert_file.stat().st_size > result.candidate_bytes
     assert [process.role for process in result.processes] == ["baseline", "baseline again", "candidate"] * 2
     assert all(process.load_ms > 0 for process in result.processes)
-    assert [share for _, share in told] == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert [share for _, share in output] == [0.0, 0.25, 0.5, 0.75, 1.0]
     content = json.loads(json.dumps(result.to_json()))
     assert content["environment"]["logical_cores"] == os.cpu_count()
     assert content["cases"][1]["sequence_length"] is None
@@ -85,7 +85,7 @@ def test_every_start_has_new_processes_and_the_orders_go_on(
     monkeypatch.setattr(bench, "Worker", FakeWorker)
     monkeypatch.setattr(FakeWorker, "turns", [])
     monkeypatch.setattr(FakeWorker, "started", [])
-    told: list[float] = []
+    output: list[float] = []
     result = benchmark_pair(
         file,
         file,
@@ -94,14 +94,14 @@ def test_every_start_has_new_processes_and_the_orders_go_on(
         seconds_per_case=0,
         min_rounds=6,
         starts=3,
-        on_progress=lambda _, share: told.append(share),
+        on_progress=lambda _, share: output.append(share),
     )
     assert len(FakeWorker.started) == 3 * 2 * 3
     assert [(process.role, process.threads) for process in result.processes] == 3 * [
         (role, threads) for threads in (1, 2) for role in bench.ROLES
     ]
     assert [(case.rounds, [start.rounds for start in case.starts]) for case in result.cases] == 4 * [(6, [2, 2, 2])]
-    assert told == pytest.approx([step / 12 for step in range(13)])
+    assert output == pytest.approx([step / 12 for step in range(13)])
     # Rounds of the first case with one thread: each order once, over the three starts.
     own = [turn for turn in FakeWorker.turns if turn[0] % 6 < 3 and turn[2] == 1]
     orders = {tuple(number % 6 for number, _, _ in own[place : place + 3]) for place in range(0, len(own), 3)}
