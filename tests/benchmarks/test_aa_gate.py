@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 import aa_gate
 
 
+@pytest.mark.slow  # the gate has its own tests; this is the program around it
 def test_a_model_against_itself_does_not_fail(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Tests beside this one need the core; the next test has the real one.
     monkeypatch.setattr(aa_gate, "busy_core", lambda: contextlib.nullcontext(0))

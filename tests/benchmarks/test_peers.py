@@ -28,6 +28,7 @@ def show(*arguments: str | Path) -> str:
 
 
 @pytest.mark.skipif(not has_library(), reason="no operator library: there was no C++ compiler")
+@pytest.mark.slow  # a program that is run by hand
 def test_a_measurement_a_table_and_a_picture(tmp_path: Path) -> None:
     output = tmp_path / "results" / "peers.json"
     settings = ["--size", "tiny", "--batches", "2", "--threads", "1", "--rounds", "2", "--models", tmp_path / "models"]

@@ -15,6 +15,7 @@ from support.toy import toy_rows
 BEFORE, AFTER = 400, 120
 
 
+@pytest.mark.slow  # trimming has its own tests; this is the program around it
 def test_it_measures_files_that_say_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Each variant takes two exports.
     monkeypatch.setattr(xlmr_vocabulary, "VARIANTS", xlmr_vocabulary.VARIANTS[:1])

@@ -128,7 +128,7 @@ def output(error: BaseException, details: Path) -> SdpError:
 
 
 def test_an_error_of_ours_keeps_its_kind_and_its_hint(tmp_path: Path) -> None:
-    error = UsageError("is damaged", where="/run/job/model/config.json", hint="Copy /run/work/model again.")
+    error = UsageError("is damaged", where="/run/job/model/config.json", hint="Copy /run/job/model again.")
     found = output(error, tmp_path / "details")
     assert str(found) == "preflight, export: /models/mine/config.json: is damaged\n  Copy /models/mine again."
     assert found.exit_code == 2

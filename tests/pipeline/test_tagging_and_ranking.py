@@ -76,7 +76,8 @@ def check_card(run: Path) -> None:
     assert f"| de | {german['rows']} | {german['models']['dense']['value']:.3f} |" in card
 
 
-@pytest.mark.parametrize("kind", ["bert", "xlmr"])
+# Recipes of taggers with XLM-R's tokenizer run in sdp/recipe/test_benchmark_recipes.py.
+@pytest.mark.parametrize("kind", ["bert", pytest.param("xlmr", marks=pytest.mark.slow)])
 def test_tagging(kind: str, tmp_path: Path) -> None:
     for name, count, seed in (("train", 160, 1), ("dev.en", 20, 2), ("dev.de", 20, 3)):
         generator = random.Random(seed)

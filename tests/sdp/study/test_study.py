@@ -218,6 +218,7 @@ def test_a_study_stopped_in_the_middle_ends_like_an_unbroken_one(
     assert found == {key: expected[key] for key in found}
 
 
+@pytest.mark.slow  # the stop while training is tested by default
 def test_a_study_ends_where_nothing_is_trained_too(copy: Path) -> None:
     """SIGTERM while intervals are resampled: the process ends, and what it has is written."""
     options = [*PART, *SHORT, "--set", "finetune.epochs=1", "--set", "evaluate.resamples=300000"]
