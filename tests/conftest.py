@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -18,6 +20,8 @@ from support.toy import PREFLIGHT, save_tiny_model, sdp_process, write_project
 
 # Tests run side by side, and tiny models gain nothing from a second thread: spinning ones would fight for the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# All of torch and transformers stays in memory: the collector need not go over it again and again.
+gc.set_threshold(100_000, 50, 50)
 # A turn of a benchmark is long for precise times, which no test needs.
 pair._TURN_SECONDS = 0.01
 # No test may reach for the hub.
@@ -26,12 +30,21 @@ os.environ["HF_DATASETS_OFFLINE"] = "1"
 
 
 # One makes `finished`, the other takes as long without it: at the start no worker waits for the other.
-FIRST = ("benchmarks/test_aa_gate.py", "sdp/study/test_study.py")
+FIRST = ("benchmarks/test_hostile.py", "sdp/study/test_study.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files that are to start first before the others, whose order stays."""
     items.sort(key=lambda item: not item.path.as_posix().endswith(FIRST))
+
+
+def pytest_collection_finish() -> None:
+    """Take what imports made out of the collector's sight: every training and every export goes over the rest."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # Each worker comes to need it.
+        importlib.import_module("sdp.training.trainer")
+        importlib.import_module("sdp_onnx.export.torch_export")
+    gc.freeze()
 
 
 def pytest_report_header() -> str:

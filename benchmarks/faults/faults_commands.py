@@ -87,7 +87,7 @@ class Bench:
         self.fresh = work / "fresh"
         make_project(self.fresh)
         self.whole = self.copy(self.fresh)
-        plain_command = [sys.executable, "-c", "from sdp.cli.main import main; main()", *RUN]
+        plain_command = [sys.executable, "-m", "sdp", *RUN]
         done = subprocess.run(plain_command, cwd=self.whole.folder, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"the unbroken run ended with {done.returncode}: {done.stderr}")

@@ -77,7 +77,7 @@ def command(*arguments: str | Path) -> tuple[int, str]:
     words = [str(argument) for argument in arguments]
     if os.environ.get(REAL_PROCESS):
         given = [word.encode("utf-8", "surrogatepass") for word in words]
-        line: list[str | bytes] = [sys.executable, "-c", "from sdp.cli.main import main; main()", *given]
+        line: list[str | bytes] = [sys.executable, "-m", "sdp", *given]
         ran = subprocess.run(line, capture_output=True, check=False, timeout=10 * MOST_SECONDS)
         out, err = ran.stdout.decode(errors="replace"), ran.stderr.decode(errors="replace")
         check_exit(ran.returncode, out, err)

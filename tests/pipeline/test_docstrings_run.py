@@ -25,6 +25,8 @@ from support.toy import ONE_THREAD, save_tiny_model
 
 RECIPE = """
 name = "docs"
+# It costs as much as all stages of so small a model, and has tests of its own.
+runtime.preflight = false
 model.name = "model"
 task.type = "classification"
 finetune.epochs = 1

@@ -18,7 +18,10 @@ def read(path: Path) -> dict:
     return json.loads(path.read_text())
 
 
-def test_regression_on_pairs_with_xlmr_global_uniform_and_a_live_teacher(tmp_path: Path) -> None:
+@pytest.mark.parametrize("preflight", [(), pytest.param(PREFLIGHT, marks=pytest.mark.slow)], ids=["plain", "preflight"])
+def test_regression_on_pairs_with_xlmr_global_uniform_and_a_live_teacher(
+    preflight: tuple[str, ...], tmp_path: Path
+) -> None:
     model = save_tiny_model(tmp_path / "xlmr", "xlmr")
     write_project(tmp_path, model)
     for name, seed in (("train", 1), ("dev", 2)):
@@ -47,7 +50,7 @@ def test_regression_on_pairs_with_xlmr_global_uniform_and_a_live_teacher(tmp_pat
         "gate.allow_constant_dense": "true",
     }
     options = [part for key, value in overrides.items() for part in ("--set", f"{key}={value}")]
-    sdp("run", "toy.toml", *options, *PREFLIGHT, cwd=tmp_path, check=True)
+    sdp("run", "toy.toml", *options, *preflight, cwd=tmp_path, check=True)
     run = tmp_path / "runs" / "toy"
     metrics = read(run / "4-export" / "metrics.json")
     assert metrics["metric"] == "pearson"

@@ -47,7 +47,7 @@ def test_going_on_from_a_checkpoint_opens_no_pickle(finished: Path, tmp_path: Pa
     command = ["prune", "toy.toml", "--set", "runtime.checkpoint_seconds=0", "--set", "prune.epochs=2"]
     command += ["--set", "analysis.rows=0"]
     environment = ONE_THREAD | watched(tmp_path / "notes")
-    line = [sys.executable, "-c", "from sdp.cli.main import main; main()", *command]
+    line = [sys.executable, "-m", "sdp", *command]
     with subprocess.Popen(line, cwd=project, env=environment, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 240
         while not any(project.glob("runs/toy/2-prune.partial/checkpoints/checkpoint-*/complete.json")):

@@ -26,7 +26,7 @@ OPTIONS = ["--set", "runtime.checkpoint_seconds=0", "--set", "prune.epochs=6"]
 
 
 def start(folder: Path, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", "from sdp.cli.main import main; main()", "prune", "toy.toml", *OPTIONS, *more]
+    command = [sys.executable, "-m", "sdp", "prune", "toy.toml", *OPTIONS, *more]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=folder, env=ONE_THREAD, stdout=pipe, stderr=pipe, text=True)
 

@@ -40,15 +40,7 @@ def test_a_second_command_is_told_whose_the_folder_is_and_ctrl_c_leaves_no_proce
     project = shutil.copytree(finished, tmp_path / "project", symlinks=True)
     shutil.rmtree(project / "runs/toy/5-bench")
     (tmp_path / "tmp").mkdir()
-    command = [
-        sys.executable,
-        "-c",
-        "from sdp.cli.main import main; main()",
-        "bench",
-        "toy.toml",
-        "--set",
-        "bench.seconds=60",
-    ]
+    command = [sys.executable, "-m", "sdp", "bench", "toy.toml", "--set", "bench.seconds=60"]
     env = {**ONE_THREAD, MARK: str(tmp_path), "TMPDIR": str(tmp_path / "tmp")}
     with subprocess.Popen(command, cwd=project, env=env, stderr=subprocess.PIPE, text=True) as process:
         # Three workers, which have sessions of their own: Ctrl-C reaches the parent alone.

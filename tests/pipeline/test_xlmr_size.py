@@ -150,7 +150,7 @@ def test_the_pipeline_runs_at_the_size_of_xlmr_base(tmp_path: Path) -> None:
     peaks = {}
     for stage in ("prune", "evaluate", "export", "bench", "run"):
         started = time.monotonic()
-        command = [sys.executable, "-c", "from sdp.cli.main import main; main()", stage, "recipe.toml"]
+        command = [sys.executable, "-m", "sdp", stage, "recipe.toml"]
         process = subprocess.Popen(command, cwd=tmp_path)
         _, status, usage = os.wait4(process.pid, 0)
         assert os.waitstatus_to_exitcode(status) == 0, stage

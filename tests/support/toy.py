@@ -176,7 +176,7 @@ def sdp_process(
     timeout: float = 300,
 ) -> subprocess.CompletedProcess[str]:
     """Run the real command line in a process of its own, with some variables more in its environment."""
-    command = [sys.executable, "-c", "from sdp.cli.main import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-m", "sdp", *map(str, arguments)]
     variables = {**ONE_THREAD, **(env or {})}
     done = subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=timeout, check=False)
     return _checked(done, check)

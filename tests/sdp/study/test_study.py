@@ -173,7 +173,7 @@ def stopped(folder: Path, at: str, *options: str, after: int = 0) -> tuple[int, 
     Returns:
         exit code and stderr.
     """
-    command = [sys.executable, "-c", "from sdp.cli.main import main; main()", "study", "toy.toml", *options]
+    command = [sys.executable, "-m", "sdp", "study", "toy.toml", *options]
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, cwd=folder, env=ONE_THREAD, stdout=pipe, stderr=pipe, text=True)
     try:

@@ -42,7 +42,7 @@ def pruned(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def killed_in_the_second_level(folder: Path) -> None:
     """Start a sweep, and kill it when the second level has written a checkpoint in its ramp."""
     checkpoints = "--set", "runtime.checkpoint_seconds=0"
-    words = [sys.executable, "-c", "from sdp.cli.main import main; main()", "sweep", "toy.toml", *LEVELS, *checkpoints]
+    words = [sys.executable, "-m", "sdp", "sweep", "toy.toml", *LEVELS, *checkpoints]
     process = subprocess.Popen(words, cwd=folder, env=ONE_THREAD, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         for _ in range(6000):

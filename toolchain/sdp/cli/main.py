@@ -83,7 +83,7 @@ def main() -> None:
     try:
         # Covers the construction of commands too, before one of them begins.
         with handle_errors():
-            app()
+            app(prog_name="sdp")
     except typer.Exit as end:
         sys.exit(end.exit_code)
     except BrokenPipeError:
