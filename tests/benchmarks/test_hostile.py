@@ -37,7 +37,7 @@ def test_nothing_but_an_answer_or_an_error(
     assert findings == []
 
 
-def test_the_judge_tells_what_is_wrong() -> None:
+def test_the_judge_finds_what_is_wrong() -> None:
     def refuse() -> None:
         raise UsageError("no")
 

@@ -64,7 +64,7 @@ def test_the_table_has_a_line_for_each_language_and_average(tmp_path: Path, monk
     assert table[3] == "| en | 1.000 | 1.000 | +0.000 | +0.000 to +0.000 |"
 
 
-def test_a_task_that_it_has_not_is_told(tmp_path: Path) -> None:
+def test_a_task_that_it_has_not_is_reported(tmp_path: Path) -> None:
     done = CliRunner().invoke(zero_shot.app, ["run", "--data", str(tmp_path), "--task", "mnli"])
     assert done.exit_code == 2
     assert "mnli" in done.stderr

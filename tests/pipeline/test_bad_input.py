@@ -114,7 +114,7 @@ def test_data_files(project: Path, content: bytes | None, words: list[str]) -> N
 
 
 @pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="CUDA may be here")
-def test_a_provider_that_is_not_here_is_told_before_any_work(project: Path) -> None:
+def test_a_provider_that_is_not_here_is_reported_before_any_work(project: Path) -> None:
     on_cuda = ("--set", 'bench.provider="cuda"')
     assert_contains(
         refused(project, "run", "toy.toml", *on_cuda), "CUDAExecutionProvider", "onnxruntime-gpu", "cpu provider"

@@ -136,7 +136,7 @@ def test_the_first_run_has_no_baseline_and_does_not_fail(repository: Path) -> No
     assert job.run(compare).returncode == 2, "a damaged one is an error"
 
 
-def test_a_model_that_lost_too_much_fails_and_says_so(repository: Path) -> None:
+def test_a_model_that_lost_too_much_fails_with_the_reason(repository: Path) -> None:
     overrides = "gate.min_metric=1.01\n\ngate.max_size_ratio=1.0\n"
     job = Job(repository, recipe="toy.toml", set=overrides, inconclusive="pass", baseline="gone.json")
     code, printed = job.run_all()
@@ -148,7 +148,7 @@ def test_a_model_that_lost_too_much_fails_and_says_so(repository: Path) -> None:
     assert "| min_metric | fail | accuracy of the exported file on dev is " in job.summary.read_text(encoding="utf-8")
 
 
-def test_an_inconclusive_one_does_what_the_input_says(repository: Path) -> None:
+def test_an_inconclusive_one_does_what_the_input_asks(repository: Path) -> None:
     cases = json.loads((repository / "runs/toy/5-bench/latency.json").read_text())["cases"]
     open_value = min(case["speedup"]["value"] for case in cases)
     job = Job(repository, recipe="toy.toml", set=f"gate.min_speedup={open_value}")

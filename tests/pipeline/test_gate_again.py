@@ -21,7 +21,7 @@ def read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def test_open_cells_are_measured_again_within_the_budget_and_the_page_says_so(
+def test_open_cells_are_measured_again_within_the_budget_and_the_page_reports_it(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = Path(shutil.copytree(finished, tmp_path / "project", symlinks=True))

@@ -145,7 +145,7 @@ def test_any_other_error_is_one_message_and_its_traceback_a_file(tmp_path: Path)
     assert "IndexError" in (tmp_path / "traceback.txt").read_text()
 
 
-def test_a_signal_and_a_full_disk_are_told_as_everywhere(tmp_path: Path) -> None:
+def test_a_signal_and_a_full_disk_are_reported_as_everywhere(tmp_path: Path) -> None:
     stopped = output(StoppedError("stopped; a checkpoint was saved", number=15), tmp_path / "details")
     assert (str(stopped), stopped.exit_code) == ("stopped in the preflight: nothing was trained yet", 143)
     with pytest.raises(OSError, match="No space"), preflight_errors("export", {}, tmp_path / "details"):

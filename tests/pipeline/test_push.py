@@ -60,7 +60,7 @@ def test_the_bytes_that_arrive_are_those_of_the_folder(folder: Path, hub: Hub) -
     assert "left as they were, and not of this folder: notes.md" in done.stdout
 
 
-def test_a_new_repository_is_private_unless_told(hub: Hub, pushed: Callable[..., Result]) -> None:
+def test_a_new_repository_is_private_unless_asked(hub: Hub, pushed: Callable[..., Result]) -> None:
     made = json.loads(pushed("--yes", "--json").stdout)
     assert (made["commit"], made["left"]) == (f"{hub.address}/me/toy/commit/1", [])
     assert pushed("--yes", "--public", repository="me/open").exit_code == 0
@@ -113,7 +113,7 @@ def test_an_upload_that_arrives_damaged_ends_without_a_commit(hub: Hub, pushed: 
     assert hub.commits == 0
 
 
-def test_no_hub_and_a_hub_switched_off_are_told(
+def test_no_hub_and_a_hub_switched_off_are_reported(
     hub: Hub, pushed: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.address = "http://127.0.0.1:9"
@@ -125,6 +125,6 @@ def test_no_hub_and_a_hub_switched_off_are_told(
 
 
 @pytest.mark.parametrize("repository", ["toy", "a/b/c", "me/", "https://huggingface.co/me/toy", "me/my toy"])
-def test_what_is_no_repository_is_told_before_anything_else(repository: str, tmp_path: Path) -> None:
+def test_what_is_no_repository_is_reported_before_anything_else(repository: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not a repository's id"):
         push(tmp_path / "gone", repository, revision="main", private=True, dry_run=True)

@@ -196,7 +196,7 @@ def test_a_killed_rank_ends_all_with_one_word(project: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_goes_wrong_on_all_ranks_is_told_once(project: Path) -> None:
+def test_what_goes_wrong_on_all_ranks_is_reported_once(project: Path) -> None:
     code, message = run_ranks(
         2, "finetune", "toy.toml", "--set", "finetune.batch_size=1", "--run-dir", "bad", cwd=project
     )

@@ -166,7 +166,7 @@ def test_the_table_shows_what_the_files_hold(run: Path, project: Path) -> None:
     assert sum(name.startswith("p50, batch") for name in shown) == len(bench["cases"])
 
 
-def test_the_time_is_told_layer_by_layer(run: Path, project: Path) -> None:
+def test_the_time_is_reported_layer_by_layer(run: Path, project: Path) -> None:
     profile = read(run / "5-bench" / "latency.json")["profile"]
     cases = read(run / "5-bench" / "latency.json")["cases"]
     assert [(case["case"], case["threads"]) for case in profile["cases"]] == [(c["case"], c["threads"]) for c in cases]

@@ -51,7 +51,7 @@ def test_what_was_exported_is_there_once_on_the_disk(shipped: Path) -> None:
     assert not (shipped / "metrics.json").exists()
 
 
-def test_the_manifest_tells_measurements_verdict_and_licences(shipped: Path) -> None:
+def test_the_manifest_shows_measurements_verdict_and_licences(shipped: Path) -> None:
     manifest = json.loads((shipped / "manifest.json").read_text())
     run = shipped.parent
     assert manifest["gate"] == json.loads((run / "6-gate" / "verdict.json").read_text())
@@ -93,7 +93,7 @@ def test_the_card_shows_what_the_files_hold(shipped: Path) -> None:
     assert "Not declared." in body
 
 
-def test_the_card_tells_a_trimmed_vocabulary(shipped: Path) -> None:
+def test_the_card_shows_a_trimmed_vocabulary(shipped: Path) -> None:
     run, recipe = shipped.parent, load_recipe(shipped.parents[2] / "toy.toml")
     found, results = find_licenses(recipe), load_results(RunFolder(run))
     plain = model_card(recipe, results, found, operator_library=None, tolerance=1e-4, framed=True, oldest="1.17")

@@ -34,7 +34,7 @@ def wait_until(true: Callable[[], bool], seconds: float = 250) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are found in /proc")
-def test_a_second_command_is_told_whose_the_folder_is_and_ctrl_c_leaves_no_process(
+def test_a_second_command_names_the_owner_of_the_folder_and_ctrl_c_leaves_no_process(
     finished: Path, tmp_path: Path
 ) -> None:
     project = shutil.copytree(finished, tmp_path / "project", symlinks=True)

@@ -72,7 +72,7 @@ def test_what_the_model_does_not_take_is_refused(address: str, texts: list[Any])
     caught.value.close()
 
 
-def test_the_example_is_what_its_docstring_says() -> None:
+def test_the_example_does_what_its_docstring_states() -> None:
     text = (FOLDER / "serve.py").read_text(encoding="utf-8")
     assert "uvicorn --app-dir toolchain/serving serve:app" in text
     assert not re.search(r"^(from|import) (sdp|torch|transformers)", text, re.MULTILINE)

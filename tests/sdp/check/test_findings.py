@@ -95,7 +95,7 @@ def test_warnings(sections: dict[str, Any], subject: str, words: str) -> None:
         (None, "lookahead", []),
     ],
 )
-def test_what_the_row_of_an_architecture_tells(kind: str | None, criterion: str, sentences: list[str]) -> None:
+def test_what_the_row_of_an_architecture_shows(kind: str | None, criterion: str, sentences: list[str]) -> None:
     known = replace(facts(prune={"criterion": criterion}), model_type=kind)
     found = list(architecture_findings(known))
     assert len(found) == len(sentences)
@@ -127,7 +127,7 @@ def test_notes(sections: dict[str, Any], subject: str, words: str) -> None:
     assert words in about(notes, subject).sentence
 
 
-def test_of_layers_that_may_differ_only_the_mean_is_told() -> None:
+def test_of_layers_that_may_differ_only_the_mean_is_reported() -> None:
     uneven = {"sparsity": 0.5, "scope": "global"}
     known = facts(prune=uneven, gate={"min_speedup": 2})
     assert "are likely to run dense" in about(explain(known), "prune.sparsity").sentence

@@ -98,7 +98,7 @@ def counted(model: onnx.ModelProto) -> ModelParts:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case)))
-def test_the_exporter_does_what_was_foretold(
+def test_the_exporter_does_what_was_forecast(
     case: tuple[str, float, str, str], dense_file: Path, tmp_path: Path
 ) -> None:
     pattern, sparsity, encoding, precision = case

@@ -44,7 +44,7 @@ def test_the_longer_text_of_a_pair_is_cut(toy_model: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [False, True])
-def test_a_tokenizer_that_fails_is_told(toy_model: Path, tmp_path: Path, *, words: bool) -> None:
+def test_a_tokenizer_that_fails_is_reported(toy_model: Path, tmp_path: Path, *, words: bool) -> None:
     shutil.copytree(toy_model, tmp_path / "model")
     file = tmp_path / "model" / "tokenizer.json"
     content = json.loads(file.read_text())

@@ -106,7 +106,7 @@ DEFECTS = [
 
 
 @pytest.mark.parametrize(("name", "content", "message"), DEFECTS)
-def test_every_defect_is_told(name: str, content: bytes, message: str, tmp_path: Path) -> None:
+def test_every_defect_is_reported(name: str, content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError) as caught:
         read_columns(tmp_path / name, COLUMNS)

@@ -74,7 +74,7 @@ def test_data_outside_of_the_folder_is_refused(data_files: str, tmp_path: Path) 
         ("README.md", b"---\nconfigs: [\n---\n", "set, train: the data set cannot be loaded: while parsing"),
     ],
 )
-def test_damage_is_told(name: str, content: bytes, words: str, tmp_path: Path) -> None:
+def test_damage_is_reported(name: str, content: bytes, words: str, tmp_path: Path) -> None:
     folder = tmp_path / "set"
     folder.mkdir()
     (folder / name).write_bytes(content)
@@ -82,7 +82,7 @@ def test_damage_is_told(name: str, content: bytes, words: str, tmp_path: Path) -
         read(folder)
 
 
-def test_a_shifted_column_is_seen_where_the_readme_says_what_columns_there_are(tmp_path: Path) -> None:
+def test_a_shifted_column_is_seen_where_the_readme_lists_the_columns(tmp_path: Path) -> None:
     features = "".join(f"  - name: {name}\n    dtype: string\n" for name in COLUMNS)
     (tmp_path / "README.md").write_text(f"---\ndataset_info:\n  features:\n{features}---\n")
     (tmp_path / "train.csv").write_bytes(b"text,label\na,x,1\n")
@@ -90,7 +90,7 @@ def test_a_shifted_column_is_seen_where_the_readme_says_what_columns_there_are(t
         read(tmp_path)
 
 
-def test_a_disk_that_refuses_is_told_as_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_refuses_is_reported_as_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     def load_dataset(*_: object, **__: object) -> None:
         try:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

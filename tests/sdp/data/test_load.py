@@ -207,7 +207,7 @@ def test_identity_follows_the_content_not_the_place(tmp_path: Path) -> None:
     assert data_identity(own(tmp_path / "a")) != data_identity(own(tmp_path / "b"))
 
 
-def test_languages_in_folders_of_their_own_are_told_apart(tmp_path: Path) -> None:
+def test_languages_in_folders_of_their_own_are_distinguished(tmp_path: Path) -> None:
     for language in ("en", "de", "fr"):
         (tmp_path / language).mkdir()
         for split in ("train", "dev"):
@@ -226,7 +226,7 @@ def test_languages_in_folders_of_their_own_are_told_apart(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("key", "mark"), [("eval_languages", "{language}"), ("subsets", "{subset}")])
-def test_parts_that_no_name_asks_for_are_told(key: str, mark: str, tmp_path: Path) -> None:
+def test_parts_that_no_name_asks_for_are_reported(key: str, mark: str, tmp_path: Path) -> None:
     made = labelled(tmp_path, ["x", "y"], ["x"], **{"type": "classification", key: ("a", "b")})
     with pytest.raises(DataError, match=f"task.{key}: no name") as caught:
         load_task_data(made)

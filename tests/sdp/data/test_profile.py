@@ -42,7 +42,7 @@ def test_texts_are_compared_without_case_and_white_space(found: dict[SplitName, 
     assert found["test"].also_in == {"train": Overlap(1, 1), "dev": Overlap(2, 1)}
 
 
-def test_parts_in_which_no_model_can_be_told_from_another(found: dict[SplitName, SplitProfile]) -> None:
+def test_parts_in_which_no_model_differs_from_another(found: dict[SplitName, SplitProfile]) -> None:
     assert found["train"].constant == found["dev"].constant == ()
     assert found["test"].constant == ("de", "en")
 

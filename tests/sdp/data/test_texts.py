@@ -57,7 +57,7 @@ def test_nothing_is_left_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert stored[2999] == ("a",)
 
 
-def test_a_full_disk_is_told_with_the_folder(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_with_the_folder(tmp_path: Path) -> None:
     """A limit on the size of files stands for the disk: the system refuses in the same way."""
     script = """
         from sdp.data.rows_on_disk import TextFile

@@ -41,7 +41,7 @@ def test_a_loss_is_a_positive_drop() -> None:
     assert (record["parts"], record["averages"], record["also"]) == ({}, {}, {})
 
 
-def test_languages_are_told_apart() -> None:
+def test_languages_are_distinguished() -> None:
     dense, pruned = logits([0, 1, 0, 1]), logits([0, 1, 1, 0])
     record = compare(
         "accuracy",

@@ -200,12 +200,12 @@ def test_a_dense_model_that_is_not_better_than_one_answer_leaves_the_verdict_ope
     assert verdict(judge(GateSection(**passing), same, BENCH)) == "inconclusive"
 
 
-def test_classes_that_do_not_pass_are_told_and_the_worst_where_all_do() -> None:
+def test_classes_that_do_not_pass_are_reported_and_the_worst_where_all_do() -> None:
     (worst,) = judge(GateSection(max_class_drop=0.2), EXPORTED, BENCH)
     assert worst.sentence() == 'drop of F1 of "c" on test (the worst of 3) is 0.09 [0.07, 0.11], must be at most 0.2'
 
 
-def test_a_mean_over_languages_is_said_to_be_one() -> None:
+def test_a_mean_over_languages_is_called_one() -> None:
     settings = GateSection(max_metric_drop=0.05, min_metric=0.75)
     for over, words in ((None, "on test"), ("15 languages", "on test, mean over 15 languages")):
         assert all(words in check.subject for check in judge(settings, export_metrics(mean_over=over), BENCH))

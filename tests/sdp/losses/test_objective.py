@@ -90,7 +90,7 @@ def test_every_loss_of_the_table_is_computed() -> None:
     assert set(objective(output(1), LABELS, MASK, None)[1]) == {"task"}
 
 
-def test_a_teacher_that_is_missing_is_told() -> None:
+def test_a_teacher_that_is_missing_is_reported() -> None:
     with pytest.raises(ValueError, match="need a teacher"):
         Objective("classification", (CROSS,), 2)(output(1), LABELS, MASK, None)
 
@@ -152,7 +152,7 @@ def test_the_loss_of_several_layers_is_their_mean() -> None:
     assert each[0] != pytest.approx(each[1], rel=1e-2)
 
 
-def test_a_layer_that_is_not_there_is_told_with_the_loss() -> None:
+def test_a_layer_that_is_not_there_is_reported_with_the_loss() -> None:
     with pytest.raises(ModelError, match="2 layers, and the loss hidden asks for layer 3"):
         Objective("classification", (KLD, HIDDEN.model_copy(update={"layers": (3,)})), 2)
 

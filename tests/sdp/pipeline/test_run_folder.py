@@ -87,7 +87,7 @@ def test_a_holder_that_is_no_process_is_not_named(pid: int, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("reason", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
-def test_a_file_system_without_locks_is_told_and_nothing_stays(
+def test_a_file_system_without_locks_is_reported_and_nothing_stays(
     reason: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def flock(*_: object) -> None:
@@ -104,7 +104,7 @@ def test_a_file_system_without_locks_is_told_and_nothing_stays(
         assert read_json(run.path / ".holder.json") is not None
 
 
-def test_a_disk_that_refuses_the_lock_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_refuses_the_lock_is_reported_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def flock(*_: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
@@ -291,7 +291,7 @@ def test_files_are_shared_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytes
     assert [(path.name, path.read_text()) for path in target.iterdir()] == [("words", "whole")]
 
 
-def test_a_result_is_on_the_disk_before_it_is_said_to_be_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_result_is_on_the_disk_before_it_is_marked_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real, flushed = os.fsync, []
 
     def fsync(descriptor: int) -> None:

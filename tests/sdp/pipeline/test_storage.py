@@ -30,7 +30,7 @@ def chained(inner: Exception, outer: Exception) -> Exception:
         (StorageError("no space left on the disk", where="x"), ["x: no space left"]),
     ],
 )
-def test_a_refusal_is_told(error: Exception, words: list[str]) -> None:
+def test_a_refusal_is_reported(error: Exception, words: list[str]) -> None:
     found = storage_error(error, "the/run")
     assert found is not None
     assert found.exit_code == 1

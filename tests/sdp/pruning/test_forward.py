@@ -82,7 +82,7 @@ def test_a_wrapper_of_the_network_can_run(tmp_path: Path) -> None:
     assert torch.allclose(classifier_head(model)(output.pooled), output.logits, atol=1e-6)
 
 
-def test_a_model_without_such_a_head_is_told(tmp_path: Path) -> None:
+def test_a_model_without_such_a_head_is_reported(tmp_path: Path) -> None:
     model = load(tmp_path)
     model.classifier = nn.Sequential()
     with pytest.raises(ModelError, match="no linear layer of 3 outputs"):

@@ -76,6 +76,6 @@ def test_a_large_tensor_against_a_sort(kind: str, share: float) -> None:
     assert np.array_equal(keep_highest_of([torch.from_numpy(scores)], keep)[0].numpy(), naive(scores, keep))
 
 
-def test_scores_that_are_no_numbers_are_told() -> None:
+def test_scores_that_are_no_numbers_are_reported() -> None:
     with pytest.raises(ValueError, match="NaN"):
         keep_highest_of([torch.full((100,), math.nan)], 50)

@@ -79,7 +79,7 @@ def test_a_kind_without_a_row_is_read_by_the_names_of_all() -> None:
         assert find_neighbours(names) == find_neighbours(names, find_architecture(kind))
 
 
-def test_other_layers_are_told_with_what_is_missing() -> None:
+def test_other_layers_are_reported_with_what_is_missing() -> None:
     layer = nn.ModuleDict({name: nn.Linear(4, 4) for name in ("query", "key", "value", "mixer")})
     names = [f"encoder.layer.0.{name}" for name, _ in layer.named_parameters() if name.endswith("weight")]
     with pytest.raises(ModelError, match=r"encoder\.layer\.0\.mixer\.weight: this weight's place"):

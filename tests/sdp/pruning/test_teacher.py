@@ -135,7 +135,7 @@ def test_what_is_stored_and_damaged_is_asked_again(parts: dict[str, Any], tmp_pa
     assert file.read_bytes() == content
 
 
-def test_a_teacher_that_says_no_numbers_is_told_as_the_reason(parts: dict[str, Any], tmp_path: Path) -> None:
+def test_a_teacher_of_no_numbers_is_given_as_the_reason(parts: dict[str, Any], tmp_path: Path) -> None:
     with torch.no_grad():
         parts["teacher"].classifier.bias.fill_(torch.nan)
     with pytest.raises(ModelError, match="logits: the teacher's outputs are not finite numbers"):

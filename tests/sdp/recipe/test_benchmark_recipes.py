@@ -50,7 +50,7 @@ def test_the_page_of_recipes_is_current() -> None:
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_its_head_says_what_to_type(path: Path) -> None:
+def test_its_head_names_the_commands(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     for words in ("# Needs:", f"# Look:    sdp check recipes/{path.name}", f"# Run:     sdp run recipes/{path.name}"):
         assert words in text

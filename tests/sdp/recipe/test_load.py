@@ -202,7 +202,7 @@ def test_a_task_of_ones_own_needs_data(tmp_path: Path) -> None:
     assert "needs data.dev, data.text, data.label" in problems(path)[1]
 
 
-def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
     path = write(tmp_path, MINIMAL + "[prune]\nsparsity = 1.2\nepocs = 3\n[finetune]\nepochs = '3'\n")
     lines = problems(path, "seed=-1", "export.opset=1")
     assert lines[0] == f"5 problems in {path}"

@@ -27,7 +27,7 @@ def test_names_that_are_no_paths_stay(tmp_path: Path, toy_model: Path) -> None:
     assert shareable(recipe)["model"]["name"] == "package:a/b"
 
 
-def test_no_key_tells_a_folder_of_this_machine(
+def test_no_key_reveals_a_folder_of_this_machine(
     tmp_path: Path, toy_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Paths of --set are relative to where the command runs.

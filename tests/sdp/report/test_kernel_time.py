@@ -42,7 +42,7 @@ def test_the_longest_case_of_each_number_of_threads() -> None:
     assert longest_cases(profile(*cases)) == [cases[1], cases[3]]
 
 
-def test_one_line_tells_shares_and_speeds() -> None:
+def test_one_line_shows_shares_and_speeds() -> None:
     assert time_line(profile(), case(128)) == (
         "time, 128 tokens, 2 threads: sparse products 61% (171 of at most 480 GFLOP/s, avx2), "
         "sparse int8 products 10% (250 of at most 1000 GFLOP/s, avx2), attention 20%, the rest 8%"

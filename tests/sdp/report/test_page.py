@@ -168,7 +168,7 @@ def test_examples_are_losses_then_gains_in_turns_from_every_language(project: Pa
     assert [given.get("lang") for given in outline.found("p") if given.get("class") == "text"][:2] == ["en", "sw"]
 
 
-def test_a_trimmed_vocabulary_is_told_with_size_and_time(project: Path) -> None:
+def test_a_trimmed_vocabulary_is_reported_with_size_and_time(project: Path) -> None:
     assert "every piece" not in part(project, size)
     folder = project / "runs/toy/0-vocabulary"
     folder.mkdir()

@@ -62,7 +62,7 @@ def test_mcnemar_is_the_binomial_test_of_the_discordant_rows() -> None:
     assert mcnemar(second, first).p == pytest.approx(test.p)
 
 
-def test_equal_models_are_not_told_apart() -> None:
+def test_equal_models_are_not_distinguished() -> None:
     same = np.array([True, False, True])
     assert mcnemar(same, same).p == 1
     assert paired_bootstrap_test(np.zeros(500)).p == 1

@@ -115,7 +115,7 @@ def test_pruned_weights_are_zero_in_every_checkpoint(
 
 
 @pytest.mark.parametrize(("epoch", "output"), [(1, "a checkpoint was saved"), (2, "done again")])
-def test_a_stop_says_what_was_saved(epoch: int, output: str, parts: dict[str, Any], tmp_path: Path) -> None:
+def test_a_stop_states_what_was_saved(epoch: int, output: str, parts: dict[str, Any], tmp_path: Path) -> None:
     epochs = iter((1, 2))
 
     def stop_at_the_end_of_an_epoch() -> float:
@@ -331,7 +331,7 @@ def test_a_kill_while_an_epoch_is_evaluated_loses_no_point_of_the_curve(parts: d
     assert len(resumed) == len(whole)
 
 
-def test_checkpoints_are_kept_by_their_steps_whatever_the_clock_says(parts: dict[str, Any], tmp_path: Path) -> None:
+def test_checkpoints_are_kept_by_their_steps_whatever_the_clock_shows(parts: dict[str, Any], tmp_path: Path) -> None:
     def set_back(folder: Path) -> None:
         for checkpoint in folder.iterdir():
             ahead = checkpoint.stat().st_mtime + 1000

@@ -90,7 +90,7 @@ def trimmed(tokenizer: Tokenizer, old_ids: list[int]) -> Tokenizer:
     text=st.text(f"{LETTERS}x", min_size=1, max_size=14),
     data=st.data(),
 )
-def test_unigram_text_of_kept_pieces_is_told_as_before(
+def test_unigram_text_of_kept_pieces_is_split_as_before(
     vocabulary: dict[str, int], text: str, data: st.DataObject
 ) -> None:
     before = Tokenizer(Unigram([("<unk>", 0.0), *((piece, float(s)) for piece, s in vocabulary.items())], unk_id=0))
@@ -120,7 +120,7 @@ def test_without_the_lowest_score_an_unknown_character_would_win() -> None:
     text=st.lists(words, min_size=1, max_size=4).map(" ".join),
     data=st.data(),
 )
-def test_wordpiece_text_of_kept_pieces_is_told_as_before(
+def test_wordpiece_text_of_kept_pieces_is_split_as_before(
     starts: set[str], ends: set[str], text: str, data: st.DataObject
 ) -> None:
     pieces = ["[UNK]", *sorted(starts), *(f"##{end}" for end in sorted(ends))]

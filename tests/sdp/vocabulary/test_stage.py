@@ -110,7 +110,7 @@ def test_everything_after_it_is_small(exported: Path, unigram_model: Path) -> No
     assert json.loads(output)["label"] in ("pos", "neg")
 
 
-def test_the_report_tells_it(recipe: Path, exported: Path, unigram_model: Path) -> None:
+def test_the_report_shows_it(recipe: Path, exported: Path, unigram_model: Path) -> None:
     made = vocabulary.section(RunFiles(load_recipe(recipe), RunFolder(exported)))
     assert made is not None
     page = render_section(page_environment(), made)

@@ -57,7 +57,7 @@ def word_tokenizer(kind: str, post_processor: Any) -> Tokenizer:
     ],
     ids=["template", "bert", "sequence", "roberta"],
 )
-def test_it_says_the_same_in_new_ids(kind: str, post_processor: Any) -> None:
+def test_it_has_the_same_words_in_new_ids(kind: str, post_processor: Any) -> None:
     before = word_tokenizer(kind, post_processor)
     whole = content(before)
     untouched = copy.deepcopy(whole)

@@ -40,7 +40,7 @@ def test_the_estimate_is_the_median_and_the_inverse_is_the_inverse() -> None:
     assert paired_ratio(numerators, denominators) == forward
 
 
-def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+def test_the_interval_covers_the_truth_about_as_often_as_it_claims() -> None:
     rng = np.random.default_rng(1)
     hits = 0
     for _ in range(100):

@@ -85,7 +85,7 @@ def test_nothing_compared_is_no_agreement(bert_file: Path) -> None:
         verify_logits(bert_file, [], tolerance=1.0)
 
 
-def test_what_is_said_about_padding_does_not_count(
+def test_predictions_on_padding_do_not_count(
     tmp_path: Path, make_batch: Callable[..., Any], run_torch: Callable[..., Any], input_names: dict[str, Any]
 ) -> None:
     sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 64}

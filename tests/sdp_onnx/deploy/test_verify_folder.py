@@ -72,7 +72,7 @@ def test_the_seal_is_one_that_sha256sum_checks(folder: Path) -> None:
 @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1), bits=st.integers(1, 255))
 @pytest.mark.parametrize("name", [*FILES, *LIBRARY])
-def test_one_changed_byte_is_told_by_name(folder: Path, name: str, place: float, bits: int) -> None:
+def test_one_changed_byte_is_reported_by_name(folder: Path, name: str, place: float, bits: int) -> None:
     path = folder / name
     content = path.read_bytes()
     changed = bytearray(content)
@@ -89,19 +89,19 @@ def test_one_changed_byte_is_told_by_name(folder: Path, name: str, place: float,
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_missing_file_is_told_by_name(folder: Path, name: str) -> None:
+def test_a_missing_file_is_reported_by_name(folder: Path, name: str) -> None:
     (folder / name).unlink()
     assert failed(verify_folder(folder))[name] == "is missing"
 
 
-def test_a_truncated_model_is_told_by_its_size(folder: Path) -> None:
+def test_a_truncated_model_is_reported_by_its_size(folder: Path) -> None:
     content = (folder / "model.onnx").read_bytes()
     (folder / "model.onnx").write_bytes(content[:-1000])
     wanted = f"has {len(content) - 1000} bytes, and {len(content)} are listed"
     assert failed(verify_folder(folder)) == {"model.onnx": wanted}
 
 
-def test_files_too_many_are_told_and_bookkeeping_is_not(folder: Path) -> None:
+def test_files_too_many_are_reported_and_bookkeeping_is_not(folder: Path) -> None:
     (folder / ".cache" / "huggingface").mkdir(parents=True)
     (folder / ".cache" / "huggingface" / "x").touch()
     (folder / ".gitattributes").touch()
@@ -245,7 +245,7 @@ def test_a_damaged_library_is_never_loaded(folder: Path) -> None:
     assert verified_and_loaded() == (False, False)
 
 
-def test_other_logits_are_told_although_every_hash_is_right(folder: Path) -> None:
+def test_other_logits_are_reported_although_every_hash_is_right(folder: Path) -> None:
     model = onnx.load(folder / "model.onnx")
     bias = next(tensor for tensor in model.graph.initializer if tensor.name == "classifier.bias")
     moved = onnx.numpy_helper.to_array(bias) + np.float32(1.0)
@@ -257,7 +257,7 @@ def test_other_logits_are_told_although_every_hash_is_right(folder: Path) -> Non
     assert "the logits differ by" in wrong["golden inputs"]
 
 
-def test_another_tokenizer_is_told_although_every_hash_is_right(folder: Path) -> None:
+def test_another_tokenizer_is_reported_although_every_hash_is_right(folder: Path) -> None:
     content = json.loads((folder / "tokenizer.json").read_text())
     vocabulary = content["model"]["vocab"]
     vocabulary["t"], vocabulary["h"] = vocabulary["h"], vocabulary["t"]
@@ -267,7 +267,7 @@ def test_another_tokenizer_is_told_although_every_hash_is_right(folder: Path) ->
     assert "tokens differ" in failed(verify_folder(folder))["tokenizer"]
 
 
-def test_a_model_that_does_not_load_is_told_although_every_hash_is_right(folder: Path) -> None:
+def test_a_model_that_does_not_load_is_reported_although_every_hash_is_right(folder: Path) -> None:
     (folder / "model.onnx").write_text("no model")
     sealed(folder)
     assert failed(verify_folder(folder)).keys() == {"model"}

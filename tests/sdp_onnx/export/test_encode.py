@@ -57,7 +57,7 @@ def test_every_encoding_holds_the_same_model(
     assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
 
 
-def test_auto_makes_the_file_smaller_by_what_it_says(bert_file: Path, tmp_path: Path) -> None:
+def test_auto_makes_the_file_smaller_by_what_it_reports(bert_file: Path, tmp_path: Path) -> None:
     dense = encode_model(bert_file, tmp_path / "dense.onnx", encoding="dense", metadata={})
     auto = encode_model(bert_file, tmp_path / "auto.onnx", encoding="auto", metadata={})
     by_name = {record.name: record for record in auto}

@@ -150,7 +150,7 @@ def test_the_value_before_a_fused_operator_can_still_be_an_output(tmp_path: Path
         np.testing.assert_allclose(np.asarray(second), np.asarray(first), atol=1e-6)
 
 
-def test_without_the_library_the_error_says_how_to_get_it(
+def test_without_the_library_the_error_gives_the_command(
     pruned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encode(pruned, tmp_path / "kernel.onnx")

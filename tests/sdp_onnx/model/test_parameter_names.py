@@ -12,7 +12,7 @@ def loaders(arrays: dict[str, NDArray[Any]]) -> dict[str, LoadArray]:
     return {name: lambda array=array: array for name, array in arrays.items()}
 
 
-def test_content_tells_names_transposed_or_not() -> None:
+def test_content_shows_names_transposed_or_not() -> None:
     rng = np.random.default_rng(0)
     query, key, bias = rng.normal(size=(4, 4)), rng.normal(size=(6, 4)), rng.normal(size=4)
     parameters = loaders({"query.weight": query, "key.weight": key, "bias": bias})

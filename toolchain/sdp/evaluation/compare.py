@@ -146,16 +146,7 @@ def compare(
     groups = {"all": tuple(parts)}
     if part == "language":
         groups["zero-shot"] = tuple(name for name in parts if name not in trained)
-    averages = {
-        kind: Average(
-            over=members,
-            **_all_metrics(
-                {m: _Scored.mean({name: scored[name][m] for name in members}) for m in metrics}, metric, names
-            ),
-        )
-        for kind, members in groups.items()
-        if members
-    }
+    averages = {kind: _average(members, scored, metric, names) for kind, members in groups.items() if members}
     flips = [own.flips for own in named.values() if own.flips is not None]
     overall = {name: value for name, value in averages["all"].given().items() if name != "over"}
     return Comparison(
@@ -166,6 +157,18 @@ def compare(
         parts=named,
         averages=averages,
     )
+
+
+def _average(
+    members: tuple[str, ...],
+    scored: Mapping[str, Mapping[MetricName, _Scored]],
+    metric: MetricName,
+    names: tuple[str, str],
+) -> Average:
+    """Return the mean over some parts, in every metric."""
+    metrics = scored[members[0]]
+    means = {m: _Scored.mean({name: scored[name][m] for name in members}) for m in metrics}
+    return Average(over=members, **_all_metrics(means, metric, names))
 
 
 def _parts(split: Split, predicted: dict[MetricName, list[Array]], resamples: int, seed: int) -> dict[str, _Part]:

@@ -133,7 +133,7 @@ def test_there_is_a_look_before_and_after_every_update_and_between(stage: Path, 
     assert 0 < analysis["seconds"] < read(stage / "stage.json")["seconds"]
 
 
-def test_weights_are_told_layer_by_layer(stage: Path, analysis: dict[str, Any]) -> None:
+def test_weights_are_reported_layer_by_layer(stage: Path, analysis: dict[str, Any]) -> None:
     masks = load_file(stage / "masks.safetensors")
     for update in analysis["updates"]:
         assert update["weights"]["layers"].keys() == masks.keys()
