@@ -1,11 +1,11 @@
-"""The hidden-state loss against naive loops in float64."""
+"""The losses of hidden states against naive loops in float64."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from sdp.losses.hidden import hidden_loss
+from sdp.losses.hidden import hidden_loss, squared_error_loss
 
 MASK = torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 1]])
 
@@ -61,3 +61,28 @@ def test_half_precision_and_autocast_are_computed_in_float32() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(hidden_loss(student, teacher, MASK), expected)
     assert expected.dtype == torch.float32
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_the_squared_error_against_naive_loops(layers: int) -> None:
+    student, teacher = states(1, layers), states(2, layers)
+    errors = [
+        [
+            (float(s[b, k, i]) - float(t[b, k, i])) ** 2
+            for b in range(3)
+            for k in range(4)
+            for i in range(5)
+            if MASK[b, k]
+        ]
+        for s, t in zip(student, teacher, strict=True)
+    ]
+    expected = sum(sum(own) / len(own) for own in errors) / layers
+    assert float(squared_error_loss(student, teacher, MASK)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_squared_error_has_a_gradient_for_the_student_at_real_tokens_alone() -> None:
+    (student,), (teacher,) = ([s.requires_grad_() for s in states(seed, 1)] for seed in (6, 7))
+    squared_error_loss([student], [teacher], MASK).backward()
+    assert teacher.grad is None
+    expected = 2 * (student - teacher).detach() * MASK.unsqueeze(-1) / (int(MASK.sum()) * 5)
+    assert torch.allclose(student.grad, expected, rtol=1e-4, atol=1e-8)

@@ -14,7 +14,7 @@ from sdp.errors import ModelError
 from sdp.losses.alignment import align_cosine_loss, align_frobenius_loss
 from sdp.losses.cosine import cosine_loss
 from sdp.losses.cross_correlation import cross_correlation_loss
-from sdp.losses.hidden import hidden_loss
+from sdp.losses.hidden import hidden_loss, squared_error_loss
 from sdp.losses.kld import kld_loss
 from sdp.losses.network_output import NetworkOutput, RowsKey
 from sdp.losses.objective import Objective
@@ -30,6 +30,7 @@ from sdp.recipe.losses import (
     HiddenLoss,
     KldLoss,
     NoLoss,
+    SquaredErrorLoss,
 )
 
 MASK = torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 1]])
@@ -38,9 +39,10 @@ KLD = KldLoss(name="kld", weight=0.3, temperature=2.0)
 CROSS = CrossCorrelationLoss(name="cross-correlation", weight=1.7, off_diagonal=0.01)
 COSINE = CosineLoss(name="cosine", weight=0.6, representation="pooled")
 HIDDEN = HiddenLoss(name="hidden", weight=0.2, layers=(0, -1))
+SQUARED = SquaredErrorLoss(name="squared-error", weight=3.0, layers=(1, 2))
 ALIGN_COSINE = AlignCosineLoss(name="align-cosine", weight=2.5)
 ALIGN_FROBENIUS = AlignFrobeniusLoss(name="align-frobenius", weight=0.9)
-SETTINGS = {loss.name: loss for loss in (KLD, CROSS, COSINE, HIDDEN, ALIGN_COSINE, ALIGN_FROBENIUS)}
+SETTINGS = {loss.name: loss for loss in (KLD, CROSS, COSINE, HIDDEN, SQUARED, ALIGN_COSINE, ALIGN_FROBENIUS)}
 
 
 def output(seed: int, classes: int = 3) -> NetworkOutput:
@@ -62,6 +64,7 @@ VALUES: dict[str, Callable[[NetworkOutput, NetworkOutput], torch.Tensor]] = {
     ),
     "cosine": lambda s, t: cosine_loss(s.pooled, t.pooled),
     "hidden": lambda s, t: hidden_loss([s.hidden[0], s.hidden[2]], [t.hidden[0], t.hidden[2]], MASK),
+    "squared-error": lambda s, t: squared_error_loss(s.hidden[1:], t.hidden[1:], MASK),
     "align-cosine": lambda s, t: align_cosine_loss(s.weights, t.weights),
     "align-frobenius": lambda s, t: align_frobenius_loss(s.weights, t.weights),
 }
@@ -80,6 +83,20 @@ def test_the_sum_is_that_of_the_formula_for_every_combination(listed: tuple) -> 
         expected += SETTINGS[name].weight * value
     assert float(total) == pytest.approx(expected, rel=1e-5)
     assert set(terms) == {"task", *listed}
+
+
+@pytest.mark.parametrize("listed", [("kld",), ("cross-correlation", "squared-error"), ("kld", "hidden")])
+def test_without_labels_the_rest_of_the_sum_stays(listed: tuple[str, ...]) -> None:
+    student, teacher = output(1), output(2)
+    student.logits.requires_grad_()
+    losses = [SETTINGS[name] for name in listed]
+    total, terms = Objective("classification", losses, 2, labels=False)(student, LABELS, MASK, teacher)
+    expected = sum(SETTINGS[name].weight * float(VALUES[name](student, teacher)) for name in listed)
+    assert float(total) == pytest.approx(expected, rel=1e-5)
+    # The log shows what the network does with the labels that it does not see.
+    assert float(terms["task"]) == pytest.approx(float(functional.cross_entropy(student.logits, LABELS)))
+    other = Objective("classification", losses, 2, labels=False)(student, (LABELS + 1) % 3, MASK, teacher)[0]
+    assert torch.equal(total, other)
 
 
 def test_every_loss_of_the_table_is_computed() -> None:
@@ -172,6 +189,7 @@ def tokens(loss):
         ("classification", (COSINE,), {"teacher", "teacher_forward", "pooled"}),
         ("classification", (tokens(CROSS), KLD), {"teacher", "teacher_forward", "hidden", "live_teacher"}),
         ("classification", (HIDDEN,), {"teacher", "teacher_forward", "hidden", "live_teacher"}),
+        ("classification", (SQUARED,), {"teacher", "teacher_forward", "hidden", "live_teacher"}),
         ("classification", (ALIGN_COSINE, ALIGN_FROBENIUS), {"teacher", "weights"}),
         ("classification", (ALIGN_COSINE, KLD), {"teacher", "teacher_forward", "weights"}),
         ("tagging", (KLD,), {"teacher", "teacher_forward", "live_teacher"}),

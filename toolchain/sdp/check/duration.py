@@ -31,7 +31,7 @@ from sdp.pipeline.run_folder import RUN_FILE, RunFolder
 from sdp.pipeline.stages import FINETUNE, Stage, stages_of
 from sdp.recipe.base import TrainingSection
 from sdp.recipe.sections import Recipe
-from sdp.training.steps import optimizer_steps
+from sdp.training.steps import optimizer_steps, passes
 
 # Speed of training as a share of the measured product's speed: torch's products are faster than numpy's, and training
 # has other operations too.
@@ -136,8 +136,9 @@ def timed_estimates(facts: Facts, work: Work, rate: float) -> dict[str, Duration
     forward = {split: token * (rows or 0) * float(limit.mean()) for split, rows in work.rows.items()}
     evaluated = forward[work.evaluated]
     seconds = {
-        "finetune": _training(facts, work, recipe.finetune, token, limit) + _epochs(recipe.finetune) * forward["dev"],
-        "prune": _training(facts, work, recipe.prune, token, limit) + _epochs(recipe.prune) * forward["dev"],
+        "finetune": _training(facts, work, recipe.finetune, token, limit)
+        + _evaluations(work, recipe.finetune) * forward["dev"],
+        "prune": _training(facts, work, recipe.prune, token, limit) + _evaluations(work, recipe.prune) * forward["dev"],
         "evaluate": 2 * evaluated,
         "export": _EXPORT_SECONDS + 2 * evaluated,
         "bench": _bench(facts),
@@ -150,9 +151,9 @@ def timed_estimates(facts: Facts, work: Work, rate: float) -> dict[str, Duration
     return {name: DurationEstimate(_STAGE_SECONDS + own, "timing") for name, own in seconds.items()}
 
 
-def _epochs(settings: TrainingSection) -> int:
+def _evaluations(work: Work, settings: TrainingSection) -> int:
     """Return how often the dev rows are evaluated: after each epoch, and at the end."""
-    return math.ceil(settings.epochs) + 1
+    return math.ceil(passes(work.rows["train"] or 0, settings)) + 1
 
 
 def _training(facts: Facts, work: Work, settings: TrainingSection, token: float, lengths: NDArray[np.int64]) -> float:
@@ -246,7 +247,7 @@ def _seconds(recipe: Recipe, earlier: RunFolder, stage: Stage, rows: int) -> flo
 def _steps(path: Path, settings: Mapping[str, Any]) -> int | None:
     """Return the optimizer steps of a training stage of an earlier run."""
     rows = _table(read_json(path / FINETUNE.folder / "metrics.json") or {}, "rows").get("train")
-    keys = {key: settings.get(key) for key in ("epochs", "batch_size")}
+    keys = {key: settings.get(key) for key in ("epochs", "steps", "batch_size")}
     try:
         return optimizer_steps(rows, TrainingSection.model_validate(keys)) if isinstance(rows, int) else None
     except ValidationError:

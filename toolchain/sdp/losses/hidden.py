@@ -1,4 +1,4 @@
-"""Distance between hidden states, layer by layer, each measured by the size of the teacher's."""
+"""Distances between the hidden states of both networks, layer by layer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sdp.distributed.collectives import sum_over_ranks
+from sdp.distributed.collectives import mean_over_ranks, sum_over_ranks
 
 
 def hidden_loss(student: Sequence[Tensor], teacher: Sequence[Tensor], attention_mask: Tensor) -> Tensor:
@@ -31,3 +31,22 @@ def hidden_loss(student: Sequence[Tensor], teacher: Sequence[Tensor], attention_
             squares += [(ours.float() * real - target).square().sum(), target.square().sum()]
         distances, sizes = sum_over_ranks(torch.stack(squares[::2]), torch.stack(squares[1::2]))
         return (distances / sizes).sum()
+
+
+def squared_error_loss(student: Sequence[Tensor], teacher: Sequence[Tensor], attention_mask: Tensor) -> Tensor:
+    """Bring the hidden states of the real tokens close to the teacher's: mean of (h_S - h_T)^2.
+
+    Args:
+        student: hidden states of the pruned network, one [B, L, d] a layer.
+        teacher: hidden states of the unpruned network at the same layers; gets no gradient.
+        attention_mask: [B, L], 1 for real tokens, 0 for padding.
+
+    Returns:
+        a float32 scalar, the mean over the real tokens of all ranks, over features, and over layers.
+    """
+    real = attention_mask.bool()
+    errors = [
+        mean_over_ranks((ours[real].float() - theirs[real].detach().float()).square().mean(dim=-1))
+        for ours, theirs in zip(student, teacher, strict=True)
+    ]
+    return torch.stack(errors).mean()

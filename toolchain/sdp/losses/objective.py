@@ -2,13 +2,14 @@
 
     L = (1 - a) * task + a * kld + sum over the other losses of weight * loss
 
-with a the weight of kld, 0 where the recipe does not list it.
+with a the weight of kld, 0 where the recipe does not list it. Without labels the task loss is left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from sdp.losses.needs import needs_of, resolve_layers
@@ -26,17 +27,20 @@ class Objective:
         problem_type: the kind of task.
         losses: as the recipe lists them.
         layers: how many layers the model has; losses name layers.
+        labels: learn from the labels too.
 
     Raises:
         ModelError: a loss names a layer that the model has not.
     """
 
-    def __init__(self, problem_type: ProblemType, losses: Sequence[LossSettings] = (), layers: int = 0) -> None:
+    def __init__(
+        self, problem_type: ProblemType, losses: Sequence[LossSettings] = (), layers: int = 0, *, labels: bool = True
+    ) -> None:
         self._problem_type = problem_type
         self._layers = layers
         self._losses = [resolve_layers(loss, layers) for loss in losses if loss.name in TERMS]
         self._needs = needs_of(self._losses, layers)
-        self._task_share = 1 - sum(loss.weight for loss in self._losses if loss.shares)
+        self._task_share = 1 - sum(loss.weight for loss in self._losses if loss.shares) if labels else 0.0
 
     @property
     def rows(self) -> tuple[RowsKey, ...]:
@@ -103,7 +107,8 @@ class Objective:
             return task, terms
         if teacher is None and self.needs_teacher:
             raise ValueError("the losses need a teacher, and there is none")
-        total = self._task_share * task
+        # Also where it has no share: the log shows it. Its gradient must not be 0 * inf.
+        total = self._task_share * task if self._task_share else torch.zeros_like(task)
         batch = Batch(student, teacher or NetworkOutput(), labels, attention_mask, self._problem_type, self._layers)
         for loss in self._losses:
             value = TERMS[loss.name](loss, batch)

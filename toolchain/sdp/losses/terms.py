@@ -14,7 +14,7 @@ from sdp.distributed.collectives import rank_count
 from sdp.losses.alignment import align_cosine_loss, align_frobenius_loss
 from sdp.losses.cosine import cosine_loss
 from sdp.losses.cross_correlation import cross_correlation_loss
-from sdp.losses.hidden import hidden_loss
+from sdp.losses.hidden import hidden_loss, squared_error_loss
 from sdp.losses.kld import kld_loss, regression_distillation_loss
 from sdp.losses.needs import layer_indices, row_keys
 from sdp.losses.network_output import NetworkOutput
@@ -29,6 +29,7 @@ from sdp.recipe.losses import (
     HiddenLoss,
     KldLoss,
     RepresentationLoss,
+    SquaredErrorLoss,
 )
 
 
@@ -85,12 +86,20 @@ def _cross_correlation(settings: CrossCorrelationLoss, batch: Batch) -> Tensor |
     return torch.stack([cross_correlation_loss(*pair, settings.off_diagonal) for pair in pairs]).mean()
 
 
-def _hidden(settings: HiddenLoss, batch: Batch) -> Tensor:
+def _states(settings: HiddenLoss | SquaredErrorLoss, batch: Batch) -> tuple[list[Tensor], list[Tensor]]:
     student, teacher = batch.student.hidden, batch.teacher.hidden
     if student is None or teacher is None:
-        raise ValueError("the hidden loss needs the hidden states of both networks")
+        raise ValueError(f"the loss {settings.name} needs the hidden states of both networks")
     layers = layer_indices(settings.layers, batch.layers)
-    return hidden_loss([student[layer] for layer in layers], [teacher[layer] for layer in layers], batch.attention_mask)
+    return [student[layer] for layer in layers], [teacher[layer] for layer in layers]
+
+
+def _hidden(settings: HiddenLoss, batch: Batch) -> Tensor:
+    return hidden_loss(*_states(settings, batch), batch.attention_mask)
+
+
+def _squared_error(settings: SquaredErrorLoss, batch: Batch) -> Tensor:
+    return squared_error_loss(*_states(settings, batch), batch.attention_mask)
 
 
 def _align_cosine(settings: AlignCosineLoss, batch: Batch) -> Tensor:
@@ -107,6 +116,7 @@ TERMS: dict[str, LossFunction] = {
     "cosine": _cosine,
     "cross-correlation": _cross_correlation,
     "hidden": _hidden,
+    "squared-error": _squared_error,
     "align-cosine": _align_cosine,
     "align-frobenius": _align_frobenius,
 }

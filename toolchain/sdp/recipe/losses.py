@@ -100,6 +100,15 @@ class HiddenLoss(AddedLoss):
     """Layers whose output is compared, 1 the first, -1 the last, 0 the embeddings' output; "all" is 1 to the last."""
 
 
+class SquaredErrorLoss(AddedLoss):
+    """Hidden states of the real tokens: mean over tokens, features and layers of (h_S - h_T)^2."""
+
+    name: Literal["squared-error"]
+    """The fine-tuned network's hidden states."""
+    layers: tuple[int, ...] | Literal["all"] = Field(default=(-1,), min_length=1)
+    """Layers whose output is compared, 1 the first, -1 the last, 0 the embeddings' output; "all" is 1 to the last."""
+
+
 class AlignCosineLoss(AddedLoss):
     """Aligned weights: mean over layers and output units of 1 - cosine between masked and fine-tuned weights."""
 
@@ -142,6 +151,7 @@ LOSSES = {
     "cosine": LossRow(CosineLoss, "rows"),
     "cross-correlation": LossRow(CrossCorrelationLoss, "rows"),
     "hidden": LossRow(HiddenLoss, "hidden"),
+    "squared-error": LossRow(SquaredErrorLoss, "hidden"),
     "align-cosine": LossRow(AlignCosineLoss, "weights"),
     "align-frobenius": LossRow(AlignFrobeniusLoss, "weights"),
 }

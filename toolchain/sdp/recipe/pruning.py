@@ -31,6 +31,8 @@ class PruneSection(TrainingSection):
     criterion: Criterion = Field(default="magnitude", description=criteria_description())
     scope: Literal["layer", "global"] = "layer"
     """Rank within every weight matrix, or over all of them together."""
+    max_layer_sparsity: float = Field(default=1.0, gt=0, le=1)
+    """scope = "global" only: largest share of any one matrix that is pruned."""
     pattern: Literal["unstructured", "1x4", "2:4"] = "unstructured"
     """unstructured: any weight by itself; 1x4: blocks of four consecutive inputs, which int8 kernels take at once; 2:4:
     two of every four consecutive inputs are kept, as sparse tensor cores expect, with sparsity = 0.5."""
@@ -48,8 +50,15 @@ class PruneSection(TrainingSection):
     start: str | None = Field(default=None, min_length=1)
     """Go on from here instead of from the dense network: the folder 2-prune of a finished run with the same fine-tuned
     model, scope and pattern, and a lower sparsity. Weights pruned there stay pruned."""
+    labels: bool = True
+    """Learn from the labels, besides the losses. false: from the losses alone, which compare with the fine-tuned
+    network and need no label."""
+    freeze_head: bool = False
+    """Keep pooler and classifier as fine-tuning left them: they stand behind the encoder, and are not pruned."""
+    dropout: bool = True
+    """Apply the model's dropout. false: the pruned network computes in training what it computes in use."""
     losses: tuple[Loss, ...] = Field(default=(CrossCorrelationLoss(name="cross-correlation"),), min_length=1)
-    """What the pruned network learns from, besides the labels."""
+    """What the pruned network learns from: the labels, unless `labels = false`, and these."""
 
     @field_validator("losses")
     @classmethod
@@ -60,6 +69,22 @@ class PruneSection(TrainingSection):
         if "none" in names and len(names) > 1:
             raise ValueError('"none" stands alone; remove it or the others')
         return losses
+
+    @model_validator(mode="after")
+    def _something_is_learned(self) -> PruneSection:
+        if not self.labels and not any(loss.reads and loss.reads != "weights" for loss in self.losses):
+            raise ValueError("labels = false leaves nothing to learn from; add a loss that compares outputs")
+        return self
+
+    @model_validator(mode="after")
+    def _cap_fits(self) -> PruneSection:
+        if self.max_layer_sparsity < 1 and self.scope == "layer":
+            raise ValueError('max_layer_sparsity belongs to scope = "global"; set that, or remove it')
+        if self.max_layer_sparsity < self.sparsity:
+            raise ValueError(
+                f"max_layer_sparsity = {self.max_layer_sparsity:g} leaves too little for sparsity = {self.sparsity:g}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _pattern_and_criterion_fit(self) -> PruneSection:

@@ -42,6 +42,12 @@ class FinetuneSection(TrainingSection):
     epochs: float = Field(default=3.0, ge=0)
     """Passes over the training rows. 0 takes a model that is already fine-tuned for the task as it is, bit for bit."""
 
+    @model_validator(mode="after")
+    def _none_or_some(self) -> FinetuneSection:
+        if self.epochs == 0 and self.steps is not None:
+            raise ValueError("epochs = 0 trains nothing, and steps asks for training; remove one of them")
+        return self
+
 
 class EvaluateSection(Section):
     """How the fine-tuned, pruned and exported models are compared."""

@@ -20,7 +20,7 @@ from sdp.distributed.sharded import WholeModel, is_sharded
 from sdp.errors import StageError
 from sdp.losses.objective import Objective
 from sdp.models.architectures import find_architecture
-from sdp.models.layers import layer_count, prunable_weights
+from sdp.models.layers import head_parameters, layer_count, prunable_weights
 from sdp.models.load import load_finetuned
 from sdp.models.tokenizer import save_tokenizer, saved_tokenizer
 from sdp.pipeline.artifacts.base import present
@@ -57,7 +57,10 @@ def run(context: StageContext) -> StageResult:
     rows = tokenize_split(data.train, tokenizer, recipe)
     set_seed(recipe.seed)
     model = load_finetuned(source, device)
-    objective = Objective(recipe.task.problem_type, recipe.prune.losses, layer_count(model))
+    if recipe.prune.freeze_head:
+        for parameter in head_parameters(model).values():
+            parameter.requires_grad_(False)
+    objective = Objective(recipe.task.problem_type, recipe.prune.losses, layer_count(model), labels=recipe.prune.labels)
     if is_sharded(recipe.runtime):
         require_shardable_pruning(recipe.runtime, recipe.prune)
     teacher = _teacher(context, objective, rows, collator, device)
@@ -77,7 +80,7 @@ def run(context: StageContext) -> StageResult:
         model=model,
         train=rows,
         collator=collator,
-        objective=Distillation(model, objective, teacher),
+        objective=Distillation(model, objective, teacher, dropout=recipe.prune.dropout),
         settings=recipe.prune,
         device=device,
         evaluate=whole.evaluated_by(dev),
