@@ -58,9 +58,14 @@ class Objective:
         return self._needs.teacher_forward
 
     @property
-    def needs_live_teacher(self) -> bool:
-        """Whether the teacher must run beside the student: what it gives for each token is too much to be stored."""
-        return self._needs.live_teacher(self._problem_type)
+    def token_outputs(self) -> int:
+        """How many outputs of each token any loss reads of the teacher."""
+        return self._needs.token_outputs(self._problem_type)
+
+    @property
+    def needs_logits(self) -> bool:
+        """Whether any loss reads logits of the teacher."""
+        return self._needs.logits
 
     @property
     def one_prediction_a_row(self) -> bool:
@@ -70,7 +75,7 @@ class Objective:
     @property
     def needs_hidden(self) -> bool:
         """Whether any loss reads hidden states."""
-        return self._needs.hidden or any(key.kind != "pooled" for key in self.rows)
+        return any(key.kind != "pooled" for key in self.rows)
 
     @property
     def needs_pooled(self) -> bool:

@@ -16,7 +16,7 @@ from sdp.losses.cosine import cosine_loss
 from sdp.losses.cross_correlation import cross_correlation_loss
 from sdp.losses.hidden import hidden_loss, squared_error_loss
 from sdp.losses.kld import kld_loss, regression_distillation_loss
-from sdp.losses.needs import layer_indices, row_keys
+from sdp.losses.needs import row_keys
 from sdp.losses.network_output import NetworkOutput
 from sdp.losses.representation import rows_of
 from sdp.losses.task import predicts_scores
@@ -28,7 +28,7 @@ from sdp.recipe.losses import (
     CrossCorrelationLoss,
     HiddenLoss,
     KldLoss,
-    RepresentationLoss,
+    RowsLoss,
     SquaredErrorLoss,
 )
 
@@ -58,7 +58,7 @@ class Batch:
 LossFunction = Callable[[Any, Batch], Tensor | None]
 
 
-def _row_pairs(settings: RepresentationLoss, batch: Batch) -> list[tuple[Tensor, Tensor]]:
+def _row_pairs(settings: RowsLoss, batch: Batch) -> list[tuple[Tensor, Tensor]]:
     return [
         (rows_of(batch.student, batch.attention_mask, key), rows_of(batch.teacher, batch.attention_mask, key))
         for key in row_keys(settings, batch.layers)
@@ -86,20 +86,12 @@ def _cross_correlation(settings: CrossCorrelationLoss, batch: Batch) -> Tensor |
     return torch.stack([cross_correlation_loss(*pair, settings.off_diagonal) for pair in pairs]).mean()
 
 
-def _states(settings: HiddenLoss | SquaredErrorLoss, batch: Batch) -> tuple[list[Tensor], list[Tensor]]:
-    student, teacher = batch.student.hidden, batch.teacher.hidden
-    if student is None or teacher is None:
-        raise ValueError(f"the loss {settings.name} needs the hidden states of both networks")
-    layers = layer_indices(settings.layers, batch.layers)
-    return [student[layer] for layer in layers], [teacher[layer] for layer in layers]
-
-
 def _hidden(settings: HiddenLoss, batch: Batch) -> Tensor:
-    return hidden_loss(*_states(settings, batch), batch.attention_mask)
+    return torch.stack([hidden_loss(*pair) for pair in _row_pairs(settings, batch)]).sum()
 
 
 def _squared_error(settings: SquaredErrorLoss, batch: Batch) -> Tensor:
-    return squared_error_loss(*_states(settings, batch), batch.attention_mask)
+    return torch.stack([squared_error_loss(*pair) for pair in _row_pairs(settings, batch)]).mean()
 
 
 def _align_cosine(settings: AlignCosineLoss, batch: Batch) -> Tensor:

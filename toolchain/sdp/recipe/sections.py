@@ -87,6 +87,10 @@ class RuntimeSection(Section):
     Another number changes the order of sums: results differ in their last digits."""
     checkpoint_seconds: float = Field(default=60.0, ge=0)
     """Training writes a checkpoint this often; a killed run loses at most this much work."""
+    teacher_cache_gb: float = Field(default=4.0, ge=0)
+    """Largest size, in GB on the disk, of the teacher's outputs for every token of the training rows, where a loss
+    reads them. Beyond it, and under torchrun, the teacher runs beside the student at every step, which takes a third
+    more time; 0: always."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """Under torchrun. ddp: every process has the whole model, and a part of each batch. fsdp: weights, gradients and
     optimizer state are shared out as well (FSDP2), for models that fill the memory; with the criteria that need weights

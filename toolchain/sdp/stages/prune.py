@@ -15,9 +15,10 @@ import torch
 from transformers import PreTrainedModel, set_seed
 
 from sdp.data.batches import Collator, TokenizedSplit
-from sdp.distributed.collectives import this_rank
+from sdp.distributed.collectives import rank_count, this_rank
 from sdp.distributed.sharded import WholeModel, is_sharded
 from sdp.errors import StageError
+from sdp.losses.needs import live_teacher
 from sdp.losses.objective import Objective
 from sdp.models.architectures import find_architecture
 from sdp.models.layers import head_parameters, layer_count, prunable_weights
@@ -38,7 +39,8 @@ from sdp.pruning.masked_weights import MaskedWeights
 from sdp.pruning.masks import Masks, load_masks, save_masks, sparsity_of
 from sdp.pruning.sharded import require_shardable_pruning
 from sdp.pruning.start import require_same_teacher
-from sdp.pruning.teacher import LiveTeacher, Teacher, TeacherCache, cached_teacher
+from sdp.pruning.teacher import LiveTeacher, Teacher
+from sdp.pruning.teacher_cache import TeacherCache, cached_teacher
 from sdp.recipe.sections import Recipe
 from sdp.training.device import training_device, trains_in_bf16
 from sdp.training.inputs import DevMetric, finetuned_data, tokenize_split
@@ -157,7 +159,10 @@ def _teacher(
         return None
     source = context.run.stage(FINETUNE.folder)
     model = load_finetuned(source, device)
-    if objective.needs_live_teacher:
+    width = int(model.config.hidden_size)
+    too_much = live_teacher(objective.token_outputs, rows.tokens, width, context.recipe.runtime.teacher_cache_gb)
+    # Each of several processes would need the tokens of all rows.
+    if too_much or (objective.token_outputs and rank_count() > 1):
         return LiveTeacher(model, objective, bf16=trains_in_bf16(context.recipe.prune, device))
     record = read_json(source / STAGE_FILE) or {}
     cache = TeacherCache(context.run.path / CACHE, str(record["outputs"]["model.safetensors"]["sha256"])[:16])
