@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from sdp.recipe.losses import LOSSES
-from support.toy import sdp
+from support.toy import sdp, toy_rows
 
 STORED = '[{name="kld"}, {name="cosine", representation="pooled"}, {name="cross-correlation", layers=[1, -1]}]'
 TOKENS = '[{name="hidden"}, {name="cosine", representation="tokens"}, {name="align-cosine"}, {name="align-frobenius"}]'
@@ -65,6 +65,29 @@ def test_without_labels_the_head_stays_as_it_is(project: Path) -> None:
     head = {name for name in dense if name.startswith(("classifier", "bert.pooler"))}
     assert len(head) == 4
     assert all(torch.equal(dense[name], pruned[name]) == (name in head) for name in dense if "embeddings" not in name)
+
+
+@pytest.mark.parametrize("labels", ["true", "false"])
+def test_rows_without_labels_are_learned_from(labels: str, project: Path) -> None:
+    (project / "texts").mkdir()
+    lines = [text for text, _ in toy_rows(90, seed=7)]
+    (project / "texts/a.txt").write_text("\n".join(lines))
+    losses = '[{name="squared-error"}, {name="kld"}]'
+    more = ["--set", f"prune.labels={labels}", "--set", 'data.unlabeled=["texts/*.txt"]', "--set", "prune.steps=24"]
+    more += ["--set", "prune.unlabeled_share=0.75", "--set", "prune.epochs=1", "--set", f"prune.losses={losses}"]
+    records = prune(project, losses, *more)
+    plan = json.loads(sdp("check", "toy.toml", *more, "--json", cwd=project, check=True).stdout)
+    (finding,) = [finding for finding in plan["findings"] if finding["subject"] == "data.unlabeled"]
+    assert finding["sentence"].startswith("90 rows without labels")
+    # Three of four batches have no label: their loss of the labels is 0, and that of the teacher is not.
+    assert sum(record["task"] == 0 for record in records) == pytest.approx(18, abs=4)
+    assert all(record["squared-error"] > 0 for record in records[1:])
+    assert all(record["kld"] > 0 for record in records[1:])
+    # Another text is a reason to prune again, and none to fine-tune.
+    (project / "texts/a.txt").write_text("\n".join(lines[1:]))
+    plan = json.loads(sdp("check", "toy.toml", *more, "--json", cwd=project, check=True).stdout)
+    assert plan["stages"][0]["up_to_date"]
+    assert "unlabeled" in plan["stages"][1]["reason"]
 
 
 def test_a_layer_that_is_not_there_is_one_line(project: Path) -> None:

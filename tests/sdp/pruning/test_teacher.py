@@ -62,7 +62,7 @@ def parts(toy_model: Path, student_folder: Path) -> dict[str, Any]:
     return {
         "teacher": load(toy_model),
         "student": load(student_folder).eval(),
-        "split": TokenizedSplit(tokenize(split, tokenizer, 32), split.labels),
+        "split": TokenizedSplit(tokenize(split.texts, tokenizer, 32), split.labels),
         "collator": Collator(tokenizer),
     }
 

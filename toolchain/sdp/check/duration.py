@@ -147,7 +147,7 @@ def timed_estimates(facts: Facts, work: Work, rate: float) -> dict[str, Duration
     if teacher_is_live(facts):
         seconds["prune"] *= (TRAINING + FORWARD) / TRAINING
     elif work.layers is not None and needs_of(recipe.prune.losses, work.layers).rows:
-        seconds["prune"] += forward["train"]
+        seconds["prune"] += forward["train"] + token * facts.unlabeled * float(limit.mean())
     return {name: DurationEstimate(_STAGE_SECONDS + own, "timing") for name, own in seconds.items()}
 
 

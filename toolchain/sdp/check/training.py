@@ -61,7 +61,7 @@ def _tokens(facts: Facts) -> float:
     longest = facts.recipe.data.max_length
     lengths = np.minimum(facts.lengths if facts.lengths is not None else [longest], longest)
     mean = float(lengths.mean()) if lengths.size else 0.0
-    return (facts.rows.get("train") or 0) * mean
+    return ((facts.rows.get("train") or 0) + facts.unlabeled) * mean
 
 
 def _teacher(facts: Facts) -> Iterator[Finding]:

@@ -71,7 +71,9 @@ def _kld(settings: KldLoss, batch: Batch) -> Tensor:
         raise ValueError("soft labels need the logits of both networks")
     if predicts_scores(batch.problem_type):
         return regression_distillation_loss(student, teacher)
-    return kld_loss(student, teacher, settings.temperature, batch.labels != IGNORED)
+    # A tagger's tokens count where a word begins; of whole rows those without a label do, too.
+    kept = batch.labels != IGNORED if batch.problem_type == "tagging" else None
+    return kld_loss(student, teacher, settings.temperature, kept)
 
 
 def _cosine(settings: CosineLoss, batch: Batch) -> Tensor:

@@ -133,6 +133,12 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _unlabeled_rows_teach(self) -> Recipe:
+        if self.data.unlabeled is not None and not any(loss.reads in ("logits", "rows") for loss in self.prune.losses):
+            raise ValueError("data.unlabeled needs a loss in prune.losses that compares outputs with the teacher's")
+        return self
+
+    @model_validator(mode="after")
     def _a_new_head_is_trained(self) -> Recipe:
         if self.finetune.epochs == 0 and self.model.head == "new":
             raise ValueError('finetune.epochs = 0 leaves the model as it is, and model.head = "new" needs training')

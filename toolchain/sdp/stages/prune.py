@@ -15,6 +15,7 @@ import torch
 from transformers import PreTrainedModel, set_seed
 
 from sdp.data.batches import Collator, TokenizedSplit
+from sdp.data.unlabeled import read_unlabeled
 from sdp.distributed.collectives import rank_count, this_rank
 from sdp.distributed.sharded import WholeModel, is_sharded
 from sdp.errors import StageError
@@ -43,7 +44,7 @@ from sdp.pruning.teacher import LiveTeacher, Teacher
 from sdp.pruning.teacher_cache import TeacherCache, cached_teacher
 from sdp.recipe.sections import Recipe
 from sdp.training.device import training_device, trains_in_bf16
-from sdp.training.inputs import DevMetric, finetuned_data, tokenize_split
+from sdp.training.inputs import DevMetric, finetuned_data, tokenize_split, tokenize_texts
 from sdp.training.run import TrainingRun, train
 from sdp.training.steps import optimizer_steps
 
@@ -57,6 +58,10 @@ def run(context: StageContext) -> StageResult:
     tokenizer = saved_tokenizer(source)
     collator = Collator(tokenizer)
     rows = tokenize_split(data.train, tokenizer, recipe)
+    if recipe.data.unlabeled is not None:
+        unlabeled = read_unlabeled(recipe, data)
+        reporter.line(f"  {len(unlabeled):,} rows without labels")
+        rows = rows.with_unlabeled(tokenize_texts(unlabeled, tokenizer, recipe))
     set_seed(recipe.seed)
     model = load_finetuned(source, device)
     if recipe.prune.freeze_head:
@@ -66,7 +71,7 @@ def run(context: StageContext) -> StageResult:
     if is_sharded(recipe.runtime):
         require_shardable_pruning(recipe.runtime, recipe.prune)
     teacher = _teacher(context, objective, rows, collator, device)
-    steps = optimizer_steps(len(rows), recipe.prune)
+    steps = optimizer_steps(rows.labeled, recipe.prune)
     # Before the model changes: the analysis reads the teacher from it.
     analyse = this_rank() == 0 and not is_sharded(recipe.runtime)
     if is_sharded(recipe.runtime) and recipe.analysis.rows != 0:
@@ -86,6 +91,7 @@ def run(context: StageContext) -> StageResult:
         settings=recipe.prune,
         device=device,
         evaluate=whole.evaluated_by(dev),
+        unlabeled_share=recipe.prune.unlabeled_share,
         hooks=(masked, updates, *([analysis] if analysis is not None else [])),
     )
     log = train(job)

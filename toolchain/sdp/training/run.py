@@ -48,6 +48,7 @@ class TrainingRun:
         evaluate: gives the dev metric (None where it is undefined) after each epoch; called on all ranks, and what it
             gives on rank 0 counts.
         hooks: what else takes part, in this order.
+        unlabeled_share: share of the steps whose batch is of rows without labels, where there are any.
     """
 
     title: str
@@ -60,6 +61,7 @@ class TrainingRun:
     device: torch.device
     evaluate: Callable[[], float | None]
     hooks: tuple[Hook, ...] = ()
+    unlabeled_share: float = 0.0
 
     @property
     def checkpoints(self) -> Path:
@@ -78,7 +80,7 @@ def train(run: TrainingRun) -> list[dict[str, Any]]:
         StageError: the loss or a weight is no longer finite.
     """
     recipe, reporter = run.context.recipe, run.context.reporter
-    steps = optimizer_steps(len(run.train), run.settings)
+    steps = optimizer_steps(run.train.labeled, run.settings)
     _require_a_row_each(run.settings.batch_size)
     checkpoint = _last_checkpoint(run.checkpoints, reporter)
     if checkpoint is not None:
@@ -97,6 +99,7 @@ def train(run: TrainingRun) -> list[dict[str, Any]]:
             objective=run.objective,
             hooks=run.hooks,
             parts=recipe.runtime.accumulation,
+            unlabeled_share=run.unlabeled_share,
             train_dataset=run.train,
             data_collator=run.collator,
             callbacks=[callback],
