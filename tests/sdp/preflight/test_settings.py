@@ -9,6 +9,7 @@ import pytest
 from sdp.pipeline.stages import PREFLIGHT, settings_of
 from sdp.preflight.settings import layers_needed, reduced
 from sdp.recipe import Recipe, load_recipe
+from sdp.recipe.losses import LOSSES as ALL_LOSSES
 from support.toy import RECIPE
 
 LOSSES = 'prune.losses=[{name="hidden", layers=[1, 3]}, {name="cosine", layers=[-4]}]'
@@ -60,3 +61,10 @@ def test_one_pass_and_one_mask_update_at_the_wanted_sparsity(recipe_file: Path) 
 def test_layers_that_losses_name_are_kept(recipe_file: Path) -> None:
     assert layers_needed(load_recipe(recipe_file)) == 2
     assert layers_needed(load_recipe(recipe_file, (LOSSES,))) == 4
+
+
+@pytest.mark.parametrize("loss", ALL_LOSSES)
+def test_every_loss_has_a_preflight(loss: str, recipe_file: Path) -> None:
+    recipe = load_recipe(recipe_file, (f'prune.losses=[{{name="{loss}"}}]',))
+    assert layers_needed(recipe) == 2
+    assert reduced(recipe).prune.losses == recipe.prune.losses

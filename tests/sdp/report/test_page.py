@@ -17,6 +17,7 @@ from sdp.pipeline.artifacts.results import read_results
 from sdp.pipeline.run_folder import RunFolder
 from sdp.recipe import load_recipe
 from sdp.report.page import SECTIONS, page_environment, render_page, render_section
+from sdp.report.plots import training_curves
 from sdp.report.section import RunFiles
 from sdp.report.sections import flips, loss, origin, size, verdict
 from sdp.report.summary import summary_lines, summary_table
@@ -260,3 +261,9 @@ def test_an_undefined_metric_is_a_word_on_the_page(project: Path) -> None:
     assert any(line.startswith("dense against pruned: mcnemar undefined") for line in lines)
     assert summary_table(read_results(known.run), "toy") is not None
     assert part_rows(ExportMetrics.load(known.run))[0] == ["de", "4", *["undefined"] * 3, ""]
+
+
+def test_a_curve_of_a_training_without_records_is_empty() -> None:
+    loss, score = training_curves("fine-tuning", [], "accuracy")
+    assert "training loss" in loss
+    assert "accuracy on dev" in score

@@ -180,7 +180,7 @@ def test_what_the_first_level_changes_the_others_do_again(swept: tuple[Path, Res
 def test_the_chosen_level_alone_is_measured_on_test(tmp_path: Path, toy_model: Path) -> None:
     write_project(tmp_path, toy_model)
     write_tsv(tmp_path / "test.tsv", toy_rows(40, seed=3))
-    short = ["finetune.epochs=2", "prune.epochs=1", "analysis.rows=0", "bench.seconds=0.05"]
+    short = ["finetune.epochs=8", "prune.epochs=1", "analysis.rows=0", "bench.seconds=0.05"]
     short += ['bench.sequence_lengths=["task"]', 'data.test="test.tsv"']
     options = [word for setting in short for word in ("--set", setting)]
     result = command(tmp_path, "sweep", "toy.toml", "--sparsity", "0.8", *options)

@@ -52,7 +52,7 @@ def reduced(recipe: Recipe) -> Recipe:
 def layers_needed(recipe: Recipe) -> int:
     """Return the number of layers that the model must keep: losses may name some, from either end."""
     named = (abs(layer) for loss in recipe.prune.losses for layer in named_layers(loss))
-    return max(LAYERS, *named)
+    return max((LAYERS, *named))
 
 
 def _once(section: TrainingSection) -> dict[str, Any]:

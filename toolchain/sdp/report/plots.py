@@ -39,7 +39,7 @@ def training_curves(title: str, log: Sequence[LogRecord], metric: str) -> list[s
         score, axes = _figure(2.3, f"{title}: {metric} on dev")
         _line(axes, log, "dev", ACCENT, f"{metric} on dev", marker="o")
         _line(axes, log, "sparsity", PRUNED, "encoder zeros", drawstyle="steps-post")
-        axes.set_ylim(min(0, *(record.get("dev") or 0 for record in log)), 1.02)
+        axes.set_ylim(min((0, *(record.get("dev") or 0 for record in log))), 1.02)
         if len(axes.lines) > 1:
             axes.legend(loc="best")
         for figure in (loss, score):
