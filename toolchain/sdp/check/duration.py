@@ -44,6 +44,8 @@ _TIMING_SECONDS = 0.25
 _STAGE_SECONDS = 10.0
 # Seconds of torch.onnx.export for both models, and of reading the files again.
 _EXPORT_SECONDS = 30.0
+# Products of a refit without training: 4 solutions of 60 steps.
+_REFIT_PRODUCTS = 240
 # Seconds to start a process for each of the three files of a comparison.
 _START_SECONDS = 4.0
 _UNCERTAINTY = {"timing": 1.5, "earlier run": 1.25}
@@ -144,7 +146,9 @@ def timed_estimates(facts: Facts, work: Work, rate: float) -> dict[str, Duration
         "bench": _bench(facts),
         "report": 0.0,
     }
-    if teacher_is_live(facts):
+    if optimizer_steps(work.rows["train"] or 0, recipe.prune) == 0:
+        seconds["prune"] = forward["dev"] + _without_training(facts, work, token * float(limit.mean()), rate)
+    elif teacher_is_live(facts):
         seconds["prune"] *= (TRAINING + FORWARD) / TRAINING
     elif work.layers is not None and needs_of(recipe.prune.losses, work.layers).rows:
         seconds["prune"] += forward["train"] + token * facts.unlabeled * float(limit.mean())
@@ -165,6 +169,23 @@ def _training(facts: Facts, work: Work, settings: TrainingSection, token: float,
     again = FORWARD if runtime.checkpointing or runtime.accumulation > 1 else 0
     speed = BF16_SPEED if settings.precision == "bf16" and facts.machine.bf16 else 1.0
     return token * tokens * (TRAINING + again) / FORWARD / speed
+
+
+def _without_training(facts: Facts, work: Work, row: float, rate: float) -> float:
+    """Return the seconds of pruning with `prune.epochs = 0`.
+
+    Both networks compute the calibration rows for each layer, and the weights of a matrix [out, in] are refitted by
+    products with a matrix [in, in].
+
+    Args:
+        facts: recipe and sizes.
+        work: the amount of work.
+        row: seconds of a forward pass of a row.
+        rate: floating-point operations per second.
+    """
+    measured = 2 * (work.layers or 1) * facts.recipe.prune.calibration_rows * row
+    # In the mean over the matrices of a layer, `in` is 1.5 times the encoder's width.
+    return measured + _REFIT_PRODUCTS * 2 * (facts.prunable or 0) * 1.5 * (facts.hidden_size or 0) / rate
 
 
 def _bench(facts: Facts) -> float:

@@ -26,6 +26,9 @@ from sdp.recipe.base import Section
 class PruneSection(TrainingSection):
     """Iterative pruning of the encoder's linear weights while distilling from the fine-tuned network."""
 
+    epochs: float = Field(default=3.0, ge=0)
+    """Passes over the training rows. 0 prunes without training, in minutes: the weights of each layer that stay are
+    refitted by least squares to what the layer computed. Up to about 70 % of zeros it saves most of the accuracy."""
     sparsity: float = Field(default=0.9, ge=0, lt=1)
     """Share of the encoder's linear weights that ends as zeros."""
     criterion: Criterion = Field(default="magnitude", description=criteria_description())
@@ -42,6 +45,8 @@ class PruneSection(TrainingSection):
     """Share of the steps in which sparsity rises; the rest recovers at the final mask."""
     mask_updates: int = Field(default=20, gt=0)
     """How often the mask is recomputed during the ramp, evenly spaced; the last one reaches the final sparsity."""
+    calibration_rows: int = Field(default=512, gt=0)
+    """epochs = 0 only: training rows on which the inputs of the layers are measured."""
     fisher_gradients: int = Field(default=32, gt=0, le=256)
     """obert only: gradients of single steps, just before a mask update, that make up its Fisher matrix. Each takes as
     much memory as the pruned weights."""
@@ -71,6 +76,17 @@ class PruneSection(TrainingSection):
         if "none" in names and len(names) > 1:
             raise ValueError('"none" stands alone; remove it or the others')
         return losses
+
+    @model_validator(mode="after")
+    def _without_training(self) -> PruneSection:
+        if self.epochs > 0:
+            return self
+        if self.steps is not None:
+            raise ValueError("epochs = 0 trains nothing, and steps asks for training; remove one of them")
+        for name, value in (("criterion", "magnitude"), ("scope", "layer"), ("start", None)):
+            if getattr(self, name) != value:
+                raise ValueError(f"epochs = 0 has a score of its own within each layer; remove {name}")
+        return self
 
     @model_validator(mode="after")
     def _something_is_learned(self) -> PruneSection:

@@ -1,5 +1,7 @@
 """Stage 2: prune the fine-tuned network while it learns from its own unpruned self.
 
+With `prune.epochs = 0` nothing is trained (`pruning.one_shot`).
+
 With `prune.start` it starts from a finished pruning: weights, masks and sparsity come from its folder, the teacher is
 still the fine-tuned network, and everything else (optimizer, learning rate, order of rows) starts anew.
 
@@ -9,7 +11,9 @@ and analysis.json (what the masks did to the network, unless the recipe turns th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel, set_seed
@@ -32,12 +36,14 @@ from sdp.pipeline.context import StageContext
 from sdp.pipeline.files import read_json
 from sdp.pipeline.run_folder import CACHE, STAGE_FILE, RunFolder
 from sdp.pipeline.stages import FINETUNE
+from sdp.pruning.analysis.recorder import PruningAnalysis
 from sdp.pruning.analysis.stage import start_analysis, write_analysis
 from sdp.pruning.criteria import CRITERIA, Setup
 from sdp.pruning.distillation import Distillation
 from sdp.pruning.mask_updates import MaskUpdates, mask_plan
 from sdp.pruning.masked_weights import MaskedWeights
 from sdp.pruning.masks import Masks, load_masks, save_masks, sparsity_of
+from sdp.pruning.one_shot import prune_at_once
 from sdp.pruning.sharded import require_shardable_pruning
 from sdp.pruning.start import require_same_teacher
 from sdp.pruning.teacher import LiveTeacher, Teacher
@@ -47,11 +53,12 @@ from sdp.training.device import training_device, trains_in_bf16
 from sdp.training.inputs import DevMetric, finetuned_data, tokenize_split, tokenize_texts
 from sdp.training.run import TrainingRun, train
 from sdp.training.steps import optimizer_steps
+from sdp_onnx.deploy.tokenization import TextTokenizer
 
 
 def run(context: StageContext) -> StageResult:
-    """Prune the fine-tuned model; resumes an interrupted attempt in `target`."""
-    recipe, run, target, reporter = context.recipe, context.run, context.target, context.reporter
+    """Prune the fine-tuned model; resumes an interrupted attempt."""
+    recipe, run, reporter = context.recipe, context.run, context.reporter
     device = training_device(recipe.runtime)
     data = finetuned_data(recipe, run)
     source = run.stage(FINETUNE.folder)
@@ -64,6 +71,14 @@ def run(context: StageContext) -> StageResult:
         rows = rows.with_unlabeled(tokenize_texts(unlabeled, tokenizer, recipe))
     set_seed(recipe.seed)
     model = load_finetuned(source, device)
+    if optimizer_steps(rows.labeled, recipe.prune) == 0:
+        if this_rank() > 0:
+            return {}
+        dense = load_finetuned(source, device)
+        masks = prune_at_once(model, dense, rows, collator, recipe.prune, recipe.seed, reporter)
+        dev = DevMetric(model, data.development, tokenizer, collator, recipe)
+        record = {"step": 0, "epoch": 0.0, "wanted": recipe.prune.sparsity, "sparsity": sparsity_of(masks)}
+        return _write(context, model, masks, dev, tokenizer, [record])
     if recipe.prune.freeze_head:
         for parameter in head_parameters(model).values():
             parameter.requires_grad_(False)
@@ -98,10 +113,24 @@ def run(context: StageContext) -> StageResult:
     whole.refresh()
     if this_rank() > 0:
         return {}
-    whole.model.save_pretrained(target)
+    return _write(context, whole.model, masked.masks, dev, tokenizer, log, analysis)
+
+
+def _write(
+    context: StageContext,
+    model: PreTrainedModel,
+    masks: Masks,
+    dev: DevMetric,
+    tokenizer: TextTokenizer,
+    log: Sequence[dict[str, Any]],
+    analysis: PruningAnalysis | None = None,
+) -> StageResult:
+    """Write the pruned model and what is known of it."""
+    recipe, target = context.recipe, context.target
+    model.save_pretrained(target)
     save_tokenizer(tokenizer, target)
-    save_masks(masked.masks, target)
-    layers = count_zeros(load_finetuned(target), masked)
+    save_masks(masks, target)
+    layers = count_zeros(load_finetuned(target), masks)
     metric = recipe.task.score
     value, reason = dev.measured()
     write_updates([MaskUpdate.model_validate(record) for record in log if "sparsity" in record], target)
@@ -109,7 +138,7 @@ def run(context: StageContext) -> StageResult:
         metric=metric,
         dev=value,
         undefined=reason,
-        sparsity=sparsity_of(masked.masks),
+        sparsity=sparsity_of(masks),
         **present(analysis=analysis and write_analysis(recipe, analysis, log, target)),
         layers=layers,
         log=tuple(record for record in log if "analysis" not in record),
@@ -140,7 +169,7 @@ def _masked_weights(model: PreTrainedModel, recipe: Recipe, steps: int, masks: M
     return MaskedWeights(weights, CRITERIA[settings.criterion](weights, setup), masks)
 
 
-def count_zeros(saved: PreTrainedModel, masked: MaskedWeights) -> dict[str, LayerZeros]:
+def count_zeros(saved: PreTrainedModel, masks: Masks) -> dict[str, LayerZeros]:
     """Count the zeros of each weight in the saved file, and check them against its mask.
 
     Returns:
@@ -151,7 +180,7 @@ def count_zeros(saved: PreTrainedModel, masked: MaskedWeights) -> dict[str, Laye
     """
     layers = {}
     for name, weight in prunable_weights(saved).items():
-        pruned = ~masked.masks[name].cpu()
+        pruned = ~masks[name].cpu()
         if bool(weight[pruned].count_nonzero()):
             raise StageError("pruned weights are not zero in the saved file", where=name)
         layers[name] = LayerZeros(zeros=int((weight == 0).sum()), elements=weight.numel())
