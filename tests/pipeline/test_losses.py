@@ -83,6 +83,8 @@ def test_rows_without_labels_are_learned_from(labels: str, project: Path) -> Non
     assert sum(record["task"] == 0 for record in records) == pytest.approx(18, abs=4)
     assert all(record["squared-error"] > 0 for record in records[1:])
     assert all(record["kld"] > 0 for record in records[1:])
+    made = json.loads(sdp("check", "toy.toml", "--set", "prune.augment=40", "--json", cwd=project, check=True).stdout)
+    assert any(finding["sentence"].startswith("40 rows without labels") for finding in made["findings"])
     # Another text is a reason to prune again, and none to fine-tune.
     (project / "texts/a.txt").write_text("\n".join(lines[1:]))
     plan = json.loads(sdp("check", "toy.toml", *more, "--json", cwd=project, check=True).stdout)

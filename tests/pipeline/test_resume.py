@@ -147,7 +147,7 @@ RECOVERY = [
         "prune.decay=0.4",
         "prune.betas=[0.9, 0.9]",
     ),
-    *("prune.max_layer_sparsity=0.9", 'data.unlabeled=["texts.txt"]', "prune.unlabeled_share=0.4"),
+    *("prune.augment=30", "prune.max_layer_sparsity=0.9", 'data.unlabeled=["texts.txt"]', "prune.unlabeled_share=0.4"),
     'prune.losses=[{name="squared-error"}, {name="cross-correlation", representation="tokens"}]',
 ]
 

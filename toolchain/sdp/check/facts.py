@@ -76,7 +76,7 @@ class Facts:
         lengths: tokens of sampled training rows, int64 [n], not truncated.
         positions: longest input of the model; also None without a limit.
         corpus: texts by language in the corpus of [vocabulary]; empty without that section.
-        unlabeled: rows of data.unlabeled that the labelled data has not.
+        unlabeled: rows without labels, of data.unlabeled and those that are made.
     """
 
     recipe: Recipe

@@ -62,8 +62,11 @@ class PruneSection(TrainingSection):
     """Keep pooler and classifier as fine-tuning left them: they stand behind the encoder, and are not pruned."""
     dropout: bool = True
     """Apply the model's dropout. false: the pruned network computes in training what it computes in use."""
+    augment: int = Field(default=0, ge=0)
+    """Rows without labels to make from the training rows, by crossing two or replacing words of one by another's; they
+    are learned from like those of data.unlabeled."""
     unlabeled_share: float = Field(default=0.5, gt=0, lt=1)
-    """With data.unlabeled: share of the steps whose batch is of unlabelled rows."""
+    """With data.unlabeled or augment: share of the steps whose batch is of unlabelled rows."""
     losses: tuple[Loss, ...] = Field(default=(CrossCorrelationLoss(name="cross-correlation"),), min_length=1)
     """What the pruned network learns from: the labels, unless `labels = false`, and these."""
 

@@ -134,8 +134,9 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _unlabeled_rows_teach(self) -> Recipe:
-        if self.data.unlabeled is not None and not any(loss.reads in ("logits", "rows") for loss in self.prune.losses):
-            raise ValueError("data.unlabeled needs a loss in prune.losses that compares outputs with the teacher's")
+        key = "data.unlabeled" if self.data.unlabeled is not None else "prune.augment" if self.prune.augment else ""
+        if key and not any(loss.reads in ("logits", "rows") for loss in self.prune.losses):
+            raise ValueError(f"{key} needs a loss in prune.losses that compares outputs with the teacher's")
         return self
 
     @model_validator(mode="after")

@@ -18,7 +18,10 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, set_seed
 
+from sdp.data.augment import augmented_rows
 from sdp.data.batches import Collator, TokenizedSplit
+from sdp.data.rows import TaskData
+from sdp.data.rows_on_disk import Joined, Texts
 from sdp.data.unlabeled import read_unlabeled
 from sdp.distributed.collectives import rank_count, this_rank
 from sdp.distributed.sharded import WholeModel, is_sharded
@@ -65,10 +68,9 @@ def run(context: StageContext) -> StageResult:
     tokenizer = saved_tokenizer(source)
     collator = Collator(tokenizer)
     rows = tokenize_split(data.train, tokenizer, recipe)
-    if recipe.data.unlabeled is not None:
-        unlabeled = read_unlabeled(recipe, data)
-        reporter.line(f"  {len(unlabeled):,} rows without labels")
-        rows = rows.with_unlabeled(tokenize_texts(unlabeled, tokenizer, recipe))
+    if more := _unlabeled(recipe, data):
+        reporter.line(f"  {len(more):,} rows without labels")
+        rows = rows.with_unlabeled(tokenize_texts(more, tokenizer, recipe))
     set_seed(recipe.seed)
     model = load_finetuned(source, device)
     if optimizer_steps(rows.labeled, recipe.prune) == 0:
@@ -114,6 +116,15 @@ def run(context: StageContext) -> StageResult:
     if this_rank() > 0:
         return {}
     return _write(context, whole.model, masked.masks, dev, tokenizer, log, analysis)
+
+
+def _unlabeled(recipe: Recipe, data: TaskData) -> Sequence[Texts]:
+    """The rows without labels, those that are read before those that are made."""
+    read = () if recipe.data.unlabeled is None else read_unlabeled(recipe, data)
+    if not recipe.prune.augment:
+        return read
+    words = recipe.task.problem_type == "tagging"
+    return Joined((read, tuple(augmented_rows(data.train.texts, recipe.prune.augment, recipe.seed, words=words))))
 
 
 def _write(
