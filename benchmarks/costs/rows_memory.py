@@ -95,7 +95,7 @@ def read(recipe: Path) -> None:
     peak, start = Peak(), time.perf_counter()
     peak.start()
     split = load_task_data(loaded).train
-    rows = TokenizedSplit(tokenize(split, tokenizer, 128), split.labels)
+    rows = TokenizedSplit(tokenize(split.texts, tokenizer, 128), split.labels)
     collator, draw = Collator(tokenizer), random.Random(0)
     for _ in range(BATCHES):
         collator([rows[draw.randrange(len(rows))] for _ in range(32)])

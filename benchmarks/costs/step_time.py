@@ -39,7 +39,8 @@ from sdp.pruning.distillation import Distillation
 from sdp.pruning.masked_weights import MaskedWeights
 from sdp.pruning.masks import select_masks
 from sdp.pruning.scores import magnitude_scores
-from sdp.pruning.teacher import LiveTeacher, TeacherCache, cached_teacher
+from sdp.pruning.teacher import LiveTeacher
+from sdp.pruning.teacher_cache import TeacherCache, cached_teacher
 from sdp.recipe.pruning import PruneSection
 from sdp.recipe.sections import ModelSection, RuntimeSection
 from sdp.training.device import training_device

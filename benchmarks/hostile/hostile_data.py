@@ -66,7 +66,7 @@ def _read(project: Project, overrides: list[str], changed: Path) -> None:
     if split.tags is not None:
         rows = TokenizedSplit.of_words(split, tokenizer, 32).rows
     else:
-        rows = tokenize(split, tokenizer, 32)
+        rows = tokenize(split.texts, tokenizer, 32)
     if len(rows) != len(split) or any(not row["input_ids"] or len(row["input_ids"]) > 32 for row in rows):
         raise QuietError("rows without tokens, or with too many")
 

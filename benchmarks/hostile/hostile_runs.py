@@ -196,7 +196,7 @@ def _load(folder: Path) -> None:
     model = load_pretrained(located, "classification", ("neg", "pos"), torch.device("cpu"))
     if any(not bool(torch.isfinite(parameter).all()) for parameter in model.parameters()):
         raise QuietError("weights that are no finite numbers")
-    rows = tokenize(load_task_data(recipe).dev, tokenizer, 32)
+    rows = tokenize(load_task_data(recipe).dev.texts, tokenizer, 32)
     require_embeddings(model, rows, str(located.path))
     # Runs unless a piece has no embedding.
     model(input_ids=torch.tensor([list(rows[0]["input_ids"])[:8]], dtype=torch.int64))

@@ -99,3 +99,22 @@ def test_blocks_of_four_by_other_criteria(kind: str, project: Path) -> None:
     found = masks_and_weights(project)
     assert all(groups(mask) == {0, 4} for mask, _ in found.values())
     assert all(int(mask.sum()) == 4 * kept_count(mask.numel() // 4, 0.8) for mask, _ in found.values())
+
+
+def test_without_training_the_zeros_are_there_in_seconds(finished: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(finished, project, symlinks=True)
+    settings = ("--set", "prune.epochs=0", "--set", "prune.sparsity=0.5", "--set", 'prune.pattern="1x4"')
+    plan = json.loads(sdp("check", "toy.toml", *settings, "--json", cwd=project, check=True).stdout)
+    assert plan["optimizer_steps"]["prune"] == 0
+    sdp("evaluate", "toy.toml", *settings, cwd=project, check=True)
+    stage = project / "runs/toy/2-prune"
+    metrics = json.loads((stage / "metrics.json").read_text())
+    assert metrics["sparsity"] == pytest.approx(0.5, abs=0.01)
+    assert metrics["dev"] > 0.9
+    assert [record["sparsity"] for record in metrics["log"]] == [metrics["sparsity"]]
+    dense, pruned = (load_file(project / f"runs/toy/{name}/model.safetensors") for name in ("1-finetune", "2-prune"))
+    assert all(torch.equal(dense[name], pruned[name]) for name in dense if "encoder" not in name)
+    refused = sdp("check", "toy.toml", *settings, "--set", "prune.steps=5", cwd=project)
+    assert refused.returncode == 2
+    assert "epochs = 0 trains nothing" in refused.stderr

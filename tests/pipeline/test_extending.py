@@ -95,8 +95,8 @@ def test_the_recipe_knows_them_by_the_tables_alone(extended: None) -> None:
     assert schema["$defs"]["ToyLoss"]["required"] == ["name"]
     needs = import_module("sdp.losses.needs").needs_of(section(losses=({"name": "toy"},)).losses, 2)
     assert needs.teacher_forward
-    assert needs.live_teacher("tagging")
-    assert not needs.live_teacher("classification")
+    assert needs.token_outputs("tagging")
+    assert not needs.token_outputs("classification")
 
 
 def test_afterwards_they_are_gone() -> None:

@@ -21,7 +21,7 @@ from sdp.preflight.errors import preflight_errors
 from sdp.recipe import load_recipe
 from sdp.stages import finetune, preflight
 from sdp_onnx.errors import ModelFileError
-from support.toy import write_project
+from support.toy import toy_rows, write_project
 
 SHORT = ("finetune.epochs=0.3", "prune.epochs=0.3")
 
@@ -81,6 +81,18 @@ def test_what_pruning_refuses_is_refused_before_fine_tuning(project: Path) -> No
     assert not (project / "runs/toy/1-finetune").exists()
     assert not (project / "runs/toy/1-finetune.partial").exists()
     assert [path.name for path in (project / "runs/toy/0-preflight.partial").iterdir()] == ["stage.json"]
+
+
+def test_text_without_labels_is_read_before_fine_tuning(project: Path) -> None:
+    (project / "more.tsv").write_text("title\nsome film\n")
+    options = ("--set", 'data.unlabeled=["more.tsv"]')
+    code, lines = refused(*options)
+    assert code == 2
+    assert lines[0].startswith(f"error: preflight, prune: {project / 'more.tsv'}: ")
+    assert "sentence" in lines[0]
+    assert not (project / "runs/toy/1-finetune").exists()
+    (project / "more.tsv").write_text("sentence\n" + "".join(f"{text}\n" for text, _ in toy_rows(50, seed=4)))
+    bring_up_to_date(project, "preflight", 'data.unlabeled=["more.tsv"]', *SHORT)
 
 
 def test_an_error_names_the_users_folder(project: Path, toy_model: Path) -> None:

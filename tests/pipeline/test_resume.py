@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from sdp.cli.main import app
 from sdp.evaluation import predict
 from sdp.stages import evaluate
-from support.toy import ONE_THREAD, PREFLIGHT, sdp
+from support.toy import ONE_THREAD, PREFLIGHT, sdp, toy_rows
 
 # A checkpoint after every step, so that a kill at any moment has one to resume from.
 OPTIONS = ["--set", "runtime.checkpoint_seconds=0", "--set", "prune.epochs=6"]
@@ -138,10 +138,36 @@ AGAIN = pytest.mark.slow
 """The same by other means: half a minute each, and benchmarks/faults/faults.py kills all of them at random moments."""
 
 
-@pytest.mark.parametrize("kind", ["movement", *(pytest.param(kind, marks=AGAIN) for kind in ("taylor", "l0", "obert"))])
-def test_what_a_criterion_remembers_survives_a_kill(kind: str, project: Path, finished: Path, tmp_path: Path) -> None:
-    more = ["--set", f'prune.criterion="{kind}"', "--set", 'prune.scope="global"']
+# All that a pruning without labels has of its own: scores, schedule, betas, stored tokens, rows without labels.
+RECOVERY = [
+    *(
+        "prune.labels=false",
+        "prune.freeze_head=true",
+        "prune.dropout=false",
+        "prune.decay=0.4",
+        "prune.betas=[0.9, 0.9]",
+    ),
+    *("prune.augment=30", "prune.max_layer_sparsity=0.9", 'data.unlabeled=["texts.txt"]', "prune.unlabeled_share=0.4"),
+    'prune.losses=[{name="squared-error"}, {name="cross-correlation", representation="tokens"}]',
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("momentum", RECOVERY),
+        *(pytest.param(kind, [], marks=AGAIN) for kind in ("movement", "taylor", "l0", "obert")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_a_criterion_remembers_survives_a_kill(
+    kind: str, settings: list[str], project: Path, finished: Path, tmp_path: Path
+) -> None:
+    settings = [f'prune.criterion="{kind}"', 'prune.scope="global"', *settings]
+    more = [word for setting in settings for word in ("--set", setting)]
     whole = finetuned_copy(finished, tmp_path / "whole")
+    for folder in (project, whole):
+        (folder / "texts.txt").write_text("\n".join(text for text, _ in toy_rows(100, seed=9)))
     sdp("prune", "toy.toml", *OPTIONS, *more, cwd=whole, check=True)
     process = start(project, *more)
     # In the ramp, which takes 36 of 60 steps.

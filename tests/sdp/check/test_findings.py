@@ -25,7 +25,7 @@ from sdp.losses.objective import Objective
 from sdp.models.parts import count_parts
 from sdp.models.source import ModelFolder
 from sdp.recipe import load_recipe
-from sdp.recipe.sections import Recipe
+from sdp.recipe.sections import Recipe, RuntimeSection
 from support.toy import write_project
 
 RECIPES = next(folder for folder in Path(__file__).parents if (folder / "pyproject.toml").is_file()) / "recipes"
@@ -222,8 +222,11 @@ def test_filled_blocks_is_what_a_random_mask_has(density: float) -> None:
 )
 def test_what_the_teacher_stores_is_what_the_objective_reads(losses: list[dict[str, Any]], task: str) -> None:
     known = facts(task={"name": task}, prune={"losses": losses})
+    known = replace(known, rows={"train": 1000, "dev": 1, "test": None}, hidden_size=768, layers=12)
     objective = Objective(known.recipe.task.problem_type, known.recipe.prune.losses, 12)
-    assert teacher_is_live(known) == objective.needs_live_teacher
+    assert not teacher_is_live(known)
+    without = replace(known, recipe=known.recipe.model_copy(update={"runtime": RuntimeSection(teacher_cache_gb=0)}))
+    assert teacher_is_live(without) == bool(objective.token_outputs)
     assert needs_of(known.recipe.prune.losses, 12).rows == objective.rows
 
 
@@ -234,8 +237,12 @@ def test_memory_of_teacher_and_fisher_gradients() -> None:
     assert about(explain(obert), "prune.fisher_gradients").kind == "note"
     small = replace(obert, machine=replace(QUIET, memory_bytes=16 * 10**9))
     assert "10.9 GB, of 16.0 GB" in about(explain(small), "prune.fisher_gradients").sentence
-    live = replace(facts(prune={"losses": [{"name": "hidden"}]}), parameters=278_000_000)
-    assert "1.1 GB" in about(explain(live), "prune.losses").sentence
+    # 100,000 rows of 128 tokens: 19.7 GB a layer, and 12 layers; of 100 rows and one layer, 0.02 GB.
+    many = replace(known, rows={"train": 100_000}, parameters=278_000_000)
+    live = replace(many, recipe=facts(prune={"losses": [{"name": "hidden"}]}).recipe)
+    assert "1.1 GB more of memory" in about(explain(live), "prune.losses").sentence
+    tokens = replace(known, rows={"train": 100}, recipe=facts(prune={"losses": [{"name": "squared-error"}]}).recipe)
+    assert "stored once, on the disk: 20 MB" in about(explain(tokens), "prune.losses").sentence
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)

@@ -24,7 +24,7 @@ def test_a_batch_is_padded_to_its_longest_row(toy_model: Path) -> None:
     tokenizer = load_tokenizer(toy_model)
     texts = (("good film",), ("a very dull story and plot",), ("fine",))
     split = Split("train", texts, np.array([1, 0, 1]), ("", "", ""))
-    rows = tokenize(split, tokenizer, 32)
+    rows = tokenize(split.texts, tokenizer, 32)
     assert [len(row["input_ids"]) for row in rows] == [4, 8, 3]
     batch = Collator(tokenizer)([TokenizedSplit(rows, split.labels)[i] for i in (2, 1)])
     for name, padding in (("input_ids", tokenizer.padding.id), ("attention_mask", 0), ("token_type_ids", 0)):
@@ -38,7 +38,7 @@ def test_a_batch_is_padded_to_its_longest_row(toy_model: Path) -> None:
 def test_the_longer_text_of_a_pair_is_cut(toy_model: Path) -> None:
     tokenizer = load_tokenizer(toy_model)
     split = Split("train", (("good " * 20, "bad film"),), np.array([0]), ("",))
-    ids = tokenize(split, tokenizer, 12)[0]["input_ids"]
+    ids = tokenize(split.texts, tokenizer, 12)[0]["input_ids"]
     assert len(ids) == 12
     assert [tokenizer.backend.id_to_token(index) for index in ids[-3:]] == ["bad", "film", "[SEP]"]
 
@@ -89,7 +89,7 @@ def test_rows_tokenized_a_few_at_a_time_are_the_same(
 def test_scores_stay_numbers(toy_model: Path) -> None:
     split = Split("train", (("good",), ("bad",)), np.array([0.5, 2.0], dtype=np.float32), ("", ""))
     tokenizer = load_tokenizer(toy_model)
-    data = TokenizedSplit(tokenize(split, tokenizer, 8), split.labels)
+    data = TokenizedSplit(tokenize(split.texts, tokenizer, 8), split.labels)
     batch = Collator(tokenizer)([data[0], data[1]])
     assert batch["labels"].dtype == torch.float32
 
@@ -107,7 +107,7 @@ def test_evaluation_batches_cover_every_row_once_in_order_of_length(lengths: lis
 def test_a_third_column_stands_behind_the_second(toy_model: Path) -> None:
     tokenizer = load_tokenizer(toy_model)
     split = Split("train", (("film", "good", "story with music"),), np.array([0.0], dtype=np.float32), ("",))
-    (row,) = tokenize(split, tokenizer, 32)
+    (row,) = tokenize(split.texts, tokenizer, 32)
     expected = ["[CLS]", "film", "[SEP]", "good", "story", "with", "music", "[SEP]"]
     assert [tokenizer.backend.id_to_token(index) for index in row["input_ids"]] == expected
     assert row["token_type_ids"] == [0] * 3 + [1] * 5

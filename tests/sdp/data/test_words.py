@@ -180,7 +180,7 @@ def split_of(words: tuple[tuple[str, ...], ...]) -> Split:
 
 
 def test_a_word_is_found_at_its_first_token(tokenizer: TextTokenizer) -> None:
-    rows, places = tokenize_words(split_of(WORDS), tokenizer, 8)
+    rows, places = tokenize_words(split_of(WORDS).texts, tokenizer, 8)
     for row, words, first in zip(rows, WORDS, places, strict=True):
         # Independent: a word's own tokens, one word after the other, after the one token at the start.
         expected, at = [], 1

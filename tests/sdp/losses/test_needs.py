@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from sdp.errors import ModelError
-from sdp.losses.needs import needs_of, resolve_layers, row_keys
+from sdp.losses.needs import live_teacher, needs_of, resolve_layers, row_keys, token_bytes
 from sdp.losses.network_output import RowsKey
-from sdp.recipe.losses import LOSSES, CosineLoss, HiddenLoss, KldLoss, NoLoss, RepresentationLoss
+from sdp.recipe.losses import LOSSES, CosineLoss, HiddenLoss, KldLoss, NoLoss, RowsLoss, SquaredErrorLoss
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_rows_that_two_losses_read_are_needed_once() -> None:
     first = CosineLoss(name="cosine", layers=(-1, 2))
     needs = needs_of((first, LOSSES["cross-correlation"].settings(name="cross-correlation")), 6)
     assert needs.rows == (RowsKey("mean", 6), RowsKey("mean", 2))
-    assert (needs.logits, needs.hidden, needs.weights) == (False, False, False)
+    assert (needs.logits, needs.weights) == (False, False)
 
 
 def test_the_labels_alone_need_no_teacher() -> None:
@@ -51,9 +51,21 @@ def test_the_labels_alone_need_no_teacher() -> None:
 
 def test_the_settings_of_a_loss_that_reads_rows_choose_them() -> None:
     for row in LOSSES.values():
-        assert (row.reads == "rows") == issubclass(row.settings, RepresentationLoss)
+        assert (row.reads == "rows") == issubclass(row.settings, RowsLoss)
     with pytest.raises(TypeError, match="not KldLoss"):
         row_keys(KldLoss(name="kld"), 6)
+
+
+def test_outputs_of_every_token() -> None:
+    losses = (SquaredErrorLoss(name="squared-error", layers=(2, -1)), HiddenLoss(name="hidden", layers=(-1,)))
+    assert needs_of(losses, 6).token_outputs("classification") == 2
+    assert needs_of((KldLoss(name="kld"),), 6).token_outputs("tagging") == 1
+    assert needs_of((KldLoss(name="kld"),), 6).token_outputs("classification") == 0
+    # Two layers of 100,000 tokens of 384 features in half precision.
+    assert token_bytes(2, 100_000, 384) == 153_600_000
+    assert live_teacher(2, 100_000, 384, cache_gb=0.153)
+    assert not live_teacher(2, 100_000, 384, cache_gb=0.154)
+    assert not live_teacher(0, 100_000, 384, cache_gb=0)
 
 
 def test_the_tables_need_no_torch() -> None:

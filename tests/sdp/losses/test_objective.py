@@ -14,7 +14,7 @@ from sdp.errors import ModelError
 from sdp.losses.alignment import align_cosine_loss, align_frobenius_loss
 from sdp.losses.cosine import cosine_loss
 from sdp.losses.cross_correlation import cross_correlation_loss
-from sdp.losses.hidden import hidden_loss
+from sdp.losses.hidden import hidden_loss, squared_error_loss
 from sdp.losses.kld import kld_loss
 from sdp.losses.network_output import NetworkOutput, RowsKey
 from sdp.losses.objective import Objective
@@ -30,6 +30,7 @@ from sdp.recipe.losses import (
     HiddenLoss,
     KldLoss,
     NoLoss,
+    SquaredErrorLoss,
 )
 
 MASK = torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 1]])
@@ -38,9 +39,10 @@ KLD = KldLoss(name="kld", weight=0.3, temperature=2.0)
 CROSS = CrossCorrelationLoss(name="cross-correlation", weight=1.7, off_diagonal=0.01)
 COSINE = CosineLoss(name="cosine", weight=0.6, representation="pooled")
 HIDDEN = HiddenLoss(name="hidden", weight=0.2, layers=(0, -1))
+SQUARED = SquaredErrorLoss(name="squared-error", weight=3.0, layers=(1, 2))
 ALIGN_COSINE = AlignCosineLoss(name="align-cosine", weight=2.5)
 ALIGN_FROBENIUS = AlignFrobeniusLoss(name="align-frobenius", weight=0.9)
-SETTINGS = {loss.name: loss for loss in (KLD, CROSS, COSINE, HIDDEN, ALIGN_COSINE, ALIGN_FROBENIUS)}
+SETTINGS = {loss.name: loss for loss in (KLD, CROSS, COSINE, HIDDEN, SQUARED, ALIGN_COSINE, ALIGN_FROBENIUS)}
 
 
 def output(seed: int, classes: int = 3) -> NetworkOutput:
@@ -54,6 +56,11 @@ def output(seed: int, classes: int = 3) -> NetworkOutput:
     )
 
 
+def real(output: NetworkOutput, layer: int) -> torch.Tensor:
+    """A layer's hidden states of the real tokens."""
+    return represent(output.hidden[layer], MASK, "tokens")
+
+
 # The unweighted value of each loss, from the functions that tests of their own compare with naive loops.
 VALUES: dict[str, Callable[[NetworkOutput, NetworkOutput], torch.Tensor]] = {
     "kld": lambda s, t: kld_loss(s.logits, t.logits, 2.0),
@@ -61,7 +68,10 @@ VALUES: dict[str, Callable[[NetworkOutput, NetworkOutput], torch.Tensor]] = {
         represent(s.hidden[2], MASK, "mean"), represent(t.hidden[2], MASK, "mean"), 0.01
     ),
     "cosine": lambda s, t: cosine_loss(s.pooled, t.pooled),
-    "hidden": lambda s, t: hidden_loss([s.hidden[0], s.hidden[2]], [t.hidden[0], t.hidden[2]], MASK),
+    "hidden": lambda s, t: hidden_loss(real(s, 0), real(t, 0)) + hidden_loss(real(s, 2), real(t, 2)),
+    "squared-error": lambda s, t: (
+        (squared_error_loss(real(s, 1), real(t, 1)) + squared_error_loss(real(s, 2), real(t, 2))) / 2
+    ),
     "align-cosine": lambda s, t: align_cosine_loss(s.weights, t.weights),
     "align-frobenius": lambda s, t: align_frobenius_loss(s.weights, t.weights),
 }
@@ -80,6 +90,20 @@ def test_the_sum_is_that_of_the_formula_for_every_combination(listed: tuple) -> 
         expected += SETTINGS[name].weight * value
     assert float(total) == pytest.approx(expected, rel=1e-5)
     assert set(terms) == {"task", *listed}
+
+
+@pytest.mark.parametrize("listed", [("kld",), ("cross-correlation", "squared-error"), ("kld", "hidden")])
+def test_without_labels_the_rest_of_the_sum_stays(listed: tuple[str, ...]) -> None:
+    student, teacher = output(1), output(2)
+    student.logits.requires_grad_()
+    losses = [SETTINGS[name] for name in listed]
+    total, terms = Objective("classification", losses, 2, labels=False)(student, LABELS, MASK, teacher)
+    expected = sum(SETTINGS[name].weight * float(VALUES[name](student, teacher)) for name in listed)
+    assert float(total) == pytest.approx(expected, rel=1e-5)
+    # The log shows what the network does with the labels that it does not see.
+    assert float(terms["task"]) == pytest.approx(float(functional.cross_entropy(student.logits, LABELS)))
+    other = Objective("classification", losses, 2, labels=False)(student, (LABELS + 1) % 3, MASK, teacher)[0]
+    assert torch.equal(total, other)
 
 
 def test_every_loss_of_the_table_is_computed() -> None:
@@ -161,7 +185,7 @@ def tokens(loss):
     return loss.model_copy(update={"representation": "tokens"})
 
 
-# What is read: whether the teacher runs at all, whether it must run beside the student, and what both networks give.
+# What is read: whether there is a teacher, whether it sees the data, what of each token it gives, and what else.
 @pytest.mark.parametrize(
     ("kind", "losses", "needs"),
     [
@@ -170,16 +194,18 @@ def tokens(loss):
         ("classification", (KLD,), {"teacher", "teacher_forward"}),
         ("classification", (CROSS,), {"teacher", "teacher_forward", "hidden"}),
         ("classification", (COSINE,), {"teacher", "teacher_forward", "pooled"}),
-        ("classification", (tokens(CROSS), KLD), {"teacher", "teacher_forward", "hidden", "live_teacher"}),
-        ("classification", (HIDDEN,), {"teacher", "teacher_forward", "hidden", "live_teacher"}),
+        ("classification", (tokens(CROSS), KLD), {"teacher", "teacher_forward", "hidden", "tokens"}),
+        ("classification", (HIDDEN,), {"teacher", "teacher_forward", "hidden", "tokens"}),
+        ("classification", (SQUARED,), {"teacher", "teacher_forward", "hidden", "tokens"}),
         ("classification", (ALIGN_COSINE, ALIGN_FROBENIUS), {"teacher", "weights"}),
         ("classification", (ALIGN_COSINE, KLD), {"teacher", "teacher_forward", "weights"}),
-        ("tagging", (KLD,), {"teacher", "teacher_forward", "live_teacher"}),
+        ("tagging", (KLD,), {"teacher", "teacher_forward", "tokens"}),
         ("tagging", (CROSS,), {"teacher", "teacher_forward", "hidden"}),
-        ("tagging", (CROSS, KLD), {"teacher", "teacher_forward", "hidden", "live_teacher"}),
+        ("tagging", (CROSS, KLD), {"teacher", "teacher_forward", "hidden", "tokens"}),
     ],
 )
 def test_what_an_objective_needs(kind, losses: tuple, needs: set[str]) -> None:
     objective = Objective(kind, losses, 2)
-    names = ("teacher", "teacher_forward", "live_teacher", "hidden", "pooled", "weights")
-    assert {name for name in names if getattr(objective, f"needs_{name}")} == needs
+    names = ("teacher", "teacher_forward", "hidden", "pooled", "weights")
+    found = {name for name in names if getattr(objective, f"needs_{name}")}
+    assert found | ({"tokens"} if objective.token_outputs else set()) == needs

@@ -137,7 +137,7 @@ def test_the_export_finds_a_file_that_cuts_elsewhere(tmp_path: Path, *, words: b
     texts = tuple(("good film", " ".join(WORDS * count)) for count in (1, 0, 2))
     split = Split("test", texts, np.zeros(6 if words else 3, np.int64), ("",) * 3, tags=("O",) if words else None)
     rows = TokenizedSplit.of_words(split, tokenizer, LENGTH) if words else None
-    rows = rows or TokenizedSplit(tokenize(split, tokenizer, LENGTH), split.labels)
+    rows = rows or TokenizedSplit(tokenize(split.texts, tokenizer, LENGTH), split.labels)
     tokenizer.write(tmp_path)
     check_tokenizer(tmp_path, split, rows)
     tokenizer.cut_side = "right"

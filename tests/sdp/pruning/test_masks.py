@@ -156,3 +156,32 @@ def test_the_two_lowest_of_each_group_go_first() -> None:
     assert chosen[0.25] == [True, True, True, True, False, False, True, True]
     assert chosen[0.375] == [True, True, True, False, False, False, True, True]
     assert chosen[0.5] == [True, True, False, False, False, False, True, True]
+
+
+@settings(deadline=None)
+@given(st.floats(0, 0.99), st.floats(0, 1), st.integers(0, 99), st.sampled_from(["unstructured", "1x4"]))
+def test_a_limit_on_every_matrix_against_numpy(sparsity: float, share: float, seed: int, pattern: str) -> None:
+    limit = sparsity + (1 - sparsity) * share
+    generator = np.random.default_rng(seed)
+    # One matrix is so small in every weight that a global threshold would leave nothing of it.
+    arrays = {name: generator.random((6, 20)).astype(np.float32) * scale for name, scale in (("a", 1e-3), ("b", 1.0))}
+    scores = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    masks = select_masks(scores, sparsity, "global", pattern, limit)
+    width = 4 if pattern == "1x4" else 1
+    units = {name: array.reshape(6, -1, width).sum(axis=2) for name, array in arrays.items()}
+    count = sum(unit.size for unit in units.values())
+    kept = {name: masks[name].numpy().reshape(6, -1, width).any(axis=2) for name in arrays}
+    assert sum(int(own.sum()) for own in kept.values()) == kept_count(count, sparsity)
+    # A naive choice: the best of each matrix up to its floor, then the best of all that is left.
+    floors = {name: naive(unit, unit.size - int(np.floor(unit.size * limit))) for name, unit in units.items()}
+    ranked = np.concatenate([np.where(floors[name], np.inf, unit).reshape(-1) for name, unit in units.items()])
+    expected = naive(ranked, kept_count(count, sparsity))
+    assert np.array_equal(np.concatenate([own.reshape(-1) for own in kept.values()]), expected)
+
+
+def test_a_limit_brings_no_pruned_weight_back() -> None:
+    pruned = torch.full((4, 8), -torch.inf)
+    pruned[0, 0] = 1.0
+    scores = {"a": pruned, "b": torch.rand(4, 8, generator=torch.Generator().manual_seed(0)) + 2}
+    masks = select_masks(scores, 0.6, "global", max_layer_sparsity=0.7)
+    assert masks["a"].nonzero().tolist() == [[0, 0]]

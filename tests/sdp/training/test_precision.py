@@ -53,7 +53,7 @@ def make_run(toy_model: Path, folder: Path, precision: str) -> TrainingRun:
     return TrainingRun(
         title="t",
         model=load_pretrained(ModelFolder("toy", toy_model), "classification", ("neg", "pos"), CPU),
-        train=TokenizedSplit(tokenize(split, tokenizer, 32), split.labels),
+        train=TokenizedSplit(tokenize(split.texts, tokenizer, 32), split.labels),
         collator=Collator(tokenizer),
         objective=TaskObjective("classification"),
         settings=FinetuneSection.model_validate({"epochs": 1, "batch_size": 16, "precision": precision}),

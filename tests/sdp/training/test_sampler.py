@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdp.training.sampler import LengthGroupedSampler, length_grouped_order
+from sdp.training.sampler import LengthGroupedSampler, endless_order, length_grouped_order
 
 
 @given(st.lists(st.integers(1, 128), min_size=1, max_size=300), st.integers(1, 40), st.integers(0, 2**32))
@@ -40,3 +40,39 @@ def test_epochs_differ_and_can_be_entered_in_the_middle() -> None:
     resumed = LengthGroupedSampler([5] * 64, 8, seed=0)
     resumed.set_epoch(1)
     assert list(resumed) == second
+
+
+@given(
+    st.lists(st.integers(1, 60), min_size=1, max_size=120),
+    st.lists(st.integers(1, 60), min_size=1, max_size=90),
+    st.integers(1, 16),
+    st.sampled_from([0.25, 0.5, 0.8]),
+)
+def test_batches_of_unlabeled_rows_come_between(
+    labeled: list[int], unlabeled: list[int], batch_size: int, share: float
+) -> None:
+    sampler = LengthGroupedSampler([*labeled, *unlabeled], batch_size, 3, len(labeled), share)
+    taken: list[int] = []
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        order = list(sampler)
+        assert len(order) == len(sampler)
+        batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+        kinds = [{row >= len(labeled) for row in batch} for batch in batches]
+        assert all(len(kind) == 1 for kind in kinds), "a batch is of one kind"
+        own = sum(kind == {False} for kind in kinds)
+        assert len(batches) - own == round(own * share / (1 - share))
+        assert sorted(row for row in order if row < len(labeled)) == list(range(len(labeled)))
+        more = [row - len(labeled) for row in order if row >= len(labeled)]
+        taken += more
+    # Over the epochs every row comes as often as any other, up to once.
+    counts = [taken.count(row) for row in range(len(unlabeled))]
+    assert max(counts) - min(counts) <= 1
+
+
+def test_a_part_of_the_endless_order_is_the_same_whatever_the_cuts() -> None:
+    lengths = [random.Random(0).randint(1, 40) for _ in range(70)]
+    whole = endless_order(lengths, 8, 5, 0, 400)
+    assert sorted(whole[:70]) == sorted(whole[70:140]) == list(range(70))
+    assert whole[:70] != whole[70:140]
+    assert [row for start in range(0, 400, 25) for row in endless_order(lengths, 8, 5, start, 25)] == whole

@@ -9,7 +9,7 @@ import torch
 from transformers import Trainer, TrainingArguments
 
 from sdp.recipe.sections import FinetuneSection
-from sdp.training.steps import optimizer_steps
+from sdp.training.steps import optimizer_steps, passes
 
 
 class Toy(torch.nn.Module):
@@ -40,3 +40,10 @@ def test_against_trainer(rows: int, batch: int, epochs: int, tmp_path: Path) -> 
 def test_parts_of_an_epoch_are_rounded_up() -> None:
     assert optimizer_steps(100, FinetuneSection(epochs=0.25, batch_size=10)) == 3
     assert optimizer_steps(5, FinetuneSection(epochs=0.01, batch_size=10)) == 1
+
+
+def test_steps_stand_in_place_of_epochs() -> None:
+    settings = FinetuneSection(epochs=3, steps=25, batch_size=10)
+    assert optimizer_steps(95, settings) == 25
+    assert passes(95, settings) == 2.5
+    assert passes(95, FinetuneSection(epochs=3, batch_size=10)) == 3

@@ -74,7 +74,7 @@ def parts(toy_model: Path) -> dict[str, Any]:
     torch.manual_seed(0)
     return {
         "model": load_pretrained(ModelFolder("toy", toy_model), "classification", ("neg", "pos"), CPU),
-        "train": TokenizedSplit(tokenize(split, tokenizer, 32), split.labels),
+        "train": TokenizedSplit(tokenize(split.texts, tokenizer, 32), split.labels),
         "collator": Collator(tokenizer),
     }
 

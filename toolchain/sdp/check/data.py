@@ -18,6 +18,9 @@ def data_findings(facts: Facts) -> Iterator[Finding]:
     """Findings on the data."""
     for line in few_texts_lines(facts.corpus):
         yield Finding("warning", "vocabulary.corpus", line, "files with more text.")
+    if facts.unlabeled:
+        what = f"{facts.unlabeled:,} rows without labels; the teacher computes what the pruned network learns from them"
+        yield Finding("note", "data.unlabeled", what)
     if facts.profile is None:
         return
     for name, split in facts.profile.splits.items():

@@ -31,7 +31,7 @@ from sdp.pipeline.run_folder import RUN_FILE, RunFolder
 from sdp.pipeline.stages import FINETUNE, Stage, stages_of
 from sdp.recipe.base import TrainingSection
 from sdp.recipe.sections import Recipe
-from sdp.training.steps import optimizer_steps
+from sdp.training.steps import optimizer_steps, passes
 
 # Speed of training as a share of the measured product's speed: torch's products are faster than numpy's, and training
 # has other operations too.
@@ -44,6 +44,8 @@ _TIMING_SECONDS = 0.25
 _STAGE_SECONDS = 10.0
 # Seconds of torch.onnx.export for both models, and of reading the files again.
 _EXPORT_SECONDS = 30.0
+# Products of a refit without training: 4 solutions of 60 steps.
+_REFIT_PRODUCTS = 240
 # Seconds to start a process for each of the three files of a comparison.
 _START_SECONDS = 4.0
 _UNCERTAINTY = {"timing": 1.5, "earlier run": 1.25}
@@ -136,23 +138,26 @@ def timed_estimates(facts: Facts, work: Work, rate: float) -> dict[str, Duration
     forward = {split: token * (rows or 0) * float(limit.mean()) for split, rows in work.rows.items()}
     evaluated = forward[work.evaluated]
     seconds = {
-        "finetune": _training(facts, work, recipe.finetune, token, limit) + _epochs(recipe.finetune) * forward["dev"],
-        "prune": _training(facts, work, recipe.prune, token, limit) + _epochs(recipe.prune) * forward["dev"],
+        "finetune": _training(facts, work, recipe.finetune, token, limit)
+        + _evaluations(work, recipe.finetune) * forward["dev"],
+        "prune": _training(facts, work, recipe.prune, token, limit) + _evaluations(work, recipe.prune) * forward["dev"],
         "evaluate": 2 * evaluated,
         "export": _EXPORT_SECONDS + 2 * evaluated,
         "bench": _bench(facts),
         "report": 0.0,
     }
-    if teacher_is_live(facts):
+    if optimizer_steps(work.rows["train"] or 0, recipe.prune) == 0:
+        seconds["prune"] = forward["dev"] + _without_training(facts, work, token * float(limit.mean()), rate)
+    elif teacher_is_live(facts):
         seconds["prune"] *= (TRAINING + FORWARD) / TRAINING
     elif work.layers is not None and needs_of(recipe.prune.losses, work.layers).rows:
-        seconds["prune"] += forward["train"]
+        seconds["prune"] += forward["train"] + token * facts.unlabeled * float(limit.mean())
     return {name: DurationEstimate(_STAGE_SECONDS + own, "timing") for name, own in seconds.items()}
 
 
-def _epochs(settings: TrainingSection) -> int:
+def _evaluations(work: Work, settings: TrainingSection) -> int:
     """Return how often the dev rows are evaluated: after each epoch, and at the end."""
-    return math.ceil(settings.epochs) + 1
+    return math.ceil(passes(work.rows["train"] or 0, settings)) + 1
 
 
 def _training(facts: Facts, work: Work, settings: TrainingSection, token: float, lengths: NDArray[np.int64]) -> float:
@@ -164,6 +169,23 @@ def _training(facts: Facts, work: Work, settings: TrainingSection, token: float,
     again = FORWARD if runtime.checkpointing or runtime.accumulation > 1 else 0
     speed = BF16_SPEED if settings.precision == "bf16" and facts.machine.bf16 else 1.0
     return token * tokens * (TRAINING + again) / FORWARD / speed
+
+
+def _without_training(facts: Facts, work: Work, row: float, rate: float) -> float:
+    """Return the seconds of pruning with `prune.epochs = 0`.
+
+    Both networks compute the calibration rows for each layer, and the weights of a matrix [out, in] are refitted by
+    products with a matrix [in, in].
+
+    Args:
+        facts: recipe and sizes.
+        work: the amount of work.
+        row: seconds of a forward pass of a row.
+        rate: floating-point operations per second.
+    """
+    measured = 2 * (work.layers or 1) * facts.recipe.prune.calibration_rows * row
+    # In the mean over the matrices of a layer, `in` is 1.5 times the encoder's width.
+    return measured + _REFIT_PRODUCTS * 2 * (facts.prunable or 0) * 1.5 * (facts.hidden_size or 0) / rate
 
 
 def _bench(facts: Facts) -> float:
@@ -246,7 +268,7 @@ def _seconds(recipe: Recipe, earlier: RunFolder, stage: Stage, rows: int) -> flo
 def _steps(path: Path, settings: Mapping[str, Any]) -> int | None:
     """Return the optimizer steps of a training stage of an earlier run."""
     rows = _table(read_json(path / FINETUNE.folder / "metrics.json") or {}, "rows").get("train")
-    keys = {key: settings.get(key) for key in ("epochs", "batch_size")}
+    keys = {key: settings.get(key) for key in ("epochs", "steps", "batch_size")}
     try:
         return optimizer_steps(rows, TrainingSection.model_validate(keys)) if isinstance(rows, int) else None
     except ValidationError:

@@ -76,6 +76,7 @@ class Facts:
         lengths: tokens of sampled training rows, int64 [n], not truncated.
         positions: longest input of the model; also None without a limit.
         corpus: texts by language in the corpus of [vocabulary]; empty without that section.
+        unlabeled: rows without labels, of data.unlabeled and those that are made.
     """
 
     recipe: Recipe
@@ -93,6 +94,7 @@ class Facts:
     lengths: NDArray[np.int64] | None = None
     positions: int | None = None
     corpus: Mapping[str, int] = field(default_factory=dict)
+    unlabeled: int = 0
 
     @property
     def size_ratio(self) -> float | None:

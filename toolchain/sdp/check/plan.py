@@ -163,7 +163,14 @@ def _locate(recipe: Recipe) -> ModelFolder | str:
 
 def _facts(recipe: Recipe, model: ModelFolder | None, counted: ModelParts | None, rows: Rows) -> Facts:
     """Collect the facts for the findings."""
-    known = Facts(recipe, this_machine(), rows.counts, profile=rows.profile, corpus=rows.corpus)
+    known = Facts(
+        recipe,
+        this_machine(),
+        rows.counts,
+        profile=rows.profile,
+        corpus=rows.corpus,
+        unlabeled=rows.unlabeled + recipe.prune.augment,
+    )
     if model is None or counted is None:
         return known
     trimmed = _after_vocabulary(counted, recipe)

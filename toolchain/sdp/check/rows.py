@@ -16,6 +16,7 @@ from sdp.data.profile import DataProfile, profile_data
 from sdp.data.rows import Split, TaskData
 from sdp.data.rows_on_disk import Texts
 from sdp.data.source import resolve_source
+from sdp.data.unlabeled import read_unlabeled
 from sdp.errors import ModelError
 from sdp.recipe.sections import Recipe
 from sdp_onnx.deploy.tokenization import translate_errors
@@ -30,12 +31,14 @@ class Rows:
         profile: statistics of the rows; None where they are not downloaded.
         train: the training rows; None where they are not downloaded.
         corpus: texts by language in the corpus of [vocabulary]; empty without it, or where they are not downloaded.
+        unlabeled: rows of data.unlabeled that the labelled data has not.
     """
 
     counts: dict[str, int | None]
     profile: DataProfile | None = None
     train: Split | None = None
     corpus: Mapping[str, int] = field(default_factory=dict)
+    unlabeled: int = 0
 
 
 def read_rows(recipe: Recipe) -> Rows:
@@ -51,7 +54,8 @@ def read_rows(recipe: Recipe) -> Rows:
     data.evaluation(recipe.evaluate.split)
     splits = {"train": data.train, "dev": data.dev, "test": data.test}
     counts = {name: None if split is None else len(split) for name, split in splits.items()}
-    return Rows(counts, profile_data(data), data.train, _corpus(recipe, data))
+    unlabeled = 0 if recipe.data.unlabeled is None else len(read_unlabeled(recipe, data))
+    return Rows(counts, profile_data(data), data.train, _corpus(recipe, data), unlabeled)
 
 
 def _corpus(recipe: Recipe, data: TaskData | None) -> dict[str, int]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from sdp.check.facts import Facts, Finding
 from sdp.check.forecast import FLOAT_BYTES
-from sdp.losses.needs import needs_of
+from sdp.losses.needs import live_teacher, needs_of, token_bytes
 from sdp.recipe.criteria import CRITERIA
 
 # A larger share of the memory gets a warning.
@@ -49,8 +51,17 @@ def _bf16(facts: Facts) -> Iterator[Finding]:
 
 def teacher_is_live(facts: Facts) -> bool:
     """Whether a loss reads teacher outputs too large to store, so that the teacher runs at every step."""
-    # The number of layers does not matter: a loss reads at least one.
-    return needs_of(facts.recipe.prune.losses, facts.layers or 1).live_teacher(facts.recipe.task.problem_type)
+    recipe = facts.recipe
+    outputs = needs_of(recipe.prune.losses, facts.layers or 1).token_outputs(recipe.task.problem_type)
+    return live_teacher(outputs, _tokens(facts), facts.hidden_size or 1, recipe.runtime.teacher_cache_gb)
+
+
+def _tokens(facts: Facts) -> float:
+    """Estimate the tokens of all training rows."""
+    longest = facts.recipe.data.max_length
+    lengths = np.minimum(facts.lengths if facts.lengths is not None else [longest], longest)
+    mean = float(lengths.mean()) if lengths.size else 0.0
+    return ((facts.rows.get("train") or 0) + facts.unlabeled) * mean
 
 
 def _teacher(facts: Facts) -> Iterator[Finding]:
@@ -64,7 +75,12 @@ def _teacher(facts: Facts) -> Iterator[Finding]:
     if rows is None or facts.hidden_size is None or facts.layers is None:
         return
     # One of the encoder's width for each row of data; what two losses read is stored once.
-    vectors = len(needs_of(losses, facts.layers).rows)
+    needs = needs_of(losses, facts.layers)
+    if outputs := needs.token_outputs(facts.recipe.task.problem_type):
+        on_disk = token_bytes(outputs, _tokens(facts), facts.hidden_size)
+        what = f"the teacher's outputs for every token are stored once, on the disk: {_shown(on_disk)}"
+        yield Finding("note", "prune.losses", what)
+    vectors = sum(key.kind != "tokens" for key in needs.rows)
     if vectors == 0:
         return
     size = rows * vectors * facts.hidden_size * FLOAT_BYTES
@@ -90,5 +106,5 @@ def _memory(facts: Facts, size: int, subject: str, what: str, would: str) -> Fin
     return Finding("note", subject, what)
 
 
-def _shown(size: int) -> str:
+def _shown(size: float) -> str:
     return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{max(1, round(size / 1e6)):,} MB"

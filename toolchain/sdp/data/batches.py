@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from sdp.data.rows import Split
-from sdp.data.rows_on_disk import PackedRows, Texts, TokenRow, row_lengths
+from sdp.data.rows_on_disk import Joined, PackedRows, Texts, TokenRow, row_lengths
 from sdp.errors import ModelError
 from sdp_onnx.deploy.tokenization import TextTokenizer, translate_errors
 
@@ -29,7 +29,7 @@ CHUNK_CHARACTERS = 10**6
 """Rows and characters tokenized at a time: a tokenizer's record of a row is 30 times the size of its text."""
 
 
-def tokenize(split: Split, tokenizer: TextTokenizer, max_length: int) -> Sequence[TokenRow]:
+def tokenize(texts: Sequence[Texts], tokenizer: TextTokenizer, max_length: int) -> Sequence[TokenRow]:
     """Tokenize single texts or pairs, cutting the longer text of a pair first; no padding.
 
     Returns:
@@ -44,7 +44,7 @@ def tokenize(split: Split, tokenizer: TextTokenizer, max_length: int) -> Sequenc
             return [row.inputs for row in tokenizer.encode(rows)]
 
     tokenizer.cut_at(max_length)
-    return PackedRows(map(chunk, _text_chunks(split.texts)))
+    return PackedRows(map(chunk, _text_chunks(texts)))
 
 
 def _text_chunks(rows: Iterable[Texts]) -> Iterator[list[Texts]]:
@@ -72,7 +72,7 @@ def _tokenizer_errors() -> AbstractContextManager[None]:
 
 
 def tokenize_words(
-    split: Split, tokenizer: TextTokenizer, max_length: int
+    texts: Sequence[Texts], tokenizer: TextTokenizer, max_length: int
 ) -> tuple[Sequence[TokenRow], list[NDArray[np.int64]]]:
     """Tokenize sentences that are split into words.
 
@@ -91,7 +91,7 @@ def tokenize_words(
         return [row.inputs for row in rows]
 
     tokenizer.cut_at(max_length)
-    return PackedRows(map(chunk, _text_chunks(split.texts))), places
+    return PackedRows(map(chunk, _text_chunks(texts))), places
 
 
 def _first_tokens(words: int, owners: Sequence[int | None]) -> NDArray[np.int64]:
@@ -108,7 +108,8 @@ def _first_tokens(words: int, owners: Sequence[int | None]) -> NDArray[np.int64]
 class TokenizedSplit(Dataset[dict[str, Any]]):
     """Rows for training and evaluation: tokens, "labels", and "index", the key of stored teacher outputs.
 
-    For tagging, `places` holds for each row the index of each word's first token, and labels belong to tokens.
+    For tagging, `places` holds for each row the index of each word's first token, and labels belong to tokens. Rows
+    without a label stand last, and `labeled` is the number of the others.
     """
 
     def __init__(
@@ -116,15 +117,17 @@ class TokenizedSplit(Dataset[dict[str, Any]]):
         rows: Sequence[TokenRow],
         labels: NDArray[np.int64] | NDArray[np.float32] | Sequence[NDArray[np.int64]],
         places: Sequence[NDArray[np.int64]] | None = None,
+        labeled: int | None = None,
     ) -> None:
         self.rows = rows
         self.labels = labels
         self.places = places
+        self.labeled = len(rows) if labeled is None else labeled
 
     @classmethod
     def of_words(cls, split: Split, tokenizer: TextTokenizer, max_length: int) -> TokenizedSplit:
         """Return the sentences of a tagging split, labelled at the first token of each word."""
-        rows, places = tokenize_words(split, tokenizer, max_length)
+        rows, places = tokenize_words(split.texts, tokenizer, max_length)
         labels = []
         for row, (tokens, first) in enumerate(zip(rows, places, strict=True)):
             token_labels = np.full(len(tokens["input_ids"]), IGNORED, dtype=np.int64)
@@ -132,6 +135,16 @@ class TokenizedSplit(Dataset[dict[str, Any]]):
             token_labels[first[read]] = split.labels_of(row)[read]
             labels.append(token_labels)
         return cls(rows, labels, places)
+
+    def with_unlabeled(self, rows: Sequence[TokenRow]) -> TokenizedSplit:
+        """Return the rows followed by others that have no label."""
+        if isinstance(self.labels, np.ndarray):
+            none = np.nan if np.issubdtype(self.labels.dtype, np.floating) else IGNORED
+            labels: Any = np.concatenate([self.labels, np.full(len(rows), none, dtype=self.labels.dtype)])
+        else:
+            lengths = row_lengths(rows)
+            labels = [*self.labels, *(np.full(length, IGNORED, dtype=np.int64) for length in lengths)]
+        return TokenizedSplit(Joined((self.rows, rows)), labels, labeled=len(self))
 
     @property
     def unread(self) -> int:

@@ -147,14 +147,33 @@ def _files(recipe: Recipe) -> Iterator[tuple[str, Path]]:
     if section.languages is not None and not any(LANGUAGE in name for name in section.corpus):
         raise no_place_for_languages("vocabulary.corpus")
     languages = section.languages or tuple(dict.fromkeys((*recipe.task.train_languages, *recipe.task.languages)))
-    for pattern in section.corpus:
+    yield from named_files(section.corpus, languages, "vocabulary.corpus")
+
+
+def named_files(patterns: Iterable[str], languages: Iterable[str], where: str) -> Iterator[tuple[str, Path]]:
+    """Yield each file that patterns name, with its language ("" without a placeholder for one).
+
+    Args:
+        patterns: names that may hold "*" and "{language}".
+        languages: what stands in place of the latter.
+        where: the recipe's key, for messages.
+
+    Raises:
+        DataError: a name matches no file.
+    """
+    for pattern in patterns:
         for language in languages if LANGUAGE in pattern else ("",):
             name = pattern.replace(LANGUAGE, language)
             found = sorted(path for path in glob.glob(name, recursive=True) if Path(path).is_file())
             if not found:
-                raise DataError("no such file of text", where=f"vocabulary.corpus: {name}", hint="Check the name.")
+                raise DataError("no such file of text", where=f"{where}: {name}", hint="Check the name.")
             for path in found:
                 yield language, Path(path)
+
+
+def is_plain_text(path: Path) -> bool:
+    """Whether a file has one text a line, and is no table."""
+    return path.name.removesuffix(".gz").endswith(TEXT_SUFFIX)
 
 
 def _file_texts(recipe: Recipe, section: VocabularySection) -> Iterator[tuple[str, Iterator[str]]]:
@@ -164,7 +183,7 @@ def _file_texts(recipe: Recipe, section: VocabularySection) -> Iterator[tuple[st
 
 
 def _read_texts(path: Path, columns: tuple[str, ...]) -> Iterator[str]:
-    if path.name.removesuffix(".gz").endswith(TEXT_SUFFIX):
+    if is_plain_text(path):
         yield from read_lines(path)
         return
     if not columns:

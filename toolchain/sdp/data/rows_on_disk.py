@@ -151,6 +151,28 @@ TokenRow = dict[str, list[int]]
 _BYTES = ("attention_mask", "token_type_ids")
 
 
+class Joined(Sequence[Item]):
+    """Several sequences as one."""
+
+    def __init__(self, parts: Sequence[Sequence[Item]]) -> None:
+        self.parts = parts
+        self._ends = np.cumsum([len(part) for part in parts])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Item, ...]: ...
+    def __getitem__(self, index: int | slice) -> Item | tuple[Item, ...]:
+        if isinstance(index, slice):
+            return tuple(self[place] for place in range(*index.indices(len(self))))
+        place = range(len(self))[index]
+        part = int(np.searchsorted(self._ends, place, side="right"))
+        return self.parts[part][place - (int(self._ends[part - 1]) if part else 0)]
+
+
 class PackedRows(Sequence[TokenRow]):
     """A sequence of rows; a row becomes lists on access.
 
@@ -204,4 +226,6 @@ def row_lengths(rows: Sequence[TokenRow]) -> NDArray[np.int64]:
     """Return the number of tokens of every row, [N]."""
     if isinstance(rows, PackedRows):
         return rows.lengths
+    if isinstance(rows, Joined):
+        return np.concatenate([row_lengths(part) for part in rows.parts])
     return np.array([len(row["input_ids"]) for row in rows], dtype=np.int64)

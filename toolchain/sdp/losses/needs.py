@@ -9,18 +9,17 @@ from typing import Literal
 from sdp.errors import ModelError
 from sdp.losses.network_output import RowsKey
 from sdp.recipe.benchmark_tasks import ProblemType
-from sdp.recipe.losses import LossSettings, RepresentationLoss
+from sdp.recipe.losses import LossSettings, RowsLoss
 
 Layers = tuple[int, ...] | Literal["all"]
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What some losses read: logits, rows of features, hidden states of every token, prunable weights."""
+    """What some losses read: logits, rows of features, prunable weights."""
 
     logits: bool = False
     rows: tuple[RowsKey, ...] = ()
-    hidden: bool = False
     weights: bool = False
 
     @property
@@ -31,12 +30,33 @@ class Needs:
     @property
     def teacher_forward(self) -> bool:
         """Whether the teacher must see the data; its weights alone need no forward pass."""
-        return self.logits or bool(self.rows) or self.hidden
+        return self.logits or bool(self.rows)
 
-    def live_teacher(self, problem_type: ProblemType) -> bool:
-        """Whether the teacher must run beside the student: what it gives for each token is too much to be stored."""
-        tokens = self.hidden or any(key.kind == "tokens" for key in self.rows)
-        return tokens or (self.logits and problem_type == "tagging")
+    def token_outputs(self, problem_type: ProblemType) -> int:
+        """How many outputs of each token they read of the teacher."""
+        tokens = sum(key.kind == "tokens" for key in self.rows)
+        return tokens + (self.logits and problem_type == "tagging")
+
+
+# Outputs of every token are stored in half precision.
+_TOKEN_BYTES = 2
+
+
+def token_bytes(token_outputs: int, tokens: float, features: int) -> float:
+    """Bytes of so many outputs, of so many features each, of every token."""
+    return token_outputs * tokens * features * _TOKEN_BYTES
+
+
+def live_teacher(token_outputs: int, tokens: float, features: int, cache_gb: float) -> bool:
+    """Whether the teacher must run beside the student, because what it gives for every token is too much to be stored.
+
+    Args:
+        token_outputs: how many outputs of a token are read (`Needs.token_outputs`).
+        tokens: of all training rows.
+        features: width of the encoder.
+        cache_gb: largest size of all that is stored (`runtime.teacher_cache_gb`).
+    """
+    return token_bytes(token_outputs, tokens, features) > cache_gb * 1e9
 
 
 def needs_of(losses: Sequence[LossSettings], layers: int) -> Needs:
@@ -48,7 +68,7 @@ def needs_of(losses: Sequence[LossSettings], layers: int) -> Needs:
     """
     reads = [loss.reads for loss in losses]
     rows = (key for loss in losses if loss.reads == "rows" for key in row_keys(loss, layers))
-    return Needs("logits" in reads, tuple(dict.fromkeys(rows)), "hidden" in reads, "weights" in reads)
+    return Needs("logits" in reads, tuple(dict.fromkeys(rows)), "weights" in reads)
 
 
 def row_keys(loss: LossSettings, layers: int) -> tuple[RowsKey, ...]:
@@ -57,11 +77,11 @@ def row_keys(loss: LossSettings, layers: int) -> tuple[RowsKey, ...]:
     Raises:
         TypeError: the loss reads rows, and its settings do not choose any.
     """
-    if not isinstance(loss, RepresentationLoss):
-        raise TypeError(f"the settings of a loss that reads rows are a RepresentationLoss, not {type(loss).__name__}")
-    if loss.representation == "pooled":
+    if not isinstance(loss, RowsLoss):
+        raise TypeError(f"the settings of a loss that reads rows are a RowsLoss, not {type(loss).__name__}")
+    if loss.rows == "pooled":
         return (RowsKey("pooled"),)
-    return tuple(RowsKey(loss.representation, layer) for layer in layer_indices(loss.layers, layers))
+    return tuple(RowsKey(loss.rows, layer) for layer in layer_indices(loss.layers, layers))
 
 
 def layer_indices(layers: Layers, count: int) -> tuple[int, ...]:

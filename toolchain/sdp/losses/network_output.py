@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Representation = Literal["pooled", "mean", "first", "tokens"]
+from sdp.recipe.losses import Representation
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class NetworkOutput:
         logits: [B, C], or [B, L, C] for tagging.
         hidden: hidden states, the embeddings' output first, then that of every layer, each [B, L, d].
         pooled: what the classifier's last linear layer reads, [B, d].
-        stored: rows from a cache, [B, d] each, in place of `hidden` and `pooled`.
+        stored: rows from a cache in place of `hidden` and `pooled`, [B, d] each, or [real tokens, d].
         weights: prunable weights by name, [out, in], after masking.
     """
 

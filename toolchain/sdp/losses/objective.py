@@ -2,13 +2,14 @@
 
     L = (1 - a) * task + a * kld + sum over the other losses of weight * loss
 
-with a the weight of kld, 0 where the recipe does not list it.
+with a the weight of kld, 0 where the recipe does not list it. Without labels the task loss is left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from sdp.losses.needs import needs_of, resolve_layers
@@ -26,17 +27,20 @@ class Objective:
         problem_type: the kind of task.
         losses: as the recipe lists them.
         layers: how many layers the model has; losses name layers.
+        labels: learn from the labels too.
 
     Raises:
         ModelError: a loss names a layer that the model has not.
     """
 
-    def __init__(self, problem_type: ProblemType, losses: Sequence[LossSettings] = (), layers: int = 0) -> None:
+    def __init__(
+        self, problem_type: ProblemType, losses: Sequence[LossSettings] = (), layers: int = 0, *, labels: bool = True
+    ) -> None:
         self._problem_type = problem_type
         self._layers = layers
         self._losses = [resolve_layers(loss, layers) for loss in losses if loss.name in TERMS]
         self._needs = needs_of(self._losses, layers)
-        self._task_share = 1 - sum(loss.weight for loss in self._losses if loss.shares)
+        self._task_share = 1 - sum(loss.weight for loss in self._losses if loss.shares) if labels else 0.0
 
     @property
     def rows(self) -> tuple[RowsKey, ...]:
@@ -54,9 +58,14 @@ class Objective:
         return self._needs.teacher_forward
 
     @property
-    def needs_live_teacher(self) -> bool:
-        """Whether the teacher must run beside the student: what it gives for each token is too much to be stored."""
-        return self._needs.live_teacher(self._problem_type)
+    def token_outputs(self) -> int:
+        """How many outputs of each token any loss reads of the teacher."""
+        return self._needs.token_outputs(self._problem_type)
+
+    @property
+    def needs_logits(self) -> bool:
+        """Whether any loss reads logits of the teacher."""
+        return self._needs.logits
 
     @property
     def one_prediction_a_row(self) -> bool:
@@ -66,7 +75,7 @@ class Objective:
     @property
     def needs_hidden(self) -> bool:
         """Whether any loss reads hidden states."""
-        return self._needs.hidden or any(key.kind != "pooled" for key in self.rows)
+        return any(key.kind != "pooled" for key in self.rows)
 
     @property
     def needs_pooled(self) -> bool:
@@ -103,7 +112,8 @@ class Objective:
             return task, terms
         if teacher is None and self.needs_teacher:
             raise ValueError("the losses need a teacher, and there is none")
-        total = self._task_share * task
+        # Also where it has no share: the log shows it. Its gradient must not be 0 * inf.
+        total = self._task_share * task if self._task_share else torch.zeros_like(task)
         batch = Batch(student, teacher or NetworkOutput(), labels, attention_mask, self._problem_type, self._layers)
         for loss in self._losses:
             value = TERMS[loss.name](loss, batch)

@@ -23,14 +23,16 @@ def task_loss(logits: Tensor, labels: Tensor, problem_type: ProblemType) -> Tens
 
     Args:
         logits: [B, C] for classification, [B, L, C] for tagging, [B, 1] for regression and ranking.
-        labels: int64 [B], int64 [B, L] with -100 where a token has none, or float [B].
+        labels: int64 [B] or [B, L], -100 where a row or a token has none; or float [B], NaN where a row has none.
         problem_type: the kind of task.
 
     Returns:
         a float32 scalar, the mean over the labelled rows or tokens of all ranks.
     """
     if predicts_scores(problem_type):
-        return mean_over_ranks((logits.float().squeeze(-1) - labels.float()).square())
+        labeled = labels.isfinite()
+        errors = logits.float().squeeze(-1) - labels.float().masked_fill(~labeled, 0.0)
+        return mean_over_ranks(errors.square(), labeled)
     values = functional.cross_entropy(
         logits.float().flatten(0, -2), labels.flatten(), reduction="none", ignore_index=IGNORED
     )

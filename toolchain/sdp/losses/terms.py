@@ -14,9 +14,9 @@ from sdp.distributed.collectives import rank_count
 from sdp.losses.alignment import align_cosine_loss, align_frobenius_loss
 from sdp.losses.cosine import cosine_loss
 from sdp.losses.cross_correlation import cross_correlation_loss
-from sdp.losses.hidden import hidden_loss
+from sdp.losses.hidden import hidden_loss, squared_error_loss
 from sdp.losses.kld import kld_loss, regression_distillation_loss
-from sdp.losses.needs import layer_indices, row_keys
+from sdp.losses.needs import row_keys
 from sdp.losses.network_output import NetworkOutput
 from sdp.losses.representation import rows_of
 from sdp.losses.task import predicts_scores
@@ -28,7 +28,8 @@ from sdp.recipe.losses import (
     CrossCorrelationLoss,
     HiddenLoss,
     KldLoss,
-    RepresentationLoss,
+    RowsLoss,
+    SquaredErrorLoss,
 )
 
 
@@ -57,7 +58,7 @@ class Batch:
 LossFunction = Callable[[Any, Batch], Tensor | None]
 
 
-def _row_pairs(settings: RepresentationLoss, batch: Batch) -> list[tuple[Tensor, Tensor]]:
+def _row_pairs(settings: RowsLoss, batch: Batch) -> list[tuple[Tensor, Tensor]]:
     return [
         (rows_of(batch.student, batch.attention_mask, key), rows_of(batch.teacher, batch.attention_mask, key))
         for key in row_keys(settings, batch.layers)
@@ -70,7 +71,9 @@ def _kld(settings: KldLoss, batch: Batch) -> Tensor:
         raise ValueError("soft labels need the logits of both networks")
     if predicts_scores(batch.problem_type):
         return regression_distillation_loss(student, teacher)
-    return kld_loss(student, teacher, settings.temperature, batch.labels != IGNORED)
+    # A tagger's tokens count where a word begins; of whole rows those without a label do, too.
+    kept = batch.labels != IGNORED if batch.problem_type == "tagging" else None
+    return kld_loss(student, teacher, settings.temperature, kept)
 
 
 def _cosine(settings: CosineLoss, batch: Batch) -> Tensor:
@@ -86,11 +89,11 @@ def _cross_correlation(settings: CrossCorrelationLoss, batch: Batch) -> Tensor |
 
 
 def _hidden(settings: HiddenLoss, batch: Batch) -> Tensor:
-    student, teacher = batch.student.hidden, batch.teacher.hidden
-    if student is None or teacher is None:
-        raise ValueError("the hidden loss needs the hidden states of both networks")
-    layers = layer_indices(settings.layers, batch.layers)
-    return hidden_loss([student[layer] for layer in layers], [teacher[layer] for layer in layers], batch.attention_mask)
+    return torch.stack([hidden_loss(*pair) for pair in _row_pairs(settings, batch)]).sum()
+
+
+def _squared_error(settings: SquaredErrorLoss, batch: Batch) -> Tensor:
+    return torch.stack([squared_error_loss(*pair) for pair in _row_pairs(settings, batch)]).mean()
 
 
 def _align_cosine(settings: AlignCosineLoss, batch: Batch) -> Tensor:
@@ -107,6 +110,7 @@ TERMS: dict[str, LossFunction] = {
     "cosine": _cosine,
     "cross-correlation": _cross_correlation,
     "hidden": _hidden,
+    "squared-error": _squared_error,
     "align-cosine": _align_cosine,
     "align-frobenius": _align_frobenius,
 }

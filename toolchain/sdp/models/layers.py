@@ -44,6 +44,16 @@ def prunable_weights(model: PreTrainedModel) -> dict[str, nn.Parameter]:
     return weights
 
 
+def head_parameters(model: PreTrainedModel) -> dict[str, nn.Parameter]:
+    """Find what stands behind the encoder: the pooler, and the classifier or any other head."""
+    inside = {id(parameter) for parameter in model.base_model.parameters()} if model.base_model is not model else set()
+    return {
+        name: parameter
+        for name, parameter in model.named_parameters()
+        if id(parameter) not in inside or any(part in name for part in ANY_LAYOUT.outside)
+    }
+
+
 def _missed(model: PreTrainedModel) -> Iterator[tuple[str, str]]:
     """Matrices of the encoder that pruning does not reach, each with the class of its module."""
     encoder = model.base_model

@@ -18,6 +18,7 @@ from typing import Any
 
 from sdp.data.corpus import corpus_identity
 from sdp.data.identity import data_identity
+from sdp.data.unlabeled import unlabeled_identity
 from sdp.distributed import ranks
 from sdp.errors import RunError
 from sdp.models.architectures import require_architecture
@@ -41,8 +42,8 @@ from sdp_onnx.operators.library import library_identity
 
 
 def input_identities(recipe: Recipe, *, download: bool) -> dict[str, dict[str, str]]:
-    """Hashes of what comes from outside: "model" and "data", "corpus" where [vocabulary] names files, and "start" where
-    pruning goes on from another.
+    """Hashes of what comes from outside: "model" and "data"; where the recipe names them, "corpus" and "unlabeled", the
+    files of [vocabulary] and of data.unlabeled, and "start", the pruning to go on from.
 
     Args:
         recipe: the recipe.
@@ -51,6 +52,8 @@ def input_identities(recipe: Recipe, *, download: bool) -> dict[str, dict[str, s
     identities = {"model": locate_model(recipe.model, download=download).identity(), "data": data_identity(recipe)}
     if corpus := corpus_identity(recipe):
         identities["corpus"] = corpus
+    if unlabeled := unlabeled_identity(recipe):
+        identities["unlabeled"] = unlabeled
     if recipe.prune.start is not None:
         identities["start"] = start_identity(recipe.prune)
     return identities
@@ -59,7 +62,11 @@ def input_identities(recipe: Recipe, *, download: bool) -> dict[str, dict[str, s
 def stage_status(stage: Stage, recipe: Recipe, run: RunFolder, identities: Mapping[str, dict[str, str]]) -> Status:
     """Compare a stage's current ingredients with those of its folder."""
     inputs: dict[str, Any] = {name: identities[name] for name in ("model", "data") if getattr(stage, name)}
-    inputs |= {name: identities[name] for name in ("corpus", "start") if getattr(stage, name) and name in identities}
+    inputs |= {
+        name: identities[name]
+        for name in ("corpus", "unlabeled", "start")
+        if getattr(stage, name) and name in identities
+    }
     earlier = {upstream.name: upstream for upstream in stages_of(recipe)}
     for name, patterns in stage.reads.items():
         if name in earlier:

@@ -13,7 +13,7 @@ MODEL_FILES = ("*.safetensors", "config.json", "tokenizer*")
 # Where inputs are is no ingredient: their hashes are, and a moved project is still up to date.
 LOCATIONS = {
     "model": {"name", "revision"},
-    "data": {"dataset", "revision", "train", "dev", "test"},
+    "data": {"dataset", "revision", "train", "dev", "test", "unlabeled"},
     "vocabulary": {"corpus"},
     "prune": {"start"},
 }
@@ -33,6 +33,7 @@ class Stage:
         model: whether it reads the pretrained model.
         data: whether it reads the task's data.
         corpus: whether it reads the files of [vocabulary].
+        unlabeled: whether it reads the files of data.unlabeled.
         start: whether it reads the finished pruning that the recipe goes on from, if it names one.
         reads: earlier stage -> patterns of the files it reads there, where the recipe has that stage.
         libraries: distributions whose version changes its result.
@@ -50,6 +51,7 @@ class Stage:
     model: bool = False
     data: bool = False
     corpus: bool = False
+    unlabeled: bool = False
     start: bool = False
     reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     libraries: tuple[str, ...] = ()
@@ -102,6 +104,7 @@ STAGES = (
         module="sdp.stages.prune",
         sections=("task", "data", "prune", "analysis"),
         data=True,
+        unlabeled=True,
         start=True,
         reads={"finetune": MODEL_FILES},
         libraries=TRAINING_LIBRARIES,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sdp.data.batches import TokenizedSplit
 from sdp.data.rows import Split, SplitName, TaskData
-from sdp.data.rows_on_disk import row_lengths
+from sdp.data.rows_on_disk import Texts, row_lengths
 from sdp.data.source import LANGUAGE, SUBSET
 from sdp.recipe.data import DataSection
 
@@ -125,6 +125,15 @@ def write_rows(splits: Mapping[SplitName, Split], data: TaskData, section: DataS
     if data.train.groups is not None:
         columns["group"] = GROUP
     return section.model_copy(update={**of_source, **names, **columns})
+
+
+def write_texts(rows: Sequence[Texts], like: Split, folder: Path) -> Path:
+    """Write rows without labels as `write_rows` does those of a split; returns the file."""
+    columns = _text_columns(like)
+    contents = ({WORDS: list(row)} if like.tags is not None else dict(zip(columns, row, strict=True)) for row in rows)
+    path = folder / "unlabeled.jsonl"
+    path.write_text("".join(json.dumps(content) + "\n" for content in contents), encoding="utf-8")
+    return path
 
 
 def _file_name(split: str, part: str) -> str:

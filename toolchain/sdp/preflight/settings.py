@@ -29,6 +29,7 @@ def reduced(recipe: Recipe) -> Recipe:
     """Return the recipe with one pass over its rows, one mask update, and one repetition of each measurement."""
     training = {name: _once(getattr(recipe, name)) for name in ("finetune", "prune")}
     masks: dict[str, Any] = {"schedule": "cubic", "ramp": 1.0, "mask_updates": 1, "start": None}
+    masks["augment"] = min(recipe.prune.augment, BATCH_SIZE)
     masks |= {key: least for key, least in CRITERIA[recipe.prune.criterion].settings.items() if least is not None}
     export = recipe.export
     if export.precision == "int8":
@@ -58,7 +59,7 @@ def layers_needed(recipe: Recipe) -> int:
 def _once(section: TrainingSection) -> dict[str, Any]:
     """Return settings of one pass at a harmless learning rate; 0 epochs stay 0."""
     return {
-        **_defaults(TrainingSection, "learning_rate", "weight_decay", "warmup"),
+        **_defaults(TrainingSection, "learning_rate", "weight_decay", "warmup", "decay", "steps"),
         "epochs": min(1.0, float(section.epochs > 0)),
         # Each process that shares a batch needs a row.
         "batch_size": min(section.batch_size, max(BATCH_SIZE, process_count())),

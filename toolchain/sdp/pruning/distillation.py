@@ -20,15 +20,22 @@ class Distillation:
         student: the network in training.
         objective: the recipe's losses.
         teacher: the unpruned network; None where no loss needs it.
+        dropout: apply the student's dropout.
     """
 
-    def __init__(self, student: PreTrainedModel, objective: Objective, teacher: Teacher | None = None) -> None:
+    def __init__(
+        self, student: PreTrainedModel, objective: Objective, teacher: Teacher | None = None, *, dropout: bool = True
+    ) -> None:
+        self._student = student
+        self._dropout = dropout
         self._read = Reader(student, objective)
         self._objective = objective
         self._teacher = teacher
 
     def forward(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> NetworkOutput:
         """Run the student, and read what the losses need."""
+        if not self._dropout:
+            _switch_dropout_off(self._student)
         return self._read(model, inputs)
 
     def loss(
@@ -37,3 +44,10 @@ class Distillation:
         """The losses of a batch, with the teacher's output on the same rows."""
         teacher = self._teacher.outputs(inputs, index) if self._teacher is not None else None
         return self._objective(output, labels, inputs["attention_mask"], teacher)
+
+
+def _switch_dropout_off(model: nn.Module) -> None:
+    """Set every module to evaluation, as Trainer sets it to training before each step."""
+    for module in model.modules():
+        # Layers keep only their inputs for the backward pass if they are in training.
+        module.training = bool(getattr(module, "gradient_checkpointing", False))

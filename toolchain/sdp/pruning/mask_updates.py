@@ -55,7 +55,10 @@ class MaskUpdates(Hook):
         if step not in self._plan:
             return None
         wanted = self._plan[step]
-        masks = select_masks(self._masked.scores(), wanted, self._settings.scope, self._settings.pattern)
+        settings = self._settings
+        masks = select_masks(
+            self._masked.scores(), wanted, settings.scope, settings.pattern, settings.max_layer_sparsity
+        )
         broadcast_masks(masks)
         if self._before_update is not None:
             self._before_update(self._masked.weights, self._masked.masks, masks)

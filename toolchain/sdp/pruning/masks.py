@@ -35,7 +35,11 @@ def kept_count(elements: int, sparsity: float) -> int:
 
 
 def select_masks(
-    scores: Mapping[str, Tensor], sparsity: float, scope: Scope, pattern: Pattern = "unstructured"
+    scores: Mapping[str, Tensor],
+    sparsity: float,
+    scope: Scope,
+    pattern: Pattern = "unstructured",
+    max_layer_sparsity: float = 1.0,
 ) -> Masks:
     """Choose which weights are kept.
 
@@ -46,6 +50,7 @@ def select_masks(
         pattern: "unstructured" ranks weights; "1x4" ranks blocks of four consecutive inputs of an output by the sum of
             their scores; "2:4" ranks the two lowest of every four consecutive inputs, and keeps the others, so that at
             0.5 exactly two of every four are kept. The last two are for tensors [out, in] with `in` a multiple of 4.
+        max_layer_sparsity: with "global", largest share of any one tensor to prune, at least `sparsity`.
 
     Returns:
         name -> bool mask of the same shape. Exact: with "layer" each tensor keeps `kept_count` of its own weights (or
@@ -53,7 +58,7 @@ def select_masks(
     """
     if pattern == "1x4":
         blocks = {name: score.unflatten(-1, (-1, BLOCK)).sum(dim=-1) for name, score in scores.items()}
-        chosen = select_masks(blocks, sparsity, scope)
+        chosen = select_masks(blocks, sparsity, scope, max_layer_sparsity=max_layer_sparsity)
         return {name: mask.repeat_interleave(BLOCK, dim=-1) for name, mask in chosen.items()}
     if pattern == "2:4":
         scores = {name: score.masked_fill(best_of_groups(score), math.inf) for name, score in scores.items()}
@@ -61,8 +66,17 @@ def select_masks(
         return {
             name: keep_highest_of([score], kept_count(score.numel(), sparsity))[0] for name, score in scores.items()
         }
+    if max_layer_sparsity < 1:
+        scores = {name: _with_a_floor(score, max_layer_sparsity) for name, score in scores.items()}
     elements = sum(score.numel() for score in scores.values())
     return dict(zip(scores, keep_highest_of(list(scores.values()), kept_count(elements, sparsity)), strict=True))
+
+
+def _with_a_floor(scores: Tensor, max_sparsity: float) -> Tensor:
+    """Give the best scores of a tensor the highest rank of all, as many as a limit on its sparsity leaves."""
+    best = keep_highest_of([scores], scores.numel() - math.floor(scores.numel() * max_sparsity))[0]
+    # What is pruned already stays so.
+    return scores.masked_fill(best & (scores > -math.inf), math.inf)
 
 
 def best_of_groups(scores: Tensor) -> Tensor:

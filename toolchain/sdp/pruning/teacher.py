@@ -1,29 +1,19 @@
-"""Outputs of the unpruned network: computed once for every training row where possible, live otherwise."""
+"""The unpruned network in training: it runs beside the student, or its stored outputs are read."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from sdp.data.batches import Collator, TokenizedSplit, length_sorted_batches
-from sdp.distributed.collectives import any_rank, rank_slice, sum_parts, this_rank
-from sdp.errors import ModelError
 from sdp.losses.network_output import NetworkOutput, RowsKey
 from sdp.losses.objective import Objective
-from sdp.losses.representation import rows_of
-from sdp.pipeline.files import read_arrays, write_arrays
-from sdp.pipeline.progress import Reporter
 from sdp.pruning.forward import Reader
-
-LOGITS = "logits"
-BATCH_SIZE = 64
 
 
 class LiveTeacher:
@@ -48,142 +38,47 @@ class LiveTeacher:
             return self._read(self._model, inputs)
 
 
+def token_starts(lengths: NDArray[np.int64] | Sequence[int]) -> NDArray[np.int64]:
+    """Return the place of each row's first token where all stand one after the other, and their number, [N + 1]."""
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
 @dataclass(frozen=True)
 class CachedTeacher:
-    """The teacher's stored outputs for N training rows, and its weights; absent where no loss reads them.
+    """The teacher's stored outputs for N training rows of T tokens, and its weights; absent where no loss reads them.
 
     Attributes:
         logits: [N, C].
         rows: representations, [N, d] each.
+        tokens: representations of every token, [T, d] each, in half precision, mapped from a file.
+        token_logits: [T, C], the same.
+        starts: from `token_starts`.
         weights: prunable weights by name.
     """
 
     logits: Tensor | None = None
     rows: Mapping[RowsKey, Tensor] = field(default_factory=dict)
+    tokens: Mapping[RowsKey, Tensor] = field(default_factory=dict)
+    token_logits: Tensor | None = None
+    starts: NDArray[np.int64] = field(default_factory=lambda: token_starts([]))
     weights: Mapping[str, Tensor] = field(default_factory=dict)
 
     def outputs(self, inputs: Mapping[str, Tensor], index: Tensor) -> NetworkOutput:
         """Return the teacher's stored outputs for the rows of a batch."""
-        return NetworkOutput(
-            None if self.logits is None else self.logits[index],
-            stored={key: rows[index] for key, rows in self.rows.items()},
-            weights=self.weights,
-        )
+        stored = {key: rows[index] for key, rows in self.rows.items()}
+        stored |= {key: self._of_tokens(values, index) for key, values in self.tokens.items()}
+        logits = self.logits[index] if self.logits is not None else None
+        if self.token_logits is not None:
+            real = inputs["attention_mask"].bool()
+            values = self._of_tokens(self.token_logits, index)
+            logits = values.new_zeros(*real.shape, values.shape[1])
+            logits[real] = values
+        return NetworkOutput(logits, stored=stored, weights=self.weights)
+
+    def _of_tokens(self, values: Tensor, index: Tensor) -> Tensor:
+        """Return what is stored of the tokens of some rows, float32 [their tokens, d]."""
+        parts = [values[self.starts[row] : self.starts[row + 1]] for row in index.tolist()]
+        return torch.cat(parts).to(index.device, torch.float32)
 
 
 Teacher = LiveTeacher | CachedTeacher
-
-
-@dataclass(frozen=True)
-class TeacherCache:
-    """A folder with a file for everything the teacher was asked about a list of rows.
-
-    Runs with other losses share it: each reads what it needs and adds what is not there yet.
-
-    Attributes:
-        folder: where the files are.
-        teacher: identifies the teacher's weights.
-    """
-
-    folder: Path
-    teacher: str
-
-    def path(self, rows: str, name: str) -> Path:
-        """The file of the logits or of one representation; its name identifies teacher and tokenized rows too."""
-        return self.folder / f"teacher-{self.teacher}-{rows}-{name}.safetensors"
-
-
-def rows_identity(split: TokenizedSplit) -> str:
-    """A hash of tokenized rows and of their order."""
-    digest = hashlib.sha256()
-    for row in split.rows:
-        for name in sorted(row):
-            digest.update(f"{name} {len(row[name])} ".encode())
-            digest.update(np.asarray(row[name], dtype=np.int32).tobytes())
-    return digest.hexdigest()[:16]
-
-
-def cached_teacher(
-    model: PreTrainedModel,
-    split: TokenizedSplit,
-    collator: Collator,
-    objective: Objective,
-    cache: TeacherCache,
-    device: torch.device,
-    reporter: Reporter,
-) -> CachedTeacher:
-    """Read the teacher's outputs for every training row from a cache; compute and store missing ones.
-
-    Args:
-        model: the teacher.
-        split: the training rows.
-        collator: pads a batch.
-        objective: the loss that reads the outputs.
-        cache: where the files are.
-        device: where the teacher runs and where its words will be read.
-        reporter: shows progress.
-
-    Raises:
-        ModelError: an output of the teacher is not finite.
-    """
-    read = Reader(model, objective)
-    if not objective.needs_teacher_forward:
-        return CachedTeacher(weights=read.weights)
-    # Logits cost nothing where the teacher runs anyway, and the next run may want them.
-    names = [LOGITS] * objective.one_prediction_a_row + [str(key) for key in objective.rows]
-    identity = rows_identity(split)
-    paths = {name: cache.path(identity, name) for name in names}
-    found = {name: read_arrays(path).get(name) for name, path in paths.items()}
-    stored = {name: torch.from_numpy(words) for name, words in found.items() if words is not None}
-    lacking = any_rank(*(name not in stored for name in names))
-    missing = [name for name, lacks in zip(names, lacking, strict=True) if lacks]
-    if missing:
-        cache.folder.mkdir(parents=True, exist_ok=True)
-        outputs = _ask(model, read, split, collator, objective, missing, device, reporter)
-        for name in missing:
-            stored[name] = outputs[name]
-            if not outputs[name].isfinite().all():
-                hint = "Fine-tune anew with a lower learning rate, or take another pretrained model."
-                raise ModelError("the teacher's outputs are not finite numbers", where=name, hint=hint)
-            if this_rank() == 0:
-                write_arrays(paths[name], {name: outputs[name].numpy()})
-    placed = {name: words.to(device) for name, words in stored.items()}
-    return CachedTeacher(placed.get(LOGITS), {key: placed[str(key)] for key in objective.rows}, read.weights)
-
-
-def _ask(
-    model: PreTrainedModel,
-    read: Reader,
-    split: TokenizedSplit,
-    collator: Collator,
-    objective: Objective,
-    missing: list[str],
-    device: torch.device,
-    reporter: Reporter,
-) -> dict[str, Tensor]:
-    """Run the teacher over every row; missing name -> [N, ...] in the order of the split, float32, on the CPU.
-
-    Each rank runs it over its share of the batches.
-    """
-    model.eval()
-    stored: dict[str, Tensor] = {}
-    keys = [key for key in objective.rows if str(key) in missing]
-    batches = list(length_sorted_batches(split, BATCH_SIZE))
-    mine = batches[rank_slice(len(batches))]
-    with torch.no_grad(), reporter.task("teacher", len(mine)) as task:
-        # A rank without a share runs one batch to learn the shape of its zeros.
-        for done, indices in enumerate(mine or batches[:1], start=1):
-            batch = collator([split[index] for index in indices])
-            inputs = {k: v.to(device) for k, v in batch.items() if k not in ("labels", "index")}
-            output = read(model, inputs)
-            outputs = {str(key): rows_of(output, inputs["attention_mask"], key) for key in keys}
-            if LOGITS in missing and output.logits is not None:
-                outputs[LOGITS] = output.logits
-            for name, values in outputs.items():
-                if name not in stored:
-                    stored[name] = torch.zeros(len(split), *values.shape[1:])
-                if mine:
-                    stored[name][indices] = values.float().cpu()
-            task.update(done)
-    sum_parts(stored)
-    return stored

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_jsonable_python
@@ -40,14 +40,20 @@ class TrainingSection(Section):
 
     epochs: float = Field(default=3.0, gt=0)
     """Passes over the training rows."""
+    steps: int | None = Field(default=None, gt=0)
+    """Optimizer steps, in place of `epochs`."""
     learning_rate: float = Field(default=5e-5, gt=0, lt=1)
-    """Peak of the linear schedule with warm-up."""
+    """Peak of the schedule: a linear warm-up, a constant part, and a linear fall to 0."""
     batch_size: int = Field(default=32, gt=0)
     """Rows in one optimizer step, of all processes and devices together."""
     weight_decay: float = Field(default=0.01, ge=0, lt=1)
     """Decoupled weight decay of AdamW."""
     warmup: float = Field(default=0.1, ge=0, lt=1)
     """Share of the steps in which the learning rate rises."""
+    decay: float = Field(default=1.0, gt=0, le=1)
+    """Share of the steps, at the end, in which the learning rate falls. 1: it falls from the warm-up on."""
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
+    """Decay rates of AdamW's running means of the gradients and of their squares."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Precision of matrix products in training; weights and losses stay float32. auto: bf16 on CUDA, fp32 on the CPU,
     where bf16 is two to three times as fast with instructions for it (AVX512-BF16, AMX), and very slow without."""

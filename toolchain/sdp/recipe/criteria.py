@@ -46,6 +46,11 @@ _ROWS = (
     CriterionRow("gradient", "weights whose gradients |g| are large", needs_gradients=True),
     CriterionRow("taylor", "weights whose |w g| is large, the first-order change of the loss", needs_gradients=True),
     CriterionRow(
+        "momentum",
+        "as taylor, of the last ten steps: what matters to the network as it is now",
+        needs_gradients=True,
+    ),
+    CriterionRow(
         "lamp",
         'magnitude that finds the shares of the layers, for scope = "global"; as cheap as magnitude',
         like_within_layer="magnitude",

@@ -195,11 +195,11 @@ def _make_paths_absolute(raw: _Raw) -> None:
     start = raw.get(("prune", "start"))
     if isinstance(start, str) and start:
         raw.get(("prune",))["start"] = str(real_path(absolute(("prune", "start"), start)))
-    corpus = ("vocabulary", "corpus")
-    if isinstance(names := raw.get(corpus), list):
-        # The values are patterns, and the recipe's folder is not: its name is escaped.
-        folder = glob.escape(str(absolute(corpus, "")))
-        names[:] = [os.path.join(folder, os.path.expanduser(n)) if isinstance(n, str) else n for n in names]
+    for key in (("vocabulary", "corpus"), ("data", "unlabeled")):
+        if isinstance(names := raw.get(key), list):
+            # The values are patterns, and the recipe's folder is not: its name is escaped.
+            folder = glob.escape(str(absolute(key, "")))
+            names[:] = [os.path.join(folder, os.path.expanduser(n)) if isinstance(n, str) else n for n in names]
     if raw.get(("data", "dataset")) is not None:
         return
     for split in ("train", "dev", "test"):

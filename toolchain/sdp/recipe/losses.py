@@ -12,9 +12,10 @@ from pydantic import Field, model_validator
 
 from sdp.recipe.base import Section
 
-# What a loss compares of the pruned and the unpruned network: their logits, rows of features (`RepresentationLoss`),
-# the hidden states of every token, their prunable weights.
-Reads = Literal["logits", "rows", "hidden", "weights"]
+# What a loss compares of the pruned and the unpruned network: their logits, rows of features (`RowsLoss`), their
+# prunable weights.
+Reads = Literal["logits", "rows", "weights"]
+Representation = Literal["pooled", "first", "mean", "tokens"]
 
 
 class LossSettings(Section):
@@ -60,13 +61,30 @@ class AddedLoss(LossSettings):
     """Factor of the loss, added to the task loss."""
 
 
-class RepresentationLoss(AddedLoss):
+class RowsLoss(AddedLoss):
+    """Base of the losses that compare rows of features of some layers."""
+
+    if TYPE_CHECKING:
+        layers: tuple[int, ...] | Literal["all"]
+
+    @property
+    def rows(self) -> Representation:
+        """Which rows are compared."""
+        return "tokens"
+
+
+class RepresentationLoss(RowsLoss):
     """Base of the losses that compare representations: which layers' and which rows."""
 
-    representation: Literal["pooled", "first", "mean", "tokens"] = "mean"
+    representation: Representation = "mean"
     """Rows: what the classifier reads, the first token, the mean of the real tokens, or every real token."""
     layers: tuple[int, ...] | Literal["all"] = Field(default=(-1,), min_length=1)
     """Layers whose output is compared, 1 the first, -1 the last, 0 the embeddings' output; the loss is their mean."""
+
+    @property
+    def rows(self) -> Representation:
+        """Which rows are compared."""
+        return self.representation
 
     @model_validator(mode="after")
     def _pooled_is_no_layer(self) -> Self:
@@ -91,12 +109,21 @@ class CrossCorrelationLoss(RepresentationLoss):
     """Weight of the off-diagonal terms (Barlow Twins' lambda, 0.0051 there)."""
 
 
-class HiddenLoss(AddedLoss):
+class HiddenLoss(RowsLoss):
     """Hidden states of the real tokens: sum over layers of |h_S - h_T|^2 / |h_T|^2 (SquareHead)."""
 
     name: Literal["hidden"]
     """The fine-tuned network's hidden states, normalized by their size."""
     layers: tuple[int, ...] | Literal["all"] = Field(default="all", min_length=1)
+    """Layers whose output is compared, 1 the first, -1 the last, 0 the embeddings' output; "all" is 1 to the last."""
+
+
+class SquaredErrorLoss(RowsLoss):
+    """Hidden states of the real tokens: mean over tokens, features and layers of (h_S - h_T)^2."""
+
+    name: Literal["squared-error"]
+    """The fine-tuned network's hidden states."""
+    layers: tuple[int, ...] | Literal["all"] = Field(default=(-1,), min_length=1)
     """Layers whose output is compared, 1 the first, -1 the last, 0 the embeddings' output; "all" is 1 to the last."""
 
 
@@ -120,9 +147,7 @@ class LossRow:
 
     Attributes:
         settings: its keys in a recipe.
-        reads: what it compares of both networks; None for the labels alone, without a teacher. What a teacher gives for
-            each row of the data is stored once; hidden states, and anything for each token, are too large: the teacher
-            then runs beside the student (`losses.needs`).
+        reads: what it compares of both networks; None for the labels alone, without a teacher.
         shares: its weight is a share, which the loss of the labels loses; other losses are added.
     """
 
@@ -141,7 +166,8 @@ LOSSES = {
     "kld": LossRow(KldLoss, "logits", shares=True),
     "cosine": LossRow(CosineLoss, "rows"),
     "cross-correlation": LossRow(CrossCorrelationLoss, "rows"),
-    "hidden": LossRow(HiddenLoss, "hidden"),
+    "hidden": LossRow(HiddenLoss, "rows"),
+    "squared-error": LossRow(SquaredErrorLoss, "rows"),
     "align-cosine": LossRow(AlignCosineLoss, "weights"),
     "align-frobenius": LossRow(AlignFrobeniusLoss, "weights"),
 }

@@ -42,6 +42,12 @@ class FinetuneSection(TrainingSection):
     epochs: float = Field(default=3.0, ge=0)
     """Passes over the training rows. 0 takes a model that is already fine-tuned for the task as it is, bit for bit."""
 
+    @model_validator(mode="after")
+    def _none_or_some(self) -> FinetuneSection:
+        if self.epochs == 0 and self.steps is not None:
+            raise ValueError("epochs = 0 trains nothing, and steps asks for training; remove one of them")
+        return self
+
 
 class EvaluateSection(Section):
     """How the fine-tuned, pruned and exported models are compared."""
@@ -81,6 +87,10 @@ class RuntimeSection(Section):
     Another number changes the order of sums: results differ in their last digits."""
     checkpoint_seconds: float = Field(default=60.0, ge=0)
     """Training writes a checkpoint this often; a killed run loses at most this much work."""
+    teacher_cache_gb: float = Field(default=4.0, ge=0)
+    """Largest size, in GB on the disk, of the teacher's outputs for every token of the training rows, where a loss
+    reads them. Beyond it, and under torchrun, the teacher runs beside the student at every step, which takes a third
+    more time; 0: always."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """Under torchrun. ddp: every process has the whole model, and a part of each batch. fsdp: weights, gradients and
     optimizer state are shared out as well (FSDP2), for models that fill the memory; with the criteria that need weights
@@ -120,6 +130,13 @@ class Recipe(Section):
         for loss in self.prune.losses if self.task.problem_type == "tagging" else ():
             if isinstance(loss, RepresentationLoss) and loss.representation == "pooled":
                 raise ValueError(f'a tagging task has no pooled representation; give the loss {loss.name} "tokens"')
+        return self
+
+    @model_validator(mode="after")
+    def _unlabeled_rows_teach(self) -> Recipe:
+        key = "data.unlabeled" if self.data.unlabeled is not None else "prune.augment" if self.prune.augment else ""
+        if key and not any(loss.reads in ("logits", "rows") for loss in self.prune.losses):
+            raise ValueError(f"{key} needs a loss in prune.losses that compares outputs with the teacher's")
         return self
 
     @model_validator(mode="after")

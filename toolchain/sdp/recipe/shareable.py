@@ -13,6 +13,7 @@ PLACES = (
     ("data", "train"),
     ("data", "dev"),
     ("data", "test"),
+    ("data", "unlabeled"),
     ("vocabulary", "corpus"),
     ("prune", "start"),
 )

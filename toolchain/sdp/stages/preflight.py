@@ -7,6 +7,7 @@ that errors that would occur after hours of training occur here. Writes no file;
 from __future__ import annotations
 
 import gc
+import glob
 import math
 import warnings
 from collections.abc import Callable
@@ -16,7 +17,8 @@ from functools import partial
 from pathlib import Path
 
 from sdp.data.load import load_task_data
-from sdp.data.rows import Split, SplitName
+from sdp.data.rows import Split, SplitName, TaskData
+from sdp.data.unlabeled import read_unlabeled
 from sdp.errors import ModelError
 from sdp.evaluation.bench_inputs import read_cases
 from sdp.models.export import MODEL_FILE
@@ -32,8 +34,9 @@ from sdp.pipeline.stage_run import run_stage
 from sdp.pipeline.stages import EXPORT, FINETUNE, PRUNE, SHIP, VOCABULARY, find_stage
 from sdp.preflight.errors import preflight_errors
 from sdp.preflight.model import small_model
-from sdp.preflight.rows import few_rows, write_rows
+from sdp.preflight.rows import few_rows, write_rows, write_texts
 from sdp.preflight.settings import layers_needed, reduced
+from sdp.recipe.data import DataSection
 from sdp.recipe.sections import Recipe
 from sdp.stages import evaluate, export, finetune, prune, ship
 from sdp.training.inputs import tokenize_split
@@ -42,6 +45,8 @@ from sdp_onnx.runtimes.registry import default_runtime
 STAGES = {"finetune": finetune.run, "prune": prune.run, "evaluate": evaluate.run, "export": export.run}
 # A task with many classes has as many training rows here, which is still few steps.
 MOST_STEPS = 4
+# Rows without labels: a batch of the preflight.
+UNLABELED = 4
 
 StageErrors = Callable[[str], AbstractContextManager[None]]
 """Adds the name of a stage to errors."""
@@ -122,11 +127,22 @@ def _reduce(recipe: Recipe, source: ModelFolder, work: Path, named: StageErrors)
     sections = {
         "model": settings.model.model_copy(update={"name": str(work / "model"), "revision": None}),
         "vocabulary": None,
-        "data": write_rows(few, data, settings.data, work / "data"),
+        "data": _with_unlabeled(write_rows(few, data, settings.data, work / "data"), recipe, data, work, named),
         **steps,
     }
     rows = sum(map(len, few.values()))
     return _Small(settings.model_copy(update=sections), RunFolder(work / "run"), rows, cut)
+
+
+def _with_unlabeled(
+    section: DataSection, recipe: Recipe, data: TaskData, work: Path, named: StageErrors
+) -> DataSection:
+    """Read all rows without labels, and write a few of them beside the others."""
+    if recipe.data.unlabeled is None:
+        return section
+    with named("prune"):
+        path = write_texts(read_unlabeled(recipe, data)[:UNLABELED], data.train, work / "data")
+    return section.model_copy(update={"unlabeled": (glob.escape(str(path)),)})
 
 
 def _embedding_rows(source: ModelFolder) -> int:

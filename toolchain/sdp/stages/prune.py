@@ -1,5 +1,7 @@
 """Stage 2: prune the fine-tuned network while it learns from its own unpruned self.
 
+With `prune.epochs = 0` nothing is trained (`pruning.one_shot`).
+
 With `prune.start` it starts from a finished pruning: weights, masks and sparsity come from its folder, the teacher is
 still the fine-tuned network, and everything else (optimizer, learning rate, order of rows) starts anew.
 
@@ -9,18 +11,25 @@ and analysis.json (what the masks did to the network, unless the recipe turns th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel, set_seed
 
+from sdp.data.augment import augmented_rows
 from sdp.data.batches import Collator, TokenizedSplit
-from sdp.distributed.collectives import this_rank
+from sdp.data.rows import TaskData
+from sdp.data.rows_on_disk import Joined, Texts
+from sdp.data.unlabeled import read_unlabeled
+from sdp.distributed.collectives import rank_count, this_rank
 from sdp.distributed.sharded import WholeModel, is_sharded
 from sdp.errors import StageError
+from sdp.losses.needs import live_teacher
 from sdp.losses.objective import Objective
 from sdp.models.architectures import find_architecture
-from sdp.models.layers import layer_count, prunable_weights
+from sdp.models.layers import head_parameters, layer_count, prunable_weights
 from sdp.models.load import load_finetuned
 from sdp.models.tokenizer import save_tokenizer, saved_tokenizer
 from sdp.pipeline.artifacts.base import present
@@ -30,38 +39,56 @@ from sdp.pipeline.context import StageContext
 from sdp.pipeline.files import read_json
 from sdp.pipeline.run_folder import CACHE, STAGE_FILE, RunFolder
 from sdp.pipeline.stages import FINETUNE
+from sdp.pruning.analysis.recorder import PruningAnalysis
 from sdp.pruning.analysis.stage import start_analysis, write_analysis
 from sdp.pruning.criteria import CRITERIA, Setup
 from sdp.pruning.distillation import Distillation
 from sdp.pruning.mask_updates import MaskUpdates, mask_plan
 from sdp.pruning.masked_weights import MaskedWeights
 from sdp.pruning.masks import Masks, load_masks, save_masks, sparsity_of
+from sdp.pruning.one_shot import prune_at_once
 from sdp.pruning.sharded import require_shardable_pruning
 from sdp.pruning.start import require_same_teacher
-from sdp.pruning.teacher import LiveTeacher, Teacher, TeacherCache, cached_teacher
+from sdp.pruning.teacher import LiveTeacher, Teacher
+from sdp.pruning.teacher_cache import TeacherCache, cached_teacher
 from sdp.recipe.sections import Recipe
 from sdp.training.device import training_device, trains_in_bf16
-from sdp.training.inputs import DevMetric, finetuned_data, tokenize_split
+from sdp.training.inputs import DevMetric, finetuned_data, tokenize_split, tokenize_texts
 from sdp.training.run import TrainingRun, train
 from sdp.training.steps import optimizer_steps
+from sdp_onnx.deploy.tokenization import TextTokenizer
 
 
 def run(context: StageContext) -> StageResult:
-    """Prune the fine-tuned model; resumes an interrupted attempt in `target`."""
-    recipe, run, target, reporter = context.recipe, context.run, context.target, context.reporter
+    """Prune the fine-tuned model; resumes an interrupted attempt."""
+    recipe, run, reporter = context.recipe, context.run, context.reporter
     device = training_device(recipe.runtime)
     data = finetuned_data(recipe, run)
     source = run.stage(FINETUNE.folder)
     tokenizer = saved_tokenizer(source)
     collator = Collator(tokenizer)
     rows = tokenize_split(data.train, tokenizer, recipe)
+    if more := _unlabeled(recipe, data):
+        reporter.line(f"  {len(more):,} rows without labels")
+        rows = rows.with_unlabeled(tokenize_texts(more, tokenizer, recipe))
     set_seed(recipe.seed)
     model = load_finetuned(source, device)
-    objective = Objective(recipe.task.problem_type, recipe.prune.losses, layer_count(model))
+    if optimizer_steps(rows.labeled, recipe.prune) == 0:
+        if this_rank() > 0:
+            return {}
+        dense = load_finetuned(source, device)
+        masks = prune_at_once(model, dense, rows, collator, recipe.prune, recipe.seed, reporter)
+        dev = DevMetric(model, data.development, tokenizer, collator, recipe)
+        record = {"step": 0, "epoch": 0.0, "wanted": recipe.prune.sparsity, "sparsity": sparsity_of(masks)}
+        return _write(context, model, masks, dev, tokenizer, [record])
+    if recipe.prune.freeze_head:
+        for parameter in head_parameters(model).values():
+            parameter.requires_grad_(False)
+    objective = Objective(recipe.task.problem_type, recipe.prune.losses, layer_count(model), labels=recipe.prune.labels)
     if is_sharded(recipe.runtime):
         require_shardable_pruning(recipe.runtime, recipe.prune)
     teacher = _teacher(context, objective, rows, collator, device)
-    steps = optimizer_steps(len(rows), recipe.prune)
+    steps = optimizer_steps(rows.labeled, recipe.prune)
     # Before the model changes: the analysis reads the teacher from it.
     analyse = this_rank() == 0 and not is_sharded(recipe.runtime)
     if is_sharded(recipe.runtime) and recipe.analysis.rows != 0:
@@ -77,20 +104,44 @@ def run(context: StageContext) -> StageResult:
         model=model,
         train=rows,
         collator=collator,
-        objective=Distillation(model, objective, teacher),
+        objective=Distillation(model, objective, teacher, dropout=recipe.prune.dropout),
         settings=recipe.prune,
         device=device,
         evaluate=whole.evaluated_by(dev),
+        unlabeled_share=recipe.prune.unlabeled_share,
         hooks=(masked, updates, *([analysis] if analysis is not None else [])),
     )
     log = train(job)
     whole.refresh()
     if this_rank() > 0:
         return {}
-    whole.model.save_pretrained(target)
+    return _write(context, whole.model, masked.masks, dev, tokenizer, log, analysis)
+
+
+def _unlabeled(recipe: Recipe, data: TaskData) -> Sequence[Texts]:
+    """The rows without labels, those that are read before those that are made."""
+    read = () if recipe.data.unlabeled is None else read_unlabeled(recipe, data)
+    if not recipe.prune.augment:
+        return read
+    words = recipe.task.problem_type == "tagging"
+    return Joined((read, tuple(augmented_rows(data.train.texts, recipe.prune.augment, recipe.seed, words=words))))
+
+
+def _write(
+    context: StageContext,
+    model: PreTrainedModel,
+    masks: Masks,
+    dev: DevMetric,
+    tokenizer: TextTokenizer,
+    log: Sequence[dict[str, Any]],
+    analysis: PruningAnalysis | None = None,
+) -> StageResult:
+    """Write the pruned model and what is known of it."""
+    recipe, target = context.recipe, context.target
+    model.save_pretrained(target)
     save_tokenizer(tokenizer, target)
-    save_masks(masked.masks, target)
-    layers = count_zeros(load_finetuned(target), masked)
+    save_masks(masks, target)
+    layers = count_zeros(load_finetuned(target), masks)
     metric = recipe.task.score
     value, reason = dev.measured()
     write_updates([MaskUpdate.model_validate(record) for record in log if "sparsity" in record], target)
@@ -98,7 +149,7 @@ def run(context: StageContext) -> StageResult:
         metric=metric,
         dev=value,
         undefined=reason,
-        sparsity=sparsity_of(masked.masks),
+        sparsity=sparsity_of(masks),
         **present(analysis=analysis and write_analysis(recipe, analysis, log, target)),
         layers=layers,
         log=tuple(record for record in log if "analysis" not in record),
@@ -129,7 +180,7 @@ def _masked_weights(model: PreTrainedModel, recipe: Recipe, steps: int, masks: M
     return MaskedWeights(weights, CRITERIA[settings.criterion](weights, setup), masks)
 
 
-def count_zeros(saved: PreTrainedModel, masked: MaskedWeights) -> dict[str, LayerZeros]:
+def count_zeros(saved: PreTrainedModel, masks: Masks) -> dict[str, LayerZeros]:
     """Count the zeros of each weight in the saved file, and check them against its mask.
 
     Returns:
@@ -140,7 +191,7 @@ def count_zeros(saved: PreTrainedModel, masked: MaskedWeights) -> dict[str, Laye
     """
     layers = {}
     for name, weight in prunable_weights(saved).items():
-        pruned = ~masked.masks[name].cpu()
+        pruned = ~masks[name].cpu()
         if bool(weight[pruned].count_nonzero()):
             raise StageError("pruned weights are not zero in the saved file", where=name)
         layers[name] = LayerZeros(zeros=int((weight == 0).sum()), elements=weight.numel())
@@ -154,7 +205,10 @@ def _teacher(
         return None
     source = context.run.stage(FINETUNE.folder)
     model = load_finetuned(source, device)
-    if objective.needs_live_teacher:
+    width = int(model.config.hidden_size)
+    too_much = live_teacher(objective.token_outputs, rows.tokens, width, context.recipe.runtime.teacher_cache_gb)
+    # Each of several processes would need the tokens of all rows.
+    if too_much or (objective.token_outputs and rank_count() > 1):
         return LiveTeacher(model, objective, bf16=trains_in_bf16(context.recipe.prune, device))
     record = read_json(source / STAGE_FILE) or {}
     cache = TeacherCache(context.run.path / CACHE, str(record["outputs"]["model.safetensors"]["sha256"])[:16])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from sdp.data.batches import Collator, TokenizedSplit, tokenize
+from sdp.data.batches import Collator, TokenizedSplit, tokenize, tokenize_words
 from sdp.data.load import load_task_data
 from sdp.data.rows import Split, TaskData
+from sdp.data.rows_on_disk import Texts, TokenRow
 from sdp.evaluation.metrics import predictions, score_predictions, why_undefined
 from sdp.evaluation.predict import predict_logits
 from sdp.evaluation.torch_network import torch_network
@@ -37,7 +40,14 @@ def tokenize_split(split: Split, tokenizer: TextTokenizer, recipe: Recipe) -> To
     """Tokenize a split at the recipe's length limit; for tagging word by word."""
     if split.tags is not None:
         return TokenizedSplit.of_words(split, tokenizer, recipe.data.max_length)
-    return TokenizedSplit(tokenize(split, tokenizer, recipe.data.max_length), split.labels)
+    return TokenizedSplit(tokenize(split.texts, tokenizer, recipe.data.max_length), split.labels)
+
+
+def tokenize_texts(texts: Sequence[Texts], tokenizer: TextTokenizer, recipe: Recipe) -> Sequence[TokenRow]:
+    """Tokenize rows without labels as `tokenize_split` does those of a split."""
+    if recipe.task.problem_type == "tagging":
+        return tokenize_words(texts, tokenizer, recipe.data.max_length)[0]
+    return tokenize(texts, tokenizer, recipe.data.max_length)
 
 
 class DevMetric:

@@ -43,11 +43,12 @@ class TrainingRun:
         train: the rows to learn from.
         collator: pads a batch.
         objective: forward pass and loss.
-        settings: epochs, learning rate, batch size, weight decay, warm-up.
+        settings: how many steps, of how many rows, and the optimizer's.
         device: from `training_device`.
         evaluate: gives the dev metric (None where it is undefined) after each epoch; called on all ranks, and what it
             gives on rank 0 counts.
         hooks: what else takes part, in this order.
+        unlabeled_share: share of the steps whose batch is of rows without labels, where there are any.
     """
 
     title: str
@@ -60,6 +61,7 @@ class TrainingRun:
     device: torch.device
     evaluate: Callable[[], float | None]
     hooks: tuple[Hook, ...] = ()
+    unlabeled_share: float = 0.0
 
     @property
     def checkpoints(self) -> Path:
@@ -78,7 +80,7 @@ def train(run: TrainingRun) -> list[dict[str, Any]]:
         StageError: the loss or a weight is no longer finite.
     """
     recipe, reporter = run.context.recipe, run.context.reporter
-    steps = optimizer_steps(len(run.train), run.settings)
+    steps = optimizer_steps(run.train.labeled, run.settings)
     _require_a_row_each(run.settings.batch_size)
     checkpoint = _last_checkpoint(run.checkpoints, reporter)
     if checkpoint is not None:
@@ -97,6 +99,7 @@ def train(run: TrainingRun) -> list[dict[str, Any]]:
             objective=run.objective,
             hooks=run.hooks,
             parts=recipe.runtime.accumulation,
+            unlabeled_share=run.unlabeled_share,
             train_dataset=run.train,
             data_collator=run.collator,
             callbacks=[callback],
@@ -143,14 +146,19 @@ def _arguments(run: TrainingRun, steps: int) -> TrainingArguments:
     settings, recipe = run.settings, run.context.recipe
     # Typed as the text that it was in older releases.
     sharded: Any = is_sharded(recipe.runtime)
+    warmup = round(steps * settings.warmup)
+    falling = None if settings.decay == 1 else min(max(1, round(steps * settings.decay)), steps - warmup)
     arguments = TrainingArguments(
         output_dir=str(run.checkpoints),
         max_steps=steps,
         per_device_train_batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
-        warmup_steps=round(steps * settings.warmup),
-        lr_scheduler_type="linear",
+        warmup_steps=warmup,
+        adam_beta1=settings.betas[0],
+        adam_beta2=settings.betas[1],
+        lr_scheduler_type="linear" if falling is None else "warmup_stable_decay",
+        lr_scheduler_kwargs={} if falling is None else {"num_decay_steps": falling, "decay_type": "linear"},
         seed=recipe.seed,
         bf16=trains_in_bf16(settings, run.device),
         use_cpu=run.device.type == "cpu",

@@ -41,6 +41,7 @@ class SdpTrainer(CheckpointTrainer):
         objective: TrainingObjective,
         hooks: Sequence[Hook] = (),
         parts: int = 1,
+        unlabeled_share: float = 0.0,
         **options: Any,
     ) -> None:
         super().__init__(model, args, **options)
@@ -52,6 +53,7 @@ class SdpTrainer(CheckpointTrainer):
         self._terms = TermMeans()
         self._hooks = hooks
         self._parts = parts
+        self._unlabeled_share = unlabeled_share
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -118,7 +120,8 @@ class SdpTrainer(CheckpointTrainer):
         options: dict[str, Any] = {"collate_fn": self.data_collator, "pin_memory": self.args.dataloader_pin_memory}
         rows: Any = self.train_dataset
         size = self.args.train_batch_size
-        sampler = LengthGroupedSampler(row_lengths(rows.rows).tolist(), size, self.args.seed)
+        lengths = row_lengths(rows.rows).tolist()
+        sampler = LengthGroupedSampler(lengths, size, self.args.seed, rows.labeled, self._unlabeled_share)
         loader = DataLoader[dict[str, Tensor]](rows, size, sampler=sampler, **options)
         prepared: DataLoader[dict[str, Tensor]] = prepare_data_loader(
             loader, self.args.device, num_processes=1, process_index=0, put_on_device=True, rng_types=[]

@@ -34,7 +34,7 @@ def rows(toy_model: Path) -> TokenizedSplit:
     texts = toy_rows(ROWS, seed=5)
     labels = np.array([int(label == "pos") for _, label in texts])
     split = Split("dev", tuple((text,) for text, _ in texts), labels, ("",) * ROWS)
-    return TokenizedSplit(tokenize(split, load_tokenizer(toy_model), 32), labels)
+    return TokenizedSplit(tokenize(split.texts, load_tokenizer(toy_model), 32), labels)
 
 
 def alone(model: PreTrainedModel, row: dict[str, list[int]]) -> Any:

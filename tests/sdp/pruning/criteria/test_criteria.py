@@ -131,7 +131,7 @@ def test_another_seed_is_another_choice_by_chance_and_the_same_one_is_not() -> N
     assert float(values.mean()) == pytest.approx(0.5, abs=0.1)
 
 
-@pytest.mark.parametrize("kind", ["gradient", "taylor"])
+@pytest.mark.parametrize("kind", ["gradient", "taylor", "momentum"])
 def test_means_of_gradients_against_float64(kind: str) -> None:
     run = Run(kind)
     means = np.zeros(SIZE)
@@ -140,7 +140,8 @@ def test_means_of_gradients_against_float64(kind: str) -> None:
         # Raw gradients: those of pruned weights are zeroed only after the criterion has seen them.
         gradient = torch.cat([weight.grad.reshape(-1) for weight in run.weights.values()]).double().numpy()
         weight = tensors(run.weights).detach().double().numpy()
-        means = 0.99 * means + 0.01 * np.abs(gradient * weight if kind == "taylor" else gradient)
+        decay = 0.9 if kind == "momentum" else 0.99
+        means = decay * means + (1 - decay) * np.abs(gradient if kind == "gradient" else gradient * weight)
         run.finish(step)
     kept = tensors(run.masked.masks).numpy()
     scores = tensors(run.masked.scores()).numpy()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sdp.pruning.criteria.base import Criterion, Setup
-from sdp.pruning.criteria.gradients import Gradient, Taylor
+from sdp.pruning.criteria.gradients import Gradient, Momentum, Taylor
 from sdp.pruning.criteria.l0 import L0
 from sdp.pruning.criteria.movement import Movement
 from sdp.pruning.criteria.obert import OBert
@@ -16,6 +16,7 @@ CRITERIA: dict[str, type[Criterion]] = {
     "random": Random,
     "gradient": Gradient,
     "taylor": Taylor,
+    "momentum": Momentum,
     "lamp": Lamp,
     "lookahead": Lookahead,
     "movement": Movement,

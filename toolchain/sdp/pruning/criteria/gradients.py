@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -10,16 +11,15 @@ from torch import Tensor
 from sdp.pruning.criteria.base import Criterion, Scores, Setup, Weights, copy_prefixed, prefixed, without_pruned
 from sdp.pruning.masks import Masks
 
-# Exponential mean over about the last hundred steps. It starts at zero: a factor common to all weights, which changes
-# no rank.
-DECAY = 0.99
-
 
 class Gradient(Criterion):
     """Sensitivity: |dL/dw|, exponential mean over steps with decay 0.99.
 
-    Gradients of different layers differ in scale: with scope = "global" whole layers may go.
+    The mean is over about the last hundred steps. It starts at zero: a factor common to all weights, which changes no
+    rank. Gradients of different layers differ in scale: with scope = "global" whole layers may go.
     """
+
+    decay: ClassVar[float] = 0.99
 
     def __init__(self, weights: Weights, setup: Setup) -> None:
         super().__init__(weights, setup)
@@ -34,7 +34,7 @@ class Gradient(Criterion):
         """Add a step to the means."""
         for name, weight in self.weights.items():
             if weight.grad is not None:
-                self._means[name].lerp_(self._term(weight, weight.grad).float(), 1 - DECAY)
+                self._means[name].lerp_(self._term(weight, weight.grad).float(), 1 - self.decay)
 
     def _term(self, weight: Tensor, gradient: Tensor) -> Tensor:
         return gradient.abs()
@@ -56,3 +56,13 @@ class Taylor(Gradient):
 
     def _term(self, weight: Tensor, gradient: Tensor) -> Tensor:
         return (weight * gradient).abs_()
+
+
+class Momentum(Taylor):
+    """Momentum of first-order changes: S <- 0.9 S + |w * dL/dw| at every step, the mean as above up to a factor.
+
+    It forgets within ten steps, and follows the network and the loss as they are at a mask update, where Taylor's mean
+    still holds scores of weights before the last one.
+    """
+
+    decay: ClassVar[float] = 0.9
