@@ -41,6 +41,7 @@ def test_regression_on_pairs_with_xlmr_global_uniform_and_a_live_teacher(
         "prune.schedule": '"uniform"',
         "prune.losses": '[{name="cross-correlation", representation="tokens"}, {name="kld"}]',
         "analysis.rows": "999",
+        "runtime.teacher_cache_gb": "0",
         "finetune.epochs": "2",
         "prune.epochs": "2",
         "bench.sequence_lengths": '["task"]',

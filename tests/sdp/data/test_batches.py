@@ -52,9 +52,8 @@ def test_a_tokenizer_that_fails_is_reported(toy_model: Path, tmp_path: Path, *, 
     del content["model"]["vocab"]["[UNK]"]
     content["added_tokens"] = [token for token in content["added_tokens"] if token["content"] != "[UNK]"]
     file.write_text(json.dumps(content))
-    split = Split("train", (("good", "日本"),), np.array([0]), ("",))
     with pytest.raises(ModelError, match="the tokenizer fails"):
-        (tokenize_words if words else tokenize)(split, load_tokenizer(tmp_path / "model"), 8)
+        (tokenize_words if words else tokenize)((("good", "日本"),), load_tokenizer(tmp_path / "model"), 8)
 
 
 @pytest.mark.parametrize("words", [False, True])
@@ -64,8 +63,7 @@ def test_rows_tokenized_a_few_at_a_time_are_the_same(
     tokenizer = load_tokenizer(toy_model)
     texts = tuple(("good film " * count, "dull") for count in (1, 2, 3, 40, 0, 1, 1, 1, 1))
     read = tokenize_words if words else tokenize
-    split = Split("train", texts, np.zeros(len(texts), dtype=np.int64), ("",) * len(texts))
-    one_by_one = [read(Split("train", (row,), np.zeros(1, dtype=np.int64), ("",)), tokenizer, 12) for row in texts]
+    one_by_one = [read((row,), tokenizer, 12) for row in texts]
     monkeypatch.setattr("sdp.data.batches.CHUNK", 3)
     monkeypatch.setattr("sdp.data.batches.CHUNK_CHARACTERS", 100)
     asked: list[int] = []
@@ -76,7 +74,7 @@ def test_rows_tokenized_a_few_at_a_time_are_the_same(
         return encode(self, rows, **options)
 
     monkeypatch.setattr(TextTokenizer, "encode", watched)
-    found = read(split, tokenizer, 12)
+    found = read(texts, tokenizer, 12)
     # 14 + 24 + 34 characters; a long row by itself; 4 + 14 + 14, and the last two.
     assert asked == [3, 1, 3, 2]
     if words:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import PreTrainedModel, set_seed
@@ -35,6 +34,7 @@ from sdp.models.tokenizer import save_tokenizer, saved_tokenizer
 from sdp.pipeline.artifacts.base import present
 from sdp.pipeline.artifacts.pruning import LayerZeros, MaskUpdate, PruneMetrics, write_updates
 from sdp.pipeline.artifacts.record import StageResult
+from sdp.pipeline.artifacts.training import LogRecord
 from sdp.pipeline.context import StageContext
 from sdp.pipeline.files import read_json
 from sdp.pipeline.run_folder import CACHE, STAGE_FILE, RunFolder
@@ -79,7 +79,7 @@ def run(context: StageContext) -> StageResult:
         dense = load_finetuned(source, device)
         masks = prune_at_once(model, dense, rows, collator, recipe.prune, recipe.seed, reporter)
         dev = DevMetric(model, data.development, tokenizer, collator, recipe)
-        record = {"step": 0, "epoch": 0.0, "wanted": recipe.prune.sparsity, "sparsity": sparsity_of(masks)}
+        record: LogRecord = {"step": 0, "epoch": 0.0, "wanted": recipe.prune.sparsity, "sparsity": sparsity_of(masks)}
         return _write(context, model, masks, dev, tokenizer, [record])
     if recipe.prune.freeze_head:
         for parameter in head_parameters(model).values():
@@ -133,7 +133,7 @@ def _write(
     masks: Masks,
     dev: DevMetric,
     tokenizer: TextTokenizer,
-    log: Sequence[dict[str, Any]],
+    log: Sequence[LogRecord],
     analysis: PruningAnalysis | None = None,
 ) -> StageResult:
     """Write the pruned model and what is known of it."""
