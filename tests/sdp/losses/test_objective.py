@@ -95,7 +95,6 @@ def test_the_sum_is_that_of_the_formula_for_every_combination(listed: tuple) -> 
 @pytest.mark.parametrize("listed", [("kld",), ("cross-correlation", "squared-error"), ("kld", "hidden")])
 def test_without_labels_the_rest_of_the_sum_stays(listed: tuple[str, ...]) -> None:
     student, teacher = output(1), output(2)
-    student.logits.requires_grad_()
     losses = [SETTINGS[name] for name in listed]
     total, terms = Objective("classification", losses, 2, labels=False)(student, LABELS, MASK, teacher)
     expected = sum(SETTINGS[name].weight * float(VALUES[name](student, teacher)) for name in listed)

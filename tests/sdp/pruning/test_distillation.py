@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 
 from sdp.losses.objective import Objective
 from sdp.pruning.distillation import Distillation
+from sdp.training.run import _checkpoint_layers
 
 INPUTS = {
     "input_ids": torch.tensor([[2, 7, 9, 3], [2, 8, 3, 0]]),
@@ -44,7 +45,7 @@ def test_dropout_is_applied_unless_it_is_off(student: PreTrainedModel) -> None:
 
 def test_layers_are_still_checkpointed(student: PreTrainedModel) -> None:
     logits, gradient = trained(student, dropout=False)
-    student.gradient_checkpointing_enable({"use_reentrant": False})
+    _checkpoint_layers(student)
     calls = []
     student.bert.encoder.layer[0].intermediate.register_forward_hook(lambda *_: calls.append(1))
     again, other = trained(student, dropout=False)

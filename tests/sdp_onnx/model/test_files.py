@@ -39,6 +39,7 @@ def test_a_read_only_file_and_a_folder_are_flushed(tmp_path: Path) -> None:
     (tmp_path / "a").chmod(0o444)
     flush_file(tmp_path / "a")
     flush_file(tmp_path)
+    assert (tmp_path / "a").read_text() == "x"
 
 
 @pytest.mark.parametrize("content", ["[1]", "{", "9" * 5000, "[" * 100_000])
