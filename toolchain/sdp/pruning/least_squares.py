@@ -1,4 +1,4 @@
-"""Least squares on a layer's inputs: which weights cost least to remove, and what the kept ones become.
+"""Least squares on a layer's inputs: what weights add to the outputs, and what the kept ones become.
 
 A linear layer y = W x with inputs x has the Gram matrix H = sum of x x^T over tokens. What the layer computes changes
 by tr((W - W') H (W - W')^T) when W becomes W', whatever the layers around it are. Pure functions, in the precision of
@@ -22,27 +22,6 @@ def damped(gram: Tensor, damping: float) -> Tensor:
     Directions in which the inputs do not vary have an eigenvalue of 0, and the systems no single solution.
     """
     return gram + torch.eye(len(gram), dtype=gram.dtype, device=gram.device) * (damping * gram.diagonal().mean())
-
-
-def removal_costs(weight: Tensor, inverse: Tensor, block: int = 1) -> Tensor:
-    """Rise of the squared error when a block of weights goes and all others of its row make up for it.
-
-    w_Q^T [(H^-1)_QQ]^-1 w_Q for a block Q of a row, half of it in the Optimal Brain Surgeon's form (Hassibi and Stork
-    1992; blocks as in oBERT, arXiv 2203.07259).
-
-    Args:
-        weight: [out, in].
-        inverse: H^-1, [in, in].
-        block: consecutive inputs in a block; `in` is a multiple of it.
-
-    Returns:
-        [out, in / block], never negative.
-    """
-    count = weight.shape[1] // block
-    blocks = weight.unflatten(1, (count, block))
-    places = torch.arange(weight.shape[1], device=weight.device).view(count, block)
-    own = inverse[places.unsqueeze(2), places.unsqueeze(1)]
-    return torch.einsum("ocb,cbd,ocd->oc", blocks, torch.linalg.inv(own), blocks).clamp_min(0)
 
 
 def output_energies(weight: Tensor, gram: Tensor, block: int = 1) -> Tensor:
