@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from sdp.check import duration
 from sdp.data.batches import Collator, TokenizedSplit, tokenize
 from sdp.models.layers import prunable_weights
 from sdp.models.load import load_pretrained
@@ -16,7 +17,7 @@ from sdp.models.source import ModelFolder
 from sdp.models.tokenizer import load_tokenizer
 from sdp.pipeline.progress import Reporter
 from sdp.pruning.masks import sparsity_of
-from sdp.pruning.one_shot import LayerInputs, measure_inputs, prune_at_once, prune_layer
+from sdp.pruning.one_shot import SOLVER_STEPS, UPDATES, LayerInputs, measure_inputs, prune_at_once, prune_layer
 from sdp.recipe.pruning import PruneSection
 from support.toy import toy_rows
 
@@ -81,6 +82,10 @@ def test_a_layer_makes_up_for_what_the_layers_before_it_changed() -> None:
     with torch.no_grad():
         prune_layer(own, sums(now, before), settings(0.0))
     assert float((own(now) - wanted).square().mean().sqrt().detach()) < 0.05 * float(wanted.std())
+
+
+def test_check_counts_the_products_that_are_made() -> None:
+    assert (UPDATES + 1) * SOLVER_STEPS == duration._REFIT_PRODUCTS
 
 
 def test_the_sums_are_those_of_the_real_tokens_of_both_networks(toy_model: Path) -> None:

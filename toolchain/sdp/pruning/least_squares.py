@@ -50,8 +50,8 @@ def refitted(
 
     Row by row, with the kept inputs S: w = (sum of y x^T)[S] (H[S, S])^-1, the least squares solution. No other weights
     with this mask have a smaller squared error. All rows are solved together by conjugate gradients with the diagonal
-    as preconditioner (Hestenes and Stiefel 1952): a step is one product with H, and few are needed for most H, where a
-    factorization of every row's own H[S, S] takes ten times as long.
+    as preconditioner (Hestenes and Stiefel 1952). A step is one product with H for all rows, where every row's own
+    H[S, S] would have to be factorized.
 
     Args:
         wanted: sum of y x^T over tokens, [out, in]; W H for the outputs of weights W on the same inputs.

@@ -24,13 +24,13 @@ from sdp.pruning.masks import BLOCK, Masks, select_masks
 from sdp.recipe.pruning import PruneSection
 
 DAMPING = 0.01
+"""What is added to the diagonal of a Gram matrix, as a share of its mean."""
 BATCH_SIZE = 32
 UPDATES = 3
 """Steps in which the mask of a layer tightens, each to the same share of the weights before it: what is kept is
 refitted after each, and scored as it is then."""
-
-
 SOLVER_STEPS = 60
+"""Most steps of a refit: the inputs of real layers are badly conditioned, and later steps gain little."""
 
 
 @dataclass
@@ -44,6 +44,18 @@ class LayerInputs:
 
     gram: Tensor
     cross: Tensor
+
+    @classmethod
+    def zeros(cls, layer: nn.Linear) -> LayerInputs:
+        """Sums over no tokens, float64 [in, in], one more of each where the layer has a bias."""
+        size = layer.in_features + (layer.bias is not None)
+        gram, cross = torch.zeros(2, size, size, dtype=torch.float64, device=layer.weight.device)
+        return cls(gram, cross)
+
+    def add(self, now: Tensor, before: Tensor) -> None:
+        """Add tokens: their inputs in the pruned network and in the dense one, [tokens, in] each."""
+        self.gram += now.T @ now
+        self.cross += before.T @ now
 
 
 def prune_at_once(
@@ -106,10 +118,14 @@ def measure_inputs(
     Args:
         model: the pruned network.
         dense: the unpruned one.
-        names: names of the layers' weights. A layer that runs several times sees all of its inputs.
+        names: names of the layers' weights. Of a layer that runs several times, all inputs count.
         batches: as a collator makes them.
+
+    Returns:
+        name -> its layer's sums.
     """
-    sums: dict[str, LayerInputs] = {}
+    layers = {name: _layer(model, name) for name in names}
+    sums = {name: LayerInputs.zeros(layer) for name, layer in layers.items()}
     seen: dict[tuple[bool, str], list[Tensor]] = {}
     with ExitStack() as stack:
         for network in (model, dense):
@@ -120,16 +136,11 @@ def measure_inputs(
             given = {key: value.to(model.device) for key, value in batch.items() if key not in ("labels", "index")}
             for network in (model, dense):
                 network(**given)
-            for name in names:
-                pairs = zip(seen[False, name], seen[True, name], strict=True)
-                for now, before in (
-                    (_rows(_layer(model, name), x, given["attention_mask"]) for x in pair) for pair in pairs
-                ):
-                    own = sums.setdefault(name, LayerInputs(*now.new_zeros(2, now.shape[1], now.shape[1]).double()))
-                    own.gram += (now.T @ now).double()
-                    own.cross += (before.T @ now).double()
-                seen[False, name].clear()
-                seen[True, name].clear()
+            for name, layer in layers.items():
+                now, before = (_rows(layer, seen[which, name], given["attention_mask"]) for which in (False, True))
+                sums[name].add(now, before)
+            for inputs in seen.values():
+                inputs.clear()
     return sums
 
 
@@ -140,16 +151,21 @@ def _keeper(seen: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], Non
     return keep
 
 
-def _rows(layer: nn.Linear, inputs: Tensor, attention_mask: Tensor) -> Tensor:
+def _rows(layer: nn.Linear, seen: Sequence[Tensor], attention_mask: Tensor) -> Tensor:
     """Return a layer's inputs at the real tokens, [tokens, in], with a constant 1 for its bias."""
+    real = attention_mask.bool()
     # Some models drop the padding themselves.
-    padded = inputs.shape[:-1] == attention_mask.shape
-    rows = inputs[attention_mask.bool()] if padded else inputs.flatten(0, -2)
+    rows = torch.cat([inputs[real] if inputs.shape[:-1] == real.shape else inputs.flatten(0, -2) for inputs in seen])
     return rows if layer.bias is None else torch.cat([rows, rows.new_ones(len(rows), 1)], dim=1)
 
 
 def prune_layer(layer: nn.Linear, inputs: LayerInputs, settings: PruneSection) -> Tensor:
     """Prune the weight of a layer, and refit what is kept, and its bias, to the dense layer's outputs.
+
+    Args:
+        layer: the dense layer; changed in place.
+        inputs: of the layer.
+        settings: sparsity and pattern.
 
     Returns:
         the mask, bool [out, in].

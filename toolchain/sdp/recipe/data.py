@@ -52,8 +52,8 @@ class DataSection(Section):
     """Docstrings of installed packages in place of files."""
     unlabeled: tuple[str, ...] | None = Field(default=None, min_length=1)
     """Files of text without labels for pruning, relative to the recipe: txt (one text a line; for tasks of one text),
-    or tables with the task's text columns; also .gz; names may hold "*" and "{language}". The pruned
-    network learns from them what the fine-tuned one computes. Rows that train, dev or test have are left out."""
+    or tables with the task's text columns; also .gz; names may hold "*" and "{language}". The pruned network learns
+    from them what the fine-tuned one computes. Rows that train, dev or test have are left out."""
     max_length: int = Field(default=128, ge=8, le=8192)
     """Longest input in tokens, at most the positions of the model; longer ones are cut."""
 

@@ -28,7 +28,7 @@ class PruneSection(TrainingSection):
 
     epochs: float = Field(default=3.0, ge=0)
     """Passes over the training rows. 0 prunes without training, in minutes: the weights of each layer that stay are
-    refitted by least squares to what the layer computed. Up to about 70 % of zeros it saves most of the accuracy."""
+    refitted by least squares to what the layer computed."""
     sparsity: float = Field(default=0.9, ge=0, lt=1)
     """Share of the encoder's linear weights that ends as zeros."""
     criterion: Criterion = Field(default="magnitude", description=criteria_description())
@@ -46,7 +46,7 @@ class PruneSection(TrainingSection):
     mask_updates: int = Field(default=20, gt=0)
     """How often the mask is recomputed during the ramp, evenly spaced; the last one reaches the final sparsity."""
     calibration_rows: int = Field(default=512, gt=0)
-    """epochs = 0 only: training rows on which the inputs of the layers are measured."""
+    """epochs = 0 only: rows, those without labels among them, on which the inputs of the layers are measured."""
     fisher_gradients: int = Field(default=32, gt=0, le=256)
     """obert only: gradients of single steps, just before a mask update, that make up its Fisher matrix. Each takes as
     much memory as the pruned weights."""
