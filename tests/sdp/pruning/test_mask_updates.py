@@ -62,7 +62,8 @@ def test_global_scope_ranks_all_weights_together() -> None:
     masked = masked_weights()
     with torch.no_grad():
         masked.weights["b"].add_(100)
-    MaskUpdates(SETTINGS.model_copy(update={"scope": "global", "sparsity": 0.5}), STEPS, masked).after_step(12)
+    uncapped = {"sparsity": 0.5, "max_layer_sparsity": 1.0}
+    MaskUpdates(SETTINGS.model_copy(update=uncapped), STEPS, masked).after_step(12)
     assert not masked.masks["a"].any()
     assert masked.masks["b"].all()
 

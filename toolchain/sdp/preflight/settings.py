@@ -60,7 +60,7 @@ def _once(section: TrainingSection) -> dict[str, Any]:
     """Return settings of one pass at a harmless learning rate; 0 epochs stay 0."""
     return {
         **_defaults(TrainingSection, "learning_rate", "weight_decay", "warmup", "decay", "steps"),
-        "epochs": min(1.0, float(section.epochs > 0)),
+        "epochs": float(section.trains),
         # Each process that shares a batch needs a row.
         "batch_size": min(section.batch_size, max(BATCH_SIZE, process_count())),
     }

@@ -56,9 +56,7 @@ class MaskUpdates(Hook):
             return None
         wanted = self._plan[step]
         settings = self._settings
-        masks = select_masks(
-            self._masked.scores(), wanted, settings.scope, settings.pattern, settings.max_layer_sparsity
-        )
+        masks = select_masks(self._masked.scores(), wanted, settings.scope, settings.pattern, settings.layer_cap)
         broadcast_masks(masks)
         if self._before_update is not None:
             self._before_update(self._masked.weights, self._masked.masks, masks)

@@ -81,10 +81,12 @@ def run(context: StageContext) -> StageResult:
         dev = DevMetric(model, data.development, tokenizer, collator, recipe)
         record: LogRecord = {"step": 0, "epoch": 0.0, "wanted": recipe.prune.sparsity, "sparsity": sparsity_of(masks)}
         return _write(context, model, masks, dev, tokenizer, [record])
-    if recipe.prune.freeze_head:
+    if recipe.prune.head_stays:
         for parameter in head_parameters(model).values():
             parameter.requires_grad_(False)
-    objective = Objective(recipe.task.problem_type, recipe.prune.losses, layer_count(model), labels=recipe.prune.labels)
+    objective = Objective(
+        recipe.task.problem_type, recipe.prune.losses, layer_count(model), labels=recipe.prune.learns_labels
+    )
     if is_sharded(recipe.runtime):
         require_shardable_pruning(recipe.runtime, recipe.prune)
     teacher = _teacher(context, objective, rows, collator, device)
