@@ -68,7 +68,7 @@ def obs_update(weight: Tensor, gradients: Tensor, mask: Tensor, dampening: float
 
 
 def obs_group_scores(weight: Tensor, gradients: Tensor, size: int, dampening: float = DAMPENING) -> Tensor:
-    """Rise of the loss when a group Q of weights is removed and its block makes up for it: w_Q^T (F^-1[Q, Q])^-1 w_Q / 2.
+    """Rise of the loss when a group Q is removed and its block makes up for it: w_Q^T (F^-1[Q, Q])^-1 w_Q / 2.
 
     Groups that are removed at once are scored one by one here: the rise of all together is not the sum.
 
@@ -92,7 +92,7 @@ def obs_group_scores(weight: Tensor, gradients: Tensor, size: int, dampening: fl
 
 
 def obs_group_update(weight: Tensor, gradients: Tensor, mask: Tensor, dampening: float = DAMPENING) -> Tensor:
-    """`obs_update` in blocks of GROUPED_BLOCK weights: F_KK^-1 F_KQ w_Q, exact for all that is pruned of a block at once.
+    """`obs_update` in blocks of GROUPED_BLOCK weights: F_KK^-1 F_KQ w_Q, for all that a block loses at once.
 
     Args:
         weight: before pruning, any shape.
