@@ -14,7 +14,7 @@ from sdp.models.layers import prunable_weights
 from sdp.models.parts import block_of
 from sdp.pruning.layer_inputs import (
     LayerInputs,
-    inputs_by_block,
+    inputs_by_group,
     linear_layers,
     set_weight_and_bias,
     weight_and_bias,
@@ -59,7 +59,7 @@ def test_each_block_sees_what_the_changed_ones_before_it_give(kind: str) -> None
     before = [model(**{key: batch[key] for key in ("input_ids", "attention_mask")}).logits for batch in given]
     untouched = {name: weight.clone() for name, weight in prunable_weights(model).items()}
     seen = []
-    for inputs in inputs_by_block(model, dense, names, given):
+    for inputs in inputs_by_group(model, dense, names, given):
         assert len({block_of(name) for name in inputs}) == 1
         # Of what the replay knows, nothing may be left in another copy of the network.
         fresh = tiny_model(kind)
@@ -82,9 +82,9 @@ def test_each_block_sees_what_the_changed_ones_before_it_give(kind: str) -> None
 def test_several_processes_measure_what_one_measures() -> None:
     model, dense, given = tiny_model("bert", sparsity=0.5), tiny_model("bert"), batches()
     names = list(prunable_weights(model))
-    whole = {name: sums for block in inputs_by_block(model, dense, names, given) for name, sums in block.items()}
+    whole = {name: sums for group in inputs_by_group(model, dense, names, given) for name, sums in group.items()}
     parts = [
-        {name: sums for block in inputs_by_block(model, dense, names, given, own=own) for name, sums in block.items()}
+        {name: sums for group in inputs_by_group(model, dense, names, given, own=own) for name, sums in group.items()}
         for own in (slice(0, 1), slice(1, 2), slice(2, 2))
     ]
     for name, sums in whole.items():
@@ -96,7 +96,7 @@ def test_several_processes_measure_what_one_measures() -> None:
 def test_bfloat16_is_near_and_the_sums_are_wide() -> None:
     model, dense, given = tiny_model("bert", sparsity=0.5), tiny_model("bert"), batches()
     names = list(prunable_weights(model))
-    exact, rough = (list(inputs_by_block(model, dense, names, given, bf16=bf16)) for bf16 in (False, True))
+    exact, rough = (list(inputs_by_group(model, dense, names, given, bf16=bf16)) for bf16 in (False, True))
     for block, other in zip(exact, rough, strict=True):
         for name, sums in block.items():
             assert other[name].gram.dtype == torch.float64
@@ -129,7 +129,7 @@ def test_a_layer_that_is_no_module_of_the_forward_pass_is_refused(monkeypatch: p
     for network in (model, dense):
         monkeypatch.setattr(network.bert.encoder.layer[1].output.dense, "register_forward_pre_hook", ignored)
     with torch.no_grad(), pytest.raises(ModelError, match="without calling its module"):
-        list(inputs_by_block(model, dense, list(prunable_weights(model)), batches()))
+        list(inputs_by_group(model, dense, list(prunable_weights(model)), batches()))
 
 
 def ignored(hook: object) -> Any:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -14,9 +15,10 @@ from transformers import PreTrainedModel
 from sdp.data.batches import Collator, TokenizedSplit, length_sorted_batches
 from sdp.errors import ModelError
 from sdp.models.parts import block_of
-from sdp.pruning.replay import Batch, Replay, count_calls
+from sdp.pruning.replay import Batch, Replay
 
 BATCH_SIZE = 32
+_WITHOUT_REFIT = "Set prune.repair = false, and prune.epochs above 0."
 
 
 @dataclass
@@ -81,7 +83,7 @@ def linear_layers(model: PreTrainedModel, names: Iterable[str]) -> dict[str, nn.
         (path, layer), *others = owners[id(model.get_parameter(name))]
         if others:
             what = f"{path} and {others[0][0]} share a weight, and a refit by least squares is of one layer alone"
-            raise ModelError(what, where=name, hint="Set prune.repair = false, and prune.epochs above 0.")
+            raise ModelError(what, where=name, hint=_WITHOUT_REFIT)
         layers[name] = layer
     return layers
 
@@ -99,7 +101,54 @@ def set_weight_and_bias(layer: nn.Linear, values: Tensor) -> None:
         layer.bias.copy_(values[:, layer.in_features])
 
 
-def inputs_by_block(
+@dataclass(frozen=True)
+class LayerGroup:
+    """Layers of a block that have the same input, such as query, key and value.
+
+    Attributes:
+        block: the encoder layer that they are in.
+        names: of their weights.
+        calls: of all together in a forward pass.
+    """
+
+    block: str
+    names: tuple[str, ...]
+    calls: int
+
+
+def layer_groups(network: PreTrainedModel, names: Sequence[str], batch: Batch) -> list[LayerGroup]:
+    """Group layers by their inputs.
+
+    Args:
+        network: in evaluation.
+        names: names of the layers' weights.
+        batch: to run it on.
+
+    Returns:
+        the groups in the order in which the network runs them first, those of a block together.
+
+    Raises:
+        ModelError: two layers share a weight, or the network does not call the module of a layer.
+    """
+    seen = Replay(network).inputs(0, batch, linear_layers(network, names))
+    if missing := [name for name in names if name not in seen]:
+        what = "the network computes it without calling its module, so that its inputs are not seen"
+        raise ModelError(what, where=missing[0], hint=_WITHOUT_REFIT)
+    blocks: dict[str, list[list[str]]] = {}
+    for name, inputs in seen.items():
+        groups = blocks.setdefault(block_of(name), [])
+        if groups and seen[groups[-1][0]][0] is inputs[0]:
+            groups[-1].append(name)
+        else:
+            groups.append([name])
+    return [
+        LayerGroup(block, tuple(group), sum(len(seen[name]) for name in group))
+        for block, groups in blocks.items()
+        for group in groups
+    ]
+
+
+def inputs_by_group(
     model: PreTrainedModel,
     dense: PreTrainedModel,
     names: Sequence[str],
@@ -108,10 +157,9 @@ def inputs_by_block(
     own: slice = slice(None),
     bf16: bool = False,
 ) -> Iterator[dict[str, LayerInputs]]:
-    """Measure layers block after block. The caller may change a block's layers before it takes the next one.
+    """Measure layers, one group after the other. The caller may change a group's layers before it takes the next one.
 
-    The next block's inputs are those that the changed ones give. Each block of the pruned network is computed twice,
-    and each of the dense one once.
+    The next group's inputs are those that the changed layers give. What stands before its block is not computed again.
 
     Args:
         model: the pruned network, in evaluation.
@@ -122,77 +170,32 @@ def inputs_by_block(
         bf16: compute both networks' products in bfloat16.
 
     Yields:
-        name of a weight -> its layer's sums over the real tokens, for the layers of a block; in the order in which the
-        network runs them.
+        name of a weight -> its layer's sums over the real tokens, for the layers of a group.
 
     Raises:
-        ModelError: two layers share a weight, or the network does not call the module of a layer.
+        ModelError: as `layer_groups`.
     """
-    blocks: dict[str, list[str]] = {}
-    for name in names:
-        blocks.setdefault(block_of(name), []).append(name)
-    calls = count_calls(dense, list(blocks), batches[0])
-    if missing := [block for block in blocks if block not in calls]:
-        raise _not_called(missing[0])
-    with closing(Replay(model, calls, bf16=bf16)) as now, closing(Replay(dense, calls, bf16=bf16)) as before:
-        previous: str | None = None
-        for block in calls:
-            before.record(block)
-            sums = _measure(model, dense, blocks[block], (now, before), block, list(enumerate(batches))[own])
-            before.finish(block)
-            if previous is not None:
-                now.finish(previous)
+    groups = layer_groups(dense, names, batches[0])
+    with closing(Replay(model, bf16=bf16)) as now, closing(Replay(dense, bf16=bf16)) as before:
+        for last, group in pairwise([None, *groups]):
+            if last is not None and last.block != group.block:
+                now.finish(last.block)
+                before.finish(last.block)
+            layers = linear_layers(model, group.names)
+            sums = {name: LayerInputs.zeros(layer) for name, layer in layers.items()}
+            of_dense = linear_layers(dense, group.names)
+            for index, batch in list(enumerate(batches))[own]:
+                seen = now.inputs(index, batch, layers, group.calls)
+                wanted = before.inputs(index, batch, of_dense, group.calls)
+                for name, layer in layers.items():
+                    sums[name].add(*(_rows(layer, inputs[name], batch["attention_mask"]) for inputs in (seen, wanted)))
             yield sums
-            now.record(block)
-            previous = block
 
 
-def _measure(
-    model: PreTrainedModel,
-    dense: PreTrainedModel,
-    names: Sequence[str],
-    replays: tuple[Replay, Replay],
-    block: str,
-    batches: Iterable[tuple[int, Batch]],
-) -> dict[str, LayerInputs]:
-    """Run both networks as far as a block, and sum the products of its layers' inputs."""
-    networks = (linear_layers(model, names), linear_layers(dense, names))
-    sums = {name: LayerInputs.zeros(layer) for name, layer in networks[0].items()}
-    seen: dict[tuple[int, str], list[Tensor]] = {}
-    with ExitStack() as stack:
-        for which, layers in enumerate(networks):
-            for name, layer in layers.items():
-                keep = _keeper(seen.setdefault((which, name), []))
-                stack.callback(layer.register_forward_pre_hook(keep).remove)
-        for index, batch in batches:
-            for replay in replays:
-                replay.run(index, batch, block)
-            for name, layer in networks[0].items():
-                now, before = (_rows(name, layer, seen[which, name], batch["attention_mask"]) for which in (0, 1))
-                sums[name].add(now, before)
-            for inputs in seen.values():
-                inputs.clear()
-    return sums
-
-
-def _keeper(seen: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-    def keep(module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-        seen.append(arguments[0])
-
-    return keep
-
-
-def _rows(name: str, layer: nn.Linear, seen: Sequence[Tensor], attention_mask: Tensor) -> Tensor:
+def _rows(layer: nn.Linear, seen: Sequence[Tensor], attention_mask: Tensor) -> Tensor:
     """Return a layer's inputs at the real tokens, float32 [tokens, in], with a constant 1 for its bias."""
-    if not seen:
-        raise _not_called(name)
     real = attention_mask.bool().to(layer.weight.device)
     # Some models drop the padding themselves.
     rows = torch.cat([inputs[real] if inputs.shape[:-1] == real.shape else inputs.flatten(0, -2) for inputs in seen])
     rows = rows.float()
     return rows if layer.bias is None else torch.cat([rows, rows.new_ones(len(rows), 1)], dim=1)
-
-
-def _not_called(where: str) -> ModelError:
-    what = "the network computes it without calling its module, so that its inputs are not seen"
-    return ModelError(what, where=where, hint="Set prune.repair = false, and prune.epochs above 0.")

@@ -16,7 +16,7 @@ from sdp.pipeline.progress import Reporter
 from sdp.pruning.layer_inputs import (
     LayerInputs,
     calibration_batches,
-    inputs_by_block,
+    inputs_by_group,
     linear_layers,
     set_weight_and_bias,
     weight_and_bias,
@@ -63,7 +63,7 @@ def prune_at_once(
     model.eval()
     dense.eval()
     with torch.no_grad(), reporter.task("pruning", len(layers)) as task:
-        for inputs in inputs_by_block(model, dense, list(layers), batches):
+        for inputs in inputs_by_group(model, dense, list(layers), batches):
             for name, of_layer in inputs.items():
                 masks[name] = prune_layer(layers[name], of_layer, settings)
                 task.update(len(masks))

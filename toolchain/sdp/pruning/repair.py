@@ -13,7 +13,7 @@ from sdp.distributed.collectives import broadcast_weights, rank_slice, sum_parts
 from sdp.models.layers import prunable_weights
 from sdp.pruning.layer_inputs import (
     LayerInputs,
-    inputs_by_block,
+    inputs_by_group,
     linear_layers,
     set_weight_and_bias,
     weight_and_bias,
@@ -84,7 +84,7 @@ class Repair:
         """
         own = rank_slice(len(self._batches))
         with _evaluating(self._model), _evaluating(self._dense):
-            blocks = inputs_by_block(
+            blocks = inputs_by_group(
                 self._model, self._dense, list(self._layers), self._batches, own=own, bf16=self._bf16
             )
             for inputs in blocks:
