@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -177,10 +176,12 @@ def inputs_by_group(
     """
     groups = layer_groups(dense, names, batches[0])
     with closing(Replay(model, bf16=bf16)) as now, closing(Replay(dense, bf16=bf16)) as before:
-        for last, group in pairwise([None, *groups]):
-            if last is not None and last.block != group.block:
-                now.finish(last.block)
-                before.finish(last.block)
+        block = groups[0].block
+        for group in groups:
+            if group.block != block:
+                now.finish(block)
+                before.finish(block)
+                block = group.block
             layers = linear_layers(model, group.names)
             sums = {name: LayerInputs.zeros(layer) for name, layer in layers.items()}
             of_dense = linear_layers(dense, group.names)
