@@ -242,6 +242,10 @@ def test_memory_of_teacher_and_fisher_gradients() -> None:
     assert about(explain(obert), "prune.fisher_gradients").kind == "note"
     small = replace(obert, machine=replace(QUIET, memory_bytes=16 * 10**9))
     assert "10.9 GB, of 16.0 GB" in about(explain(small), "prune.fisher_gradients").sentence
+    # 278 million weights, and 12 layers of 768 for 512 rows of 128 tokens, twice: 1.1 and 4.8 GB.
+    repaired = replace(obert, recipe=facts(prune={"repair": True}).recipe, hidden_size=768, layers=12)
+    assert about(explain(repaired), "prune.repair").kind == "note"
+    assert "512 rows, are in memory: 5.9 GB" in about(explain(repaired), "prune.repair").sentence
     # 100,000 rows of 128 tokens: 19.7 GB a layer, and 12 layers; of 100 rows and one layer, 0.02 GB.
     many = replace(known, rows={"train": 100_000}, parameters=278_000_000)
     live = replace(many, recipe=facts(prune={"losses": [{"name": "hidden"}]}).recipe)

@@ -58,6 +58,19 @@ def test_masks_change_at_the_steps_of_the_plan_and_are_looked_at_before() -> Non
     assert sum(int(weight.count_nonzero()) for weight in masked.weights.values()) == kept[-1]
 
 
+def test_what_is_kept_may_change_after_an_update_with_its_masks() -> None:
+    masked, seen = masked_weights(), []
+
+    def after_update(masks: Mapping[str, Tensor]) -> None:
+        assert all(not weight[~masks[name]].count_nonzero() for name, weight in masked.weights.items())
+        seen.append(sum(int(mask.count_nonzero()) for mask in masks.values()))
+
+    update = MaskUpdates(SETTINGS, STEPS, masked, after_update=after_update)
+    for step in range(1, STEPS + 1):
+        update.after_step(step)
+    assert seen == [2 * kept_count(48, share) for share in (0.25, 0.5, 0.75)]
+
+
 def test_global_scope_ranks_all_weights_together() -> None:
     masked = masked_weights()
     with torch.no_grad():

@@ -29,6 +29,8 @@ from sdp.recipe.pruning import Criterion, PruneSection
         ({"criterion": "obert", "gate_penalty": 8.0}, 'gate_penalty belongs to criterion = "l0"; remove it'),
         ({"criterion": "obert", "fisher_gradients": 0}, "greater than 0"),
         ({"criterion": "l0", "gate_penalty": -1.0}, "greater than or equal to 0"),
+        ({"repair": True, "epochs": 0}, "epochs = 0 refits each layer in any case; remove repair"),
+        ({"repair": True, "criterion": "l0"}, "repair would be lost; use another criterion, or remove repair"),
     ],
 )
 def test_settings_that_do_not_fit(settings: dict[str, Any], words: str) -> None:
@@ -47,6 +49,8 @@ def test_settings_that_do_not_fit(settings: dict[str, Any], words: str) -> None:
         {"sparsity": 0.995},
         {"criterion": "obert", "fisher_gradients": 8},
         {"criterion": "l0", "gate_penalty": 0.0},
+        {"criterion": "obert", "pattern": "1x4", "repair": True},
+        {"criterion": "movement", "repair": True},
     ],
 )
 def test_settings_that_fit_survive_being_written_out_whole(settings: dict[str, Any]) -> None:

@@ -46,6 +46,12 @@ _STAGE_SECONDS = 10.0
 _EXPORT_SECONDS = 30.0
 # Products of a refit without training: 4 solutions of 60 steps.
 _REFIT_PRODUCTS = 240
+# The same of a repair, and the passes of a block of either network to measure its layers: a third of it as far as the
+# attention's output and as far as the feed-forward input, two thirds as far as its output, and all of it once.
+_REPAIR_PRODUCTS = 20
+_MEASURING_PASSES = 7 / 3
+# Two sums of products [in, in] over the tokens: as many operations as so many forward passes.
+_SUMS_IN_PASSES = 3.5
 # Seconds to start a process for each of the three files of a comparison.
 _START_SECONDS = 4.0
 _UNCERTAINTY = {"timing": 1.5, "earlier run": 1.25}
@@ -147,11 +153,14 @@ def timed_estimates(facts: Facts, work: Work, rate: float) -> dict[str, Duration
         "report": 0.0,
     }
     if optimizer_steps(work.rows["train"] or 0, recipe.prune) == 0:
-        seconds["prune"] = forward["dev"] + _without_training(facts, work, token * float(limit.mean()), rate)
+        seconds["prune"] = forward["dev"] + _refit(facts, token * float(limit.mean()), _REFIT_PRODUCTS, rate)
     elif teacher_is_live(facts):
         seconds["prune"] *= (TRAINING + FORWARD) / TRAINING
     elif work.layers is not None and needs_of(recipe.prune.losses, work.layers).rows:
         seconds["prune"] += forward["train"] + token * facts.unlabeled * float(limit.mean())
+    if recipe.prune.repair:
+        repairs = min(recipe.prune.mask_updates, optimizer_steps(work.rows["train"] or 0, recipe.prune))
+        seconds["prune"] += repairs * _refit(facts, token * float(limit.mean()), _REPAIR_PRODUCTS, rate)
     return {name: DurationEstimate(_STAGE_SECONDS + own, "timing") for name, own in seconds.items()}
 
 
@@ -171,21 +180,21 @@ def _training(facts: Facts, work: Work, settings: TrainingSection, token: float,
     return token * tokens * (TRAINING + again) / FORWARD / speed
 
 
-def _without_training(facts: Facts, work: Work, row: float, rate: float) -> float:
-    """Return the seconds of pruning with `prune.epochs = 0`.
+def _refit(facts: Facts, row: float, products: int, rate: float) -> float:
+    """Return the seconds of refitting every layer once on the calibration rows.
 
-    Both networks compute the calibration rows for each layer, and the weights of a matrix [out, in] are refitted by
-    products with a matrix [in, in].
+    Both networks compute the rows to measure the layers, and the weights of a matrix [out, in] are refitted by products
+    with a matrix [in, in].
 
     Args:
         facts: recipe and sizes.
-        work: the amount of work.
         row: seconds of a forward pass of a row.
+        products: of each matrix.
         rate: floating-point operations per second.
     """
-    measured = 2 * (work.layers or 1) * facts.recipe.prune.calibration_rows * row
+    measured = (2 * _MEASURING_PASSES + _SUMS_IN_PASSES) * facts.recipe.prune.calibration_rows * row
     # In the mean over the matrices of a layer, `in` is 1.5 times the encoder's width.
-    return measured + _REFIT_PRODUCTS * 2 * (facts.prunable or 0) * 1.5 * (facts.hidden_size or 0) / rate
+    return measured + products * 2 * (facts.prunable or 0) * 1.5 * (facts.hidden_size or 0) / rate
 
 
 def _bench(facts: Facts) -> float:
@@ -196,7 +205,10 @@ def _bench(facts: Facts) -> float:
 
 _MOST_RUNS = 50
 # Settings that decide the time of an optimizer step, besides model and data.
-_STEP_SETTINGS = {"finetune": ("batch_size", "precision"), "prune": ("batch_size", "precision", "losses", "criterion")}
+_STEP_SETTINGS = {
+    "finetune": ("batch_size", "precision"),
+    "prune": ("batch_size", "precision", "losses", "criterion", "repair"),
+}
 
 
 def earlier_estimates(

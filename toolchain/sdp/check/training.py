@@ -21,6 +21,7 @@ def training_findings(facts: Facts) -> Iterator[Finding]:
     yield from _bf16(facts)
     yield from _teacher(facts)
     yield from _criterion(facts)
+    yield from _repair(facts)
 
 
 def _threads(facts: Facts) -> Iterator[Finding]:
@@ -57,10 +58,13 @@ def teacher_is_live(facts: Facts) -> bool:
 
 def _tokens(facts: Facts) -> float:
     """Estimate the tokens of all training rows."""
+    return ((facts.rows.get("train") or 0) + facts.unlabeled) * _tokens_of_a_row(facts)
+
+
+def _tokens_of_a_row(facts: Facts) -> float:
     longest = facts.recipe.data.max_length
     lengths = np.minimum(facts.lengths if facts.lengths is not None else [longest], longest)
-    mean = float(lengths.mean()) if lengths.size else 0.0
-    return ((facts.rows.get("train") or 0) + facts.unlabeled) * mean
+    return float(lengths.mean()) if lengths.size else 0.0
 
 
 def _teacher(facts: Facts) -> Iterator[Finding]:
@@ -96,6 +100,17 @@ def _criterion(facts: Facts) -> Iterator[Finding]:
         size = copies * facts.prunable * FLOAT_BYTES
         what = f"{copies} gradients of {facts.prunable:,} weights are held in memory: {_shown(size)}"
         yield _memory(facts, size, f"prune.{key}", what, "fewer of them.")
+
+
+def _repair(facts: Facts) -> Iterator[Finding]:
+    prune = facts.recipe.prune
+    if not prune.repair or facts.parameters is None or facts.hidden_size is None or facts.layers is None:
+        return
+    states = 2 * prune.calibration_rows * _tokens_of_a_row(facts) * facts.hidden_size * facts.layers
+    size = round(facts.parameters + states) * FLOAT_BYTES
+    what = f"the dense network, and what the layers of both return on {prune.calibration_rows:,} rows, are in memory"
+    what += f": {_shown(size)}"
+    yield _memory(facts, size, "prune.repair", what, "fewer prune.calibration_rows.")
 
 
 def _memory(facts: Facts, size: int, subject: str, what: str, would: str) -> Finding:

@@ -21,6 +21,7 @@ def mask_plan(settings: PruneSection, steps: int, initial: float = 0.0) -> dict[
 
 
 BeforeUpdate = Callable[[Mapping[str, nn.Parameter], Masks, Masks], None]
+AfterUpdate = Callable[[Masks], None]
 
 
 class MaskUpdates(Hook):
@@ -31,19 +32,26 @@ class MaskUpdates(Hook):
         steps: optimizer steps of the run.
         masked: the weights, listed before this hook.
         before_update: called with the weights, their masks, and the masks that they get.
+        after_update: called with the masks that the weights have now; may change what is kept.
 
     Raises:
         ModelError: the model's weights cannot be cut into the blocks or groups of the pattern.
     """
 
     def __init__(
-        self, settings: PruneSection, steps: int, masked: MaskedWeights, before_update: BeforeUpdate | None = None
+        self,
+        settings: PruneSection,
+        steps: int,
+        masked: MaskedWeights,
+        before_update: BeforeUpdate | None = None,
+        after_update: AfterUpdate | None = None,
     ) -> None:
         if settings.pattern != "unstructured":
             _require_blocks(masked)
         self._settings = settings
         self._masked = masked
         self._before_update = before_update
+        self._after_update = after_update
         self._plan = mask_plan(settings, steps, sparsity_of(masked.masks))
 
     def changes_weights(self, step: int) -> bool:
@@ -61,6 +69,8 @@ class MaskUpdates(Hook):
         if self._before_update is not None:
             self._before_update(self._masked.weights, self._masked.masks, masks)
         self._masked.set(masks, last=step == max(self._plan))
+        if self._after_update is not None:
+            self._after_update(self._masked.masks)
         sparsity = sparsity_of(self._masked.masks)
         self.note = f"{sparsity:.0%} zeros"
         return {"wanted": wanted, "sparsity": sparsity}

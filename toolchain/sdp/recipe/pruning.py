@@ -65,8 +65,11 @@ class PruneSection(TrainingSection):
     """Share of the steps in which sparsity rises; the rest recovers at the final mask."""
     mask_updates: int = Field(default=30, gt=0)
     """How often the mask is recomputed during the ramp, evenly spaced; the last one reaches the final sparsity."""
+    repair: bool = False
+    """After each mask update, refit the weights that stay, layer by layer and by least squares, to what the dense
+    network's layers compute on some rows. It takes the time of many steps: `sdp check` estimates it."""
     calibration_rows: int = Field(default=512, gt=0)
-    """epochs = 0 only: rows, those without labels among them, on which the inputs of the layers are measured."""
+    """epochs = 0 or repair only: rows, those without labels among them, on which the inputs of layers are measured."""
     fisher_gradients: int = Field(default=32, gt=0, le=256)
     """obert only: gradients of single steps, just before a mask update, that make up its Fisher matrix. Each takes as
     much memory as the pruned weights."""
@@ -131,6 +134,8 @@ class PruneSection(TrainingSection):
 
     @model_validator(mode="after")
     def _without_training(self) -> PruneSection:
+        if not self.trains and self.repair:
+            raise ValueError("epochs = 0 refits each layer in any case; remove repair")
         for name in () if self.trains else ("criterion", "scope", "start"):
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"epochs = 0 has a score of its own within each layer; remove {name}")
@@ -157,6 +162,11 @@ class PruneSection(TrainingSection):
         if self.pattern == "2:4" and self.sparsity != 0.5:
             raise ValueError(f'pattern = "2:4" keeps two of four, not {1 - self.sparsity:.0%}; set sparsity = 0.5')
         row = CRITERIA[self.criterion]
+        if self.repair and row.holds_weights:
+            raise ValueError(
+                f'criterion = "{row.name}" computes the weights from others that it holds aside: repair would be lost; '
+                "use another criterion, or remove repair"
+            )
         if row.like_within_layer and self.scope == "layer":
             raise ValueError(
                 f'criterion = "{row.name}" ranks within a layer as {row.like_within_layer} does; set scope = "global"'

@@ -1,6 +1,7 @@
 """Stage 2: prune the fine-tuned network while it learns from its own unpruned self.
 
-With `prune.epochs = 0` nothing is trained (`pruning.one_shot`).
+With `prune.epochs = 0` nothing is trained (`pruning.one_shot`). With `prune.repair` each mask update ends with a refit
+of what is kept (`pruning.repair`).
 
 With `prune.start` it starts from a finished pruning: weights, masks and sparsity come from its folder, the teacher is
 still the fine-tuned network, and everything else (optimizer, learning rate, order of rows) starts anew.
@@ -43,10 +44,12 @@ from sdp.pruning.analysis.recorder import PruningAnalysis
 from sdp.pruning.analysis.stage import start_analysis, write_analysis
 from sdp.pruning.criteria import CRITERIA, Setup
 from sdp.pruning.distillation import Distillation
+from sdp.pruning.layer_inputs import calibration_batches
 from sdp.pruning.mask_updates import MaskUpdates, mask_plan
 from sdp.pruning.masked_weights import MaskedWeights
 from sdp.pruning.masks import Masks, load_masks, save_masks, sparsity_of
 from sdp.pruning.one_shot import prune_at_once
+from sdp.pruning.repair import Repair
 from sdp.pruning.sharded import require_shardable_pruning
 from sdp.pruning.start import require_same_teacher
 from sdp.pruning.teacher import LiveTeacher, Teacher
@@ -99,7 +102,9 @@ def run(context: StageContext) -> StageResult:
     masked = _masked_weights(model, recipe, steps, _load_start(recipe, run, model))
     whole = WholeModel(model, recipe.runtime)
     dev = DevMetric(whole.model, data.development, tokenizer, collator, recipe)
-    updates = MaskUpdates(recipe.prune, steps, masked, analysis.before_update if analysis is not None else None)
+    repair = _repair(context, model, rows, collator) if recipe.prune.repair else None
+    before_update = analysis.before_update if analysis is not None else None
+    updates = MaskUpdates(recipe.prune, steps, masked, before_update, repair)
     job = TrainingRun(
         title="pruning",
         context=context,
@@ -180,6 +185,13 @@ def _masked_weights(model: PreTrainedModel, recipe: Recipe, steps: int, masks: M
     )
     weights = prunable_weights(model)
     return MaskedWeights(weights, CRITERIA[settings.criterion](weights, setup), masks)
+
+
+def _repair(context: StageContext, model: PreTrainedModel, rows: TokenizedSplit, collator: Collator) -> Repair:
+    settings, device = context.recipe.prune, model.device
+    dense = load_finetuned(context.run.stage(FINETUNE.folder), device)
+    batches = calibration_batches(rows, collator, settings.calibration_rows, context.recipe.seed)
+    return Repair(model, dense, batches, bf16=trains_in_bf16(settings, device))
 
 
 def count_zeros(saved: PreTrainedModel, masks: Masks) -> dict[str, LayerZeros]:
