@@ -29,6 +29,9 @@ def reduced(recipe: Recipe) -> Recipe:
     """Return the recipe with one pass over its rows, one mask update, and one repetition of each measurement."""
     training = {name: _once(getattr(recipe, name)) for name in ("finetune", "prune")}
     masks: dict[str, Any] = {"schedule": "cubic", "ramp": 1.0, "mask_updates": 1, "start": None}
+    if recipe.prune.target_speedup is not None:
+        # A few layers of an untrained model reach other speed-ups: a sparsity is allocated in its place.
+        masks |= {"target_speedup": None, "sparsity": recipe.prune.max_layer_sparsity / 2}
     masks["augment"] = min(recipe.prune.augment, BATCH_SIZE)
     masks |= {key: least for key, least in CRITERIA[recipe.prune.criterion].settings.items() if least is not None}
     export = recipe.export

@@ -6,8 +6,8 @@ are those of the pruned network, and its wanted outputs those of the dense one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,6 +66,7 @@ def prune_at_once(
     settings: PruneSection,
     seed: int,
     reporter: Reporter,
+    sparsities: Mapping[str, float] | None = None,
 ) -> Masks:
     """Prune a model in place.
 
@@ -77,11 +78,12 @@ def prune_at_once(
         settings: sparsity, pattern, and how many rows.
         seed: of the draw.
         reporter: shows progress.
+        sparsities: name -> sparsity of each weight; the settings' without it.
 
     Returns:
         name -> mask of each weight; weights are ranked within their matrix.
     """
-    batches = [collator([rows[index] for index in batch]) for batch in _draw(rows, settings.calibration_rows, seed)]
+    batches = calibration_batches(rows, collator, settings.calibration_rows, seed)
     weights = prunable_weights(model)
     masks: Masks = {}
     model.eval()
@@ -91,19 +93,22 @@ def prune_at_once(
             names = [name for name in weights if block_of(name) == block]
             inputs = measure_inputs(model, dense, names, batches)
             for name in names:
-                masks[name] = prune_layer(_layer(model, name), inputs[name], settings)
+                own = settings if sparsities is None else settings.model_copy(update={"sparsity": sparsities[name]})
+                masks[name] = prune_layer(linear_layer(model, name), inputs[name], own)
                 task.update(len(masks))
     return masks
 
 
-def _draw(rows: TokenizedSplit, count: int, seed: int) -> list[list[int]]:
-    """Draw rows, in batches of like length."""
+def calibration_batches(rows: TokenizedSplit, collator: Collator, count: int, seed: int) -> list[dict[str, Tensor]]:
+    """Draw rows, and pad them in batches of like length."""
     chosen = set(np.random.default_rng(seed).permutation(len(rows))[:count].tolist())
     order = [index for batch in length_sorted_batches(rows, BATCH_SIZE) for index in batch if index in chosen]
-    return [order[start : start + BATCH_SIZE] for start in range(0, len(order), BATCH_SIZE)]
+    drawn = (order[start : start + BATCH_SIZE] for start in range(0, len(order), BATCH_SIZE))
+    return [collator([rows[index] for index in batch]) for batch in drawn]
 
 
-def _layer(model: PreTrainedModel, name: str) -> nn.Linear:
+def linear_layer(model: PreTrainedModel, name: str) -> nn.Linear:
+    """Return the layer of a weight."""
     layer = model.get_submodule(name.removesuffix(".weight"))
     if not isinstance(layer, nn.Linear):
         raise TypeError(f"{name} is the weight of a {type(layer).__name__}")
@@ -124,24 +129,37 @@ def measure_inputs(
     Returns:
         name -> its layer's sums.
     """
-    layers = {name: _layer(model, name) for name in names}
+    layers = {name: linear_layer(model, name) for name in names}
     sums = {name: LayerInputs.zeros(layer) for name, layer in layers.items()}
-    seen: dict[tuple[bool, str], list[Tensor]] = {}
-    with ExitStack() as stack:
-        for network in (model, dense):
-            for name in names:
-                keep = _keeper(seen.setdefault((network is dense, name), []))
-                stack.callback(_layer(network, name).register_forward_pre_hook(keep).remove)
+    with kept_inputs(model, names) as now, kept_inputs(dense, names) as before:
         for batch in batches:
             given = {key: value.to(model.device) for key, value in batch.items() if key not in ("labels", "index")}
             for network in (model, dense):
                 network(**given)
             for name, layer in layers.items():
-                now, before = (_rows(layer, seen[which, name], given["attention_mask"]) for which in (False, True))
-                sums[name].add(now, before)
-            for inputs in seen.values():
+                found = (with_bias(layer, real_tokens(seen[name], given["attention_mask"])) for seen in (now, before))
+                sums[name].add(*found)
+            for inputs in (*now.values(), *before.values()):
                 inputs.clear()
     return sums
+
+
+@contextmanager
+def kept_inputs(network: PreTrainedModel, names: Sequence[str]) -> Iterator[dict[str, list[Tensor]]]:
+    """Keep what goes into some layers of a network, each time that it runs in the block.
+
+    Args:
+        network: it runs in the block.
+        names: names of the layers' weights.
+
+    Yields:
+        name -> the layer's inputs in the order of its runs, for the caller to clear.
+    """
+    seen: dict[str, list[Tensor]] = {name: [] for name in names}
+    with ExitStack() as stack:
+        for name, inputs in seen.items():
+            stack.callback(linear_layer(network, name).register_forward_pre_hook(_keeper(inputs)).remove)
+        yield seen
 
 
 def _keeper(seen: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
@@ -151,11 +169,15 @@ def _keeper(seen: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], Non
     return keep
 
 
-def _rows(layer: nn.Linear, seen: Sequence[Tensor], attention_mask: Tensor) -> Tensor:
-    """Return a layer's inputs at the real tokens, [tokens, in], with a constant 1 for its bias."""
+def real_tokens(seen: Sequence[Tensor], attention_mask: Tensor) -> Tensor:
+    """Return a layer's inputs at the real tokens, [tokens, in]."""
     real = attention_mask.bool()
     # Some models drop the padding themselves.
-    rows = torch.cat([inputs[real] if inputs.shape[:-1] == real.shape else inputs.flatten(0, -2) for inputs in seen])
+    return torch.cat([inputs[real] if inputs.shape[:-1] == real.shape else inputs.flatten(0, -2) for inputs in seen])
+
+
+def with_bias(layer: nn.Linear, rows: Tensor) -> Tensor:
+    """Return a layer's inputs [tokens, in], with a constant 1 behind them where it has a bias."""
     return rows if layer.bias is None else torch.cat([rows, rows.new_ones(len(rows), 1)], dim=1)
 
 

@@ -31,11 +31,16 @@ class PruneSection(TrainingSection):
     refitted by least squares to what the layer computed."""
     sparsity: float = Field(default=0.9, ge=0, lt=1)
     """Share of the encoder's linear weights that ends as zeros."""
+    target_speedup: float | None = Field(default=None, gt=1)
+    """scope = "allocated" only, in place of sparsity: how many times as fast as the dense file the exported one shall
+    be, with the first batch size, length and number of threads of [bench] on the machine that prunes."""
     criterion: Criterion = Field(default="magnitude", description=criteria_description())
-    scope: Literal["layer", "global"] = "layer"
-    """Rank within every weight matrix, or over all of them together."""
+    scope: Literal["layer", "global", "allocated"] = "layer"
+    """layer: rank within every weight matrix, all of which get the same sparsity; global: rank over all of them
+    together; allocated: rank within every matrix at a sparsity of its own, chosen before pruning starts such that the
+    errors of the layers' outputs add up to the least."""
     max_layer_sparsity: float = Field(default=1.0, gt=0, le=1)
-    """scope = "global" only: largest share of any one matrix that is pruned."""
+    """scope = "global" or "allocated" only: largest share of any one matrix that is pruned."""
     pattern: Literal["unstructured", "1x4", "2:4"] = "unstructured"
     """unstructured: any weight by itself; 1x4: blocks of four consecutive inputs, which int8 kernels take at once; 2:4:
     two of every four consecutive inputs are kept, as sparse tensor cores expect, with sparsity = 0.5."""
@@ -46,7 +51,8 @@ class PruneSection(TrainingSection):
     mask_updates: int = Field(default=20, gt=0)
     """How often the mask is recomputed during the ramp, evenly spaced; the last one reaches the final sparsity."""
     calibration_rows: int = Field(default=512, gt=0)
-    """epochs = 0 only: rows, those without labels among them, on which the inputs of the layers are measured."""
+    """epochs = 0 or scope = "allocated" only: rows, those without labels among them, on which the inputs of the layers
+    are measured."""
     fisher_gradients: int = Field(default=32, gt=0, le=256)
     """obert only: gradients of single steps, just before a mask update, that make up its Fisher matrix. Each takes as
     much memory as the pruned weights."""
@@ -86,8 +92,8 @@ class PruneSection(TrainingSection):
             return self
         if self.steps is not None:
             raise ValueError("epochs = 0 trains nothing, and steps asks for training; remove one of them")
-        for name, value in (("criterion", "magnitude"), ("scope", "layer"), ("start", None)):
-            if getattr(self, name) != value:
+        for name, values in (("criterion", ["magnitude"]), ("scope", ["layer", "allocated"]), ("start", [None])):
+            if getattr(self, name) not in values:
                 raise ValueError(f"epochs = 0 has a score of its own within each layer; remove {name}")
         return self
 
@@ -100,11 +106,25 @@ class PruneSection(TrainingSection):
     @model_validator(mode="after")
     def _cap_fits(self) -> PruneSection:
         if self.max_layer_sparsity < 1 and self.scope == "layer":
-            raise ValueError('max_layer_sparsity belongs to scope = "global"; set that, or remove it')
-        if self.max_layer_sparsity < self.sparsity:
+            raise ValueError('max_layer_sparsity belongs to scope = "global" or "allocated"; set one, or remove it')
+        if self.target_speedup is None and self.max_layer_sparsity < self.sparsity:
             raise ValueError(
                 f"max_layer_sparsity = {self.max_layer_sparsity:g} leaves too little for sparsity = {self.sparsity:g}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _allocation_fits(self) -> PruneSection:
+        if self.scope != "allocated":
+            if self.target_speedup is not None:
+                raise ValueError('target_speedup needs scope = "allocated", which gives each matrix a sparsity')
+            return self
+        if self.target_speedup is not None and self.sparsity != type(self).model_fields["sparsity"].default:
+            raise ValueError("target_speedup stands in place of sparsity; remove one of them")
+        if self.pattern == "2:4":
+            raise ValueError('pattern = "2:4" prunes half of every matrix, and scope = "allocated" has no choice')
+        if self.start is not None:
+            raise ValueError('scope = "allocated" measures the dense network, and cannot start from a pruned one')
         return self
 
     @model_validator(mode="after")
@@ -112,7 +132,7 @@ class PruneSection(TrainingSection):
         if self.pattern == "2:4" and self.sparsity != 0.5:
             raise ValueError(f'pattern = "2:4" keeps two of four, not {1 - self.sparsity:.0%}; set sparsity = 0.5')
         row = CRITERIA[self.criterion]
-        if row.like_within_layer and self.scope == "layer":
+        if row.like_within_layer and self.scope != "global":
             raise ValueError(
                 f'criterion = "{row.name}" ranks within a layer as {row.like_within_layer} does; set scope = "global"'
             )
