@@ -90,7 +90,9 @@ def product_seconds(product: Product, density: float, tokens: tuple[int, int], c
     operator = linear_operator(kind)
     assert operator.weight is not None
     made = operator.weight.write(operator.weight_inputs, [weight])
-    inputs: dict[str, Any] = {"x": np.random.default_rng(1).standard_normal((*tokens, product.in_features), dtype=np.float32)}
+    inputs: dict[str, Any] = {
+        "x": np.random.default_rng(1).standard_normal((*tokens, product.in_features), dtype=np.float32)
+    }
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "product.onnx")
         onnx.save(_graph(product, operator, made, copies), path)
@@ -109,7 +111,8 @@ def _graph(product: Product, operator: Operator, made: LayerTensors, copies: int
         _node("Pack", ["x"], "packed"),
     ]
     arrays: dict[str, NDArray[Any]] = {
-        name: np.full(product.out_features, value, np.float32) for name, value in (("bias", 0), ("gamma", 1), ("beta", 0))
+        name: np.full(product.out_features, value, np.float32)
+        for name, value in (("bias", 0), ("gamma", 1), ("beta", 0))
     }
     for copy in range(copies):
         arrays |= {f"{tensor.name}{copy}": tensor.load() for tensor in made.tensors}

@@ -23,6 +23,16 @@ from sdp.recipe.pruning import Criterion, PruneSection
         ({"criterion": "obert", "gate_penalty": 8.0}, 'gate_penalty belongs to criterion = "l0"; remove it'),
         ({"criterion": "obert", "fisher_gradients": 0}, "greater than 0"),
         ({"criterion": "l0", "gate_penalty": -1.0}, "greater than or equal to 0"),
+        ({"target_speedup": 2.0}, 'target_speedup needs scope = "allocated"'),
+        ({"target_speedup": 2.0, "scope": "global"}, 'target_speedup needs scope = "allocated"'),
+        ({"target_speedup": 2.0, "scope": "allocated", "sparsity": 0.5}, "in place of sparsity; remove one of them"),
+        ({"target_speedup": 1.0, "scope": "allocated"}, "greater than 1"),
+        ({"scope": "allocated", "pattern": "2:4", "sparsity": 0.5}, "has no choice"),
+        ({"scope": "allocated", "start": "2-prune"}, "cannot start from a pruned one"),
+        ({"scope": "allocated", "criterion": "lamp"}, 'set scope = "global"'),
+        ({"scope": "allocated", "max_layer_sparsity": 0.8}, "leaves too little for sparsity = 0.9"),
+        ({"max_layer_sparsity": 0.95}, 'belongs to scope = "global" or "allocated"'),
+        ({"scope": "global", "epochs": 0}, "remove scope"),
     ],
 )
 def test_settings_that_do_not_fit(settings: dict[str, Any], words: str) -> None:
@@ -38,6 +48,9 @@ def test_settings_that_do_not_fit(settings: dict[str, Any], words: str) -> None:
         {"criterion": "lamp", "scope": "global"},
         {"criterion": "obert", "fisher_gradients": 8},
         {"criterion": "l0", "gate_penalty": 0.0},
+        {"scope": "allocated", "sparsity": 0.7, "max_layer_sparsity": 0.9},
+        {"scope": "allocated", "target_speedup": 2.5, "max_layer_sparsity": 0.8},
+        {"scope": "allocated", "epochs": 0},
     ],
 )
 def test_settings_that_fit_survive_being_written_out_whole(settings: dict[str, Any]) -> None:

@@ -46,6 +46,10 @@ _STAGE_SECONDS = 10.0
 _EXPORT_SECONDS = 30.0
 # Products of a refit without training: 4 solutions of 60 steps.
 _REFIT_PRODUCTS = 240
+# Levels of sparsity at which the error of a matrix is measured, a product with the Gram matrix each.
+_ALLOCATION_LEVELS = 21
+# Seconds to export a model, run it in turns with the dense one, and time single products.
+_TIMING_OF_PRODUCTS = 45.0
 # Seconds to start a process for each of the three files of a comparison.
 _START_SECONDS = 4.0
 _UNCERTAINTY = {"timing": 1.5, "earlier run": 1.25}
@@ -152,6 +156,8 @@ def timed_estimates(facts: Facts, work: Work, rate: float) -> dict[str, Duration
         seconds["prune"] *= (TRAINING + FORWARD) / TRAINING
     elif work.layers is not None and needs_of(recipe.prune.losses, work.layers).rows:
         seconds["prune"] += forward["train"] + token * facts.unlabeled * float(limit.mean())
+    if recipe.prune.scope == "allocated":
+        seconds["prune"] += _allocation(facts, token * float(limit.mean()), rate)
     return {name: DurationEstimate(_STAGE_SECONDS + own, "timing") for name, own in seconds.items()}
 
 
@@ -186,6 +192,19 @@ def _without_training(facts: Facts, work: Work, row: float, rate: float) -> floa
     measured = 2 * (work.layers or 1) * facts.recipe.prune.calibration_rows * row
     # In the mean over the matrices of a layer, `in` is 1.5 times the encoder's width.
     return measured + _REFIT_PRODUCTS * 2 * (facts.prunable or 0) * 1.5 * (facts.hidden_size or 0) / rate
+
+
+def _allocation(facts: Facts, row: float, rate: float) -> float:
+    """Return the seconds of choosing a sparsity for each matrix.
+
+    Args:
+        facts: recipe and sizes.
+        row: seconds of a forward pass of a row.
+        rate: floating-point operations per second.
+    """
+    products = _ALLOCATION_LEVELS * 2 * (facts.prunable or 0) * 1.5 * (facts.hidden_size or 0) / rate
+    timed = _TIMING_OF_PRODUCTS if facts.recipe.prune.target_speedup is not None else 0.0
+    return facts.recipe.prune.calibration_rows * row + products + timed
 
 
 def _bench(facts: Facts) -> float:

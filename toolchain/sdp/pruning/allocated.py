@@ -26,9 +26,10 @@ from sdp.pipeline.progress import Reporter
 from sdp.pruning.allocation import allocate, lowest_cost, sparsity_levels
 from sdp.pruning.layer_errors import LayerLoss, measure_losses
 from sdp.pruning.mask_updates import require_blocks
-from sdp.pruning.masks import kept_count
+from sdp.pruning.masks import BLOCK, kept_count
 from sdp.pruning.measured_times import MeasuredTimes, measure_times, uses_operators
 from sdp.pruning.one_shot import calibration_batches
+from sdp.recipe.pruning import PruneSection
 from sdp.recipe.sections import Recipe
 from sdp_onnx.deploy.tokenization import TextTokenizer
 
@@ -103,7 +104,7 @@ def _made(
     batches = calibration_batches(rows, collator, prune.calibration_rows, recipe.seed)
     losses = measure_losses(model, batches, levels, prune.pattern, reporter)
     if prune.target_speedup is None:
-        chosen = within_sparsity(prune.sparsity, levels, elements, losses)
+        chosen = within_sparsity(prune, levels, elements, losses)
         return _stored(levels, elements, losses, chosen)
     runs = {name: loss.runs for name, loss in losses.items()}
     times = measure_times(recipe, model.cpu(), runs, levels, rows, collator, tokenizer.inputs, reporter)
@@ -112,17 +113,17 @@ def _made(
 
 
 def within_sparsity(
-    sparsity: float, levels: Sequence[float], elements: Mapping[str, int], losses: Mapping[str, LayerLoss]
+    prune: PruneSection, levels: Sequence[float], elements: Mapping[str, int], losses: Mapping[str, LayerLoss]
 ) -> list[int]:
-    """Choose the level of each matrix such that at least this share of all weights is pruned.
+    """Choose the level of each matrix such that at least prune.sparsity of all weights is pruned.
 
     Raises:
         RecipeError: it is more than the sparsest level has.
     """
-    costs = [np.array([float(kept_count(count, level)) for level in levels]) for count in elements.values()]
-    budget = (1 - sparsity) * sum(elements.values())
+    costs = _kept(prune, levels, elements)
+    budget = (1 - prune.sparsity) * sum(elements.values())
     if lowest_cost(costs) > budget:
-        what = f"{sparsity:g} cannot be reached: the sparsest level of a matrix is {levels[-1]:.3g}"
+        what = f"{prune.sparsity:g} cannot be reached: the sparsest level of a matrix is {levels[-1]:.3g}"
         raise RecipeError(what, where="prune.sparsity", hint='Set prune.scope = "layer" or "global".')
     return allocate(costs, _errors(losses), budget)
 
@@ -149,7 +150,7 @@ def within_time(
         what = f"cannot be reached: with {levels[-1]:.1%} zeros in every matrix the file is {fastest:.2f} times as fast"
         what += f" as the dense one here ({times.case}, {times.threads} threads)"
         raise RecipeError(what, where=where, hint=f"Set at most {np.floor(10 * fastest) / 10:g}{_faster(recipe)}.")
-    counts = [np.array([kept_count(count, level) for level in levels]) for count in elements.values()]
+    counts = _kept(recipe.prune, levels, elements)
     for room in np.linspace(budget, lowest, _BUDGETS):
         chosen = allocate(costs, _errors(losses), float(room))
         kept = [(float(own[level]), float(own[0])) for own, level in zip(counts, chosen, strict=True)]
@@ -157,11 +158,22 @@ def within_time(
         if not uses_operators(recipe.export.precision, kept):
             continue
         if not any(chosen):
-            what = f"needs no zeros: {recipe.export.precision} alone is {times.speedup(_total(costs, chosen)):.2f} times"
-            raise RecipeError(f"{what} as fast as the dense file here", where=where, hint="Set more.")
+            alone = times.speedup(_total(costs, chosen))
+            what = (
+                f"needs no zeros: {recipe.export.precision} alone is {alone:.2f} times as fast as the dense file here"
+            )
+            raise RecipeError(what, where=where, hint=f"Set more than {np.ceil(10 * alone) / 10:g}.")
         return chosen
     what = f"cannot be reached: with {levels[-1]:.1%} zeros in every matrix the exporter leaves the model dense"
     raise RecipeError(what, where=where, hint="Set prune.max_layer_sparsity higher.")
+
+
+def _kept(prune: PruneSection, levels: Sequence[float], elements: Mapping[str, int]) -> list[NDArray[np.float64]]:
+    """Return the weights of each matrix that are left at each level, whole blocks of the pattern."""
+    block = BLOCK if prune.pattern == "1x4" else 1
+    return [
+        np.array([float(block * kept_count(count // block, level)) for level in levels]) for count in elements.values()
+    ]
 
 
 def _faster(recipe: Recipe) -> str:

@@ -74,9 +74,7 @@ def allocate(
     return _cheapest_errors(units, errors, room)
 
 
-def _cheapest_errors(
-    units: Sequence[NDArray[np.int64]], errors: Sequence[NDArray[np.float64]], room: int
-) -> list[int]:
+def _cheapest_errors(units: Sequence[NDArray[np.int64]], errors: Sequence[NDArray[np.float64]], room: int) -> list[int]:
     """Choose levels whose units add up to `room` at most, with the smallest sum of errors."""
     best = np.zeros(room + 1)
     chosen: list[NDArray[np.int16]] = []

@@ -9,7 +9,7 @@ from torch import nn
 from sdp.distributed.collectives import broadcast_masks
 from sdp.errors import ModelError
 from sdp.pruning.masked_weights import MaskedWeights
-from sdp.pruning.masks import BLOCK, Masks, Pattern, select_masks, sparsity_of
+from sdp.pruning.masks import BLOCK, Masks, Pattern, Scope, select_masks, sparsity_of
 from sdp.pruning.schedule import mask_updates
 from sdp.recipe.pruning import PruneSection
 from sdp.training.hooks import Hook
@@ -73,12 +73,11 @@ class MaskUpdates(Hook):
         self.note = f"{sparsity:.0%} zeros"
         return {"wanted": wanted, "sparsity": sparsity}
 
-
     def _select(self, reached: float) -> tuple[Masks, float]:
         """Return the masks at a value of the schedule, and the sparsity of all weights that is wanted there."""
         scores, settings = self._masked.scores(), self._settings
         if self._sparsities is None:
-            scope = "global" if settings.scope == "global" else "layer"
+            scope: Scope = "global" if settings.scope == "global" else "layer"
             return select_masks(scores, reached, scope, settings.pattern, settings.max_layer_sparsity), reached
         own = {name: reached * final for name, final in self._sparsities.items()}
         masks: Masks = {}

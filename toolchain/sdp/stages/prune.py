@@ -7,9 +7,9 @@ still the fine-tuned network, and everything else (optimizer, learning rate, ord
 
 With `prune.scope = "allocated"` each matrix gets a sparsity of its own first (`pruning.allocated`).
 
-Writes the pruned model (a transformers folder), masks.safetensors, pruning.jsonl (one line a mask update), metrics.json,
-analysis.json (what the masks did to the network, unless the recipe turns that off), and allocation.json where sparsities
-were allocated.
+Writes the pruned model (a transformers folder), masks.safetensors, pruning.jsonl (one line a mask update), metrics.json
+and analysis.json (what the masks did to the network, unless the recipe turns that off); and allocation.json where
+sparsities were allocated.
 """
 
 from __future__ import annotations
