@@ -52,6 +52,10 @@ _REPAIR_PRODUCTS = 20
 _MEASURING_PASSES = 7 / 3
 # Two sums of products [in, in] over the tokens: as many operations as so many forward passes.
 _SUMS_IN_PASSES = 3.5
+# Levels of sparsity at which the error of a matrix is measured, a product with the Gram matrix each.
+_ALLOCATION_LEVELS = 21
+# Seconds to export a model, run it in turns with the dense one, and time single products.
+_TIMING_OF_PRODUCTS = 45.0
 # Seconds to start a process for each of the three files of a comparison.
 _START_SECONDS = 4.0
 _UNCERTAINTY = {"timing": 1.5, "earlier run": 1.25}
@@ -161,6 +165,8 @@ def timed_estimates(facts: Facts, work: Work, rate: float) -> dict[str, Duration
     if recipe.prune.repair:
         repairs = min(recipe.prune.mask_updates, optimizer_steps(work.rows["train"] or 0, recipe.prune))
         seconds["prune"] += repairs * _refit(facts, token * float(limit.mean()), _REPAIR_PRODUCTS, rate)
+    if recipe.prune.scope == "allocated":
+        seconds["prune"] += _allocation(facts, token * float(limit.mean()), rate)
     return {name: DurationEstimate(_STAGE_SECONDS + own, "timing") for name, own in seconds.items()}
 
 
@@ -195,6 +201,19 @@ def _refit(facts: Facts, row: float, products: int, rate: float) -> float:
     measured = (2 * _MEASURING_PASSES + _SUMS_IN_PASSES) * facts.recipe.prune.calibration_rows * row
     # In the mean over the matrices of a layer, `in` is 1.5 times the encoder's width.
     return measured + products * 2 * (facts.prunable or 0) * 1.5 * (facts.hidden_size or 0) / rate
+
+
+def _allocation(facts: Facts, row: float, rate: float) -> float:
+    """Return the seconds of choosing a sparsity for each matrix.
+
+    Args:
+        facts: recipe and sizes.
+        row: seconds of a forward pass of a row.
+        rate: floating-point operations per second.
+    """
+    products = _ALLOCATION_LEVELS * 2 * (facts.prunable or 0) * 1.5 * (facts.hidden_size or 0) / rate
+    timed = _TIMING_OF_PRODUCTS if facts.recipe.prune.target_speedup is not None else 0.0
+    return facts.recipe.prune.calibration_rows * row + products + timed
 
 
 def _bench(facts: Facts) -> float:

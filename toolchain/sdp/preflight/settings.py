@@ -30,6 +30,9 @@ def reduced(recipe: Recipe) -> Recipe:
     training = {name: _once(getattr(recipe, name)) for name in ("finetune", "prune")}
     masks: dict[str, Any] = {"schedule": "cubic", "ramp": 1.0, "mask_updates": 1, "start": None}
     masks["calibration_rows"] = BATCH_SIZE
+    if recipe.prune.target_speedup is not None:
+        # A few layers of an untrained model reach other speed-ups: a sparsity is allocated in its place.
+        masks |= {"target_speedup": None, "sparsity": recipe.prune.layer_cap / 2}
     masks["augment"] = min(recipe.prune.augment, BATCH_SIZE)
     masks |= {key: least for key, least in CRITERIA[recipe.prune.criterion].settings.items() if least is not None}
     export = recipe.export

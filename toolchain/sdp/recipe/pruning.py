@@ -50,12 +50,17 @@ class PruneSection(TrainingSection):
     """Decay rates of AdamW's running means of the gradients and of their squares."""
     sparsity: float = Field(default=0.9, ge=0, lt=1)
     """Share of the encoder's linear weights that ends as zeros."""
+    target_speedup: float | None = Field(default=None, gt=1)
+    """scope = "allocated" only, in place of sparsity: how many times as fast as the dense file the exported one shall
+    be, with the first batch size, length and number of threads of [bench] on the machine that prunes."""
     criterion: Criterion = Field(default="momentum", description=criteria_description())
-    scope: Literal["layer", "global"] = "global"
-    """Rank within every weight matrix, or over all of them together."""
+    scope: Literal["layer", "global", "allocated"] = "global"
+    """layer: rank within every weight matrix, all of which get the same sparsity; global: rank over all of them
+    together (with epochs = 0 as "layer"); allocated: rank within every matrix at a sparsity of its own, chosen before
+    pruning starts such that the errors of the layers' outputs add up to the least."""
     max_layer_sparsity: float | None = Field(default=None, gt=0, le=1)
-    """scope = "global" only: largest share of any one matrix that is pruned; without it 0.98, or halfway from
-    `sparsity` to 1 if that is more."""
+    """scope = "global" or "allocated" only: largest share of any one matrix that is pruned. Without it "global" prunes
+    at most 0.98, or halfway from `sparsity` to 1 if that is more."""
     pattern: Literal["unstructured", "1x4", "2:4"] = "unstructured"
     """unstructured: any weight by itself; 1x4: blocks of four consecutive inputs, which int8 kernels take at once; 2:4:
     two of every four consecutive inputs are kept, as sparse tensor cores expect, with sparsity = 0.5."""
@@ -69,7 +74,8 @@ class PruneSection(TrainingSection):
     """After each mask update, refit the weights that stay, layer by layer and by least squares, to what the dense
     network's layers compute on some rows. It takes the time of many steps: `sdp check` estimates it."""
     calibration_rows: int = Field(default=512, gt=0)
-    """epochs = 0 or repair only: rows, those without labels among them, on which the inputs of layers are measured."""
+    """epochs = 0, repair or scope = "allocated" only: rows, those without labels among them, on which the inputs of
+    layers are measured."""
     fisher_gradients: int = Field(default=32, gt=0, le=256)
     """obert only: gradients of single steps, just before a mask update, that make up its Fisher matrix. Each takes as
     much memory as the pruned weights."""
@@ -136,7 +142,7 @@ class PruneSection(TrainingSection):
     def _without_training(self) -> PruneSection:
         if not self.trains and self.repair:
             raise ValueError("epochs = 0 refits each layer in any case; remove repair")
-        for name in () if self.trains else ("criterion", "scope", "start"):
+        for name in () if self.trains else ("criterion", "start"):
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"epochs = 0 has a score of its own within each layer; remove {name}")
         return self
@@ -150,11 +156,25 @@ class PruneSection(TrainingSection):
     @model_validator(mode="after")
     def _cap_fits(self) -> PruneSection:
         if self.layer_cap < 1 and self.scope == "layer":
-            raise ValueError('max_layer_sparsity belongs to scope = "global"; set that, or remove it')
-        if self.layer_cap < self.sparsity:
+            raise ValueError('max_layer_sparsity belongs to scope = "global" or "allocated"; set one, or remove it')
+        if self.target_speedup is None and self.layer_cap < self.sparsity:
             raise ValueError(
                 f"max_layer_sparsity = {self.layer_cap:g} leaves too little for sparsity = {self.sparsity:g}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _allocation_fits(self) -> PruneSection:
+        if self.scope != "allocated":
+            if self.target_speedup is not None:
+                raise ValueError('target_speedup needs scope = "allocated", which gives each matrix a sparsity')
+            return self
+        if self.target_speedup is not None and self.sparsity != type(self).model_fields["sparsity"].default:
+            raise ValueError("target_speedup stands in place of sparsity; remove one of them")
+        if self.pattern == "2:4":
+            raise ValueError('pattern = "2:4" prunes half of every matrix, and scope = "allocated" has no choice')
+        if self.start is not None:
+            raise ValueError('scope = "allocated" measures the dense network, and cannot start from a pruned one')
         return self
 
     @model_validator(mode="after")
@@ -167,7 +187,7 @@ class PruneSection(TrainingSection):
                 f'criterion = "{row.name}" computes the weights from others that it holds aside: repair would be lost; '
                 "use another criterion, or remove repair"
             )
-        if row.like_within_layer and self.scope == "layer":
+        if row.like_within_layer and self.scope != "global":
             raise ValueError(
                 f'criterion = "{row.name}" ranks within a layer as {row.like_within_layer} does; set scope = "global"'
             )

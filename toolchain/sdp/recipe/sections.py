@@ -140,6 +140,19 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _target_is_of_the_library(self) -> Recipe:
+        if self.prune.target_speedup is None:
+            return self
+        if self.bench.provider != "cpu":
+            raise ValueError('prune.target_speedup is of the operator library on the CPU; set bench.provider = "cpu"')
+        if self.export.encoding not in ("auto", "kernel"):
+            raise ValueError(
+                f'prune.target_speedup needs the operator library, and export.encoding = "{self.export.encoding}" has '
+                "none"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _a_new_head_is_trained(self) -> Recipe:
         if not self.finetune.trains and self.model.head == "new":
             raise ValueError('finetune.epochs = 0 leaves the model as it is, and model.head = "new" needs training')
