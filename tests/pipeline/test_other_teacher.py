@@ -118,7 +118,7 @@ def test_the_loss_of_the_first_step_is_that_teachers(
 
 
 def test_its_own_metric_is_reported_beside_the_fine_tuned_networks(wide: Path, project: Path) -> None:
-    done = sdp("report", "toy.toml", *options(f'prune.teacher="{wide}"', KLD, *SHORT), cwd=project, check=True)
+    done = sdp("run", "toy.toml", *options(f'prune.teacher="{wide}"', KLD, *SHORT), cwd=project, check=True)
     rows = toy_rows(60, seed=2)
     found = [("pos", "neg")[place] for place in logits(wide, [text for text, _ in rows]).argmax(axis=1)]
     accuracy = float(np.mean([own == label for own, (_, label) in zip(found, rows, strict=True)]))
@@ -132,6 +132,9 @@ def test_its_own_metric_is_reported_beside_the_fine_tuned_networks(wide: Path, p
     page = (project / "runs/toy/report.html").read_text()
     assert f"learned from another network, <bdi>{wide.name}</bdi>" in page
     assert f"On dev its accuracy is\n{accuracy:.3f}" in page
+    card = (project / "runs/toy/8-ship/README.md").read_text()
+    assert f"weights pruned while it learned from `{wide.name}`, and exported" in card
+    assert str(wide.parent) not in card
 
 
 def test_another_teacher_is_a_reason_to_prune_again_and_its_place_is_none(
@@ -352,6 +355,13 @@ def test_scores_are_learned_by_squared_errors(tmp_path: Path, finished: Path, to
     metrics = prune(folder, "runs/large", KLD, *ONE_STEP, *task)
     its, student = (logits(folder / f"runs/{name}/1-finetune", train_texts()) for name in ("large", "toy"))
     assert losses(metrics)["kld"] == pytest.approx(float(np.square(its - student).mean()), rel=1e-4)
+    shifted = Path(shutil.copytree(folder / "runs/large/1-finetune", tmp_path / "shifted"))
+    weights = load_file(shifted / "model.safetensors")
+    weights["classifier.bias"] += 100
+    save_file(weights, shifted / "model.safetensors", {"format": "pt"})
+    more = options(f'prune.teacher="{shifted}"', KLD, *ONE_STEP, *task)
+    printed = sdp("prune", "toy.toml", *more, cwd=folder, check=True).stderr
+    assert "its scores are farther from dev's labels than their mean is: another scale?" in printed
 
 
 def test_a_hub_id_is_looked_for_like_a_models(project: Path) -> None:

@@ -18,7 +18,7 @@ from sdp.losses.needs import layer_indices, matching_rows
 from sdp.losses.network_output import NetworkOutput, RowsKey
 from sdp.models.head import unnamed
 from sdp.models.tokenizer import load_tokenizer
-from sdp.pruning.other_teacher import OtherTeacher, differing_row
+from sdp.pruning.other_teacher import OtherTeacher, differing_row, on_another_scale
 from sdp.recipe.losses import CosineLoss, HiddenLoss, KldLoss, SquaredErrorLoss
 from support.toy import save_tiny_model, save_xlmr_tokenizer
 
@@ -109,6 +109,13 @@ def test_the_datas_own_order_of_classes_is_known_after_any_others(first: list[in
     assert [turned.label_names[label] for label in turned.train.labels] == [names[label] for label in labels]
     # Class 1 of the data, wherever it went.
     assert turned.label_names[turned.train.positive] == "b"
+
+
+def test_another_scale_is_one_that_the_mean_beats() -> None:
+    labels = np.array([0.0, 1.0, 2.0, 5.0], dtype=np.float32)
+    assert not on_another_scale(labels[:, None] + 0.5, labels)
+    assert on_another_scale(labels[:, None] / 5, labels)
+    assert on_another_scale(labels[:, None] + 100, labels)
 
 
 def test_names_that_are_numbers_alone() -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -46,10 +47,9 @@ class OtherNetwork:
     data: TaskData
     classes: Tensor | None
 
-    def on_dev(self, recipe: Recipe) -> tuple[float | None, str]:
-        """Its metric on the dev rows, or None and why it is undefined."""
-        rows = self.data.development
-        return DevMetric(self.model, rows, self.tokenizer, Collator(self.tokenizer), recipe).measured()
+    def dev_metric(self, recipe: Recipe) -> DevMetric:
+        """Its metric on the dev rows."""
+        return DevMetric(self.model, self.data.development, self.tokenizer, Collator(self.tokenizer), recipe)
 
 
 def load_other(recipe: Recipe, data: TaskData, device: torch.device) -> OtherNetwork:
@@ -74,6 +74,16 @@ def load_other(recipe: Recipe, data: TaskData, device: torch.device) -> OtherNet
         data.in_order(head.labels) if head.labels else data,
         torch.tensor(classes, device=device) if classes else None,
     )
+
+
+def on_another_scale(scores: NDArray[np.float32], labels: NDArray[np.float32]) -> bool:
+    """Whether scores are farther from the labels than their mean is: a correlation, the usual metric, does not show it.
+
+    Args:
+        scores: [N, 1].
+        labels: [N].
+    """
+    return bool(np.square(scores[:, 0] - labels).mean() > labels.var())
 
 
 class OtherTeacher:

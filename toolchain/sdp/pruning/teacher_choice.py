@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from transformers import PreTrainedModel
 
 from sdp.data.batches import Collator, TokenizedSplit
@@ -13,6 +14,7 @@ from sdp.data.rows_on_disk import Texts
 from sdp.distributed.collectives import rank_count, this_rank
 from sdp.losses.needs import live_teacher, matching_rows
 from sdp.losses.objective import Objective
+from sdp.losses.task import predicts_scores
 from sdp.models.layers import layer_count
 from sdp.models.load import load_finetuned
 from sdp.pipeline.artifacts.pruning import TeacherMetrics
@@ -26,6 +28,7 @@ from sdp.pruning.other_teacher import (
     OtherTeacher,
     OwnTokens,
     load_other,
+    on_another_scale,
     require_known_pieces,
     require_same_tokens,
 )
@@ -114,8 +117,15 @@ def _other_teacher(context: StageContext, student: Student) -> tuple[Teacher, Te
 def _measured(context: StageContext, network: OtherNetwork) -> TeacherMetrics:
     """The other network on dev, beside the fine-tuned one: of a bad student, a bad teacher is the first suspicion."""
     recipe, title = context.recipe, teacher_title(context.recipe)
-    dev, undefined = network.on_dev(recipe)
+    metric = network.dev_metric(recipe)
+    dev, undefined = metric.measured()
     dense = FinetuneMetrics.load(context.run).dev
     its, own = ("undefined" if value is None else f"{value:.4g}" for value in (dev, dense))
     context.reporter.line(f"  the teacher is {title}: {recipe.task.score} {its} on dev, the fine-tuned network {own}")
+    if predicts_scores(recipe.task.problem_type):
+        labels = network.data.development.labels.astype(np.float32)
+        if on_another_scale(metric.logits(), labels):
+            context.reporter.line(
+                "  warning: its scores are farther from dev's labels than their mean is: another scale?"
+            )
     return TeacherMetrics(name=title, dev=dev, undefined=undefined, dense=dense)
