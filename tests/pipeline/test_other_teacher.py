@@ -33,7 +33,6 @@ from support.toy import (
     write_tsv,
 )
 
-
 # One batch of all rows, nothing pruned, no dropout: the first record is the loss of the fine-tuned network.
 ONE_STEP = ("prune.steps=1", "prune.batch_size=160", "prune.sparsity=0", "prune.labels=false", "prune.dropout=false")
 KLD = 'prune.losses=[{name="kld", weight=1.0, temperature=3.0}]'
