@@ -159,15 +159,21 @@ def timed_estimates(facts: Facts, work: Work, rate: float) -> dict[str, Duration
     if optimizer_steps(work.rows["train"] or 0, recipe.prune) == 0:
         seconds["prune"] = forward["dev"] + _refit(facts, token * float(limit.mean()), _REFIT_PRODUCTS, rate)
     elif teacher_is_live(facts):
-        seconds["prune"] *= (TRAINING + FORWARD) / TRAINING
-    elif work.layers is not None and needs_of(recipe.prune.losses, work.layers).rows:
-        seconds["prune"] += forward["train"] + token * facts.unlabeled * float(limit.mean())
+        seconds["prune"] *= (TRAINING + FORWARD * _teacher_size(facts, work)) / TRAINING
+    elif facts.teacher is not None or (work.layers is not None and needs_of(recipe.prune.losses, work.layers).rows):
+        once = forward["train"] + token * facts.unlabeled * float(limit.mean())
+        seconds["prune"] += once * _teacher_size(facts, work)
     if recipe.prune.repair:
         repairs = min(recipe.prune.mask_updates, optimizer_steps(work.rows["train"] or 0, recipe.prune))
         seconds["prune"] += repairs * _refit(facts, token * float(limit.mean()), _REPAIR_PRODUCTS, rate)
     if recipe.prune.scope == "allocated":
         seconds["prune"] += _allocation(facts, token * float(limit.mean()), rate)
     return {name: DurationEstimate(_STAGE_SECONDS + own, "timing") for name, own in seconds.items()}
+
+
+def _teacher_size(facts: Facts, work: Work) -> float:
+    """The teacher's parameters outside of the embeddings as a multiple of the model's."""
+    return 1.0 if facts.teacher is None else facts.teacher.computing / work.parameters
 
 
 def _evaluations(work: Work, settings: TrainingSection) -> int:

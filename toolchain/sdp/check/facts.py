@@ -55,6 +55,27 @@ class Machine:
 
 
 @dataclass(frozen=True)
+class TeacherFacts:
+    """The other network that the recipe learns from (`prune.teacher`).
+
+    Attributes:
+        title: its name for readers.
+        model_type: its kind, as its config.json names it.
+        layers: number of its layers; None where config.json has no number.
+        width: features of a token; None likewise.
+        parameters: all of them.
+        computing: those outside of the embeddings.
+    """
+
+    title: str
+    model_type: str
+    layers: int | None
+    width: int | None
+    parameters: int
+    computing: int
+
+
+@dataclass(frozen=True)
 class Facts:
     """Facts about recipe, machine, model and data; None where model or data are not on this machine.
 
@@ -75,6 +96,7 @@ class Facts:
         positions: longest input of the model; also None without a limit.
         corpus: texts by language in the corpus of [vocabulary]; empty without that section.
         unlabeled: rows without labels, of data.unlabeled and those that are made.
+        teacher: the other network to learn from; also None where the recipe names none.
     """
 
     recipe: Recipe
@@ -93,6 +115,7 @@ class Facts:
     positions: int | None = None
     corpus: Mapping[str, int] = field(default_factory=dict)
     unlabeled: int = 0
+    teacher: TeacherFacts | None = None
 
     @property
     def size_ratio(self) -> float | None:

@@ -8,6 +8,7 @@ from sdp.check.facts import Facts, Finding
 from sdp.check.model import architecture_findings
 from sdp.check.size import size_findings
 from sdp.check.speed import speed_findings
+from sdp.check.teacher import teacher_findings
 from sdp.check.thresholds import threshold_findings
 from sdp.check.training import training_findings
 
@@ -19,6 +20,7 @@ _TOPICS = (
     size_findings,
     training_findings,
     allocation_findings,
+    teacher_findings,
 )
 
 

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sdp.check.duration import DurationEstimate
-from sdp.check.facts import Facts, Finding, this_machine
+from sdp.check.facts import Facts, Finding, TeacherFacts, this_machine
 from sdp.check.findings import explain
 from sdp.check.forecast import FLOAT_BYTES, product, stored_as, stored_bytes
 from sdp.check.model import plan_head
 from sdp.check.rows import Rows, read_rows, sampled_lengths
 from sdp.check.stage_times import stage_times, time_left
+from sdp.check.teacher import read_teacher
 from sdp.data.profile import DataProfile
 from sdp.errors import NotDownloadedError
 from sdp.models.architectures import model_type, require_architecture
@@ -105,11 +106,11 @@ def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
     Raises:
         UsageError: model or data can never work with these settings.
     """
-    model = _locate(recipe)
-    unknown = [] if isinstance(model, ModelFolder) else [model]
+    model, teacher = _locate(recipe), read_teacher(recipe)
+    unknown = [missing for missing in (model, teacher) if isinstance(missing, str)]
     counted = count_parts(model) if isinstance(model, ModelFolder) else None
-    identities = input_identities(recipe, download=False) if counted is not None else {}
-    stages = _stages(recipe, run, identities) if counted is not None else None
+    identities = input_identities(recipe, download=False) if not unknown else {}
+    stages = _stages(recipe, run, identities) if not unknown else None
     rows = read_rows(recipe)
     if rows.profile is None:
         unknown.append("rows, classes, optimizer steps: the data set is not on this machine yet")
@@ -120,6 +121,7 @@ def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
     parts = None if counted is None else _forecast(counted, recipe)
     if counted is not None and parts is None:
         unknown.append("parameters and bytes after pruning: prune.target_speedup decides when pruning starts")
+    facts = replace(facts, teacher=teacher if isinstance(teacher, TeacherFacts) else None)
     trimmed = None if counted is None else _after_vocabulary(counted, recipe)
     times = stage_times(facts, run, identities, trimmed)
     train = rows.counts["train"]

@@ -71,7 +71,8 @@ def _teacher(facts: Facts) -> Iterator[Finding]:
     rows, losses = facts.rows.get("train"), facts.recipe.prune.losses
     if teacher_is_live(facts):
         if facts.parameters is not None:
-            size = facts.parameters * FLOAT_BYTES
+            parameters = facts.parameters if facts.teacher is None else facts.teacher.parameters
+            size = parameters * FLOAT_BYTES
             what = f"the teacher runs beside the student at every step, in {_shown(size)} more of memory"
             yield Finding("note", "prune.losses", what)
         return

@@ -37,13 +37,14 @@ from sdp.pipeline.stage_run import StageFunction, Status, fingerprint, run_stage
 from sdp.pipeline.stages import PREFLIGHT, VOCABULARY, Stage, find_stage, resolved_settings, stages_of
 from sdp.preflight.settings import reduced
 from sdp.pruning.start import start_identity
+from sdp.pruning.teacher_source import teacher_identity
 from sdp.recipe.sections import Recipe
 from sdp_onnx.operators.library import library_identity, library_path
 
 
 def input_identities(recipe: Recipe, *, download: bool) -> dict[str, dict[str, str]]:
     """Hashes of what comes from outside: "model" and "data"; where the recipe names them, "corpus" and "unlabeled", the
-    files of [vocabulary] and of data.unlabeled, and "start", the pruning to go on from.
+    files of [vocabulary] and of data.unlabeled, "start", the pruning to go on from, and "teacher", the other network.
 
     Args:
         recipe: the recipe.
@@ -56,6 +57,8 @@ def input_identities(recipe: Recipe, *, download: bool) -> dict[str, dict[str, s
         identities["unlabeled"] = unlabeled
     if recipe.prune.start is not None:
         identities["start"] = start_identity(recipe.prune)
+    if recipe.prune.teacher is not None:
+        identities["teacher"] = teacher_identity(recipe, download=download)
     return identities
 
 
@@ -64,7 +67,7 @@ def stage_status(stage: Stage, recipe: Recipe, run: RunFolder, identities: Mappi
     inputs: dict[str, Any] = {name: identities[name] for name in ("model", "data") if getattr(stage, name)}
     inputs |= {
         name: identities[name]
-        for name in ("corpus", "unlabeled", "start")
+        for name in ("corpus", "unlabeled", "start", "teacher")
         if getattr(stage, name) and name in identities
     }
     earlier = {upstream.name: upstream for upstream in stages_of(recipe)}

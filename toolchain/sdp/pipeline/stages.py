@@ -15,7 +15,7 @@ LOCATIONS = {
     "model": {"name", "revision"},
     "data": {"dataset", "revision", "train", "dev", "test", "unlabeled"},
     "vocabulary": {"corpus"},
-    "prune": {"start"},
+    "prune": {"start", "teacher"},
 }
 TRAINING_LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers")
 ONNX_LIBRARIES = ("onnx", "onnxruntime", "onnxruntime-gpu")
@@ -35,6 +35,7 @@ class Stage:
         corpus: whether it reads the files of [vocabulary].
         unlabeled: whether it reads the files of data.unlabeled.
         start: whether it reads the finished pruning that the recipe goes on from, if it names one.
+        teacher: whether it reads the other network that prune.teacher names, if it names one.
         reads: earlier stage -> patterns of the files it reads there, where the recipe has that stage.
         libraries: distributions whose version changes its result.
         operators: whether the operator library, or its absence, changes its result.
@@ -53,6 +54,7 @@ class Stage:
     corpus: bool = False
     unlabeled: bool = False
     start: bool = False
+    teacher: bool = False
     reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     libraries: tuple[str, ...] = ()
     operators: bool = False
@@ -81,6 +83,7 @@ PREFLIGHT = Stage(
     sections=("model", "task", "data", "finetune", "prune", "analysis", "evaluate", "export", "bench"),
     model=True,
     data=True,
+    teacher=True,
     reads={"vocabulary": MODEL_FILES},
     libraries=(*TRAINING_LIBRARIES, *ONNX_LIBRARIES, "onnxscript"),
     operators=True,
@@ -106,6 +109,7 @@ STAGES = (
         data=True,
         unlabeled=True,
         start=True,
+        teacher=True,
         reads={"finetune": MODEL_FILES},
         libraries=TRAINING_LIBRARIES,
         resumes=True,

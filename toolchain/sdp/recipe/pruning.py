@@ -84,6 +84,11 @@ class PruneSection(TrainingSection):
     start: str | None = Field(default=None, min_length=1)
     """Go on from here instead of from the dense network: the folder 2-prune of a finished run with the same fine-tuned
     model, scope and pattern, and a lower sparsity. Weights pruned there stay pruned."""
+    teacher: str | None = Field(default=None, min_length=1)
+    """Learn from another classifier of the same task than the fine-tuned network: a run folder of sdp (its fine-tuned
+    model), or a hub id, a folder or "package:NAME/FOLDER" of a model with a trained head. It reads texts with its own
+    tokenizer, cut at data.max_length. kld fits every teacher of the task; losses that compare representations need its
+    width to be the model's, and those of every token equal tokens too."""
     labels: bool | None = None
     """Learn from the labels, besides the losses. false: from the losses alone, which compare with the fine-tuned
     network and need no label. Without the key, from the labels where no loss compares features of both networks."""
@@ -151,6 +156,23 @@ class PruneSection(TrainingSection):
     def _something_is_learned(self) -> PruneSection:
         if not self.learns_labels and not any(loss.reads and loss.reads != "weights" for loss in self.losses):
             raise ValueError("labels = false leaves nothing to learn from; add a loss that compares outputs")
+        return self
+
+    @model_validator(mode="after")
+    def _another_teacher_teaches(self) -> PruneSection:
+        if self.teacher is None:
+            return self
+        if not self.trains:
+            raise ValueError("epochs = 0 refits to what the fine-tuned network computes; remove teacher")
+        weights = [loss.name for loss in self.losses if loss.reads == "weights"]
+        if weights:
+            outputs = ", ".join(name for name, row in LOSSES.items() if row.reads in ("logits", "rows"))
+            raise ValueError(
+                f"{weights[0]} compares weights with those that pruning starts from, and teacher names another "
+                f"network; losses that can learn from it: {outputs}"
+            )
+        if not any(loss.reads for loss in self.losses):
+            raise ValueError("no loss learns from teacher; add one, such as kld, or remove teacher")
         return self
 
     @model_validator(mode="after")

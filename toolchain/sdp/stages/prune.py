@@ -3,8 +3,10 @@
 With `prune.epochs = 0` nothing is trained (`pruning.one_shot`). With `prune.repair` each mask update ends with a refit
 of what is kept (`pruning.repair`).
 
-With `prune.start` it starts from a finished pruning: weights, masks and sparsity come from its folder, the teacher is
-still the fine-tuned network, and everything else (optimizer, learning rate, order of rows) starts anew.
+With `prune.teacher` it learns from another network (`pruning.other_teacher`).
+
+With `prune.start` it starts from a finished pruning: weights, masks and sparsity come from its folder, the teacher
+stays what it was, and everything else (optimizer, learning rate, order of rows) starts anew.
 
 With `prune.scope = "allocated"` each matrix gets a sparsity of its own first (`pruning.allocated`).
 
@@ -18,7 +20,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from transformers import PreTrainedModel, set_seed
 
 from sdp.data.augment import augmented_rows
@@ -26,22 +27,20 @@ from sdp.data.batches import Collator, TokenizedSplit
 from sdp.data.rows import TaskData
 from sdp.data.rows_on_disk import Joined, Texts
 from sdp.data.unlabeled import read_unlabeled
-from sdp.distributed.collectives import rank_count, this_rank
+from sdp.distributed.collectives import this_rank
 from sdp.distributed.sharded import WholeModel, is_sharded
 from sdp.errors import StageError
-from sdp.losses.needs import live_teacher
 from sdp.losses.objective import Objective
 from sdp.models.architectures import find_architecture
 from sdp.models.layers import head_parameters, layer_count, prunable_weights
 from sdp.models.load import load_finetuned
 from sdp.models.tokenizer import save_tokenizer, saved_tokenizer
 from sdp.pipeline.artifacts.base import present
-from sdp.pipeline.artifacts.pruning import LayerZeros, MaskUpdate, PruneMetrics, write_updates
+from sdp.pipeline.artifacts.pruning import LayerZeros, MaskUpdate, PruneMetrics, TeacherMetrics, write_updates
 from sdp.pipeline.artifacts.record import StageResult
 from sdp.pipeline.artifacts.training import LogRecord
 from sdp.pipeline.context import StageContext
-from sdp.pipeline.files import read_json
-from sdp.pipeline.run_folder import CACHE, STAGE_FILE, RunFolder
+from sdp.pipeline.run_folder import RunFolder
 from sdp.pipeline.stages import FINETUNE
 from sdp.pruning.allocated import allocated_sparsities
 from sdp.pruning.analysis.recorder import PruningAnalysis
@@ -56,11 +55,10 @@ from sdp.pruning.one_shot import prune_at_once
 from sdp.pruning.repair import Repair
 from sdp.pruning.sharded import require_shardable_pruning
 from sdp.pruning.start import require_same_teacher
-from sdp.pruning.teacher import LiveTeacher, Teacher
-from sdp.pruning.teacher_cache import TeacherCache, cached_teacher
+from sdp.pruning.teacher_choice import Student, choose_teacher
 from sdp.recipe.sections import Recipe
 from sdp.training.device import training_device, trains_in_bf16
-from sdp.training.inputs import DevMetric, finetuned_data, tokenize_split, tokenize_texts
+from sdp.training.inputs import DevMetric, finetuned_data, rows_to_learn
 from sdp.training.run import TrainingRun, train
 from sdp.training.steps import optimizer_steps
 from sdp_onnx.deploy.tokenization import TextTokenizer
@@ -74,10 +72,9 @@ def run(context: StageContext) -> StageResult:
     source = run.stage(FINETUNE.folder)
     tokenizer = saved_tokenizer(source)
     collator = Collator(tokenizer)
-    rows = tokenize_split(data.train, tokenizer, recipe)
     if more := _unlabeled(recipe, data):
         reporter.line(f"  {len(more):,} rows without labels")
-        rows = rows.with_unlabeled(tokenize_texts(more, tokenizer, recipe))
+    rows = rows_to_learn(recipe, data, more, tokenizer)
     sparsities: dict[str, float] | None = None
     if recipe.prune.scope == "allocated":
         sparsities = allocated_sparsities(recipe, source, context.target, rows, tokenizer, device, reporter)
@@ -100,7 +97,8 @@ def run(context: StageContext) -> StageResult:
     )
     if is_sharded(recipe.runtime):
         require_shardable_pruning(recipe.runtime, recipe.prune)
-    teacher = _teacher(context, objective, rows, collator, device)
+    student = Student(model, objective, tokenizer, rows, data, more)
+    teacher, others = choose_teacher(context, student)
     steps = optimizer_steps(rows.labeled, recipe.prune)
     # Before the model changes: the analysis reads the teacher from it.
     analyse = this_rank() == 0 and not is_sharded(recipe.runtime)
@@ -130,7 +128,7 @@ def run(context: StageContext) -> StageResult:
     whole.refresh()
     if this_rank() > 0:
         return {}
-    return _write(context, whole.model, masked.masks, dev, tokenizer, log, analysis)
+    return _write(context, whole.model, masked.masks, dev, tokenizer, log, analysis, others)
 
 
 def _unlabeled(recipe: Recipe, data: TaskData) -> Sequence[Texts]:
@@ -150,6 +148,7 @@ def _write(
     tokenizer: TextTokenizer,
     log: Sequence[LogRecord],
     analysis: PruningAnalysis | None = None,
+    teacher: TeacherMetrics | None = None,
 ) -> StageResult:
     """Write the pruned model and what is known of it."""
     recipe, target = context.recipe, context.target
@@ -165,7 +164,7 @@ def _write(
         dev=value,
         undefined=reason,
         sparsity=sparsity_of(masks),
-        **present(analysis=analysis and write_analysis(recipe, analysis, log, target)),
+        **present(teacher=teacher, analysis=analysis and write_analysis(recipe, analysis, log, target)),
         layers=layers,
         log=tuple(record for record in log if "analysis" not in record),
     )
@@ -218,20 +217,3 @@ def count_zeros(saved: PreTrainedModel, masks: Masks) -> dict[str, LayerZeros]:
             raise StageError("pruned weights are not zero in the saved file", where=name)
         layers[name] = LayerZeros(zeros=int((weight == 0).sum()), elements=weight.numel())
     return layers
-
-
-def _teacher(
-    context: StageContext, objective: Objective, rows: TokenizedSplit, collator: Collator, device: torch.device
-) -> Teacher | None:
-    if not objective.needs_teacher:
-        return None
-    source = context.run.stage(FINETUNE.folder)
-    model = load_finetuned(source, device)
-    width = int(model.config.hidden_size)
-    too_much = live_teacher(objective.token_outputs, rows.tokens, width, context.recipe.runtime.teacher_cache_gb)
-    # Each of several processes would need the tokens of all rows.
-    if too_much or (objective.token_outputs and rank_count() > 1):
-        return LiveTeacher(model, objective, bf16=trains_in_bf16(context.recipe.prune, device))
-    record = read_json(source / STAGE_FILE) or {}
-    cache = TeacherCache(context.run.path / CACHE, str(record["outputs"]["model.safetensors"]["sha256"])[:16])
-    return cached_teacher(model, rows, collator, objective, cache, device, context.reporter)

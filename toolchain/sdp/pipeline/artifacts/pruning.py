@@ -21,6 +21,16 @@ class LayerZeros(Stored):
     elements: NotNegative
 
 
+class TeacherMetrics(Stored):
+    """Another network that pruning learned from (`prune.teacher`): its metric on dev, or why it is undefined, and the
+    fine-tuned network's."""
+
+    name: str
+    dev: float | None
+    undefined: str
+    dense: float | None
+
+
 class PruneMetrics(Artifact):
     """The pruned model on dev, its zeros by parameter, and how it was trained."""
 
@@ -31,6 +41,7 @@ class PruneMetrics(Artifact):
     dev: float | None
     undefined: str
     sparsity: Share
+    teacher: TeacherMetrics | None = None
     analysis: AnalysisSummary | None = None
     layers: dict[str, LayerZeros]
     log: tuple[LogRecord, ...]
