@@ -259,18 +259,21 @@ def _seconds(recipe: Recipe, earlier: RunFolder, stage: Stage, rows: int) -> flo
         then = _table(settings, stage.name)
         if any(then.get(key) != shown[key] for key in _STEP_SETTINGS[stage.name]):
             return None
-        before = _steps(earlier.path, then)
-        return None if before is None else seconds * optimizer_steps(rows, now) / before
+        steps, before = optimizer_steps(rows, now), _steps(earlier.path, type(now), then)
+        if not steps or not before:
+            # Pruning with training is other work than without.
+            return seconds if steps == before else None
+        return seconds * steps / before
     changed = stage.name == "bench" and _table(settings, "bench") != recipe.bench.resolved()
     return None if changed else seconds
 
 
-def _steps(path: Path, settings: Mapping[str, Any]) -> int | None:
+def _steps(path: Path, section: type[TrainingSection], settings: Mapping[str, Any]) -> int | None:
     """Return the optimizer steps of a training stage of an earlier run."""
     rows = _table(read_json(path / FINETUNE.folder / "metrics.json") or {}, "rows").get("train")
     keys = {key: settings.get(key) for key in ("epochs", "steps", "batch_size")}
     try:
-        return optimizer_steps(rows, TrainingSection.model_validate(keys)) if isinstance(rows, int) else None
+        return optimizer_steps(rows, section.model_validate(keys)) if isinstance(rows, int) else None
     except ValidationError:
         return None
 

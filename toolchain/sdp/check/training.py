@@ -34,7 +34,7 @@ def _threads(facts: Facts) -> Iterator[Finding]:
 def _bf16(facts: Facts) -> Iterator[Finding]:
     recipe, machine = facts.recipe, facts.machine
     on_cpu = recipe.runtime.device == "cpu" or (recipe.runtime.device == "auto" and not machine.gpu)
-    keys = [f"{key}.precision" for key in ("finetune", "prune") if getattr(recipe, key).epochs > 0]
+    keys = [f"{key}.precision" for key in ("finetune", "prune") if getattr(recipe, key).trains]
     in_bf16 = {key: getattr(recipe, key.partition(".")[0]).precision == "bf16" for key in keys}
     if not on_cpu:
         return

@@ -57,10 +57,10 @@ def layers_needed(recipe: Recipe) -> int:
 
 
 def _once(section: TrainingSection) -> dict[str, Any]:
-    """Return settings of one pass at a harmless learning rate; 0 epochs stay 0."""
+    """Return settings of one pass at a harmless learning rate; what does not train stays so."""
     return {
         **_defaults(TrainingSection, "learning_rate", "weight_decay", "warmup", "decay", "steps"),
-        "epochs": min(1.0, float(section.epochs > 0)),
+        "epochs": min(1.0, float(section.trains)),
         # Each process that shares a batch needs a row.
         "batch_size": min(section.batch_size, max(BATCH_SIZE, process_count())),
     }

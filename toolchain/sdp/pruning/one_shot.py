@@ -79,8 +79,10 @@ def prune_at_once(
         reporter: shows progress.
 
     Returns:
-        name -> mask of each weight; weights are ranked within their matrix.
+        name -> mask of each weight; weights are ranked within their matrix. A sparsity of 0 changes no weight.
     """
+    if settings.sparsity == 0:
+        return {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in prunable_weights(model).items()}
     batches = [collator([rows[index] for index in batch]) for batch in _draw(rows, settings.calibration_rows, seed)]
     weights = prunable_weights(model)
     masks: Masks = {}

@@ -57,3 +57,8 @@ class TrainingSection(Section):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Precision of matrix products in training; weights and losses stay float32. auto: bf16 on CUDA, fp32 on the CPU,
     where bf16 is two to three times as fast with instructions for it (AVX512-BF16, AMX), and very slow without."""
+
+    @property
+    def trains(self) -> bool:
+        """Whether the stage takes any step."""
+        return self.epochs != 0 if self.steps is None else self.steps != 0

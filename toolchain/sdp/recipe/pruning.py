@@ -29,8 +29,11 @@ class PruneSection(TrainingSection):
     epochs: float = Field(default=3.0, ge=0)
     """Passes over the training rows. 0 prunes without training, in minutes: the weights of each layer that stay are
     refitted by least squares to what the layer computed."""
+    steps: int | None = Field(default=None, ge=0)
+    """Optimizer steps, in place of `epochs`; 0 is the same as 0 epochs."""
     sparsity: float = Field(default=0.9, ge=0, lt=1)
-    """Share of the encoder's linear weights that ends as zeros."""
+    """Share of the encoder's linear weights that ends as zeros. 0 without training (`epochs = 0`) leaves the model as it
+    is."""
     criterion: Criterion = Field(default="magnitude", description=criteria_description())
     scope: Literal["layer", "global"] = "layer"
     """Rank within every weight matrix, or over all of them together."""
@@ -46,7 +49,7 @@ class PruneSection(TrainingSection):
     mask_updates: int = Field(default=20, gt=0)
     """How often the mask is recomputed during the ramp, evenly spaced; the last one reaches the final sparsity."""
     calibration_rows: int = Field(default=512, gt=0)
-    """epochs = 0 only: rows, those without labels among them, on which the inputs of the layers are measured."""
+    """Without training only: rows, those without labels among them, on which the inputs of the layers are measured."""
     fisher_gradients: int = Field(default=32, gt=0, le=256)
     """obert only: gradients of single steps, just before a mask update, that make up its Fisher matrix. Each takes as
     much memory as the pruned weights."""
@@ -82,11 +85,9 @@ class PruneSection(TrainingSection):
 
     @model_validator(mode="after")
     def _without_training(self) -> PruneSection:
-        if self.epochs > 0:
-            return self
-        if self.steps is not None:
+        if self.epochs == 0 and self.trains:
             raise ValueError("epochs = 0 trains nothing, and steps asks for training; remove one of them")
-        for name, value in (("criterion", "magnitude"), ("scope", "layer"), ("start", None)):
+        for name, value in () if self.trains else (("criterion", "magnitude"), ("scope", "layer"), ("start", None)):
             if getattr(self, name) != value:
                 raise ValueError(f"epochs = 0 has a score of its own within each layer; remove {name}")
         return self

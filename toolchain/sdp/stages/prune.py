@@ -1,6 +1,6 @@
 """Stage 2: prune the fine-tuned network while it learns from its own unpruned self.
 
-With `prune.epochs = 0` nothing is trained (`pruning.one_shot`).
+With `prune.epochs = 0` nothing is trained (`pruning.one_shot`), and with `prune.sparsity = 0` beside it nothing pruned.
 
 With `prune.start` it starts from a finished pruning: weights, masks and sparsity come from its folder, the teacher is
 still the fine-tuned network, and everything else (optimizer, learning rate, order of rows) starts anew.
