@@ -32,8 +32,8 @@ class PruneSection(TrainingSection):
     steps: int | None = Field(default=None, ge=0)
     """Optimizer steps, in place of `epochs`; 0 is the same as 0 epochs."""
     sparsity: float = Field(default=0.9, ge=0, lt=1)
-    """Share of the encoder's linear weights that ends as zeros. 0 without training (`epochs = 0`) leaves the model as it
-    is."""
+    """Share of the encoder's linear weights that ends as zeros. 0 leaves the model as it is, without training
+    (`epochs = 0`)."""
     criterion: Criterion = Field(default="magnitude", description=criteria_description())
     scope: Literal["layer", "global"] = "layer"
     """Rank within every weight matrix, or over all of them together."""
