@@ -45,6 +45,23 @@ def test_settings_that_fit_survive_being_written_out_whole(settings: dict[str, A
     assert PruneSection.model_validate(section.model_dump()) == section
 
 
+@pytest.mark.parametrize(
+    ("settings", "trains"),
+    [
+        ({}, True),
+        ({"epochs": 0}, False),
+        ({"steps": 0}, False),
+        ({"epochs": 5, "steps": 0}, False),
+        ({"steps": 5}, True),
+    ],
+)
+def test_no_steps_are_no_training(settings: dict[str, Any], trains: bool) -> None:
+    assert PruneSection(**settings).trains is trains
+    if not trains:
+        with pytest.raises(ValidationError, match="remove scope"):
+            PruneSection(**settings, scope="global")
+
+
 def test_recipes_and_code_know_the_same_names() -> None:
     assert list(get_args(Criterion)) == list(ROWS) == list(CRITERIA)
     assert all(row.name == name for name, row in ROWS.items())

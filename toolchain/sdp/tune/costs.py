@@ -11,7 +11,7 @@ from sdp.tune.outcome import Outcome
 
 MARGIN = 1.15
 """Times vary from trial to trial; a trial is begun where this many times the expected time is left."""
-FIRST_GUESS = 60.0
+FIRST_GUESS = 40.0
 """Seconds of measuring, and of pruning without training, before any trial has shown them."""
 
 

@@ -61,10 +61,9 @@ def next_trial(situation: Situation) -> Trial | None:
     speeds = measured_speeds((*situation.finished, chosen))
     fastest = speeds[chosen.trial.candidate]
     out = {trial.candidate for trial in situation.failed}
-    done = {own.trial for own in situation.finished}
     for trial in opening(situation.candidates):
         limit = family_limit(trial.candidate, speeds)
-        waits = trial not in done and trial.candidate not in out and limit > LEAST_GAIN * fastest
+        waits = trial.candidate not in speeds and trial.candidate not in out and limit > LEAST_GAIN * fastest
         if waits and situation.seconds(trial) <= situation.seconds_left:
             return trial
     expected = expectation(situation.finished, max(situation.ladder[1:2] or (1,)))

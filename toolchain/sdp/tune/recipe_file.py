@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from functools import reduce
-from typing import Any
+from collections.abc import Iterable, Iterator
+
+from pydantic_core import to_jsonable_python
 
 from sdp.choice.run import Prepared
 from sdp.pipeline.run_folder import RunFolder
 from sdp.recipe.override import override_key
+from sdp.recipe.sections import Recipe
 from sdp_onnx.model.files import atomic_write
 
 RECIPE_FILE = "recipe.toml"
@@ -36,7 +37,6 @@ def recipe_text(chosen: Prepared, out: RunFolder, remark: str) -> str:
     Values come from the loaded recipe, in which paths are absolute: those of `--set` were relative to another folder.
     """
     parent = os.path.relpath(os.path.realpath(chosen.recipe_file), os.path.realpath(out.path))
-    content = chosen.recipe.model_dump(mode="json", exclude_none=True)
     lines = [
         f"# {remark}",
         f"# Run:  sdp run {RECIPE_FILE}",
@@ -47,13 +47,18 @@ def recipe_text(chosen: Prepared, out: RunFolder, remark: str) -> str:
     ]
     # A later override of a table replaces an earlier one of a key in it.
     keys = dict.fromkeys(tuple(override_key(own).split(".")) for own in chosen.overrides)
-    leaves = {leaf: value for key in keys for leaf, value in _leaves(key, _at(content, key))}
+    leaves = {leaf: value for key in keys for leaf, value in _leaves(key, _value(chosen.recipe, key))}
     lines += [f"{'.'.join(leaf)} = {_toml(value)}" for leaf, value in leaves.items() if leaf != ("name",)]
     return "\n".join(lines) + "\n"
 
 
-def _at(content: Mapping[str, Any], key: Sequence[str]) -> Any:
-    return reduce(lambda table, name: table[name.strip()], key, content)
+def _value(recipe: Recipe, key: Iterable[str]) -> object:
+    """The value of a dotted key as JSON types; keys without a value are left out of a table."""
+    value: object = recipe
+    for name in key:
+        value = getattr(value, name.strip())
+    found: object = to_jsonable_python(value, exclude_none=True)
+    return found
 
 
 def _leaves(key: tuple[str, ...], value: object) -> Iterator[tuple[tuple[str, ...], object]]:

@@ -66,7 +66,11 @@ class Tuning:
             steps = tune.ladder(FinetuneMetrics.load(tune.base.run).rows.train)
             progress = self._write(self._found(steps))
             while (trial := next_trial(self._situation(progress, steps))) is not None:
-                progress = self._write(self._attempt(progress, trial))
+                try:
+                    progress = self._write(self._attempt(progress, trial))
+                except OutOfTimeError as error:
+                    self.reporter.line(f"  {error}")
+                    break
             ending = self._ending(self._situation(progress, steps))
             progress = self._write(replace(self._confirm(progress), ending=ending))
         return tune_report(progress)
@@ -119,7 +123,11 @@ class Tuning:
         return again + (MARGIN * measuring if self.tune.held_out else 0.0)
 
     def _attempt(self, progress: Progress, trial: Trial) -> Progress:
-        """Run a trial; one that fails is recorded, and one that runs out of time stays for a later call."""
+        """Run a trial; one that fails is recorded.
+
+        Raises:
+            OutOfTimeError: it took longer than expected, and is left for a later call.
+        """
         minutes = (time.monotonic() - self._started) / 60
         self.reporter.heading(f"{minutes:.1f} of {self.tune.minutes:g} minutes: {trial.name}")
         prepared = self.tune.prepared(trial)
@@ -127,10 +135,7 @@ class Tuning:
             prepared.bring_up_to_date(
                 LAST_STAGE, self.reporter, source=self.tune.base.run, deadline=self._deadline(GRACE)
             )
-        except OutOfTimeError as error:
-            self.reporter.line(f"  {error}")
-            return progress
-        except (StoppedError, StorageError):
+        except (OutOfTimeError, StoppedError, StorageError):
             raise
         except SdpError as error:
             self.reporter.line(f"  trial failed: {error}")

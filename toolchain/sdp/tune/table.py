@@ -56,7 +56,9 @@ def _mark(report: TuneReport, row: TrialRow) -> str:
 
 
 def _dense_row(report: TuneReport) -> list[str]:
-    dense, mark = report.dense, "chosen" if report.chosen == DENSE else "frontier"
+    dense = report.dense
+    beaten = any(row.speedup.value >= 1 and row.probability == 1 for row in report.trials)
+    mark = "chosen" if report.chosen == DENSE else "" if beaten else "frontier"
     metric, size = ("", "") if dense is None else (_spread(dense.metric, 3), f"{dense.bytes / 1e6:.1f}")
     return ["fp32 dense", "0", metric, "0", "1.00", "1.00", size, mark]
 

@@ -70,9 +70,8 @@ def read_trial(trial: Trial, run: RunFolder) -> Finished:
     """
     exported, bench = ExportMetrics.load(run), BenchLatency.load(run)
     row = measured_model(run.path.name, PruneMetrics.load(run), exported, bench)
-    seconds = {stage: _seconds(run, stage.folder) for stage in (PRUNE, EVALUATE, EXPORT, BENCH)}
-    measuring = sum(seconds[stage][0] for stage in (EVALUATE, EXPORT, BENCH))
-    pruning, resumed = seconds[PRUNE]
+    measuring = sum(_seconds(run, stage.folder)[0] for stage in (EVALUATE, EXPORT, BENCH))
+    pruning, resumed = _seconds(run, PRUNE.folder)
     outcome = Outcome(
         trial,
         row.drop,
