@@ -147,7 +147,8 @@ def timed_estimates(facts: Facts, work: Work, rate: float) -> dict[str, Duration
         "report": 0.0,
     }
     if optimizer_steps(work.rows["train"] or 0, recipe.prune) == 0:
-        seconds["prune"] = forward["dev"] + _without_training(facts, work, token * float(limit.mean()), rate)
+        refit = _without_training(facts, work, token * float(limit.mean()), rate) if recipe.prune.sparsity else 0.0
+        seconds["prune"] = forward["dev"] + refit
     elif teacher_is_live(facts):
         seconds["prune"] *= (TRAINING + FORWARD) / TRAINING
     elif work.layers is not None and needs_of(recipe.prune.losses, work.layers).rows:
