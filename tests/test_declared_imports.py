@@ -41,6 +41,7 @@ WITHOUT_TRAIN = [
     "sdp.stages.ship",
     "sdp.study.plan",
     "sdp.sweep.levels",
+    "sdp.tune.plan",
     "sdp_onnx.deploy.verify_folder",
     "sdp_onnx.model.inspect",
 ]

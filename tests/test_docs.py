@@ -114,6 +114,14 @@ def test_the_sweep_is_planned_as_it_stands(monkeypatch: pytest.MonkeyPatch) -> N
     assert all(level in done.output for level in ("0.50", "0.70", "0.80", "0.90", "0.95"))
 
 
+def test_the_tuning_is_planned_as_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    (command,) = [block for block in blocks(read("CONCEPTS.md"), "sh") if block.startswith("sdp tune")]
+    monkeypatch.chdir(REPOSITORY)
+    done = CliRunner().invoke(app, [*shlex.split(command)[1:], "--dry-run"])
+    assert done.exit_code == 0, done.output
+    assert "int8-1x4-0.80" in done.output
+
+
 def test_concepts_list_every_loss_and_criterion() -> None:
     losses, criteria = (
         set(re.findall(r"`([\w-]+)`", "".join(re.findall(r"^\| (`.*?) \|", part, re.MULTILINE))))

@@ -14,8 +14,19 @@ from support.toy import ONE_THREAD, write_project
 REPOSITORY = Path(__file__).parents[2]
 STUDY = ["study", "toy.toml", "--vary", "prune.sparsity=0.5,0.9", "--dry-run"]
 SWEEP = ["sweep", "toy.toml", "--sparsity", "0.5,0.9", "--dry-run"]
+TUNE = ["tune", "toy.toml", "--max-drop", "0.01", "--minutes", "5", "--dry-run"]
 TRIMMED = ["check", "toy.toml", "--set", "vocabulary.size=50"]
-QUESTIONS = [["--help"], ["--version"], ["run", "--help"], ["schema"], ["check", "toy.toml"], TRIMMED, STUDY, SWEEP]
+QUESTIONS = [
+    ["--help"],
+    ["--version"],
+    ["run", "--help"],
+    ["schema"],
+    ["check", "toy.toml"],
+    TRIMMED,
+    STUDY,
+    SWEEP,
+    TUNE,
+]
 HEAVY = {"torch", "transformers", "datasets", "optimum", "onnxruntime", "sklearn", "matplotlib"}
 
 

@@ -18,6 +18,8 @@ MOST = {
     "report": 0,
     "study": 0,
     "sweep": 0,
+    "tune": 0,
+    "choice": 0,
     "cli/render": 0,
     # predict, and the owner of a run folder.
     "cli/commands": 2,

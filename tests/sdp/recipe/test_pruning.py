@@ -102,6 +102,23 @@ def test_the_largest_share_of_a_matrix(settings: dict[str, Any], cap: float) -> 
     assert PruneSection(**settings).layer_cap == pytest.approx(cap)
 
 
+@pytest.mark.parametrize(
+    ("settings", "trains"),
+    [
+        ({}, True),
+        ({"epochs": 0}, False),
+        ({"steps": 0}, False),
+        ({"epochs": 5, "steps": 0}, False),
+        ({"steps": 5}, True),
+    ],
+)
+def test_no_steps_are_no_training(settings: dict[str, Any], trains: bool) -> None:
+    assert PruneSection(**settings).trains is trains
+    if not trains:
+        with pytest.raises(ValidationError, match="remove criterion"):
+            PruneSection(**settings, criterion="magnitude")
+
+
 def test_recipes_and_code_know_the_same_names() -> None:
     assert list(get_args(Criterion)) == list(ROWS) == list(CRITERIA)
     assert all(row.name == name for name, row in ROWS.items())

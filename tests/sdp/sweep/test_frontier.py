@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from sdp.choice.measured import CaseSpeedUp, DenseModel, dense_model
 from sdp.gate.check import Outcome
 from sdp.pipeline.artifacts.pruning import PruneMetrics
 from sdp.pipeline.artifacts.results import FinishedResults
 from sdp.pipeline.artifacts.training import FinetuneMetrics, RowCounts
 from sdp.pipeline.artifacts.verdict import GateVerdict
 from sdp.recipe.gate import GateSection
-from sdp.sweep.artifacts import CaseSpeedUp, DenseModel, FrontierReport, MeasuredLevel
-from sdp.sweep.frontier import Frontier, dense_model, measured_level, remarks
+from sdp.sweep.artifacts import FrontierReport, MeasuredLevel, Weakest
+from sdp.sweep.frontier import Frontier, measured_level, remarks
 from sdp.sweep.plot import frontier_plot
 from sdp.sweep.table import markdown
 from sdp_onnx.bench.interval import Interval
@@ -34,7 +35,9 @@ from support.artifacts import (
 LEVELS = (0.5, 0.8, 0.9)
 
 
-def level(sparsity: float, verdict: Outcome, split: str = "dev", *, quiet: bool = True) -> MeasuredLevel:
+def level(
+    sparsity: float, verdict: Outcome, split: str = "dev", *, quiet: bool = True, chance: float | None = None
+) -> MeasuredLevel:
     speedup = Interval(1 / (1 - sparsity), 1.0, 12.0)
     speed = CaseSpeedUp(case="batch 1, 128 tokens, 2 threads", speedup=speedup, quiet=quiet)
     return MeasuredLevel(
@@ -48,6 +51,7 @@ def level(sparsity: float, verdict: Outcome, split: str = "dev", *, quiet: bool 
         size_ratio=1.1 - sparsity,
         cases=(speed,),
         verdict=verdict,
+        weakest=None if chance is None else Weakest(sentence=f"{chance:g} of it", probability=chance),
         undefined="",
     )
 
@@ -113,6 +117,21 @@ def test_the_remarks_name_every_reservation() -> None:
     assert "The machine was noisy at 0.9 " in "\n".join(remarks(noisy))
 
 
+def test_where_none_passes_the_nearest_is_named_with_its_risk() -> None:
+    failed = frontier("fail", "fail", "fail")
+    assert failed.nearest is None
+    chances = zip(LEVELS, (0.2, 0.4, 0.4), strict=True)
+    failed = replace(failed, levels=tuple(level(sparsity, "fail", chance=chance) for sparsity, chance in chances))
+    assert failed.nearest is failed.levels[1]
+    report = failed.report()
+    assert (report.nearest, report.chosen, report.exit_code) == (failed.levels[1], None, 1)
+    expected = (
+        "No level passes the gate. Nearest is 0.8, in sparsity-0.80: 0.4 of it; the probability that it is so is 0.40."
+    )
+    assert expected in remarks(failed)
+    assert replace(failed, levels=(*failed.levels[:2], level(0.9, "pass", chance=0.99))).nearest is None
+
+
 def test_the_picture_shows_dense_levels_cases_and_verdicts() -> None:
     picture = frontier_plot(frontier("fail", "pass", "inconclusive"))
     assert picture is not None
@@ -149,7 +168,16 @@ def test_levels_without_a_metric_are_shown_without_one(tmp_path: Path) -> None:
         gate=GateVerdict(verdict="inconclusive", exit_code=3, checks=()),
     )
     levels = tuple(measured_level(sparsity, "folder", results) for sparsity in LEVELS)
-    swept = Frontier("toy", "f1", GateSection(max_metric_drop=0.1), 5.0, LEVELS, dense_model(results), levels, False)
+    swept = Frontier(
+        "toy",
+        "f1",
+        GateSection(max_metric_drop=0.1),
+        5.0,
+        LEVELS,
+        dense_model(results.export, results.bench),
+        levels,
+        False,
+    )
     swept.report().store(tmp_path)
     content = json.loads((tmp_path / "frontier.json").read_text())
     assert content["levels"][0]["metric"] == {"value": None, "low": None, "high": None}

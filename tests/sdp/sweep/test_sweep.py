@@ -161,7 +161,8 @@ def test_a_gate_that_no_level_passes_fails(swept: tuple[Path, Result], tmp_path:
     shutil.copytree(swept[0], tmp_path / "copy", symlinks=True)
     result = command(tmp_path / "copy", "sweep", "toy.toml", *LEVELS, "--set", "gate.max_size_ratio=0.01")
     assert result.exit_code == 1
-    assert "No level passes the gate" in result.stdout
+    assert "No level passes the gate. Nearest is 0.9, in sparsity-0.90: size against the dense file is" in result.stdout
+    assert "the probability that it is so is 0.00." in result.stdout
     assert "gate: fail" in result.stdout
 
 

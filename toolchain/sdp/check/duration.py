@@ -157,7 +157,9 @@ def timed_estimates(facts: Facts, work: Work, rate: float) -> dict[str, Duration
         "report": 0.0,
     }
     if optimizer_steps(work.rows["train"] or 0, recipe.prune) == 0:
-        seconds["prune"] = forward["dev"] + _refit(facts, token * float(limit.mean()), _REFIT_PRODUCTS, rate)
+        row = token * float(limit.mean())
+        refit = _refit(facts, row, _REFIT_PRODUCTS, rate) if recipe.prune.sparsity else 0.0
+        seconds["prune"] = forward["dev"] + refit
     elif teacher_is_live(facts):
         seconds["prune"] *= (TRAINING + FORWARD * _teacher_size(facts, work)) / TRAINING
     elif facts.teacher is not None or (work.layers is not None and needs_of(recipe.prune.losses, work.layers).rows):
@@ -297,7 +299,11 @@ def _seconds(recipe: Recipe, earlier: RunFolder, stage: Stage, rows: int) -> flo
         if any(then.get(key) != shown[key] for key in _STEP_SETTINGS[stage.name]):
             return None
         before = _steps(earlier.path, type(now), then)
-        return None if before is None else seconds * optimizer_steps(rows, now) / before
+        steps = optimizer_steps(rows, now)
+        if not steps or not before:
+            # Pruning with training is other work than without.
+            return seconds if steps == before else None
+        return seconds * steps / before
     changed = stage.name == "bench" and _table(settings, "bench") != recipe.bench.resolved()
     return None if changed else seconds
 

@@ -32,7 +32,9 @@ def speed_findings(facts: Facts) -> Iterator[Finding]:
     yield from _library(facts)
     yield from _provider(facts)
     yield from _lengths(facts)
-    if facts.recipe.bench.provider == "cpu" and facts.recipe.prune.target_speedup is None:
+    prune = facts.recipe.prune
+    # Without pruning, no zeros are expected to bring speed.
+    if facts.recipe.bench.provider == "cpu" and prune.target_speedup is None and prune.sparsity:
         yield from _int8(facts) if facts.recipe.export.precision == "int8" else _fp32(facts)
     yield from _pattern(facts)
 

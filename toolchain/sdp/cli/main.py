@@ -18,6 +18,7 @@ from sdp.cli.commands.shipped import push_command, verify_command
 from sdp.cli.commands.stages import run_command, stage_command
 from sdp.cli.commands.study import study_command
 from sdp.cli.commands.sweep import sweep_command
+from sdp.cli.commands.tune import tune_command
 from sdp.cli.errors import handle_errors
 
 app = typer.Typer(
@@ -71,6 +72,7 @@ app.command("gate")(gate_command)
 app.command("check")(check_command)
 app.command("study")(study_command)
 app.command("sweep")(sweep_command)
+app.command("tune")(tune_command)
 app.command("compare")(compare_command)
 app.command("schema")(schema_command)
 app.command("predict")(predict_command)

@@ -10,6 +10,7 @@ FailedError (exit code 1)
 ├── StageError       a stage was carried out and failed
 └── StorageError     the disk is full, or the system refuses to write
 StoppedError          Ctrl-C (exit code 130) or SIGTERM (143): work is saved, the same command resumes
+OutOfTimeError        the deadline of a training came: work is saved, and whoever set the deadline goes on
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ __all__ = [
     "FailedError",
     "ModelError",
     "NotDownloadedError",
+    "OutOfTimeError",
     "RecipeError",
     "RunError",
     "SdpError",
@@ -68,3 +70,7 @@ class StoppedError(SdpError):
     def __init__(self, what: str, *, number: int, where: str = "", hint: str = "") -> None:
         super().__init__(what, where=where, hint=hint)
         self.exit_code = 128 + number
+
+
+class OutOfTimeError(SdpError):
+    """A training was stopped at its deadline; a checkpoint was saved."""

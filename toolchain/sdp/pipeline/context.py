@@ -19,9 +19,11 @@ class StageContext:
         run: its run folder, with the finished stages before this one.
         target: the folder that the stage fills; it may hold files of an interrupted attempt.
         reporter: shows progress.
+        deadline: when a training stops with a checkpoint, by `time.monotonic`; None: never.
     """
 
     recipe: Recipe
     run: RunFolder
     target: Path
     reporter: Reporter
+    deadline: float | None = None

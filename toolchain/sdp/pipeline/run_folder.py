@@ -255,11 +255,11 @@ def newest_run(runs: Path) -> Path:
 
 
 def check_results_folder(out: Path, kind: str, marks: Collection[str], others: Collection[str] = ()) -> None:
-    """Check that a folder for results of a study or sweep is of that kind, or unused.
+    """Check that a folder for results of a study, sweep or tuning is of that kind, or unused.
 
     Args:
         out: the folder.
-        kind: "study" or "sweep".
+        kind: "study", "sweep" or "tuning".
         marks: names that only such a folder contains.
         others: names that it may contain before these.
 

@@ -35,11 +35,11 @@ def locked_folder(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        hint = "Name another folder (--run-dir; for a study or sweep --out)."
+        hint = "Name another folder (--run-dir; for a study, sweep or tuning --out)."
         raise RunError(f"cannot be a run folder: {error.strerror}", where=str(folder), hint=hint) from None
     except Timeout:
         what = f"another sdp process is working in this folder{_holder(folder)}"
-        hint = "Wait for it, stop it, or name another folder (--run-dir; for a study or sweep --out)."
+        hint = "Wait for it, stop it, or name another folder (--run-dir; for a study, sweep or tuning --out)."
         raise RunError(what, where=str(folder), hint=hint) from None
     except OSError as error:
         raise storage_error(error, str(folder)) or _unlockable(folder, error) from error
@@ -58,8 +58,8 @@ def locked_folder(folder: Path) -> Iterator[None]:
 
 def _unlockable(folder: Path, error: OSError) -> RunError:
     hint = (
-        "If its file system has no locks, name a folder on a local disk (--run-dir; for a study or sweep --out), or "
-        "mount it with locks: NFS with lockd, Lustre with -o flock."
+        "If its file system has no locks, name a folder on a local disk (--run-dir; for a study, sweep or tuning "
+        "--out), or mount it with locks: NFS with lockd, Lustre with -o flock."
     )
     return RunError(f"the folder cannot be locked: {error.strerror}", where=str(folder), hint=hint)
 

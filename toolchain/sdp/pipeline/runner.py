@@ -173,7 +173,13 @@ def older_stages(recipe: Recipe, run: RunFolder) -> dict[str, str]:
 
 
 def run_pipeline(
-    recipe: Recipe, run: RunFolder, until: str, reporter: Reporter, *, preflight: bool = True
+    recipe: Recipe,
+    run: RunFolder,
+    until: str,
+    reporter: Reporter,
+    *,
+    preflight: bool = True,
+    deadline: float | None = None,
 ) -> dict[str, StageRecord]:
     """Bring a stage, and all before it, up to date.
 
@@ -184,10 +190,14 @@ def run_pipeline(
         reporter: shows what happens.
         preflight: go through all stages once in seconds before the first one that trains, where `until` is the export
             or after it.
+        deadline: when a training stops with a checkpoint, by `time.monotonic`; None: never.
 
     Returns:
         stage name -> its record (stage.json), for every stage up to `until`; without those that only a passed gate
         allows, where it did not pass.
+
+    Raises:
+        OutOfTimeError: the deadline came during a training.
     """
     stages = stages_of(recipe, until)
     identities = input_identities(recipe, download=True)
@@ -215,7 +225,7 @@ def run_pipeline(
             if preflight and stage.ranks:
                 _preflight(recipe, run, identities, status, reporter)
                 preflight = False
-            _bring_up_to_date(status, recipe, run, reporter)
+            _bring_up_to_date(status, recipe, run, reporter, deadline)
         _publish(run, stage)
         record = run.record(stage.folder)
         if record is None:
@@ -227,7 +237,9 @@ def run_pipeline(
     return records
 
 
-def _bring_up_to_date(status: Status, recipe: Recipe, run: RunFolder, reporter: Reporter) -> None:
+def _bring_up_to_date(
+    status: Status, recipe: Recipe, run: RunFolder, reporter: Reporter, deadline: float | None = None
+) -> None:
     if status.stage is PREFLIGHT:
         from sdp.data.load import load_task_data
 
@@ -238,7 +250,7 @@ def _bring_up_to_date(status: Status, recipe: Recipe, run: RunFolder, reporter: 
             importlib.import_module(PREFLIGHT.module)
     reporter.heading(f"{status.stage.name:9} runs ({status.reason})")
     require_training_libraries(status.stage)
-    run_stage(status, _function(status.stage), recipe, run, reporter)
+    run_stage(status, _function(status.stage), recipe, run, reporter, deadline)
 
 
 def _preflight(

@@ -42,7 +42,14 @@ def fingerprint(ingredients: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
 
 
-def run_stage(status: Status, function: StageFunction, recipe: Recipe, run: RunFolder, reporter: Reporter) -> None:
+def run_stage(
+    status: Status,
+    function: StageFunction,
+    recipe: Recipe,
+    run: RunFolder,
+    reporter: Reporter,
+    deadline: float | None = None,
+) -> None:
     """Run a stage, with the other ranks where it trains, and finish its folder.
 
     Args:
@@ -51,6 +58,7 @@ def run_stage(status: Status, function: StageFunction, recipe: Recipe, run: RunF
         recipe: the recipe.
         run: the run folder.
         reporter: shows what happens.
+        deadline: see `StageContext`.
     """
     stage = status.stage
     target = run.begin(stage.folder, status.fingerprint, resume=stage.resumes, ingredients=status.ingredients)
@@ -61,7 +69,7 @@ def run_stage(status: Status, function: StageFunction, recipe: Recipe, run: RunF
         ranks.send({"stage": stage.name, "made from": made_from, **work})
     started = time.monotonic()
     with temporary_files_in(run.path / SCRATCH), stage_threads(stage, recipe.runtime):
-        result = function(StageContext(recipe, run, target, reporter))
+        result = function(StageContext(recipe, run, target, reporter, deadline))
     seconds = round(time.monotonic() - started, 1)
     outputs: dict[str, OutputFile] = {
         str(path.relative_to(target)): {"bytes": path.stat().st_size, "sha256": file_sha256(path)}

@@ -61,7 +61,7 @@ def layers_needed(recipe: Recipe) -> int:
 
 
 def _once(section: TrainingSection) -> dict[str, Any]:
-    """Return settings of one pass at a harmless learning rate; 0 epochs stay 0."""
+    """Return settings of one pass at a harmless learning rate; what does not train stays so."""
     return {
         **_defaults(TrainingSection, "learning_rate", "weight_decay", "warmup", "decay", "steps"),
         "epochs": float(section.trains),

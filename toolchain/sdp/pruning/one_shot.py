@@ -59,8 +59,10 @@ def prune_at_once(
         sparsities: name -> sparsity of each weight; the settings' without it.
 
     Returns:
-        name -> mask of each weight; weights are ranked within their matrix.
+        name -> mask of each weight; weights are ranked within their matrix. A sparsity of 0 changes no weight.
     """
+    if settings.sparsity == 0:
+        return {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in prunable_weights(model).items()}
     batches = calibration_batches(rows, collator, settings.calibration_rows, seed)
     layers = linear_layers(model, prunable_weights(model))
     masks: Masks = {}

@@ -43,8 +43,8 @@ class TrainingSection(Section):
 
     epochs: float | None = Field(default=None, ge=0)
     """Passes over the training rows."""
-    steps: int | None = Field(default=None, gt=0)
-    """Optimizer steps, in place of `epochs`."""
+    steps: int | None = Field(default=None, ge=0)
+    """Optimizer steps, in place of `epochs`; 0 is the same as 0 epochs."""
     learning_rate: float = Field(default=5e-5, gt=0, lt=1)
     """Peak of the schedule: a linear warm-up, a constant part, and a linear fall to 0."""
     batch_size: int = Field(default=32, gt=0)
@@ -63,8 +63,8 @@ class TrainingSection(Section):
 
     @property
     def trains(self) -> bool:
-        """Whether the stage takes any step: not with `epochs = 0`."""
-        return self.epochs != 0
+        """Whether the stage takes any step."""
+        return self.epochs != 0 if self.steps is None else self.steps != 0
 
     @property
     def least_steps(self) -> int:
@@ -73,6 +73,6 @@ class TrainingSection(Section):
 
     @model_validator(mode="after")
     def _none_or_some(self) -> Self:
-        if not self.trains and self.steps is not None:
+        if self.epochs == 0 and self.trains:
             raise ValueError("epochs = 0 trains nothing, and steps asks for training; remove one of them")
         return self

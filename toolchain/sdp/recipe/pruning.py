@@ -49,7 +49,8 @@ class PruneSection(TrainingSection):
     betas: tuple[Rate, Rate] = (0.9, 0.9)
     """Decay rates of AdamW's running means of the gradients and of their squares."""
     sparsity: float = Field(default=0.9, ge=0, lt=1)
-    """Share of the encoder's linear weights that ends as zeros."""
+    """Share of the encoder's linear weights that ends as zeros. 0 leaves the model as it is, without training
+    (`epochs = 0`)."""
     target_speedup: float | None = Field(default=None, gt=1)
     """scope = "allocated" only, in place of sparsity: how many times as fast as the dense file the exported one shall
     be, with the first batch size, length and number of threads of [bench] on the machine that prunes."""

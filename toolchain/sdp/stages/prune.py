@@ -1,7 +1,7 @@
 """Stage 2: prune the fine-tuned network while it learns from its own unpruned self.
 
-With `prune.epochs = 0` nothing is trained (`pruning.one_shot`). With `prune.repair` each mask update ends with a refit
-of what is kept (`pruning.repair`).
+With `prune.epochs = 0` nothing is trained (`pruning.one_shot`), and with `prune.sparsity = 0` beside it nothing pruned.
+With `prune.repair` each mask update ends with a refit of what is kept (`pruning.repair`).
 
 With `prune.teacher` it learns from another network (`pruning.other_teacher`).
 

@@ -2,73 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from pydantic import BeforeValidator, PlainSerializer
-
+from sdp.choice.measured import DenseModel, MeasuredModel
 from sdp.gate.check import Outcome
-from sdp.pipeline.artifacts.base import Count, Positive, Share, Stored, StoredFile
+from sdp.pipeline.artifacts.base import Share, Stored, StoredFile
 from sdp.recipe.benchmark_tasks import MetricName
-from sdp_onnx.bench.interval import Interval
-
-_NUMBERS = ("value", "low", "high")
 
 
-def _read(content: object) -> object:
-    return None if content == dict.fromkeys(_NUMBERS) else content
+class Weakest(Stored):
+    """The threshold of the gate that a level is least likely to meet, as a sentence, and the probability."""
+
+    sentence: str
+    probability: Share
 
 
-def _write(interval: Interval | None) -> dict[str, float | None]:
-    return dict.fromkeys(_NUMBERS) if interval is None else interval.to_json()
-
-
-LevelScore = Annotated[Interval | None, BeforeValidator(_read), PlainSerializer(_write)]
-"""A score with its interval; None where it is undefined, for which the file has null for each number."""
-
-
-class CaseSpeedUp(Stored):
-    """One case of the benchmark: the exported file against the dense one; `quiet`: whether the A/A check passed."""
-
-    case: str
-    speedup: Interval
-    quiet: bool
-
-
-class MeasuredLevel(Stored):
+class MeasuredLevel(MeasuredModel):
     """A level as it was measured.
 
     Attributes:
         sparsity: as asked for.
-        folder: its run folder, in the sweep's.
-        split: the split that the metric is of, and what it is the mean over.
-        zeros: share of zeros in the encoder's linear weights.
-        metric: of the exported file.
-        drop: against the dense model, on the same rows.
-        bytes: of the exported file.
-        size_ratio: its share of the dense file's.
-        cases: speed-ups, in the order of the benchmark.
         verdict: the gate's.
-        undefined: why metric or drop is undefined; empty where they are not.
+        weakest: what stands between the level and a passed gate; None where nothing is checked.
     """
 
     sparsity: float
-    folder: str
-    split: str
-    zeros: Share
-    metric: LevelScore
-    drop: LevelScore
-    bytes: Count
-    size_ratio: Positive
-    cases: tuple[CaseSpeedUp, ...]
     verdict: Outcome
-    undefined: str
-
-
-class DenseModel(Stored):
-    """The model before pruning: its metric on the rows that levels are judged on, and the bytes of its ONNX file."""
-
-    metric: LevelScore
-    bytes: Count
+    weakest: Weakest | None
 
 
 class FrontierReport(StoredFile):
@@ -83,6 +43,7 @@ class FrontierReport(StoredFile):
         dense: None before a level is finished.
         levels: the finished ones, in rising order of sparsity.
         chosen: the chosen level, measured on test where it has been; None before all levels are measured.
+        nearest: where none is chosen, the level that is most likely to pass.
         verdict: of the chosen level; None before everything is measured.
         exit_code: of the verdict.
         remarks: lines below the table.
@@ -98,6 +59,7 @@ class FrontierReport(StoredFile):
     dense: DenseModel | None
     levels: tuple[MeasuredLevel, ...]
     chosen: MeasuredLevel | None
+    nearest: MeasuredLevel | None
     verdict: Outcome | None
     exit_code: int | None
     remarks: tuple[str, ...]

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sdp.choice.measured import DenseModel, measured_model
+from sdp.choice.risk import weakest_check
 from sdp.gate.check import EXIT_CODES, Outcome
-from sdp.gate.measured import measured_on
 from sdp.pipeline.artifacts.results import FinishedResults
 from sdp.recipe.benchmark_tasks import MetricName
 from sdp.recipe.gate import GateSection
-from sdp.sweep.artifacts import CaseSpeedUp, DenseModel, FrontierReport, MeasuredLevel
-from sdp_onnx.bench.interval import Interval, Undefined
+from sdp.sweep.artifacts import FrontierReport, MeasuredLevel, Weakest
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,14 @@ class Frontier:
         return passing[-1] if passing and self.finished else None
 
     @property
+    def nearest(self) -> MeasuredLevel | None:
+        """Where no level passes, the one whose weakest check is most likely met; of equal ones the least sparse."""
+        if not self.finished or self.chosen is not None:
+            return None
+        known = [level for level in self.levels if level.weakest is not None]
+        return max(known, key=lambda level: level.weakest.probability if level.weakest else 0.0, default=None)
+
+    @property
     def verdict(self) -> Outcome | None:
         """The chosen level's, on test where it is to be measured there; without one inconclusive if any level is, else
         fail. None before everything is measured."""
@@ -77,6 +85,7 @@ class Frontier:
             dense=self.dense,
             levels=self.levels,
             chosen=(self.confirmed or self.chosen) if self.chosen is not None else None,
+            nearest=self.nearest,
             verdict=verdict,
             exit_code=EXIT_CODES[verdict] if verdict is not None else None,
             remarks=tuple(remarks(self)),
@@ -91,32 +100,13 @@ def measured_level(sparsity: float, folder: str, results: FinishedResults) -> Me
         folder: name of the run folder.
         results: of the run.
     """
-    exported, bench = results.export, results.bench
+    weakest = weakest_check(results.gate.checks)
     return MeasuredLevel(
+        **measured_model(folder, results.prune, results.export, results.bench).given(),
         sparsity=sparsity,
-        folder=folder,
-        split=measured_on(exported),
-        zeros=results.prune.sparsity,
-        metric=_defined(exported.models["exported"]),
-        drop=_defined(exported.drop),
-        bytes=bench.candidate_bytes,
-        size_ratio=bench.candidate_bytes / bench.baseline_bytes,
-        cases=tuple(
-            CaseSpeedUp(case=f"{case.case}, {case.threads} threads", speedup=case.speedup, quiet=case.quiet)
-            for case in bench.cases
-        ),
         verdict=results.gate.verdict,
-        undefined=exported.drop.reason if isinstance(exported.drop, Undefined) else "",
+        weakest=None if weakest is None else Weakest(sentence=weakest[0].sentence, probability=weakest[1]),
     )
-
-
-def dense_model(results: FinishedResults) -> DenseModel:
-    """The dense model of any level; it is the same for all."""
-    return DenseModel(metric=_defined(results.export.models["dense"]), bytes=results.bench.baseline_bytes)
-
-
-def _defined(score: Interval | Undefined) -> Interval | None:
-    return score if isinstance(score, Interval) else None
 
 
 def remarks(frontier: Frontier) -> list[str]:
@@ -151,11 +141,20 @@ def _about_the_choice(frontier: Frontier) -> list[str]:
             f"Chosen on {chosen.split}, as the sparsest of {count} that passes: {chosen.sparsity:g}.{selected}"
         )
     elif frontier.finished and chosen is None:
-        lines.append("No level passes the gate: none is chosen.")
+        lines.append(f"No level passes the gate{_nearest(frontier.nearest)}")
     if frontier.gate.default_applies:
         drop = f"gate.max_metric_drop = {frontier.gate.metric_drop:g}"
         lines.append(f"[gate] sets no threshold on the metric: the default applies, {drop}.")
     return lines
+
+
+def _nearest(level: MeasuredLevel | None) -> str:
+    if level is None or level.weakest is None:
+        return ": none is chosen."
+    return (
+        f". Nearest is {level.sparsity:g}, in {level.folder}: {level.weakest.sentence}; the probability that it is so "
+        f"is {level.weakest.probability:.2f}."
+    )
 
 
 def _about_training(frontier: Frontier) -> Sequence[str]:

@@ -19,14 +19,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from sdp.choice.held_out import CHOSEN, ON_DEV, evaluates_on_test
+from sdp.choice.run import Prepared
 from sdp.data.identity import count_rows
-from sdp.data.source import resolve_source
 from sdp.distributed.ranks import require_one_process
 from sdp.errors import RecipeError
 from sdp.pipeline.run_folder import RunFolder, absolute, check_results_folder
 from sdp.pipeline.runner import input_identities, plan
 from sdp.pipeline.stages import PRUNE, stages_of
-from sdp.recipe import Recipe, load_recipe
+from sdp.recipe import load_recipe
 from sdp.recipe.override import override_key
 from sdp.sweep.artifacts import FrontierReport
 from sdp.training.steps import optimizer_steps
@@ -35,25 +36,13 @@ SPARSITY_KEY = "prune.sparsity"
 OPTION = "--sparsity"
 # Levels are compared; `sdp ship FOLDER` ships one of them.
 LAST_STAGE = "report"
-CHOSEN = "chosen"
-ON_DEV = 'evaluate.split="dev"'
 
 
 @dataclass(frozen=True)
-class Level:
-    """One sparsity of a sweep.
-
-    Attributes:
-        sparsity: as asked for.
-        overrides: of the recipe file, all of them.
-        recipe: what runs.
-        run: its run folder.
-    """
+class Level(Prepared):
+    """One sparsity of a sweep, as asked for."""
 
     sparsity: float
-    overrides: tuple[str, ...]
-    recipe: Recipe
-    run: RunFolder
 
 
 @dataclass(frozen=True)
@@ -83,7 +72,7 @@ class Sweep:
         """A level as the recipe evaluates it, in a run folder beside the levels."""
         overrides = tuple(override for override in level.overrides if override != ON_DEV)
         recipe = load_recipe(self.recipe_file, overrides)
-        return Level(level.sparsity, overrides, recipe, RunFolder(self.out / CHOSEN))
+        return Level(self.recipe_file, overrides, recipe, RunFolder(self.out / CHOSEN), level.sparsity)
 
 
 def parse_levels(text: str) -> tuple[float, ...]:
@@ -135,7 +124,7 @@ def open_sweep(recipe_file: Path, sparsity: str, overrides: Sequence[str], out: 
         raise RecipeError('pattern = "2:4" has one sparsity, 0.5: there is nothing to sweep', where="prune.pattern")
     folder = absolute(out or Path("sweeps") / recipe.name)
     check_results_folder(folder, "sweep", marks=(FrontierReport.FILE,))
-    held_out = _evaluates_on_test(recipe)
+    held_out = evaluates_on_test(recipe)
     levels: list[Level] = []
     for level in wanted:
         # Absolute, so that commands on the level's folder find it from anywhere.
@@ -147,21 +136,8 @@ def open_sweep(recipe_file: Path, sparsity: str, overrides: Sequence[str], out: 
             *([ON_DEV] if held_out else []),
         )
         made = load_recipe(recipe_file, of_level)
-        levels.append(Level(level, of_level, made, RunFolder(folder / folder_name(level))))
+        levels.append(Level(recipe_file, of_level, made, RunFolder(folder / folder_name(level)), level))
     return Sweep(recipe_file, tuple(overrides), tuple(levels), folder, held_out)
-
-
-def _evaluates_on_test(recipe: Recipe) -> bool:
-    """Whether the recipe evaluates on a test split.
-
-    Raises:
-        RecipeError: it asks for one, and the data has none.
-    """
-    docstrings, split = recipe.data.docstrings, recipe.evaluate.split
-    has_test = docstrings.test > 0 if docstrings is not None else "test" in resolve_source(recipe).splits
-    if split == "test" and not has_test:
-        raise RecipeError("the data has no test split", where="evaluate.split", hint='Set it to "dev".')
-    return has_test and split != "dev"
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,13 @@ sweeps/quickstart/
 
 from __future__ import annotations
 
-import gc
 from dataclasses import replace
 
+from sdp.choice.measured import dense_model
 from sdp.pipeline.artifacts.results import FinishedResults, load_results
 from sdp.pipeline.progress import Reporter
-from sdp.pipeline.run_folder import CACHE, RunFolder, share_files
-from sdp.pipeline.runner import run_pipeline
-from sdp.pipeline.stages import stages_of
-from sdp.sweep.frontier import Frontier, dense_model, measured_level
+from sdp.pipeline.run_folder import RunFolder
+from sdp.sweep.frontier import Frontier, measured_level
 from sdp.sweep.levels import LAST_STAGE, Level, Sweep
 
 MARKDOWN_FILE, PLOT_FILE = "frontier.md", "frontier.svg"
@@ -36,9 +34,11 @@ def run_sweep(sweep: Sweep, reporter: Reporter) -> Frontier:
         _write(sweep, frontier)
         for index, level in enumerate(sweep.levels):
             reporter.heading(f"level {index + 1}/{len(sweep.levels)}: sparsity {level.sparsity:g}")
-            results = _run(sweep, level, reporter, sweep.levels[0].run if index else None, "finetune")
+            results = _run(level, reporter, sweep.levels[0].run if index else None, "finetune")
             measured = measured_level(level.sparsity, level.run.path.name, results)
-            frontier = replace(frontier, dense=dense_model(results), levels=(*frontier.levels, measured))
+            frontier = replace(
+                frontier, dense=dense_model(results.export, results.bench), levels=(*frontier.levels, measured)
+            )
             _write(sweep, frontier)
         if sweep.held_out and frontier.chosen is not None:
             level = sweep.levels[frontier.levels.index(frontier.chosen)]
@@ -47,17 +47,10 @@ def run_sweep(sweep: Sweep, reporter: Reporter) -> Frontier:
     return frontier
 
 
-def _run(sweep: Sweep, level: Level, reporter: Reporter, source: RunFolder | None, shared: str) -> FinishedResults:
+def _run(level: Level, reporter: Reporter, source: RunFolder | None, shared: str) -> FinishedResults:
     """Bring a level's run up to date, with the stages up to `shared` from another run, and read its results."""
-    with level.run.at_work(level.recipe.name, sweep.recipe_file, level.overrides):
-        if source is not None:
-            for stage in stages_of(level.recipe, shared):
-                level.run.take(source, stage.folder)
-            share_files(source.path / CACHE, level.run.path / CACHE)
-        # The preflight of the first level holds for the others as well.
-        run_pipeline(level.recipe, level.run, LAST_STAGE, reporter, preflight=source is None)
-    # Trainer and model refer to each other; the next level needs their memory.
-    gc.collect()
+    # The preflight of the first level holds for the others as well.
+    level.bring_up_to_date(LAST_STAGE, reporter, source=source, shared=shared, preflight=source is None)
     return load_results(level.run)
 
 
@@ -65,7 +58,7 @@ def _confirm(sweep: Sweep, level: Level, frontier: Frontier, reporter: Reporter)
     """Measure the chosen level on test, in a run folder of its own."""
     chosen = sweep.chosen(level)
     reporter.heading(f"chosen: sparsity {level.sparsity:g}, now on test")
-    results = _run(sweep, chosen, reporter, level.run, "prune")
+    results = _run(chosen, reporter, level.run, "prune")
     return replace(frontier, confirmed=measured_level(level.sparsity, chosen.run.path.name, results))
 
 

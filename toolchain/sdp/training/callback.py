@@ -18,7 +18,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from sdp.distributed.collectives import any_rank, this_rank
 from sdp.distributed.sharded import local
-from sdp.errors import StageError, StoppedError
+from sdp.errors import OutOfTimeError, StageError, StoppedError
 from sdp.pipeline.files import flush, follow_umask, read_json, write_json
 from sdp.pipeline.progress import Reporter, Task
 from sdp.pipeline.signals import announce, on_end_signal
@@ -40,14 +40,17 @@ class StepCallback(TrainerCallback):
         *,
         hooks: Sequence[Hook] = (),
         evaluate: Callable[[], float | None] | None = None,
+        deadline: float | None = None,
     ) -> None:
         self._task = task
         self._checkpoint_seconds = checkpoint_seconds
         self._hooks = hooks
         self._evaluate = evaluate
+        self._deadline = deadline
         self._last_checkpoint = time.monotonic()
         # The number of the signal that came here, 0 before one; and whether one came on any rank by the last step.
         self.signalled = 0
+        self.out_of_time = False
         self.stop_requested = False
         self.stop_saved = False
 
@@ -89,7 +92,11 @@ class StepCallback(TrainerCallback):
         self._task.update(state.global_step, " ".join(hook.note for hook in self._hooks if hook.note))
         # Clocks and signals differ between ranks, and all must stop at the same step.
         due = this_rank() == 0 and time.monotonic() - self._last_checkpoint >= self._checkpoint_seconds
-        due, self.stop_requested = any_rank(due, self.signalled != 0)
+        late = this_rank() == 0 and self._deadline is not None and time.monotonic() >= self._deadline
+        # All steps taken in time or not, the training is over.
+        late = late and state.global_step < state.max_steps
+        due, stopped, self.out_of_time = any_rank(due, self.signalled != 0, late)
+        self.stop_requested = stopped or self.out_of_time
         if (due and state.global_step < state.max_steps) or self.stop_requested:
             require_finite(given["model"], state.global_step, Path(str(args.output_dir)))
             control.should_save = True
@@ -191,6 +198,8 @@ def stop_on_signal(callback: StepCallback) -> Iterator[None]:
 
     with on_end_signal(request):
         yield
+    if callback.out_of_time and not callback.signalled:
+        raise OutOfTimeError("the time for this training is up; a checkpoint was saved")
     if callback.signalled or callback.stop_requested:
         # After the last step no checkpoint is written for a signal.
         saved = "a checkpoint was saved" if callback.stop_saved else "what came after the last checkpoint is done again"

@@ -77,6 +77,7 @@ def train(run: TrainingRun) -> list[dict[str, Any]]:
 
     Raises:
         StoppedError: a signal came; a checkpoint was saved, unless the last step was over.
+        OutOfTimeError: the context's deadline came; a checkpoint was saved.
         StageError: the loss or a weight is no longer finite.
     """
     recipe, reporter = run.context.recipe, run.context.reporter
@@ -89,7 +90,13 @@ def train(run: TrainingRun) -> list[dict[str, Any]]:
     if recipe.runtime.checkpointing:
         _checkpoint_layers(run.model)
     with reporter.task(run.title, steps) as task:
-        callback = StepCallback(task, recipe.runtime.checkpoint_seconds, hooks=run.hooks, evaluate=run.evaluate)
+        callback = StepCallback(
+            task,
+            recipe.runtime.checkpoint_seconds,
+            hooks=run.hooks,
+            evaluate=run.evaluate,
+            deadline=run.context.deadline,
+        )
         arguments = _arguments(run, steps)
         if is_sharded(recipe.runtime):
             let_accelerate_shard()

@@ -1,0 +1,71 @@
+"""Which candidates there are, what a trial sets in a recipe, and the steps of the ladder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sdp.recipe import Recipe, load_recipe
+from sdp.tune.candidates import DENSE_INT8, SPARSITIES, Candidate, Trial, ladder, pruned_candidates
+
+MINIMAL = 'name = "x"\n[model]\nname = "hub/model"\n[task]\nname = "glue-sst2"\n'
+
+
+def recipe(folder: Path, *overrides: str) -> Recipe:
+    path = folder / "x.toml"
+    path.write_text(MINIMAL.replace("glue-sst2", "sst2"))
+    return load_recipe(path, overrides)
+
+
+def test_candidates_are_those_whose_zeros_are_skipped(tmp_path: Path) -> None:
+    found = [(own.precision, own.pattern, own.sparsity) for own in pruned_candidates(recipe(tmp_path))]
+    # Sparse int8 products pay from 58 % zeros on, sparse fp32 models from 69 %.
+    assert found == [
+        *(("int8", "1x4", sparsity) for sparsity in SPARSITIES if sparsity > 0.58),
+        *(("fp32", "unstructured", sparsity) for sparsity in SPARSITIES if sparsity > 0.69),
+    ]
+    capped = pruned_candidates(recipe(tmp_path, "prune.scope=global", "prune.max_layer_sparsity=0.9"))
+    assert max(own.sparsity for own in capped) == 0.9
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (),
+        ("prune.steps=3000",),
+        ("prune.epochs=0.5",),
+        ("prune.scope=global", "prune.criterion=lamp"),
+        ("prune.scope=global", "prune.max_layer_sparsity=0.98"),
+        ("prune.criterion=obert", "prune.fisher_gradients=8"),
+        ("prune.criterion=l0", "prune.gate_penalty=8.0"),
+    ],
+)
+def test_any_recipe_can_be_pruned_without_training_and_not_at_all(settings: tuple[str, ...], tmp_path: Path) -> None:
+    own = recipe(tmp_path, *settings)
+    for candidate in (DENSE_INT8, *pruned_candidates(own)):
+        made = recipe(tmp_path, *settings, *Trial(candidate, 0).overrides(own.prune))
+        assert not made.prune.trains
+        assert (made.prune.sparsity, made.prune.pattern) == (candidate.sparsity, candidate.pattern)
+        assert made.export.precision == candidate.precision
+    trained = recipe(tmp_path, *settings, *Trial(Candidate("int8", "1x4", 0.8), 7).overrides(own.prune))
+    same = {"sparsity", "pattern", "steps"}
+    assert trained.prune.model_dump(exclude=same) == own.prune.model_dump(exclude=same)
+    assert (trained.prune.steps, trained.prune.trains) == (7, True)
+
+
+def test_names_of_folders() -> None:
+    assert DENSE_INT8.name == Trial(DENSE_INT8, 0).name == "int8-dense"
+    assert Trial(Candidate("int8", "1x4", 0.8), 750).name == "int8-1x4-0.80-750-steps"
+    assert Candidate("fp32", "unstructured", 0.975).name == "fp32-unstructured-0.975"
+
+
+@given(st.integers(0, 10**6))
+def test_the_ladder_rises_from_nothing_to_all(full: int) -> None:
+    steps = ladder(full)
+    assert (steps[0], steps[-1]) == (0, full)
+    assert list(steps) == sorted(set(steps))
+    assert len(steps) <= 3
+    assert all(4 * own >= full for own in steps[1:])

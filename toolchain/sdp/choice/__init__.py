@@ -1,0 +1,1 @@
+"""Choosing between models: running each in a folder of its own, its measured row, and the risk of a choice."""
