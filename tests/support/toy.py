@@ -123,13 +123,25 @@ max_length = 32
 epochs = 10
 learning_rate = 3e-3
 batch_size = 16
+precision = "fp32"    # the same numbers on every CPU
 
 [prune]
 epochs = 4
 learning_rate = 3e-3
 batch_size = 16
+precision = "fp32"
 sparsity = 0.8
 mask_updates = 5
+# With labels, as most tests want it: they learn something in so few steps.
+losses = [{ name = "cross-correlation" }]
+labels = true
+dropout = true
+criterion = "magnitude"
+scope = "layer"
+warmup = 0.1
+decay = 1
+betas = [0.9, 0.999]
+weight_decay = 0.01
 
 [evaluate]
 resamples = 200

@@ -35,18 +35,21 @@ def estimates(**sections: Any) -> dict[str, float]:
 
 def test_training_is_six_operations_a_parameter_and_token() -> None:
     # 320 rows of 8 tokens, cut there, in one epoch; dev twice; ten seconds for everything else.
-    found = estimates(finetune={"epochs": 1}, prune={"epochs": 1, "losses": [{"name": "none"}]})
+    plain = {"finetune": {"epochs": 1, "precision": "fp32"}, "prune": {"epochs": 1, "precision": "fp32"}}
+    found = estimates(finetune=plain["finetune"], prune={**plain["prune"], "losses": [{"name": "none"}]})
     dev = 10 * 8 * 2e-3
     assert found["finetune"] == pytest.approx(10 + 320 * 8 * 6e-3 + 2 * dev)
     assert found["prune"] == pytest.approx(found["finetune"])
     more = estimates(
-        finetune={"epochs": 4}, prune={"epochs": 1, "losses": [{"name": "hidden"}]}, runtime={"teacher_cache_gb": 0}
+        finetune={**plain["finetune"], "epochs": 4},
+        prune={**plain["prune"], "losses": [{"name": "hidden"}]},
+        runtime={"teacher_cache_gb": 0},
     )
     assert more["finetune"] == pytest.approx(10 + 4 * 320 * 8 * 6e-3 + 5 * dev)
     assert more["prune"] - 10 == pytest.approx((found["prune"] - 10) * 8 / 6)
-    fast = estimates(finetune={"epochs": 1, "precision": "bf16"})
+    fast = estimates(finetune={"epochs": 1})
     assert 10 < fast["finetune"] < found["finetune"]
-    again = estimates(finetune={"epochs": 1}, runtime={"checkpointing": True})
+    again = estimates(finetune=plain["finetune"], runtime={"checkpointing": True})
     assert again["finetune"] - 10 - 2 * dev == pytest.approx((found["finetune"] - 10 - 2 * dev) * 8 / 6)
 
 

@@ -117,7 +117,11 @@ def test_on_a_gpu_the_operator_library_is_warned_of() -> None:
         ({"gate": {"max_size_ratio": 3.0}}, "gate", "the default applies, a drop of at most 0.02"),
         ({"export": {"encoding": "coo"}}, "export.encoding", "no faster"),
         ({"export": {"encoding": "dense"}}, "export.encoding", "neither"),
-        ({"export": {"precision": "int8"}}, "prune.pattern", "34% of them hold a nonzero: 3.4 times"),
+        (
+            {"export": {"precision": "int8"}, "prune": {"scope": "layer"}},
+            "prune.pattern",
+            "34% of them hold a nonzero: 3.4 times",
+        ),
         ({"prune": {"pattern": "1x4"}}, "prune.pattern", "fp32"),
         ({"prune": {"sparsity": 0.5, "pattern": "2:4"}}, "prune.pattern", "product for it"),
     ],
@@ -132,7 +136,7 @@ def test_of_layers_that_may_differ_only_the_mean_is_reported() -> None:
     known = facts(prune=uneven, gate={"min_speedup": 2})
     assert "are likely to run dense" in about(explain(known), "prune.sparsity").sentence
     assert "gate.min_speedup" not in warned(known), "some layers may be sparse enough"
-    assert "gate.min_speedup" in warned(facts(prune={"sparsity": 0.5}, gate={"min_speedup": 2}))
+    assert "gate.min_speedup" in warned(facts(prune={"sparsity": 0.5, "scope": "layer"}, gate={"min_speedup": 2}))
     assert "gate.min_speedup" in warned(facts(replace(QUIET, library=False), prune=uneven, gate={"min_speedup": 2}))
     known = facts(prune=uneven, export={"precision": "int8"})
     assert "on average hold a nonzero: most layers run" in about(explain(known), "prune.pattern").sentence
@@ -231,7 +235,8 @@ def test_what_the_teacher_stores_is_what_the_objective_reads(losses: list[dict[s
 
 
 def test_memory_of_teacher_and_fisher_gradients() -> None:
-    known = replace(facts(), rows={"train": 392_702, "dev": 1, "test": None}, hidden_size=768, layers=12)
+    pooled = facts(prune={"losses": [{"name": "cross-correlation"}]})
+    known = replace(pooled, rows={"train": 392_702, "dev": 1, "test": None}, hidden_size=768, layers=12)
     assert "1.2 GB" in about(explain(known), "prune.losses").sentence
     obert = replace(facts(prune={"criterion": "obert"}), prunable=85_000_000, parameters=278_000_000)
     assert about(explain(obert), "prune.fisher_gradients").kind == "note"

@@ -31,6 +31,12 @@ def test_help_names_what_sdp_does_and_its_options() -> None:
         assert "--install-completion" in shown
 
 
+def test_help_keeps_the_names_of_sections() -> None:
+    """Square brackets are markup of rich, which would drop them."""
+    shown = CliRunner().invoke(app, ["vocabulary", "--help"], env={"COLUMNS": "200"}).output
+    assert "as [vocabulary] in the recipe sets it" in shown
+
+
 @pytest.mark.parametrize(
     ("typed", "offered"), [("sdp insp", "inspect"), ("sdp run --run", "--run-dir"), ("sdp study --ba", "--baseline")]
 )

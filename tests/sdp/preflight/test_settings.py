@@ -58,6 +58,21 @@ def test_one_pass_and_one_mask_update_at_the_wanted_sparsity(recipe_file: Path) 
     assert small.finetune.learning_rate == pytest.approx(5e-5)
 
 
+def test_a_target_becomes_a_sparsity_that_a_few_layers_reach(recipe_file: Path) -> None:
+    words = (
+        'prune.scope="allocated"',
+        "prune.sparsity=0.9",
+        "prune.target_speedup=3.0",
+        "prune.max_layer_sparsity=0.8",
+    )
+    small = reduced(load_recipe(recipe_file, words))
+    assert (small.prune.scope, small.prune.target_speedup, small.prune.sparsity) == ("allocated", None, 0.4)
+    assert Recipe.model_validate(small.model_dump(mode="json")) == small
+    assert made_from(load_recipe(recipe_file, words)) == made_from(
+        load_recipe(recipe_file, (*words, "prune.target_speedup=2.0"))
+    )
+
+
 def test_layers_that_losses_name_are_kept(recipe_file: Path) -> None:
     assert layers_needed(load_recipe(recipe_file)) == 2
     assert layers_needed(load_recipe(recipe_file, (LOSSES,))) == 4

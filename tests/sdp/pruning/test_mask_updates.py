@@ -75,9 +75,27 @@ def test_global_scope_ranks_all_weights_together() -> None:
     masked = masked_weights()
     with torch.no_grad():
         masked.weights["b"].add_(100)
-    MaskUpdates(SETTINGS.model_copy(update={"scope": "global", "sparsity": 0.5}), STEPS, masked).after_step(12)
+    uncapped = {"sparsity": 0.5, "max_layer_sparsity": 1.0}
+    MaskUpdates(SETTINGS.model_copy(update=uncapped), STEPS, masked).after_step(12)
     assert not masked.masks["a"].any()
     assert masked.masks["b"].all()
+
+
+def test_each_matrix_takes_its_own_share_of_the_schedule() -> None:
+    masked = masked_weights()
+    sparsities = {"a": 0.5, "b": 0.75}
+    settings = SETTINGS.model_copy(update={"scope": "allocated"})
+    update = MaskUpdates(settings, STEPS, masked, sparsities=sparsities)
+    for step, share in ((4, 1 / 3), (8, 2 / 3), (12, 1.0)):
+        assert update.changes_weights(step)
+        record = update.after_step(step)
+        for name, final in sparsities.items():
+            assert int(masked.masks[name].sum()) == kept_count(48, share * final)
+        assert record == {"wanted": pytest.approx(share * 0.625), "sparsity": pytest.approx(share * 0.625, abs=0.02)}
+    # Ranked within each matrix.
+    for name, weight in masked.weights.items():
+        start = masked_weights().weights[name].detach().abs()
+        assert float(start[~masked.masks[name]].max()) < float(weight.detach()[masked.masks[name]].abs().min())
 
 
 @pytest.mark.parametrize("pattern", ["1x4", "2:4"])

@@ -52,6 +52,10 @@ _REPAIR_PRODUCTS = 20
 _MEASURING_PASSES = 7 / 3
 # Two sums of products [in, in] over the tokens: as many operations as so many forward passes.
 _SUMS_IN_PASSES = 3.5
+# Levels of sparsity at which the error of a matrix is measured, a product with the Gram matrix each.
+_ALLOCATION_LEVELS = 21
+# Seconds to export a model, run it in turns with the dense one, and time single products.
+_TIMING_OF_PRODUCTS = 45.0
 # Seconds to start a process for each of the three files of a comparison.
 _START_SECONDS = 4.0
 _UNCERTAINTY = {"timing": 1.5, "earlier run": 1.25}
@@ -161,6 +165,8 @@ def timed_estimates(facts: Facts, work: Work, rate: float) -> dict[str, Duration
     if recipe.prune.repair:
         repairs = min(recipe.prune.mask_updates, optimizer_steps(work.rows["train"] or 0, recipe.prune))
         seconds["prune"] += repairs * _refit(facts, token * float(limit.mean()), _REPAIR_PRODUCTS, rate)
+    if recipe.prune.scope == "allocated":
+        seconds["prune"] += _allocation(facts, token * float(limit.mean()), rate)
     return {name: DurationEstimate(_STAGE_SECONDS + own, "timing") for name, own in seconds.items()}
 
 
@@ -176,7 +182,7 @@ def _training(facts: Facts, work: Work, settings: TrainingSection, token: float,
     tokens = steps * settings.batch_size * padded_length(lengths, settings.batch_size)
     # Both settings compute the forward pass once more.
     again = FORWARD if runtime.checkpointing or runtime.accumulation > 1 else 0
-    speed = BF16_SPEED if settings.precision == "bf16" and facts.machine.bf16 else 1.0
+    speed = BF16_SPEED if settings.precision != "fp32" and facts.machine.bf16 else 1.0
     return token * tokens * (TRAINING + again) / FORWARD / speed
 
 
@@ -195,6 +201,19 @@ def _refit(facts: Facts, row: float, products: int, rate: float) -> float:
     measured = (2 * _MEASURING_PASSES + _SUMS_IN_PASSES) * facts.recipe.prune.calibration_rows * row
     # In the mean over the matrices of a layer, `in` is 1.5 times the encoder's width.
     return measured + products * 2 * (facts.prunable or 0) * 1.5 * (facts.hidden_size or 0) / rate
+
+
+def _allocation(facts: Facts, row: float, rate: float) -> float:
+    """Return the seconds of choosing a sparsity for each matrix.
+
+    Args:
+        facts: recipe and sizes.
+        row: seconds of a forward pass of a row.
+        rate: floating-point operations per second.
+    """
+    products = _ALLOCATION_LEVELS * 2 * (facts.prunable or 0) * 1.5 * (facts.hidden_size or 0) / rate
+    timed = _TIMING_OF_PRODUCTS if facts.recipe.prune.target_speedup is not None else 0.0
+    return facts.recipe.prune.calibration_rows * row + products + timed
 
 
 def _bench(facts: Facts) -> float:
@@ -271,18 +290,18 @@ def _seconds(recipe: Recipe, earlier: RunFolder, stage: Stage, rows: int) -> flo
         then = _table(settings, stage.name)
         if any(then.get(key) != shown[key] for key in _STEP_SETTINGS[stage.name]):
             return None
-        before = _steps(earlier.path, then)
+        before = _steps(earlier.path, type(now), then)
         return None if before is None else seconds * optimizer_steps(rows, now) / before
     changed = stage.name == "bench" and _table(settings, "bench") != recipe.bench.resolved()
     return None if changed else seconds
 
 
-def _steps(path: Path, settings: Mapping[str, Any]) -> int | None:
+def _steps(path: Path, section: type[TrainingSection], settings: Mapping[str, Any]) -> int | None:
     """Return the optimizer steps of a training stage of an earlier run."""
     rows = _table(read_json(path / FINETUNE.folder / "metrics.json") or {}, "rows").get("train")
     keys = {key: settings.get(key) for key in ("epochs", "steps", "batch_size")}
     try:
-        return optimizer_steps(rows, TrainingSection.model_validate(keys)) if isinstance(rows, int) else None
+        return optimizer_steps(rows, section.model_validate(keys)) if isinstance(rows, int) else None
     except ValidationError:
         return None
 

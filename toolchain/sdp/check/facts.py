@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 
 from sdp.data.profile import DataProfile
 from sdp.recipe.sections import Recipe
+from sdp.training.bf16 import cpu_has_bf16
 from sdp_onnx.operators.library import has_library
 from sdp_onnx.runtimes.environment import machine_record
-
-# Flags in /proc/cpuinfo: x86 with AVX512-BF16 or AMX, and Arm.
-_BF16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
 @dataclass(frozen=True)
@@ -107,12 +105,12 @@ class Facts:
 def this_machine() -> Machine:
     """Return the properties of this machine."""
     record = machine_record()
-    memory, quota, instructions = record["memory_bytes"], record["cpu_quota"], record["instruction_sets"]
+    memory, quota = record["memory_bytes"], record["cpu_quota"]
     cores = next((n for n in (record["allowed_cores"], record["logical_cores"]) if isinstance(n, int)), 1)
     return Machine(
         cores=min(cores, ceil(quota)) if isinstance(quota, float) else cores,
         memory_bytes=memory if isinstance(memory, int) else None,
-        bf16=isinstance(instructions, list) and bool(_BF16_INSTRUCTIONS.intersection(instructions)),
+        bf16=cpu_has_bf16(),
         gpu=shutil.which("nvidia-smi") is not None,
         library=has_library(),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sdp.check.allocation import allocation_findings
 from sdp.check.data import data_findings
 from sdp.check.facts import Facts, Finding
 from sdp.check.model import architecture_findings
@@ -17,6 +18,7 @@ _TOPICS = (
     speed_findings,
     size_findings,
     training_findings,
+    allocation_findings,
 )
 
 

@@ -117,6 +117,9 @@ def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
     if head is None:
         unknown.append("whether the checkpoint's head fits: the data set is not on this machine yet")
     facts = _facts(recipe, model if isinstance(model, ModelFolder) else None, counted, rows)
+    parts = None if counted is None else _forecast(counted, recipe)
+    if counted is not None and parts is None:
+        unknown.append("parameters and bytes after pruning: prune.target_speedup decides when pruning starts")
     trimmed = None if counted is None else _after_vocabulary(counted, recipe)
     times = stage_times(facts, run, identities, trimmed)
     train = rows.counts["train"]
@@ -127,7 +130,7 @@ def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
         stages,
         rows.counts,
         {name: None if train is None else optimizer_steps(train, getattr(recipe, name)) for name in TRAINING},
-        None if counted is None else part_plans(counted, recipe),
+        parts,
         unknown,
         explain(facts),
         head,
@@ -175,11 +178,12 @@ def _facts(recipe: Recipe, model: ModelFolder | None, counted: ModelParts | None
         return known
     trimmed = _after_vocabulary(counted, recipe)
     hidden_size, layers = encoder_shape(model)
+    parts = _forecast(counted, recipe)
     return replace(
         known,
         bytes_pretrained=counted.total * FLOAT_BYTES,
         bytes_dense=trimmed.total * FLOAT_BYTES,
-        bytes_after={part.name: part.bytes_after for part in part_plans(counted, recipe)},
+        bytes_after=None if parts is None else {part.name: part.bytes_after for part in parts},
         prunable=sum(trimmed.prunable.values()),
         parameters=trimmed.total,
         model_type=model_type(model),
@@ -195,10 +199,15 @@ def _after_vocabulary(parts: ModelParts, recipe: Recipe) -> ModelParts:
     return parts if recipe.vocabulary is None else parts.trimmed(recipe.vocabulary.size)
 
 
+def _forecast(parts: ModelParts, recipe: Recipe) -> list[PartPlan] | None:
+    """Return what is predicted of the parts; None where measured times will decide how many weights are pruned."""
+    return part_plans(parts, recipe) if recipe.prune.target_speedup is None else None
+
+
 def part_plans(parts: ModelParts, recipe: Recipe) -> list[PartPlan]:
     """Predict the effect of trimming the vocabulary, pruning and encoding on each part.
 
-    Every layer is assumed to have the same sparsity: exact for scope = "layer", right in sum for "global".
+    Every layer is assumed to have the same sparsity: exact for scope = "layer", right in sum for the others.
     """
     remaining = 0
     after = 0

@@ -35,16 +35,15 @@ def _threads(facts: Facts) -> Iterator[Finding]:
 def _bf16(facts: Facts) -> Iterator[Finding]:
     recipe, machine = facts.recipe, facts.machine
     on_cpu = recipe.runtime.device == "cpu" or (recipe.runtime.device == "auto" and not machine.gpu)
-    keys = [f"{key}.precision" for key in ("finetune", "prune") if getattr(recipe, key).epochs > 0]
-    in_bf16 = {key: getattr(recipe, key.partition(".")[0]).precision == "bf16" for key in keys}
+    keys = [f"{key}.precision" for key in ("finetune", "prune") if getattr(recipe, key).trains]
     if not on_cpu:
         return
-    if machine.bf16 and not all(in_bf16.values()):
-        slow = [key for key in keys if not in_bf16[key]]
-        what = "training in fp32, as it is on a CPU, and this one has instructions for bf16: two to three times as fast"
-        yield Finding("note", ", ".join(slow), what, '"bf16".')
-    elif not machine.bf16 and any(in_bf16.values()):
-        slow = [key for key in keys if in_bf16[key]]
+    wrong = "fp32" if machine.bf16 else "bf16"
+    slow = [key for key in keys if getattr(recipe, key.partition(".")[0]).precision == wrong]
+    if slow and machine.bf16:
+        what = "training in fp32, and this CPU has instructions for bf16: two to three times as fast"
+        yield Finding("note", ", ".join(slow), what, '"auto".')
+    elif slow:
         yield Finding(
             "warning", ", ".join(slow), "this CPU has no instructions for bf16: training is very slow", '"fp32".'
         )

@@ -24,6 +24,7 @@ app = typer.Typer(
     name="sdp",
     help="Prune a Transformer encoder against its unpruned self, and ship it as ONNX that is measured and gated.",
     no_args_is_help=True,
+    rich_markup_mode="markdown",  # Of rich, [vocabulary] would be markup and vanish.
     pretty_exceptions_enable=False,
 )
 

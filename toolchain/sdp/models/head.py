@@ -135,7 +135,7 @@ def choose_head(recipe: Recipe, folder: ModelFolder, labels: Sequence[str]) -> K
         ModelError: the head does not fit the data, or `finetune.epochs = 0` wants one and there is none.
     """
     head = read_head(folder) if recipe.model.head == "auto" else None
-    untrained = recipe.finetune.epochs == 0
+    untrained = not recipe.finetune.trains
     if head is None:
         if untrained:
             what = "finetune.epochs = 0 takes the checkpoint as it is, and it has no trained head"

@@ -38,7 +38,7 @@ from sdp.pipeline.stages import PREFLIGHT, VOCABULARY, Stage, find_stage, resolv
 from sdp.preflight.settings import reduced
 from sdp.pruning.start import start_identity
 from sdp.recipe.sections import Recipe
-from sdp_onnx.operators.library import library_identity
+from sdp_onnx.operators.library import library_identity, library_path
 
 
 def input_identities(recipe: Recipe, *, download: bool) -> dict[str, dict[str, str]]:
@@ -195,6 +195,8 @@ def run_pipeline(
         _forget_vocabulary(run, reporter)
     if recipe.bench.provider == "cuda":
         _require_cuda_for_bench(stages, plan(recipe, run, identities))
+    if recipe.prune.target_speedup is not None and _will_run("prune", stages, plan(recipe, run, identities)):
+        library_path()
     records: dict[str, StageRecord] = {}
     preflight = preflight and any(stage.name == "export" for stage in stages)
     for place, stage in enumerate(stages):
@@ -247,11 +249,16 @@ def _preflight(
 
 def _require_cuda_for_bench(stages: Sequence[Stage], statuses: Iterable[Status]) -> None:
     """Require the benchmark's execution provider now, not after hours of training."""
-    if any(status.stage in stages and status.stage.name == "bench" and not status.up_to_date for status in statuses):
+    if _will_run("bench", stages, statuses):
         # Imported here: asking a question loads no onnxruntime.
         from sdp_onnx.runtimes.registry import default_runtime
 
         default_runtime().require("cuda")
+
+
+def _will_run(name: str, stages: Sequence[Stage], statuses: Iterable[Status]) -> bool:
+    """Whether a stage is among those that are wanted, and not up to date."""
+    return any(status.stage in stages and status.stage.name == name and not status.up_to_date for status in statuses)
 
 
 def follow(recipe: Recipe, run: RunFolder) -> None:

@@ -157,7 +157,7 @@ STAGES = (
         reads={
             "vocabulary": ("vocabulary.json",),
             "finetune": ("metrics.json",),
-            "prune": ("metrics.json", "pruning.jsonl", "analysis.json"),
+            "prune": ("metrics.json", "pruning.jsonl", "analysis.json", "allocation.json"),
             "evaluate": ("metrics.json", "flips.csv"),
             "export": ("metrics.json", "manifest.json"),
             "bench": ("latency.json",),
@@ -217,12 +217,15 @@ def resolved_settings(recipe: Recipe, stages: Iterable[Stage]) -> dict[str, Any]
         recipe: the recipe, which has these stages.
         stages: the stages.
     """
-    return {
+    settings = {
         name: {
             key: value for key, value in getattr(recipe, name).resolved().items() if key not in LOCATIONS.get(name, ())
         }
         for name in _sections(stages)
     }
+    if "prune" in settings:
+        settings["prune"] |= _timed_settings(recipe)
+    return settings
 
 
 def settings_of(recipe: Recipe, stages: Iterable[Stage], *, defaults: bool = True) -> dict[str, Any]:
@@ -233,9 +236,27 @@ def settings_of(recipe: Recipe, stages: Iterable[Stage], *, defaults: bool = Tru
         stages: the stages.
         defaults: also those that have their default.
     """
-    return {
+    settings = {
         name: getattr(recipe, name).model_dump(mode="json", exclude=LOCATIONS.get(name), exclude_defaults=not defaults)
         for name in _sections(stages)
+    }
+    if "prune" in settings:
+        settings["prune"] |= _timed_settings(recipe)
+    return settings
+
+
+def _timed_settings(recipe: Recipe) -> dict[str, Any]:
+    """What prune.target_speedup is timed with: of other sections, and so it decides what is pruned."""
+    if recipe.prune.target_speedup is None:
+        return {}
+    bench, precision = recipe.bench, recipe.export.precision
+    return {
+        "timed": {
+            "precision": precision,
+            "batch_size": bench.batch_sizes[0],
+            "sequence_length": bench.sequence_lengths[0],
+            "threads": bench.thread_counts[0],
+        }
     }
 
 

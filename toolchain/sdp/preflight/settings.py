@@ -30,6 +30,9 @@ def reduced(recipe: Recipe) -> Recipe:
     training = {name: _once(getattr(recipe, name)) for name in ("finetune", "prune")}
     masks: dict[str, Any] = {"schedule": "cubic", "ramp": 1.0, "mask_updates": 1, "start": None}
     masks["calibration_rows"] = BATCH_SIZE
+    if recipe.prune.target_speedup is not None:
+        # A few layers of an untrained model reach other speed-ups: a sparsity is allocated in its place.
+        masks |= {"target_speedup": None, "sparsity": recipe.prune.layer_cap / 2}
     masks["augment"] = min(recipe.prune.augment, BATCH_SIZE)
     masks |= {key: least for key, least in CRITERIA[recipe.prune.criterion].settings.items() if least is not None}
     export = recipe.export
@@ -61,7 +64,7 @@ def _once(section: TrainingSection) -> dict[str, Any]:
     """Return settings of one pass at a harmless learning rate; 0 epochs stay 0."""
     return {
         **_defaults(TrainingSection, "learning_rate", "weight_decay", "warmup", "decay", "steps"),
-        "epochs": min(1.0, float(section.epochs > 0)),
+        "epochs": float(section.trains),
         # Each process that shares a batch needs a row.
         "batch_size": min(section.batch_size, max(BATCH_SIZE, process_count())),
     }

@@ -189,10 +189,19 @@ def inputs_by_group(
             yield sums
 
 
+def real_tokens(seen: Sequence[Tensor], attention_mask: Tensor) -> Tensor:
+    """Return a layer's inputs at the real tokens, [tokens, in].
+
+    Args:
+        seen: its input at each call, [B, L, in].
+        attention_mask: [B, L].
+    """
+    real = attention_mask.bool().to(seen[0].device)
+    # Some models drop the padding themselves.
+    return torch.cat([inputs[real] if inputs.shape[:-1] == real.shape else inputs.flatten(0, -2) for inputs in seen])
+
+
 def _rows(layer: nn.Linear, seen: Sequence[Tensor], attention_mask: Tensor) -> Tensor:
     """Return a layer's inputs at the real tokens, float32 [tokens, in], with a constant 1 for its bias."""
-    real = attention_mask.bool().to(layer.weight.device)
-    # Some models drop the padding themselves.
-    rows = torch.cat([inputs[real] if inputs.shape[:-1] == real.shape else inputs.flatten(0, -2) for inputs in seen])
-    rows = rows.float()
+    rows = real_tokens(seen, attention_mask).float()
     return rows if layer.bias is None else torch.cat([rows, rows.new_ones(len(rows), 1)], dim=1)

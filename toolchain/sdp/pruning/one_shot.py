@@ -6,6 +6,8 @@ are those of the pruned network, and its wanted outputs those of the dense one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -43,6 +45,7 @@ def prune_at_once(
     settings: PruneSection,
     seed: int,
     reporter: Reporter,
+    sparsities: Mapping[str, float] | None = None,
 ) -> Masks:
     """Prune a model in place.
 
@@ -54,6 +57,7 @@ def prune_at_once(
         settings: sparsity, pattern, and how many rows.
         seed: of the draw.
         reporter: shows progress.
+        sparsities: name -> sparsity of each weight; the settings' without it.
 
     Returns:
         name -> mask of each weight; weights are ranked within their matrix.
@@ -67,7 +71,8 @@ def prune_at_once(
         groups = layer_groups(dense, list(layers), batches[0])
         for inputs in inputs_by_group(model, dense, groups, batches):
             for name, of_layer in inputs.items():
-                masks[name] = prune_layer(layers[name], of_layer, settings)
+                own = settings if sparsities is None else settings.model_copy(update={"sparsity": sparsities[name]})
+                masks[name] = prune_layer(layers[name], of_layer, own)
                 task.update(len(masks))
     return {name: masks[name] for name in layers}
 

@@ -6,8 +6,11 @@ of what is kept (`pruning.repair`).
 With `prune.start` it starts from a finished pruning: weights, masks and sparsity come from its folder, the teacher is
 still the fine-tuned network, and everything else (optimizer, learning rate, order of rows) starts anew.
 
+With `prune.scope = "allocated"` each matrix gets a sparsity of its own first (`pruning.allocated`).
+
 Writes the pruned model (a transformers folder), masks.safetensors, pruning.jsonl (one line a mask update), metrics.json
-and analysis.json (what the masks did to the network, unless the recipe turns that off).
+and analysis.json (what the masks did to the network, unless the recipe turns that off); and allocation.json where
+sparsities were allocated.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ from sdp.pipeline.context import StageContext
 from sdp.pipeline.files import read_json
 from sdp.pipeline.run_folder import CACHE, STAGE_FILE, RunFolder
 from sdp.pipeline.stages import FINETUNE
+from sdp.pruning.allocated import allocated_sparsities
 from sdp.pruning.analysis.recorder import PruningAnalysis
 from sdp.pruning.analysis.stage import start_analysis, write_analysis
 from sdp.pruning.criteria import CRITERIA, Setup
@@ -74,20 +78,26 @@ def run(context: StageContext) -> StageResult:
     if more := _unlabeled(recipe, data):
         reporter.line(f"  {len(more):,} rows without labels")
         rows = rows.with_unlabeled(tokenize_texts(more, tokenizer, recipe))
+    sparsities: dict[str, float] | None = None
+    if recipe.prune.scope == "allocated":
+        sparsities = allocated_sparsities(recipe, source, context.target, rows, tokenizer, device, reporter)
     set_seed(recipe.seed)
     model = load_finetuned(source, device)
     if optimizer_steps(rows.labeled, recipe.prune) == 0:
         if this_rank() > 0:
             return {}
         dense = load_finetuned(source, device)
-        masks = prune_at_once(model, dense, rows, collator, recipe.prune, recipe.seed, reporter)
+        masks = prune_at_once(model, dense, rows, collator, recipe.prune, recipe.seed, reporter, sparsities)
         dev = DevMetric(model, data.development, tokenizer, collator, recipe)
-        record: LogRecord = {"step": 0, "epoch": 0.0, "wanted": recipe.prune.sparsity, "sparsity": sparsity_of(masks)}
+        wanted = sparsity_of(masks) if sparsities is not None else recipe.prune.sparsity
+        record: LogRecord = {"step": 0, "epoch": 0.0, "wanted": wanted, "sparsity": sparsity_of(masks)}
         return _write(context, model, masks, dev, tokenizer, [record])
-    if recipe.prune.freeze_head:
+    if recipe.prune.head_stays:
         for parameter in head_parameters(model).values():
             parameter.requires_grad_(False)
-    objective = Objective(recipe.task.problem_type, recipe.prune.losses, layer_count(model), labels=recipe.prune.labels)
+    objective = Objective(
+        recipe.task.problem_type, recipe.prune.losses, layer_count(model), labels=recipe.prune.learns_labels
+    )
     if is_sharded(recipe.runtime):
         require_shardable_pruning(recipe.runtime, recipe.prune)
     teacher = _teacher(context, objective, rows, collator, device)
@@ -102,7 +112,7 @@ def run(context: StageContext) -> StageResult:
     dev = DevMetric(whole.model, data.development, tokenizer, collator, recipe)
     repair = _repair(context, model, rows, collator) if recipe.prune.repair else None
     before_update = analysis.before_update if analysis is not None else None
-    updates = MaskUpdates(recipe.prune, steps, masked, before_update, repair)
+    updates = MaskUpdates(recipe.prune, steps, masked, before_update, repair, sparsities)
     job = TrainingRun(
         title="pruning",
         context=context,
