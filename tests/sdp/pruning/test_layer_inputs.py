@@ -1,4 +1,4 @@
-"""Inputs of layers, block after block: against whole forward passes, for every kind of model."""
+"""Inputs of layers, group after group: against whole forward passes, for every kind of model."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from sdp.models.parts import block_of
 from sdp.pruning.layer_inputs import (
     LayerInputs,
     inputs_by_group,
+    layer_groups,
     linear_layers,
     set_weight_and_bias,
     weight_and_bias,
@@ -52,14 +53,15 @@ def whole_pass(model: Any, name: str, batch: dict[str, Tensor]) -> Tensor:
 
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
-def test_each_block_sees_what_the_changed_ones_before_it_give(kind: str) -> None:
+def test_each_group_sees_what_the_changed_ones_before_it_give(kind: str) -> None:
     model, dense = tiny_model(kind, sparsity=0.5), tiny_model(kind)
     names = list(prunable_weights(model))
     given = batches()
     before = [model(**{key: batch[key] for key in ("input_ids", "attention_mask")}).logits for batch in given]
     untouched = {name: weight.clone() for name, weight in prunable_weights(model).items()}
     seen = []
-    for inputs in inputs_by_group(model, dense, names, given):
+    groups = layer_groups(dense, names, given[0])
+    for inputs in inputs_by_group(model, dense, groups, given):
         assert len({block_of(name) for name in inputs}) == 1
         # Of what the replay knows, nothing may be left in another copy of the network.
         fresh = tiny_model(kind)
@@ -81,10 +83,10 @@ def test_each_block_sees_what_the_changed_ones_before_it_give(kind: str) -> None
 @torch.no_grad()
 def test_several_processes_measure_what_one_measures() -> None:
     model, dense, given = tiny_model("bert", sparsity=0.5), tiny_model("bert"), batches()
-    names = list(prunable_weights(model))
-    whole = {name: sums for group in inputs_by_group(model, dense, names, given) for name, sums in group.items()}
+    groups = layer_groups(dense, list(prunable_weights(model)), given[0])
+    whole = {name: sums for group in inputs_by_group(model, dense, groups, given) for name, sums in group.items()}
     parts = [
-        {name: sums for group in inputs_by_group(model, dense, names, given, own=own) for name, sums in group.items()}
+        {name: sums for group in inputs_by_group(model, dense, groups, given, own=own) for name, sums in group.items()}
         for own in (slice(0, 1), slice(1, 2), slice(2, 2))
     ]
     for name, sums in whole.items():
@@ -95,13 +97,35 @@ def test_several_processes_measure_what_one_measures() -> None:
 @torch.no_grad()
 def test_bfloat16_is_near_and_the_sums_are_wide() -> None:
     model, dense, given = tiny_model("bert", sparsity=0.5), tiny_model("bert"), batches()
-    names = list(prunable_weights(model))
-    exact, rough = (list(inputs_by_group(model, dense, names, given, bf16=bf16)) for bf16 in (False, True))
-    for block, other in zip(exact, rough, strict=True):
-        for name, sums in block.items():
+    groups = layer_groups(dense, list(prunable_weights(model)), given[0])
+    exact, rough = (list(inputs_by_group(model, dense, groups, given, bf16=bf16)) for bf16 in (False, True))
+    for group, other in zip(exact, rough, strict=True):
+        for name, sums in group.items():
             assert other[name].gram.dtype == torch.float64
             assert not torch.equal(other[name].gram, sums.gram) or "layer.0.attention.self" in name
             assert float((other[name].gram - sums.gram).norm() / sums.gram.norm()) < 0.05
+
+
+def test_layers_of_one_input_are_a_group_in_the_order_in_which_they_run() -> None:
+    model = tiny_model("bert")
+    with torch.no_grad():
+        groups = layer_groups(model, list(prunable_weights(model)), batches()[0])
+    assert [[name.split(".", 4)[4] for name in group.names] for group in groups[:4]] == [
+        [f"attention.self.{role}.weight" for role in ("query", "key", "value")],
+        ["attention.output.dense.weight"],
+        ["intermediate.dense.weight"],
+        ["output.dense.weight"],
+    ]
+    assert [(group.block, group.calls) for group in groups] == [
+        (f"bert.encoder.layer.{layer}", calls) for layer in (0, 1) for calls in (3, 1, 1, 1)
+    ]
+    # XLM's attentions and feed-forward layers are in two lists, and run in turns.
+    model = tiny_model("xlm")
+    with torch.no_grad():
+        groups = layer_groups(model, list(prunable_weights(model)), batches()[0])
+    order = list(dict.fromkeys(group.block.rsplit(".", 2)[-2] for group in groups))
+    assert order == ["attentions", "ffns"]
+    assert [group.block.rsplit(".", 2)[-1] for group in groups] == sorted(group.block[-1] for group in groups)
 
 
 def test_weight_and_bias_are_one_matrix() -> None:
@@ -125,11 +149,10 @@ def test_layers_that_share_a_weight_are_refused() -> None:
 
 
 def test_a_layer_that_is_no_module_of_the_forward_pass_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, dense = tiny_model("bert"), tiny_model("bert")
-    for network in (model, dense):
-        monkeypatch.setattr(network.bert.encoder.layer[1].output.dense, "register_forward_pre_hook", ignored)
+    model = tiny_model("bert")
+    monkeypatch.setattr(model.bert.encoder.layer[1].output.dense, "register_forward_pre_hook", ignored)
     with torch.no_grad(), pytest.raises(ModelError, match="without calling its module"):
-        list(inputs_by_group(model, dense, list(prunable_weights(model)), batches()))
+        layer_groups(model, list(prunable_weights(model)), batches()[0])
 
 
 def ignored(hook: object) -> Any:

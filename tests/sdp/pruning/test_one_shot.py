@@ -16,7 +16,7 @@ from sdp.models.load import load_pretrained
 from sdp.models.source import ModelFolder
 from sdp.models.tokenizer import load_tokenizer
 from sdp.pipeline.progress import Reporter
-from sdp.pruning.layer_inputs import LayerInputs, inputs_by_group
+from sdp.pruning.layer_inputs import LayerInputs, inputs_by_group, layer_groups
 from sdp.pruning.masks import sparsity_of
 from sdp.pruning.one_shot import SOLVER_STEPS, UPDATES, prune_at_once, prune_layer
 from sdp.recipe.pruning import PruneSection
@@ -104,7 +104,8 @@ def test_the_sums_are_those_of_the_real_tokens_of_both_networks(toy_model: Path)
         for parameter in model.bert.encoder.layer[0].parameters():
             parameter.mul_(0.9)
         batches = [collator([rows[index] for index in range(24)])]
-        ((found,),) = (inputs.values() for inputs in inputs_by_group(model, dense, [name], batches))
+        groups = layer_groups(dense, [name], batches[0])
+        ((found,),) = (inputs.values() for inputs in inputs_by_group(model, dense, groups, batches))
         # Row by row, without padding.
         expected = [torch.zeros(65, 65).double(), torch.zeros(65, 65).double()]
         for index in range(24):

@@ -150,7 +150,7 @@ def layer_groups(network: PreTrainedModel, names: Sequence[str], batch: Batch) -
 def inputs_by_group(
     model: PreTrainedModel,
     dense: PreTrainedModel,
-    names: Sequence[str],
+    groups: Sequence[LayerGroup],
     batches: Sequence[Batch],
     *,
     own: slice = slice(None),
@@ -163,18 +163,14 @@ def inputs_by_group(
     Args:
         model: the pruned network, in evaluation.
         dense: the unpruned one, in evaluation.
-        names: names of the layers' weights. Of a layer that runs several times, all inputs count.
+        groups: from `layer_groups`. Of a layer that runs several times, all inputs count.
         batches: as a collator makes them.
         own: the batches that are measured.
         bf16: compute both networks' products in bfloat16.
 
     Yields:
         name of a weight -> its layer's sums over the real tokens, for the layers of a group.
-
-    Raises:
-        ModelError: as `layer_groups`.
     """
-    groups = layer_groups(dense, names, batches[0])
     with closing(Replay(model, bf16=bf16)) as now, closing(Replay(dense, bf16=bf16)) as before:
         block = groups[0].block
         for group in groups:

@@ -19,6 +19,7 @@ from sdp.pruning.layer_inputs import (
     LayerInputs,
     calibration_batches,
     inputs_by_group,
+    layer_groups,
     linear_layers,
     set_weight_and_bias,
     weight_and_bias,
@@ -69,7 +70,8 @@ def prune_at_once(
     model.eval()
     dense.eval()
     with torch.no_grad(), reporter.task("pruning", len(layers)) as task:
-        for inputs in inputs_by_group(model, dense, list(layers), batches):
+        groups = layer_groups(dense, list(layers), batches[0])
+        for inputs in inputs_by_group(model, dense, groups, batches):
             for name, of_layer in inputs.items():
                 own = settings if sparsities is None else settings.model_copy(update={"sparsity": sparsities[name]})
                 masks[name] = prune_layer(layers[name], of_layer, own)

@@ -14,6 +14,7 @@ from sdp.models.layers import prunable_weights
 from sdp.pruning.layer_inputs import (
     LayerInputs,
     inputs_by_group,
+    layer_groups,
     linear_layers,
     set_weight_and_bias,
     weight_and_bias,
@@ -63,7 +64,7 @@ class Repair:
         bf16: compute both networks' products in bfloat16; sums and solutions are float32 and float64.
 
     Raises:
-        ModelError: two layers share a weight.
+        ModelError: two layers share a weight, or the network does not call the module of a layer.
     """
 
     def __init__(
@@ -74,6 +75,8 @@ class Repair:
         self._layers, self._dense_layers = (linear_layers(network, names) for network in (model, dense))
         self._batches = batches
         self._bf16 = bf16
+        with torch.no_grad(), _evaluating(dense):
+            self._groups = layer_groups(dense, names, batches[0])
 
     @torch.no_grad()
     def __call__(self, masks: Masks) -> None:
@@ -84,10 +87,8 @@ class Repair:
         """
         own = rank_slice(len(self._batches))
         with _evaluating(self._model), _evaluating(self._dense):
-            blocks = inputs_by_group(
-                self._model, self._dense, list(self._layers), self._batches, own=own, bf16=self._bf16
-            )
-            for inputs in blocks:
+            measured = inputs_by_group(self._model, self._dense, self._groups, self._batches, own=own, bf16=self._bf16)
+            for inputs in measured:
                 for name, sums in inputs.items():
                     layer = self._layers[name]
                     sum_parts({"gram": sums.gram, "cross": sums.cross})
