@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,17 @@ def test_an_earlier_run_is_gone_by(finished: Path, tmp_path: Path, toy_model: Pa
     assert 0 < low < high
     write_project(tmp_path, toy_model)
     assert seconds(tmp_path)["seconds"]["finetune"]["source"] == "timing"
+
+
+def test_pruning_without_training_is_no_measure_of_training(finished: Path, tmp_path: Path) -> None:
+    assert seconds(finished, "prune.steps=0")["seconds"]["prune"]["source"] == "timing"
+    shutil.copytree(finished, tmp_path / "copy", symlinks=True)
+    record = tmp_path / "copy/runs/toy/2-prune/stage.json"
+    content = json.loads(record.read_text())
+    content["ingredients"]["settings"]["prune"]["steps"] = 0
+    record.write_text(json.dumps(content))
+    assert seconds(tmp_path / "copy")["seconds"]["prune"]["source"] == "timing"
+    assert seconds(tmp_path / "copy", "prune.steps=0")["seconds"]["prune"]["seconds"] == content["seconds"]
 
 
 def test_a_folder_without_tokenizer_json_is_estimated(tmp_path: Path) -> None:

@@ -131,6 +131,12 @@ def test_notes(sections: dict[str, Any], subject: str, words: str) -> None:
     assert words in about(notes, subject).sentence
 
 
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_model_that_is_not_pruned_gets_no_advice_on_zeros(precision: str) -> None:
+    found = explain(facts(prune={"sparsity": 0.0, "epochs": 0}, export={"precision": precision}))
+    assert not {"prune.sparsity", "prune.pattern", "export.encoding", "export.precision"} & {f.subject for f in found}
+
+
 def test_of_layers_that_may_differ_only_the_mean_is_reported() -> None:
     uneven = {"sparsity": 0.5, "scope": "global"}
     known = facts(prune=uneven, gate={"min_speedup": 2})
