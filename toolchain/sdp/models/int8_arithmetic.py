@@ -18,12 +18,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from sdp.compat.torch import int8_product
 
 # Integers of a product, and shares of attention: the largest are these.
 LARGEST, LARGEST_SHARE = 127, 255
+
+_LOG2_E = math.log2(math.e)
 
 # A token of zeros has scale zero; its inverse only has to be finite.
 _SMALLEST = 1e-30
@@ -129,7 +130,7 @@ def int8_attention(
     """Attention as the int8 operator computes it for sequences that are long enough.
 
     Queries and keys are rounded by token and head, values by feature over the keys that are seen, and what a query
-    takes of each value to 1/255 of what it takes of the first.
+    takes of each value to 1/255 of the most that it takes of one. The gradient is that of attention with these values.
 
     Args:
         query: float32 [B, heads, queries, size].
@@ -137,35 +138,63 @@ def int8_attention(
         value: float32 [B, heads, keys, size].
         visible: the keys that are seen, bool [B, keys]; at least one of each row.
         scale: of the scores.
-        dropout: share of the shares that are dropped in training.
+        dropout: probability with which what a query takes of a value is dropped.
 
     Returns:
         float32 [B, heads, queries, size].
     """
-    seen = visible[:, None, None, :]
-    value = value.masked_fill(~seen.transpose(2, 3), 0.0)
-    scores = scale * (_rounded_inputs(query) @ _rounded_inputs(key).transpose(2, 3))
-    scores = scores.masked_fill(~seen, -math.inf)
-    shares = straight_through(scores.softmax(-1), _rounded_shares(scores.detach()))
-    return functional.dropout(shares, dropout) @ _rounded_inputs(value, dim=-2)
+    out: Tensor = _Int8Attention.apply(query, key, value, visible, scale, dropout)
+    return out
 
 
-def _rounded_inputs(x: Tensor, dim: int = -1) -> Tensor:
-    integers, scale = round_inputs(x.detach(), dim)
-    return straight_through(x, integers * scale)
+class _Int8Attention(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, visible: Tensor, scale: float, dropout: float
+    ) -> Tensor:
+        seen = visible[:, None, None, :]
+        queries, query_scale = round_inputs(query)
+        keys, key_scale = round_inputs(key)
+        values, value_scale = round_inputs(value.masked_fill(~seen.transpose(2, 3), 0.0), dim=-2)
+        scores = (queries @ keys.transpose(2, 3)).mul_(key_scale.transpose(2, 3))
+        scores.mul_(query_scale * (scale * _LOG2_E)).masked_fill_(~seen, -math.inf)
+        shares = _rounded_shares(scores)
+        total = shares.sum(-1, keepdim=True)
+        # As bytes: there may be many more shares than activations.
+        kept = shares.to(torch.uint8)
+        drawn = torch.empty_like(kept, dtype=torch.bool).bernoulli_(1 - dropout) if dropout > 0 else None
+        integers = (part.to(torch.int8) for part in (queries, keys, values))
+        ctx.save_for_backward(*integers, query_scale, key_scale, value_scale, kept, total, drawn)
+        ctx.scale, ctx.dropout = scale, dropout
+        return (_dropped(shares, drawn, dropout) @ values) * value_scale / total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        queries, keys, values, query_scale, key_scale, value_scale, shares, total, drawn = ctx.saved_tensors
+        taken = shares / total
+        of_value = _dropped(taken, drawn, ctx.dropout).transpose(2, 3) @ gradients[0]
+        of_taken = _dropped(gradients[0] @ (values * value_scale).transpose(2, 3), drawn, ctx.dropout)
+        of_scores = (of_taken - (of_taken * taken).sum(-1, keepdim=True)).mul_(taken).mul_(ctx.scale)
+        of_query = of_scores @ (keys * key_scale)
+        of_key = of_scores.transpose(2, 3) @ (queries * query_scale)
+        return of_query, of_key, of_value, None, None, None
+
+
+def _dropped(x: Tensor, drawn: Tensor | None, dropout: float) -> Tensor:
+    return x if drawn is None else x * drawn / (1 - dropout)
 
 
 def _rounded_shares(scores: Tensor) -> Tensor:
-    """Softmax over the last dimension in steps of 1/255 of the largest share."""
-    steps = (scores - scores.amax(-1, keepdim=True)).mul_(math.log2(math.e))
-    whole = (LARGEST_SHARE * _exp2_coarse(steps)).round_()
-    return whole / whole.sum(-1, keepdim=True)
+    """255 times 2^scores over the largest of the last dimension, rounded; overwrites the scores."""
+    scores.sub_(scores.amax(-1, keepdim=True))
+    return _exp2_coarse(scores).mul_(LARGEST_SHARE).round_()
 
 
 def _exp2_coarse(x: Tensor) -> Tensor:
-    """2^x to 1.5e-4, for x at most 0: the polynomial of `exp2_coarse` in native/kernels/vector.h."""
-    x = x.clamp(min=-126)
-    nearest = x.round()
-    rest = x - nearest
-    power = ((5.50083555e-2 * rest + 2.42209822e-1) * rest + 6.93282843e-1) * rest + 1
-    return torch.ldexp(power, nearest)
+    """2^x to 1.5e-4, for x at most 0: the polynomial of `exp2_coarse` in native/kernels/vector.h; overwrites x."""
+    x.clamp_(min=-126)
+    whole = x.round()
+    x.sub_(whole)
+    power = (x * 5.50083555e-2).add_(2.42209822e-1).mul_(x).add_(6.93282843e-1).mul_(x).add_(1)
+    # 2^whole from its bits: torch's power function takes longer than all the rest.
+    return power.mul_(whole.to(torch.int32).add_(127).bitwise_left_shift_(23).view(torch.float32))

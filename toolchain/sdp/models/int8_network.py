@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
@@ -130,10 +129,7 @@ def _attention(
         return out
 
     def rounded(rows: Tensor | slice) -> Tensor:
-        chosen = (query[rows], key[rows], value[rows], seen[rows])
-        # The products of queries and keys are computed again in the backward pass instead of kept: there may be many.
-        out: Tensor = checkpoint(int8_attention, *chosen, scale, dropout, use_reentrant=False)
-        return out.transpose(1, 2)
+        return int8_attention(query[rows], key[rows], value[rows], seen[rows], scale, dropout).transpose(1, 2)
 
     with torch.autocast(query.device.type, enabled=False):
         if long is None or not bool(long.any()):

@@ -30,6 +30,9 @@ def reduced(recipe: Recipe) -> Recipe:
     training = {name: _once(getattr(recipe, name)) for name in ("finetune", "prune")}
     masks: dict[str, Any] = {"schedule": "cubic", "ramp": 1.0, "mask_updates": 1, "start": None}
     masks["augment"] = min(recipe.prune.augment, BATCH_SIZE)
+    if recipe.prune.quantization_aware > 0:
+        # Steps before the phase, its border, and steps in it.
+        masks["quantization_aware"] = 0.5
     masks |= {key: least for key, least in CRITERIA[recipe.prune.criterion].settings.items() if least is not None}
     export = recipe.export
     if export.precision == "int8":

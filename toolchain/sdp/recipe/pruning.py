@@ -45,6 +45,10 @@ class PruneSection(TrainingSection):
     """Share of the steps in which sparsity rises; the rest recovers at the final mask."""
     mask_updates: int = Field(default=20, gt=0)
     """How often the mask is recomputed during the ramp, evenly spaced; the last one reaches the final sparsity."""
+    quantization_aware: float = Field(default=0.0, ge=0, le=1)
+    """export.precision = "int8" only: share of the steps, at the end, in which the network computes as the exported
+    file will, rounding included, so that it learns to live with it; evaluation then scores that network, too. Usual is
+    a part of the recovery, such as 0.1 to 0.3, and at most 1 - ramp: with more, sparsity still rises while it rounds."""
     calibration_rows: int = Field(default=512, gt=0)
     """epochs = 0 only: rows, those without labels among them, on which the inputs of the layers are measured."""
     fisher_gradients: int = Field(default=32, gt=0, le=256)
@@ -89,6 +93,8 @@ class PruneSection(TrainingSection):
         for name, value in (("criterion", "magnitude"), ("scope", "layer"), ("start", None)):
             if getattr(self, name) != value:
                 raise ValueError(f"epochs = 0 has a score of its own within each layer; remove {name}")
+        if self.quantization_aware > 0:
+            raise ValueError("epochs = 0 trains nothing, and quantization_aware is a part of training; remove it")
         return self
 
     @model_validator(mode="after")
