@@ -23,6 +23,8 @@ from sdp.recipe.pruning import Criterion, PruneSection
         ({"criterion": "obert", "gate_penalty": 8.0}, 'gate_penalty belongs to criterion = "l0"; remove it'),
         ({"criterion": "obert", "fisher_gradients": 0}, "greater than 0"),
         ({"criterion": "l0", "gate_penalty": -1.0}, "greater than or equal to 0"),
+        ({"quantization_aware": 1.5}, "less than or equal to 1"),
+        ({"quantization_aware": 0.2, "epochs": 0}, "quantization_aware is a part of training; remove it"),
     ],
 )
 def test_settings_that_do_not_fit(settings: dict[str, Any], words: str) -> None:

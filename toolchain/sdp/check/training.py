@@ -21,6 +21,7 @@ def training_findings(facts: Facts) -> Iterator[Finding]:
     yield from _bf16(facts)
     yield from _teacher(facts)
     yield from _criterion(facts)
+    yield from _quantization(facts)
 
 
 def _threads(facts: Facts) -> Iterator[Finding]:
@@ -97,6 +98,15 @@ def _criterion(facts: Facts) -> Iterator[Finding]:
         size = copies * facts.prunable * FLOAT_BYTES
         what = f"{copies} gradients of {facts.prunable:,} weights are held in memory: {_shown(size)}"
         yield _memory(facts, size, f"prune.{key}", what, "fewer of them.")
+
+
+def _quantization(facts: Facts) -> Iterator[Finding]:
+    prune = facts.recipe.prune
+    # Shares of hundredths: sums of floats may miss 1.
+    if prune.quantization_aware > 0 and round(prune.ramp + prune.quantization_aware, 6) > 1:
+        what = f"the ramp takes {prune.ramp:.0%} of the steps and the phase {prune.quantization_aware:.0%}: weights are "
+        what += "still pruned while it rounds"
+        yield Finding("note", "prune.quantization_aware", what, f"at most {1 - prune.ramp:.2g}.")
 
 
 def _memory(facts: Facts, size: int, subject: str, what: str, would: str) -> Finding:
