@@ -16,7 +16,8 @@ from support.tiny_models import tiny_model
 
 
 @pytest.mark.parametrize(
-    ("share", "steps", "before"), [(0, 10, 10), (0.3, 10, 7), (0.01, 10, 9), (1, 10, 0), (0.5, 1, 0), (0.25, 3000, 2250)]
+    ("share", "steps", "before"),
+    [(0, 10, 10), (0.3, 10, 7), (0.01, 10, 9), (1, 10, 0), (0.5, 1, 0), (0.25, 3000, 2250)],
 )
 def test_the_last_share_of_the_steps_is_in_the_phase(share: float, steps: int, before: int) -> None:
     assert float_steps(PruneSection(quantization_aware=share), steps) == before

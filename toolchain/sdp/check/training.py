@@ -104,7 +104,9 @@ def _quantization(facts: Facts) -> Iterator[Finding]:
     prune = facts.recipe.prune
     # Shares of hundredths: sums of floats may miss 1.
     if prune.quantization_aware > 0 and round(prune.ramp + prune.quantization_aware, 6) > 1:
-        what = f"the ramp takes {prune.ramp:.0%} of the steps and the phase {prune.quantization_aware:.0%}: weights are "
+        what = (
+            f"the ramp takes {prune.ramp:.0%} of the steps and the phase {prune.quantization_aware:.0%}: weights are "
+        )
         what += "still pruned while it rounds"
         yield Finding("note", "prune.quantization_aware", what, f"at most {1 - prune.ramp:.2g}.")
 

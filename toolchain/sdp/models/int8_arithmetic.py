@@ -2,7 +2,8 @@
 
 Inputs are rounded to integers in [-127, 127] with one scale for each token, weights with one for each output, and their
 product is exact: the operators add 128 to the inputs and take it off again. So a network that computes with these
-functions gives what the exported file gives, up to the order in which floats are added.
+functions gives what the exported file gives, up to the order in which floats are added. That shows where a value lies
+within float rounding of the middle between two steps: it may be rounded either way, and then a row differs by a step.
 
 Rounding has no useful derivative; as usual in quantization-aware training (straight-through estimator, Bengio et al.,
 arXiv 1308.3432; Jacob et al., arXiv 1712.05877) the gradient passes it as if it were not there.
@@ -62,7 +63,7 @@ def rounded_rows(weight: Tensor) -> Tensor:
 
 def straight_through(exact: Tensor, rounded: Tensor) -> Tensor:
     """`rounded`, whose gradient goes to `exact` unchanged."""
-    out: Tensor = _StraightThrough.apply(exact, rounded)
+    out: Tensor = _StraightThrough.apply(exact, rounded)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -90,7 +91,7 @@ def int8_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     Returns:
         float32 [..., out_features].
     """
-    out: Tensor = _Int8Linear.apply(x, weight, bias)
+    out: Tensor = _Int8Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -130,7 +131,7 @@ def int8_attention(
     """Attention as the int8 operator computes it for sequences that are long enough.
 
     Queries and keys are rounded by token and head, values by feature over the keys that are seen, and what a query
-    takes of each value to 1/255 of the most that it takes of one. The gradient is that of attention with these values.
+    takes of each value to 1/255 of the most that it takes of one. The gradient is attention's with these values.
 
     Args:
         query: float32 [B, heads, queries, size].
@@ -143,7 +144,7 @@ def int8_attention(
     Returns:
         float32 [B, heads, queries, size].
     """
-    out: Tensor = _Int8Attention.apply(query, key, value, visible, scale, dropout)
+    out: Tensor = _Int8Attention.apply(query, key, value, visible, scale, dropout)  # type: ignore[no-untyped-call]
     return out
 
 

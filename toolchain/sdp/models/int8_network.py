@@ -148,7 +148,7 @@ def _seen_keys(query: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def _long_enough(seen: Tensor) -> Tensor | None:
-    """The sequences whose attention the operator computes in int8, bool [B], by their last key; None where none can be."""
+    """The sequences whose attention the operator computes in int8, bool [B], by their last key; None: none can be."""
     length = seen.shape[1]
     if length < FEWEST_KEYS:
         return None

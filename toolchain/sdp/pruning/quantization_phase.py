@@ -13,7 +13,7 @@ from sdp.training.hooks import Hook
 
 
 def float_steps(settings: PruneSection, steps: int) -> int:
-    """The optimizer steps of a run before its quantization-aware phase, which has at least one where it is asked for."""
+    """The optimizer steps of a run before its quantization-aware phase, which has a step where a share is asked for."""
     share = settings.quantization_aware
     return steps if share == 0 else steps - max(1, round(steps * share))
 

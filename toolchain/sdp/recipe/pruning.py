@@ -47,8 +47,8 @@ class PruneSection(TrainingSection):
     """How often the mask is recomputed during the ramp, evenly spaced; the last one reaches the final sparsity."""
     quantization_aware: float = Field(default=0.0, ge=0, le=1)
     """export.precision = "int8" only: share of the steps, at the end, in which the network computes as the exported
-    file will, rounding included, so that it learns to live with it; evaluation then scores that network, too. Usual is
-    a part of the recovery, such as 0.1 to 0.3, and at most 1 - ramp: with more, sparsity still rises while it rounds."""
+    file will, rounding included, and learns to make up for it; evaluation then scores that network, too. Usual is a
+    part of the recovery, such as 0.1 to 0.3: with more than 1 - ramp sparsity still rises in the phase."""
     calibration_rows: int = Field(default=512, gt=0)
     """epochs = 0 only: rows, those without labels among them, on which the inputs of the layers are measured."""
     fisher_gradients: int = Field(default=32, gt=0, le=256)

@@ -24,8 +24,8 @@ class LayerZeros(Stored):
 class PruneMetrics(Artifact):
     """The pruned model on dev, its zeros by parameter, and how it was trained.
 
-    After a quantization-aware phase `dev` is of the network that computes in int8, and `dev_in_float` of the same weights
-    without rounding.
+    After a quantization-aware phase `dev` is of the network that computes in int8, and `dev_in_float` of the same
+    weights without rounding.
     """
 
     STAGE = "prune"
