@@ -30,7 +30,7 @@ from sdp_onnx.operators.int8_coverage import (
     multiplied_in_int8,
 )
 
-# The names of attention in transformers' registry.
+# The names of attention in transformers' registry; sdpa is what these models are loaded with.
 _INT8, _FLOAT = "sdp_int8", "sdpa"
 
 
@@ -87,9 +87,8 @@ def _embedding(module: nn.Embedding, rows: Tensor) -> Tensor:
 
 def _has_packed_attention(model: PreTrainedModel) -> bool:
     row, config = find_architecture(model.config.model_type), model.config
-    if row is None or not row.packed_attention or config._attn_implementation not in (_INT8, _FLOAT):
-        return False
-    return attends_in_int8(config.hidden_size // config.num_attention_heads)
+    packed = row is not None and row.packed_attention
+    return packed and attends_in_int8(config.hidden_size // config.num_attention_heads)
 
 
 def _attention(
