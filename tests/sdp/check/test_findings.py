@@ -260,6 +260,19 @@ def test_memory_of_teacher_and_fisher_gradients() -> None:
     assert "stored once, on the disk: 20 MB" in about(explain(tokens), "prune.losses").sentence
 
 
+@pytest.mark.parametrize(("share", "noted"), [(0.1, False), (0.4, False), (0.5, True)])
+def test_a_phase_that_reaches_into_the_ramp_is_noted(share: float, noted: bool) -> None:
+    prune = {"pattern": "1x4", "ramp": 0.6, "quantization_aware": share}
+    found = explain(facts(prune=prune, export={"precision": "int8"}))
+    if noted:
+        finding = about(found, "prune.quantization_aware")
+        assert finding.kind == "note"
+        assert "60% of the steps and the phase 50%" in finding.sentence
+        assert finding.what_would == "at most 0.4."
+    else:
+        assert "prune.quantization_aware" not in [finding.subject for finding in found]
+
+
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
 def test_check_answers_for_every_recipe_without_network(path: Path, tmp_path: Path) -> None:
     command = ["check", str(path), "--json", "--runs", str(tmp_path)]

@@ -8,6 +8,7 @@ import pytest
 
 from sdp.pipeline.stages import PREFLIGHT, settings_of
 from sdp.preflight.settings import layers_needed, reduced
+from sdp.pruning.quantization_phase import float_steps
 from sdp.recipe import Recipe, load_recipe
 from sdp.recipe.losses import LOSSES as ALL_LOSSES
 from support.toy import RECIPE
@@ -71,6 +72,16 @@ def test_a_target_becomes_a_sparsity_that_a_few_layers_reach(recipe_file: Path) 
     assert made_from(load_recipe(recipe_file, words)) == made_from(
         load_recipe(recipe_file, (*words, "prune.target_speedup=2.0"))
     )
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 1])
+def test_a_quantization_aware_phase_is_in_it_however_short(share: float, recipe_file: Path) -> None:
+    asked = ('export.precision="int8"', f"prune.quantization_aware={share}")
+    small = reduced(load_recipe(recipe_file, asked))
+    assert small.prune.quantization_aware == 0.5
+    assert float_steps(small.prune, 2) == 1
+    assert reduced(load_recipe(recipe_file, asked[:1])).prune.quantization_aware == 0
+    assert made_from(load_recipe(recipe_file, asked)) != made_from(load_recipe(recipe_file, asked[:1]))
 
 
 def test_layers_that_losses_name_are_kept(recipe_file: Path) -> None:

@@ -38,6 +38,8 @@ from sdp.recipe.pruning import Criterion, PruneSection
         ({"scope": "allocated", "start": "2-prune"}, "cannot start from a pruned one"),
         ({"scope": "allocated", "criterion": "lamp"}, 'set scope = "global"'),
         ({"scope": "allocated", "max_layer_sparsity": 0.8}, "leaves too little for sparsity = 0.9"),
+        ({"quantization_aware": 1.5}, "less than or equal to 1"),
+        ({"quantization_aware": 0.2, "epochs": 0}, "quantization_aware is a part of training; remove it"),
     ],
 )
 def test_settings_that_do_not_fit(settings: dict[str, Any], words: str) -> None:

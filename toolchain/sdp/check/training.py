@@ -22,6 +22,7 @@ def training_findings(facts: Facts) -> Iterator[Finding]:
     yield from _teacher(facts)
     yield from _criterion(facts)
     yield from _repair(facts)
+    yield from _quantization(facts)
 
 
 def _threads(facts: Facts) -> Iterator[Finding]:
@@ -112,6 +113,17 @@ def _repair(facts: Facts) -> Iterator[Finding]:
     what = f"the dense network, and what the layers of both return on {prune.calibration_rows:,} rows, are in memory"
     what += f": {_shown(size)}"
     yield _memory(facts, size, "prune.repair", what, "fewer prune.calibration_rows.")
+
+
+def _quantization(facts: Facts) -> Iterator[Finding]:
+    prune = facts.recipe.prune
+    # Shares of hundredths: sums of floats may miss 1.
+    if prune.quantization_aware > 0 and round(prune.ramp + prune.quantization_aware, 6) > 1:
+        what = (
+            f"the ramp takes {prune.ramp:.0%} of the steps and the phase {prune.quantization_aware:.0%}: weights are "
+        )
+        what += "still pruned while it rounds"
+        yield Finding("note", "prune.quantization_aware", what, f"at most {1 - prune.ramp:.2g}.")
 
 
 def _memory(facts: Facts, size: int, subject: str, what: str, would: str) -> Finding:

@@ -34,6 +34,9 @@ def reduced(recipe: Recipe) -> Recipe:
         # A few layers of an untrained model reach other speed-ups: a sparsity is allocated in its place.
         masks |= {"target_speedup": None, "sparsity": recipe.prune.layer_cap / 2}
     masks["augment"] = min(recipe.prune.augment, BATCH_SIZE)
+    if recipe.prune.quantization_aware > 0:
+        # Steps before the phase, its border, and steps in it.
+        masks["quantization_aware"] = 0.5
     masks |= {key: least for key, least in CRITERIA[recipe.prune.criterion].settings.items() if least is not None}
     export = recipe.export
     if export.precision == "int8":

@@ -74,6 +74,10 @@ class PruneSection(TrainingSection):
     repair: bool = False
     """After each mask update, refit the weights that stay, layer by layer and by least squares, to what the dense
     network's layers compute on some rows. It takes the time of many steps: `sdp check` estimates it."""
+    quantization_aware: float = Field(default=0.0, ge=0, le=1)
+    """export.precision = "int8" only: share of the steps, at the end, in which the network computes as the exported
+    file will, rounding included, and learns to make up for it; evaluation then scores that network, too. Usual is a
+    part of the recovery, such as 0.1 to 0.3: with more than 1 - ramp sparsity still rises in the phase."""
     calibration_rows: int = Field(default=512, gt=0)
     """epochs = 0, repair or scope = "allocated" only: rows, those without labels among them, on which the inputs of
     layers are measured."""
@@ -151,6 +155,8 @@ class PruneSection(TrainingSection):
         for name in () if self.trains else ("criterion", "start"):
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"epochs = 0 has a score of its own within each layer; remove {name}")
+        if not self.trains and self.quantization_aware > 0:
+            raise ValueError("epochs = 0 trains nothing, and quantization_aware is a part of training; remove it")
         return self
 
     @model_validator(mode="after")

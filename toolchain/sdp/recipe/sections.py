@@ -153,6 +153,15 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _int8_is_trained_for_int8(self) -> Recipe:
+        if self.prune.quantization_aware > 0 and self.export.precision != "int8":
+            raise ValueError(
+                'prune.quantization_aware trains for export.precision = "int8", and this recipe exports '
+                f"{self.export.precision}; set that, or remove it"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _a_new_head_is_trained(self) -> Recipe:
         if not self.finetune.trains and self.model.head == "new":
             raise ValueError('finetune.epochs = 0 leaves the model as it is, and model.head = "new" needs training')

@@ -32,6 +32,7 @@ from sdp.distributed.sharded import WholeModel, is_sharded
 from sdp.errors import StageError
 from sdp.losses.objective import Objective
 from sdp.models.architectures import find_architecture
+from sdp.models.int8_network import computing_in_int8
 from sdp.models.layers import head_parameters, layer_count, prunable_weights
 from sdp.models.load import load_finetuned
 from sdp.models.tokenizer import save_tokenizer, saved_tokenizer
@@ -52,6 +53,7 @@ from sdp.pruning.mask_updates import MaskUpdates, mask_plan
 from sdp.pruning.masked_weights import MaskedWeights
 from sdp.pruning.masks import Masks, load_masks, save_masks, sparsity_of
 from sdp.pruning.one_shot import prune_at_once
+from sdp.pruning.quantization_phase import QuantizationPhase, float_steps
 from sdp.pruning.repair import Repair
 from sdp.pruning.sharded import require_shardable_pruning
 from sdp.pruning.start import require_same_teacher
@@ -111,6 +113,7 @@ def run(context: StageContext) -> StageResult:
     repair = _repair(context, model, rows, collator) if recipe.prune.repair else None
     before_update = analysis.before_update if analysis is not None else None
     updates = MaskUpdates(recipe.prune, steps, masked, before_update, repair, sparsities)
+    phase = QuantizationPhase((model, whole.model), float_steps(recipe.prune, steps))
     job = TrainingRun(
         title="pruning",
         context=context,
@@ -122,7 +125,7 @@ def run(context: StageContext) -> StageResult:
         device=device,
         evaluate=whole.evaluated_by(dev),
         unlabeled_share=recipe.prune.unlabeled_share,
-        hooks=(masked, updates, *([analysis] if analysis is not None else [])),
+        hooks=(masked, updates, phase, *([analysis] if analysis is not None else [])),
     )
     log = train(job)
     whole.refresh()
@@ -152,16 +155,19 @@ def _write(
 ) -> StageResult:
     """Write the pruned model and what is known of it."""
     recipe, target = context.recipe, context.target
+    in_int8 = recipe.prune.quantization_aware > 0
+    with computing_in_int8(model, in_int8):
+        value, reason = dev.measured()
     model.save_pretrained(target)
     save_tokenizer(tokenizer, target)
     save_masks(masks, target)
     layers = count_zeros(load_finetuned(target), masks)
     metric = recipe.task.score
-    value, reason = dev.measured()
     write_updates([MaskUpdate.model_validate(record) for record in log if "sparsity" in record], target)
     metrics = PruneMetrics(
         metric=metric,
         dev=value,
+        **present(dev_in_float=dev() if in_int8 else None),
         undefined=reason,
         sparsity=sparsity_of(masks),
         **present(teacher=teacher, analysis=analysis and write_analysis(recipe, analysis, log, target)),

@@ -32,13 +32,18 @@ class TeacherMetrics(Stored):
 
 
 class PruneMetrics(Artifact):
-    """The pruned model on dev, its zeros by parameter, and how it was trained."""
+    """The pruned model on dev, its zeros by parameter, and how it was trained.
+
+    After a quantization-aware phase `dev` is of the network that computes in int8, and `dev_in_float` of the same
+    weights without rounding.
+    """
 
     STAGE = "prune"
     FILE = "metrics.json"
 
     metric: MetricName
     dev: float | None
+    dev_in_float: float | None = None
     undefined: str
     sparsity: Share
     teacher: TeacherMetrics | None = None
