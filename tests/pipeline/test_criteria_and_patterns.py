@@ -132,7 +132,8 @@ def test_a_repair_that_makes_no_sense_is_refused(settings: list[str], words: str
 def test_without_training_the_zeros_are_there_in_seconds(finished: Path, tmp_path: Path) -> None:
     project = tmp_path / "project"
     shutil.copytree(finished, project, symlinks=True)
-    settings = ("--set", "prune.epochs=0", "--set", "prune.sparsity=0.5", "--set", 'prune.pattern="1x4"')
+    chosen = ("prune.epochs=0", 'prune.criterion="momentum"', "prune.sparsity=0.5", 'prune.pattern="1x4"')
+    settings = [word for each in chosen for word in ("--set", each)]
     plan = json.loads(sdp("check", "toy.toml", *settings, "--json", cwd=project, check=True).stdout)
     assert plan["optimizer_steps"]["prune"] == 0
     sdp("evaluate", "toy.toml", *settings, cwd=project, check=True)
