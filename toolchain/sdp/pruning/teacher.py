@@ -36,11 +36,12 @@ class LiveTeacher:
     def outputs(self, inputs: Mapping[str, Tensor], index: Tensor) -> NetworkOutput:
         """Return the teacher's outputs for a batch."""
         # A rank may have no rows of a batch, and no model runs on none.
-        shown = inputs if len(index) else {name: values.new_ones(1, values.shape[1]) for name, values in inputs.items()}
+        none = len(inputs["input_ids"]) == 0
+        shown = {name: values.new_ones(1, values.shape[1]) for name, values in inputs.items()} if none else inputs
         # Not inference mode: its tensors cannot take part in the student's backward pass.
         with torch.no_grad(), torch.autocast(self._model.device.type, torch.bfloat16, enabled=self._bf16):
             output = self._read(self._model, shown)
-        return output if len(index) else first_rows(output, 0)
+        return first_rows(output, 0) if none else output
 
 
 def token_starts(lengths: NDArray[np.int64] | Sequence[int]) -> NDArray[np.int64]:

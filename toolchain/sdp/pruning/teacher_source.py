@@ -16,7 +16,7 @@ from sdp.models.positions import model_positions
 from sdp.models.source import ModelFolder, locate_model
 from sdp.pipeline.run_folder import RUN_FILE, STAGE_FILE, RunFolder
 from sdp.pipeline.stages import FINETUNE, MODEL_FILES
-from sdp.recipe.losses import LOSSES
+from sdp.recipe.losses import losses_reading
 from sdp.recipe.sections import ModelSection, Recipe
 
 KEY = "prune.teacher"
@@ -98,7 +98,7 @@ def require_fitting_losses(
         return
     if width != its_width:
         what = f"the loss {losses[0].name} compares {width} features of the model with {its_width} of the teacher"
-        raise RecipeError(what, where=_where(recipe), hint=f"Losses that work with it: {_of_logits()}.")
+        raise RecipeError(what, where=_where(recipe), hint=f"Losses that work with it: {losses_reading('logits')}.")
     if layers is None or its_layers is None:
         return
     try:
@@ -106,14 +106,9 @@ def require_fitting_losses(
     except ValueError as error:
         hint = (
             f"The model has {layers} layers, the teacher {its_layers}: name layers of both (layers = [-1] is the last "
-            f"of each), or take {_of_logits()}."
+            f"of each), or take {losses_reading('logits')}."
         )
         raise RecipeError(str(error), where=_where(recipe), hint=hint) from None
-
-
-def _of_logits() -> str:
-    """The losses that read no representations."""
-    return ", ".join(name for name, row in LOSSES.items() if row.reads == "logits")
 
 
 def teacher_head(recipe: Recipe, folder: ModelFolder, labels: Sequence[str]) -> KeptHead:

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from sdp.recipe.base import Rate, TrainingSection
 from sdp.recipe.criteria import CRITERIA, criteria_description
-from sdp.recipe.losses import LOSSES, CrossCorrelationLoss, LossSettings, SquaredErrorLoss
+from sdp.recipe.losses import LOSSES, CrossCorrelationLoss, LossSettings, SquaredErrorLoss, losses_reading
 
 if TYPE_CHECKING:
     Criterion = str
@@ -173,10 +173,9 @@ class PruneSection(TrainingSection):
             raise ValueError("epochs = 0 refits to what the fine-tuned network computes; remove teacher")
         weights = [loss.name for loss in self.losses if loss.reads == "weights"]
         if weights:
-            outputs = ", ".join(name for name, row in LOSSES.items() if row.reads in ("logits", "rows"))
             raise ValueError(
                 f"{weights[0]} compares weights with those that pruning starts from, and teacher names another "
-                f"network; losses that can learn from it: {outputs}"
+                f"network; losses that can learn from it: {losses_reading('logits', 'rows')}"
             )
         if not any(loss.reads for loss in self.losses):
             raise ValueError("no loss learns from teacher; add one, such as kld, or remove teacher")
