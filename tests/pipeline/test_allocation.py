@@ -84,7 +84,7 @@ def test_each_matrix_has_a_sparsity_of_its_own_and_the_report_shows_it(project: 
     assert len({layer["sparsity"] for layer in layers.values()}) > 1
     assert "times" not in stored(project)
     share = check_masks(project)
-    assert 0.8 <= share < 0.82
+    assert 0.799 < share < 0.81
     assert f"zeros in 12 matrices, {share:.1%} in all" in done.stderr
     records = [json.loads(line) for line in (project / "runs/toy/2-prune/pruning.jsonl").read_text().splitlines()]
     assert [record["sparsity"] for record in records] == pytest.approx([r["wanted"] for r in records], abs=0.01)
@@ -95,7 +95,7 @@ def test_each_matrix_has_a_sparsity_of_its_own_and_the_report_shows_it(project: 
 
 def test_without_training_each_layer_is_refitted_at_its_own_sparsity(project: Path) -> None:
     sdp("prune", "toy.toml", *overrides(epochs=0, pattern="1x4"), cwd=project, check=True)
-    assert 0.8 <= check_masks(project, block=4) < 0.82
+    assert 0.799 < check_masks(project, block=4) < 0.81
     metrics = json.loads((project / "runs/toy/2-prune/metrics.json").read_text())
     assert metrics["log"][0]["wanted"] == metrics["sparsity"]
 
@@ -210,7 +210,7 @@ def test_a_target_without_the_operator_library_is_refused_before_anything_runs(
     assert any("prune.target_speedup decides" in line for line in plan["unknown"])
     shutil.rmtree(project / "runs/toy/1-finetune")
     refused = sdp("prune", "toy.toml", *FASTER, cwd=project)
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "no operator library" in refused.stderr
     assert not (project / "runs/toy/1-finetune.partial").exists()
 

@@ -77,6 +77,7 @@ def test_a_sound_recipe_gets_no_warning_and_warnings_come_first() -> None:
         ({"gate": {"min_speedup": 2}, "export": {"encoding": "coo"}}, "gate.min_speedup", "cannot be met"),
         ({"gate": {"min_speedup": 2}, "bench": {"provider": "cuda"}}, "gate.min_speedup", "cannot be met"),
         ({"prune": {"precision": "bf16"}}, "prune.precision", "very slow"),
+        ({"prune": {"sparsity": 0.995, "scope": "allocated"}}, "prune.sparsity", "the sparsest level"),
     ],
 )
 def test_warnings(sections: dict[str, Any], subject: str, words: str) -> None:

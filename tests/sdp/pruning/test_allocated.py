@@ -48,6 +48,12 @@ def test_a_share_of_all_weights_is_pruned_and_what_is_worth_more_keeps_more() ->
     chosen = within_sparsity(recipe(sparsity=0.8).prune, LEVELS, ELEMENTS, LOSSES)
     kept = [kept_count(count, LEVELS[level]) for count, level in zip(ELEMENTS.values(), chosen, strict=True)]
     assert 0.17 * 24000 < sum(kept) <= 0.2 * 24000
+    # The cap may be the sparsity itself, however a matrix is rounded.
+    prune = recipe(sparsity=0.7, max_layer_sparsity=0.7, pattern="1x4").prune
+    odd = dict.fromkeys("abc", 44)
+    capped = sparsity_levels(0.7)
+    few = {name: LayerLoss(loss.errors[: len(capped)], 1) for name, loss in LOSSES.items()}
+    assert within_sparsity(prune, capped, odd, few) == [len(capped) - 1] * 3
     assert chosen[1] < chosen[0]
     # A weight of the largest matrix changes its error least.
     assert chosen[0] < chosen[2]

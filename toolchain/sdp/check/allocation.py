@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sdp.check.facts import Facts, Finding
+from sdp.pruning.allocation import sparsity_levels
 
 LIBRARY_HINT = "g++ or clang++, then installing this package again; or prune.sparsity."
 
@@ -15,6 +16,10 @@ def allocation_findings(facts: Facts) -> Iterator[Finding]:
     if prune.scope != "allocated":
         return
     most = prune.layer_cap
+    sparsest = sparsity_levels(most)[-1]
+    if prune.target_speedup is None and prune.sparsity > sparsest:
+        what = f"{prune.sparsity:g} cannot be reached: the sparsest level of a matrix is {sparsest:.3g}"
+        yield Finding("warning", "prune.sparsity", what, 'prune.scope = "layer" or "global".')
     cap = f", {most:.1%} at most" if most < 1 else ""
     what = (
         f"each matrix gets a sparsity of its own{cap}, by what {prune.calibration_rows:,} rows show when pruning starts"

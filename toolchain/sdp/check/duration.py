@@ -29,6 +29,7 @@ from sdp.losses.needs import needs_of
 from sdp.pipeline.files import read_json
 from sdp.pipeline.run_folder import RUN_FILE, RunFolder
 from sdp.pipeline.stages import FINETUNE, Stage, stages_of
+from sdp.pruning.allocation import LEVELS
 from sdp.recipe.base import TrainingSection
 from sdp.recipe.sections import Recipe
 from sdp.training.steps import optimizer_steps, passes
@@ -52,8 +53,6 @@ _REPAIR_PRODUCTS = 20
 _MEASURING_PASSES = 7 / 3
 # Two sums of products [in, in] over the tokens: as many operations as so many forward passes.
 _SUMS_IN_PASSES = 3.5
-# Levels of sparsity at which the error of a matrix is measured, a product with the Gram matrix each.
-_ALLOCATION_LEVELS = 21
 # Seconds to export a model, run it in turns with the dense one, and time single products.
 _TIMING_OF_PRODUCTS = 45.0
 # Seconds to start a process for each of the three files of a comparison.
@@ -219,7 +218,8 @@ def _allocation(facts: Facts, row: float, rate: float) -> float:
         row: seconds of a forward pass of a row.
         rate: floating-point operations per second.
     """
-    products = _ALLOCATION_LEVELS * 2 * (facts.prunable or 0) * 1.5 * (facts.hidden_size or 0) / rate
+    # One product with the Gram matrix a level.
+    products = LEVELS * 2 * (facts.prunable or 0) * 1.5 * (facts.hidden_size or 0) / rate
     timed = _TIMING_OF_PRODUCTS if facts.recipe.prune.target_speedup is not None else 0.0
     return facts.recipe.prune.calibration_rows * row + products + timed
 

@@ -115,13 +115,13 @@ def _made(
 def within_sparsity(
     prune: PruneSection, levels: Sequence[float], elements: Mapping[str, int], losses: Mapping[str, LayerLoss]
 ) -> list[int]:
-    """Choose the level of each matrix such that at least prune.sparsity of all weights is pruned.
+    """Choose the level of each matrix such that no more weights are left than prune.sparsity in every matrix leaves.
 
     Raises:
         RecipeError: it is more than the sparsest level has.
     """
     costs = _kept(prune, levels, elements)
-    budget = (1 - prune.sparsity) * sum(elements.values())
+    budget = sum(float(*own) for own in _kept(prune, [prune.sparsity], elements))
     if lowest_cost(costs) > budget:
         what = f"{prune.sparsity:g} cannot be reached: the sparsest level of a matrix is {levels[-1]:.3g}"
         raise RecipeError(what, where="prune.sparsity", hint='Set prune.scope = "layer" or "global".')

@@ -25,15 +25,15 @@ from sdp.models.positions import fitting_lengths, position_limit
 from sdp.pipeline.progress import Reporter
 from sdp.recipe.sections import Recipe
 from sdp_onnx.bench.cases import Case
+from sdp_onnx.bench.fastest_runs import fastest_runs
 from sdp_onnx.bench.operator_times import Product, product_seconds
-from sdp_onnx.bench.pair import benchmark_pair
 from sdp_onnx.export.encode import encode_model
 from sdp_onnx.export.kernel_choice import Precision, gains
 from sdp_onnx.export.torch_export import export_torch
 from sdp_onnx.runtimes.registry import default_runtime
 
-# Sparsity of the file whose time is measured as a whole, about: there sparse products pay in every pattern.
-_REFERENCE = 0.9
+# Sparsities of the files whose time is measured as a whole: at both the exporter uses the operators.
+_REFERENCES = (0.7, 0.9)
 # Sparsities at which a product is timed; it takes time linear in the weights that are left between them.
 _TIMED = 5
 
@@ -83,12 +83,13 @@ def measure_times(
 ) -> MeasuredTimes:
     """Measure with the first case and number of threads of [bench].
 
-    Dense file and exported file run in turns, the latter with random zeros of about 90 % in every matrix. What it takes
-    beyond its products, as they are timed by themselves, is the rest: what times of single products miss is in there.
+    The dense file runs in turns with two exported ones, which have random zeros, 70 % and 90 % in every matrix. Between
+    these two the sum of the products' own times is made to fit, by a factor: in a file their weights share the caches.
+    What a file takes beyond them is the rest.
 
     Args:
         recipe: with [export] and [bench].
-        model: the dense network, on the CPU; it ends with these zeros.
+        model: the dense network, on the CPU; it ends with random zeros.
         runs: name of a weight -> how often its layer runs.
         levels: the sparsities, rising from 0.
         rows: texts of the measurement.
@@ -101,35 +102,50 @@ def measure_times(
         OperatorLibraryError: this installation has no operator library.
     """
     shapes = {name: (weight.shape[1], weight.shape[0]) for name, weight in prunable_weights(model).items()}
-    reference = min(range(len(levels)), key=lambda level: abs(levels[level] - _REFERENCE))
     threads = recipe.bench.thread_counts[0]
     with tempfile.TemporaryDirectory() as folder:
-        _prune_at_random(model, levels[reference], _block(recipe))
-        dense, exported = _export(recipe, model, inputs, Path(folder))
-        case = _first_case(recipe, model, rows, collator, exported)
+        dense, *exported = _export(recipe, model, inputs, Path(folder))
+        case = _first_case(recipe, model, rows, collator, exported[0])
         reporter.line(f"  timing dense and sparse products: {case.name}, {threads} threads")
-        (whole,) = benchmark_pair(
-            dense, exported, [case], threads=(threads,), seconds_per_case=recipe.bench.seconds
-        ).cases
+        seconds = fastest_runs([dense, *exported], case, threads=threads, seconds=recipe.bench.seconds)
+    before, *after = (1000 * own for own in seconds)
     tokens = sorted((next(iter(batch.values())).shape for batch in case.batches), key=lambda shape: shape[0] * shape[1])
+    grid = sorted({*levels, *_REFERENCES})
     by_shape = {
         shape: _by_level(
-            Product(*shape, _block(recipe), recipe.export.precision), levels, tokens[len(tokens) // 2], count, threads
+            Product(*shape, _block(recipe), recipe.export.precision), grid, tokens[len(tokens) // 2], count, threads
         )
         for shape, count in _counted(shapes, runs).items()
     }
-    layers = {name: runs[name] * by_shape[shape] for name, shape in shapes.items()}
-    of_products = sum(float(own[reference]) for own in layers.values())
-    candidate = whole.baseline.p50_ms / whole.speedup.value
-    # Products by themselves can take longer than in the file, where they share the packing of their input.
-    factor = min(1.0, candidate / of_products) if of_products > 0 else 1.0
+    layers = {name: dict(zip(grid, runs[name] * by_shape[shape], strict=True)) for name, shape in shapes.items()}
+    factor, rest = fitted([sum(own[sparsity] for own in layers.values()) for sparsity in _REFERENCES], after)
     return MeasuredTimes(
         case=case.name,
         threads=threads,
-        dense=whole.baseline.p50_ms,
-        rest=max(0.0, candidate - factor * of_products),
-        layers={name: tuple((factor * own).tolist()) for name, own in layers.items()},
+        dense=before,
+        rest=rest,
+        layers={name: tuple(factor * float(own[level]) for level in levels) for name, own in layers.items()},
     )
+
+
+def fitted(products: Sequence[float], files: Sequence[float]) -> tuple[float, float]:
+    """Fit file = factor * products + rest to two files, neither number negative.
+
+    The factor is 1 where the file with fewer products was not slower, which is noise.
+
+    Args:
+        products: sum of the products' own times in each file.
+        files: times of the files.
+
+    Returns:
+        factor and rest.
+    """
+    saved, (before, after) = products[0] - products[1], files
+    if products[1] <= 0:
+        return 1.0, after
+    factor = (before - after) / saved if saved > 0 and before > after else 1.0
+    factor = min(factor, after / products[1])
+    return factor, after - factor * products[1]
 
 
 def _block(recipe: Recipe) -> int:
@@ -152,27 +168,33 @@ def _prune_at_random(model: PreTrainedModel, sparsity: float, block: int) -> Non
             weight.mul_(kept.repeat_interleave(block, dim=1))
 
 
-def _export(recipe: Recipe, model: PreTrainedModel, inputs: Sequence[str], folder: Path) -> tuple[Path, Path]:
-    """Write the dense file and the exported one.
+def _export(recipe: Recipe, model: PreTrainedModel, inputs: Sequence[str], folder: Path) -> list[Path]:
+    """Write the dense file, and exported ones with more and more random zeros.
 
     Raises:
-        RecipeError: the second has no operator of the library.
+        RecipeError: these have no operator of the library.
     """
-    dense, exported = (folder / f"{name}.onnx" for name in ("dense", "exported"))
+    files: list[Path] = []
     threshold = recipe.export.external_data_mb * 10**6
-    export_torch(model, dense, input_names=inputs, opset=recipe.export.opset, external_data_threshold=threshold)
-    records = encode_model(
-        dense,
-        exported,
-        encoding="kernel",
-        precision=recipe.export.precision,
-        metadata={},
-        external_data_threshold=threshold,
-    )
-    if not any(record.encoding == "kernel" for record in records):
-        what = f"the operator library has no products for {model.config.model_type} models, and zeros buy them no speed"
-        raise RecipeError(what, where="prune.target_speedup", hint="Set prune.sparsity in its place.")
-    return dense, exported
+    for sparsity in _REFERENCES:
+        _prune_at_random(model, sparsity, _block(recipe))
+        dense, exported = (folder / f"{name}-{sparsity}.onnx" for name in ("dense", "exported"))
+        export_torch(model, dense, input_names=inputs, opset=recipe.export.opset, external_data_threshold=threshold)
+        records = encode_model(
+            dense,
+            exported,
+            encoding="kernel",
+            precision=recipe.export.precision,
+            metadata={},
+            external_data_threshold=threshold,
+        )
+        if not any(record.encoding == "kernel" for record in records):
+            kind = model.config.model_type
+            what = f"the operator library has no products for {kind} models, and zeros buy them no speed"
+            raise RecipeError(what, where="prune.target_speedup", hint="Set prune.sparsity in its place.")
+        # onnxruntime's products take as long with zeros.
+        files += [exported] if files else [dense, exported]
+    return files
 
 
 def _first_case(
