@@ -120,7 +120,7 @@ def test_the_remarks_name_every_reservation() -> None:
 def test_where_none_passes_the_nearest_is_named_with_its_risk() -> None:
     failed = frontier("fail", "fail", "fail")
     assert failed.nearest is None
-    chances = zip(LEVELS, (0.2, 0.4, 0.4), strict=True)
+    chances = zip(LEVELS, (0.4, 0.4, 0.2), strict=True)
     failed = replace(failed, levels=tuple(level(sparsity, "fail", chance=chance) for sparsity, chance in chances))
     assert failed.nearest is failed.levels[1]
     report = failed.report()

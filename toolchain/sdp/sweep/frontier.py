@@ -57,10 +57,13 @@ class Frontier:
 
     @property
     def nearest(self) -> MeasuredLevel | None:
-        """Where no level passes, the one whose weakest check is most likely met; of equal ones the least sparse."""
+        """Where no level passes, the one whose weakest check is most likely met.
+
+        Equal ones are mostly too large, by sizes that are exact: the sparsest of them is nearest.
+        """
         if not self.finished or self.chosen is not None:
             return None
-        known = [level for level in self.levels if level.weakest is not None]
+        known = [level for level in reversed(self.levels) if level.weakest is not None]
         return max(known, key=lambda level: level.weakest.probability if level.weakest else 0.0, default=None)
 
     @property
