@@ -36,8 +36,11 @@ _INT8, _FLOAT = "sdp_int8", "sdpa"
 
 @contextmanager
 def computing_in_int8(model: PreTrainedModel, wanted: bool = True) -> Iterator[None]:
-    """Let a model compute in int8 for the block, if wanted, and as it was made afterwards."""
-    compute_in_int8(model, wanted)
+    """Let a model compute in int8 for the block, and as it was made afterwards; unless wanted, nothing is changed."""
+    if not wanted:
+        yield
+        return
+    compute_in_int8(model, True)
     try:
         yield
     finally:
