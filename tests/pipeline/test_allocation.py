@@ -94,14 +94,20 @@ def test_each_matrix_has_a_sparsity_of_its_own_and_the_report_shows_it(project: 
 
 
 def test_without_training_each_layer_is_refitted_at_its_own_sparsity(project: Path) -> None:
-    sdp("prune", "toy.toml", *overrides(epochs=0, pattern="1x4"), cwd=project, check=True)
+    sdp("prune", "toy.toml", *overrides(epochs=0, criterion="momentum", pattern="1x4"), cwd=project, check=True)
     assert 0.799 < check_masks(project, block=4) < 0.81
     metrics = json.loads((project / "runs/toy/2-prune/metrics.json").read_text())
     assert metrics["log"][0]["wanted"] == metrics["sparsity"]
 
 
 def test_no_matrix_has_more_zeros_than_the_cap(project: Path) -> None:
-    sdp("prune", "toy.toml", *overrides(epochs=0, max_layer_sparsity=0.81), cwd=project, check=True)
+    sdp(
+        "prune",
+        "toy.toml",
+        *overrides(epochs=0, criterion="momentum", max_layer_sparsity=0.81),
+        cwd=project,
+        check=True,
+    )
     assert max(layer["sparsity"] for layer in stored(project)["layers"].values()) == 0.81
     check_masks(project)
 

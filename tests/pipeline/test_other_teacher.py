@@ -245,7 +245,11 @@ MEAN = 'prune.losses=[{name="cross-correlation"}, {name="kld"}]'
             "align-cosine compares weights with those that pruning starts",
         ),
         ("wide", ['prune.losses=[{name="none"}]'], "no loss learns from teacher"),
-        ("wide", [KLD, "prune.epochs=0"], "epochs = 0 refits to what the fine-tuned network computes"),
+        (
+            "wide",
+            [KLD, "prune.epochs=0", 'prune.criterion="momentum"'],
+            "epochs = 0 refits to what the fine-tuned network computes",
+        ),
         ("wide", [KLD, "data.max_length=100", 'model.name="long"'], "the teacher can take 64 tokens"),
         ("foreign", [HIDDEN], "its tokenizer splits training row 1 into other pieces than the model's"),
         ("none", [KLD], "the teacher has no trained head"),

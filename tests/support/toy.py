@@ -146,7 +146,6 @@ precision = "fp32"
 sparsity = 0.8
 mask_updates = 5
 # With labels, as most tests want it: they learn something in so few steps.
-losses = [{ name = "cross-correlation" }]
 labels = true
 dropout = true
 criterion = "magnitude"

@@ -1,6 +1,6 @@
 """Compare two files by their fastest runs, in seconds: for estimates, where a benchmark takes starts and intervals.
 
-Other processes only make runs slower, so of several runs on the same inputs the fastest tells most of the file.
+Other processes only make runs slower: of several runs on the same inputs the fastest is nearest to the file's own time.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ def test_fp32_is_pruned_until_the_exporter_uses_the_operators() -> None:
         within_time(recipe("fp32", target_speedup=1.5, max_layer_sparsity=0.5), measured, capped, ELEMENTS, few)
 
 
-def test_the_choice_is_stored_and_told_in_a_line(tmp_path: Path) -> None:
+def test_the_choice_is_stored_and_shown_in_a_line(tmp_path: Path) -> None:
     layers = {
         "a": AllocatedLayer(elements=100, sparsity=0.5, error=0.1, ms=0.5, ms_dense=1.0),
         "b": AllocatedLayer(elements=300, sparsity=0.9, error=0.2, ms=0.1, ms_dense=1.0),

@@ -149,7 +149,9 @@ def within_time(
         fastest = times.speedup(lowest)
         what = f"cannot be reached: with {levels[-1]:.1%} zeros in every matrix the file is {fastest:.2f} times as fast"
         what += f" as the dense one here ({times.case}, {times.threads} threads)"
-        raise RecipeError(what, where=where, hint=f"Set at most {np.floor(10 * fastest) / 10:g}{_faster(recipe)}.")
+        most = np.floor(10 * fastest) / 10
+        hint = f"Set at most {most:g}{_faster(recipe)}." if most > 1 else "Set prune.sparsity in its place."
+        raise RecipeError(what, where=where, hint=hint)
     counts = _kept(recipe.prune, levels, elements)
     for room in np.linspace(budget, lowest, _BUDGETS):
         chosen = allocate(costs, _errors(losses), float(room))

@@ -101,7 +101,6 @@ def measure_times(
         RecipeError: the operator library has no product for this kind of model.
         OperatorLibraryError: this installation has no operator library.
     """
-    shapes = {name: (weight.shape[1], weight.shape[0]) for name, weight in prunable_weights(model).items()}
     threads = recipe.bench.thread_counts[0]
     with tempfile.TemporaryDirectory() as folder:
         dense, *exported = _export(recipe, model, inputs, Path(folder))
@@ -109,23 +108,34 @@ def measure_times(
         reporter.line(f"  timing dense and sparse products: {case.name}, {threads} threads")
         seconds = fastest_runs([dense, *exported], case, threads=threads, seconds=recipe.bench.seconds)
     before, *after = (1000 * own for own in seconds)
-    tokens = sorted((next(iter(batch.values())).shape for batch in case.batches), key=lambda shape: shape[0] * shape[1])
-    grid = sorted({*levels, *_REFERENCES})
-    by_shape = {
-        shape: _by_level(
-            Product(*shape, _block(recipe), recipe.export.precision), grid, tokens[len(tokens) // 2], count, threads
-        )
-        for shape, count in _counted(shapes, runs).items()
-    }
-    layers = {name: dict(zip(grid, runs[name] * by_shape[shape], strict=True)) for name, shape in shapes.items()}
+    layers = _product_times(recipe, model, runs, sorted({*levels, *_REFERENCES}), case)
     factor, rest = fitted([sum(own[sparsity] for own in layers.values()) for sparsity in _REFERENCES], after)
     return MeasuredTimes(
         case=case.name,
         threads=threads,
         dense=before,
         rest=rest,
-        layers={name: tuple(factor * float(own[level]) for level in levels) for name, own in layers.items()},
+        layers={name: tuple(factor * own[level] for level in levels) for name, own in layers.items()},
     )
+
+
+def _product_times(
+    recipe: Recipe, model: PreTrainedModel, runs: Mapping[str, int], sparsities: Sequence[float], case: Case
+) -> dict[str, dict[float, float]]:
+    """Return for each weight the ms of its products at each sparsity, timed by themselves on inputs of middle size."""
+    shapes = {name: (weight.shape[1], weight.shape[0]) for name, weight in prunable_weights(model).items()}
+    tokens = sorted((next(iter(batch.values())).shape for batch in case.batches), key=lambda shape: shape[0] * shape[1])
+    precision, threads = recipe.export.precision, recipe.bench.thread_counts[0]
+    by_shape = {
+        shape: _by_level(
+            Product(*shape, _block(recipe), precision), sparsities, tokens[len(tokens) // 2], count, threads
+        )
+        for shape, count in _counted(shapes, runs).items()
+    }
+    return {
+        name: dict(zip(sparsities, (runs[name] * by_shape[shape]).tolist(), strict=True))
+        for name, shape in shapes.items()
+    }
 
 
 def fitted(products: Sequence[float], files: Sequence[float]) -> tuple[float, float]:
@@ -217,7 +227,11 @@ def _by_level(
     sparse = next((level for level in range(len(levels)) if product.kind(1 - levels[level]) != dense), len(levels))
     timed = sorted({0, *np.linspace(sparse, len(levels) - 1, _TIMED).round().astype(int).tolist()} - {len(levels)})
     seconds = {level: product_seconds(product, 1 - levels[level], tokens, copies, threads) for level in timed}
+<<<<<<< HEAD
     # More zeros never take longer: a measured rise is noise.
+=======
+    # More zeros never take longer; a time that shows it is noise.
+>>>>>>> alloc
     known = np.minimum.accumulate([1000 * seconds[level] for level in timed])
     kept = np.array([1 - level for level in levels])
     between = np.interp(-kept, -kept[timed], known)
