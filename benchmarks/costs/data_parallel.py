@@ -50,10 +50,14 @@ max_length = 32
 epochs = 1
 batch_size = 16
 learning_rate = 1e-4
+precision = "fp32"
 [prune]
 epochs = 1
 batch_size = 16
 learning_rate = 1e-4
+precision = "fp32"
+labels = true
+dropout = true
 sparsity = 0.8
 mask_updates = 4
 ramp = 0.5

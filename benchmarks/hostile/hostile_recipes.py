@@ -32,6 +32,7 @@ KEYS = (
         "prune.sparsity",
         "prune.losses",
         "prune.start",
+        "prune.teacher",
     ),
     *("prune.scope", "prune.mask_updates", "prune.criterion", "export.tolerance", "export.opset", "bench.threads"),
     *("bench.sequence_lengths", "bench.seconds", "gate.max_metric_drop", "gate.budget_seconds", "gate.min_speedup"),

@@ -101,10 +101,39 @@ def test_blocks_of_four_by_other_criteria(kind: str, project: Path) -> None:
     assert all(int(mask.sum()) == 4 * kept_count(mask.numel() // 4, 0.8) for mask, _ in found.values())
 
 
+def test_a_repaired_network_has_the_same_zeros_and_other_weights(project: Path) -> None:
+    found = []
+    for repair in (False, True):
+        # All mask updates but no step after the last one: what is stored is what repair left.
+        chosen = options(pattern="1x4", repair=repair, ramp=1.0, mask_updates=2, calibration_rows=32, precision="bf16")
+        sdp("prune", "toy.toml", *chosen, cwd=project, check=True)
+        found.append(masks_and_weights(project))
+        shutil.rmtree(project / "runs/toy/2-prune")
+    for name, (mask, weight) in found[1].items():
+        assert groups(mask) == {0, 4}
+        assert int(mask.sum()) == 4 * kept_count(mask.numel() // 4, 0.8)
+        assert not weight[~mask].count_nonzero()
+        assert not torch.equal(weight, found[0][name][1])
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["prune.repair=true", "prune.epochs=0"], "epochs = 0 refits each layer in any case; remove repair"),
+        (["prune.repair=true", 'prune.criterion="l0"'], "repair would be lost"),
+    ],
+)
+def test_a_repair_that_makes_no_sense_is_refused(settings: list[str], words: str, project: Path) -> None:
+    refused = sdp("check", "toy.toml", *(word for each in settings for word in ("--set", each)), cwd=project)
+    assert refused.returncode == 2
+    assert words in refused.stderr
+
+
 def test_without_training_the_zeros_are_there_in_seconds(finished: Path, tmp_path: Path) -> None:
     project = tmp_path / "project"
     shutil.copytree(finished, project, symlinks=True)
-    settings = ("--set", "prune.epochs=0", "--set", "prune.sparsity=0.5", "--set", 'prune.pattern="1x4"')
+    chosen = ("prune.epochs=0", 'prune.criterion="momentum"', "prune.sparsity=0.5", 'prune.pattern="1x4"')
+    settings = [word for each in chosen for word in ("--set", each)]
     plan = json.loads(sdp("check", "toy.toml", *settings, "--json", cwd=project, check=True).stdout)
     assert plan["optimizer_steps"]["prune"] == 0
     sdp("evaluate", "toy.toml", *settings, cwd=project, check=True)

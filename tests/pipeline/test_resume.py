@@ -156,6 +156,7 @@ RECOVERY = [
     ("kind", "settings"),
     [
         ("momentum", RECOVERY),
+        ("obert", ['prune.pattern="1x4"', "prune.repair=true", "prune.calibration_rows=24"]),
         *(pytest.param(kind, [], marks=AGAIN) for kind in ("movement", "taylor", "l0", "obert")),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -15,7 +15,10 @@ from torch import Tensor
 from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification, PreTrainedModel
 
 from sdp.losses.objective import Objective
+from sdp.models.layers import prunable_weights
 from sdp.pruning.forward import Reader
+from sdp.pruning.masks import apply_masks, select_masks
+from sdp.pruning.repair import Repair
 from sdp.pruning.teacher import LiveTeacher
 from sdp.recipe.pruning import PruneSection
 from sdp.training.term_means import TermMeans
@@ -118,6 +121,18 @@ def checkpointed_terms(rank: int, folder: Path) -> None:
     )
 
 
+def repaired() -> dict[str, Tensor]:
+    """Weights of a network repaired on three batches: on more than one rank, each measures its part of them."""
+    student, teacher = tiny_model("classification", 1), tiny_model("classification", 1)
+    weights = prunable_weights(student)
+    masks = select_masks({name: weight.detach().abs() for name, weight in weights.items()}, 0.5, "layer")
+    apply_masks(weights, masks)
+    inputs, _ = batch("classification", ALL_ROWS)
+    parts = [{name: value[start : start + 4] for name, value in inputs.items()} for start in (0, 4, 8)]
+    Repair(student, teacher, parts)(masks)
+    return {name: parameter.detach() for name, parameter in student.named_parameters()}
+
+
 if __name__ == "__main__":
     number, folder = int(sys.argv[1]), Path(sys.argv[2])
     dist.init_process_group("gloo", init_method=f"file://{folder / 'store'}", rank=number, world_size=RANKS)
@@ -127,4 +142,5 @@ if __name__ == "__main__":
             folder / f"{name}-{number}",
         )
     checkpointed_terms(number, folder)
+    save_file(repaired(), folder / f"repaired-{number}")
     dist.destroy_process_group()

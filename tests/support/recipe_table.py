@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from sdp.recipe import Recipe, load_recipe
+from sdp.recipe.base import TrainingSection
+from sdp.training.steps import USUAL_EPOCHS
 
 FOLDER = Path(__file__).parents[2] / "recipes"
 PAGE = FOLDER / "README.md"
@@ -43,12 +45,20 @@ def row(path: Path) -> str:
         f"{task} ({recipe.task.problem_type})",
         metrics,
         _evaluated(recipe),
-        f"{recipe.finetune.epochs:g} epochs, {recipe.finetune.learning_rate:g}, "
+        f"{_length(recipe.finetune)}, {recipe.finetune.learning_rate:g}, "
         f"batch {recipe.finetune.batch_size}, length {recipe.data.max_length}",
-        f"{recipe.prune.sparsity:.0%} {recipe.prune.pattern}, {recipe.prune.epochs:g} epochs, "
+        f"{recipe.prune.sparsity:.0%} {recipe.prune.pattern}, {_length(recipe.prune)}, "
         f"{recipe.prune.learning_rate:g}; {' + '.join(loss.name for loss in recipe.prune.losses)}",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _length(section: TrainingSection) -> str:
+    if section.steps is not None:
+        return f"{section.steps:,} steps"
+    if section.epochs is not None:
+        return f"{section.epochs:g} epochs"
+    return f"{USUAL_EPOCHS:g} epochs, at least {section.least_steps:,} steps"
 
 
 def _evaluated(recipe: Recipe) -> str:

@@ -94,7 +94,7 @@ def tiny_model(kind: str, *, tagger: bool = False, sparsity: float = 0.0, seed: 
     """
     auto = AutoModelForTokenClassification if tagger else AutoModelForSequenceClassification
     torch.manual_seed(seed)
-    model: PreTrainedModel = auto.from_config(tiny_config(kind, num_labels=3, **settings))
+    model: PreTrainedModel = auto.from_config(tiny_config(kind, **{"num_labels": 3, **settings}))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -34,7 +34,9 @@ def write_tsv(path: Path, rows: list[tuple[str, str]]) -> Path:
     return path
 
 
-def save_tiny_model(folder: Path, kind: str = "bert", seed: int = 0, more_rows: int = 0) -> Path:
+def save_tiny_model(
+    folder: Path, kind: str = "bert", seed: int = 0, more_rows: int = 0, *, width: int = 32, layers: int = 2
+) -> Path:
     """A transformers folder: a tiny encoder with random weights, and a tokenizer that knows the toy words.
 
     It has a row of embeddings for each piece, and `more_rows` beside them for the pieces of another tokenizer.
@@ -60,11 +62,16 @@ def save_tiny_model(folder: Path, kind: str = "bert", seed: int = 0, more_rows: 
     torch.manual_seed(seed)
     sizes = {"vocab_size": len(tokenizer) + more_rows, "max_position_embeddings": 64}
     if kind == "distilbert":
-        model = DistilBertModel(DistilBertConfig(dim=32, hidden_dim=64, n_layers=2, n_heads=2, **sizes))
+        model = DistilBertModel(DistilBertConfig(dim=width, hidden_dim=64, n_layers=layers, n_heads=2, **sizes))
     else:
         config_class, model_class = {"bert": (BertConfig, BertModel), "xlmr": (XLMRobertaConfig, XLMRobertaModel)}[kind]
         config = config_class(
-            hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, pad_token_id=0, **sizes
+            hidden_size=width,
+            intermediate_size=64,
+            num_hidden_layers=layers,
+            num_attention_heads=2,
+            pad_token_id=0,
+            **sizes,
         )
         model = model_class(config)
     model.save_pretrained(folder)
@@ -72,15 +79,21 @@ def save_tiny_model(folder: Path, kind: str = "bert", seed: int = 0, more_rows: 
     return folder
 
 
-def save_tuned_model(folder: Path, names: Sequence[str] = ("pos", "neg"), steps: int = 60) -> Path:
-    """A tiny BERT fine-tuned on the toy rows by plain transformers, its classes in the order of `names`.
+def save_tuned_model(
+    folder: Path, names: Sequence[str] = ("pos", "neg"), steps: int = 60, *, kind: str = "bert", **sizes: int
+) -> Path:
+    """A tiny model fine-tuned on the toy rows by plain transformers, its classes in the order of `names`.
 
-    The first name is that of the class "pos", the second that of "neg".
+    The first name is that of the class "pos", the second that of "neg". The kind "xlmr" has XLM-R's tokenizer.
     """
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    save_tiny_model(folder)
+    save_tiny_model(folder, kind, more_rows=2 if kind == "xlmr" else 0, **sizes)
+    if kind == "xlmr":
+        for name in ("vocab.txt", "tokenizer.json", "tokenizer_config.json"):
+            (folder / name).unlink(missing_ok=True)
+        save_xlmr_tokenizer(folder)
     torch.manual_seed(0)
     head = {"id2label": dict(enumerate(names)), "label2id": {name: place for place, name in enumerate(names)}}
     model = AutoModelForSequenceClassification.from_pretrained(folder, **head)
@@ -123,13 +136,25 @@ max_length = 32
 epochs = 10
 learning_rate = 3e-3
 batch_size = 16
+precision = "fp32"    # the same numbers on every CPU
 
 [prune]
 epochs = 4
 learning_rate = 3e-3
 batch_size = 16
+precision = "fp32"
 sparsity = 0.8
 mask_updates = 5
+# With labels, as most tests want it: they learn something in so few steps.
+losses = [{ name = "cross-correlation" }]
+labels = true
+dropout = true
+criterion = "magnitude"
+scope = "layer"
+warmup = 0.1
+decay = 1
+betas = [0.9, 0.999]
+weight_decay = 0.01
 
 [evaluate]
 resamples = 200

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from sdp_onnx.model.model_file import StoredTensor
+from sdp_onnx.operators.int8_coverage import MOST_INPUTS, multiplied_in_int8
 from sdp_onnx.operators.sparse_format import QUAD
 from sdp_onnx.operators.weight_formats import GROUP, LayerKind
 
@@ -25,9 +26,6 @@ BREAK_EVEN_INT8_DENSITY = 0.42
 # are padded to groups of 16 tokens: of what benchmarks/peers/densities.py measures, 16 texts of 8 tokens each, half of
 # it padding, gain the least, 1.37 times onnxruntime's speed at 0.30.
 LARGEST_MEAN_DENSITY = 0.31
-
-# Sums of an int8 product stay within 32 bits up to this many inputs.
-_MOST_INT8_INPUTS = 2**16
 
 
 def break_even(kind: LayerKind) -> float:
@@ -49,9 +47,9 @@ def prefers_sparse(filled: float, elements: float, precision: Precision) -> bool
 def layer_kind(weight: StoredTensor, precision: Precision) -> LayerKind | None:
     """Choose the product for a weight [in_features, out_features]; None where the library has none for its shape."""
     in_features, out_features = weight.shape
-    if precision == "int8" and in_features % 4 == out_features % QUAD == 0:
-        if in_features > _MOST_INT8_INPUTS:
-            return None
+    if precision == "int8" and in_features > MOST_INPUTS:
+        return None
+    if precision == "int8" and multiplied_in_int8(in_features, out_features):
         blocks = weight.array().reshape(in_features // 4, 4, out_features).any(axis=1)
         sparse = prefers_sparse(int(np.count_nonzero(blocks)), blocks.size, precision)
         return "sparse-int8" if sparse or out_features % GROUP else "dense-int8"

@@ -18,12 +18,10 @@ from sdp_onnx.export.kernel_choice import Precision, gains, layer_kind
 from sdp_onnx.export.kernel_patterns import AttentionBlock, Linear, find_patterns
 from sdp_onnx.model.graph_index import GraphIndex, attributes, has_subgraphs
 from sdp_onnx.model.model_file import StoredTensor
+from sdp_onnx.operators.int8_coverage import looked_up_in_int8
 from sdp_onnx.operators.library import DOMAIN, OPSET
 from sdp_onnx.operators.table import OPERATORS, Operator, linear_operator
 from sdp_onnx.operators.weight_formats import LayerKind, LayerTensors, NewTensor, new_tensor, round_rows
-
-# A table with fewer rows does not justify two more operators.
-_SMALLEST_TABLE = 256
 
 
 @dataclass
@@ -135,7 +133,7 @@ class _Writer:
             table is not None
             and table.data_type == TensorProto.FLOAT
             and len(table.shape) == 2
-            and table.shape[0] >= _SMALLEST_TABLE
+            and looked_up_in_int8(table.shape[0])
             and attributes(node).get("axis", 0) == 0
         )
 

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from sdp.check import duration
 from sdp.check.duration import EFFICIENCY, Work, matmul_rate, timed_estimates, training_threads
 from sdp.check.facts import Facts, Machine
 from sdp.check.rows import padded_length, sampled_lengths
 from sdp.check.stage_times import shown_time
 from sdp.cli.main import app
+from sdp.pruning.repair import SOLVER_STEPS
 from sdp.recipe.sections import Recipe
 from support.toy import write_project
 
@@ -34,19 +36,52 @@ def estimates(**sections: Any) -> dict[str, float]:
 
 def test_training_is_six_operations_a_parameter_and_token() -> None:
     # 320 rows of 8 tokens, cut there, in one epoch; dev twice; ten seconds for everything else.
-    found = estimates(finetune={"epochs": 1}, prune={"epochs": 1, "losses": [{"name": "none"}]})
+    plain = {"finetune": {"epochs": 1, "precision": "fp32"}, "prune": {"epochs": 1, "precision": "fp32"}}
+    found = estimates(finetune=plain["finetune"], prune={**plain["prune"], "losses": [{"name": "none"}]})
     dev = 10 * 8 * 2e-3
     assert found["finetune"] == pytest.approx(10 + 320 * 8 * 6e-3 + 2 * dev)
     assert found["prune"] == pytest.approx(found["finetune"])
     more = estimates(
-        finetune={"epochs": 4}, prune={"epochs": 1, "losses": [{"name": "hidden"}]}, runtime={"teacher_cache_gb": 0}
+        finetune={**plain["finetune"], "epochs": 4},
+        prune={**plain["prune"], "losses": [{"name": "hidden"}]},
+        runtime={"teacher_cache_gb": 0},
     )
     assert more["finetune"] == pytest.approx(10 + 4 * 320 * 8 * 6e-3 + 5 * dev)
     assert more["prune"] - 10 == pytest.approx((found["prune"] - 10) * 8 / 6)
-    fast = estimates(finetune={"epochs": 1, "precision": "bf16"})
+    fast = estimates(finetune={"epochs": 1})
     assert 10 < fast["finetune"] < found["finetune"]
-    again = estimates(finetune={"epochs": 1}, runtime={"checkpointing": True})
+    again = estimates(finetune=plain["finetune"], runtime={"checkpointing": True})
     assert again["finetune"] - 10 - 2 * dev == pytest.approx((found["finetune"] - 10 - 2 * dev) * 8 / 6)
+
+
+def test_a_repair_is_forward_passes_and_products() -> None:
+    """Counted for one block of width d: four matrices [d, d], one [4 d, d] and one [d, 4 d]; its layers' inputs."""
+    rows = {"train": 320, "dev": 10, "test": None}
+    d, tokens = 10, 8
+    prunable = 12 * d * d
+
+    def seconds(**prune: Any) -> float:
+        recipe = Recipe.model_validate(
+            {
+                "name": "toy",
+                "model": {"name": "none"},
+                "task": {"name": "sst2"},
+                "data": {"max_length": 8},
+                "prune": {"epochs": 1, "mask_updates": 3, "calibration_rows": 50, **prune},
+            }
+        )
+        facts = Facts(recipe, MACHINE, rows, prunable=prunable, hidden_size=d, layers=1)
+        work = Work(prunable, 1, rows, "dev", np.full(50, 20))
+        return timed_estimates(facts, work, 1e3 / EFFICIENCY)["prune"].seconds
+
+    # Until the attention's output, the feed-forward input, its output, and the next block; of both networks.
+    passes = 2 * tokens * 2 * sum((3 * d * d, 4 * d * d, 8 * d * d, 12 * d * d))
+    gram_and_cross = 2 * tokens * 2 * (5 * d * d + (4 * d) ** 2)
+    solved = SOLVER_STEPS * 2 * (4 * d * d**2 + 4 * d * d**2 + d * (4 * d) ** 2)
+    expected = 3 * (50 * (passes + gram_and_cross) + solved) / 1e3
+    assert seconds(repair=True) - seconds() == pytest.approx(expected, rel=0.15)
+    assert seconds(repair=True, mask_updates=6) - seconds() == pytest.approx(2 * (seconds(repair=True) - seconds()))
+    assert duration._REPAIR_PRODUCTS == SOLVER_STEPS
 
 
 def test_a_batch_is_as_long_as_its_longest_row() -> None:

@@ -77,6 +77,7 @@ def test_a_sound_recipe_gets_no_warning_and_warnings_come_first() -> None:
         ({"gate": {"min_speedup": 2}, "export": {"encoding": "coo"}}, "gate.min_speedup", "cannot be met"),
         ({"gate": {"min_speedup": 2}, "bench": {"provider": "cuda"}}, "gate.min_speedup", "cannot be met"),
         ({"prune": {"precision": "bf16"}}, "prune.precision", "very slow"),
+        ({"prune": {"sparsity": 0.995, "scope": "allocated"}}, "prune.sparsity", "the sparsest level"),
     ],
 )
 def test_warnings(sections: dict[str, Any], subject: str, words: str) -> None:
@@ -117,7 +118,11 @@ def test_on_a_gpu_the_operator_library_is_warned_of() -> None:
         ({"gate": {"max_size_ratio": 3.0}}, "gate", "the default applies, a drop of at most 0.02"),
         ({"export": {"encoding": "coo"}}, "export.encoding", "no faster"),
         ({"export": {"encoding": "dense"}}, "export.encoding", "neither"),
-        ({"export": {"precision": "int8"}}, "prune.pattern", "34% of them hold a nonzero: 3.4 times"),
+        (
+            {"export": {"precision": "int8"}, "prune": {"scope": "layer"}},
+            "prune.pattern",
+            "34% of them hold a nonzero: 3.4 times",
+        ),
         ({"prune": {"pattern": "1x4"}}, "prune.pattern", "fp32"),
         ({"prune": {"sparsity": 0.5, "pattern": "2:4"}}, "prune.pattern", "product for it"),
     ],
@@ -138,7 +143,7 @@ def test_of_layers_that_may_differ_only_the_mean_is_reported() -> None:
     known = facts(prune=uneven, gate={"min_speedup": 2})
     assert "are likely to run dense" in about(explain(known), "prune.sparsity").sentence
     assert "gate.min_speedup" not in warned(known), "some layers may be sparse enough"
-    assert "gate.min_speedup" in warned(facts(prune={"sparsity": 0.5}, gate={"min_speedup": 2}))
+    assert "gate.min_speedup" in warned(facts(prune={"sparsity": 0.5, "scope": "layer"}, gate={"min_speedup": 2}))
     assert "gate.min_speedup" in warned(facts(replace(QUIET, library=False), prune=uneven, gate={"min_speedup": 2}))
     known = facts(prune=uneven, export={"precision": "int8"})
     assert "on average hold a nonzero: most layers run" in about(explain(known), "prune.pattern").sentence
@@ -237,18 +242,36 @@ def test_what_the_teacher_stores_is_what_the_objective_reads(losses: list[dict[s
 
 
 def test_memory_of_teacher_and_fisher_gradients() -> None:
-    known = replace(facts(), rows={"train": 392_702, "dev": 1, "test": None}, hidden_size=768, layers=12)
+    pooled = facts(prune={"losses": [{"name": "cross-correlation"}]})
+    known = replace(pooled, rows={"train": 392_702, "dev": 1, "test": None}, hidden_size=768, layers=12)
     assert "1.2 GB" in about(explain(known), "prune.losses").sentence
     obert = replace(facts(prune={"criterion": "obert"}), prunable=85_000_000, parameters=278_000_000)
     assert about(explain(obert), "prune.fisher_gradients").kind == "note"
     small = replace(obert, machine=replace(QUIET, memory_bytes=16 * 10**9))
     assert "10.9 GB, of 16.0 GB" in about(explain(small), "prune.fisher_gradients").sentence
+    # 278 million weights, and 12 layers of 768 for 512 rows of 128 tokens, twice: 1.1 and 4.8 GB.
+    repaired = replace(obert, recipe=facts(prune={"repair": True}).recipe, hidden_size=768, layers=12)
+    assert about(explain(repaired), "prune.repair").kind == "note"
+    assert "512 rows, are in memory: 5.9 GB" in about(explain(repaired), "prune.repair").sentence
     # 100,000 rows of 128 tokens: 19.7 GB a layer, and 12 layers; of 100 rows and one layer, 0.02 GB.
     many = replace(known, rows={"train": 100_000}, parameters=278_000_000)
     live = replace(many, recipe=facts(prune={"losses": [{"name": "hidden"}]}).recipe)
     assert "1.1 GB more of memory" in about(explain(live), "prune.losses").sentence
     tokens = replace(known, rows={"train": 100}, recipe=facts(prune={"losses": [{"name": "squared-error"}]}).recipe)
     assert "stored once, on the disk: 20 MB" in about(explain(tokens), "prune.losses").sentence
+
+
+@pytest.mark.parametrize(("share", "noted"), [(0.1, False), (0.4, False), (0.5, True)])
+def test_a_phase_that_reaches_into_the_ramp_is_noted(share: float, noted: bool) -> None:
+    prune = {"pattern": "1x4", "ramp": 0.6, "quantization_aware": share}
+    found = explain(facts(prune=prune, export={"precision": "int8"}))
+    if noted:
+        finding = about(found, "prune.quantization_aware")
+        assert finding.kind == "note"
+        assert "60% of the steps and the phase 50%" in finding.sentence
+        assert finding.what_would == "at most 0.4."
+    else:
+        assert "prune.quantization_aware" not in [finding.subject for finding in found]
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)

@@ -30,14 +30,16 @@ def require(prune: PruneSection, runtime: RuntimeSection = FSDP) -> None:
 
 
 def test_what_needs_whole_gradients_or_weights_is_refused() -> None:
-    require(PruneSection())
+    require(PruneSection(criterion="magnitude"))
     with pytest.raises(UsageError, match="needs full gradients") as caught:
         require(PruneSection(criterion="taylor"))
     assert "the criteria magnitude, random, lamp, lookahead." in caught.value.hint
     with pytest.raises(UsageError, match="align-cosine and align-frobenius need full weights"):
-        require(PruneSection.model_validate({"losses": [{"name": "align-cosine"}]}))
+        require(PruneSection.model_validate({"criterion": "magnitude", "losses": [{"name": "align-cosine"}]}))
+    with pytest.raises(UsageError, match=r"prune\.repair runs the whole network in each process"):
+        require(PruneSection(criterion="magnitude", repair=True))
     with pytest.raises(UsageError, match="several times a step"):
-        require(PruneSection(), RuntimeSection(parallel="fsdp", accumulation=2))
+        require(PruneSection(criterion="magnitude"), RuntimeSection(parallel="fsdp", accumulation=2))
     require_shardable(FSDP)
     with pytest.raises(UsageError, match="several times a step"):
         require_shardable(RuntimeSection(parallel="fsdp", accumulation=2))

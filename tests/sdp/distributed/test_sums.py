@@ -56,6 +56,13 @@ def test_ranks_go_on_from_the_sums_of_all(folder: Path) -> None:
         assert [float(stored["0"]), float(stored["1"])] == [(1.5 + 6) / 2] * 2
 
 
+def test_ranks_repair_what_one_process_repairs_and_have_the_same_weights(folder: Path) -> None:
+    first, second = (load_file(folder / f"repaired-{rank}") for rank in range(ranks.RANKS))
+    for name, weight in ranks.repaired().items():
+        assert torch.equal(first[name], second[name])
+        torch.testing.assert_close(first[name], weight, rtol=1e-3, atol=1e-4)
+
+
 def test_one_process_sums_and_averages_by_itself() -> None:
     assert rank_count() == 1
     values = torch.tensor([[1.0, 2.0], [6.0, float("nan")]])

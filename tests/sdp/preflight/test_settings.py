@@ -8,6 +8,7 @@ import pytest
 
 from sdp.pipeline.stages import PREFLIGHT, settings_of
 from sdp.preflight.settings import layers_needed, reduced
+from sdp.pruning.quantization_phase import float_steps
 from sdp.recipe import Recipe, load_recipe
 from sdp.recipe.losses import LOSSES as ALL_LOSSES
 from support.toy import RECIPE
@@ -56,6 +57,31 @@ def test_one_pass_and_one_mask_update_at_the_wanted_sparsity(recipe_file: Path) 
     assert (small.finetune.epochs, small.prune.epochs, small.prune.mask_updates) == (1, 1, 1)
     assert (small.prune.sparsity, small.prune.fisher_gradients) == (0.8, 1)
     assert small.finetune.learning_rate == pytest.approx(5e-5)
+
+
+def test_a_target_becomes_a_sparsity_that_a_few_layers_reach(recipe_file: Path) -> None:
+    words = (
+        'prune.scope="allocated"',
+        "prune.sparsity=0.9",
+        "prune.target_speedup=3.0",
+        "prune.max_layer_sparsity=0.8",
+    )
+    small = reduced(load_recipe(recipe_file, words))
+    assert (small.prune.scope, small.prune.target_speedup, small.prune.sparsity) == ("allocated", None, 0.4)
+    assert Recipe.model_validate(small.model_dump(mode="json")) == small
+    assert made_from(load_recipe(recipe_file, words)) == made_from(
+        load_recipe(recipe_file, (*words, "prune.target_speedup=2.0"))
+    )
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 1])
+def test_a_quantization_aware_phase_is_in_it_however_short(share: float, recipe_file: Path) -> None:
+    asked = ('export.precision="int8"', f"prune.quantization_aware={share}")
+    small = reduced(load_recipe(recipe_file, asked))
+    assert small.prune.quantization_aware == 0.5
+    assert float_steps(small.prune, 2) == 1
+    assert reduced(load_recipe(recipe_file, asked[:1])).prune.quantization_aware == 0
+    assert made_from(load_recipe(recipe_file, asked)) != made_from(load_recipe(recipe_file, asked[:1]))
 
 
 def test_layers_that_losses_name_are_kept(recipe_file: Path) -> None:

@@ -58,13 +58,44 @@ def test_masks_change_at_the_steps_of_the_plan_and_are_looked_at_before() -> Non
     assert sum(int(weight.count_nonzero()) for weight in masked.weights.values()) == kept[-1]
 
 
+def test_what_is_kept_may_change_after_an_update_with_its_masks() -> None:
+    masked, seen = masked_weights(), []
+
+    def after_update(masks: Mapping[str, Tensor]) -> None:
+        assert all(not weight[~masks[name]].count_nonzero() for name, weight in masked.weights.items())
+        seen.append(sum(int(mask.count_nonzero()) for mask in masks.values()))
+
+    update = MaskUpdates(SETTINGS, STEPS, masked, after_update=after_update)
+    for step in range(1, STEPS + 1):
+        update.after_step(step)
+    assert seen == [2 * kept_count(48, share) for share in (0.25, 0.5, 0.75)]
+
+
 def test_global_scope_ranks_all_weights_together() -> None:
     masked = masked_weights()
     with torch.no_grad():
         masked.weights["b"].add_(100)
-    MaskUpdates(SETTINGS.model_copy(update={"scope": "global", "sparsity": 0.5}), STEPS, masked).after_step(12)
+    uncapped = {"sparsity": 0.5, "max_layer_sparsity": 1.0}
+    MaskUpdates(SETTINGS.model_copy(update=uncapped), STEPS, masked).after_step(12)
     assert not masked.masks["a"].any()
     assert masked.masks["b"].all()
+
+
+def test_each_matrix_takes_its_own_share_of_the_schedule() -> None:
+    masked = masked_weights()
+    sparsities = {"a": 0.5, "b": 0.75}
+    settings = SETTINGS.model_copy(update={"scope": "allocated"})
+    update = MaskUpdates(settings, STEPS, masked, sparsities=sparsities)
+    for step, share in ((4, 1 / 3), (8, 2 / 3), (12, 1.0)):
+        assert update.changes_weights(step)
+        record = update.after_step(step)
+        for name, final in sparsities.items():
+            assert int(masked.masks[name].sum()) == kept_count(48, share * final)
+        assert record == {"wanted": pytest.approx(share * 0.625), "sparsity": pytest.approx(share * 0.625, abs=0.02)}
+    # Ranked within each matrix.
+    for name, weight in masked.weights.items():
+        start = masked_weights().weights[name].detach().abs()
+        assert float(start[~masked.masks[name]].max()) < float(weight.detach()[masked.masks[name]].abs().min())
 
 
 @pytest.mark.parametrize("pattern", ["1x4", "2:4"])

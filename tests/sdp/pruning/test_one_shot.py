@@ -16,8 +16,9 @@ from sdp.models.load import load_pretrained
 from sdp.models.source import ModelFolder
 from sdp.models.tokenizer import load_tokenizer
 from sdp.pipeline.progress import Reporter
+from sdp.pruning.layer_inputs import LayerInputs, inputs_by_group, layer_groups
 from sdp.pruning.masks import sparsity_of
-from sdp.pruning.one_shot import SOLVER_STEPS, UPDATES, LayerInputs, measure_inputs, prune_at_once, prune_layer
+from sdp.pruning.one_shot import SOLVER_STEPS, UPDATES, prune_at_once, prune_layer
 from sdp.recipe.pruning import PruneSection
 from support.toy import toy_rows
 
@@ -102,7 +103,9 @@ def test_the_sums_are_those_of_the_real_tokens_of_both_networks(toy_model: Path)
     with torch.no_grad():
         for parameter in model.bert.encoder.layer[0].parameters():
             parameter.mul_(0.9)
-        found = measure_inputs(model, dense, [name], [collator([rows[index] for index in range(24)])])[name]
+        batches = [collator([rows[index] for index in range(24)])]
+        groups = layer_groups(dense, [name], batches[0])
+        ((found,),) = (inputs.values() for inputs in inputs_by_group(model, dense, groups, batches))
         # Row by row, without padding.
         expected = [torch.zeros(65, 65).double(), torch.zeros(65, 65).double()]
         for index in range(24):

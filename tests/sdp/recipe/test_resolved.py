@@ -27,7 +27,8 @@ XNLI = TaskSection(name="xnli")
         (ExportSection(), ExportSection(tolerance=1e-4)),
         (ExportSection(precision="int8"), ExportSection(precision="int8", tolerance=0.2)),
         (BenchSection(threads=4), BenchSection(threads=(4,))),
-        (PruneSection(), PruneSection.model_validate({"losses": [{"name": "cross-correlation"}], "sparsity": 0.9})),
+        (PruneSection(), PruneSection(sparsity=0.9, labels=False, freeze_head=True, max_layer_sparsity=0.98)),
+        (PruneSection(scope="layer"), PruneSection(scope="layer", max_layer_sparsity=1.0)),
     ],
 )
 def test_a_default_is_its_value(silent: Section, explicit: Section) -> None:
@@ -40,7 +41,7 @@ def test_keys_are_those_of_the_file_and_properties_that_fill_in_none_follow() ->
     fields = list(GateSection.model_fields)
     assert list(resolved) == [*fields, "default_applies", "measured_again", "thresholds"]
     assert resolved["max_metric_drop"] == gate.DEFAULT_METRIC_DROP
-    (loss,) = PruneSection().resolved()["losses"]
+    *_, loss = PruneSection().resolved()["losses"]
     assert (loss["off_diagonal"], loss["reads"], loss["shares"]) == (0.005, "rows", False)
 
 

@@ -130,7 +130,7 @@ def test_a_configuration_belongs_to_a_data_set() -> None:
 
 
 def test_losses() -> None:
-    assert [loss.name for loss in PruneSection().losses] == ["cross-correlation"]
+    assert [loss.name for loss in PruneSection().losses] == ["squared-error", "cross-correlation"]
     for name, row in LOSSES.items():
         (loss,) = PruneSection.model_validate({"losses": ({"name": name},)}).losses
         assert type(loss) is row.settings

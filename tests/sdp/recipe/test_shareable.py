@@ -33,9 +33,11 @@ def test_no_key_reveals_a_folder_of_this_machine(
     # Paths of --set are relative to where the command runs.
     monkeypatch.chdir(tmp_path)
     settings = ("vocabulary.size=100", 'vocabulary.corpus=["texts/a.txt", "texts/b.txt"]', 'prune.start="old/2-prune"')
+    settings += ('prune.teacher="./runs/large"', 'prune.losses=[{name="kld"}]')
     recipe = load_recipe(write_project(tmp_path, toy_model), settings)
     assert str(tmp_path) in recipe.model_dump_json()
     content = shareable(recipe)
     assert str(tmp_path) not in json.dumps(content)
     assert content["vocabulary"]["corpus"] == ["a.txt", "b.txt"]
     assert content["prune"]["start"] == "2-prune"
+    assert content["prune"]["teacher"] == "large"

@@ -185,6 +185,9 @@ def test_a_mistake_of_the_recipe_itself_is_reported_once(recipe: Path) -> None:
         make_grid(recipe.with_name("other.toml"), [parse_vary("prune.sparsity=0.5,0.6")], 1, [])
 
 
+STAGES_WITH_MODELS = ("1-finetune", "2-prune")
+
+
 @pytest.mark.parametrize("vary", ["prune.sparsity=0.9,0.90", "arm=a{},b{prune.epochs=4.0}"])
 def test_two_arms_of_one_recipe_are_refused(vary: str, recipe: Path) -> None:
     assert tomllib.loads(recipe.read_text())["prune"]["epochs"] == 4
@@ -203,5 +206,14 @@ def test_cells_that_go_on_from_different_prunings_are_different_cells(recipe: Pa
     arms = ",".join(f'{run.name}{{prune.start="{run}/2-prune"}}' for run in starts)
     cells = make_grid(recipe, [parse_vary(f"arm=none{{}},{arms}")], 1, ["prune.sparsity=0.9"]).cells
     assert ["start" in c.inputs for c in cells] == [False, True, True]
+    assert len({c.key for c in cells}) == 3
+    assert len({c.teacher for c in cells}) == 1
+
+
+def test_cells_that_learn_from_different_networks_share_the_fine_tuning(recipe: Path, finished: Path) -> None:
+    arms = "one{},two{}".format(*(f'{{prune.teacher="{finished}/runs/toy/{stage}"}}' for stage in STAGES_WITH_MODELS))
+    losses = 'prune.losses=[{name="kld"}]'
+    cells = make_grid(recipe, [parse_vary(f"arm=none{{}},{arms}")], 1, [losses]).cells
+    assert ["teacher" in c.inputs for c in cells] == [False, True, True]
     assert len({c.key for c in cells}) == 3
     assert len({c.teacher for c in cells}) == 1

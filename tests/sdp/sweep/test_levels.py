@@ -103,6 +103,7 @@ def test_a_plan_names_stages_and_steps_and_writes_nothing(project: Path) -> None
         (["--sparsity", "0.5", "--set", 'prune.pattern="2:4"', "--set", "prune.mask_updates=0"], "mask_updates"),
         (["--sparsity", "0.5,0.8", "--set", 'prune.criterion="movement"'], "cannot start from one"),
         (["--sparsity", "0.5,0.8", "--set", 'prune.criterion="l0"'], "cannot start from one"),
+        (["--sparsity", "0.5,0.8", "--set", 'prune.scope="allocated"'], "cannot start from a pruned one"),
         (["--sparsity", "0.5,0.8", "--set", 'evaluate.split="test"'], "the data has no test split"),
         (["--sparsity", "0.5,0.8", "--out", "."], "is no sweep"),
     ],

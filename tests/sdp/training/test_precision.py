@@ -37,9 +37,19 @@ RECIPE = Recipe.model_validate(
 
 
 @pytest.mark.parametrize(
-    ("precision", "on_cpu", "on_cuda"), [("auto", False, True), ("bf16", True, True), ("fp32", False, False)]
+    ("instructions", "precision", "on_cpu", "on_cuda"),
+    [
+        (["avx2", "avx512_bf16"], "auto", True, True),
+        (["amx_bf16"], "auto", True, True),
+        (["avx2", "avx512f"], "auto", False, True),
+        (["avx2"], "bf16", True, True),
+        (["avx512_bf16"], "fp32", False, False),
+    ],
 )
-def test_auto_is_bf16_on_cuda_alone(precision: str, on_cpu: bool, on_cuda: bool) -> None:
+def test_auto_is_bf16_on_cuda_and_where_the_cpu_has_instructions_for_it(
+    instructions: list[str], precision: str, on_cpu: bool, on_cuda: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sdp.training.bf16.machine_record", lambda: {"instruction_sets": instructions})
     settings = FinetuneSection.model_validate({"precision": precision})
     assert trains_in_bf16(settings, CPU) is on_cpu
     assert trains_in_bf16(settings, CUDA) is on_cuda

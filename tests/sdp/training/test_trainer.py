@@ -95,7 +95,7 @@ def test_pruned_weights_are_zero_in_every_checkpoint(
     masked = MaskedWeights(prunable_weights(parts["model"]))
     # Keep all checkpoints, not the newest two.
     monkeypatch.setattr("sdp.training.callback.KEPT_CHECKPOINTS", 99)
-    settings = PruneSection(sparsity=0.9, mask_updates=3, ramp=0.75)
+    settings = PruneSection(sparsity=0.9, scope="layer", mask_updates=3, ramp=0.75)
     sparsities = mask_plan(settings, 12)
     log = run(parts, tmp_path, hooks=(masked, MaskUpdates(settings, 12, masked)))
     assert [record["step"] for record in log if "sparsity" in record] == list(sparsities) == [3, 6, 9]

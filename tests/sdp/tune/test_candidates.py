@@ -41,6 +41,9 @@ def test_candidates_are_those_whose_zeros_are_skipped(tmp_path: Path) -> None:
         ("prune.scope=global", "prune.max_layer_sparsity=0.98"),
         ("prune.criterion=obert", "prune.fisher_gradients=8"),
         ("prune.criterion=l0", "prune.gate_penalty=8.0"),
+        ("prune.scope=layer",),
+        ("prune.scope=allocated", "prune.repair=true"),
+        ("export.precision=int8", "prune.quantization_aware=0.2"),
     ],
 )
 def test_any_recipe_can_be_pruned_without_training_and_not_at_all(settings: tuple[str, ...], tmp_path: Path) -> None:

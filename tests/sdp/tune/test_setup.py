@@ -67,6 +67,11 @@ def test_trials_are_judged_on_dev_and_the_chosen_one_on_test(project: Path) -> N
         ([*GIVEN, "--set", "export.precision=int8"], "sdp tune chooses it"),
         ([*GIVEN, "--set", "prune.mask_updates=0"], "mask_updates"),
         ([*GIVEN, "--set", 'prune.start="runs/toy/2-prune"'], "every trial starts from the dense model"),
+        (
+            [*GIVEN, "--set", "prune.scope=allocated", "--set", "prune.target_speedup=2"],
+            "sdp tune chooses the sparsity",
+        ),
+        ([*GIVEN, "--set", "prune.teacher=model"], "learn from no other network"),
         ([*GIVEN, "--set", "bench.provider=cuda"], "on CUDA no candidate is faster than the dense file"),
         ([*GIVEN, "--set", "export.encoding=coo"], "makes files smaller and not faster: there is nothing to choose"),
         ([*GIVEN, "--set", "evaluate.split=test"], "the data has no test split"),

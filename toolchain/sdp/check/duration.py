@@ -29,6 +29,7 @@ from sdp.losses.needs import needs_of
 from sdp.pipeline.files import read_json
 from sdp.pipeline.run_folder import RUN_FILE, RunFolder
 from sdp.pipeline.stages import FINETUNE, Stage, stages_of
+from sdp.pruning.allocation import LEVELS
 from sdp.recipe.base import TrainingSection
 from sdp.recipe.sections import Recipe
 from sdp.training.steps import optimizer_steps, passes
@@ -46,6 +47,14 @@ _STAGE_SECONDS = 10.0
 _EXPORT_SECONDS = 30.0
 # Products of a refit without training: 4 solutions of 60 steps.
 _REFIT_PRODUCTS = 240
+# The same of a repair, and the passes of a block of either network to measure its layers: a third of it as far as the
+# attention's output and as far as the feed-forward input, two thirds as far as its output, and all of it once.
+_REPAIR_PRODUCTS = 20
+_MEASURING_PASSES = 7 / 3
+# Two sums of products [in, in] over the tokens: as many operations as so many forward passes.
+_SUMS_IN_PASSES = 3.5
+# Seconds to export a model, run it in turns with the dense one, and time single products.
+_TIMING_OF_PRODUCTS = 45.0
 # Seconds to start a process for each of the three files of a comparison.
 _START_SECONDS = 4.0
 _UNCERTAINTY = {"timing": 1.5, "earlier run": 1.25}
@@ -147,13 +156,25 @@ def timed_estimates(facts: Facts, work: Work, rate: float) -> dict[str, Duration
         "report": 0.0,
     }
     if optimizer_steps(work.rows["train"] or 0, recipe.prune) == 0:
-        refit = _without_training(facts, work, token * float(limit.mean()), rate) if recipe.prune.sparsity else 0.0
+        row = token * float(limit.mean())
+        refit = _refit(facts, row, _REFIT_PRODUCTS, rate) if recipe.prune.sparsity else 0.0
         seconds["prune"] = forward["dev"] + refit
     elif teacher_is_live(facts):
-        seconds["prune"] *= (TRAINING + FORWARD) / TRAINING
-    elif work.layers is not None and needs_of(recipe.prune.losses, work.layers).rows:
-        seconds["prune"] += forward["train"] + token * facts.unlabeled * float(limit.mean())
+        seconds["prune"] *= (TRAINING + FORWARD * _teacher_size(facts, work)) / TRAINING
+    elif facts.teacher is not None or (work.layers is not None and needs_of(recipe.prune.losses, work.layers).rows):
+        once = forward["train"] + token * facts.unlabeled * float(limit.mean())
+        seconds["prune"] += once * _teacher_size(facts, work)
+    if recipe.prune.repair:
+        repairs = min(recipe.prune.mask_updates, optimizer_steps(work.rows["train"] or 0, recipe.prune))
+        seconds["prune"] += repairs * _refit(facts, token * float(limit.mean()), _REPAIR_PRODUCTS, rate)
+    if recipe.prune.scope == "allocated":
+        seconds["prune"] += _allocation(facts, token * float(limit.mean()), rate)
     return {name: DurationEstimate(_STAGE_SECONDS + own, "timing") for name, own in seconds.items()}
+
+
+def _teacher_size(facts: Facts, work: Work) -> float:
+    """The teacher's parameters outside of the embeddings as a multiple of the model's."""
+    return 1.0 if facts.teacher is None else facts.teacher.computing / work.parameters
 
 
 def _evaluations(work: Work, settings: TrainingSection) -> int:
@@ -168,25 +189,39 @@ def _training(facts: Facts, work: Work, settings: TrainingSection, token: float,
     tokens = steps * settings.batch_size * padded_length(lengths, settings.batch_size)
     # Both settings compute the forward pass once more.
     again = FORWARD if runtime.checkpointing or runtime.accumulation > 1 else 0
-    speed = BF16_SPEED if settings.precision == "bf16" and facts.machine.bf16 else 1.0
+    speed = BF16_SPEED if settings.precision != "fp32" and facts.machine.bf16 else 1.0
     return token * tokens * (TRAINING + again) / FORWARD / speed
 
 
-def _without_training(facts: Facts, work: Work, row: float, rate: float) -> float:
-    """Return the seconds of pruning with `prune.epochs = 0`.
+def _refit(facts: Facts, row: float, products: int, rate: float) -> float:
+    """Return the seconds of refitting every layer once on the calibration rows.
 
-    Both networks compute the calibration rows for each layer, and the weights of a matrix [out, in] are refitted by
-    products with a matrix [in, in].
+    Both networks compute the rows to measure the layers, and the weights of a matrix [out, in] are refitted by products
+    with a matrix [in, in].
 
     Args:
         facts: recipe and sizes.
-        work: the amount of work.
+        row: seconds of a forward pass of a row.
+        products: of each matrix.
+        rate: floating-point operations per second.
+    """
+    measured = (2 * _MEASURING_PASSES + _SUMS_IN_PASSES) * facts.recipe.prune.calibration_rows * row
+    # In the mean over the matrices of a layer, `in` is 1.5 times the encoder's width.
+    return measured + products * 2 * (facts.prunable or 0) * 1.5 * (facts.hidden_size or 0) / rate
+
+
+def _allocation(facts: Facts, row: float, rate: float) -> float:
+    """Return the seconds of choosing a sparsity for each matrix.
+
+    Args:
+        facts: recipe and sizes.
         row: seconds of a forward pass of a row.
         rate: floating-point operations per second.
     """
-    measured = 2 * (work.layers or 1) * facts.recipe.prune.calibration_rows * row
-    # In the mean over the matrices of a layer, `in` is 1.5 times the encoder's width.
-    return measured + _REFIT_PRODUCTS * 2 * (facts.prunable or 0) * 1.5 * (facts.hidden_size or 0) / rate
+    # One product with the Gram matrix a level.
+    products = LEVELS * 2 * (facts.prunable or 0) * 1.5 * (facts.hidden_size or 0) / rate
+    timed = _TIMING_OF_PRODUCTS if facts.recipe.prune.target_speedup is not None else 0.0
+    return facts.recipe.prune.calibration_rows * row + products + timed
 
 
 def _bench(facts: Facts) -> float:
@@ -197,7 +232,10 @@ def _bench(facts: Facts) -> float:
 
 _MOST_RUNS = 50
 # Settings that decide the time of an optimizer step, besides model and data.
-_STEP_SETTINGS = {"finetune": ("batch_size", "precision"), "prune": ("batch_size", "precision", "losses", "criterion")}
+_STEP_SETTINGS = {
+    "finetune": ("batch_size", "precision"),
+    "prune": ("batch_size", "precision", "losses", "criterion", "repair"),
+}
 
 
 def earlier_estimates(
@@ -260,7 +298,8 @@ def _seconds(recipe: Recipe, earlier: RunFolder, stage: Stage, rows: int) -> flo
         then = _table(settings, stage.name)
         if any(then.get(key) != shown[key] for key in _STEP_SETTINGS[stage.name]):
             return None
-        steps, before = optimizer_steps(rows, now), _steps(earlier.path, type(now), then)
+        before = _steps(earlier.path, type(now), then)
+        steps = optimizer_steps(rows, now)
         if not steps or not before:
             # Pruning with training is other work than without.
             return seconds if steps == before else None

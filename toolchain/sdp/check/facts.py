@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 
 from sdp.data.profile import DataProfile
 from sdp.recipe.sections import Recipe
+from sdp.training.bf16 import cpu_has_bf16
 from sdp_onnx.operators.library import has_library
 from sdp_onnx.runtimes.environment import machine_record
-
-# Flags in /proc/cpuinfo: x86 with AVX512-BF16 or AMX, and Arm.
-_BF16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
 @dataclass(frozen=True)
@@ -57,6 +55,27 @@ class Machine:
 
 
 @dataclass(frozen=True)
+class TeacherFacts:
+    """The other network that the recipe learns from (`prune.teacher`).
+
+    Attributes:
+        title: its name for readers.
+        model_type: its kind, as its config.json names it.
+        layers: number of its layers; None where config.json has no number.
+        width: features of a token; None likewise.
+        parameters: all of them.
+        computing: those outside of the embeddings.
+    """
+
+    title: str
+    model_type: str
+    layers: int | None
+    width: int | None
+    parameters: int
+    computing: int
+
+
+@dataclass(frozen=True)
 class Facts:
     """Facts about recipe, machine, model and data; None where model or data are not on this machine.
 
@@ -77,6 +96,7 @@ class Facts:
         positions: longest input of the model; also None without a limit.
         corpus: texts by language in the corpus of [vocabulary]; empty without that section.
         unlabeled: rows without labels, of data.unlabeled and those that are made.
+        teacher: the other network to learn from; also None where the recipe names none.
     """
 
     recipe: Recipe
@@ -95,6 +115,7 @@ class Facts:
     positions: int | None = None
     corpus: Mapping[str, int] = field(default_factory=dict)
     unlabeled: int = 0
+    teacher: TeacherFacts | None = None
 
     @property
     def size_ratio(self) -> float | None:
@@ -107,12 +128,12 @@ class Facts:
 def this_machine() -> Machine:
     """Return the properties of this machine."""
     record = machine_record()
-    memory, quota, instructions = record["memory_bytes"], record["cpu_quota"], record["instruction_sets"]
+    memory, quota = record["memory_bytes"], record["cpu_quota"]
     cores = next((n for n in (record["allowed_cores"], record["logical_cores"]) if isinstance(n, int)), 1)
     return Machine(
         cores=min(cores, ceil(quota)) if isinstance(quota, float) else cores,
         memory_bytes=memory if isinstance(memory, int) else None,
-        bf16=isinstance(instructions, list) and bool(_BF16_INSTRUCTIONS.intersection(instructions)),
+        bf16=cpu_has_bf16(),
         gpu=shutil.which("nvidia-smi") is not None,
         library=has_library(),
     )

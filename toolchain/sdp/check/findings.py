@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from sdp.check.allocation import allocation_findings
 from sdp.check.data import data_findings
 from sdp.check.facts import Facts, Finding
 from sdp.check.model import architecture_findings
 from sdp.check.size import size_findings
 from sdp.check.speed import speed_findings
+from sdp.check.teacher import teacher_findings
 from sdp.check.thresholds import threshold_findings
 from sdp.check.training import training_findings
 
@@ -17,6 +19,8 @@ _TOPICS = (
     speed_findings,
     size_findings,
     training_findings,
+    allocation_findings,
+    teacher_findings,
 )
 
 

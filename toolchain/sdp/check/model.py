@@ -26,12 +26,12 @@ def plan_head(recipe: Recipe, folder: ModelFolder) -> str | None:
     if head is None or recipe.model.head == "new":
         choose_head(recipe, folder, ())
         return "" if head is None else "the checkpoint's head is replaced by a new one"
-    labels = _labels(recipe)
+    labels = data_labels(recipe)
     kept = None if labels is None else choose_head(recipe, folder, labels)
     return None if kept is None else kept.line
 
 
-def _labels(recipe: Recipe) -> tuple[str, ...] | None:
+def data_labels(recipe: Recipe) -> tuple[str, ...] | None:
     """Return the classes by id, empty for regression and ranking; None where the data is not downloaded."""
     if recipe.task.problem_type in ("regression", "ranking"):
         return ()

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sdp.check.duration import DurationEstimate
-from sdp.check.facts import Facts, Finding, this_machine
+from sdp.check.facts import Facts, Finding, TeacherFacts, this_machine
 from sdp.check.findings import explain
 from sdp.check.forecast import FLOAT_BYTES, product, stored_as, stored_bytes
 from sdp.check.model import plan_head
 from sdp.check.rows import Rows, read_rows, sampled_lengths
 from sdp.check.stage_times import stage_times, time_left
+from sdp.check.teacher import read_teacher
 from sdp.data.profile import DataProfile
 from sdp.errors import NotDownloadedError
 from sdp.models.architectures import model_type, require_architecture
@@ -105,11 +106,11 @@ def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
     Raises:
         UsageError: model or data can never work with these settings.
     """
-    model = _locate(recipe)
-    unknown = [] if isinstance(model, ModelFolder) else [model]
+    model, teacher = _locate(recipe), read_teacher(recipe)
+    unknown = [missing for missing in (model, teacher) if isinstance(missing, str)]
     counted = count_parts(model) if isinstance(model, ModelFolder) else None
-    identities = input_identities(recipe, download=False) if counted is not None else {}
-    stages = _stages(recipe, run, identities) if counted is not None else None
+    identities = input_identities(recipe, download=False) if not unknown else {}
+    stages = _stages(recipe, run, identities) if not unknown else None
     rows = read_rows(recipe)
     if rows.profile is None:
         unknown.append("rows, classes, optimizer steps: the data set is not on this machine yet")
@@ -117,6 +118,10 @@ def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
     if head is None:
         unknown.append("whether the checkpoint's head fits: the data set is not on this machine yet")
     facts = _facts(recipe, model if isinstance(model, ModelFolder) else None, counted, rows)
+    parts = None if counted is None else _forecast(counted, recipe)
+    if counted is not None and parts is None:
+        unknown.append("parameters and bytes after pruning: prune.target_speedup decides when pruning starts")
+    facts = replace(facts, teacher=teacher if isinstance(teacher, TeacherFacts) else None)
     trimmed = None if counted is None else _after_vocabulary(counted, recipe)
     times = stage_times(facts, run, identities, trimmed)
     train = rows.counts["train"]
@@ -127,7 +132,7 @@ def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
         stages,
         rows.counts,
         {name: None if train is None else optimizer_steps(train, getattr(recipe, name)) for name in TRAINING},
-        None if counted is None else part_plans(counted, recipe),
+        parts,
         unknown,
         explain(facts),
         head,
@@ -175,11 +180,12 @@ def _facts(recipe: Recipe, model: ModelFolder | None, counted: ModelParts | None
         return known
     trimmed = _after_vocabulary(counted, recipe)
     hidden_size, layers = encoder_shape(model)
+    parts = _forecast(counted, recipe)
     return replace(
         known,
         bytes_pretrained=counted.total * FLOAT_BYTES,
         bytes_dense=trimmed.total * FLOAT_BYTES,
-        bytes_after={part.name: part.bytes_after for part in part_plans(counted, recipe)},
+        bytes_after=None if parts is None else {part.name: part.bytes_after for part in parts},
         prunable=sum(trimmed.prunable.values()),
         parameters=trimmed.total,
         model_type=model_type(model),
@@ -195,10 +201,15 @@ def _after_vocabulary(parts: ModelParts, recipe: Recipe) -> ModelParts:
     return parts if recipe.vocabulary is None else parts.trimmed(recipe.vocabulary.size)
 
 
+def _forecast(parts: ModelParts, recipe: Recipe) -> list[PartPlan] | None:
+    """Return what is predicted of the parts; None where measured times will decide how many weights are pruned."""
+    return part_plans(parts, recipe) if recipe.prune.target_speedup is None else None
+
+
 def part_plans(parts: ModelParts, recipe: Recipe) -> list[PartPlan]:
     """Predict the effect of trimming the vocabulary, pruning and encoding on each part.
 
-    Every layer is assumed to have the same sparsity: exact for scope = "layer", right in sum for "global".
+    Every layer is assumed to have the same sparsity: exact for scope = "layer", right in sum for the others.
     """
     remaining = 0
     after = 0

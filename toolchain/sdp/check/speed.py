@@ -19,6 +19,8 @@ def may_be_faster(facts: Facts) -> bool:
     With prune.scope = "global" some layers may be sparse enough even if their mean is not.
     """
     recipe = facts.recipe
+    if recipe.prune.target_speedup is not None:
+        return True
     kind = product(recipe.prune, recipe.export, 1 - recipe.prune.sparsity, library=facts.machine.library)
     by_library = recipe.export.encoding == "kernel" or (recipe.export.encoding == "auto" and facts.machine.library)
     uneven = by_library and not is_exact(recipe.prune)
@@ -30,8 +32,9 @@ def speed_findings(facts: Facts) -> Iterator[Finding]:
     yield from _library(facts)
     yield from _provider(facts)
     yield from _lengths(facts)
+    prune = facts.recipe.prune
     # Without pruning, no zeros are expected to bring speed.
-    if facts.recipe.bench.provider == "cpu" and facts.recipe.prune.sparsity:
+    if facts.recipe.bench.provider == "cpu" and prune.target_speedup is None and prune.sparsity:
         yield from _int8(facts) if facts.recipe.export.precision == "int8" else _fp32(facts)
     yield from _pattern(facts)
 

@@ -21,6 +21,8 @@ def training_findings(facts: Facts) -> Iterator[Finding]:
     yield from _bf16(facts)
     yield from _teacher(facts)
     yield from _criterion(facts)
+    yield from _repair(facts)
+    yield from _quantization(facts)
 
 
 def _threads(facts: Facts) -> Iterator[Finding]:
@@ -35,15 +37,14 @@ def _bf16(facts: Facts) -> Iterator[Finding]:
     recipe, machine = facts.recipe, facts.machine
     on_cpu = recipe.runtime.device == "cpu" or (recipe.runtime.device == "auto" and not machine.gpu)
     keys = [f"{key}.precision" for key in ("finetune", "prune") if getattr(recipe, key).trains]
-    in_bf16 = {key: getattr(recipe, key.partition(".")[0]).precision == "bf16" for key in keys}
     if not on_cpu:
         return
-    if machine.bf16 and not all(in_bf16.values()):
-        slow = [key for key in keys if not in_bf16[key]]
-        what = "training in fp32, as it is on a CPU, and this one has instructions for bf16: two to three times as fast"
-        yield Finding("note", ", ".join(slow), what, '"bf16".')
-    elif not machine.bf16 and any(in_bf16.values()):
-        slow = [key for key in keys if in_bf16[key]]
+    wrong = "fp32" if machine.bf16 else "bf16"
+    slow = [key for key in keys if getattr(recipe, key.partition(".")[0]).precision == wrong]
+    if slow and machine.bf16:
+        what = "training in fp32, and this CPU has instructions for bf16: two to three times as fast"
+        yield Finding("note", ", ".join(slow), what, '"auto".')
+    elif slow:
         yield Finding(
             "warning", ", ".join(slow), "this CPU has no instructions for bf16: training is very slow", '"fp32".'
         )
@@ -58,17 +59,21 @@ def teacher_is_live(facts: Facts) -> bool:
 
 def _tokens(facts: Facts) -> float:
     """Estimate the tokens of all training rows."""
+    return ((facts.rows.get("train") or 0) + facts.unlabeled) * _tokens_of_a_row(facts)
+
+
+def _tokens_of_a_row(facts: Facts) -> float:
     longest = facts.recipe.data.max_length
     lengths = np.minimum(facts.lengths if facts.lengths is not None else [longest], longest)
-    mean = float(lengths.mean()) if lengths.size else 0.0
-    return ((facts.rows.get("train") or 0) + facts.unlabeled) * mean
+    return float(lengths.mean()) if lengths.size else 0.0
 
 
 def _teacher(facts: Facts) -> Iterator[Finding]:
     rows, losses = facts.rows.get("train"), facts.recipe.prune.losses
     if teacher_is_live(facts):
         if facts.parameters is not None:
-            size = facts.parameters * FLOAT_BYTES
+            parameters = facts.parameters if facts.teacher is None else facts.teacher.parameters
+            size = parameters * FLOAT_BYTES
             what = f"the teacher runs beside the student at every step, in {_shown(size)} more of memory"
             yield Finding("note", "prune.losses", what)
         return
@@ -97,6 +102,28 @@ def _criterion(facts: Facts) -> Iterator[Finding]:
         size = copies * facts.prunable * FLOAT_BYTES
         what = f"{copies} gradients of {facts.prunable:,} weights are held in memory: {_shown(size)}"
         yield _memory(facts, size, f"prune.{key}", what, "fewer of them.")
+
+
+def _repair(facts: Facts) -> Iterator[Finding]:
+    prune = facts.recipe.prune
+    if not prune.repair or facts.parameters is None or facts.hidden_size is None or facts.layers is None:
+        return
+    states = 2 * prune.calibration_rows * _tokens_of_a_row(facts) * facts.hidden_size * facts.layers
+    size = round(facts.parameters + states) * FLOAT_BYTES
+    what = f"the dense network, and what the layers of both return on {prune.calibration_rows:,} rows, are in memory"
+    what += f": {_shown(size)}"
+    yield _memory(facts, size, "prune.repair", what, "fewer prune.calibration_rows.")
+
+
+def _quantization(facts: Facts) -> Iterator[Finding]:
+    prune = facts.recipe.prune
+    # Shares of hundredths: sums of floats may miss 1.
+    if prune.quantization_aware > 0 and round(prune.ramp + prune.quantization_aware, 6) > 1:
+        what = (
+            f"the ramp takes {prune.ramp:.0%} of the steps and the phase {prune.quantization_aware:.0%}: weights are "
+        )
+        what += "still pruned while it rounds"
+        yield Finding("note", "prune.quantization_aware", what, f"at most {1 - prune.ramp:.2g}.")
 
 
 def _memory(facts: Facts, size: int, subject: str, what: str, would: str) -> Finding:

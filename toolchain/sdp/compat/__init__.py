@@ -7,7 +7,11 @@ the names, and a test imports every one: a release that lacks one fails there fi
 PRIVATE: dict[str, tuple[str, ...]] = {
     "accelerate": ("accelerate.PartialState._shared_state", "accelerate.utils.constants.FSDP_MODEL_NAME"),
     "datasets": ("datasets.IterableDataset._resolve_features",),
-    "torch": ("torch.distributed.rendezvous.rendezvous",),
+    "torch": (
+        "torch._int_mm",
+        "torch.cpu._is_vnni_supported",
+        "torch.distributed.rendezvous.rendezvous",
+    ),
     "transformers": (
         "transformers.Trainer._load_from_checkpoint",
         "transformers.Trainer._save",

@@ -98,8 +98,9 @@ class Split:
     def with_ids(self, ids: Sequence[int]) -> Split:
         """The same rows of classes with other ids: class k gets ids[k]."""
         # Inverts ids: label k becomes the index at which k stands in them.
-        own = tuple(int(place) for place in np.argsort(ids, kind="stable"))
-        tags = None if self.tags is None else tuple(self.tags[place] for place in own)
+        before = tuple(int(place) for place in np.argsort(ids, kind="stable"))
+        tags = None if self.tags is None else tuple(self.tags[place] for place in before)
+        own = before if self.own_ids is None else tuple(self.own_ids[place] for place in before)
         return replace(self, labels=np.asarray(ids, dtype=np.int64)[self.labels], tags=tags, own_ids=own)
 
     @cached_property
@@ -171,6 +172,12 @@ class TaskData:
         test = None if self.test is None else self.test.with_ids(ids)
         train, dev = self.train.with_ids(ids), self.dev.with_ids(ids)
         return replace(self, train=train, dev=dev, test=test, label_names=tuple(names))
+
+    @property
+    def own_label_names(self) -> tuple[str, ...]:
+        """The classes in the data's own order, also where `label_names` has that of a checkpoint's head."""
+        own = self.train.own_ids
+        return self.label_names if own is None else tuple(self.label_names[place] for place in np.argsort(own))
 
     @property
     def development(self) -> Split:

@@ -54,6 +54,13 @@ def broadcast_masks(masks: Mapping[str, Tensor]) -> None:
             dist.broadcast(mask.view(torch.uint8), src=0)
 
 
+def broadcast_weights(weights: Iterable[Tensor]) -> None:
+    """Overwrite weights with rank 0's, so that rounding differences between ranks cannot make networks differ."""
+    if rank_count() > 1:
+        for weight in weights:
+            dist.broadcast(weight.detach(), src=0)
+
+
 def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
     """Replace each gradient by its mean over the ranks."""
     ranks = rank_count()

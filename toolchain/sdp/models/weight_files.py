@@ -54,7 +54,7 @@ def refuse_adapter(folder: Path) -> None:
     hint = (
         "Merge it into its model once: AutoPeftModelForSequenceClassification.from_pretrained(FOLDER, num_labels=N)"
         ".merge_and_unload().save_pretrained(NEW) with the package peft (ForTokenClassification for a tagger), copy "
-        "the tokenizer's files into NEW, and set model.name to NEW."
+        "the tokenizer's files into NEW, and name NEW in the recipe."
     )
     if weight_files(folder):
         hint += f" Without its files ({', '.join(ADAPTER_FILES[:2])}) the weights beside it are used alone."

@@ -23,6 +23,7 @@ NEUTRAL = {
     "sdp.recipe": "settings enter a fingerprint by value, every default resolved",
     "sdp.errors": "messages",
     "sdp_onnx.errors": "messages",
+    "sdp.pruning.measured_times": "times of a machine; what was chosen by them is stored",
     "sdp.pipeline.signals": "stops a command",
     "sdp.pipeline.progress": "shows progress",
     "sdp.pipeline.context": "holds what a stage gets",

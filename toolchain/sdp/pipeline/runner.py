@@ -37,13 +37,14 @@ from sdp.pipeline.stage_run import StageFunction, Status, fingerprint, run_stage
 from sdp.pipeline.stages import PREFLIGHT, VOCABULARY, Stage, find_stage, resolved_settings, stages_of
 from sdp.preflight.settings import reduced
 from sdp.pruning.start import start_identity
+from sdp.pruning.teacher_source import teacher_identity
 from sdp.recipe.sections import Recipe
-from sdp_onnx.operators.library import library_identity
+from sdp_onnx.operators.library import library_identity, library_path
 
 
 def input_identities(recipe: Recipe, *, download: bool) -> dict[str, dict[str, str]]:
     """Hashes of what comes from outside: "model" and "data"; where the recipe names them, "corpus" and "unlabeled", the
-    files of [vocabulary] and of data.unlabeled, and "start", the pruning to go on from.
+    files of [vocabulary] and of data.unlabeled, "start", the pruning to go on from, and "teacher", the other network.
 
     Args:
         recipe: the recipe.
@@ -56,6 +57,8 @@ def input_identities(recipe: Recipe, *, download: bool) -> dict[str, dict[str, s
         identities["unlabeled"] = unlabeled
     if recipe.prune.start is not None:
         identities["start"] = start_identity(recipe.prune)
+    if recipe.prune.teacher is not None:
+        identities["teacher"] = teacher_identity(recipe, download=download)
     return identities
 
 
@@ -64,7 +67,7 @@ def stage_status(stage: Stage, recipe: Recipe, run: RunFolder, identities: Mappi
     inputs: dict[str, Any] = {name: identities[name] for name in ("model", "data") if getattr(stage, name)}
     inputs |= {
         name: identities[name]
-        for name in ("corpus", "unlabeled", "start")
+        for name in ("corpus", "unlabeled", "start", "teacher")
         if getattr(stage, name) and name in identities
     }
     earlier = {upstream.name: upstream for upstream in stages_of(recipe)}
@@ -205,6 +208,8 @@ def run_pipeline(
         _forget_vocabulary(run, reporter)
     if recipe.bench.provider == "cuda":
         _require_cuda_for_bench(stages, plan(recipe, run, identities))
+    if recipe.prune.target_speedup is not None and _will_run("prune", stages, plan(recipe, run, identities)):
+        library_path()
     records: dict[str, StageRecord] = {}
     preflight = preflight and any(stage.name == "export" for stage in stages)
     for place, stage in enumerate(stages):
@@ -259,11 +264,16 @@ def _preflight(
 
 def _require_cuda_for_bench(stages: Sequence[Stage], statuses: Iterable[Status]) -> None:
     """Require the benchmark's execution provider now, not after hours of training."""
-    if any(status.stage in stages and status.stage.name == "bench" and not status.up_to_date for status in statuses):
+    if _will_run("bench", stages, statuses):
         # Imported here: asking a question loads no onnxruntime.
         from sdp_onnx.runtimes.registry import default_runtime
 
         default_runtime().require("cuda")
+
+
+def _will_run(name: str, stages: Sequence[Stage], statuses: Iterable[Status]) -> bool:
+    """Whether a stage is among those that are wanted, and not up to date."""
+    return any(status.stage in stages and status.stage.name == name and not status.up_to_date for status in statuses)
 
 
 def follow(recipe: Recipe, run: RunFolder) -> None:

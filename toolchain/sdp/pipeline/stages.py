@@ -15,7 +15,7 @@ LOCATIONS = {
     "model": {"name", "revision"},
     "data": {"dataset", "revision", "train", "dev", "test", "unlabeled"},
     "vocabulary": {"corpus"},
-    "prune": {"start"},
+    "prune": {"start", "teacher"},
 }
 TRAINING_LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers")
 ONNX_LIBRARIES = ("onnx", "onnxruntime", "onnxruntime-gpu")
@@ -35,6 +35,7 @@ class Stage:
         corpus: whether it reads the files of [vocabulary].
         unlabeled: whether it reads the files of data.unlabeled.
         start: whether it reads the finished pruning that the recipe goes on from, if it names one.
+        teacher: whether it reads the other network that prune.teacher names, if it names one.
         reads: earlier stage -> patterns of the files it reads there, where the recipe has that stage.
         libraries: distributions whose version changes its result.
         operators: whether the operator library, or its absence, changes its result.
@@ -53,6 +54,7 @@ class Stage:
     corpus: bool = False
     unlabeled: bool = False
     start: bool = False
+    teacher: bool = False
     reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     libraries: tuple[str, ...] = ()
     operators: bool = False
@@ -81,6 +83,7 @@ PREFLIGHT = Stage(
     sections=("model", "task", "data", "finetune", "prune", "analysis", "evaluate", "export", "bench"),
     model=True,
     data=True,
+    teacher=True,
     reads={"vocabulary": MODEL_FILES},
     libraries=(*TRAINING_LIBRARIES, *ONNX_LIBRARIES, "onnxscript"),
     operators=True,
@@ -106,6 +109,7 @@ STAGES = (
         data=True,
         unlabeled=True,
         start=True,
+        teacher=True,
         reads={"finetune": MODEL_FILES},
         libraries=TRAINING_LIBRARIES,
         resumes=True,
@@ -115,7 +119,7 @@ STAGES = (
         name="evaluate",
         folder="3-evaluate",
         module="sdp.stages.evaluate",
-        sections=("task", "data", "evaluate"),
+        sections=("task", "data", "prune", "evaluate"),
         data=True,
         reads={"vocabulary": ("old_ids.json",), "finetune": MODEL_FILES, "prune": MODEL_FILES},
         libraries=(*TRAINING_LIBRARIES, "scikit-learn", "scipy"),
@@ -125,7 +129,7 @@ STAGES = (
         name="export",
         folder="4-export",
         module="sdp.stages.export",
-        sections=("task", "data", "evaluate", "export"),
+        sections=("task", "data", "prune", "evaluate", "export"),
         data=True,
         reads={"prune": MODEL_FILES, "evaluate": ("*.safetensors", "metrics.json")},
         libraries=(*TRAINING_LIBRARIES, *ONNX_LIBRARIES, "onnxscript"),
@@ -157,7 +161,7 @@ STAGES = (
         reads={
             "vocabulary": ("vocabulary.json",),
             "finetune": ("metrics.json",),
-            "prune": ("metrics.json", "pruning.jsonl", "analysis.json"),
+            "prune": ("metrics.json", "pruning.jsonl", "analysis.json", "allocation.json"),
             "evaluate": ("metrics.json", "flips.csv"),
             "export": ("metrics.json", "manifest.json"),
             "bench": ("latency.json",),
@@ -217,12 +221,15 @@ def resolved_settings(recipe: Recipe, stages: Iterable[Stage]) -> dict[str, Any]
         recipe: the recipe, which has these stages.
         stages: the stages.
     """
-    return {
+    settings = {
         name: {
             key: value for key, value in getattr(recipe, name).resolved().items() if key not in LOCATIONS.get(name, ())
         }
         for name in _sections(stages)
     }
+    if "prune" in settings:
+        settings["prune"] |= _timed_settings(recipe)
+    return settings
 
 
 def settings_of(recipe: Recipe, stages: Iterable[Stage], *, defaults: bool = True) -> dict[str, Any]:
@@ -233,9 +240,27 @@ def settings_of(recipe: Recipe, stages: Iterable[Stage], *, defaults: bool = Tru
         stages: the stages.
         defaults: also those that have their default.
     """
-    return {
+    settings = {
         name: getattr(recipe, name).model_dump(mode="json", exclude=LOCATIONS.get(name), exclude_defaults=not defaults)
         for name in _sections(stages)
+    }
+    if "prune" in settings:
+        settings["prune"] |= _timed_settings(recipe)
+    return settings
+
+
+def _timed_settings(recipe: Recipe) -> dict[str, Any]:
+    """What prune.target_speedup is timed with: of other sections, and so it decides what is pruned."""
+    if recipe.prune.target_speedup is None:
+        return {}
+    bench, precision = recipe.bench, recipe.export.precision
+    return {
+        "timed": {
+            "precision": precision,
+            "batch_size": bench.batch_sizes[0],
+            "sequence_length": bench.sequence_lengths[0],
+            "threads": bench.thread_counts[0],
+        }
     }
 
 

@@ -29,7 +29,14 @@ def reduced(recipe: Recipe) -> Recipe:
     """Return the recipe with one pass over its rows, one mask update, and one repetition of each measurement."""
     training = {name: _once(getattr(recipe, name)) for name in ("finetune", "prune")}
     masks: dict[str, Any] = {"schedule": "cubic", "ramp": 1.0, "mask_updates": 1, "start": None}
+    masks["calibration_rows"] = BATCH_SIZE
+    if recipe.prune.target_speedup is not None:
+        # A few layers of an untrained model reach other speed-ups: a sparsity is allocated in its place.
+        masks |= {"target_speedup": None, "sparsity": recipe.prune.layer_cap / 2}
     masks["augment"] = min(recipe.prune.augment, BATCH_SIZE)
+    if recipe.prune.quantization_aware > 0:
+        # Steps before the phase, its border, and steps in it.
+        masks["quantization_aware"] = 0.5
     masks |= {key: least for key, least in CRITERIA[recipe.prune.criterion].settings.items() if least is not None}
     export = recipe.export
     if export.precision == "int8":
@@ -60,7 +67,7 @@ def _once(section: TrainingSection) -> dict[str, Any]:
     """Return settings of one pass at a harmless learning rate; what does not train stays so."""
     return {
         **_defaults(TrainingSection, "learning_rate", "weight_decay", "warmup", "decay", "steps"),
-        "epochs": min(1.0, float(section.trains)),
+        "epochs": float(section.trains),
         # Each process that shares a batch needs a row.
         "batch_size": min(section.batch_size, max(BATCH_SIZE, process_count())),
     }

@@ -9,7 +9,7 @@ from torch import nn
 from sdp.distributed.collectives import broadcast_masks
 from sdp.errors import ModelError
 from sdp.pruning.masked_weights import MaskedWeights
-from sdp.pruning.masks import BLOCK, Masks, select_masks, sparsity_of
+from sdp.pruning.masks import BLOCK, Masks, Pattern, Scope, select_masks, sparsity_of
 from sdp.pruning.schedule import mask_updates
 from sdp.recipe.pruning import PruneSection
 from sdp.training.hooks import Hook
@@ -21,6 +21,7 @@ def mask_plan(settings: PruneSection, steps: int, initial: float = 0.0) -> dict[
 
 
 BeforeUpdate = Callable[[Mapping[str, nn.Parameter], Masks, Masks], None]
+AfterUpdate = Callable[[Masks], None]
 
 
 class MaskUpdates(Hook):
@@ -31,20 +32,33 @@ class MaskUpdates(Hook):
         steps: optimizer steps of the run.
         masked: the weights, listed before this hook.
         before_update: called with the weights, their masks, and the masks that they get.
+        after_update: called with the masks that the weights have now; may change what is kept.
+        sparsities: name -> the sparsity that each weight ends with, where every one has its own. The schedule then
+            gives the share of it that each has, from 0 to 1, and weights are ranked within their matrix.
 
     Raises:
         ModelError: the model's weights cannot be cut into the blocks or groups of the pattern.
     """
 
     def __init__(
-        self, settings: PruneSection, steps: int, masked: MaskedWeights, before_update: BeforeUpdate | None = None
+        self,
+        settings: PruneSection,
+        steps: int,
+        masked: MaskedWeights,
+        before_update: BeforeUpdate | None = None,
+        after_update: AfterUpdate | None = None,
+        sparsities: Mapping[str, float] | None = None,
     ) -> None:
-        if settings.pattern != "unstructured":
-            _require_blocks(masked)
+        require_blocks(settings.pattern, masked.weights)
         self._settings = settings
         self._masked = masked
         self._before_update = before_update
-        self._plan = mask_plan(settings, steps, sparsity_of(masked.masks))
+        self._after_update = after_update
+        self._sparsities = sparsities
+        if sparsities is None:
+            self._plan = mask_plan(settings, steps, sparsity_of(masked.masks))
+        else:
+            self._plan = mask_plan(settings.model_copy(update={"sparsity": 1.0}), steps)
 
     def changes_weights(self, step: int) -> bool:
         """Whether masks are updated after this step."""
@@ -54,22 +68,38 @@ class MaskUpdates(Hook):
         """Update the masks, after a step of the plan; return the sparsity wanted and reached."""
         if step not in self._plan:
             return None
-        wanted = self._plan[step]
-        settings = self._settings
-        masks = select_masks(
-            self._masked.scores(), wanted, settings.scope, settings.pattern, settings.max_layer_sparsity
-        )
+        masks, wanted = self._select(self._plan[step])
         broadcast_masks(masks)
         if self._before_update is not None:
             self._before_update(self._masked.weights, self._masked.masks, masks)
         self._masked.set(masks, last=step == max(self._plan))
+        if self._after_update is not None:
+            self._after_update(self._masked.masks)
         sparsity = sparsity_of(self._masked.masks)
         self.note = f"{sparsity:.0%} zeros"
         return {"wanted": wanted, "sparsity": sparsity}
 
+    def _select(self, reached: float) -> tuple[Masks, float]:
+        """Return the masks at a value of the schedule, and the sparsity of all weights that is wanted there."""
+        scores, settings = self._masked.scores(), self._settings
+        if self._sparsities is None:
+            scope: Scope = "global" if settings.scope == "global" else "layer"
+            return select_masks(scores, reached, scope, settings.pattern, settings.layer_cap), reached
+        own = {name: reached * final for name, final in self._sparsities.items()}
+        masks: Masks = {}
+        for name, score in scores.items():
+            masks |= select_masks({name: score}, own[name], "layer", settings.pattern)
+        elements = {name: score.numel() for name, score in scores.items()}
+        return masks, sum(own[name] * count for name, count in elements.items()) / sum(elements.values())
 
-def _require_blocks(masked: MaskedWeights) -> None:
-    for name, weight in masked.weights.items():
+
+def require_blocks(pattern: Pattern, weights: Mapping[str, nn.Parameter]) -> None:
+    """Require that weights can be cut into the blocks or groups of a pattern.
+
+    Raises:
+        ModelError: one of them cannot.
+    """
+    for name, weight in weights.items() if pattern != "unstructured" else ():
         if weight.shape[-1] % BLOCK:
             raise ModelError(
                 f"a weight has {weight.shape[-1]} inputs, which is not a multiple of {BLOCK}",

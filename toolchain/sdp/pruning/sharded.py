@@ -21,5 +21,7 @@ def require_shardable_pruning(runtime: RuntimeSection, prune: PruneSection) -> N
     elif not all(LOSSES[loss.name].shardable for loss in prune.losses):
         whole = (name for name, row in LOSSES.items() if not row.shardable)
         obstacle = f"{' and '.join(whole)} need full weights at every step"
+    elif prune.repair:
+        obstacle = "prune.repair runs the whole network in each process"
     known = (row.name for row in CRITERIA.values() if row.shardable)
     require_shardable(runtime, obstacle, f"Sharded pruning supports the criteria {', '.join(known)}.")

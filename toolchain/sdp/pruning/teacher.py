@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from transformers import PreTrainedModel
 from sdp.losses.network_output import NetworkOutput, RowsKey
 from sdp.losses.objective import Objective
 from sdp.pruning.forward import Reader
+from sdp.training.batch_parts import first_rows
 
 
 class LiveTeacher:
@@ -33,9 +35,13 @@ class LiveTeacher:
 
     def outputs(self, inputs: Mapping[str, Tensor], index: Tensor) -> NetworkOutput:
         """Return the teacher's outputs for a batch."""
+        # A rank may have no rows of a batch, and no model runs on none.
+        none = len(inputs["input_ids"]) == 0
+        shown = {name: values.new_ones(1, values.shape[1]) for name, values in inputs.items()} if none else inputs
         # Not inference mode: its tensors cannot take part in the student's backward pass.
         with torch.no_grad(), torch.autocast(self._model.device.type, torch.bfloat16, enabled=self._bf16):
-            return self._read(self._model, inputs)
+            output = self._read(self._model, shown)
+        return first_rows(output, 0) if none else output
 
 
 def token_starts(lengths: NDArray[np.int64] | Sequence[int]) -> NDArray[np.int64]:
@@ -69,10 +75,7 @@ class CachedTeacher:
         stored |= {key: self._of_tokens(values, index) for key, values in self.tokens.items()}
         logits = self.logits[index] if self.logits is not None else None
         if self.token_logits is not None:
-            real = inputs["attention_mask"].bool()
-            values = self._of_tokens(self.token_logits, index)
-            logits = values.new_zeros(*real.shape, values.shape[1])
-            logits[real] = values
+            logits = at_tokens(self._of_tokens(self.token_logits, index), inputs["attention_mask"])
         return NetworkOutput(logits, stored=stored, weights=self.weights)
 
     def _of_tokens(self, values: Tensor, index: Tensor) -> Tensor:
@@ -81,4 +84,16 @@ class CachedTeacher:
         return torch.cat(parts).to(index.device, torch.float32)
 
 
-Teacher = LiveTeacher | CachedTeacher
+def at_tokens(values: Tensor, attention_mask: Tensor) -> Tensor:
+    """Put values of a batch's real tokens, [their number, C], at their places in it, [B, L, C]; zeros elsewhere."""
+    real = attention_mask.bool()
+    placed = values.new_zeros(*real.shape, values.shape[1])
+    placed[real] = values
+    return placed
+
+
+class Teacher(Protocol):
+    """What the student learns from."""
+
+    def outputs(self, inputs: Mapping[str, Tensor], index: Tensor) -> NetworkOutput:
+        """Return the teacher's outputs for a batch: the student's inputs, and the numbers of its rows, [B]."""

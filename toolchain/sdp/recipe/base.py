@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import to_jsonable_python
 
 
@@ -35,13 +35,16 @@ def _resolved(value: object) -> Any:
     return [_resolved(one) for one in value] if isinstance(value, list | tuple) else to_jsonable_python(value)
 
 
+Rate = Annotated[float, Field(ge=0, lt=1)]
+
+
 class TrainingSection(Section):
     """Settings shared by the two training stages."""
 
-    epochs: float = Field(default=3.0, gt=0)
+    epochs: float | None = Field(default=None, ge=0)
     """Passes over the training rows."""
-    steps: int | None = Field(default=None, gt=0)
-    """Optimizer steps, in place of `epochs`."""
+    steps: int | None = Field(default=None, ge=0)
+    """Optimizer steps, in place of `epochs`; 0 is the same as 0 epochs."""
     learning_rate: float = Field(default=5e-5, gt=0, lt=1)
     """Peak of the schedule: a linear warm-up, a constant part, and a linear fall to 0."""
     batch_size: int = Field(default=32, gt=0)
@@ -52,13 +55,24 @@ class TrainingSection(Section):
     """Share of the steps in which the learning rate rises."""
     decay: float = Field(default=1.0, gt=0, le=1)
     """Share of the steps, at the end, in which the learning rate falls. 1: it falls from the warm-up on."""
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
+    betas: tuple[Rate, Rate] = (0.9, 0.999)
     """Decay rates of AdamW's running means of the gradients and of their squares."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Precision of matrix products in training; weights and losses stay float32. auto: bf16 on CUDA, fp32 on the CPU,
-    where bf16 is two to three times as fast with instructions for it (AVX512-BF16, AMX), and very slow without."""
+    """Precision of matrix products in training; weights and losses stay float32. auto: bf16 on CUDA, and on a CPU with
+    instructions for it (AVX512-BF16, AMX), where it is two to three times as fast as fp32; fp32 on others."""
 
     @property
     def trains(self) -> bool:
         """Whether the stage takes any step."""
         return self.epochs != 0 if self.steps is None else self.steps != 0
+
+    @property
+    def least_steps(self) -> int:
+        """Optimizer steps that are taken at least where neither epochs nor steps are set."""
+        return 1
+
+    @model_validator(mode="after")
+    def _none_or_some(self) -> Self:
+        if self.epochs == 0 and self.trains:
+            raise ValueError("epochs = 0 trains nothing, and steps asks for training; remove one of them")
+        return self

@@ -18,6 +18,7 @@ class CriterionRow:
         summary: which weights stay, for the reference.
         needs_gradients: it watches the gradients of every step; otherwise it needs the weights at a mask update alone.
         remembers_pruned: its scores of pruned weights live on in training; a finished pruning does not keep them.
+        holds_weights: in training, it computes the network's weights from others that it holds aside.
         needs_paired_layers: it reads six matrices of a layer together (`Architecture.lookahead`).
         like_within_layer: the criterion that ranks the same within a layer; it makes sense for scope = "global" alone.
         settings: keys of [prune] that belong to it alone, each with the value for a quick trial; None leaves the
@@ -29,6 +30,7 @@ class CriterionRow:
     summary: str
     needs_gradients: bool = False
     remembers_pruned: bool = False
+    holds_weights: bool = False
     needs_paired_layers: bool = False
     like_within_layer: str = ""
     settings: Mapping[str, int | None] = field(default_factory=dict)
@@ -71,6 +73,7 @@ _ROWS = (
         "gates learn how often a weight is needed; pruned weights can come back; for high sparsity and long runs",
         needs_gradients=True,
         remembers_pruned=True,
+        holds_weights=True,
         settings={"gate_penalty": None},
     ),
     CriterionRow(

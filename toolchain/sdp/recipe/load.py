@@ -187,7 +187,7 @@ def _make_paths_absolute(raw: _Raw) -> None:
         folder = Path.cwd() if origin in (None, COMMAND_LINE) else real_path(Path(str(origin))).parent
         return folder / os.path.expanduser(name)  # Path.expanduser raises for an unknown user
 
-    for key in (("model", "name"), ("data", "dataset")):
+    for key in (("model", "name"), ("data", "dataset"), ("prune", "teacher")):
         name = raw.get(key)
         # A value that is not a folder stays: a hub id, "package:...", or a path that the loader reports as missing.
         if isinstance(name, str) and name and (name.startswith((".", "/", "~")) or os.path.isdir(absolute(key, name))):

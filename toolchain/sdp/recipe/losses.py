@@ -171,3 +171,8 @@ LOSSES = {
     "align-cosine": LossRow(AlignCosineLoss, "weights"),
     "align-frobenius": LossRow(AlignFrobeniusLoss, "weights"),
 }
+
+
+def losses_reading(*reads: Reads) -> str:
+    """The names of the losses that compare one of these, for messages."""
+    return ", ".join(name for name, row in LOSSES.items() if row.reads in reads)

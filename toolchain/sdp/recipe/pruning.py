@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from sdp.recipe.base import TrainingSection
+from sdp.recipe.base import Rate, TrainingSection
 from sdp.recipe.criteria import CRITERIA, criteria_description
-from sdp.recipe.losses import LOSSES, CrossCorrelationLoss, LossSettings
+from sdp.recipe.losses import LOSSES, CrossCorrelationLoss, LossSettings, SquaredErrorLoss, losses_reading
 
 if TYPE_CHECKING:
     Criterion = str
@@ -26,19 +27,41 @@ from sdp.recipe.base import Section
 class PruneSection(TrainingSection):
     """Iterative pruning of the encoder's linear weights while distilling from the fine-tuned network."""
 
-    epochs: float = Field(default=3.0, ge=0)
-    """Passes over the training rows. 0 prunes without training, in minutes: the weights of each layer that stay are
-    refitted by least squares to what the layer computed."""
-    steps: int | None = Field(default=None, ge=0)
-    """Optimizer steps, in place of `epochs`; 0 is the same as 0 epochs."""
+    filled_in: ClassVar[Mapping[str, str]] = {
+        "max_layer_sparsity": "layer_cap",
+        "labels": "learns_labels",
+        "freeze_head": "head_stays",
+    }
+
+    epochs: float | None = Field(default=None, ge=0)
+    """Passes over the training rows; without it and `steps` 3, or as many as take 3,000 steps if that is more. 0 prunes
+    without training, in minutes: the weights of each layer that stay are refitted by least squares to what the layer
+    computed."""
+    learning_rate: float = Field(default=1e-3, gt=0, lt=1)
+    """Peak of the schedule: a linear warm-up, a constant part, and a linear fall to 0. The default was measured on
+    encoders 384 wide; wider ones need less."""
+    weight_decay: float = Field(default=0.0, ge=0, lt=1)
+    """Decoupled weight decay of AdamW."""
+    warmup: float = Field(default=0.05, ge=0, lt=1)
+    """Share of the steps in which the learning rate rises."""
+    decay: float = Field(default=0.4, gt=0, le=1)
+    """Share of the steps, at the end, in which the learning rate falls. 1: it falls from the warm-up on."""
+    betas: tuple[Rate, Rate] = (0.9, 0.9)
+    """Decay rates of AdamW's running means of the gradients and of their squares."""
     sparsity: float = Field(default=0.9, ge=0, lt=1)
     """Share of the encoder's linear weights that ends as zeros. 0 leaves the model as it is, without training
     (`epochs = 0`)."""
-    criterion: Criterion = Field(default="magnitude", description=criteria_description())
-    scope: Literal["layer", "global"] = "layer"
-    """Rank within every weight matrix, or over all of them together."""
-    max_layer_sparsity: float = Field(default=1.0, gt=0, le=1)
-    """scope = "global" only: largest share of any one matrix that is pruned."""
+    target_speedup: float | None = Field(default=None, gt=1)
+    """scope = "allocated" only, in place of sparsity: how many times as fast as the dense file the exported one shall
+    be, with the first batch size, length and number of threads of [bench] on the machine that prunes."""
+    criterion: Criterion = Field(default="momentum", description=criteria_description())
+    scope: Literal["layer", "global", "allocated"] = "global"
+    """layer: rank within every weight matrix, all of which get the same sparsity; global: rank over all of them
+    together (with epochs = 0 as "layer"); allocated: rank within every matrix at a sparsity of its own, chosen before
+    pruning starts such that the errors of the layers' outputs add up to the least."""
+    max_layer_sparsity: float | None = Field(default=None, gt=0, le=1)
+    """scope = "global" or "allocated" only: largest share of any one matrix that is pruned. Without it "global" prunes
+    at most 0.98, or halfway from `sparsity` to 1 if that is more."""
     pattern: Literal["unstructured", "1x4", "2:4"] = "unstructured"
     """unstructured: any weight by itself; 1x4: blocks of four consecutive inputs, which int8 kernels take at once; 2:4:
     two of every four consecutive inputs are kept, as sparse tensor cores expect, with sparsity = 0.5."""
@@ -46,10 +69,18 @@ class PruneSection(TrainingSection):
     """cubic: fast first, then slower; uniform: equal steps with retraining between them."""
     ramp: float = Field(default=0.6, gt=0, le=1)
     """Share of the steps in which sparsity rises; the rest recovers at the final mask."""
-    mask_updates: int = Field(default=20, gt=0)
+    mask_updates: int = Field(default=30, gt=0)
     """How often the mask is recomputed during the ramp, evenly spaced; the last one reaches the final sparsity."""
+    repair: bool = False
+    """After each mask update, refit the weights that stay, layer by layer and by least squares, to what the dense
+    network's layers compute on some rows. It takes the time of many steps: `sdp check` estimates it."""
+    quantization_aware: float = Field(default=0.0, ge=0, le=1)
+    """export.precision = "int8" only: share of the steps, at the end, in which the network computes as the exported
+    file will, rounding included, and learns to make up for it; evaluation then scores that network, too. Usual is a
+    part of the recovery, such as 0.1 to 0.3: with more than 1 - ramp sparsity still rises in the phase."""
     calibration_rows: int = Field(default=512, gt=0)
-    """Without training only: rows, those without labels among them, on which the inputs of the layers are measured."""
+    """epochs = 0, repair or scope = "allocated" only: rows, those without labels among them, on which the inputs of
+    layers are measured."""
     fisher_gradients: int = Field(default=32, gt=0, le=256)
     """obert only: gradients of single steps, just before a mask update, that make up its Fisher matrix. Each takes as
     much memory as the pruned weights."""
@@ -58,20 +89,54 @@ class PruneSection(TrainingSection):
     start: str | None = Field(default=None, min_length=1)
     """Go on from here instead of from the dense network: the folder 2-prune of a finished run with the same fine-tuned
     model, scope and pattern, and a lower sparsity. Weights pruned there stay pruned."""
-    labels: bool = True
+    teacher: str | None = Field(default=None, min_length=1)
+    """Learn from another classifier of the same task than the fine-tuned network: a run folder of sdp (its fine-tuned
+    model), or a hub id, a folder or "package:NAME/FOLDER" of a model with a trained head. It reads texts with its own
+    tokenizer, cut at data.max_length. kld fits every teacher of the task; losses that compare representations need its
+    width to be the model's, and those of every token equal tokens too."""
+    labels: bool | None = None
     """Learn from the labels, besides the losses. false: from the losses alone, which compare with the fine-tuned
-    network and need no label."""
-    freeze_head: bool = False
-    """Keep pooler and classifier as fine-tuning left them: they stand behind the encoder, and are not pruned."""
-    dropout: bool = True
+    network and need no label. Without the key, from the labels where no loss compares features of both networks."""
+    freeze_head: bool | None = None
+    """Keep pooler and classifier as fine-tuning left them: they stand behind the encoder, and are not pruned. Without
+    the key, where the labels are not learned."""
+    dropout: bool = False
     """Apply the model's dropout. false: the pruned network computes in training what it computes in use."""
     augment: int = Field(default=0, ge=0)
     """Rows without labels to make from the training rows, by crossing two or replacing words of one by another's; they
     are learned from like those of data.unlabeled."""
     unlabeled_share: float = Field(default=0.5, gt=0, lt=1)
     """With data.unlabeled or augment: share of the steps whose batch is of unlabelled rows."""
-    losses: tuple[Loss, ...] = Field(default=(CrossCorrelationLoss(name="cross-correlation"),), min_length=1)
-    """What the pruned network learns from: the labels, unless `labels = false`, and these."""
+    losses: tuple[Loss, ...] = Field(
+        default=(
+            SquaredErrorLoss(name="squared-error", weight=3),
+            CrossCorrelationLoss(name="cross-correlation", representation="tokens"),
+        ),
+        min_length=1,
+    )
+    """What the pruned network learns from: these, and the labels as `labels` sets it."""
+
+    @property
+    def least_steps(self) -> int:
+        """Fewer recover too little of what a high sparsity takes."""
+        return 3000
+
+    @property
+    def layer_cap(self) -> float:
+        """max_layer_sparsity, or its default."""
+        if self.max_layer_sparsity is not None:
+            return self.max_layer_sparsity
+        return max(0.98, (1 + self.sparsity) / 2) if self.scope == "global" else 1.0
+
+    @property
+    def learns_labels(self) -> bool:
+        """labels, or its default."""
+        return self.labels if self.labels is not None else not any(loss.reads == "rows" for loss in self.losses)
+
+    @property
+    def head_stays(self) -> bool:
+        """freeze_head, or its default."""
+        return self.freeze_head if self.freeze_head is not None else not self.learns_labels
 
     @field_validator("losses")
     @classmethod
@@ -85,27 +150,59 @@ class PruneSection(TrainingSection):
 
     @model_validator(mode="after")
     def _without_training(self) -> PruneSection:
-        if self.epochs == 0 and self.trains:
-            raise ValueError("epochs = 0 trains nothing, and steps asks for training; remove one of them")
-        for name, value in () if self.trains else (("criterion", "magnitude"), ("scope", "layer"), ("start", None)):
-            if getattr(self, name) != value:
+        if not self.trains and self.repair:
+            raise ValueError("epochs = 0 refits each layer in any case; remove repair")
+        for name in () if self.trains else ("criterion", "start"):
+            if getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"epochs = 0 has a score of its own within each layer; remove {name}")
+        if not self.trains and self.quantization_aware > 0:
+            raise ValueError("epochs = 0 trains nothing, and quantization_aware is a part of training; remove it")
         return self
 
     @model_validator(mode="after")
     def _something_is_learned(self) -> PruneSection:
-        if not self.labels and not any(loss.reads and loss.reads != "weights" for loss in self.losses):
+        if not self.learns_labels and not any(loss.reads and loss.reads != "weights" for loss in self.losses):
             raise ValueError("labels = false leaves nothing to learn from; add a loss that compares outputs")
         return self
 
     @model_validator(mode="after")
-    def _cap_fits(self) -> PruneSection:
-        if self.max_layer_sparsity < 1 and self.scope == "layer":
-            raise ValueError('max_layer_sparsity belongs to scope = "global"; set that, or remove it')
-        if self.max_layer_sparsity < self.sparsity:
+    def _another_teacher_teaches(self) -> PruneSection:
+        if self.teacher is None:
+            return self
+        if not self.trains:
+            raise ValueError("epochs = 0 refits to what the fine-tuned network computes; remove teacher")
+        weights = [loss.name for loss in self.losses if loss.reads == "weights"]
+        if weights:
             raise ValueError(
-                f"max_layer_sparsity = {self.max_layer_sparsity:g} leaves too little for sparsity = {self.sparsity:g}"
+                f"{weights[0]} compares weights with those that pruning starts from, and teacher names another "
+                f"network; losses that can learn from it: {losses_reading('logits', 'rows')}"
             )
+        if not any(loss.reads for loss in self.losses):
+            raise ValueError("no loss learns from teacher; add one, such as kld, or remove teacher")
+        return self
+
+    @model_validator(mode="after")
+    def _cap_fits(self) -> PruneSection:
+        if self.layer_cap < 1 and self.scope == "layer":
+            raise ValueError('max_layer_sparsity belongs to scope = "global" or "allocated"; set one, or remove it')
+        if self.target_speedup is None and self.layer_cap < self.sparsity:
+            raise ValueError(
+                f"max_layer_sparsity = {self.layer_cap:g} leaves too little for sparsity = {self.sparsity:g}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _allocation_fits(self) -> PruneSection:
+        if self.scope != "allocated":
+            if self.target_speedup is not None:
+                raise ValueError('target_speedup needs scope = "allocated", which gives each matrix a sparsity')
+            return self
+        if self.target_speedup is not None and self.sparsity != type(self).model_fields["sparsity"].default:
+            raise ValueError("target_speedup stands in place of sparsity; remove one of them")
+        if self.pattern == "2:4":
+            raise ValueError('pattern = "2:4" prunes half of every matrix, and scope = "allocated" has no choice')
+        if self.start is not None:
+            raise ValueError('scope = "allocated" measures the dense network, and cannot start from a pruned one')
         return self
 
     @model_validator(mode="after")
@@ -113,7 +210,12 @@ class PruneSection(TrainingSection):
         if self.pattern == "2:4" and self.sparsity != 0.5:
             raise ValueError(f'pattern = "2:4" keeps two of four, not {1 - self.sparsity:.0%}; set sparsity = 0.5')
         row = CRITERIA[self.criterion]
-        if row.like_within_layer and self.scope == "layer":
+        if self.repair and row.holds_weights:
+            raise ValueError(
+                f'criterion = "{row.name}" computes the weights from others that it holds aside: repair would be lost; '
+                "use another criterion, or remove repair"
+            )
+        if row.like_within_layer and self.scope != "global":
             raise ValueError(
                 f'criterion = "{row.name}" ranks within a layer as {row.like_within_layer} does; set scope = "global"'
             )

@@ -39,14 +39,14 @@ class ModelSection(Section):
 class FinetuneSection(TrainingSection):
     """Dense fine-tuning: its result is the baseline and the teacher."""
 
-    epochs: float = Field(default=3.0, ge=0)
-    """Passes over the training rows. 0 takes a model that is already fine-tuned for the task as it is, bit for bit."""
+    epochs: float | None = Field(default=None, ge=0)
+    """Passes over the training rows; without it and `steps` 3, or as many as take 500 steps if that is more. 0 takes a
+    model that is already fine-tuned for the task as it is, bit for bit."""
 
-    @model_validator(mode="after")
-    def _none_or_some(self) -> FinetuneSection:
-        if self.epochs == 0 and self.steps is not None:
-            raise ValueError("epochs = 0 trains nothing, and steps asks for training; remove one of them")
-        return self
+    @property
+    def least_steps(self) -> int:
+        """Fewer leave a new head half trained."""
+        return 500
 
 
 class EvaluateSection(Section):
@@ -79,7 +79,7 @@ class RuntimeSection(Section):
     """Before the first training step, run all stages with a few rows and layers: errors occur in seconds instead of
     hours. false skips it."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: CUDA with bf16 where there is a GPU, the CPU otherwise. cuda without a usable GPU is an error."""
+    """auto: CUDA where there is a GPU, the CPU otherwise. cuda without a usable GPU is an error."""
     threads: int | None = Field(default=None, gt=0, le=1024)
     """Threads of one operator in torch, and in onnxruntime outside of the benchmark. Without it the libraries decide,
     mostly one thread a core. On a shared machine take fewer: an operator waits for its slowest thread, and two threads
@@ -140,8 +140,30 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _target_is_of_the_library(self) -> Recipe:
+        if self.prune.target_speedup is None:
+            return self
+        if self.bench.provider != "cpu":
+            raise ValueError('prune.target_speedup is of the operator library on the CPU; set bench.provider = "cpu"')
+        if self.export.encoding not in ("auto", "kernel"):
+            raise ValueError(
+                f'prune.target_speedup needs the operator library, and export.encoding = "{self.export.encoding}" has '
+                "none"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _int8_is_trained_for_int8(self) -> Recipe:
+        if self.prune.quantization_aware > 0 and self.export.precision != "int8":
+            raise ValueError(
+                'prune.quantization_aware trains for export.precision = "int8", and this recipe exports '
+                f"{self.export.precision}; set that, or remove it"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _a_new_head_is_trained(self) -> Recipe:
-        if self.finetune.epochs == 0 and self.model.head == "new":
+        if not self.finetune.trains and self.model.head == "new":
             raise ValueError('finetune.epochs = 0 leaves the model as it is, and model.head = "new" needs training')
         return self
 

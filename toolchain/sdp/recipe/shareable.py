@@ -16,6 +16,7 @@ PLACES = (
     ("data", "unlabeled"),
     ("vocabulary", "corpus"),
     ("prune", "start"),
+    ("prune", "teacher"),
 )
 
 

@@ -12,12 +12,36 @@ from sdp.pipeline.artifacts.verdict import GateVerdict
 from sdp.pipeline.run_folder import RunFolder
 from sdp.recipe.sections import Recipe
 from sdp.report.section import ReportSection, RunFiles
-from sdp.report.sections import cost, flips, loss, network, origin, size, speed, training, verdict, vocabulary
+from sdp.report.sections import (
+    allocation,
+    cost,
+    flips,
+    loss,
+    network,
+    origin,
+    size,
+    speed,
+    training,
+    verdict,
+    vocabulary,
+)
 from sdp.report.tables import number_text, p_text, spread_text
 from sdp_onnx.bench.interval import Interval
 
 # The order of the page: verdict, cost, gain, origin.
-SECTIONS: tuple[ModuleType, ...] = (verdict, cost, loss, flips, size, vocabulary, speed, network, training, origin)
+SECTIONS: tuple[ModuleType, ...] = (
+    verdict,
+    cost,
+    loss,
+    flips,
+    size,
+    vocabulary,
+    speed,
+    allocation,
+    network,
+    training,
+    origin,
+)
 
 
 def render_page(recipe: Recipe, run: RunFolder) -> str:

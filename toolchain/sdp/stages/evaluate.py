@@ -1,5 +1,7 @@
 """Stage 3: compare the dense and the pruned model on the evaluation split, both in torch.
 
+After a quantization-aware phase the pruned model computes in int8, as it was trained and as its file will.
+
 Writes metrics.json (scores with intervals, drop, paired test, languages or subsets, the dense model against one answer
 for all rows; with [vocabulary] also what trimming it cost), flips.csv (rows whose prediction changed) and
 predictions.safetensors (logits of both models).
@@ -16,6 +18,7 @@ from sdp.evaluation.stored_logits import LogitsFile
 from sdp.evaluation.torch_network import torch_network
 from sdp.gate.measured import remarks
 from sdp.models.inputs import require_embeddings
+from sdp.models.int8_network import computing_in_int8
 from sdp.models.load import load_finetuned
 from sdp.models.tokenizer import saved_tokenizer
 from sdp.pipeline.artifacts.base import present
@@ -50,7 +53,8 @@ def run(context: StageContext) -> StageResult:
             model = load_finetuned(folder, device)
             require_embeddings(model, rows.rows, str(folder), split.name)
             logits_file = LogitsFile(target / CHECKPOINTS / f"{name}.safetensors", recipe.runtime.checkpoint_seconds)
-            with reporter.task(f"{name}, tokens", rows.tokens) as task:
+            in_int8 = name == "pruned" and recipe.prune.quantization_aware > 0
+            with computing_in_int8(model, in_int8), reporter.task(f"{name}, tokens", rows.tokens) as task:
                 network = torch_network(model)
                 logits[name] = predict_logits(network, rows, collator, recipe.evaluate.batch_size, task, logits_file)
             write_arrays(target / PREDICTIONS, logits)

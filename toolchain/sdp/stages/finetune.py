@@ -54,7 +54,7 @@ def run(context: StageContext) -> StageResult:
             pieces = tokenize_split(split, tokenizer, recipe).rows
             require_embeddings(model, pieces, str(folder.path), split.name)
     log: list[LogRecord] = []
-    if recipe.finetune.epochs > 0:
+    if recipe.finetune.trains:
         job = TrainingRun(
             title="fine-tuning",
             context=context,

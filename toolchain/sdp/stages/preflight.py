@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import glob
 import math
+import sys
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -36,7 +37,9 @@ from sdp.preflight.errors import preflight_errors
 from sdp.preflight.model import small_model
 from sdp.preflight.rows import few_rows, write_rows, write_texts
 from sdp.preflight.settings import layers_needed, reduced
+from sdp.pruning.teacher_source import locate_teacher
 from sdp.recipe.data import DataSection
+from sdp.recipe.pruning import PruneSection
 from sdp.recipe.sections import Recipe
 from sdp.stages import evaluate, export, finetune, prune, ship
 from sdp.training.inputs import tokenize_split
@@ -84,6 +87,8 @@ def run(context: StageContext) -> StageResult:
         str(work / place): str(source.path) for place in (f"run/{FINETUNE.folder}", f"run/{PRUNE.folder}", "model")
     }
     places[f"{work}/run/"] = ""
+    if recipe.prune.teacher is not None:
+        places[str(work / "teacher")] = recipe.prune.teacher
     named: StageErrors = partial(preflight_errors, places=places, details=target / "traceback.txt")
     try:
         with warnings.catch_warnings():
@@ -122,7 +127,10 @@ def _reduce(recipe: Recipe, source: ModelFolder, work: Path, named: StageErrors)
         name: section.model_copy(
             update={"batch_size": max(section.batch_size, math.ceil(len(few["train"]) / MOST_STEPS))}
         )
-        for name, section in (("finetune", settings.finetune), ("prune", settings.prune))
+        for name, section in (
+            ("finetune", settings.finetune),
+            ("prune", _with_small_teacher(settings.prune, recipe, work, named, cut=cut is not None)),
+        )
     }
     sections = {
         "model": settings.model.model_copy(update={"name": str(work / "model"), "revision": None}),
@@ -132,6 +140,18 @@ def _reduce(recipe: Recipe, source: ModelFolder, work: Path, named: StageErrors)
     }
     rows = sum(map(len, few.values()))
     return _Small(settings.model_copy(update=sections), RunFolder(work / "run"), rows, cut)
+
+
+def _with_small_teacher(
+    section: PruneSection, recipe: Recipe, work: Path, named: StageErrors, *, cut: bool
+) -> PruneSection:
+    """Cut the other network that the recipe learns from as the model was cut: losses may compare all layers."""
+    if recipe.prune.teacher is None:
+        return section
+    layers = layers_needed(recipe) if cut else sys.maxsize
+    with named("prune"):
+        small_model(locate_teacher(recipe), work / "teacher", layers, trust_remote_code=False)
+    return section.model_copy(update={"teacher": str(work / "teacher")})
 
 
 def _with_unlabeled(

@@ -1,12 +1,18 @@
 """Stage 2: prune the fine-tuned network while it learns from its own unpruned self.
 
 With `prune.epochs = 0` nothing is trained (`pruning.one_shot`), and with `prune.sparsity = 0` beside it nothing pruned.
+With `prune.repair` each mask update ends with a refit of what is kept (`pruning.repair`).
 
-With `prune.start` it starts from a finished pruning: weights, masks and sparsity come from its folder, the teacher is
-still the fine-tuned network, and everything else (optimizer, learning rate, order of rows) starts anew.
+With `prune.teacher` it learns from another network (`pruning.other_teacher`).
+
+With `prune.start` it starts from a finished pruning: weights, masks and sparsity come from its folder, the teacher
+stays what it was, and everything else (optimizer, learning rate, order of rows) starts anew.
+
+With `prune.scope = "allocated"` each matrix gets a sparsity of its own first (`pruning.allocated`).
 
 Writes the pruned model (a transformers folder), masks.safetensors, pruning.jsonl (one line a mask update), metrics.json
-and analysis.json (what the masks did to the network, unless the recipe turns that off).
+and analysis.json (what the masks did to the network, unless the recipe turns that off); and allocation.json where
+sparsities were allocated.
 """
 
 from __future__ import annotations
@@ -14,7 +20,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from transformers import PreTrainedModel, set_seed
 
 from sdp.data.augment import augmented_rows
@@ -22,38 +27,40 @@ from sdp.data.batches import Collator, TokenizedSplit
 from sdp.data.rows import TaskData
 from sdp.data.rows_on_disk import Joined, Texts
 from sdp.data.unlabeled import read_unlabeled
-from sdp.distributed.collectives import rank_count, this_rank
+from sdp.distributed.collectives import this_rank
 from sdp.distributed.sharded import WholeModel, is_sharded
 from sdp.errors import StageError
-from sdp.losses.needs import live_teacher
 from sdp.losses.objective import Objective
 from sdp.models.architectures import find_architecture
+from sdp.models.int8_network import computing_in_int8
 from sdp.models.layers import head_parameters, layer_count, prunable_weights
 from sdp.models.load import load_finetuned
 from sdp.models.tokenizer import save_tokenizer, saved_tokenizer
 from sdp.pipeline.artifacts.base import present
-from sdp.pipeline.artifacts.pruning import LayerZeros, MaskUpdate, PruneMetrics, write_updates
+from sdp.pipeline.artifacts.pruning import LayerZeros, MaskUpdate, PruneMetrics, TeacherMetrics, write_updates
 from sdp.pipeline.artifacts.record import StageResult
 from sdp.pipeline.artifacts.training import LogRecord
 from sdp.pipeline.context import StageContext
-from sdp.pipeline.files import read_json
-from sdp.pipeline.run_folder import CACHE, STAGE_FILE, RunFolder
+from sdp.pipeline.run_folder import RunFolder
 from sdp.pipeline.stages import FINETUNE
+from sdp.pruning.allocated import allocated_sparsities
 from sdp.pruning.analysis.recorder import PruningAnalysis
 from sdp.pruning.analysis.stage import start_analysis, write_analysis
 from sdp.pruning.criteria import CRITERIA, Setup
 from sdp.pruning.distillation import Distillation
+from sdp.pruning.layer_inputs import calibration_batches
 from sdp.pruning.mask_updates import MaskUpdates, mask_plan
 from sdp.pruning.masked_weights import MaskedWeights
 from sdp.pruning.masks import Masks, load_masks, save_masks, sparsity_of
 from sdp.pruning.one_shot import prune_at_once
+from sdp.pruning.quantization_phase import QuantizationPhase, float_steps
+from sdp.pruning.repair import Repair
 from sdp.pruning.sharded import require_shardable_pruning
 from sdp.pruning.start import require_same_teacher
-from sdp.pruning.teacher import LiveTeacher, Teacher
-from sdp.pruning.teacher_cache import TeacherCache, cached_teacher
+from sdp.pruning.teacher_choice import Student, choose_teacher
 from sdp.recipe.sections import Recipe
 from sdp.training.device import training_device, trains_in_bf16
-from sdp.training.inputs import DevMetric, finetuned_data, tokenize_split, tokenize_texts
+from sdp.training.inputs import DevMetric, finetuned_data, rows_to_learn
 from sdp.training.run import TrainingRun, train
 from sdp.training.steps import optimizer_steps
 from sdp_onnx.deploy.tokenization import TextTokenizer
@@ -67,27 +74,33 @@ def run(context: StageContext) -> StageResult:
     source = run.stage(FINETUNE.folder)
     tokenizer = saved_tokenizer(source)
     collator = Collator(tokenizer)
-    rows = tokenize_split(data.train, tokenizer, recipe)
     if more := _unlabeled(recipe, data):
         reporter.line(f"  {len(more):,} rows without labels")
-        rows = rows.with_unlabeled(tokenize_texts(more, tokenizer, recipe))
+    rows = rows_to_learn(recipe, data, more, tokenizer)
+    sparsities: dict[str, float] | None = None
+    if recipe.prune.scope == "allocated":
+        sparsities = allocated_sparsities(recipe, source, context.target, rows, tokenizer, device, reporter)
     set_seed(recipe.seed)
     model = load_finetuned(source, device)
     if optimizer_steps(rows.labeled, recipe.prune) == 0:
         if this_rank() > 0:
             return {}
         dense = load_finetuned(source, device)
-        masks = prune_at_once(model, dense, rows, collator, recipe.prune, recipe.seed, reporter)
+        masks = prune_at_once(model, dense, rows, collator, recipe.prune, recipe.seed, reporter, sparsities)
         dev = DevMetric(model, data.development, tokenizer, collator, recipe)
-        record: LogRecord = {"step": 0, "epoch": 0.0, "wanted": recipe.prune.sparsity, "sparsity": sparsity_of(masks)}
+        wanted = sparsity_of(masks) if sparsities is not None else recipe.prune.sparsity
+        record: LogRecord = {"step": 0, "epoch": 0.0, "wanted": wanted, "sparsity": sparsity_of(masks)}
         return _write(context, model, masks, dev, tokenizer, [record])
-    if recipe.prune.freeze_head:
+    if recipe.prune.head_stays:
         for parameter in head_parameters(model).values():
             parameter.requires_grad_(False)
-    objective = Objective(recipe.task.problem_type, recipe.prune.losses, layer_count(model), labels=recipe.prune.labels)
+    objective = Objective(
+        recipe.task.problem_type, recipe.prune.losses, layer_count(model), labels=recipe.prune.learns_labels
+    )
     if is_sharded(recipe.runtime):
         require_shardable_pruning(recipe.runtime, recipe.prune)
-    teacher = _teacher(context, objective, rows, collator, device)
+    student = Student(model, objective, tokenizer, rows, data, more)
+    teacher, others = choose_teacher(context, student)
     steps = optimizer_steps(rows.labeled, recipe.prune)
     # Before the model changes: the analysis reads the teacher from it.
     analyse = this_rank() == 0 and not is_sharded(recipe.runtime)
@@ -97,7 +110,10 @@ def run(context: StageContext) -> StageResult:
     masked = _masked_weights(model, recipe, steps, _load_start(recipe, run, model))
     whole = WholeModel(model, recipe.runtime)
     dev = DevMetric(whole.model, data.development, tokenizer, collator, recipe)
-    updates = MaskUpdates(recipe.prune, steps, masked, analysis.before_update if analysis is not None else None)
+    repair = _repair(context, model, rows, collator) if recipe.prune.repair else None
+    before_update = analysis.before_update if analysis is not None else None
+    updates = MaskUpdates(recipe.prune, steps, masked, before_update, repair, sparsities)
+    phase = QuantizationPhase((model, whole.model), float_steps(recipe.prune, steps))
     job = TrainingRun(
         title="pruning",
         context=context,
@@ -109,13 +125,13 @@ def run(context: StageContext) -> StageResult:
         device=device,
         evaluate=whole.evaluated_by(dev),
         unlabeled_share=recipe.prune.unlabeled_share,
-        hooks=(masked, updates, *([analysis] if analysis is not None else [])),
+        hooks=(masked, updates, phase, *([analysis] if analysis is not None else [])),
     )
     log = train(job)
     whole.refresh()
     if this_rank() > 0:
         return {}
-    return _write(context, whole.model, masked.masks, dev, tokenizer, log, analysis)
+    return _write(context, whole.model, masked.masks, dev, tokenizer, log, analysis, others)
 
 
 def _unlabeled(recipe: Recipe, data: TaskData) -> Sequence[Texts]:
@@ -135,22 +151,26 @@ def _write(
     tokenizer: TextTokenizer,
     log: Sequence[LogRecord],
     analysis: PruningAnalysis | None = None,
+    teacher: TeacherMetrics | None = None,
 ) -> StageResult:
     """Write the pruned model and what is known of it."""
     recipe, target = context.recipe, context.target
+    in_int8 = recipe.prune.quantization_aware > 0
+    with computing_in_int8(model, in_int8):
+        value, reason = dev.measured()
     model.save_pretrained(target)
     save_tokenizer(tokenizer, target)
     save_masks(masks, target)
     layers = count_zeros(load_finetuned(target), masks)
     metric = recipe.task.score
-    value, reason = dev.measured()
     write_updates([MaskUpdate.model_validate(record) for record in log if "sparsity" in record], target)
     metrics = PruneMetrics(
         metric=metric,
         dev=value,
+        **present(dev_in_float=dev() if in_int8 else None),
         undefined=reason,
         sparsity=sparsity_of(masks),
-        **present(analysis=analysis and write_analysis(recipe, analysis, log, target)),
+        **present(teacher=teacher, analysis=analysis and write_analysis(recipe, analysis, log, target)),
         layers=layers,
         log=tuple(record for record in log if "analysis" not in record),
     )
@@ -180,6 +200,13 @@ def _masked_weights(model: PreTrainedModel, recipe: Recipe, steps: int, masks: M
     return MaskedWeights(weights, CRITERIA[settings.criterion](weights, setup), masks)
 
 
+def _repair(context: StageContext, model: PreTrainedModel, rows: TokenizedSplit, collator: Collator) -> Repair:
+    settings, device = context.recipe.prune, model.device
+    dense = load_finetuned(context.run.stage(FINETUNE.folder), device)
+    batches = calibration_batches(rows, collator, settings.calibration_rows, context.recipe.seed)
+    return Repair(model, dense, batches, bf16=trains_in_bf16(settings, device))
+
+
 def count_zeros(saved: PreTrainedModel, masks: Masks) -> dict[str, LayerZeros]:
     """Count the zeros of each weight in the saved file, and check them against its mask.
 
@@ -196,20 +223,3 @@ def count_zeros(saved: PreTrainedModel, masks: Masks) -> dict[str, LayerZeros]:
             raise StageError("pruned weights are not zero in the saved file", where=name)
         layers[name] = LayerZeros(zeros=int((weight == 0).sum()), elements=weight.numel())
     return layers
-
-
-def _teacher(
-    context: StageContext, objective: Objective, rows: TokenizedSplit, collator: Collator, device: torch.device
-) -> Teacher | None:
-    if not objective.needs_teacher:
-        return None
-    source = context.run.stage(FINETUNE.folder)
-    model = load_finetuned(source, device)
-    width = int(model.config.hidden_size)
-    too_much = live_teacher(objective.token_outputs, rows.tokens, width, context.recipe.runtime.teacher_cache_gb)
-    # Each of several processes would need the tokens of all rows.
-    if too_much or (objective.token_outputs and rank_count() > 1):
-        return LiveTeacher(model, objective, bf16=trains_in_bf16(context.recipe.prune, device))
-    record = read_json(source / STAGE_FILE) or {}
-    cache = TeacherCache(context.run.path / CACHE, str(record["outputs"]["model.safetensors"]["sha256"])[:16])
-    return cached_teacher(model, rows, collator, objective, cache, device, context.reporter)

@@ -117,8 +117,8 @@ def result_key(recipe: Recipe, stages: Iterable[Stage], inputs: Identities) -> s
 
 
 def _teacher_key(recipe: Recipe, inputs: Identities) -> str:
-    """Hash of all that decides the fine-tuning, which does not read the pruning that a recipe goes on from."""
-    read = {name: hashes for name, hashes in inputs.items() if name != "start"}
+    """Hash of all that decides the fine-tuning, which reads no pruning to go on from and no other teacher."""
+    read = {name: hashes for name, hashes in inputs.items() if name not in ("start", "teacher")}
     return result_key(recipe, stages_of(recipe, "finetune"), read)
 
 
@@ -216,8 +216,8 @@ class _InputHashes:
         self._known: dict[str, Identities] = {}
 
     def __call__(self, recipe: Recipe) -> Identities:
-        # Whether a pruning can be gone on from depends on the settings of the next one.
-        prune = {"prune"} if recipe.prune.start is not None else set()
+        # Whether a pruning can be gone on from, and learned from a teacher, depends on the settings of the next one.
+        prune = {"prune"} if recipe.prune.start is not None or recipe.prune.teacher is not None else set()
         same = json.dumps(recipe.model_dump(mode="json", include={"model", "vocabulary", "task", "data", *prune}))
         if same not in self._known:
             self._known[same] = input_identities(recipe, download=self._download)

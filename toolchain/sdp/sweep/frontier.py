@@ -26,7 +26,7 @@ class Frontier:
         name: of the recipe.
         metric: name of the metric.
         gate: the recipe's thresholds.
-        epochs: of pruning, for each level.
+        epochs: of pruning, for each level; None where the recipe leaves them open.
         wanted: all levels.
         dense: None before a level is finished.
         levels: the finished ones, in rising order of sparsity.
@@ -37,7 +37,7 @@ class Frontier:
     name: str
     metric: MetricName
     gate: GateSection
-    epochs: float
+    epochs: float | None
     wanted: tuple[float, ...]
     dense: DenseModel | None
     levels: tuple[MeasuredLevel, ...]
@@ -164,6 +164,6 @@ def _about_training(frontier: Frontier) -> Sequence[str]:
     if len(frontier.wanted) == 1:
         return []
     return [
-        f"Each level goes on from the one before it with prune.epochs = {frontier.epochs:g} of its own: the last has "
+        f"Each level goes on from the one before it with a whole training of its own: the last has "
         f"{len(frontier.wanted)} times the training of a plain run."
     ]

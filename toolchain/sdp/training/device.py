@@ -1,5 +1,4 @@
-"""Where training runs, and in which precision: CUDA with bf16 where there is a GPU, the CPU otherwise; never a silent
-fallback."""
+"""Device and precision of training: CUDA where there is a GPU, the CPU otherwise; never a silent fallback."""
 
 from __future__ import annotations
 
@@ -9,6 +8,7 @@ from sdp.distributed.ranks import ranks_here
 from sdp.errors import UsageError
 from sdp.recipe.base import TrainingSection
 from sdp.recipe.sections import RuntimeSection
+from sdp.training.bf16 import cpu_has_bf16
 
 
 def training_device(runtime: RuntimeSection) -> torch.device:
@@ -36,4 +36,6 @@ def training_device(runtime: RuntimeSection) -> torch.device:
 
 def trains_in_bf16(settings: TrainingSection, device: torch.device) -> bool:
     """Whether a training section's products are computed in bfloat16 on a device."""
-    return settings.precision == "bf16" or (settings.precision == "auto" and device.type == "cuda")
+    if settings.precision == "auto":
+        return device.type == "cuda" or cpu_has_bf16()
+    return settings.precision == "bf16"

@@ -50,6 +50,14 @@ def tokenize_texts(texts: Sequence[Texts], tokenizer: TextTokenizer, recipe: Rec
     return tokenize(texts, tokenizer, recipe.data.max_length)
 
 
+def rows_to_learn(
+    recipe: Recipe, data: TaskData, unlabeled: Sequence[Texts], tokenizer: TextTokenizer
+) -> TokenizedSplit:
+    """Tokenize the training rows, and behind them those without labels."""
+    rows = tokenize_split(data.train, tokenizer, recipe)
+    return rows.with_unlabeled(tokenize_texts(unlabeled, tokenizer, recipe)) if unlabeled else rows
+
+
 class DevMetric:
     """The task's metric of a model on the dev rows that training may look at, as it stands when called.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Literal
 
@@ -73,18 +74,20 @@ class Trial:
             f'export.precision="{own.precision}"',
         ]
         defaults = {} if self.steps else _defaults_without_training(settings)
+        if own.precision != "int8" and settings.quantization_aware:
+            defaults["quantization_aware"] = 0.0
         return (*keys, *(f"prune.{key}={_toml(value)}" for key, value in defaults.items()))
 
 
 def _defaults_without_training(settings: PruneSection) -> dict[str, object]:
     """The keys that a recipe without training may not set, with their defaults, where the recipe sets them."""
-    names = {"criterion", "scope", "max_layer_sparsity", *(key for row in CRITERIA.values() for key in row.settings)}
+    names = {"criterion", "repair", "quantization_aware", *(key for row in CRITERIA.values() for key in row.settings)}
     found = {name: PruneSection.model_fields[name].default for name in sorted(names)}
-    return {name: value for name, value in found.items() if value is not None and getattr(settings, name) != value}
+    return {name: value for name, value in found.items() if getattr(settings, name) != value}
 
 
 def _toml(value: object) -> str:
-    return f'"{value}"' if isinstance(value, str) else repr(value)
+    return json.dumps(value)
 
 
 def pruned_candidates(recipe: Recipe) -> tuple[Candidate, ...]:

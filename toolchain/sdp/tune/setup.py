@@ -13,6 +13,7 @@ from sdp.errors import RecipeError, UsageError
 from sdp.pipeline.run_folder import RunFolder, absolute, check_results_folder
 from sdp.recipe import Recipe, load_recipe
 from sdp.recipe.override import override_key
+from sdp.recipe.pruning import PruneSection
 from sdp.training.steps import optimizer_steps
 from sdp.tune.artifacts import TuneReport
 from sdp.tune.candidates import CHOSEN_KEYS, DENSE_FP32, Candidate, Trial, ladder, pruned_candidates
@@ -98,9 +99,7 @@ def open_tune(recipe_file: Path, promise: Promise, minutes: float, overrides: Se
             raise RecipeError("sdp tune chooses it", where=f"--set {key}", hint="Leave it out, or use sdp run.")
     recipe = load_recipe(recipe_file, overrides)
     _require_something_to_choose(recipe)
-    if recipe.prune.start is not None:
-        hint = "Remove it: sdp sweep goes on from sparsity to sparsity."
-        raise RecipeError("every trial starts from the dense model", where="prune.start", hint=hint)
+    _require_free_sparsity(recipe.prune)
     folder = absolute(out or Path("tune") / recipe.name)
     check_results_folder(folder, "tuning", marks=(TuneReport.FILE,), others=(DENSE_FP32.name,))
     tune = Tune(
@@ -117,6 +116,26 @@ def open_tune(recipe_file: Path, promise: Promise, minutes: float, overrides: Se
     for trial in tune.trials((0, 1) if recipe.prune.trains else (0,)):
         tune.prepared(trial)
     return tune
+
+
+def _require_free_sparsity(prune: PruneSection) -> None:
+    """Require that a trial may have any sparsity, with training and without.
+
+    Raises:
+        RecipeError: a key rules that out.
+    """
+    if prune.start is not None:
+        hint = "Remove it: sdp sweep goes on from sparsity to sparsity."
+        raise RecipeError("every trial starts from the dense model", where="prune.start", hint=hint)
+    if prune.target_speedup is not None:
+        what, hint = "sdp tune chooses the sparsity", "Remove it, or use sdp run."
+        raise RecipeError(what, where="prune.target_speedup", hint=hint)
+    if prune.teacher is not None:
+        what, hint = (
+            "trials without training learn from no other network",
+            "Remove it, and give it to the chosen recipe.",
+        )
+        raise RecipeError(what, where="prune.teacher", hint=hint)
 
 
 def _require_something_to_choose(recipe: Recipe) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 
 from sdp.pruning.criteria import CRITERIA, Criterion, Setup
 from sdp.pruning.criteria.l0 import RATE, START
+from sdp.pruning.fisher import obs_group_scores, obs_group_update
 from sdp.pruning.hard_concrete import BETA, GAMMA, ZETA
 from sdp.pruning.masked_weights import STATE_FILE, MaskedWeights
 from sdp.pruning.masks import Masks, kept_count, select_masks
@@ -36,7 +37,7 @@ SIZE = 6 * 64
 class Run:
     """A linear regression on each matrix, with SGD and momentum, so that what is not held at zero moves."""
 
-    def __init__(self, kind: str, **setup: int) -> None:
+    def __init__(self, kind: str, **setup: int | str) -> None:
         generator = torch.Generator().manual_seed(0)
         self.weights = {name: nn.Parameter(torch.randn(8, 8, generator=generator)) for name in NAMES.values()}
         self.inputs = torch.randn(STEPS, 16, 8, generator=generator)
@@ -298,3 +299,24 @@ def test_obert_keeps_the_gradients_before_an_update_and_moves_the_kept_weights()
                 assert not torch.equal(before[name] * mask, run.weights[name]), "the kept weights make up for it"
                 assert not run.weights[name][~old[name]].count_nonzero()
     assert stored == [0, 1, 2, 0, 1, 2, 0, 1, 2]
+
+
+def test_obert_removes_blocks_of_four_by_the_score_of_the_block() -> None:
+    run = Run("obert", pattern="1x4", fisher_gradients=3)
+    for step in range(1, 4):
+        run.forward_backward(step)
+        run.masked.after_backward(step)
+    stored = run.criterion.state()
+    before = {name: weight.detach().clone() for name, weight in run.weights.items()}
+    scores = run.masked.scores()
+    run.masked.set(select_masks(scores, 0.5, "layer", "1x4"))
+    for name, mask in run.masked.masks.items():
+        gradients = torch.stack([stored[f"gradient.{index}:{name}"].reshape(-1) for index in range(3)])
+        rises = obs_group_scores(before[name], gradients, 4)
+        assert torch.equal(scores[name].unflatten(1, (-1, 4)).sum(dim=2), rises)
+        kept = mask.unflatten(1, (-1, 4))[..., 0]
+        assert int(kept.sum()) == 8
+        assert rises[kept].min() >= rises[~kept].max()
+        expected = (before[name] + obs_group_update(before[name], gradients, mask)) * mask
+        torch.testing.assert_close(run.weights[name].detach(), expected)
+        assert not torch.equal(before[name] * mask, run.weights[name])

@@ -21,16 +21,32 @@ class LayerZeros(Stored):
     elements: NotNegative
 
 
+class TeacherMetrics(Stored):
+    """Another network that pruning learned from (`prune.teacher`): its metric on dev, or why it is undefined, and the
+    fine-tuned network's."""
+
+    name: str
+    dev: float | None
+    undefined: str
+    dense: float | None
+
+
 class PruneMetrics(Artifact):
-    """The pruned model on dev, its zeros by parameter, and how it was trained."""
+    """The pruned model on dev, its zeros by parameter, and how it was trained.
+
+    After a quantization-aware phase `dev` is of the network that computes in int8, and `dev_in_float` of the same
+    weights without rounding.
+    """
 
     STAGE = "prune"
     FILE = "metrics.json"
 
     metric: MetricName
     dev: float | None
+    dev_in_float: float | None = None
     undefined: str
     sparsity: Share
+    teacher: TeacherMetrics | None = None
     analysis: AnalysisSummary | None = None
     layers: dict[str, LayerZeros]
     log: tuple[LogRecord, ...]

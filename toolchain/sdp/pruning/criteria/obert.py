@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from sdp.pruning.criteria.base import Criterion, Scores, Setup, Weights, without_pruned
-from sdp.pruning.fisher import obs_scores, obs_update
-from sdp.pruning.masks import Masks
+from sdp.pruning.fisher import obs_group_scores, obs_group_update, obs_scores, obs_update
+from sdp.pruning.masks import BLOCK, Masks
 
 
 class OBert(Criterion):
@@ -20,16 +20,27 @@ class OBert(Criterion):
     `fisher_gradients` steps before an update (of fewer where updates are closer); between, nothing is stored. With a
     new mask, the kept weights of a block take over what its pruned weights did, all of them at once. Pruned weights
     count as without gradient, so that F belongs to the current network. Comparable between layers.
+
+    With the pattern 1x4 a block of four Q has one score, w_Q^T (F^-1[Q, Q])^-1 w_Q / 2, and F has blocks of 32 weights,
+    so that none of the four is in another one. Scores are those of removing one weight or four alone. The update is
+    exact, for this F, for everything that goes at once.
     """
 
     def __init__(self, weights: Weights, setup: Setup) -> None:
         super().__init__(weights, setup)
         self._gradients: list[dict[str, Tensor]] = []
+        self._in_fours = setup.settings.pattern == "1x4"
 
     def scores(self, masks: Masks) -> Scores:
-        """Rise of the loss for each weight."""
-        scores = {name: obs_scores(weight, self._of(name)) for name, weight in self.weights.items()}
+        """Rise of the loss for each weight, or a quarter of that for each block of four."""
+        scores = {name: self._scores(weight, self._of(name)) for name, weight in self.weights.items()}
         return without_pruned(scores, masks)
+
+    def _scores(self, weight: Tensor, gradients: Tensor) -> Tensor:
+        if not self._in_fours:
+            return obs_scores(weight, gradients)
+        # Masks rank the sum over a block.
+        return (obs_group_scores(weight, gradients, BLOCK) / BLOCK).repeat_interleave(BLOCK, dim=1)
 
     def observe(self, masks: Masks, step: int) -> None:
         """Keep the gradients where an update is near."""
@@ -48,7 +59,8 @@ class OBert(Criterion):
     def before_masks_change(self, old: Masks, new: Masks) -> None:
         """Update the kept weights, and forget the gradients."""
         for name, weight in self.weights.items():
-            weight.add_(obs_update(weight, self._of(name), new[name]))
+            update = obs_group_update if self._in_fours else obs_update
+            weight.add_(update(weight, self._of(name), new[name]))
         self._gradients = []
 
     def _of(self, name: str) -> Tensor:

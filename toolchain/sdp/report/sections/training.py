@@ -16,5 +16,11 @@ def section(files: RunFiles) -> ReportSection:
         # With finetune.epochs = 0 there is no log.
         if log:
             pictures += plots.training_curves(title, log, finetune.metric)
-    content = {"curves": pictures, "rows": finetune.rows.to_json(), "untrained": not finetune.log}
+    content = {
+        "curves": pictures,
+        "rows": finetune.rows.to_json(),
+        "untrained": not finetune.log,
+        "teacher": prune.teacher,
+        "metric": finetune.metric,
+    }
     return ReportSection("Training", "sections/training.html", content)

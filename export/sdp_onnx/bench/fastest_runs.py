@@ -1,0 +1,48 @@
+"""Compare two files by their fastest runs, in seconds: for estimates, where a benchmark takes starts and intervals.
+
+Other processes only make runs slower, so of several runs on the same inputs the fastest tells most of the file.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from sdp_onnx.bench.cases import Case, save_batches
+from sdp_onnx.bench.process import Worker
+
+FEWEST_ROUNDS = 5
+
+
+def fastest_runs(files: Sequence[Path], case: Case, *, threads: int, seconds: float) -> list[float]:
+    """Run files in turns on the same batches, each in a process of its own.
+
+    Args:
+        files: the files.
+        case: the batches; all of them are run in each turn.
+        threads: threads of an operator.
+        seconds: time of all turns together; there are at least five of each file.
+
+    Returns:
+        of each file the median over the batches of the fastest run, in seconds.
+
+    Raises:
+        ModelFileError: a file cannot be used.
+        BenchmarkError: a process ended.
+    """
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        inputs = Path(folder, "inputs.npz")
+        save_batches(inputs, [case])
+        workers = [stack.enter_context(Worker(file, inputs, provider="cpu", threads=threads)) for file in files]
+        for worker in workers:
+            worker.load()
+        turns: list[list[list[float]]] = [[] for _ in workers]
+        started = time.perf_counter()
+        while len(turns[-1]) < FEWEST_ROUNDS or time.perf_counter() < started + seconds:
+            for worker, own in zip(workers, turns, strict=True):
+                own.append(worker.turn(0, 0, len(case.batches)))
+    return [statistics.median(min(runs) for runs in zip(*own, strict=True)) for own in turns]
