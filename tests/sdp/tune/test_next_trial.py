@@ -226,5 +226,5 @@ def kept(confidence: float, harms: Sequence[float] = (0.001, 0.003, 0.006), seed
 
 
 def test_the_default_confidence_keeps_its_promise_about_that_often() -> None:
-    # CONCEPTS.md quotes figures of `kept` over 200 seeds.
+    # CONCEPTS.md quotes figures of `kept` over 100 seeds.
     assert kept(0.8) >= 0.65

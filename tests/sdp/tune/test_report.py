@@ -106,6 +106,8 @@ def test_the_chosen_one_on_test_has_a_row_and_a_sentence() -> None:
 
 
 def test_the_remarks_name_every_reservation() -> None:
+    unsure = finished(SAFE, 0.001, 1.05)
+    assert any("is not shown, [0.95, 1.15]: measure" in line for line in tune_report(progress(unsure)).remarks)
     failed = {Trial(DENSE_INT8, 0): "the disk is odd"}
     noisy, undefined = finished(SAFE, 0.001, 4.5, quiet=False), finished(RISKY, None, 6.0)
     report = tune_report(progress(noisy, undefined, failed=failed))

@@ -139,6 +139,12 @@ def _about_the_choice(progress: Progress) -> list[str]:
         f"Chosen on {split}: {chosen.trial.name}, the fastest that has {limit} with a probability of at least "
         f"{promise.confidence:g}; its own is {chosen.probability(promise):.2f}."
     ]
+    if chosen.speedup.low <= 1:
+        spread = f"[{chosen.speedup.low:.2f}, {chosen.speedup.high:.2f}]"
+        lines.append(
+            f"That it is faster than dense fp32 is not shown, {spread}: measure on a quieter machine, or raise "
+            "bench.starts."
+        )
     count = len(progress.finished)
     if count > 1:
         remedy = "test shows how much" if progress.held_out else "a test split would show how much"
