@@ -227,7 +227,7 @@ def _by_level(
     sparse = next((level for level in range(len(levels)) if product.kind(1 - levels[level]) != dense), len(levels))
     timed = sorted({0, *np.linspace(sparse, len(levels) - 1, _TIMED).round().astype(int).tolist()} - {len(levels)})
     seconds = {level: product_seconds(product, 1 - levels[level], tokens, copies, threads) for level in timed}
-    # More zeros never take longer; a time that shows it is noise.
+    # More zeros never take longer: a measured rise is noise.
     known = np.minimum.accumulate([1000 * seconds[level] for level in timed])
     kept = np.array([1 - level for level in levels])
     between = np.interp(-kept, -kept[timed], known)
