@@ -53,6 +53,7 @@ def test_any_recipe_can_be_pruned_without_training_and_not_at_all(settings: tupl
         assert not made.prune.trains
         assert (made.prune.sparsity, made.prune.pattern) == (candidate.sparsity, candidate.pattern)
         assert made.export.precision == candidate.precision
+        assert made.prune.scope == own.prune.scope or (made.prune.scope, candidate) == ("global", DENSE_INT8)
     trained = recipe(tmp_path, *settings, *Trial(Candidate("int8", "1x4", 0.8), 7).overrides(own.prune))
     same = {"sparsity", "pattern", "steps"}
     assert trained.prune.model_dump(exclude=same) == own.prune.model_dump(exclude=same)

@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 import sdp.tune.setup
 from sdp.cli.main import app
+from sdp.recipe.pruning import PruneSection
 from sdp.tune.candidates import Candidate, Trial
 from sdp.tune.outcome import Promise
 from sdp.tune.setup import open_tune
@@ -40,9 +41,9 @@ def test_a_plan_names_candidates_and_steps_and_writes_nothing(project: Path) -> 
     printed = tune(*GIVEN, "--dry-run", "--confidence", "0.9").stdout
     assert "0 trials are done in" in printed
     assert "loses at most 0.05 with a probability of at least 0.9" in printed
-    untrained = json.loads(
-        tune(*GIVEN, "--dry-run", "--json", "--set", "prune.epochs=0", "--set", "prune.criterion=momentum").stdout
-    )
+    score = PruneSection.model_fields["criterion"].default
+    without = ("--set", "prune.epochs=0", "--set", f"prune.criterion={score}")
+    untrained = json.loads(tune(*GIVEN, "--dry-run", "--json", *without).stdout)
     assert untrained["steps"] == [0]
     assert sorted(entry.name for entry in project.iterdir()) == before
 
@@ -69,10 +70,6 @@ def test_trials_are_judged_on_dev_and_the_chosen_one_on_test(project: Path) -> N
         ([*GIVEN, "--set", "export.precision=int8"], "sdp tune chooses it"),
         ([*GIVEN, "--set", "prune.mask_updates=0"], "mask_updates"),
         ([*GIVEN, "--set", 'prune.start="runs/toy/2-prune"'], "every trial starts from the dense model"),
-        (
-            [*GIVEN, "--set", "prune.scope=allocated", "--set", "prune.target_speedup=2"],
-            "sdp tune chooses the sparsity",
-        ),
         ([*GIVEN, "--set", "prune.teacher=model"], "learn from no other network"),
         ([*GIVEN, "--set", "bench.provider=cuda"], "on CUDA no candidate is faster than the dense file"),
         ([*GIVEN, "--set", "export.encoding=coo"], "makes files smaller and not faster: there is nothing to choose"),
@@ -87,6 +84,14 @@ def test_wrong_usage_is_an_error_before_anything_runs(options: list[str], words:
     assert words in result.stderr
     assert "Traceback" not in result.output
     assert sorted(entry.name for entry in project.iterdir()) == before
+
+
+def test_a_sparsity_that_follows_from_a_speed_up_is_not_chosen(project: Path) -> None:
+    recipe = project / "toy.toml"
+    recipe.write_text(recipe.read_text().replace("sparsity = 0.8\n", ""))
+    result = tune(*GIVEN, "--set", "prune.scope=allocated", "--set", "prune.target_speedup=2")
+    assert result.exit_code == 2
+    assert "sdp tune chooses the sparsity" in result.stderr
 
 
 def test_without_the_operator_library_there_is_nothing_to_choose(

@@ -74,6 +74,9 @@ class Trial:
             f'export.precision="{own.precision}"',
         ]
         defaults = {} if self.steps else _defaults_without_training(settings)
+        if not own.sparsity and settings.scope == "allocated":
+            # Nothing is to be allocated; it takes time to find that out.
+            defaults["scope"] = PruneSection.model_fields["scope"].default
         if own.precision != "int8" and settings.quantization_aware:
             defaults["quantization_aware"] = 0.0
         return (*keys, *(f"prune.{key}={_toml(value)}" for key, value in defaults.items()))
