@@ -139,14 +139,15 @@ def test_an_earlier_run_is_gone_by(finished: Path, tmp_path: Path, toy_model: Pa
 
 
 def test_pruning_without_training_is_no_measure_of_training(finished: Path, tmp_path: Path) -> None:
-    assert seconds(finished, "prune.steps=0")["seconds"]["prune"]["source"] == "timing"
+    untrained = ("prune.steps=0", "prune.criterion=momentum")
+    assert seconds(finished, *untrained)["seconds"]["prune"]["source"] == "timing"
     shutil.copytree(finished, tmp_path / "copy", symlinks=True)
     record = tmp_path / "copy/runs/toy/2-prune/stage.json"
     content = json.loads(record.read_text())
-    content["ingredients"]["settings"]["prune"]["steps"] = 0
+    content["ingredients"]["settings"]["prune"] |= {"steps": 0, "criterion": "momentum"}
     record.write_text(json.dumps(content))
     assert seconds(tmp_path / "copy")["seconds"]["prune"]["source"] == "timing"
-    assert seconds(tmp_path / "copy", "prune.steps=0")["seconds"]["prune"]["seconds"] == content["seconds"]
+    assert seconds(tmp_path / "copy", *untrained)["seconds"]["prune"]["seconds"] == content["seconds"]
 
 
 def test_a_folder_without_tokenizer_json_is_estimated(tmp_path: Path) -> None:

@@ -177,7 +177,11 @@ class TaskData:
     def own_label_names(self) -> tuple[str, ...]:
         """The classes in the data's own order, also where `label_names` has that of a checkpoint's head."""
         own = self.train.own_ids
-        return self.label_names if own is None else tuple(self.label_names[place] for place in np.argsort(own))
+        return (
+            self.label_names
+            if own is None
+            else tuple(self.label_names[place] for place in np.argsort(own, kind="stable"))
+        )
 
     @property
     def development(self) -> Split:

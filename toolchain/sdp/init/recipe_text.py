@@ -83,7 +83,7 @@ batch_size = {own.batch_size}
 
 [prune]
 sparsity = {SPARSITY}                            # of the encoder's weights
-steps = {STEPS}                              # more lose less and take longer
+# steps = {2 * STEPS}                            # without it {STEPS:,} or 3 epochs, whichever is more
 learning_rate = {own.learning_rates[1]}
 batch_size = {own.batch_size}
 {threads}
