@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from item_means import Right, average, drops, mean_intervals, zero_shot, zero_shot_gap
 from sdp.pipeline.artifacts.base import Count, Share, Stored
+from sdp.pipeline.files import write_json
 from sdp_onnx.bench.interval import Interval
 
 TRAINED = "en"
@@ -70,9 +71,9 @@ class ArmResult(Stored):
     right: dict[str, str]
 
     def write(self, path: Path) -> None:
-        """Write the result to a file."""
+        """Write the result to a file, whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        write_json(path, self.to_json())
 
     def unpacked(self) -> Right:
         """Return which items are right, by language, [N] of 0 and 1."""

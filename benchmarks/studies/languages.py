@@ -126,7 +126,7 @@ def run(
 def table() -> None:
     """Print what was measured as Markdown."""
     for task in LANGUAGES:
-        found = [ArmResult.read(path) for path in sorted((RESULTS / task).glob("*.json"))]
+        found = [_stored(path) for path in sorted((RESULTS / task).glob("*.json"))]
         results = [result for result in found if result is not None]
         if results:
             typer.echo(language_tables.markdown(results))
@@ -214,7 +214,7 @@ def _stored(path: Path) -> ArmResult | None:
     try:
         return ArmResult.read(path)
     except UsageError as error:
-        typer.echo(f"runs again: {error}", err=True)
+        typer.echo(f"not used, and made again by the next run: {path.name}: {error}", err=True)
         return None
 
 
