@@ -103,9 +103,13 @@ def _panel(axes: Axes, content: dict[str, Any], place: str) -> None:
         points = [(entry["p50_ms"], entry["scores"][place]["value"], entry["title"]) for entry in members]
         times, scores, _ = zip(*points, strict=True)
         axes.plot(times, scores, label=TITLES[family], markersize=6, linewidth=1.4, **LOOKS[family])
-        for time, score, title in points:
+        for index, (time, score, title) in enumerate(points):
+            place_of_name = dict(PLACES[family])
+            # Peers stand side by side, and their names are long.
+            if family == "peer" and index % 2:
+                place_of_name["xytext"] = (0, 18)
             color = LOOKS[family]["color"]
-            axes.annotate(title, (time, score), textcoords="offset points", fontsize=8, color=color, **PLACES[family])
+            axes.annotate(title, (time, score), textcoords="offset points", fontsize=8, color=color, **place_of_name)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
