@@ -2,12 +2,12 @@
 
 The process of studies/picture.py: given a line of JSON on stdin, it answers with one on stdout, and waits for the next:
 
-    {"source": …, "calibration": …, "model": …, "inputs": …, "threads": n}  ->  {"version": …}
+    {"source": …, "calibration": …, "model": …, "inputs": …, "threads": n}  ->  {"ready": true}
     {"first": batch, "runs": n}                                             ->  {"seconds": [s, …]}
     {"batch": {input: [[id, …], …], …}}                                     ->  {"logits": [[…], …]}
 
-The model is made of the source, an ONNX file, if it is not there. It is compiled once, for texts of all lengths, as a
-service has it. It ends when stdin does.
+The model is made of the source, an ONNX file, if it is not there. For timed runs it is compiled once for each length
+of the texts, before the first of them: compiled for all lengths it takes longer. It ends when stdin does.
 """
 
 from __future__ import annotations
@@ -38,12 +38,10 @@ def main() -> None:
     model = Path(setup["model"])
     if not model.exists():
         quantize(Path(setup["source"]), read_batches(Path(setup["calibration"])), model)
-    batches = read_batches(Path(setup["inputs"]))
-    compiled = ov.Core().compile_model(
-        model, "CPU", {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": setup["threads"]}
-    )
-    request = compiled.create_infer_request()
-    answer: dict[str, Any] = {"version": ov.__version__}
+    options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": setup["threads"]}
+    any_length = ov.Core().compile_model(model, "CPU", options).create_infer_request()
+    timed: list[tuple[Any, Batch]] = []
+    answer: dict[str, Any] = {"ready": True}
     while True:
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
@@ -53,9 +51,20 @@ def main() -> None:
         asked = json.loads(line)
         if "batch" in asked:
             inputs = {name: np.array(ids, dtype=np.int64) for name, ids in asked["batch"].items()}
-            answer = {"logits": request.infer(inputs)[0].astype(float).tolist()}
+            answer = {"logits": any_length.infer(inputs)[0].astype(float).tolist()}
         else:
-            answer = {"seconds": run_turn(request, batches, asked["first"], asked["runs"])}
+            timed = timed or compile_by_length(model, read_batches(Path(setup["inputs"])), options)
+            answer = {"seconds": run_turn(timed, asked["first"], asked["runs"])}
+
+
+def compile_by_length(model: Path, batches: list[Batch], options: dict[str, Any]) -> list[tuple[Any, Batch]]:
+    """Each batch with a request of the model for its shape."""
+    core, requests = ov.Core(), {}
+    for shape in {batch["input_ids"].shape for batch in batches}:
+        own = core.read_model(model)
+        own.reshape({name: list(shape) for name in batches[0]})
+        requests[shape] = core.compile_model(own, "CPU", options).create_infer_request()
+    return [(requests[batch["input_ids"].shape], batch) for batch in batches]
 
 
 def read_batches(path: Path) -> list[Batch]:
@@ -68,16 +77,15 @@ def read_batches(path: Path) -> list[Batch]:
     return [batches[number] for number in sorted(batches)]
 
 
-def run_turn(request: Any, batches: list[Batch], first: int, runs: int) -> list[float]:
+def run_turn(timed: list[tuple[Any, Batch]], first: int, runs: int) -> list[float]:
     """Seconds of `runs` batches from number `first` on, cyclically, after a discarded run."""
-    request.infer(batches[first % len(batches)], share_inputs=True, share_outputs=True)
     seconds = []
-    for index in range(first, first + runs):
-        inputs = batches[index % len(batches)]
+    for index in (first, *range(first, first + runs)):
+        request, inputs = timed[index % len(timed)]
         started = time.perf_counter()
         request.infer(inputs, share_inputs=True, share_outputs=True)
         seconds.append(time.perf_counter() - started)
-    return seconds
+    return seconds[1:]
 
 
 if __name__ == "__main__":

@@ -175,7 +175,7 @@ def exported(run: RunFolder) -> Path:
 def _peer(peer: Peer) -> dict[str, Any]:
     weights = peer.file.with_suffix(".bin")
     size = peer.file.stat().st_size + (weights.stat().st_size if weights.exists() else 0)
-    return _entry(peer.name, TITLES[peer.name], "peer", size, peer.scores)
+    return {**_entry(peer.name, TITLES[peer.name], "peer", size, peer.scores), "versions": peer.versions}
 
 
 def _point(point: Point, run: RunFolder) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -104,12 +104,13 @@ def _case(rows: TokenizedSplit, count: int, tokenizer: TextTokenizer) -> Case:
 
 @dataclass(frozen=True)
 class Peer:
-    """A peer: its file, its score, and how a process with it is started on a file of inputs."""
+    """A peer: its file and score, how a process with it is started on a file of inputs, and versions of what runs it."""
 
     name: str
     file: Path
     scores: Scores
     start: Callable[[Path], AbstractContextManager[Engine]]
+    versions: dict[str, str] = field(default_factory=dict)
 
 
 def make_peers(task: Task, folder: Path, openvino_python: Path | None) -> list[Peer]:
@@ -131,7 +132,7 @@ def make_peers(task: Task, folder: Path, openvino_python: Path | None) -> list[P
         save_batches(folder / "calibration.npz", [task.calibration()])
         start = OpenVino(openvino_python, dense, model, folder / "calibration.npz")
         scores = _scored(folder / "openvino-int8.json", lambda: start.score(task))
-        peers.append(Peer("openvino-int8", model, scores, start.process))
+        peers.append(Peer("openvino-int8", model, scores, start.process, start.versions()))
     return peers
 
 
@@ -186,6 +187,15 @@ class OpenVino:
         with JsonProcess(command, os.environ | {"NNCF_CI": "1"}) as process:
             process.ask({**{name: str(path) for name, path in places.items()}, "threads": THREADS})
             yield OpenVinoProcess(process)
+
+    def versions(self) -> dict[str, str]:
+        """The versions of OpenVINO and NNCF, which are not in this environment."""
+        code = (
+            "import json, importlib.metadata as m; print(json.dumps({n: m.version(n) for n in ('openvino', 'nncf')}))"
+        )
+        found = subprocess.run([self.python, "-c", code], check=True, capture_output=True, text=True).stdout
+        versions: dict[str, str] = json.loads(found)
+        return versions
 
     def score(self, task: Task) -> Scores:
         """Score the model on the rows of the evaluation split."""
