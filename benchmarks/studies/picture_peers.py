@@ -104,7 +104,7 @@ def _case(rows: TokenizedSplit, count: int, tokenizer: TextTokenizer) -> Case:
 
 @dataclass(frozen=True)
 class Peer:
-    """A peer: its file and score, how a process with it is started on a file of inputs, and versions of what runs it."""
+    """A peer: its file and score, how a process with it starts on a file of inputs, and versions of what runs it."""
 
     name: str
     file: Path
