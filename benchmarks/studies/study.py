@@ -75,6 +75,36 @@ WHY = (
     *(f"{name}-batch-64{{prune.losses={losses};prune.batch_size=64;prune.epochs=12}}" for name, losses in THREE[:2]),
 )
 
+# What each setting of pruning without labels contributes: one change from the best recipe, an arm each.
+RECOVERY = (
+    "best{}",
+    # What is learned, and by what.
+    "labels{prune.labels=true}",
+    "head-learns{prune.freeze_head=false}",
+    "dropout{prune.dropout=true}",
+    "squared-error{prune.losses=squared-error:3}",
+    f"cross-correlation{{{_cc(1, representation='tokens')}}}",
+    "cross-correlation-mean{prune.losses=cross-correlation}",
+    "all-layers{prune.losses=["
+    '{name = "squared-error", weight = 3, layers = "all"}, {name = "cross-correlation", representation = "tokens"}]}',
+    "kld{prune.losses=["
+    '{name = "squared-error", weight = 3}, {name = "cross-correlation", representation = "tokens"}, {name = "kld"}]}',
+    # What is pruned.
+    *(f"{criterion}{{prune.criterion={criterion}}}" for criterion in ("magnitude", "taylor", "obert")),
+    "uncapped{prune.max_layer_sparsity=1}",
+    "by-layer{prune.scope=layer;prune.max_layer_sparsity=1}",
+    "allocated{prune.scope=allocated;prune.max_layer_sparsity=1}",
+    "repair{prune.repair=true;prune.calibration_rows=128}",
+    # How long and how fast.
+    *(f"lr-{rate}{{prune.learning_rate={rate}}}" for rate in ("5e-4", "2e-3")),
+    "betas-0.999{prune.betas=[0.9, 0.999]}",
+    "updates-100{prune.mask_updates=100}",
+    # More text.
+    "augment{prune.augment=20000}",
+)
+# The phrases of SST-2's own training file, without their labels.
+PHRASES = 'unlabeled{data.unlabeled=["DATA/sst2/train.tsv.gz"]}'
+
 
 @dataclass(frozen=True)
 class Part:
@@ -82,12 +112,13 @@ class Part:
 
     Attributes:
         name: of the part and of its folder.
-        task: names the recipe in recipes and the data's folder.
-        vary: the `--vary` options.
+        task: names the data's folder, and the recipe in recipes with `kind`.
+        vary: the `--vary` options; DATA stands for the folder of the data.
         baseline: the `--baseline` option.
         fixed: the `--set` options.
         train: the training file, where it is not the task's usual one.
         gpu: whether it takes a GPU to finish in hours.
+        kind: end of the recipe's name.
     """
 
     name: str
@@ -97,6 +128,7 @@ class Part:
     fixed: tuple[str, ...] = SMALL
     train: str | None = None
     gpu: bool = False
+    kind: str = ""
 
 
 PARTS = (
@@ -110,6 +142,17 @@ PARTS = (
         "sst2",
         ("prune.losses=none,cross-correlation,hidden+kld", "prune.sparsity=0.5,0.8,0.95"),
         "prune.losses=none",
+    ),
+    *(
+        Part(
+            f"recovery-{task}",
+            task,
+            (f"arm={','.join((*RECOVERY, *((PHRASES,) if task == 'sst2' else ())))}",),
+            "arm=best",
+            fixed=("prune.steps=1500",),
+            kind="_recovery",
+        )
+        for task in ("sst2", "mrpc", "stsb")
     ),
     *(
         Part(
@@ -163,8 +206,9 @@ def study_command(part: Part, data: Path, seeds: int) -> list[str]:
     if part.train is not None:
         files["train"] = part.train
     places = [f'data.{split}="{(data / part.task / file).resolve()}"' for split, file in files.items()]
-    options = [("--vary", vary) for vary in part.vary] + [("--set", setting) for setting in (*places, *part.fixed)]
-    recipe = HERE / "recipes" / f"{part.task}.toml"
+    varied = [("--vary", vary.replace("DATA", str(data.resolve()))) for vary in part.vary]
+    options = [*varied, *(("--set", setting) for setting in (*places, *part.fixed))]
+    recipe = HERE / "recipes" / f"{part.task}{part.kind}.toml"
     return [
         *("study", str(recipe), "--out", str(RESULTS / part.name)),
         *("--baseline", part.baseline, "--seeds", str(seeds)),

@@ -18,6 +18,8 @@ ARMS = {
     **dict.fromkeys(("losses-sst2", "losses-mrpc", "losses-rte"), 5),
     "why-sst2": 30,
     "sparsity-sst2": 9,
+    "recovery-sst2": 22,
+    **dict.fromkeys(("recovery-mrpc", "recovery-stsb"), 21),
     **dict.fromkeys(("full-sst2", "full-mrpc", "full-rte", "full-cola", "full-stsb"), 24),
 }
 SEEDS = 2
@@ -52,7 +54,7 @@ def test_a_part_is_planned(part: study.Part, data: Path, toy_model: Path) -> Non
     key, _, baseline = part.baseline.partition("=")
     assert f"{key}={baseline}," in plan["cells"][0]["cell"]
     # Every seed fine-tunes once, on the rows that the part is given.
-    rows = TRAIN if part.gpu else 2000
+    rows = 2000 if study.SMALL[0] in part.fixed else TRAIN
     epochs = {"sst2": 4, "mrpc": 5, "rte": 6, "cola": 4, "stsb": 4}[part.task]
     steps = [cell["steps"]["finetune"] for cell in plan["cells"]]
     assert sorted(steps)[-SEEDS:] == [epochs * math.ceil(rows / 32)] * SEEDS

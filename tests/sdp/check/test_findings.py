@@ -132,6 +132,20 @@ def test_notes(sections: dict[str, Any], subject: str, words: str) -> None:
     assert words in about(notes, subject).sentence
 
 
+@pytest.mark.parametrize(
+    ("settings", "width", "noted"),
+    [
+        ({}, 768, True),
+        ({}, 384, False),
+        ({"learning_rate": 2e-4}, 768, False),
+        ({"epochs": 0}, 768, False),
+    ],
+)
+def test_a_wide_encoder_needs_a_lower_learning_rate(settings: dict[str, Any], width: int, noted: bool) -> None:
+    found = explain(replace(facts(prune=settings), hidden_size=width))
+    assert ("prune.learning_rate" in {finding.subject for finding in found}) is noted
+
+
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_a_model_that_is_not_pruned_gets_no_advice_on_zeros(precision: str) -> None:
     found = explain(facts(prune={"sparsity": 0.0, "epochs": 0}, export={"precision": precision}))

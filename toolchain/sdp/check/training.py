@@ -1,4 +1,4 @@
-"""Findings on the machine: memory of the teacher, bf16, threads."""
+"""Findings on training and on the machine: learning rate, memory of the teacher, bf16, threads."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from sdp.recipe.criteria import CRITERIA
 
 # A larger share of the memory gets a warning.
 _MUCH = 0.5
+# Wider encoders than this need a lower learning rate than the default of pruning, which was measured at 384.
+_WIDE = 512
 
 
 def training_findings(facts: Facts) -> Iterator[Finding]:
     """Yield findings on training and on the machine."""
     yield from _threads(facts)
     yield from _bf16(facts)
+    yield from _learning_rate(facts)
     yield from _teacher(facts)
     yield from _criterion(facts)
     yield from _repair(facts)
@@ -48,6 +51,14 @@ def _bf16(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "warning", ", ".join(slow), "this CPU has no instructions for bf16: training is very slow", '"fp32".'
         )
+
+
+def _learning_rate(facts: Facts) -> Iterator[Finding]:
+    prune = facts.recipe.prune
+    default = type(prune).model_fields["learning_rate"].default
+    if prune.trains and prune.learning_rate >= default and (facts.hidden_size or 0) > _WIDE:
+        what = f"{prune.learning_rate:g} was measured on encoders 384 wide, and this one is {facts.hidden_size} wide"
+        yield Finding("note", "prune.learning_rate", what, "2e-4, and compare.")
 
 
 def teacher_is_live(facts: Facts) -> bool:

@@ -117,8 +117,8 @@ def result_key(recipe: Recipe, stages: Iterable[Stage], inputs: Identities) -> s
 
 
 def _teacher_key(recipe: Recipe, inputs: Identities) -> str:
-    """Hash of all that decides the fine-tuning, which reads no pruning to go on from and no other teacher."""
-    read = {name: hashes for name, hashes in inputs.items() if name not in ("start", "teacher")}
+    """Hash of all that decides the fine-tuning, which reads nothing that only pruning reads."""
+    read = {name: hashes for name, hashes in inputs.items() if name not in ("start", "teacher", "unlabeled")}
     return result_key(recipe, stages_of(recipe, "finetune"), read)
 
 
