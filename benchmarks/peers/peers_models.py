@@ -27,12 +27,12 @@ from onnxruntime.quantization import (
     CalibrationMethod,
     QuantFormat,
     QuantType,
-    quantize_dynamic,
     quantize_static,
 )
 from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
 
 from peers_engines import Pruning
+from peers_onnxruntime import quantize as quantize_dynamic
 from sdp.models.layers import prunable_weights
 from sdp.pruning.masks import Masks, apply_masks, select_masks
 from sdp.pruning.scores import magnitude_scores
@@ -153,7 +153,7 @@ def build(folder: Path, size: str, lengths: list[int], rows: int) -> None:
     fp32, blocks = folder / "dense-unstructured.onnx", folder / "dense-1x4.onnx"
     _make(folder / "ours-fp32.onnx", partial(_encode, fp32, "fp32"))
     _make(folder / "ours-int8.onnx", partial(_encode, blocks, "int8"))
-    _make(folder / "ort-int8.onnx", partial(_quantize_dynamic, blocks))
+    _make(folder / "ort-int8.onnx", partial(quantize_dynamic, blocks))
     _make(folder / "deepsparse-int8.onnx", partial(_quantize_static, folder / "legacy-1x4.onnx", vocabulary))
 
 
@@ -200,16 +200,6 @@ def _export_legacy(model: XLMRobertaForSequenceClassification, target: Path) -> 
             dynamic_axes={name: {0: "batch", 1: "sequence"} for name in INPUTS},
         )
     model.set_attn_implementation(implementation)
-
-
-def _quantize_dynamic(source: Path, target: Path) -> None:
-    """By default the quantizer would also take the standard Attention operator for its own, and break it.
-
-    What onnxruntime.transformers.optimizer makes of the legacy export, quantized alike, took as long: 22.0 against 22.1
-    ms for 128 tokens on 2 cores of an EPYC with AVX-512. Its fp32 took 1.06 times as long.
-    """
-    operators = ["MatMul", "Gemm", "Gather"]
-    quantize_dynamic(source, target, weight_type=QuantType.QInt8, op_types_to_quantize=operators)
 
 
 def _quantize_static(source: Path, vocabulary: int, target: Path) -> None:

@@ -33,8 +33,13 @@ def build(folder: Path) -> None:
     if not quantized.exists():
         with np.load(folder / "calibration.npz", allow_pickle=False) as archive:
             batches = [{"input_ids": ids, "attention_mask": np.ones_like(ids)} for ids in archive.values()]
-        model = core.read_model(folder / "dense-1x4.onnx")
-        _save(nncf.quantize(model, nncf.Dataset(batches), model_type=nncf.ModelType.TRANSFORMER), quantized)
+        quantize(folder / "dense-1x4.onnx", batches, quantized)
+
+
+def quantize(source: Path, batches: list[dict[str, Any]], target: Path) -> None:
+    """Quantize an ONNX file with NNCF's settings for Transformers, its activations by what they are on `batches`."""
+    model = ov.Core().read_model(source)
+    _save(nncf.quantize(model, nncf.Dataset(batches), model_type=nncf.ModelType.TRANSFORMER), target)
 
 
 def _save(model: Any, target: Path) -> None:

@@ -1,0 +1,225 @@
+"""The peers of the picture: other engines' files of the dense model, their score on test, and their processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+from torch import Tensor
+
+from picture_measure import Engine
+from sdp.data.batches import Collator, TokenizedSplit
+from sdp.data.rows import TaskData
+from sdp.evaluation.on_split import compare_models
+from sdp.evaluation.predict import Network, model_inputs, onnx_network, predict_logits
+from sdp.models.load import load_finetuned
+from sdp.models.tokenizer import saved_tokenizer
+from sdp.pipeline.artifacts.comparison import Comparison, Models
+from sdp.pipeline.run_folder import RunFolder
+from sdp.pipeline.stages import EVALUATE, FINETUNE
+from sdp.recipe.sections import Recipe
+from sdp.stages.evaluate import PREDICTIONS
+from sdp.training.inputs import finetuned_data, tokenize_split
+from sdp_onnx.bench.cases import Case, save_batches
+from sdp_onnx.bench.process import JsonProcess, Worker
+from sdp_onnx.deploy.tokenization import TextTokenizer
+from sdp_onnx.export.torch_export import export_torch
+from sdp_onnx.runtimes.registry import default_runtime
+
+PEERS = Path(__file__).parents[1] / "peers"
+TITLES = {
+    "ort-fp32": "onnxruntime fp32",
+    "ort-int8": "onnxruntime int8",
+    "openvino-int8": "OpenVINO int8",
+}
+# Rows that NNCF sees, of the training rows; as many as it takes by default.
+CALIBRATION_ROWS = 300
+THREADS = 2
+
+Scores = dict[str, dict[str, float | None]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """The dense run of a task, and its rows of the evaluation split."""
+
+    recipe: Recipe
+    run: RunFolder
+    data: TaskData
+    tokenizer: TextTokenizer
+    rows: TokenizedSplit
+
+    @classmethod
+    def of(cls, recipe: Recipe, run: RunFolder) -> Self:
+        """Read the rows of a run that is fine-tuned."""
+        data = finetuned_data(recipe, run)
+        tokenizer = saved_tokenizer(run.stage(FINETUNE.folder))
+        return cls(
+            recipe, run, data, tokenizer, tokenize_split(data.evaluation(recipe.evaluate.split), tokenizer, recipe)
+        )
+
+    def sample(self, count: int) -> Case:
+        """A fixed sample of the rows, one in each batch, at their own lengths."""
+        return _case(self.rows, count, self.tokenizer)
+
+    def calibration(self) -> Case:
+        """A fixed sample of the training rows."""
+        rows = tokenize_split(self.data.train, self.tokenizer, self.recipe)
+        return _case(rows, CALIBRATION_ROWS, self.tokenizer)
+
+    def scores(self, network: Network) -> Scores:
+        """Score a network on the rows, as the export stage scores its file."""
+        recipe = self.recipe
+        split = self.data.evaluation(recipe.evaluate.split)
+        logits = predict_logits(network, self.rows, Collator(self.tokenizer), recipe.evaluate.batch_size)
+        dense = load_file(self.run.stage(EVALUATE.folder) / PREDICTIONS)["dense"]
+        return scores_of(
+            compare_models(recipe, self.data, split, self.rows, ("dense", dense), ("file", logits)), "file"
+        )
+
+
+def scores_of(found: Comparison, model: str) -> Scores:
+    """A model's scores with their intervals: on the whole split, or on English and the mean of the other languages."""
+    places: dict[str, Models] = {found.split: found.models}
+    if "zero-shot" in found.averages:
+        places = {"en": found.parts["en"].models, "zero-shot average": found.averages["zero-shot"].models}
+    return {place: models[model].to_json() for place, models in places.items()}
+
+
+def _case(rows: TokenizedSplit, count: int, tokenizer: TextTokenizer) -> Case:
+    chosen = np.random.default_rng(0).permutation(len(rows))[:count].tolist()
+    collator, names = Collator(tokenizer), list(tokenizer.inputs)
+    return Case("task lengths", 1, None, [model_inputs(rows, [row], collator, names) for row in chosen])
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A peer: its file and score, how a process with it starts on a file of inputs, and versions of what runs it."""
+
+    name: str
+    file: Path
+    scores: Scores
+    start: Callable[[Path], AbstractContextManager[Engine]]
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+def make_peers(task: Task, folder: Path, openvino_python: Path | None) -> list[Peer]:
+    """Make and score what is missing of the peers of the dense model.
+
+    Args:
+        task: the task.
+        folder: where they are kept, of this dense model.
+        openvino_python: the interpreter that has OpenVINO and NNCF; without it that peer is left out.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    dense, quantized = folder / "dense.onnx", folder / "ort-int8.onnx"
+    _make(dense, lambda target: _export(task, target))
+    script = str(PEERS / "peers_onnxruntime.py")
+    _make(quantized, lambda target: subprocess.run([sys.executable, script, dense, target], check=True))
+    peers = [_onnxruntime_peer(task, name, file) for name, file in (("ort-fp32", dense), ("ort-int8", quantized))]
+    if openvino_python is not None:
+        model = folder / "openvino-int8.xml"
+        save_batches(folder / "calibration.npz", [task.calibration()])
+        start = OpenVino(openvino_python, dense, model, folder / "calibration.npz")
+        scores = _scored(folder / "openvino-int8.json", lambda: start.score(task))
+        peers.append(Peer("openvino-int8", model, scores, start.process, start.versions()))
+    return peers
+
+
+def _onnxruntime_peer(task: Task, name: str, file: Path) -> Peer:
+    scores = _scored(file.with_name(f"{name}.json"), lambda: task.scores(onnx_network(default_runtime().load(file))))
+    return Peer(name, file, scores, lambda inputs: onnxruntime(file, inputs))
+
+
+def _make(target: Path, make: Callable[[Path], object]) -> None:
+    """Write a file that is missing; under another name first, so that a build that was cut leaves none by its name."""
+    if not target.exists():
+        unfinished = target.with_name(f"unfinished-{target.name}")
+        make(unfinished)
+        unfinished.replace(target)
+
+
+def _export(task: Task, target: Path) -> None:
+    model = load_finetuned(task.run.stage(FINETUNE.folder))
+    export_torch(model, target, input_names=task.tokenizer.inputs, opset=task.recipe.export.opset)
+
+
+def _scored(file: Path, score: Callable[[], Scores]) -> Scores:
+    """The scores in a file, which is written first where it is missing."""
+    _make(file, lambda target: target.write_text(json.dumps(score()), encoding="utf-8"))
+    scores: Scores = json.loads(file.read_text(encoding="utf-8"))
+    return scores
+
+
+@contextmanager
+def onnxruntime(file: Path, inputs: Path) -> Iterator[Engine]:
+    """A process with a file that onnxruntime runs, sdp's own among them."""
+    with Worker(file, inputs, provider="cpu", threads=THREADS) as worker:
+        worker.load()
+        yield worker
+
+
+@dataclass(frozen=True)
+class OpenVino:
+    """OpenVINO's int8 model in the environment of an interpreter; a process makes it where it is missing."""
+
+    python: Path
+    source: Path
+    model: Path
+    calibration: Path
+
+    @contextmanager
+    def process(self, inputs: Path) -> Iterator[OpenVinoProcess]:
+        """A process with the model."""
+        places = {"source": self.source, "calibration": self.calibration, "model": self.model, "inputs": inputs}
+        command = [str(self.python), str(PEERS / "peers_openvino_texts.py")]
+        # No telemetry.
+        with JsonProcess(command, os.environ | {"NNCF_CI": "1"}) as process:
+            process.ask({**{name: str(path) for name, path in places.items()}, "threads": THREADS})
+            yield OpenVinoProcess(process)
+
+    def versions(self) -> dict[str, str]:
+        """The versions of OpenVINO and NNCF, which are not in this environment."""
+        code = (
+            "import json, importlib.metadata as m; print(json.dumps({n: m.version(n) for n in ('openvino', 'nncf')}))"
+        )
+        found = subprocess.run([self.python, "-c", code], check=True, capture_output=True, text=True).stdout
+        versions: dict[str, str] = json.loads(found)
+        return versions
+
+    def score(self, task: Task) -> Scores:
+        """Score the model on the rows of the evaluation split."""
+        # It has no inputs to time.
+        with self.process(self.calibration) as process:
+            return task.scores(process.network(task.tokenizer.inputs))
+
+
+class OpenVinoProcess:
+    """The parent's end of peers_openvino_texts.py."""
+
+    def __init__(self, process: JsonProcess) -> None:
+        self._process = process
+
+    def turn(self, case: int, first: int, runs: int) -> list[float]:
+        """Run batches from number `first` on; there is only one case."""
+        seconds: list[float] = self._process.ask({"first": first, "runs": runs})["seconds"]
+        return seconds
+
+    def network(self, names: tuple[str, ...] | list[str]) -> Network:
+        """The model as the network of `predict_logits`."""
+
+        def network(inputs: Mapping[str, Tensor]) -> NDArray[np.float32]:
+            answer: dict[str, Any] = self._process.ask({"batch": {name: inputs[name].tolist() for name in names}})
+            return np.array(answer["logits"], dtype=np.float32)
+
+        return network

@@ -1,0 +1,128 @@
+"""The points of the picture: every exported file that picture.py makes of a task's model, and the settings of each.
+
+All of them come from one fine-tuned network, the teacher of them all: dense in int8; pruned in two patterns; and its
+first layers alone, dense, which start from its weights and learn from it as the pruned ones do.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from study import FILES
+from zero_shot import LANGUAGES
+
+Family = Literal["dense", "1x4", "unstructured", "fewer layers, fp32", "fewer layers, int8"]
+
+SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95)
+LAYERS = (1, 2, 3, 4)
+TASKS = ("sst2", "mrpc", "xnli")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One exported file.
+
+    Attributes:
+        name: of its run folder, and in the JSON.
+        title: beside its mark.
+        family: points of one family are joined by a line.
+        settings: overrides of the task's recipe.
+        trains: whether it has steps of training after fine-tuning.
+        layers: of the encoder, where it has not all of them.
+        source: the point whose finished stages it takes, up to `shared`.
+        shared: name of the last of these stages.
+    """
+
+    name: str
+    title: str
+    family: Family
+    settings: tuple[str, ...]
+    trains: bool = True
+    layers: int | None = None
+    source: str | None = None
+    shared: str = "finetune"
+
+
+INT8 = 'export.precision="int8"'
+# Fine-tuning is in its run folder.
+DENSE = Point("dense-int8", "dense int8", "dense", ("prune.sparsity=0", "prune.steps=0", INT8), trains=False)
+
+
+def _pruned(pattern: Literal["1x4", "unstructured"], sparsity: float) -> Point:
+    precision = (INT8,) if pattern == "1x4" else ()
+    settings = (f"prune.sparsity={sparsity}", f'prune.pattern="{pattern}"', *precision)
+    return Point(f"{pattern}-{sparsity * 100:.0f}", f"{sparsity:.0%}", pattern, settings, source=DENSE.name)
+
+
+def _fewer_layers(layers: int) -> tuple[Point, Point]:
+    """The same network in both precisions; it is trained once."""
+    name, title = f"layers-{layers}", f"{layers} layer{'s' * (layers > 1)}"
+    settings = ("finetune.epochs=0", "prune.sparsity=0")
+    fp32 = Point(name, title, "fewer layers, fp32", settings, layers=layers)
+    int8 = Point(
+        f"{name}-int8",
+        title,
+        "fewer layers, int8",
+        (*settings, INT8),
+        layers=layers,
+        source=name,
+        shared="evaluate",
+    )
+    return fp32, int8
+
+
+POINTS = (
+    DENSE,
+    *(_pruned("1x4", sparsity) for sparsity in SPARSITIES),
+    *(_pruned("unstructured", sparsity) for sparsity in SPARSITIES),
+    *(point for layers in LAYERS for point in _fewer_layers(layers)),
+)
+
+
+def recipe_file(task: str) -> Path:
+    """The recipe of a task."""
+    return Path(__file__).parent / "recipes" / f"picture_{task}.toml"
+
+
+def data_settings(task: str, data: Path) -> tuple[str, ...]:
+    """The settings that name a task's files; `data` has a folder for each task."""
+    folder = (data / task).resolve()
+    if task in LANGUAGES:
+        return (
+            f'data.train="{folder}/train.en.tsv.gz"',
+            f'data.dev="{folder}/dev.{{language}}.tsv.gz"',
+            f'data.test="{folder}/test.{{language}}.tsv.gz"',
+            f"task.eval_languages={json.dumps(LANGUAGES[task])}",
+        )
+    return tuple(
+        f'data.{split}="{folder / file}"' for split, file in zip(("train", "dev", "test"), FILES[task], strict=True)
+    )
+
+
+def point_settings(point: Point, task: str, data: Path, model: str | None, steps: int | None, runs: Path) -> list[str]:
+    """All overrides of a point's recipe.
+
+    Args:
+        point: the point.
+        task: its task.
+        data: has a folder for each task.
+        model: in place of the recipe's.
+        steps: of training after fine-tuning; sdp's default without it.
+        runs: the task's folder of runs.
+    """
+    settings = [*data_settings(task, data)]
+    if point.layers is not None:
+        settings += [f'model.name="{cut_folder(runs, point.layers)}"', f'prune.teacher="{runs / DENSE.name}"']
+    elif model is not None:
+        settings.append(f'model.name="{model}"')
+    if point.trains and steps is not None:
+        settings.append(f"prune.steps={steps}")
+    return [*settings, *point.settings]
+
+
+def cut_folder(runs: Path, layers: int) -> Path:
+    """Where the fine-tuned network with its first layers alone is."""
+    return runs / "cut" / f"{layers}-layers"

@@ -1,0 +1,217 @@
+"""benchmarks/studies/picture.py: its points are recipes that load; a tiny run, its measurement, table and plot."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import picture
+import picture_draw
+from picture_measure import AGAIN, summarize, take_turns
+from picture_points import DENSE, LAYERS, POINTS, SPARSITIES, TASKS, cut_folder, point_settings, recipe_file
+from sdp.recipe.load import load_recipe
+from sdp_onnx.operators.library import has_library
+from support.toy import toy_rows
+from zero_shot import LANGUAGES
+
+BY_NAME = {point.name: point for point in POINTS}
+
+
+def write_rows(path: Path, rows: int, seed: int) -> None:
+    """A file as the tasks have it: sentence1, sentence2, label."""
+    lines = [f"{text}\t{text}\t{int(label == 'pos')}\n" for text, label in toy_rows(rows, seed)]
+    path.write_bytes(gzip.compress(f"sentence1\tsentence2\tlabel\n{''.join(lines)}".encode()))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """The folder of data, with SST-2's files in it."""
+    folder = tmp_path / "data" / "sst2"
+    folder.mkdir(parents=True)
+    for seed, (name, rows) in enumerate((("train_sentences", 160), ("dev", 40), ("test", 60))):
+        write_rows(folder / f"{name}.tsv.gz", rows, seed)
+    return tmp_path / "data"
+
+
+def test_the_points_are_these() -> None:
+    assert len(BY_NAME) == len(POINTS) == 1 + 2 * len(SPARSITIES) + 2 * len(LAYERS)
+    assert [name for name in BY_NAME if name.startswith("1x4")] == ["1x4-50", "1x4-70", "1x4-80", "1x4-90", "1x4-95"]
+    # A point comes after the one whose stages it takes.
+    places = {name: place for place, name in enumerate(BY_NAME)}
+    assert all(places[point.source] < places[point.name] for point in POINTS if point.source is not None)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_points_are_recipes_that_load(task: str, tmp_path: Path) -> None:
+    losses = load_recipe(recipe_file(task)).prune.losses
+    for point in POINTS:
+        settings = point_settings(point, task, tmp_path / "data", "/model", 700, tmp_path)
+        recipe = load_recipe(recipe_file(task), settings)
+        assert recipe.prune.steps == (0 if point is DENSE else 700)
+        assert recipe.export.precision == ("fp32" if point.family in ("unstructured", "fewer layers, fp32") else "int8")
+        if point.layers is not None:
+            assert recipe.model.name == str(cut_folder(tmp_path, point.layers))
+            assert recipe.prune.teacher == str(tmp_path / DENSE.name)
+            assert not recipe.finetune.trains
+        else:
+            assert recipe.model.name == "/model"
+            assert recipe.prune.teacher is None
+        zeros = float(point.title.rstrip("%")) / 100 if point.family in ("1x4", "unstructured") else 0
+        assert recipe.prune.sparsity == zeros
+        assert recipe.prune.losses == losses
+        if task in LANGUAGES:
+            assert recipe.task.eval_languages == LANGUAGES[task]
+
+
+class Steady:
+    """An engine that always takes as long."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.asked: list[tuple[int, int, int]] = []
+
+    def turn(self, case: int, first: int, runs: int) -> list[float]:
+        self.asked.append((case, first, runs))
+        return [self.seconds] * runs
+
+
+def test_each_round_runs_the_whole_sample_in_every_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("picture_measure.PAUSE_SECONDS", 0)
+    engines = {"slow": Steady(0.004), "fast": Steady(0.001), AGAIN: Steady(0.004)}
+    starts = [take_turns(engines, texts=5, rounds=3, seed=seed) for seed in range(2)]
+    assert all(engine.asked == [(0, 0, 5)] * 6 for engine in engines.values())
+    measured = summarize("slow", starts)
+    assert measured.files["fast"].p50_ms == pytest.approx(1)
+    speedup = measured.files["fast"].speedup
+    assert (speedup.low, speedup.value, speedup.high) == pytest.approx((4, 4, 4))
+    assert list(measured.files) == ["slow", "fast"]
+    assert measured.files["slow"].speedup.value == 1
+    assert measured.quiet
+
+
+def test_a_machine_that_is_not_quiet_is_noticed() -> None:
+    turns = {"a": [[0.001]] * 4, AGAIN: [[0.0012]] * 4}
+    assert not summarize("a", [turns]).quiet
+
+
+def entry(name: str, family: str, title: str, p50: float, *scores: float | None) -> dict[str, Any]:
+    """An entry of the JSON, with a score for each place."""
+    places = ("en", "zero-shot average") if len(scores) == 2 else ("test",)
+    return {
+        "name": name,
+        "family": family,
+        "title": title,
+        "bytes": 2_000_000,
+        "p50_ms": p50,
+        "speedup": {"value": 4 / p50, "low": 3.9 / p50, "high": 4.1 / p50},
+        "scores": {
+            place: {"value": score, "low": score and score - 0.01, "high": score and score + 0.01}
+            for place, score in zip(places, scores, strict=True)
+        },
+    }
+
+
+def content(*entries: dict[str, Any]) -> dict[str, Any]:
+    """The JSON of a measurement."""
+    return {
+        "task": "xnli",
+        "model": "tiny",
+        "metric": "accuracy",
+        "date": "2026-01-02T03:04:05+00:00",
+        "environment": {"cpu": "a processor", "logical_cores": 2},
+        "threads": 2,
+        "quiet": True,
+        "entries": list(entries),
+    }
+
+
+def test_the_table_goes_from_slow_to_fast() -> None:
+    found = content(
+        entry("1x4-90", "1x4", "90%", 1.0, 0.8),
+        entry("ort-fp32", "peer", "onnxruntime fp32", 4.0, 0.9),
+        entry("dense-int8", "dense", "dense int8", 2.0, None),
+    )
+    head, _, *lines = picture_draw.markdown(found).splitlines()
+    assert "a processor, 2 cores, 2026-01-02." in head
+    assert lines[2:] == [
+        "| onnxruntime fp32 | 4.00 | 1.00 [0.97, 1.02] | 0.900 [0.890, 0.910] | 2 |",
+        "| sdp dense int8 | 2.00 | 2.00 [1.95, 2.05] | undefined | 2 |",
+        "| sdp int8, zeros in 1x4 blocks: 90% | 1.00 | 4.00 [3.90, 4.10] | 0.800 [0.790, 0.810] | 2 |",
+    ]
+    assert "not quiet" in picture_draw.markdown({**found, "quiet": False})
+
+
+def test_the_picture_names_each_point_in_each_panel() -> None:
+    found = content(
+        entry("ort-fp32", "peer", "onnxruntime fp32", 4.0, 0.9, 0.7),
+        entry("1x4-90", "1x4", "90%", 1.0, 0.8, 0.6),
+        entry("layers-2", "fewer layers, fp32", "2 layers", 1.5, 0.7, None),
+    )
+    svg = picture_draw.draw(found)
+    assert svg.count(">onnxruntime fp32<") == svg.count(">90%<") == 2
+    assert svg.count(">2 layers<") == 1
+    assert "zero-shot average" in svg
+    assert svg == picture_draw.draw(found)
+
+
+def command(*arguments: str | Path) -> None:
+    done = CliRunner().invoke(picture.app, [str(argument) for argument in arguments])
+    assert done.exit_code == 0, done.output
+
+
+@pytest.mark.skipif(not has_library(), reason="no operator library: there was no C++ compiler")
+def test_a_run_and_its_measurement(data: Path, toy_model: Path, tmp_path: Path) -> None:
+    runs, results = tmp_path / "runs", tmp_path / "results"
+    short = ("data.max_length=32", "finetune.epochs=1", "runtime.preflight=false", "evaluate.resamples=100")
+    short += ('finetune.precision="fp32"', 'prune.precision="fp32"')
+    settings = [word for setting in short for word in ("--set", setting)]
+    chosen = ("1x4-50", "layers-1", "layers-1-int8")
+    points = [word for name in chosen for word in ("--point", name)]
+    arguments = ("run", "--data", data, "--runs", runs, "--model", toy_model, "--steps", "3", *points, *settings)
+    command(*arguments)
+
+    metrics = {name: json.loads((runs / "sst2" / name / "2-prune/metrics.json").read_text()) for name in chosen}
+    assert metrics["layers-1"]["sparsity"] == 0
+    assert metrics["layers-1"]["teacher"]["name"] == DENSE.name
+    assert max(record["step"] for record in metrics["layers-1"]["log"]) == 3
+    assert metrics["1x4-50"]["sparsity"] == pytest.approx(0.5, abs=0.01)
+    cut = json.loads((cut_folder(runs / "sst2", 1) / "config.json").read_text())
+    assert cut["num_hidden_layers"] == 1
+    # What was trained once is shared.
+    shared = [("1x4-50", DENSE.name, "1-finetune"), ("layers-1-int8", "layers-1", "2-prune")]
+    for own, source, stage in shared:
+        first, second = (runs / "sst2" / name / stage / "model.safetensors" for name in (own, source))
+        assert first.samefile(second)
+    before = {path: path.stat().st_mtime_ns for path in runs.rglob("*/stage.json")}
+    command(*arguments)
+    assert {path: path.stat().st_mtime_ns for path in runs.rglob("*/stage.json")} == before
+
+    command("measure", "--runs", runs, "--texts", "4", "--rounds", "2", "--starts", "1", "--results", results)
+    found = json.loads((results / "sst2.json").read_text())
+    entries = {own["name"]: own for own in found["entries"]}
+    assert list(entries) == ["ort-fp32", "ort-int8", DENSE.name, *chosen]
+    assert found["left_out"] == ["openvino-int8"]
+    stored = json.loads((runs / "sst2" / "1x4-50" / "4-export/metrics.json").read_text())
+    assert entries["1x4-50"]["scores"] == {"test": stored["models"]["exported"]}
+    # The dense file scores as the dense network does.
+    assert entries["ort-fp32"]["scores"]["test"]["value"] == pytest.approx(stored["models"]["dense"]["value"])
+    assert all(own["p50_ms"] > 0 for own in entries.values())
+    command("table", "--results", results)
+    command("plot", "--results", results)
+    assert (results / "sst2.svg").read_text().startswith("<svg")
+
+
+def test_unknown_names_are_reported(tmp_path: Path) -> None:
+    places = ["--data", str(tmp_path), "--runs", str(tmp_path)]
+    for name in ("--task", "--point"):
+        done = CliRunner().invoke(picture.app, ["run", *places, name, "rte"])
+        assert done.exit_code == 2
+        assert "rte" in done.stderr
+    unfinished = CliRunner().invoke(picture.app, ["measure", "--runs", str(tmp_path)])
+    assert unfinished.exit_code == 2
+    assert DENSE.name in unfinished.stderr
