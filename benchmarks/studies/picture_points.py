@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from languages import LANGUAGES
 from study import FILES
-from zero_shot import LANGUAGES
 
 Family = Literal["dense", "1x4", "unstructured", "fewer layers, fp32", "fewer layers, int8"]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from typer.testing import CliRunner
+from zero_shot import LANGUAGES
 
 import picture
 import picture_draw
@@ -17,7 +18,6 @@ from picture_points import DENSE, LAYERS, POINTS, SPARSITIES, TASKS, cut_folder,
 from sdp.recipe.load import load_recipe
 from sdp_onnx.operators.library import has_library
 from support.toy import toy_rows
-from zero_shot import LANGUAGES
 
 BY_NAME = {point.name: point for point in POINTS}
 
