@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from typer.testing import CliRunner
-from zero_shot import LANGUAGES
 
 import picture
 import picture_draw
+from languages import LANGUAGES
 from picture_measure import AGAIN, summarize, take_turns
 from picture_points import DENSE, LAYERS, POINTS, SPARSITIES, TASKS, cut_folder, point_settings, recipe_file
 from sdp.recipe.load import load_recipe
