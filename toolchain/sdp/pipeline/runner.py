@@ -201,15 +201,9 @@ def run_pipeline(
     """
     stages = stages_of(recipe, until)
     identities = input_identities(recipe, download=True)
-    model = locate_model(recipe.model)
-    require_architecture(model)
-    require_positions(recipe, model)
+    _require_possible(recipe, run, stages, identities)
     if recipe.vocabulary is None:
         _forget_vocabulary(run, reporter)
-    if recipe.bench.provider == "cuda":
-        _require_cuda_for_bench(stages, plan(recipe, run, identities))
-    if recipe.prune.target_speedup is not None and _will_run("prune", stages, plan(recipe, run, identities)):
-        library_path()
     records: dict[str, StageRecord] = {}
     preflight = preflight and any(stage.name == "export" for stage in stages)
     for place, stage in enumerate(stages):
@@ -235,6 +229,19 @@ def run_pipeline(
             withhold(run, reporter, wanted=stages[-1].after_pass)
     ranks.send(None)
     return records
+
+
+def _require_possible(
+    recipe: Recipe, run: RunFolder, stages: Sequence[Stage], identities: Mapping[str, dict[str, str]]
+) -> None:
+    """Require now what a stage would miss after hours: a model that fits, CUDA to measure on, the operator library."""
+    model = locate_model(recipe.model)
+    require_architecture(model)
+    require_positions(recipe, model)
+    if recipe.bench.provider == "cuda":
+        _require_cuda_for_bench(stages, plan(recipe, run, identities))
+    if recipe.prune.target_speedup is not None and _will_run("prune", stages, plan(recipe, run, identities)):
+        library_path()
 
 
 def _bring_up_to_date(

@@ -82,7 +82,8 @@ def run(context: StageContext) -> StageResult:
         sparsities = allocated_sparsities(recipe, source, context.target, rows, tokenizer, device, reporter)
     set_seed(recipe.seed)
     model = load_finetuned(source, device)
-    if optimizer_steps(rows.labeled, recipe.prune) == 0:
+    steps = optimizer_steps(rows.labeled, recipe.prune)
+    if steps == 0:
         if this_rank() > 0:
             return {}
         dense = load_finetuned(source, device)
@@ -91,9 +92,8 @@ def run(context: StageContext) -> StageResult:
         wanted = sparsity_of(masks) if sparsities is not None else recipe.prune.sparsity
         record: LogRecord = {"step": 0, "epoch": 0.0, "wanted": wanted, "sparsity": sparsity_of(masks)}
         return _write(context, model, masks, dev, tokenizer, [record])
-    if recipe.prune.head_stays:
-        for parameter in head_parameters(model).values():
-            parameter.requires_grad_(False)
+    for parameter in head_parameters(model).values() if recipe.prune.head_stays else ():
+        parameter.requires_grad_(False)
     objective = Objective(
         recipe.task.problem_type, recipe.prune.losses, layer_count(model), labels=recipe.prune.learns_labels
     )
@@ -101,12 +101,8 @@ def run(context: StageContext) -> StageResult:
         require_shardable_pruning(recipe.runtime, recipe.prune)
     student = Student(model, objective, tokenizer, rows, data, more)
     teacher, others = choose_teacher(context, student)
-    steps = optimizer_steps(rows.labeled, recipe.prune)
     # Before the model changes: the analysis reads the teacher from it.
-    analyse = this_rank() == 0 and not is_sharded(recipe.runtime)
-    if is_sharded(recipe.runtime) and recipe.analysis.rows != 0:
-        reporter.line("  no analysis: no process of a sharded run has the whole network at a mask update")
-    analysis = start_analysis(recipe, model, data.development, tokenizer, steps) if analyse else None
+    analysis = _analysis(context, student, steps)
     masked = _masked_weights(model, recipe, steps, _load_start(recipe, run, model))
     whole = WholeModel(model, recipe.runtime)
     dev = DevMetric(whole.model, data.development, tokenizer, collator, recipe)
@@ -141,6 +137,19 @@ def _unlabeled(recipe: Recipe, data: TaskData) -> Sequence[Texts]:
         return read
     words = recipe.task.problem_type == "tagging"
     return Joined((read, tuple(augmented_rows(data.train.texts, recipe.prune.augment, recipe.seed, words=words))))
+
+
+def _analysis(context: StageContext, student: Student, steps: int) -> PruningAnalysis | None:
+    """The analysis of the first process; none where no process has the whole network."""
+    recipe = context.recipe
+    if is_sharded(recipe.runtime):
+        if recipe.analysis.rows != 0:
+            what = "no analysis: no process of a sharded run has the whole network at a mask update"
+            context.reporter.line(f"  {what}")
+        return None
+    if this_rank() > 0:
+        return None
+    return start_analysis(recipe, student.model, student.data.development, student.tokenizer, steps)
 
 
 def _write(
