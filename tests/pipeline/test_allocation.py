@@ -30,7 +30,7 @@ from sdp.recipe import load_recipe
 from sdp.training.inputs import finetuned_data, tokenize_split
 from sdp_onnx.operators import library
 from sdp_onnx.operators.library import has_library
-from support.toy import ONE_THREAD, sdp
+from support.toy import ONE_THREAD, finetuned_copy, sdp
 
 NEEDS_LIBRARY = pytest.mark.skipif(not has_library(), reason="installed without a C++ compiler")
 
@@ -39,13 +39,6 @@ NEEDS_LIBRARY = pytest.mark.skipif(not has_library(), reason="installed without 
 def project(finished: Path, tmp_path: Path) -> Path:
     """A project that is fine-tuned and not pruned."""
     return finetuned_copy(finished, tmp_path / "project")
-
-
-def finetuned_copy(finished: Path, folder: Path) -> Path:
-    shutil.copytree(finished, folder, symlinks=True)
-    for stage in folder.glob("runs/toy/[2-7]-*"):
-        shutil.rmtree(stage)
-    return folder
 
 
 def overrides(**settings: object) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -12,20 +11,13 @@ from safetensors.torch import load_file
 from sdp.errors import StageError
 from sdp.pruning.quantization_phase import QuantizationPhase
 from sdp_onnx.operators.library import has_library
-from support.toy import PREFLIGHT, sdp
+from support.toy import PREFLIGHT, finetuned_copy, sdp
 
 INT8 = ("export.precision='int8'", "prune.pattern='1x4'")
 
 
 def options(*settings: str) -> list[str]:
     return [word for setting in (*INT8, *settings) for word in ("--set", setting)]
-
-
-def finetuned_copy(finished: Path, folder: Path) -> Path:
-    shutil.copytree(finished, folder, symlinks=True)
-    for stage in folder.glob("runs/toy/[2-7]-*"):
-        shutil.rmtree(stage)
-    return folder
 
 
 def read(path: Path) -> dict:

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from sdp.cli.main import app
 from sdp.evaluation import predict
 from sdp.stages import evaluate
-from support.toy import ONE_THREAD, PREFLIGHT, sdp, toy_rows
+from support.toy import ONE_THREAD, PREFLIGHT, finetuned_copy, sdp, toy_rows
 
 # A checkpoint after every step, so that a kill at any moment has one to resume from.
 OPTIONS = ["--set", "runtime.checkpoint_seconds=0", "--set", "prune.epochs=6"]
@@ -35,13 +35,6 @@ def start(folder: Path, *more: str) -> subprocess.Popen[str]:
 def project(finished: Path, tmp_path: Path) -> Path:
     """A project that is fine-tuned and not pruned."""
     return finetuned_copy(finished, tmp_path / "project")
-
-
-def finetuned_copy(finished: Path, folder: Path) -> Path:
-    shutil.copytree(finished, folder, symlinks=True)
-    for stage in folder.glob("runs/toy/[2-7]-*"):
-        shutil.rmtree(stage)
-    return folder
 
 
 def wait_for_checkpoint(process: subprocess.Popen[str], folder: Path, step: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -183,6 +184,14 @@ def write_project(folder: Path, model: Path, extra: str = "") -> Path:
     recipe = folder / "toy.toml"
     recipe.write_text(RECIPE + extra)
     return recipe
+
+
+def finetuned_copy(finished: Path, folder: Path) -> Path:
+    """A copy of a finished project, fine-tuned and not pruned."""
+    shutil.copytree(finished, folder, symlinks=True)
+    for stage in folder.glob("runs/toy/[2-7]-*"):
+        shutil.rmtree(stage)
+    return folder
 
 
 def sdp(

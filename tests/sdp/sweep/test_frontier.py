@@ -60,7 +60,7 @@ def frontier(*verdicts: Outcome, held_out: bool = False, gate: GateSection | Non
     levels = tuple(level(sparsity, verdict) for sparsity, verdict in zip(LEVELS, verdicts, strict=False))
     thresholds = GateSection(max_metric_drop=0.02) if gate is None else gate
     dense = DenseModel(metric=Interval(0.9, 0.88, 0.92), bytes=1_100_000)
-    return Frontier("toy", "accuracy", thresholds, 5.0, LEVELS, dense, levels, held_out)
+    return Frontier("toy", "accuracy", thresholds, LEVELS, dense, levels, held_out)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,6 @@ def test_levels_without_a_metric_are_shown_without_one(tmp_path: Path) -> None:
         "toy",
         "f1",
         GateSection(max_metric_drop=0.1),
-        5.0,
         LEVELS,
         dense_model(results.export, results.bench),
         levels,

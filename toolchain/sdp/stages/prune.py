@@ -17,7 +17,7 @@ sparsities were allocated.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from transformers import PreTrainedModel, set_seed
@@ -84,14 +84,8 @@ def run(context: StageContext) -> StageResult:
     model = load_finetuned(source, device)
     steps = optimizer_steps(rows.labeled, recipe.prune)
     if steps == 0:
-        if this_rank() > 0:
-            return {}
-        dense = load_finetuned(source, device)
-        masks = prune_at_once(model, dense, rows, collator, recipe.prune, recipe.seed, reporter, sparsities)
         dev = DevMetric(model, data.development, tokenizer, collator, recipe)
-        wanted = sparsity_of(masks) if sparsities is not None else recipe.prune.sparsity
-        record: LogRecord = {"step": 0, "epoch": 0.0, "wanted": wanted, "sparsity": sparsity_of(masks)}
-        return _write(context, model, masks, dev, tokenizer, [record])
+        return _without_training(context, model, rows, dev, tokenizer, sparsities) if this_rank() == 0 else {}
     for parameter in head_parameters(model).values() if recipe.prune.head_stays else ():
         parameter.requires_grad_(False)
     objective = Objective(
@@ -128,6 +122,23 @@ def run(context: StageContext) -> StageResult:
     if this_rank() > 0:
         return {}
     return _write(context, whole.model, masked.masks, dev, tokenizer, log, analysis, others)
+
+
+def _without_training(
+    context: StageContext,
+    model: PreTrainedModel,
+    rows: TokenizedSplit,
+    dev: DevMetric,
+    tokenizer: TextTokenizer,
+    sparsities: Mapping[str, float] | None,
+) -> StageResult:
+    recipe = context.recipe
+    dense = load_finetuned(context.run.stage(FINETUNE.folder), model.device)
+    collator = Collator(tokenizer)
+    masks = prune_at_once(model, dense, rows, collator, recipe.prune, recipe.seed, context.reporter, sparsities)
+    wanted = sparsity_of(masks) if sparsities is not None else recipe.prune.sparsity
+    record: LogRecord = {"step": 0, "epoch": 0.0, "wanted": wanted, "sparsity": sparsity_of(masks)}
+    return _write(context, model, masks, dev, tokenizer, [record])
 
 
 def _unlabeled(recipe: Recipe, data: TaskData) -> Sequence[Texts]:

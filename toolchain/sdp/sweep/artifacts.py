@@ -38,7 +38,6 @@ class FrontierReport(StoredFile):
         recipe: its name.
         metric: name of the metric.
         gate: the recipe's thresholds.
-        epochs: of pruning, for each level; None where the recipe leaves them open.
         wanted: all levels.
         dense: None before a level is finished.
         levels: the finished ones, in rising order of sparsity.
@@ -54,7 +53,6 @@ class FrontierReport(StoredFile):
     recipe: str
     metric: MetricName
     gate: dict[str, float]
-    epochs: float | None
     wanted: tuple[float, ...]
     dense: DenseModel | None
     levels: tuple[MeasuredLevel, ...]

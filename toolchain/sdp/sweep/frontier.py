@@ -26,7 +26,6 @@ class Frontier:
         name: of the recipe.
         metric: name of the metric.
         gate: the recipe's thresholds.
-        epochs: of pruning, for each level; None where the recipe leaves them open.
         wanted: all levels.
         dense: None before a level is finished.
         levels: the finished ones, in rising order of sparsity.
@@ -37,7 +36,6 @@ class Frontier:
     name: str
     metric: MetricName
     gate: GateSection
-    epochs: float | None
     wanted: tuple[float, ...]
     dense: DenseModel | None
     levels: tuple[MeasuredLevel, ...]
@@ -83,7 +81,6 @@ class Frontier:
             recipe=self.name,
             metric=self.metric,
             gate=self.gate.thresholds,
-            epochs=self.epochs,
             wanted=self.wanted,
             dense=self.dense,
             levels=self.levels,

@@ -2,10 +2,10 @@
 
 The first level is `sdp run` at that sparsity, bit for bit. Every other one starts from the weights and masks of the one
 before (`prune.start`), with the same fine-tuned network as teacher: its sparsity rises from there by the recipe's
-schedule in the share `prune.ramp` of `prune.epochs`, and recovers in the rest. So each level is a whole training with a
+schedule in the share `prune.ramp` of its steps, and recovers in the rest. So each level is a whole training with a
 learning rate of its own, which rises and falls again (learning-rate rewinding, arXiv 2003.02389), and ends recovered;
-N levels cost one fine-tuning and N times `prune.epochs`, and the k-th level has had k times that training, which a
-plain run of its sparsity has not.
+N levels cost one fine-tuning and N trainings, and the k-th level has had k of them, where a plain run of its sparsity
+has one.
 
 Choosing a level is a choice, so it is made on dev where the data has a test split that the recipe evaluates on; only
 the chosen level is then measured there, once. Without one, levels are judged and chosen on the same rows.

@@ -68,7 +68,6 @@ def _empty(sweep: Sweep) -> Frontier:
         name=recipe.name,
         metric=recipe.task.score,
         gate=recipe.gate,
-        epochs=recipe.prune.epochs,
         wanted=tuple(level.sparsity for level in sweep.levels),
         dense=None,
         levels=(),

@@ -25,8 +25,8 @@ def sweep_command(
 ) -> None:
     """Prune gradually through several sparsities, keep a run of each, and choose the sparsest that passes the gate.
 
-    Fine-tuning runs once; every level starts from the level before and trains prune.epochs. If there is a test split,
-    levels are judged on dev and the chosen level on test. Levels that are up to date are not run again.
+    Fine-tuning runs once; every level starts from the level before and is trained as the recipe sets it. If there is
+    a test split, levels are judged on dev and the chosen level on test. Levels that are up to date are not run again.
 
     Exit code: 0 a level passes, 1 none does or a stage fails, 2 wrong usage or recipe, 3 inconclusive.
     """
