@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -65,6 +65,7 @@ def test_whole_units_are_exact(found: Tables, budget: int) -> None:
 
 
 @given(tables(), st.lists(st.floats(0, 1.2), min_size=2, max_size=5))
+@example(([np.array([0.0, 5e-324])], [np.array([1.0, 0.0])]), [0.0, 1.0])
 @settings(deadline=None)
 def test_a_larger_budget_never_has_a_larger_error(found: Tables, shares: list[float]) -> None:
     costs, errors = found
@@ -81,6 +82,10 @@ def test_a_budget_for_everything_has_no_error_and_the_lowest_has_the_cheapest_le
     assert allocate(costs, errors, 3.0) == [2, 2, 2]
     with pytest.raises(ValueError, match="lowest cost is 3"):
         allocate(costs, errors, 2.9)
+
+
+def test_a_budget_far_above_costs_next_to_nothing() -> None:
+    assert allocate([np.array([0.0, 1e-320])], [np.array([1.0, 0.0])], 1e300) == [1]
 
 
 def test_what_is_worth_its_cost_is_kept() -> None:

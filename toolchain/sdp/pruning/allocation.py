@@ -67,10 +67,11 @@ def allocate(
     if budget < lowest - _ROUNDING * abs(lowest):
         raise ValueError(f"the lowest cost is {lowest:g}, and the budget {budget:g}")
     span = sum(float(own.max()) for own in costs) - lowest
-    unit = span / resolution if span > 0 else 1.0
+    # The unit of a range that is next to nothing rounds to 0: then all costs count as the same.
+    unit = span / resolution or 1.0
     units = [np.ceil((own - own.min()) / unit - _ROUNDING).astype(np.int64).clip(0) for own in costs]
     most = sum(int(own.max()) for own in units)
-    room = min(most, int(np.floor(max(0.0, budget - lowest) / unit + _ROUNDING)))
+    room = int(np.floor(min(float(most), max(0.0, budget - lowest) / unit + _ROUNDING)))
     return _cheapest_errors(units, errors, room)
 
 
