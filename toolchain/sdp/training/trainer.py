@@ -23,6 +23,7 @@ from sdp.data.rows_on_disk import row_lengths
 from sdp.distributed.collectives import average_gradients, rank_slice
 from sdp.errors import StageError
 from sdp.losses.network_output import NetworkOutput
+from sdp.training.attention import training_attention
 from sdp.training.batch_parts import first_rows, read_in_parts
 from sdp.training.callback import way_on
 from sdp.training.hooks import Hook, TrainingObjective
@@ -103,7 +104,9 @@ class SdpTrainer(CheckpointTrainer):
         step = self.state.global_step + 1
         for hook in self._hooks:
             hook.before_forward(step)
-        loss = super().training_step(model, inputs, num_items_in_batch)
+        # Layers that are computed again in the backward pass must be computed as in the forward one.
+        with training_attention(self.args.device, inputs["input_ids"].shape[1], bf16=self.args.bf16):
+            loss = super().training_step(model, inputs, num_items_in_batch)
         if self._parts > 1:
             average_gradients(self._trained.parameters())
         if self.accelerator.sync_gradients:

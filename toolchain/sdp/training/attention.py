@@ -1,0 +1,29 @@
+"""How attention is computed in training: backwards, torch's fused kernel is slow on a CPU in bfloat16.
+
+A step of all-MiniLM-L6-v2 with 32 sequences of 16, 28, 64 and 128 tokens took 1.53, 1.20, 1.13 and 1.08 times as long
+with the fused kernel as without (one thread, AVX512-BF16; `benchmarks/step_time.py` measures steps).
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+MOST_TOKENS = 128
+"""Longest sequences whose attention is computed product by product: above, the fused kernel takes less time and memory."""
+
+
+def training_attention(device: torch.device, tokens: int, *, bf16: bool) -> AbstractContextManager[None]:
+    """The context in which a batch is read forwards and backwards: for short sequences in bfloat16 on a CPU, attention
+    is computed product by product, in float32.
+
+    Args:
+        device: of the network.
+        tokens: length of the batch's sequences.
+        bf16: whether the network's products are computed in bfloat16.
+    """
+    if device.type != "cpu" or not bf16 or tokens > MOST_TOKENS:
+        return nullcontext()
+    return sdpa_kernel(SDPBackend.MATH)
