@@ -89,6 +89,7 @@ def test_labels_are_learned_where_no_loss_compares_features_and_the_head_with_th
 ) -> None:
     section = PruneSection(**settings)
     assert (section.learns_labels, section.head_stays) == (labels, head_stays)
+    assert section.embeddings_stay == (not labels)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,10 @@ XNLI = TaskSection(name="xnli")
         (ExportSection(), ExportSection(tolerance=1e-4)),
         (ExportSection(precision="int8"), ExportSection(precision="int8", tolerance=0.2)),
         (BenchSection(threads=4), BenchSection(threads=(4,))),
-        (PruneSection(), PruneSection(sparsity=0.9, labels=False, freeze_head=True, max_layer_sparsity=0.98)),
+        (
+            PruneSection(),
+            PruneSection(sparsity=0.9, labels=False, freeze_head=True, freeze_embeddings=True, max_layer_sparsity=0.98),
+        ),
         (PruneSection(scope="layer"), PruneSection(scope="layer", max_layer_sparsity=1.0)),
     ],
 )

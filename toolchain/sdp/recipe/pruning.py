@@ -31,6 +31,7 @@ class PruneSection(TrainingSection):
         "max_layer_sparsity": "layer_cap",
         "labels": "learns_labels",
         "freeze_head": "head_stays",
+        "freeze_embeddings": "embeddings_stay",
     }
 
     epochs: float | None = Field(default=None, ge=0)
@@ -100,6 +101,9 @@ class PruneSection(TrainingSection):
     freeze_head: bool | None = None
     """Keep pooler and classifier as fine-tuning left them: they stand behind the encoder, and are not pruned. Without
     the key, where the labels are not learned."""
+    freeze_embeddings: bool | None = None
+    """Keep the table of the vocabulary's embeddings as fine-tuning left it, which saves the time and memory of training
+    it. Without the key, where the labels are not learned."""
     dropout: bool = False
     """Apply the model's dropout. false: the pruned network computes in training what it computes in use."""
     augment: int = Field(default=0, ge=0)
@@ -137,6 +141,11 @@ class PruneSection(TrainingSection):
     def head_stays(self) -> bool:
         """freeze_head, or its default."""
         return self.freeze_head if self.freeze_head is not None else not self.learns_labels
+
+    @property
+    def embeddings_stay(self) -> bool:
+        """freeze_embeddings, or its default."""
+        return self.freeze_embeddings if self.freeze_embeddings is not None else not self.learns_labels
 
     @field_validator("losses")
     @classmethod

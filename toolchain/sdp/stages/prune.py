@@ -88,6 +88,8 @@ def run(context: StageContext) -> StageResult:
         return _without_training(context, model, rows, dev, tokenizer, sparsities) if this_rank() == 0 else {}
     for parameter in head_parameters(model).values() if recipe.prune.head_stays else ():
         parameter.requires_grad_(False)
+    if recipe.prune.embeddings_stay:
+        model.get_input_embeddings().requires_grad_(False)
     objective = Objective(
         recipe.task.problem_type, recipe.prune.losses, layer_count(model), labels=recipe.prune.learns_labels
     )

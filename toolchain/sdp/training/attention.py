@@ -12,7 +12,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 MOST_TOKENS = 128
-"""Longest sequences whose attention is computed product by product: above, the fused kernel takes less time and memory."""
+"""Longest sequences whose attention is computed product by product: above, the fused kernel takes less memory, and from
+about 256 less time."""
 
 
 def training_attention(device: torch.device, tokens: int, *, bf16: bool) -> AbstractContextManager[None]:
