@@ -52,7 +52,7 @@ def store(
         "train_rows": selected.recipe.data.train_rows,
         "unlabeled": [Path(file).name for file in selected.recipe.data.unlabeled or ()],
         "export": selected.recipe.export.precision,
-        "prune": selected.recipe.prune.model_dump(mode="json"),
+        "prune": selected.recipe.prune.resolved(),
         "steps": max(int(record["step"] or 0) for record in metrics.log),
         "metric": metrics.metric,
         "dev": {"dense": FinetuneMetrics.load(selected.run).dev, "pruned": metrics.dev},

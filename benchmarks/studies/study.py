@@ -81,6 +81,7 @@ RECOVERY = (
     # What is learned, and by what.
     "labels{prune.labels=true}",
     "head-learns{prune.freeze_head=false}",
+    "embeddings-learn{prune.freeze_embeddings=false}",
     "dropout{prune.dropout=true}",
     "squared-error{prune.losses=squared-error:3}",
     f"cross-correlation{{{_cc(1, representation='tokens')}}}",

@@ -18,7 +18,7 @@ ARMS = {
     **dict.fromkeys(("losses-sst2", "losses-mrpc", "losses-rte"), 5),
     "why-sst2": 30,
     "sparsity-sst2": 9,
-    "recovery-sst2": 22,
+    "recovery-sst2": 23,
     **dict.fromkeys(("recovery-mrpc", "recovery-stsb"), 21),
     **dict.fromkeys(("full-sst2", "full-mrpc", "full-rte", "full-cola", "full-stsb"), 24),
 }
