@@ -19,7 +19,7 @@ ARMS = {
     "why-sst2": 30,
     "sparsity-sst2": 9,
     "recovery-sst2": 23,
-    **dict.fromkeys(("recovery-mrpc", "recovery-stsb"), 21),
+    **dict.fromkeys(("recovery-mrpc", "recovery-stsb"), 22),
     **dict.fromkeys(("full-sst2", "full-mrpc", "full-rte", "full-cola", "full-stsb"), 24),
 }
 SEEDS = 2
