@@ -97,7 +97,7 @@ RECOVERY = (
     "allocated{prune.scope=allocated;prune.max_layer_sparsity=1}",
     "repair{prune.repair=true;prune.calibration_rows=128}",
     # How long and how fast.
-    *(f"lr-{rate}{{prune.learning_rate={rate}}}" for rate in ("5e-4", "2e-3")),
+    *(f"lr-{rate}{{prune.learning_rate={rate}}}" for rate in ("2e-4", "1e-3")),
     "betas-0.999{prune.betas=[0.9, 0.999]}",
     "updates-100{prune.mask_updates=100}",
     # More text.

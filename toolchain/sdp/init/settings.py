@@ -119,7 +119,7 @@ _BATCH, _LONG_BATCH, _LONG = 32, 16, 256
 # Wanted optimizer steps of fine-tuning, and most epochs.
 _FINETUNE = (300, 15)
 # Of fine-tuning and pruning; those of wide models were not measured.
-_SMALL_RATES, _LARGE_RATES = ("1e-4", "1e-3"), ("3e-5", "2e-4")
+_SMALL_RATES, _LARGE_RATES = ("1e-4", "5e-4"), ("3e-5", "2e-4")
 
 
 def choose_settings(

@@ -38,7 +38,7 @@ class PruneSection(TrainingSection):
     """Passes over the training rows; without it and `steps` 3, or as many as take 3,000 steps if that is more. 0 prunes
     without training, in minutes: the weights of each layer that stay are refitted by least squares to what the layer
     computed."""
-    learning_rate: float = Field(default=1e-3, gt=0, lt=1)
+    learning_rate: float = Field(default=5e-4, gt=0, lt=1)
     """Peak of the schedule: a linear warm-up, a constant part, and a linear fall to 0. The default was measured on
     encoders 384 wide; wider ones need less."""
     weight_decay: float = Field(default=0.0, ge=0, lt=1)
