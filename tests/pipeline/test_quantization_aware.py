@@ -42,8 +42,9 @@ def test_the_file_computes_what_pruning_trained(finished: Path, tmp_path: Path) 
     sdp("export", "toy.toml", *options(), cwd=project, check=True)
     unaware = read(run / "4-export/metrics.json")["torch"]
     assert "dev_in_float" not in read(run / "2-prune/metrics.json")
-    assert aware["max_relative_error"] < unaware["max_relative_error"] / 5
     assert aware["split_relative_error"] < unaware["split_relative_error"] / 5
+    # The file is verified against torch that rounds as it does, trained so or not.
+    assert unaware["max_relative_error"] < unaware["split_relative_error"] / 5
 
 
 def test_it_is_for_int8_alone_and_check_reports_it(finished: Path) -> None:

@@ -26,7 +26,8 @@ class ExportSection(Section):
     """int8: linear layers multiplied and embeddings stored in int8, by the operator library; nothing to calibrate. Made
     for prune.pattern = "1x4"."""
     tolerance: float | None = Field(default=None, gt=0)
-    """Largest allowed difference of logits to torch's, relative to the largest logit; without it 1e-4, in int8 0.2."""
+    """Largest allowed difference of logits to torch's, which rounds as the file does, relative to the largest logit;
+    without it 1e-4, in int8 0.2."""
     external_data_mb: int = Field(default=1900, gt=0)
     """Weights above this size go to model.onnx.data beside the file (the limit of a protobuf file is 2 GiB)."""
 
