@@ -27,7 +27,7 @@ class Agreement:
     Attributes:
         batches: number of batches compared.
         rows: number of rows in them.
-        relative_error: the largest `relative_error` of any batch.
+        relative_error: the largest difference of any batch, relative to the largest logit of all.
         worst_shape: shape [batch, sequence] of the input_ids of that batch (of its first input without input_ids).
         tolerance: the allowed error.
     """
@@ -39,30 +39,41 @@ class Agreement:
     tolerance: float
 
 
-def relative_error(expected: NDArray[Any], actual: NDArray[Any]) -> float:
-    """Return the largest absolute difference divided by the largest absolute expected value.
+def relative_error(expected: NDArray[Any], actual: NDArray[Any], scale: float | None = None) -> float:
+    """Return the largest absolute difference divided by the largest absolute expected value, or by `scale`.
 
     Infinite when the shapes differ, when a value is NaN or infinite, or when only zeros are expected and others occur.
     """
     if expected.shape != actual.shape or not (np.isfinite(expected).all() and np.isfinite(actual).all()):
         return math.inf
     difference = float(np.max(np.abs(expected.astype(np.float64) - actual), initial=0.0))
-    scale = float(np.max(np.abs(expected), initial=0.0))
+    scale = largest(expected) if scale is None else scale
     if difference == 0.0:
         return 0.0
     return difference / scale if scale > 0.0 else math.inf
 
 
-def logits_error(expected: NDArray[Any], actual: NDArray[Any], attention_mask: NDArray[np.int64] | None) -> float:
+def largest(values: NDArray[Any]) -> float:
+    """Return the largest absolute value among the finite ones, 0 without any."""
+    return float(np.max(np.abs(values[np.isfinite(values)]), initial=0.0))
+
+
+def logits_error(
+    expected: NDArray[Any],
+    actual: NDArray[Any],
+    attention_mask: NDArray[np.int64] | None,
+    scale: float | None = None,
+) -> float:
     """Return the `relative_error` of logits, [B, C] or for tokens [B, L, C] without padding.
 
     Args:
         expected, actual: the logits.
         attention_mask: 1 where there is a token, [B, L]; None where the model has no such input.
+        scale: what the difference is relative to; the largest expected logit without it.
     """
     if attention_mask is not None and expected.ndim == 3 and expected.shape == actual.shape:
         expected, actual = expected[attention_mask == 1], actual[attention_mask == 1]
-    return relative_error(expected, actual)
+    return relative_error(expected, actual, scale)
 
 
 def verify_logits(
@@ -75,6 +86,9 @@ def verify_logits(
 ) -> Agreement:
     """Run a file on batches of (inputs by name [batch, sequence], expected logits) and compare its first output.
 
+    Differences are relative to the largest expected logit of all batches: in a batch of one row, at the border between
+    two classes, all of them may be next to nothing.
+
     Args:
         model: the ONNX file.
         batches: inputs and logits.
@@ -82,13 +96,13 @@ def verify_logits(
         provider, threads: where the file runs.
 
     Raises:
-        VerificationError: the file fails at a batch, one differs by more than `tolerance` (see `logits_error`), or
+        VerificationError: the file fails at a batch, one differs by more than `tolerance`, or
             there is none.
         ModelFileError, ProviderError: the file cannot be loaded.
     """
     runtime = default_runtime()
     loaded = runtime.load(model, provider=provider, threads=threads)
-    errors: list[tuple[float, tuple[int, ...], int]] = []
+    compared: list[tuple[NDArray[Any], NDArray[Any], NDArray[np.int64] | None, tuple[int, ...]]] = []
     for inputs, logits in batches:
         leading = inputs.get("input_ids", next(iter(inputs.values())))
         try:
@@ -97,10 +111,12 @@ def verify_logits(
             reason = error.reason.splitlines()[0]
             what = f"{runtime.name} cannot run the file on a batch of shape {list(leading.shape)}: {reason}"
             raise VerificationError(what, where=str(model), hint=_NOT_TO_SHIP) from error
-        errors.append((logits_error(logits, actual, inputs.get("attention_mask")), leading.shape, leading.shape[0]))
-    if not errors:
+        compared.append((logits, actual, inputs.get("attention_mask"), leading.shape))
+    if not compared:
         raise VerificationError("no batch was compared", where=str(model), hint="Give at least one batch of inputs.")
-    worst, shape, _ = max(errors, key=lambda entry: entry[0])
+    scale = max(largest(logits) for logits, *_ in compared)
+    errors = [(logits_error(logits, actual, mask, scale), shape) for logits, actual, mask, shape in compared]
+    worst, shape = max(errors, key=lambda entry: entry[0])
     # The form of the comparison also rejects NaN.
     if not worst <= tolerance:
         raise VerificationError(
@@ -109,7 +125,7 @@ def verify_logits(
             where=str(model),
             hint=_NOT_TO_SHIP,
         )
-    return Agreement(len(errors), sum(rows for _, _, rows in errors), worst, shape, tolerance)
+    return Agreement(len(errors), sum(own[0] for _, own in errors), worst, shape, tolerance)
 
 
 def zeros_by_tensor(path: Path) -> dict[str, tuple[int, int]]:

@@ -74,6 +74,16 @@ def test_the_worst_batch_is_named(spoil: Callable[[Any], Any], bert_file: Path, 
         verify_logits(bert_file, batches, tolerance=1e-4)
 
 
+def test_a_row_whose_logits_are_next_to_nothing_is_no_error(bert_file: Path, batches: list[tuple[Any, Any]]) -> None:
+    feed, logits = batches[0]
+    step = 1e-3 * max(float(np.abs(own).max()) for _, own in batches)
+    # As at the border between two classes: what differs is a multiple of the row's own logits.
+    batches[0] = (feed, logits + np.float32(step))
+    agreement = verify_logits(bert_file, batches, tolerance=2e-3)
+    assert agreement.relative_error == pytest.approx(1e-3, rel=0.02)
+    assert agreement.worst_shape == (1, 5)
+
+
 def test_a_file_that_does_not_run_is_no_agreement(bert_file: Path, batches: list[tuple[Any, Any]]) -> None:
     feed, logits = batches[1]
     with pytest.raises(VerificationError, match=r"cannot run the file on a batch of shape \[3, 12\]: .*Invalid input"):
