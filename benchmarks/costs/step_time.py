@@ -244,18 +244,22 @@ def run(
 @app.command()
 def table(output: Output = RESULTS) -> None:
     """Print medians in milliseconds, and ratios to the plain step with their intervals, as Markdown."""
-    content = json.loads(output.read_text(encoding="utf-8"))
-    lengths = sorted({result["tokens"] for result in content["results"]})
-    print(f"| losses | teacher | {' | '.join(f'{length} tokens' for length in lengths)} |")
-    print(f"|---|---|{'---|' * len(lengths)}")
-    for losses, teacher in dict.fromkeys((result["losses"], result["teacher"]) for result in content["results"]):
+    print_table(json.loads(output.read_text(encoding="utf-8"))["results"], ("losses", "teacher"))
+
+
+def print_table(results: Sequence[dict[str, Any]], columns: tuple[str, ...]) -> None:
+    """Print a line for each way to train, named by `columns`, with a cell for each length of the rows."""
+    lengths = sorted({result["tokens"] for result in results})
+    print(f"| {' | '.join((*columns, *(f'{length} tokens' for length in lengths)))} |")
+    print("|---" * (len(columns) + len(lengths)) + "|")
+    for way in dict.fromkeys(tuple(result[column] for column in columns) for result in results):
         cells = [
             f"{result['median_ms']:.0f} ms, {result['ratio']['value']:.2f} "
             f"[{result['ratio']['low']:.2f}, {result['ratio']['high']:.2f}]"
-            for result in content["results"]
-            if (result["losses"], result["teacher"]) == (losses, teacher)
+            for result in results
+            if tuple(result[column] for column in columns) == way
         ]
-        print(f"| {losses} | {teacher} | {' | '.join(cells)} |")
+        print(f"| {' | '.join((*way, *cells))} |")
 
 
 if __name__ == "__main__":

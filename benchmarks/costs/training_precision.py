@@ -36,7 +36,7 @@ from sdp.training import attention
 from sdp.training.trainer import SdpTrainer
 from sdp_onnx.bench.statistics import paired_ratio
 from sdp_onnx.runtimes.environment import environment_record
-from step_time import BATCH_SIZE, CLASSES, MODEL, Arm, Batch, measure, optimizer_step, random_rows
+from step_time import BATCH_SIZE, CLASSES, MODEL, Arm, Batch, measure, optimizer_step, print_table, random_rows
 
 RESULTS = Path(__file__).parents[1] / "results" / "training_precision.json"
 LENGTHS = (16, 32, 64, 128)
@@ -118,7 +118,7 @@ def run(
             for variant, times in zip(variants, seconds, strict=True):
                 ratio = asdict(paired_ratio(times, seconds[0]))
                 median = float(np.median(times)) * 1000
-                results.append({"variant": variant.losses, "tokens": length, "median_ms": median, "ratio": ratio})
+                results.append({"step": variant.losses, "tokens": length, "median_ms": median, "ratio": ratio})
             print(f"{length} tokens done", file=sys.stderr, flush=True)
     content = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -134,18 +134,7 @@ def run(
 @app.command()
 def table(output: Output = RESULTS) -> None:
     """Print medians in milliseconds, and ratios to the step in bf16 with their intervals, as Markdown."""
-    content = json.loads(output.read_text(encoding="utf-8"))
-    lengths = sorted({result["tokens"] for result in content["results"]})
-    print(f"| step | {' | '.join(f'{length} tokens' for length in lengths)} |")
-    print(f"|---|{'---|' * len(lengths)}")
-    for variant in dict.fromkeys(result["variant"] for result in content["results"]):
-        cells = [
-            f"{result['median_ms']:.0f} ms, {result['ratio']['value']:.2f} "
-            f"[{result['ratio']['low']:.2f}, {result['ratio']['high']:.2f}]"
-            for result in content["results"]
-            if result["variant"] == variant
-        ]
-        print(f"| {variant} | {' | '.join(cells)} |")
+    print_table(json.loads(output.read_text(encoding="utf-8"))["results"], ("step",))
 
 
 if __name__ == "__main__":

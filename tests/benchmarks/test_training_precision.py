@@ -24,7 +24,7 @@ def test_a_measurement_and_a_table(toy_model: Path, tmp_path: Path) -> None:
     printed = run("run", *options, "--output", output)
     assert run("table", "--output", output) == printed
     results = json.loads(output.read_text())["results"]
-    assert [result["variant"] for result in results] == ["bf16", "bf16, fused attention", "fp32"]
+    assert [result["step"] for result in results] == ["bf16", "bf16, fused attention", "fp32"]
     assert results[0]["ratio"]["value"] == 1
     assert printed.count("\n") == 2 + len(results)
 
