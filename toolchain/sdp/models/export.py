@@ -179,7 +179,7 @@ def _export_dense(
     """Write the dense file and the model's config.json, and record the model's logits and zeros.
 
     In int8 the logits are of the network that rounds as the file does: compared with those of another one, a right file
-    could not be told from a wrong one where logits are near zero.
+    could not be distinguished from a wrong one where logits are near zero.
 
     The model ends with the function.
     """
