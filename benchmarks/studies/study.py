@@ -31,7 +31,7 @@ FILES = {
     "cola": ("train.tsv.gz", "dev_in.tsv.gz", "dev_out.tsv.gz"),
     "stsb": ("train.en.tsv.gz", "dev.en.tsv.gz", "test.en.tsv.gz"),
 }
-# On the CPU: rows cut, and products in bf16, 2.4 times as fast on a CPU with AVX512-BF16, for the same dev accuracy.
+# On the CPU: rows cut, and products in bf16, faster on a CPU with AVX512-BF16, for the same dev accuracy.
 SMALL = ("data.train_rows=2000", 'finetune.precision="bf16"', 'prune.precision="bf16"')
 FIVE_LOSSES = "none,kld,cross-correlation,cross-correlation+kld,hidden+kld"
 EIGHT_LOSSES = f"{FIVE_LOSSES},cosine,align-cosine,align-frobenius"

@@ -45,7 +45,7 @@ def _bf16(facts: Facts) -> Iterator[Finding]:
     wrong = "fp32" if machine.bf16 else "bf16"
     slow = [key for key in keys if getattr(recipe, key.partition(".")[0]).precision == wrong]
     if slow and machine.bf16:
-        what = "training in fp32, and this CPU has instructions for bf16: two to three times as fast"
+        what = "training in fp32, and this CPU has instructions for bf16, which is faster"
         yield Finding("note", ", ".join(slow), what, '"auto".')
     elif slow:
         yield Finding(

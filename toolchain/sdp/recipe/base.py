@@ -59,7 +59,7 @@ class TrainingSection(Section):
     """Decay rates of AdamW's running means of the gradients and of their squares."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Precision of matrix products in training; weights and losses stay float32. auto: bf16 on CUDA, and on a CPU with
-    instructions for it (AVX512-BF16, AMX), where it is two to three times as fast as fp32; fp32 on others."""
+    instructions for it (AVX512-BF16, AMX), where it is faster than fp32; fp32 on others."""
 
     @property
     def trains(self) -> bool:

@@ -1,7 +1,7 @@
 """How attention is computed in training: backwards, torch's fused kernel is slow on a CPU in bfloat16.
 
-A step of all-MiniLM-L6-v2 with 32 sequences of 16, 28, 64 and 128 tokens took 1.53, 1.20, 1.13 and 1.08 times as long
-with the fused kernel as without (one thread, AVX512-BF16; `benchmarks/step_time.py` measures steps).
+A step of all-MiniLM-L6-v2 with 32 sequences of 16, 32, 64 and 128 tokens took 1.31, 1.20, 1.18 and 1.11 times as long
+with the fused kernel as without (2 threads, AVX512-BF16; `benchmarks/costs/training_precision.py`).
 """
 
 from __future__ import annotations
