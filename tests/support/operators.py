@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,11 @@ from sdp_onnx.operators.table import OPERATORS
 from sdp_onnx.runtimes.onnxruntime import register_operators
 
 Arrays = Mapping[str, NDArray[Any]]
+
+# Those that this kind of CPU may have, each with kernels of its own.
+INSTRUCTION_SETS = {"x86_64": ["avx512vnni", "avx512", "avx2", "scalar"], "aarch64": ["neon", "scalar"]}.get(
+    platform.machine(), ["scalar"]
+)
 
 
 def node(op_type: str, inputs: Sequence[str], output: str, **settings: Any) -> NodeProto:

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "operators.h"
+#include "texts.h"
 
 namespace sdp {
 
@@ -79,6 +80,12 @@ void expand_mask(const uint8_t* mask, int64_t tokens, int64_t first, int groups,
       }
 }
 
+// A text's queries, keys or values of one head: where they are, and how far from one group to the next.
+struct Part {
+  const float* data;
+  size_t stride;
+};
+
 // Keys and values of all heads as bytes; see AttentionI8.
 struct Rounded {
   size_t groups, size;  // of a sequence, of a head
@@ -96,15 +103,15 @@ struct Rounded {
         k_sum(heads * groups * kTokensPerGroup),
         v_sum(heads * size) {}
 
-  void fill(const Kernels& kernels, size_t head, const float* keys, const float* values, size_t stride,
+  void fill(const Kernels& kernels, size_t head, const Part& keys, const Part& values,
             const VisibleKeys& visible) const {
     const size_t first = head * groups;
     const int width = static_cast<int>(size);
     for (int g = 0; g < visible.groups(); ++g) {
       const size_t at = (first + g) * kTokensPerGroup;
-      kernels.quantize_keys(keys + g * stride, width, k.get() + at * size, k_scale.get() + at, k_sum.get() + at);
+      kernels.quantize_keys(keys.data + g * keys.stride, width, k.get() + at * size, k_scale.get() + at, k_sum.get() + at);
     }
-    kernels.quantize_values(values, stride, visible.groups(), width, visible.seen.data(),
+    kernels.quantize_values(values.data, values.stride, visible.groups(), width, visible.seen.data(),
                             v.get() + first * kTokensPerGroup * size, v_scale.get() + head * size,
                             v_sum.get() + head * size);
   }
@@ -153,73 +160,133 @@ PackedAttention::PackedAttention(const OrtKernelInfo* info, bool int8)
   masked_ = input_count(info) > Inputs::mask;
 }
 
+// Queries that are attended to together: up to kQueryGroups groups of a text.
+struct Queries {
+  size_t text;
+  int64_t group;
+};
+
 void PackedAttention::compute(OrtKernelContext* context) const {
   const Packed q = packed_input(context, Inputs::q);
   const Packed k = packed_input(context, Inputs::k);
   const Packed v = packed_input(context, Inputs::v);
-  const Tensor<int64_t> length = input<int64_t>(context, Inputs::tokens);
-  require(length.size() == 1, "tokens is not a single number");
-  const int64_t tokens = *length.data;
   const int64_t width = heads_ * head_size_;
   for (const Packed& part : {q, k, v})
     require(part.batch == q.batch && part.groups == q.groups && part.width == q.width, "q, k and v differ in shape");
-  require(tokens >= 0 && tokens <= q.groups * kTokensPerGroup && tokens > (q.groups - 1) * kTokensPerGroup,
-          "tokens does not fit the packed activations");
   require(std::max({q_first_, k_first_, v_first_}) + width <= q.width, "the heads do not fit the width of q, k and v");
+  const Texts texts = texts_of(context, Inputs::tokens, q);
+  require(texts.padded || !masked_, "a mask and texts without padding exclude each other");
 
-  const Mask mask = masked_ ? read_mask(context, q.batch, heads_, tokens) : Mask{};
+  const Mask mask = masked_ ? read_mask(context, q.batch, heads_, texts.length) : Mask{};
   float* y = output(context, {q.batch, q.groups, width, kTokensPerGroup});
-  if (q.all_groups() == 0) return;  // of however many sequences
+  if (q.all_groups() == 0) return;  // of however many texts
 
-  const std::vector<VisibleKeys> all_visible = mask.visible_keys(tokens);
+  std::vector<VisibleKeys> all_visible;
+  if (texts.padded)
+    all_visible = mask.visible_keys(texts.length);
+  else
+    for (const Text& text : texts.all) all_visible.emplace_back(nullptr, 1, text.tokens);
+  const auto visible_of = [&](size_t text, int64_t head) -> const VisibleKeys& {
+    return all_visible[texts.padded ? static_cast<size_t>(mask.of(static_cast<int64_t>(text), head)) : text];
+  };
+
   const size_t stride = static_cast<size_t>(q.width) * kTokensPerGroup;
   const size_t out_stride = static_cast<size_t>(width) * kTokensPerGroup;
-  const auto visible_of = [&](int64_t sequence, int64_t head) -> const VisibleKeys& {
-    return all_visible[static_cast<size_t>(mask.of(sequence, head))];
-  };
-  const auto part = [&](const Packed& of, int64_t sequence, int64_t first, int64_t head) {
-    return of.data + sequence * q.groups * stride + (first + head * head_size_) * kTokensPerGroup;
+  const size_t size = static_cast<size_t>(head_size_) * kTokensPerGroup;  // of a group of one head
+  // `tokens` of a text from its token `first` on: as they lie, or, where they do not begin a group, moved to `room`.
+  const auto part = [&](const Packed& of, int64_t feature, const Text& text, int64_t first, int64_t tokens,
+                        float* room) -> Part {
+    const int64_t at = text.first + first, lane = at % kTokensPerGroup;
+    const float* data = of.data + static_cast<size_t>(at / kTokensPerGroup) * stride + feature * kTokensPerGroup;
+    if (lane == 0) return {data, stride};
+    kernels_.align(data, stride, static_cast<int>(lane), static_cast<int>(tokens), static_cast<int>(head_size_), room);
+    return {room, size};
   };
 
+  int64_t most_groups = 0;
+  for (const Text& text : texts.all) most_groups = std::max(most_groups, Texts::groups_of(text.tokens));
   const bool any =
       int8_ && std::any_of(all_visible.begin(), all_visible.end(), [](const VisibleKeys& s) { return s.fit_int8(); });
-  const size_t all_heads = static_cast<size_t>(q.batch * heads_);
-  const Rounded rounded(any ? all_heads : 0, static_cast<size_t>(q.groups), static_cast<size_t>(head_size_));
-  parallel(context, any ? all_heads : 0, [&](size_t index) {
-    const int64_t sequence = static_cast<int64_t>(index) / heads_, head = static_cast<int64_t>(index) % heads_;
-    if (const VisibleKeys& visible = visible_of(sequence, head); visible.fit_int8())
-      rounded.fill(kernels_, index, part(k, sequence, k_first_, head), part(v, sequence, v_first_, head), stride,
-                   visible);
-  });
-
-  const int64_t pairs = (q.groups + kQueryGroups - 1) / kQueryGroups;
+  const size_t all_heads = texts.all.size() * static_cast<size_t>(heads_);
+  const Rounded rounded(any ? all_heads : 0, static_cast<size_t>(most_groups), static_cast<size_t>(head_size_));
   std::atomic<bool> out_of_memory{false};
-  parallel(context, all_heads * static_cast<size_t>(pairs), [&](size_t index) {
-    const int64_t one = static_cast<int64_t>(index) / pairs, sequence = one / heads_, head = one % heads_;
-    const int64_t group = static_cast<int64_t>(index) % pairs * kQueryGroups;
-    const int count = static_cast<int>(std::min<int64_t>(kQueryGroups, q.groups - group));
-    const VisibleKeys& visible = visible_of(sequence, head);
-    const size_t room = static_cast<size_t>(visible.keys) * count * kTokensPerGroup;
+  parallel(context, any ? all_heads : 0, [&](size_t index) {
+    const size_t number = index / static_cast<size_t>(heads_);
+    const int64_t head = static_cast<int64_t>(index) % heads_, first = head * head_size_;
+    const Text& text = texts.all[number];
+    const VisibleKeys& visible = visible_of(number, head);
+    if (!visible.fit_int8()) return;
     try {
-      const Buffer<float> scratch(visible.same ? room : 2 * room);
-      float* bias = visible.same ? nullptr : scratch.get() + room;
-      if (!visible.same) expand_mask(visible.mask, tokens, group * kTokensPerGroup, count, bias);
-      const Attention attention{part(q, sequence, q_first_, head) + group * stride,
-                                part(k, sequence, k_first_, head),
-                                part(v, sequence, v_first_, head),
-                                y + (sequence * q.groups + group) * out_stride + head * head_size_ * kTokensPerGroup,
-                                stride,
-                                out_stride,
+      const size_t room = text.first % kTokensPerGroup == 0 ? 0 : size * static_cast<size_t>(visible.groups());
+      const Buffer<float> moved(2 * room);
+      const Part keys = part(k, k_first_ + first, text, 0, visible.keys, moved.get());
+      const Part values = part(v, v_first_ + first, text, 0, visible.keys, moved.get() + room);
+      rounded.fill(kernels_, index, keys, values, visible);
+    } catch (const std::bad_alloc&) {
+      out_of_memory = true;
+    }
+  });
+  require(!out_of_memory, "no memory for the keys and values of attention");
+
+  std::vector<Queries> all_queries;
+  for (size_t text = 0; text < texts.all.size(); ++text)
+    for (int64_t group = 0; group < Texts::groups_of(texts.all[text].tokens); group += kQueryGroups)
+      all_queries.push_back({text, group});
+  // After the last text, nothing else writes to its group.
+  if (const size_t used = texts.kept.size() % kTokensPerGroup; used != 0)
+    for (float* lanes = y + static_cast<size_t>(q.groups - 1) * out_stride; lanes < y + static_cast<size_t>(q.groups) * out_stride;
+         lanes += kTokensPerGroup)
+      std::fill(lanes + used, lanes + kTokensPerGroup, 0.0f);
+  parallel(context, all_queries.size() * static_cast<size_t>(heads_), [&](size_t index) {
+    const Queries& queries = all_queries[index / static_cast<size_t>(heads_)];
+    const int64_t head = static_cast<int64_t>(index) % heads_, feature = head * head_size_;
+    const Text& text = texts.all[queries.text];
+    const VisibleKeys& visible = visible_of(queries.text, head);
+    const int64_t first = queries.group * kTokensPerGroup;
+    const int64_t tokens = std::min<int64_t>(kQueryGroups * kTokensPerGroup, text.tokens - first);
+    const int count = static_cast<int>(Texts::groups_of(tokens));
+    const bool int8 = int8_ && visible.fit_int8();
+    const size_t scores = static_cast<size_t>(visible.keys) * count * kTokensPerGroup;
+    // A text without padding may share groups with others: its results are placed among theirs.
+    const size_t own = texts.padded ? 0 : size * static_cast<size_t>(count);
+    const size_t moved = text.first % kTokensPerGroup == 0 ? 0 : size * static_cast<size_t>(visible.groups());
+    try {
+      const Buffer<float> scratch(2 * own + 2 * moved + (visible.same ? scores : 2 * scores));
+      float* const out = scratch.get();
+      float* const keys_room = out + 2 * own;
+      float* const scores_room = keys_room + 2 * moved;
+      float* bias = visible.same ? nullptr : scores_room + scores;
+      if (!visible.same) expand_mask(visible.mask, texts.length, first, count, bias);
+      const Part query = part(q, q_first_ + feature, text, first, tokens, out + own);
+      Part keys{nullptr, 0}, values{nullptr, 0};
+      if (!int8) {
+        keys = part(k, k_first_ + feature, text, 0, visible.keys, keys_room);
+        values = part(v, v_first_ + feature, text, 0, visible.keys, keys_room + moved);
+      }
+      const size_t group = static_cast<size_t>((text.first + first) / kTokensPerGroup);
+      float* const target = y + group * out_stride + feature * kTokensPerGroup;
+      const Attention attention{query.data,
+                                keys.data,
+                                values.data,
+                                texts.padded ? target : out,
+                                query.stride,
+                                texts.padded ? out_stride : size,
                                 static_cast<int>(head_size_),
                                 visible.keys,
                                 scale_,
                                 visible.bias.data(),
                                 bias,
-                                scratch.get()};
-      if (int8_ && visible.fit_int8())
-        rounded.attend(kernels_, static_cast<size_t>(one), attention, count);
+                                scores_room};
+      if (int8)
+        rounded.attend(kernels_, queries.text * static_cast<size_t>(heads_) + static_cast<size_t>(head), attention,
+                       count);
       else
         kernels_.attention(attention, count);
+      if (texts.padded) return;
+      const int lane = static_cast<int>(text.first % kTokensPerGroup);
+      for (int g = 0; g < count; ++g)
+        kernels_.place(out + g * size, lane, static_cast<int>(std::min<int64_t>(kTokensPerGroup, tokens - g * kTokensPerGroup)),
+                       static_cast<int>(head_size_), target + g * out_stride, out_stride);
     } catch (const std::bad_alloc&) {
       out_of_memory = true;
     }

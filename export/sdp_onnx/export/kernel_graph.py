@@ -1,7 +1,7 @@
 """Rewrite an exported encoder so that its sparse layers use the operator library, in fp32 or in int8.
 
 Activations stay in the library's packed layout from the first sparse layer to the last; `Pack` and `Unpack` convert at
-both ends.
+both ends. Where attention's mask does no more than leave out padding, `Pack` leaves it out of the layout.
 """
 
 from __future__ import annotations
@@ -12,16 +12,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from sdp_onnx.export.kernel_choice import Precision, gains, layer_kind
 from sdp_onnx.export.kernel_patterns import AttentionBlock, Linear, find_patterns
+from sdp_onnx.export.key_mask import leaves_out_padding
 from sdp_onnx.model.graph_index import GraphIndex, attributes, has_subgraphs
 from sdp_onnx.model.model_file import StoredTensor
 from sdp_onnx.operators.int8_coverage import looked_up_in_int8
 from sdp_onnx.operators.library import DOMAIN, OPSET
 from sdp_onnx.operators.table import OPERATORS, Operator, linear_operator
 from sdp_onnx.operators.weight_formats import LayerKind, LayerTensors, NewTensor, new_tensor, round_rows
+
+# The input of transformers' encoders that is not zero where there is a token.
+ATTENTION_MASK = "attention_mask"
 
 
 @dataclass
@@ -57,7 +61,7 @@ def rewrite_graph(
     """
     if has_subgraphs(model.graph.node):
         return KernelGraph()
-    writer = _Writer(model.graph, initializers, precision)
+    writer = _Writer(model, initializers, precision)
     if not writer.run():
         return KernelGraph()
     model.opset_import.append(helper.make_opsetid(DOMAIN, OPSET))
@@ -67,16 +71,19 @@ def rewrite_graph(
 class _Writer:
     """Visitor that writes each node unchanged, or the operator that replaces it and its neighbours."""
 
-    def __init__(self, graph: GraphProto, initializers: Mapping[str, StoredTensor], precision: Precision) -> None:
-        self._graph = graph
+    def __init__(self, model: ModelProto, initializers: Mapping[str, StoredTensor], precision: Precision) -> None:
+        self._model = model
+        self._graph = model.graph
         self._precision = precision
         self._initializers = initializers
-        self._index = GraphIndex(graph)
+        self._index = GraphIndex(model.graph)
+        # The input that has the tokens of the texts, where they are packed without padding.
+        self._kept: str | None = None
         self._nodes: list[NodeProto] = []
         # Value -> the name of its packed form, and value -> the name of its number of tokens.
         self._packed: dict[str, str] = {}
         self._tokens: dict[str, str] = {}
-        self._plain: set[str] = {value.name for value in graph.input} | set(initializers)
+        self._plain: set[str] = {value.name for value in model.graph.input} | set(initializers)
         # New initializers of weights by the prefix of their names: layers may share weights.
         self._made: dict[str, LayerTensors] = {}
         self._arrays: set[str] = set()
@@ -103,6 +110,9 @@ class _Writer:
         replaced = {i for block in attentions.values() for i in block.nodes} | {
             i for linear in patterns.linears.values() if kinds[linear.out] is not None for i in linear.nodes
         }
+        packed = [linear for out, linear in patterns.linears.items() if kinds[out] is not None]
+        if self._needs_no_padding(list(attentions.values()), packed):
+            self._kept = ATTENTION_MASK
         for i, node in enumerate(self._index.nodes):
             if i in attentions:
                 self._write_attention(attentions[i], [kinds[linear.out] for linear in attentions[i].linears])
@@ -116,6 +126,21 @@ class _Writer:
             self._unpack(value.name)
         self._finish()
         return True
+
+    def _needs_no_padding(self, blocks: Sequence[AttentionBlock], linears: Sequence[Linear]) -> bool:
+        """Whether all that is packed has a row for each token, and no row sees another but through these blocks."""
+        tokens = self._index.dimensions(ATTENTION_MASK)
+        if tokens is None or len(tokens) != 2 or "" in tokens or ATTENTION_MASK not in self._plain:
+            return False
+        values = {linear.x for linear in linears} | {linear.norm.residual for linear in linears if linear.norm}
+        if any((self._index.dimensions(value) or ())[:2] != tokens for value in values):
+            return False
+        all_blocks = sum(self._index.is_op(i, "Attention") for i in range(len(self._index.nodes)))
+        masks = {block.mask for block in blocks}
+        return len(blocks) == all_blocks > 0 and all(
+            mask is not None and leaves_out_padding(self._model, self._index, self._initializers, mask, ATTENTION_MASK)
+            for mask in masks
+        )
 
     def _write_plain(self, node: NodeProto) -> None:
         for name in node.input:
@@ -168,8 +193,9 @@ class _Writer:
         tokens = self._tokens[block.linears[0].x]
         out = f"{block.out}/packed"
         inputs = dict(zip("qkv", sources, strict=True)) | {"tokens": tokens}
-        if block.mask:
-            inputs["mask"] = block.mask
+        mask = block.mask if self._kept is None else None
+        if mask:
+            inputs["mask"] = mask
         self._add(
             OPERATORS["PackedAttentionInt8" if self._precision == "int8" else "PackedAttention"],
             inputs,
@@ -181,8 +207,8 @@ class _Writer:
             v_first=starts[2],
             scale=float(block.scale),
         )
-        if block.mask:
-            self._plain.add(block.mask)
+        if mask:
+            self._plain.add(mask)
         self._packed[block.out], self._tokens[block.out] = out, tokens
 
     def _write_linear(self, linears: Sequence[Linear], kind: LayerKind) -> str:
@@ -255,9 +281,13 @@ class _Writer:
         """Return the packed form of a value, created if necessary."""
         if value not in self._packed:
             self._packed[value] = f"{value}/packed"
-            self._tokens[value] = f"{value}/tokens"
-            self._nodes.append(helper.make_node("Shape", [value], [self._tokens[value]], start=-2, end=-1))
-            self._add(OPERATORS["Pack"], {"x": value}, self._packed[value])
+            if self._kept is not None:
+                self._tokens[value] = self._kept
+                self._add(OPERATORS["Pack"], {"x": value, "kept": self._kept}, self._packed[value])
+            else:
+                self._tokens[value] = f"{value}/tokens"
+                self._nodes.append(helper.make_node("Shape", [value], [self._tokens[value]], start=-2, end=-1))
+                self._add(OPERATORS["Pack"], {"x": value}, self._packed[value])
         return self._packed[value]
 
     def _unpack(self, value: str) -> None:

@@ -94,7 +94,7 @@ _EPILOGUE = (
 _ATTENTION = (Input("q"), Input("k"), Input("v"), Input("tokens", "int64"), Input("mask", "bool", "optional"))
 
 _ROWS = (
-    Operator("Pack", "rest", (_X,)),
+    Operator("Pack", "rest", (_X, Input("kept", "int64", "optional"))),
     Operator("Unpack", "rest", (_X, Input("tokens", "int64"))),
     Operator("SparseLinear", "sparse", (_X, Input("values", role="weight"), *_SPARSE_INDICES, *_EPILOGUE), SPARSE),
     Operator(

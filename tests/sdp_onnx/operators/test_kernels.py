@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import platform
 from collections.abc import Callable
 from typing import Any
 
@@ -16,22 +15,11 @@ from sdp_onnx.errors import OperatorLibraryError
 from sdp_onnx.operators.library import has_library, instruction_set
 from sdp_onnx.operators.sparse_format import pack_sparse
 from support import operators
-from support.operators import Arrays, linear_inputs, node, weight_arrays, weight_settings
+from support.operators import INSTRUCTION_SETS, Arrays, linear_inputs, node, weight_arrays, weight_settings
 
 pytestmark = pytest.mark.skipif(not has_library(), reason="installed without a C++ compiler")
 
-KNOWN = {"x86_64": ["avx512vnni", "avx512", "avx2", "scalar"], "aarch64": ["neon", "scalar"]}
 RNG = np.random.default_rng(0)
-
-
-@pytest.fixture(params=KNOWN.get(platform.machine(), ["scalar"]))
-def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("SDP_KERNELS", request.param)
-    try:
-        assert instruction_set() == request.param
-    except OperatorLibraryError:
-        pytest.skip(f"this CPU has no {request.param}")
-    return str(request.param)
 
 
 def floats(*shape: int) -> NDArray[np.float32]:
@@ -125,7 +113,7 @@ def test_sparse_int8(isa: str, shape: tuple[int, int, int], density: float) -> N
 def on_each_isa(monkeypatch: pytest.MonkeyPatch, run: Callable[[], NDArray[np.float32]]) -> list[NDArray[np.float32]]:
     """The results on each instruction set of this machine but plain C++, which has no fused multiply-add."""
     results = []
-    for name in KNOWN.get(platform.machine(), []):
+    for name in INSTRUCTION_SETS:
         monkeypatch.setenv("SDP_KERNELS", name)
         try:
             instruction_set()

@@ -66,7 +66,7 @@ def test_a_missing_input_is_an_error(missing: str) -> None:
 
 
 def test_an_unknown_input_is_an_error() -> None:
-    with pytest.raises(ValueError, match="Pack takes x, not x, y"):
+    with pytest.raises(ValueError, match="Pack takes x, kept, not x, y"):
         OPERATORS["Pack"].arrange({"x": "a", "y": "b"})
 
 

@@ -1,0 +1,128 @@
+"""Batches of texts of different lengths, packed without their padding: each text's results are those of it alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+
+from sdp_onnx.operators.library import has_library
+from sdp_onnx.operators.sparse_format import pack_sparse
+from support import operators
+from support.operators import Arrays, linear_inputs, node, weight_arrays, weight_settings
+
+pytestmark = pytest.mark.skipif(not has_library(), reason="installed without a C++ compiler")
+
+HEADS, HEAD_SIZE = 3, 8
+WIDTH = HEADS * HEAD_SIZE
+RNG = np.random.default_rng(0)
+
+
+def layer(precision: str) -> tuple[list[Any], dict[str, NDArray[Any]]]:
+    """Queries, keys and values by one product, and attention; in `nodes` x is packed and y is the result."""
+    weight = RNG.standard_normal((3 * WIDTH, WIDTH)).astype(np.float32)
+    int8 = "Int8" if precision == "int8" else ""
+    packed = pack_sparse(np.round(20 * weight).clip(-127, 127).astype(np.int8) if int8 else weight)
+    arrays = {**weight_arrays(packed), "bias": RNG.standard_normal(3 * WIDTH).astype(np.float32)}
+    if int8:
+        arrays["scale"] = np.full(3 * WIDTH, 0.05, np.float32)
+    linear = f"SparseLinear{int8}"
+    places = {"heads": HEADS, "head_size": HEAD_SIZE, "q_first": 0, "k_first": WIDTH, "v_first": 2 * WIDTH}
+    nodes = [
+        node(linear, linear_inputs(linear, x="p"), "qkv", activation="none", **weight_settings(packed)),
+        node(f"PackedAttention{int8}", ["qkv"] * 3 + ["tokens"], "seen", scale=0.4, **places),
+    ]
+    return nodes, arrays
+
+
+def run(nodes: list[Any], arrays: Arrays, x: NDArray[np.float32], kept: NDArray[np.int64]) -> NDArray[np.float32]:
+    pack = [node("Pack", ["x", "tokens"], "p")]
+    return operators.run([*pack, *nodes, node("Unpack", ["seen", "tokens"], "y")], arrays, {"x": x, "tokens": kept})
+
+
+def run_alone(nodes: list[Any], arrays: Arrays, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    tokens = {"tokens": np.array([x.shape[1]])}
+    pack = [node("Pack", ["x"], "p")]
+    return operators.run([*pack, *nodes, node("Unpack", ["seen", "tokens"], "y")], {**arrays, **tokens}, {"x": x})
+
+
+def batch(lengths: list[int], holes: bool = False) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Texts of these lengths, with padding behind them, or at any places between their tokens."""
+    longest = max([*lengths, 1]) + holes
+    x = RNG.standard_normal((len(lengths), longest, WIDTH)).astype(np.float32)
+    kept = (np.arange(longest) < np.array(lengths, int)[:, None]).astype(np.int64)
+    return x, RNG.permuted(kept, axis=1) if holes else kept
+
+
+LENGTHS = {
+    "one": [5],
+    "whole groups": [16, 32, 16],
+    "short": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10],
+    "some empty": [0, 17, 0, 0, 31, 33, 0],
+    "all empty": [0, 0],
+    "long and short": [130, 3, 200, 16, 1, 112, 111],
+    "many": [int(length) for length in np.random.default_rng(1).integers(0, 60, 64)],
+    "longest": [512, 0, 1, 511],
+}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("name", LENGTHS)
+@pytest.mark.parametrize("holes", [False, True], ids=["behind", "anywhere"])
+def test_each_text_gets_what_it_gets_alone(isa: str, name: str, precision: str, holes: bool) -> None:
+    nodes, arrays = layer(precision)
+    x, kept = batch(LENGTHS[name], holes)
+    got = run(nodes, arrays, x, kept)
+    for text, own, result in zip(x, kept, got, strict=True):
+        alone = run_alone(nodes, arrays, text[own == 1][None])[0] if own.any() else np.zeros((0, WIDTH))
+        np.testing.assert_array_equal(result[own == 1], alone)
+        np.testing.assert_array_equal(result[own == 0], 0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 70), min_size=1, max_size=20), st.booleans(), st.sampled_from(["fp32", "int8"]))
+def test_any_lengths(lengths: list[int], holes: bool, precision: str) -> None:
+    nodes, arrays = layer(precision)
+    x, kept = batch(lengths, holes)
+    got = run(nodes, arrays, x, kept)
+    for text, own, result in zip(x, kept, got, strict=True):
+        if own.any():
+            np.testing.assert_array_equal(result[own == 1], run_alone(nodes, arrays, text[own == 1][None])[0])
+    np.testing.assert_array_equal(got[kept == 0], 0)
+
+
+def test_a_text_does_not_see_its_neighbours(isa: str) -> None:
+    nodes, arrays = layer("fp32")
+    x, kept = batch([5, 20, 7])
+    x[1] = np.nan
+    got = run(nodes, arrays, x, kept)
+    assert np.isfinite(got[[0, 2]]).all()
+    assert np.isnan(got[1]).all()
+
+
+@pytest.mark.parametrize(
+    ("kept", "message"),
+    [
+        (np.ones((3, 4), np.int64), "another batch or length"),
+        (np.ones((2, 5), np.int64), "another batch or length"),
+        (np.ones(10, np.int64), "does not have the shape"),
+    ],
+    ids=["another batch", "another length", "another rank"],
+)
+def test_other_shapes_are_refused(kept: NDArray[np.int64], message: str) -> None:
+    nodes, arrays = layer("fp32")
+    x = np.zeros((2, 4, WIDTH), np.float32)
+    with pytest.raises(InvalidArgument, match=message):
+        run(nodes, arrays, x, kept)
+
+
+def test_other_tokens_than_the_packed_ones_are_refused() -> None:
+    nodes = [node("Pack", ["x", "kept"], "p"), node("Unpack", ["p", "tokens"], "y")]
+    feeds = {"x": np.zeros((2, 20, 8), np.float32), "kept": np.ones((2, 20), np.int64)}
+    with pytest.raises(InvalidArgument, match="do not fit the packed activations"):
+        operators.run(nodes, {}, {**feeds, "tokens": np.ones((2, 30), np.int64)})
