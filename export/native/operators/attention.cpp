@@ -141,7 +141,7 @@ class PackedAttention : public Operator {
 
  private:
   const Kernels& kernels_;
-  bool int8_;
+  bool int8_, first_tokens_;
   int64_t heads_, head_size_, q_first_, k_first_, v_first_;
   float scale_;  // to base 2
   bool masked_;
@@ -150,6 +150,7 @@ class PackedAttention : public Operator {
 PackedAttention::PackedAttention(const OrtKernelInfo* info, bool int8)
     : kernels_(kernels()),
       int8_(int8),
+      first_tokens_(flag(info, "first_tokens")),
       heads_(integer(info, "heads", 1, 1 << 12)),
       head_size_(integer(info, "head_size", 8, 1 << 12)),
       q_first_(integer(info, "q_first", 0, 1 << 20)),
@@ -163,7 +164,7 @@ PackedAttention::PackedAttention(const OrtKernelInfo* info, bool int8)
 // Queries that are attended to together: up to kQueryGroups groups of a text.
 struct Queries {
   size_t text;
-  int64_t group;
+  int64_t first, tokens;
 };
 
 void PackedAttention::compute(OrtKernelContext* context) const {
@@ -178,7 +179,12 @@ void PackedAttention::compute(OrtKernelContext* context) const {
   require(texts.padded || !masked_, "a mask and texts without padding exclude each other");
 
   const Mask mask = masked_ ? read_mask(context, q.batch, heads_, texts.length) : Mask{};
-  float* y = output(context, {q.batch, q.groups, width, kTokensPerGroup});
+  const int64_t count_of_texts = static_cast<int64_t>(texts.all.size());
+  float* y = first_tokens_ ? output(context, {1, Texts::groups_of(count_of_texts), width, kTokensPerGroup})
+                           : output(context, {q.batch, q.groups, width, kTokensPerGroup});
+  const size_t out_stride = static_cast<size_t>(width) * kTokensPerGroup;
+  // Lanes without a token are zero.
+  if (first_tokens_) std::fill(y, y + static_cast<size_t>(Texts::groups_of(count_of_texts)) * out_stride, 0.0f);
   if (q.all_groups() == 0) return;  // of however many texts
 
   std::vector<VisibleKeys> all_visible;
@@ -191,7 +197,6 @@ void PackedAttention::compute(OrtKernelContext* context) const {
   };
 
   const size_t stride = static_cast<size_t>(q.width) * kTokensPerGroup;
-  const size_t out_stride = static_cast<size_t>(width) * kTokensPerGroup;
   const size_t size = static_cast<size_t>(head_size_) * kTokensPerGroup;  // of a group of one head
   // `tokens` of a text from its token `first` on: as they lie, or, where they do not begin a group, moved to `room`.
   const auto part = [&](const Packed& of, int64_t feature, const Text& text, int64_t first, int64_t tokens,
@@ -229,26 +234,27 @@ void PackedAttention::compute(OrtKernelContext* context) const {
   require(!out_of_memory, "no memory for the keys and values of attention");
 
   std::vector<Queries> all_queries;
-  for (size_t text = 0; text < texts.all.size(); ++text)
-    for (int64_t group = 0; group < Texts::groups_of(texts.all[text].tokens); group += kQueryGroups)
-      all_queries.push_back({text, group});
+  for (size_t text = 0; text < texts.all.size(); ++text) {
+    const int64_t tokens = first_tokens_ ? std::min<int64_t>(1, texts.all[text].tokens) : texts.all[text].tokens;
+    for (int64_t first = 0; first < tokens; first += kQueryGroups * kTokensPerGroup)
+      all_queries.push_back({text, first, std::min<int64_t>(kQueryGroups * kTokensPerGroup, tokens - first)});
+  }
+  // Where the results of several texts share a group, they are placed in it one by one.
+  const bool placed = first_tokens_ || !texts.padded;
   // After the last text, nothing else writes to its group.
-  if (const size_t used = texts.kept.size() % kTokensPerGroup; used != 0)
-    for (float* lanes = y + static_cast<size_t>(q.groups - 1) * out_stride; lanes < y + static_cast<size_t>(q.groups) * out_stride;
-         lanes += kTokensPerGroup)
+  if (const size_t used = texts.kept.size() % kTokensPerGroup; used != 0 && !first_tokens_)
+    for (float* lanes = y + static_cast<size_t>(q.groups - 1) * out_stride;
+         lanes < y + static_cast<size_t>(q.groups) * out_stride; lanes += kTokensPerGroup)
       std::fill(lanes + used, lanes + kTokensPerGroup, 0.0f);
   parallel(context, all_queries.size() * static_cast<size_t>(heads_), [&](size_t index) {
     const Queries& queries = all_queries[index / static_cast<size_t>(heads_)];
     const int64_t head = static_cast<int64_t>(index) % heads_, feature = head * head_size_;
     const Text& text = texts.all[queries.text];
     const VisibleKeys& visible = visible_of(queries.text, head);
-    const int64_t first = queries.group * kTokensPerGroup;
-    const int64_t tokens = std::min<int64_t>(kQueryGroups * kTokensPerGroup, text.tokens - first);
-    const int count = static_cast<int>(Texts::groups_of(tokens));
+    const int count = static_cast<int>(Texts::groups_of(queries.tokens));
     const bool int8 = int8_ && visible.fit_int8();
     const size_t scores = static_cast<size_t>(visible.keys) * count * kTokensPerGroup;
-    // A text without padding may share groups with others: its results are placed among theirs.
-    const size_t own = texts.padded ? 0 : size * static_cast<size_t>(count);
+    const size_t own = placed ? size * static_cast<size_t>(count) : 0;
     const size_t moved = text.first % kTokensPerGroup == 0 ? 0 : size * static_cast<size_t>(visible.groups());
     try {
       const Buffer<float> scratch(2 * own + 2 * moved + (visible.same ? scores : 2 * scores));
@@ -256,21 +262,23 @@ void PackedAttention::compute(OrtKernelContext* context) const {
       float* const keys_room = out + 2 * own;
       float* const scores_room = keys_room + 2 * moved;
       float* bias = visible.same ? nullptr : scores_room + scores;
-      if (!visible.same) expand_mask(visible.mask, texts.length, first, count, bias);
-      const Part query = part(q, q_first_ + feature, text, first, tokens, out + own);
+      if (!visible.same) expand_mask(visible.mask, texts.length, queries.first, count, bias);
+      const Part query = part(q, q_first_ + feature, text, queries.first, queries.tokens, out + own);
       Part keys{nullptr, 0}, values{nullptr, 0};
       if (!int8) {
         keys = part(k, k_first_ + feature, text, 0, visible.keys, keys_room);
         values = part(v, v_first_ + feature, text, 0, visible.keys, keys_room + moved);
       }
-      const size_t group = static_cast<size_t>((text.first + first) / kTokensPerGroup);
-      float* const target = y + group * out_stride + feature * kTokensPerGroup;
+      // Where the first result goes, as a token of the output.
+      const auto at = first_tokens_ ? static_cast<int64_t>(queries.text) : text.first + queries.first;
+      float* const target =
+          y + static_cast<size_t>(at / kTokensPerGroup) * out_stride + feature * kTokensPerGroup;
       const Attention attention{query.data,
                                 keys.data,
                                 values.data,
-                                texts.padded ? target : out,
+                                placed ? out : target,
                                 query.stride,
-                                texts.padded ? out_stride : size,
+                                placed ? size : out_stride,
                                 static_cast<int>(head_size_),
                                 visible.keys,
                                 scale_,
@@ -282,11 +290,13 @@ void PackedAttention::compute(OrtKernelContext* context) const {
                        count);
       else
         kernels_.attention(attention, count);
-      if (texts.padded) return;
-      const int lane = static_cast<int>(text.first % kTokensPerGroup);
-      for (int g = 0; g < count; ++g)
-        kernels_.place(out + g * size, lane, static_cast<int>(std::min<int64_t>(kTokensPerGroup, tokens - g * kTokensPerGroup)),
-                       static_cast<int>(head_size_), target + g * out_stride, out_stride);
+      if (!placed) return;
+      const int lane = static_cast<int>(at % kTokensPerGroup);
+      for (int g = 0; g < count; ++g) {
+        const int64_t here = std::min<int64_t>(kTokensPerGroup, queries.tokens - g * kTokensPerGroup);
+        kernels_.place(out + g * size, lane, static_cast<int>(here), static_cast<int>(head_size_),
+                       target + g * out_stride, out_stride);
+      }
     } catch (const std::bad_alloc&) {
       out_of_memory = true;
     }

@@ -27,6 +27,12 @@ class Unpack : public Operator {
   const Kernels& kernels_;
 };
 
+class FirstTokens : public Operator {
+ public:
+  explicit FirstTokens(const OrtKernelInfo*) {}
+  void compute(OrtKernelContext*) const override;
+};
+
 // The rows of group `group` of packed activations among the rows [batch * length] of `data`; returns how many.
 template <class Value>
 int rows_of_group(const Texts& texts, int64_t group, Value* data, int64_t width, Value** rows) {
@@ -90,8 +96,25 @@ void Unpack::compute(OrtKernelContext* context) const {
   });
 }
 
+void FirstTokens::compute(OrtKernelContext* context) const {
+  const Packed x = packed_input(context, FirstTokensInputs::x);
+  const Texts texts = texts_of(context, FirstTokensInputs::tokens, x);
+  const size_t count = texts.all.size();
+  const size_t stride = static_cast<size_t>(x.width) * kTokensPerGroup;
+  float* y = output(context, {1, Texts::groups_of(static_cast<int64_t>(count)), x.width, kTokensPerGroup});
+  std::fill(y, y + (count + kTokensPerGroup - 1) / kTokensPerGroup * stride, 0.0f);
+  for (size_t i = 0; i < count; ++i) {
+    const auto first = static_cast<size_t>(texts.all[i].first);
+    if (texts.all[i].tokens == 0) continue;
+    const float* from = x.data + first / kTokensPerGroup * stride + first % kTokensPerGroup;
+    float* to = y + i / kTokensPerGroup * stride + i % kTokensPerGroup;
+    for (size_t at = 0; at < stride; at += kTokensPerGroup) to[at] = from[at];
+  }
+}
+
 }  // namespace
 
+std::unique_ptr<Operator> make_FirstTokens(const OrtKernelInfo* info) { return std::make_unique<FirstTokens>(info); }
 std::unique_ptr<Operator> make_Pack(const OrtKernelInfo* info) { return std::make_unique<Pack>(info); }
 std::unique_ptr<Operator> make_Unpack(const OrtKernelInfo* info) { return std::make_unique<Unpack>(info); }
 

@@ -82,6 +82,9 @@ class _Writer:
         self._nodes: list[NodeProto] = []
         # Value -> the name of its packed form, and value -> the name of its number of tokens.
         self._packed: dict[str, str] = {}
+        # Value -> the name of the packed first tokens of its texts; the values of which nothing else is needed.
+        self._first: dict[str, str] = {}
+        self._only_first: set[str] = set()
         self._tokens: dict[str, str] = {}
         self._plain: set[str] = {value.name for value in model.graph.input} | set(initializers)
         # New initializers of weights by the prefix of their names: layers may share weights.
@@ -113,6 +116,7 @@ class _Writer:
         packed = [linear for out, linear in patterns.linears.items() if kinds[out] is not None]
         if self._needs_no_padding(list(attentions.values()), packed):
             self._kept = ATTENTION_MASK
+            self._only_first = self._read_at_first_tokens(list(attentions.values()), list(linears.values()))
         for i, node in enumerate(self._index.nodes):
             if i in attentions:
                 self._write_attention(attentions[i], [kinds[linear.out] for linear in attentions[i].linears])
@@ -142,7 +146,35 @@ class _Writer:
             for mask in masks
         )
 
+    def _read_at_first_tokens(self, blocks: Sequence[AttentionBlock], linears: Sequence[Linear]) -> set[str]:
+        """The values of packed nodes of which only each text's first token is read: of a classifier's last layer."""
+        readers: dict[str, list[str]] = {}
+        for linear in linears:
+            for value in (linear.x, *([linear.norm.residual] if linear.norm else [])):
+                readers.setdefault(value, []).append(linear.out)
+        found: set[str] = set()
+        made = {linear.out for linear in linears} | {block.out for block in blocks}
+        # A value is read after it is made: from the last node to the first.
+        for value in reversed([out for node in self._index.nodes for out in node.output if out in made]):
+            nodes = self._index.readers(value)
+            plain = [i for i in nodes if self._takes_first_token(i)]
+            inside = readers.get(value, [])
+            if value not in self._index.outputs and len(plain) + len(inside) == len(nodes) and found.issuperset(inside):
+                found.add(value)
+        return found
+
+    def _takes_first_token(self, i: int) -> bool:
+        """Whether a node is x[:, 0]."""
+        node = self._index.nodes[i]
+        if not self._index.is_op(i, "Gather") or attributes(node).get("axis", 0) != 1:
+            return False
+        position = self._initializers.get(node.input[1])
+        return position is not None and position.shape == () and int(position.array()) == 0
+
     def _write_plain(self, node: NodeProto) -> None:
+        if node.input and node.input[0] in self._only_first:
+            self._write_first_tokens(node)
+            return
         for name in node.input:
             self._unpack(name)
         if self._precision == "int8" and self._is_lookup(node):
@@ -150,6 +182,15 @@ class _Writer:
         else:
             self._nodes.append(node)
         self._plain.update(node.output)
+
+    def _write_first_tokens(self, node: NodeProto) -> None:
+        """Write x[:, 0] of a value that is packed as its first tokens: [batch, width]."""
+        value, out = node.input[0], node.output[0]
+        self._nodes.append(helper.make_node("Shape", [ATTENTION_MASK], [f"{out}/batch"], start=0, end=1))
+        self._add(OPERATORS["Unpack"], {"x": self._first[value], "tokens": f"{out}/batch"}, f"{out}/texts")
+        axes = self._new_array(f"{out}/axes", np.zeros(1, np.int64))
+        self._nodes.append(helper.make_node("Squeeze", [f"{out}/texts", axes], [out]))
+        self._plain.add(out)
 
     def _is_lookup(self, node: NodeProto) -> bool:
         """Whether a node looks up rows of a large fp32 table."""
@@ -180,9 +221,9 @@ class _Writer:
         ]
 
     def _write_attention(self, block: AttentionBlock, kinds: Sequence[LayerKind | None]) -> None:
-        first = kinds[0]
-        if first is not None and len(set(kinds)) == 1:
-            joined = self._write_linear(block.linears, first)
+        kind = kinds[0]
+        if kind is not None and len(set(kinds)) == 1:
+            joined = self._write_linear(block.linears, kind)
             width = self._initializers[block.linears[0].weight].shape[1]
             sources, starts = [joined] * 3, [0, width, 2 * width]
         else:
@@ -191,7 +232,8 @@ class _Writer:
             ]
             starts = [0, 0, 0]
         tokens = self._tokens[block.linears[0].x]
-        out = f"{block.out}/packed"
+        first = block.out in self._only_first
+        out = f"{block.out}/{'first' if first else 'packed'}"
         inputs = dict(zip("qkv", sources, strict=True)) | {"tokens": tokens}
         mask = block.mask if self._kept is None else None
         if mask:
@@ -206,15 +248,20 @@ class _Writer:
             k_first=starts[1],
             v_first=starts[2],
             scale=float(block.scale),
+            **({"first_tokens": 1} if first else {}),
         )
         if mask:
             self._plain.add(mask)
-        self._packed[block.out], self._tokens[block.out] = out, tokens
+        (self._first if first else self._packed)[block.out] = out
+        self._tokens[block.out] = tokens
 
     def _write_linear(self, linears: Sequence[Linear], kind: LayerKind) -> str:
         """Write one operator for linear layers with the same input; several have neither activation nor norm."""
         head = linears[0]
-        x, tokens = self._pack(head.x), self._tokens[head.x]
+        first = len(linears) == 1 and head.out in self._only_first
+        take = self._take_first if first else self._pack
+        x = take(head.x)
+        tokens = self._tokens[head.x]
         stored = [self._initializers[linear.weight] for linear in linears]
         widths = [weight.shape[1] for weight in stored]
         operator = linear_operator(kind)
@@ -223,10 +270,10 @@ class _Writer:
         inputs = {"x": x, **dict(holders), "bias": self._bias_input(linears, widths)}
         settings: dict[str, Any] = {"activation": head.activation, **made.settings}
         if head.norm is not None:
-            residual = self._pack(head.norm.residual)
+            residual = take(head.norm.residual)
             inputs |= {"residual": residual, "gamma": head.norm.gamma, "beta": head.norm.beta}
             settings["epsilon"] = float(head.norm.epsilon)
-        out = f"{'+'.join(linear.out for linear in linears)}/packed"
+        out = f"{'+'.join(linear.out for linear in linears)}/{'first' if first else 'packed'}"
         self._add(
             operator,
             inputs,
@@ -241,7 +288,7 @@ class _Writer:
         for linear in linears:
             self._tokens[linear.out] = tokens
         if len(linears) == 1:
-            self._packed[head.out] = out
+            (self._first if first else self._packed)[head.out] = out
         return out
 
     def _weights(self, stored: Sequence[StoredTensor], operator: Operator) -> LayerTensors:
@@ -289,6 +336,14 @@ class _Writer:
                 self._nodes.append(helper.make_node("Shape", [value], [self._tokens[value]], start=-2, end=-1))
                 self._add(OPERATORS["Pack"], {"x": value}, self._packed[value])
         return self._packed[value]
+
+    def _take_first(self, value: str) -> str:
+        """Return the packed first tokens of a value's texts, created if necessary."""
+        if value not in self._first:
+            packed = self._pack(value)
+            self._first[value] = f"{value}/first"
+            self._add(OPERATORS["FirstTokens"], {"x": packed, "tokens": self._tokens[value]}, self._first[value])
+        return self._first[value]
 
     def _unpack(self, value: str) -> None:
         """Ensure that a value exists in its plain form."""

@@ -33,6 +33,10 @@ class GraphIndex:
         """Whether node `i` is one of these operators of ONNX itself."""
         return self.nodes[i].op_type in op_types and self.nodes[i].domain in ("", "ai.onnx")
 
+    def readers(self, value: str) -> list[int]:
+        """The nodes that read a value, one of them as often as it does."""
+        return self._readers[value]
+
     def only_reader(self, value: str, *op_types: str) -> int | None:
         """Return the only reader of a value, if it is one of these operators and the value is not an output."""
         readers = self._readers[value]

@@ -96,6 +96,7 @@ _ATTENTION = (Input("q"), Input("k"), Input("v"), Input("tokens", "int64"), Inpu
 _ROWS = (
     Operator("Pack", "rest", (_X, Input("kept", "int64", "optional"))),
     Operator("Unpack", "rest", (_X, Input("tokens", "int64"))),
+    Operator("FirstTokens", "rest", (_X, Input("tokens", "int64"))),
     Operator("SparseLinear", "sparse", (_X, Input("values", role="weight"), *_SPARSE_INDICES, *_EPILOGUE), SPARSE),
     Operator(
         "SparseLinearInt8",

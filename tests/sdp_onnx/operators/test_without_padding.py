@@ -20,6 +20,7 @@ pytestmark = pytest.mark.skipif(not has_library(), reason="installed without a C
 
 HEADS, HEAD_SIZE = 3, 8
 WIDTH = HEADS * HEAD_SIZE
+PLACES = {"heads": HEADS, "head_size": HEAD_SIZE, "q_first": 0, "k_first": WIDTH, "v_first": 2 * WIDTH}
 RNG = np.random.default_rng(0)
 
 
@@ -32,10 +33,9 @@ def layer(precision: str) -> tuple[list[Any], dict[str, NDArray[Any]]]:
     if int8:
         arrays["scale"] = np.full(3 * WIDTH, 0.05, np.float32)
     linear = f"SparseLinear{int8}"
-    places = {"heads": HEADS, "head_size": HEAD_SIZE, "q_first": 0, "k_first": WIDTH, "v_first": 2 * WIDTH}
     nodes = [
         node(linear, linear_inputs(linear, x="p"), "qkv", activation="none", **weight_settings(packed)),
-        node(f"PackedAttention{int8}", ["qkv"] * 3 + ["tokens"], "seen", scale=0.4, **places),
+        node(f"PackedAttention{int8}", ["qkv"] * 3 + ["tokens"], "seen", scale=0.4, **PLACES),
     ]
     return nodes, arrays
 
@@ -82,6 +82,25 @@ def test_each_text_gets_what_it_gets_alone(isa: str, name: str, precision: str, 
         alone = run_alone(nodes, arrays, text[own == 1][None])[0] if own.any() else np.zeros((0, WIDTH))
         np.testing.assert_array_equal(result[own == 1], alone)
         np.testing.assert_array_equal(result[own == 0], 0)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("name", LENGTHS)
+def test_first_tokens(isa: str, name: str, precision: str) -> None:
+    nodes, arrays = layer(precision)
+    x, kept = batch(LENGTHS[name], holes=True)
+    everything = run(nodes, arrays, x, kept)
+    first = [text[own == 1][0] if own.any() else np.zeros(WIDTH) for text, own in zip(everything, kept, strict=True)]
+    ends = [
+        [*nodes, node("FirstTokens", ["seen", "tokens"], "f")],
+        [nodes[0], node(nodes[1].op_type, nodes[1].input, "f", first_tokens=1, scale=0.4, **PLACES)],
+    ]
+    for end in ends:
+        pack = [node("Pack", ["x", "tokens"], "p")]
+        feeds = {"x": x, "tokens": kept}
+        number = {"texts": np.array([len(x)])}
+        got = operators.run([*pack, *end, node("Unpack", ["f", "texts"], "y")], {**arrays, **number}, feeds)
+        np.testing.assert_array_equal(got[0], first)
 
 
 @settings(max_examples=30, deadline=None)
