@@ -134,175 +134,225 @@ struct Rounded {
 
 using Inputs = PackedAttentionInputs;
 
-class PackedAttention : public Operator {
- public:
-  PackedAttention(const OrtKernelInfo*, bool int8);
-  void compute(OrtKernelContext*) const override;
+// The heads of a node.
+struct Heads {
+  int64_t count, size;
+  int64_t q_first, k_first, v_first;  // the first feature of each in its input
+  float scale;                        // to base 2
+  bool int8, first_tokens;
 
- private:
-  const Kernels& kernels_;
-  bool int8_, first_tokens_;
-  int64_t heads_, head_size_, q_first_, k_first_, v_first_;
-  float scale_;  // to base 2
-  bool masked_;
+  int64_t width() const { return count * size; }
+  size_t group() const { return static_cast<size_t>(size) * kTokensPerGroup; }  // floats of a group of one head
 };
-
-PackedAttention::PackedAttention(const OrtKernelInfo* info, bool int8)
-    : kernels_(kernels()),
-      int8_(int8),
-      first_tokens_(flag(info, "first_tokens")),
-      heads_(integer(info, "heads", 1, 1 << 12)),
-      head_size_(integer(info, "head_size", 8, 1 << 12)),
-      q_first_(integer(info, "q_first", 0, 1 << 20)),
-      k_first_(integer(info, "k_first", 0, 1 << 20)),
-      v_first_(integer(info, "v_first", 0, 1 << 20)),
-      scale_(real(info, "scale") * kLog2e) {
-  require(head_size_ % 8 == 0, "head_size is not a multiple of 8");
-  masked_ = input_count(info) > Inputs::mask;
-}
 
 // Queries that are attended to together: up to kQueryGroups groups of a text.
 struct Queries {
   size_t text;
   int64_t first, tokens;
+
+  int groups() const { return static_cast<int>(Texts::groups_of(tokens)); }
 };
 
-void PackedAttention::compute(OrtKernelContext* context) const {
-  const Packed q = packed_input(context, Inputs::q);
-  const Packed k = packed_input(context, Inputs::k);
-  const Packed v = packed_input(context, Inputs::v);
-  const int64_t width = heads_ * head_size_;
-  for (const Packed& part : {q, k, v})
-    require(part.batch == q.batch && part.groups == q.groups && part.width == q.width, "q, k and v differ in shape");
-  require(std::max({q_first_, k_first_, v_first_}) + width <= q.width, "the heads do not fit the width of q, k and v");
-  const Texts texts = texts_of(context, Inputs::tokens, q);
-  require(texts.padded || !masked_, "a mask and texts without padding exclude each other");
+// One run of a node.
+class Call {
+ public:
+  Call(const OrtKernelContext*, const Kernels&, const Heads&, bool masked);
+  void compute(OrtKernelContext*) const;
 
-  const Mask mask = masked_ ? read_mask(context, q.batch, heads_, texts.length) : Mask{};
-  const int64_t count_of_texts = static_cast<int64_t>(texts.all.size());
-  float* y = first_tokens_ ? output(context, {1, Texts::groups_of(count_of_texts), width, kTokensPerGroup})
-                           : output(context, {q.batch, q.groups, width, kTokensPerGroup});
-  const size_t out_stride = static_cast<size_t>(width) * kTokensPerGroup;
-  // Lanes without a token are zero.
-  if (first_tokens_) std::fill(y, y + static_cast<size_t>(Texts::groups_of(count_of_texts)) * out_stride, 0.0f);
-  if (q.all_groups() == 0) return;  // of however many texts
+ private:
+  Rounded round(const OrtKernelContext*) const;
+  void attend(const Rounded&, const Queries&, int64_t head, float* y) const;
+  std::vector<Queries> all_queries() const;
+  void clear_unused_lanes(float* y) const;
 
-  std::vector<VisibleKeys> all_visible;
-  if (texts.padded)
-    all_visible = mask.visible_keys(texts.length);
+  const VisibleKeys& visible_of(size_t text, int64_t head) const {
+    return visible_[texts_.padded ? static_cast<size_t>(mask_.of(static_cast<int64_t>(text), head)) : text];
+  }
+  // Whether the results of several texts may share a group: then they are placed in it one by one.
+  bool placed() const { return heads_.first_tokens || !texts_.padded; }
+  // Room for the keys of a text and a head, or for their values, where they must be moved.
+  size_t room(size_t text, const VisibleKeys& visible) const {
+    return texts_.all[text].first % kTokensPerGroup == 0 ? 0 : heads_.group() * static_cast<size_t>(visible.groups());
+  }
+  // `tokens` of a text from its token `first` on: as they lie, or, where they do not begin a group, moved to `to`.
+  Part part(const Packed& of, int64_t feature, size_t text, int64_t first, int64_t tokens, float* to) const;
+
+  const Kernels& kernels_;
+  const Heads& heads_;
+  Packed q_, k_, v_;
+  Texts texts_;
+  Mask mask_;
+  std::vector<VisibleKeys> visible_;
+  size_t out_stride_;
+};
+
+Call::Call(const OrtKernelContext* context, const Kernels& kernels, const Heads& heads, bool masked)
+    : kernels_(kernels),
+      heads_(heads),
+      q_(packed_input(context, Inputs::q)),
+      k_(packed_input(context, Inputs::k)),
+      v_(packed_input(context, Inputs::v)),
+      texts_(texts_of(context, Inputs::tokens, q_)),
+      out_stride_(static_cast<size_t>(heads.width()) * kTokensPerGroup) {
+  for (const Packed& part : {k_, v_})
+    require(part.batch == q_.batch && part.groups == q_.groups && part.width == q_.width, "q, k and v differ in shape");
+  require(std::max({heads.q_first, heads.k_first, heads.v_first}) + heads.width() <= q_.width,
+          "the heads do not fit the width of q, k and v");
+  require(texts_.padded || !masked, "a mask and texts without padding exclude each other");
+  if (masked) mask_ = read_mask(context, q_.batch, heads.count, texts_.length);
+  if (texts_.padded)
+    visible_ = mask_.visible_keys(texts_.length);
   else
-    for (const Text& text : texts.all) all_visible.emplace_back(nullptr, 1, text.tokens);
-  const auto visible_of = [&](size_t text, int64_t head) -> const VisibleKeys& {
-    return all_visible[texts.padded ? static_cast<size_t>(mask.of(static_cast<int64_t>(text), head)) : text];
-  };
+    for (const Text& text : texts_.all) visible_.emplace_back(nullptr, 1, text.tokens);
+}
 
-  const size_t stride = static_cast<size_t>(q.width) * kTokensPerGroup;
-  const size_t size = static_cast<size_t>(head_size_) * kTokensPerGroup;  // of a group of one head
-  // `tokens` of a text from its token `first` on: as they lie, or, where they do not begin a group, moved to `room`.
-  const auto part = [&](const Packed& of, int64_t feature, const Text& text, int64_t first, int64_t tokens,
-                        float* room) -> Part {
-    const int64_t at = text.first + first, lane = at % kTokensPerGroup;
-    const float* data = of.data + static_cast<size_t>(at / kTokensPerGroup) * stride + feature * kTokensPerGroup;
-    if (lane == 0) return {data, stride};
-    kernels_.align(data, stride, static_cast<int>(lane), static_cast<int>(tokens), static_cast<int>(head_size_), room);
-    return {room, size};
-  };
+Part Call::part(const Packed& of, int64_t feature, size_t text, int64_t first, int64_t tokens, float* to) const {
+  const size_t stride = static_cast<size_t>(of.width) * kTokensPerGroup;
+  const int64_t at = texts_.all[text].first + first;
+  const float* data = of.data + static_cast<size_t>(at / kTokensPerGroup) * stride + feature * kTokensPerGroup;
+  const int lane = static_cast<int>(at % kTokensPerGroup);
+  if (lane == 0) return {data, stride};
+  kernels_.align(data, stride, lane, static_cast<int>(tokens), static_cast<int>(heads_.size), to);
+  return {to, heads_.group()};
+}
 
-  int64_t most_groups = 0;
-  for (const Text& text : texts.all) most_groups = std::max(most_groups, Texts::groups_of(text.tokens));
-  const bool any =
-      int8_ && std::any_of(all_visible.begin(), all_visible.end(), [](const VisibleKeys& s) { return s.fit_int8(); });
-  const size_t all_heads = texts.all.size() * static_cast<size_t>(heads_);
-  const Rounded rounded(any ? all_heads : 0, static_cast<size_t>(most_groups), static_cast<size_t>(head_size_));
+Rounded Call::round(const OrtKernelContext* context) const {
+  const bool any = heads_.int8 && std::any_of(visible_.begin(), visible_.end(),
+                                              [](const VisibleKeys& visible) { return visible.fit_int8(); });
+  int64_t groups = 0;
+  for (const Text& text : texts_.all) groups = std::max(groups, Texts::groups_of(text.tokens));
+  const size_t all_heads = any ? texts_.all.size() * static_cast<size_t>(heads_.count) : 0;
+  Rounded rounded(all_heads, static_cast<size_t>(groups), static_cast<size_t>(heads_.size));
   std::atomic<bool> out_of_memory{false};
-  parallel(context, any ? all_heads : 0, [&](size_t index) {
-    const size_t number = index / static_cast<size_t>(heads_);
-    const int64_t head = static_cast<int64_t>(index) % heads_, first = head * head_size_;
-    const Text& text = texts.all[number];
-    const VisibleKeys& visible = visible_of(number, head);
+  parallel(context, all_heads, [&](size_t index) {
+    const size_t text = index / static_cast<size_t>(heads_.count);
+    const int64_t head = static_cast<int64_t>(index) % heads_.count, feature = head * heads_.size;
+    const VisibleKeys& visible = visible_of(text, head);
     if (!visible.fit_int8()) return;
     try {
-      const size_t room = text.first % kTokensPerGroup == 0 ? 0 : size * static_cast<size_t>(visible.groups());
-      const Buffer<float> moved(2 * room);
-      const Part keys = part(k, k_first_ + first, text, 0, visible.keys, moved.get());
-      const Part values = part(v, v_first_ + first, text, 0, visible.keys, moved.get() + room);
+      const size_t each = room(text, visible);
+      const Buffer<float> moved(2 * each);
+      const Part keys = part(k_, heads_.k_first + feature, text, 0, visible.keys, moved.get());
+      const Part values = part(v_, heads_.v_first + feature, text, 0, visible.keys, moved.get() + each);
       rounded.fill(kernels_, index, keys, values, visible);
     } catch (const std::bad_alloc&) {
       out_of_memory = true;
     }
   });
   require(!out_of_memory, "no memory for the keys and values of attention");
+  return rounded;
+}
 
-  std::vector<Queries> all_queries;
-  for (size_t text = 0; text < texts.all.size(); ++text) {
-    const int64_t tokens = first_tokens_ ? std::min<int64_t>(1, texts.all[text].tokens) : texts.all[text].tokens;
-    for (int64_t first = 0; first < tokens; first += kQueryGroups * kTokensPerGroup)
-      all_queries.push_back({text, first, std::min<int64_t>(kQueryGroups * kTokensPerGroup, tokens - first)});
+// Throws std::bad_alloc.
+void Call::attend(const Rounded& rounded, const Queries& queries, int64_t head, float* y) const {
+  const size_t text = queries.text;
+  const int64_t feature = head * heads_.size;
+  const VisibleKeys& visible = visible_of(text, head);
+  const bool int8 = heads_.int8 && visible.fit_int8();
+  const int groups = queries.groups();
+  const size_t own = placed() ? heads_.group() * static_cast<size_t>(groups) : 0;
+  const size_t moved = int8 ? 0 : room(text, visible);
+  const size_t scores = static_cast<size_t>(visible.keys) * static_cast<size_t>(groups) * kTokensPerGroup;
+  const Buffer<float> scratch(2 * own + 2 * moved + (visible.same ? scores : 2 * scores));
+  float* const result = scratch.get();
+  float* const moved_keys = result + 2 * own;
+  float* const room_of_scores = moved_keys + 2 * moved;
+  float* const bias = visible.same ? nullptr : room_of_scores + scores;
+  if (!visible.same) expand_mask(visible.mask, texts_.length, queries.first, groups, bias);
+
+  const Part query = part(q_, heads_.q_first + feature, text, queries.first, queries.tokens, result + own);
+  Part keys{nullptr, 0}, values{nullptr, 0};
+  if (!int8) {
+    keys = part(k_, heads_.k_first + feature, text, 0, visible.keys, moved_keys);
+    values = part(v_, heads_.v_first + feature, text, 0, visible.keys, moved_keys + moved);
   }
-  // Where the results of several texts share a group, they are placed in it one by one.
-  const bool placed = first_tokens_ || !texts.padded;
-  // After the last text, nothing else writes to its group.
-  if (const size_t used = texts.kept.size() % kTokensPerGroup; used != 0 && !first_tokens_)
-    for (float* lanes = y + static_cast<size_t>(q.groups - 1) * out_stride;
-         lanes < y + static_cast<size_t>(q.groups) * out_stride; lanes += kTokensPerGroup)
-      std::fill(lanes + used, lanes + kTokensPerGroup, 0.0f);
-  parallel(context, all_queries.size() * static_cast<size_t>(heads_), [&](size_t index) {
-    const Queries& queries = all_queries[index / static_cast<size_t>(heads_)];
-    const int64_t head = static_cast<int64_t>(index) % heads_, feature = head * head_size_;
-    const Text& text = texts.all[queries.text];
-    const VisibleKeys& visible = visible_of(queries.text, head);
-    const int count = static_cast<int>(Texts::groups_of(queries.tokens));
-    const bool int8 = int8_ && visible.fit_int8();
-    const size_t scores = static_cast<size_t>(visible.keys) * count * kTokensPerGroup;
-    const size_t own = placed ? size * static_cast<size_t>(count) : 0;
-    const size_t moved = text.first % kTokensPerGroup == 0 ? 0 : size * static_cast<size_t>(visible.groups());
+  // Where the first result goes, as a token of the output.
+  const int64_t at = heads_.first_tokens ? static_cast<int64_t>(text) : texts_.all[text].first + queries.first;
+  float* const target = y + static_cast<size_t>(at / kTokensPerGroup) * out_stride_ + feature * kTokensPerGroup;
+  const Attention attention{query.data,
+                            keys.data,
+                            values.data,
+                            placed() ? result : target,
+                            query.stride,
+                            placed() ? heads_.group() : out_stride_,
+                            static_cast<int>(heads_.size),
+                            visible.keys,
+                            heads_.scale,
+                            visible.bias.data(),
+                            bias,
+                            room_of_scores};
+  if (int8)
+    rounded.attend(kernels_, text * static_cast<size_t>(heads_.count) + static_cast<size_t>(head), attention, groups);
+  else
+    kernels_.attention(attention, groups);
+  if (!placed()) return;
+  for (int g = 0; g < groups; ++g) {
+    const int64_t tokens = std::min<int64_t>(kTokensPerGroup, queries.tokens - g * kTokensPerGroup);
+    kernels_.place(result + g * heads_.group(), static_cast<int>(at % kTokensPerGroup), static_cast<int>(tokens),
+                   static_cast<int>(heads_.size), target + g * out_stride_, out_stride_);
+  }
+}
+
+std::vector<Queries> Call::all_queries() const {
+  constexpr int64_t kMost = kQueryGroups * kTokensPerGroup;
+  std::vector<Queries> all;
+  for (size_t text = 0; text < texts_.all.size(); ++text) {
+    const int64_t tokens = std::min(texts_.all[text].tokens, heads_.first_tokens ? 1 : texts_.all[text].tokens);
+    for (int64_t first = 0; first < tokens; first += kMost)
+      all.push_back({text, first, std::min(kMost, tokens - first)});
+  }
+  return all;
+}
+
+// Zeros where the output has no token: what follows computes with all 16 of a group.
+void Call::clear_unused_lanes(float* y) const {
+  const size_t groups = static_cast<size_t>(Texts::groups_of(static_cast<int64_t>(texts_.all.size())));
+  if (heads_.first_tokens) std::fill(y, y + groups * out_stride_, 0.0f);
+  if (heads_.first_tokens || texts_.padded) return;
+  const size_t used = texts_.kept.size() % kTokensPerGroup;
+  float* const end = y + static_cast<size_t>(q_.groups) * out_stride_;
+  for (float* lanes = end - (used ? out_stride_ : 0); lanes < end; lanes += kTokensPerGroup)
+    std::fill(lanes + used, lanes + kTokensPerGroup, 0.0f);
+}
+
+void Call::compute(OrtKernelContext* context) const {
+  const int64_t batch = heads_.first_tokens ? 1 : q_.batch;
+  const int64_t groups =
+      heads_.first_tokens ? Texts::groups_of(static_cast<int64_t>(texts_.all.size())) : q_.groups;
+  float* y = output(context, {batch, groups, heads_.width(), kTokensPerGroup});
+  clear_unused_lanes(y);
+  if (q_.all_groups() == 0) return;  // of however many texts
+  const Rounded rounded = round(context);
+  const std::vector<Queries> all = all_queries();
+  std::atomic<bool> out_of_memory{false};
+  parallel(context, all.size() * static_cast<size_t>(heads_.count), [&](size_t index) {
     try {
-      const Buffer<float> scratch(2 * own + 2 * moved + (visible.same ? scores : 2 * scores));
-      float* const out = scratch.get();
-      float* const keys_room = out + 2 * own;
-      float* const scores_room = keys_room + 2 * moved;
-      float* bias = visible.same ? nullptr : scores_room + scores;
-      if (!visible.same) expand_mask(visible.mask, texts.length, queries.first, count, bias);
-      const Part query = part(q, q_first_ + feature, text, queries.first, queries.tokens, out + own);
-      Part keys{nullptr, 0}, values{nullptr, 0};
-      if (!int8) {
-        keys = part(k, k_first_ + feature, text, 0, visible.keys, keys_room);
-        values = part(v, v_first_ + feature, text, 0, visible.keys, keys_room + moved);
-      }
-      // Where the first result goes, as a token of the output.
-      const auto at = first_tokens_ ? static_cast<int64_t>(queries.text) : text.first + queries.first;
-      float* const target =
-          y + static_cast<size_t>(at / kTokensPerGroup) * out_stride + feature * kTokensPerGroup;
-      const Attention attention{query.data,
-                                keys.data,
-                                values.data,
-                                placed ? out : target,
-                                query.stride,
-                                placed ? size : out_stride,
-                                static_cast<int>(head_size_),
-                                visible.keys,
-                                scale_,
-                                visible.bias.data(),
-                                bias,
-                                scores_room};
-      if (int8)
-        rounded.attend(kernels_, queries.text * static_cast<size_t>(heads_) + static_cast<size_t>(head), attention,
-                       count);
-      else
-        kernels_.attention(attention, count);
-      if (!placed) return;
-      const int lane = static_cast<int>(at % kTokensPerGroup);
-      for (int g = 0; g < count; ++g) {
-        const int64_t here = std::min<int64_t>(kTokensPerGroup, queries.tokens - g * kTokensPerGroup);
-        kernels_.place(out + g * size, lane, static_cast<int>(here), static_cast<int>(head_size_),
-                       target + g * out_stride, out_stride);
-      }
+      attend(rounded, all[index / static_cast<size_t>(heads_.count)], static_cast<int64_t>(index) % heads_.count, y);
     } catch (const std::bad_alloc&) {
       out_of_memory = true;
     }
   });
   require(!out_of_memory, "no memory for the scores of attention");
 }
+
+class PackedAttention : public Operator {
+ public:
+  PackedAttention(const OrtKernelInfo* info, bool int8)
+      : kernels_(kernels()),
+        heads_{integer(info, "heads", 1, 1 << 12),   integer(info, "head_size", 8, 1 << 12),
+               integer(info, "q_first", 0, 1 << 20), integer(info, "k_first", 0, 1 << 20),
+               integer(info, "v_first", 0, 1 << 20), real(info, "scale") * kLog2e,
+               int8,                                 flag(info, "first_tokens")},
+        masked_(input_count(info) > Inputs::mask) {
+    require(heads_.size % 8 == 0, "head_size is not a multiple of 8");
+  }
+  void compute(OrtKernelContext* context) const override { Call(context, kernels_, heads_, masked_).compute(context); }
+
+ private:
+  const Kernels& kernels_;
+  Heads heads_;
+  bool masked_;
+};
 
 }  // namespace
 
