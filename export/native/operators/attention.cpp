@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "operators.h"
-#include "schedule.h"
 #include "texts.h"
 
 namespace sdp {
@@ -161,15 +160,11 @@ class Call {
   void compute(OrtKernelContext*) const;
 
  private:
-  bool rounds() const;  // whether there are keys and values to round
-  void round(const Rounded&, size_t text, int64_t head) const;
+  Rounded round(const OrtKernelContext*) const;
   void attend(const Rounded&, const Queries&, int64_t head, float* y) const;
   std::vector<Queries> all_queries() const;
   void clear_unused_lanes(float* y) const;
 
-  size_t number(size_t text, int64_t head) const {
-    return text * static_cast<size_t>(heads_.count) + static_cast<size_t>(head);
-  }
   const VisibleKeys& visible_of(size_t text, int64_t head) const {
     return visible_[texts_.padded ? static_cast<size_t>(mask_.of(static_cast<int64_t>(text), head)) : text];
   }
@@ -221,21 +216,31 @@ Part Call::part(const Packed& of, int64_t feature, size_t text, int64_t first, i
   return {to, heads_.group()};
 }
 
-bool Call::rounds() const {
-  return heads_.int8 && std::any_of(visible_.begin(), visible_.end(),
-                                    [](const VisibleKeys& visible) { return visible.fit_int8(); });
-}
-
-// Throws std::bad_alloc.
-void Call::round(const Rounded& rounded, size_t text, int64_t head) const {
-  const VisibleKeys& visible = visible_of(text, head);
-  if (!visible.fit_int8()) return;
-  const int64_t feature = head * heads_.size;
-  const size_t each = room(text, visible);
-  const Buffer<float> moved(2 * each);
-  const Part keys = part(k_, heads_.k_first + feature, text, 0, visible.keys, moved.get());
-  const Part values = part(v_, heads_.v_first + feature, text, 0, visible.keys, moved.get() + each);
-  rounded.fill(kernels_, number(text, head), keys, values, visible);
+Rounded Call::round(const OrtKernelContext* context) const {
+  const bool any = heads_.int8 && std::any_of(visible_.begin(), visible_.end(),
+                                              [](const VisibleKeys& visible) { return visible.fit_int8(); });
+  int64_t groups = 0;
+  for (const Text& text : texts_.all) groups = std::max(groups, Texts::groups_of(text.tokens));
+  const size_t all_heads = any ? texts_.all.size() * static_cast<size_t>(heads_.count) : 0;
+  Rounded rounded(all_heads, static_cast<size_t>(groups), static_cast<size_t>(heads_.size));
+  std::atomic<bool> out_of_memory{false};
+  parallel(context, all_heads, [&](size_t index) {
+    const size_t text = index / static_cast<size_t>(heads_.count);
+    const int64_t head = static_cast<int64_t>(index) % heads_.count, feature = head * heads_.size;
+    const VisibleKeys& visible = visible_of(text, head);
+    if (!visible.fit_int8()) return;
+    try {
+      const size_t each = room(text, visible);
+      const Buffer<float> moved(2 * each);
+      const Part keys = part(k_, heads_.k_first + feature, text, 0, visible.keys, moved.get());
+      const Part values = part(v_, heads_.v_first + feature, text, 0, visible.keys, moved.get() + each);
+      rounded.fill(kernels_, index, keys, values, visible);
+    } catch (const std::bad_alloc&) {
+      out_of_memory = true;
+    }
+  });
+  require(!out_of_memory, "no memory for the keys and values of attention");
+  return rounded;
 }
 
 // Throws std::bad_alloc.
@@ -277,7 +282,7 @@ void Call::attend(const Rounded& rounded, const Queries& queries, int64_t head, 
                             bias,
                             room_of_scores};
   if (int8)
-    rounded.attend(kernels_, number(text, head), attention, groups);
+    rounded.attend(kernels_, text * static_cast<size_t>(heads_.count) + static_cast<size_t>(head), attention, groups);
   else
     kernels_.attention(attention, groups);
   if (!placed()) return;
@@ -317,30 +322,17 @@ void Call::compute(OrtKernelContext* context) const {
   float* y = output(context, {batch, groups, heads_.width(), kTokensPerGroup});
   clear_unused_lanes(y);
   if (q_.all_groups() == 0) return;  // of however many texts
-  int64_t most_groups = 0;
-  for (const Text& text : texts_.all) most_groups = std::max(most_groups, Texts::groups_of(text.tokens));
-  const auto count = static_cast<size_t>(heads_.count);
-  const size_t to_round = rounds() ? texts_.all.size() * count : 0;
-  const Rounded rounded(to_round, static_cast<size_t>(most_groups), static_cast<size_t>(heads_.size));
-  std::vector<Gate> ready(to_round, Gate(1));
+  const Rounded rounded = round(context);
   const std::vector<Queries> all = all_queries();
   std::atomic<bool> out_of_memory{false};
-  in_order(context, to_round + all.size() * count, [&](size_t index) {
+  parallel(context, all.size() * static_cast<size_t>(heads_.count), [&](size_t index) {
     try {
-      if (index < to_round) {
-        round(rounded, index / count, static_cast<int64_t>(index % count));
-      } else {
-        const Queries& queries = all[(index - to_round) / count];
-        const auto head = static_cast<int64_t>((index - to_round) % count);
-        if (to_round > 0) ready[number(queries.text, head)].wait();
-        attend(rounded, queries, head, y);
-      }
+      attend(rounded, all[index / static_cast<size_t>(heads_.count)], static_cast<int64_t>(index) % heads_.count, y);
     } catch (const std::bad_alloc&) {
       out_of_memory = true;
     }
-    if (index < to_round) ready[index].done();
   });
-  require(!out_of_memory, "no memory for attention");
+  require(!out_of_memory, "no memory for the scores of attention");
 }
 
 class PackedAttention : public Operator {

@@ -56,7 +56,7 @@ void DenseLinear::compute(OrtKernelContext* context) const {
   const ProductF32 product{nullptr, epilogue_.bias.data, epilogue_.activation};
   const size_t x_stride = static_cast<size_t>(in_features_) * kTokensPerGroup;
   const size_t y_stride = static_cast<size_t>(out_features_) * kTokensPerGroup;
-  run_product(context, kernels_, epilogue_, x, AsItIs{}, out_features_, dense_blocks(out_features_),
+  run_product(context, kernels_, epilogue_, x, out_features_, dense_blocks(out_features_),
               [&](int block, int64_t first, int groups, float* y) {
                 kernels_.dense_f32(product, weight_.data, block * kDenseBlock, dense_end(block, out_features_),
                                    static_cast<int>(in_features_), x.data + first * x_stride, x_stride, groups, y,
@@ -83,14 +83,13 @@ DenseLinearInt8::DenseLinearInt8(const OrtKernelInfo* info)
 }
 
 void DenseLinearInt8::compute(OrtKernelContext* context) const {
-  const Packed x = linear_input(context, DenseLinearInt8Inputs::x, in_features_);
-  const Quantized rounded(kernels_, x);
+  const Quantized x(context, kernels_, linear_input(context, DenseLinearInt8Inputs::x, in_features_));
   const ProductI8 product{nullptr, epilogue_.bias.data, row_scale_.data, row_sum_.data(), epilogue_.activation};
   const size_t y_stride = static_cast<size_t>(out_features_) * kTokensPerGroup;
-  run_product(context, kernels_, epilogue_, x, rounded, out_features_, dense_blocks(out_features_),
+  run_product(context, kernels_, epilogue_, x.packed, out_features_, dense_blocks(out_features_),
               [&](int block, int64_t first, int groups, float* y) {
                 kernels_.dense_i8(product, weight_.data, block * kDenseBlock, dense_end(block, out_features_),
-                                  static_cast<int>(in_features_), rounded.group(first), rounded.stride(), rounded.scales(first), groups, y,
+                                  static_cast<int>(in_features_), x.group(first), x.stride, x.scales(first), groups, y,
                                   y_stride);
               });
 }

@@ -2,10 +2,9 @@
 #pragma once
 
 #include <algorithm>
-#include <type_traits>
+#include <atomic>
 
 #include "operators.h"
-#include "schedule.h"
 
 namespace sdp {
 
@@ -44,41 +43,31 @@ Packed linear_input(const OrtKernelContext*, size_t index, int64_t in_features);
 void check_int8_features(int64_t in_features);
 
 // The input of an int8 product: rounded to bytes, one scale for each token.
-class Quantized {
- public:
-  Quantized(const Kernels& kernels, const Packed& x)
-      : kernels_(kernels),
-        x_(x),
-        stride_(static_cast<size_t>(x.width) * kTokensPerGroup),
-        bytes_(static_cast<size_t>(x.all_groups()) * stride_),
-        scale_(static_cast<size_t>(x.all_groups()) * kTokensPerGroup) {}
-  void round(int64_t group) const {
-    const size_t at = static_cast<size_t>(group) * stride_;
-    kernels_.quantize(x_.data + at, static_cast<int>(x_.width), bytes_.get() + at,
-                      scale_.get() + group * kTokensPerGroup);
+struct Quantized {
+  Packed packed;
+  size_t stride;
+  Buffer<uint8_t> bytes;
+  Buffer<float> scale;
+
+  Quantized(OrtKernelContext* context, const Kernels& kernels, const Packed& x)
+      : packed(x),
+        stride(static_cast<size_t>(x.width) * kTokensPerGroup),
+        bytes(static_cast<size_t>(packed.all_groups()) * stride),
+        scale(static_cast<size_t>(packed.all_groups()) * kTokensPerGroup) {
+    parallel(context, static_cast<size_t>(packed.all_groups()), [&](size_t group) {
+      kernels.quantize(packed.data + group * stride, static_cast<int>(packed.width), bytes.get() + group * stride,
+                       scale.get() + group * kTokensPerGroup);
+    });
   }
-  size_t stride() const { return stride_; }
-  const uint8_t* group(int64_t index) const { return bytes_.get() + static_cast<size_t>(index) * stride_; }
-  const float* scales(int64_t index) const { return scale_.get() + index * kTokensPerGroup; }
-
- private:
-  const Kernels& kernels_;
-  const Packed x_;
-  size_t stride_;
-  Buffer<uint8_t> bytes_;
-  Buffer<float> scale_;
+  const uint8_t* group(int64_t index) const { return bytes.get() + static_cast<size_t>(index) * stride; }
+  const float* scales(int64_t index) const { return scale.get() + index * kTokensPerGroup; }
 };
 
-// An input that is multiplied as it is.
-struct AsItIs {
-  void round(int64_t) const {}
-};
-
-// Runs product(block, first_group, groups, y) for all of a product's blocks and chunks of tokens. Before a chunk's product
-// its groups are rounded, and after it they are normalized, each by whichever thread is free.
-template <class Input, class Product>
+// Runs product(block, first_group, groups, y) for all of a product's blocks and chunks of tokens, then the norm of
+// each chunk by the thread that finishes its last block.
+template <class Product>
 void run_product(OrtKernelContext* context, const Kernels& kernels, const Epilogue& epilogue, const Packed& x,
-                 const Input& input, int64_t width, int64_t blocks, const Product& product) {
+                 int64_t width, int64_t blocks, const Product& product) {
   const float* residual = nullptr;
   if (epilogue.norm) {
     const Packed added = packed_input(context, epilogue.inputs.residual);
@@ -89,43 +78,20 @@ void run_product(OrtKernelContext* context, const Kernels& kernels, const Epilog
   float* y = output(context, {x.batch, x.groups, width, kTokensPerGroup});
   const int64_t groups = x.all_groups();
   const int64_t chunks = (groups + kChunk - 1) / kChunk;
-  constexpr bool kRounds = !std::is_same_v<Input, AsItIs>;
-  const auto groups_of = [&](int64_t chunk) { return std::min(kChunk, groups - chunk * kChunk); };
-  std::vector<Gate> rounded, multiplied;
-  struct Piece {
-    enum Kind { round, multiply, normalize } kind;
-    int64_t chunk, part;
-  };
-  std::vector<Piece> pieces;
-  const auto add = [&](typename Piece::Kind kind, int64_t chunk, int64_t parts) {
-    for (int64_t part = 0; part < parts; ++part) pieces.push_back({kind, chunk, part});
-  };
-  // One chunk ahead and one behind, so that no thread waits where another piece could be done.
-  for (int64_t chunk = 0; chunk <= chunks + 1; ++chunk) {
-    if (chunk < chunks && kRounds) add(Piece::round, chunk, groups_of(chunk));
-    if (chunk < chunks) rounded.emplace_back(kRounds ? groups_of(chunk) : 0), multiplied.emplace_back(blocks);
-    if (const int64_t here = kRounds ? chunk - 1 : chunk; here >= 0 && here < chunks) add(Piece::multiply, here, blocks);
-    if (const int64_t here = chunk - 2; epilogue.norm && here >= 0 && here < chunks)
-      add(Piece::normalize, here, groups_of(here));
-  }
+  std::vector<std::atomic<int64_t>> left(epilogue.norm ? chunks : 0);
+  for (auto& blocks_left : left) blocks_left.store(blocks, std::memory_order_relaxed);
   const size_t stride = static_cast<size_t>(width) * kTokensPerGroup;
-  in_order(context, pieces.size(), [&](size_t index) {
-    const Piece& piece = pieces[index];
-    const auto chunk = static_cast<size_t>(piece.chunk);
-    const int64_t first = piece.chunk * kChunk;
-    if (piece.kind == Piece::round) {
-      input.round(first + piece.part);
-      rounded[chunk].done();
-    } else if (piece.kind == Piece::multiply) {
-      rounded[chunk].wait();
-      product(static_cast<int>(piece.part), first, static_cast<int>(groups_of(piece.chunk)), y + first * stride);
-      multiplied[chunk].done();
-    } else {
-      multiplied[chunk].wait();
-      const size_t at = static_cast<size_t>(first + piece.part) * stride;
-      kernels.layer_norm(y + at, residual + at, epilogue.gamma.data, epilogue.beta.data, epilogue.epsilon,
-                         static_cast<int>(width), y + at);
-    }
+
+  parallel(context, static_cast<size_t>(chunks * blocks), [&](size_t index) {
+    const auto chunk = static_cast<int64_t>(index) / blocks;
+    const int64_t first = chunk * kChunk;
+    const int64_t last = std::min(first + kChunk, groups);
+    product(static_cast<int>(static_cast<int64_t>(index) % blocks), first, static_cast<int>(last - first),
+            y + first * stride);
+    if (epilogue.norm && left[chunk].fetch_sub(1, std::memory_order_acq_rel) == 1)
+      for (int64_t group = first; group < last; ++group)
+        kernels.layer_norm(y + group * stride, residual + group * stride, epilogue.gamma.data, epilogue.beta.data,
+                           epilogue.epsilon, static_cast<int>(width), y + group * stride);
   });
 }
 

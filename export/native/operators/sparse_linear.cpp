@@ -44,7 +44,7 @@ void SparseLinear::compute(OrtKernelContext* context) const {
   const ProductF32 product{&matrix_, epilogue_.bias.data, epilogue_.activation};
   const size_t x_stride = static_cast<size_t>(in_features_) * kTokensPerGroup;
   const size_t y_stride = static_cast<size_t>(out_features_) * kTokensPerGroup;
-  run_product(context, kernels_, epilogue_, x, AsItIs{}, out_features_, matrix_.blocks(),
+  run_product(context, kernels_, epilogue_, x, out_features_, matrix_.blocks(),
               [&](int block, int64_t first, int groups, float* y) {
                 kernels_.sparse_f32(product, block, x.data + first * x_stride, x_stride, groups, y, y_stride);
               });
@@ -75,13 +75,12 @@ SparseLinearInt8::SparseLinearInt8(const OrtKernelInfo* info)
 }
 
 void SparseLinearInt8::compute(OrtKernelContext* context) const {
-  const Packed x = linear_input(context, SparseLinearInt8Inputs::x, in_features_);
-  const Quantized rounded(kernels_, x);
+  const Quantized x(context, kernels_, linear_input(context, SparseLinearInt8Inputs::x, in_features_));
   const ProductI8 product{&matrix_, epilogue_.bias.data, row_scale_.data, row_sum_.data(), epilogue_.activation};
   const size_t y_stride = static_cast<size_t>(out_features_) * kTokensPerGroup;
-  run_product(context, kernels_, epilogue_, x, rounded, out_features_, matrix_.blocks(),
+  run_product(context, kernels_, epilogue_, x.packed, out_features_, matrix_.blocks(),
               [&](int block, int64_t first, int count, float* y) {
-                kernels_.sparse_i8(product, block, rounded.group(first), rounded.stride(), rounded.scales(first), count, y, y_stride);
+                kernels_.sparse_i8(product, block, x.group(first), x.stride, x.scales(first), count, y, y_stride);
               });
 }
 
