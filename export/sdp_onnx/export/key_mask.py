@@ -72,4 +72,5 @@ def _leaves_out(part: ModelProto, attention_mask: str, kept: NDArray[np.bool_]) 
     session = ort.InferenceSession(part.SerializeToString(), options, providers=["CPUExecutionProvider"])
     others = {one.name: np.zeros(kept.shape, np.int64) for one in part.graph.input}
     (mask,) = session.run(None, others | {attention_mask: kept.astype(np.int64)})
-    return np.array_equal(*np.broadcast_arrays(np.asarray(mask), kept[:, None, None, :]))
+    seen, expected = np.broadcast_arrays(np.asarray(mask), kept[:, None, None, :])
+    return np.array_equal(seen, expected)
