@@ -297,6 +297,14 @@ inline void unpack(const float* x, int tokens, int width, float* const* rows) {
     for (int k = 0; k < width; ++k) rows[t][k] = x[static_cast<size_t>(k) * kTokens + t];
 }
 
+inline void add_row(const float* row, int width, float* sum) {
+  for (int k = 0; k < width; ++k) sum[k] += row[k];
+}
+
+inline void add_row_i8(const int8_t* row, float scale, int width, float* sum) {
+  for (int k = 0; k < width; ++k) sum[k] += scale * static_cast<float>(row[k]);
+}
+
 inline void align(const float* x, size_t x_stride, int lane, int tokens, int width, float* y) {
   const int last = (lane + tokens - 1) / kTokens;
   for (int g = 0; g * kTokens < tokens; ++g) {

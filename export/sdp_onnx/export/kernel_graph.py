@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from sdp_onnx.export.kernel_choice import Precision, gains, layer_kind
-from sdp_onnx.export.kernel_patterns import AttentionBlock, Linear, find_patterns
+from sdp_onnx.export.kernel_patterns import AttentionBlock, Linear, find_embedding, find_patterns
 from sdp_onnx.export.key_mask import leaves_out_padding
 from sdp_onnx.model.graph_index import GraphIndex, attributes, has_subgraphs
 from sdp_onnx.model.model_file import StoredTensor
@@ -26,6 +26,8 @@ from sdp_onnx.operators.weight_formats import LayerKind, LayerTensors, NewTensor
 
 # The input of transformers' encoders that is not zero where there is a token.
 ATTENTION_MASK = "attention_mask"
+# The one that has the pieces of the texts.
+WORDS = "input_ids"
 
 
 @dataclass
@@ -330,12 +332,35 @@ class _Writer:
             self._packed[value] = f"{value}/packed"
             if self._kept is not None:
                 self._tokens[value] = self._kept
-                self._add(OPERATORS["Pack"], {"x": value, "kept": self._kept}, self._packed[value])
+                if not self._write_embedding(value):
+                    self._add(OPERATORS["Pack"], {"x": value, "kept": self._kept}, self._packed[value])
             else:
                 self._tokens[value] = f"{value}/tokens"
                 self._nodes.append(helper.make_node("Shape", [value], [self._tokens[value]], start=-2, end=-1))
                 self._add(OPERATORS["Pack"], {"x": value}, self._packed[value])
         return self._packed[value]
+
+    def _write_embedding(self, value: str) -> bool:
+        """Write one operator for the embeddings that make a value; returns whether they do."""
+        found = find_embedding(value, WORDS, self._index, self._initializers)
+        int8 = self._precision == "int8"
+        if found is None or self._kept is None:
+            return False
+        lookups = {"word": found.words, "position": found.positions, "type": found.types}
+        rounded = {name for name, one in lookups.items() if int8 and one and looked_up_in_int8(one.rows)}
+        if int8 and rounded != {name for name in ("word", "position") if lookups[name]}:
+            return False
+        inputs = {"kept": self._kept, "gamma": found.gamma, "beta": found.beta}
+        for name, one in lookups.items():
+            if one is not None:
+                # The indices of a single row are not read: what computes them may go.
+                inputs[f"{name}s"] = one.indices if one.rows > 1 else WORDS
+                inputs[f"{name}_table"] = f"{one.table}/int8" if name in rounded else one.table
+                if name in rounded:
+                    inputs[f"{name}_scale"] = f"{one.table}/scale"
+        operator = OPERATORS["PackedEmbeddingInt8" if int8 else "PackedEmbedding"]
+        self._add(operator, inputs, self._packed[value], epsilon=float(found.epsilon))
+        return True
 
     def _take_first(self, value: str) -> str:
         """Return the packed first tokens of a value's texts, created if necessary."""

@@ -13,6 +13,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from sdp_onnx.operators.library import has_library
 from sdp_onnx.operators.sparse_format import pack_sparse
+from sdp_onnx.operators.table import OPERATORS
 from support import operators
 from support.operators import Arrays, linear_inputs, node, weight_arrays, weight_settings
 
@@ -145,3 +146,63 @@ def test_other_tokens_than_the_packed_ones_are_refused() -> None:
     feeds = {"x": np.zeros((2, 20, 8), np.float32), "kept": np.ones((2, 20), np.int64)}
     with pytest.raises(InvalidArgument, match="do not fit the packed activations"):
         operators.run(nodes, {}, {**feeds, "tokens": np.ones((2, 30), np.int64)})
+
+
+def table(rows: int, int8: bool) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.float64]]:
+    """A table, the scales of its rows, and its values."""
+    if not int8:
+        values = RNG.standard_normal((rows, WIDTH)).astype(np.float32)
+        return values, np.zeros(0, np.float32), values.astype(np.float64)
+    values = RNG.integers(-127, 128, (rows, WIDTH)).astype(np.int8)
+    scale = RNG.random((rows, 1)).astype(np.float32)
+    return values, scale, values * scale.astype(np.float64)
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3])
+@pytest.mark.parametrize("type_rows", [1, 2])
+@pytest.mark.parametrize("op_type", ["PackedEmbedding", "PackedEmbeddingInt8"])
+@pytest.mark.parametrize("name", LENGTHS)
+def test_embeddings(isa: str, name: str, op_type: str, type_rows: int, parts: int) -> None:
+    int8 = op_type.endswith("Int8")
+    _, kept = batch(LENGTHS[name], holes=True)
+    gamma, beta = RNG.standard_normal((2, WIDTH)).astype(np.float32)
+    feeds, arrays, total = {"kept": kept}, {"gamma": gamma, "beta": beta}, np.zeros((*kept.shape, WIDTH))
+    inputs = {"kept": "kept", "gamma": "gamma", "beta": "beta"}
+    for part, rows in [("word", 300), ("position", 600), ("type", type_rows)][:parts]:
+        own, scale, values = table(rows, int8 and part != "type")
+        # Positions are the same for all texts; what is padding is not looked up.
+        shape = kept.shape if part != "position" else (1, kept.shape[1])
+        index = RNG.integers(0, rows, shape)
+        total += values[index]
+        feeds[f"{part}s"] = np.where(kept == 1, index, 10**9) if shape == kept.shape else index
+        arrays[f"{part}_table"] = own
+        inputs |= {f"{part}s": f"{part}s", f"{part}_table": f"{part}_table"}
+        if scale.size:
+            arrays[f"{part}_scale"] = scale
+            inputs[f"{part}_scale"] = f"{part}_scale"
+    nodes = [
+        node(op_type, OPERATORS[op_type].arrange(inputs), "p", epsilon=1e-5),
+        node("Unpack", ["p", "kept"], "y"),
+    ]
+    got = operators.run(nodes, arrays, feeds)
+    spread = total - total.mean(axis=-1, keepdims=True)
+    expected = spread / np.sqrt((spread**2).mean(axis=-1, keepdims=True) + 1e-5) * gamma + beta
+    np.testing.assert_allclose(got, np.where(kept[..., None] == 1, expected, 0), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [-1, 300])
+def test_an_index_beyond_its_table_is_refused(wrong: int) -> None:
+    arrays = {"gamma": np.ones(8, np.float32), "beta": np.zeros(8, np.float32), "table": np.ones((300, 8), np.float32)}
+    nodes = [node("PackedEmbedding", ["kept", "words", "table", "gamma", "beta"], "y", epsilon=1e-5)]
+    feeds = {"kept": np.array([[1, 1, 0]]), "words": np.array([[0, wrong, 0]])}
+    with pytest.raises(InvalidArgument, match="an index is beyond its table"):
+        operators.run(nodes, arrays, feeds)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (2, 5)])
+def test_indices_of_another_shape_are_refused(shape: tuple[int, int]) -> None:
+    arrays = {"gamma": np.ones(8, np.float32), "beta": np.zeros(8, np.float32), "table": np.ones((300, 8), np.float32)}
+    nodes = [node("PackedEmbedding", ["kept", "words", "table", "gamma", "beta"], "y", epsilon=1e-5)]
+    feeds = {"kept": np.ones((2, 4), np.int64), "words": np.zeros(shape, np.int64)}
+    with pytest.raises(InvalidArgument, match="another batch or length than kept"):
+        operators.run(nodes, arrays, feeds)
