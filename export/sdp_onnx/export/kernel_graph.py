@@ -282,9 +282,10 @@ class _Writer:
             out,
             in_features=stored[0].shape[0],
             out_features=sum(widths),
-            # Not for the kernel: the names of the parameters, for tools that inspect the file.
+            # Not for the kernel: the names of the parameters, and what the rows are, for tools that inspect the file.
             weights=[weight.name for weight in stored],
             widths=widths,
+            **({"first_tokens": 1} if first else {}),
             **settings,
         )
         for linear in linears:
