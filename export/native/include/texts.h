@@ -19,8 +19,16 @@ struct Texts {
   int64_t batch = 0, length = 0;  // [batch, length] as the model has them, with padding
   bool padded = true;
   std::vector<int64_t> kept;      // without padding: of each token its place in [batch, length]
-  std::vector<Text> all;
+  std::vector<int64_t> first;     // and of each text its first token, and the end of the last
 
+  size_t count() const {          // of no tokens at all, there are none
+    if (!padded) return first.empty() ? 0 : first.size() - 1;
+    return length > 0 ? static_cast<size_t>(batch) : 0;
+  }
+  Text operator[](size_t i) const {
+    if (!padded) return {first[i], first[i + 1] - first[i]};
+    return {static_cast<int64_t>(i) * groups_of(length) * kTokensPerGroup, length};
+  }
   int64_t groups() const {        // of all texts together
     return padded ? batch * groups_of(length) : groups_of(static_cast<int64_t>(kept.size()));
   }

@@ -172,7 +172,7 @@ class Call {
   bool placed() const { return heads_.first_tokens || !texts_.padded; }
   // Room for the keys of a text and a head, or for their values, where they must be moved.
   size_t room(size_t text, const VisibleKeys& visible) const {
-    return texts_.all[text].first % kTokensPerGroup == 0 ? 0 : heads_.group() * static_cast<size_t>(visible.groups());
+    return texts_[text].first % kTokensPerGroup == 0 ? 0 : heads_.group() * static_cast<size_t>(visible.groups());
   }
   // `tokens` of a text from its token `first` on: as they lie, or, where they do not begin a group, moved to `to`.
   Part part(const Packed& of, int64_t feature, size_t text, int64_t first, int64_t tokens, float* to) const;
@@ -203,12 +203,12 @@ Call::Call(const OrtKernelContext* context, const Kernels& kernels, const Heads&
   if (texts_.padded)
     visible_ = mask_.visible_keys(texts_.length);
   else
-    for (const Text& text : texts_.all) visible_.emplace_back(nullptr, 1, text.tokens);
+    for (size_t text = 0; text < texts_.count(); ++text) visible_.emplace_back(nullptr, 1, texts_[text].tokens);
 }
 
 Part Call::part(const Packed& of, int64_t feature, size_t text, int64_t first, int64_t tokens, float* to) const {
   const size_t stride = static_cast<size_t>(of.width) * kTokensPerGroup;
-  const int64_t at = texts_.all[text].first + first;
+  const int64_t at = texts_[text].first + first;
   const float* data = of.data + static_cast<size_t>(at / kTokensPerGroup) * stride + feature * kTokensPerGroup;
   const int lane = static_cast<int>(at % kTokensPerGroup);
   if (lane == 0) return {data, stride};
@@ -220,8 +220,9 @@ Rounded Call::round(const OrtKernelContext* context) const {
   const bool any = heads_.int8 && std::any_of(visible_.begin(), visible_.end(),
                                               [](const VisibleKeys& visible) { return visible.fit_int8(); });
   int64_t groups = 0;
-  for (const Text& text : texts_.all) groups = std::max(groups, Texts::groups_of(text.tokens));
-  const size_t all_heads = any ? texts_.all.size() * static_cast<size_t>(heads_.count) : 0;
+  for (size_t text = 0; any && text < texts_.count(); ++text)
+    groups = std::max(groups, Texts::groups_of(texts_[text].tokens));
+  const size_t all_heads = any ? texts_.count() * static_cast<size_t>(heads_.count) : 0;
   Rounded rounded(all_heads, static_cast<size_t>(groups), static_cast<size_t>(heads_.size));
   std::atomic<bool> out_of_memory{false};
   parallel(context, all_heads, [&](size_t index) {
@@ -267,7 +268,7 @@ void Call::attend(const Rounded& rounded, const Queries& queries, int64_t head, 
     values = part(v_, heads_.v_first + feature, text, 0, visible.keys, moved_keys + moved);
   }
   // Where the first result goes, as a token of the output.
-  const int64_t at = heads_.first_tokens ? static_cast<int64_t>(text) : texts_.all[text].first + queries.first;
+  const int64_t at = heads_.first_tokens ? static_cast<int64_t>(text) : texts_[text].first + queries.first;
   float* const target = y + static_cast<size_t>(at / kTokensPerGroup) * out_stride_ + feature * kTokensPerGroup;
   const Attention attention{query.data,
                             keys.data,
@@ -296,8 +297,8 @@ void Call::attend(const Rounded& rounded, const Queries& queries, int64_t head, 
 std::vector<Queries> Call::all_queries() const {
   constexpr int64_t kMost = kQueryGroups * kTokensPerGroup;
   std::vector<Queries> all;
-  for (size_t text = 0; text < texts_.all.size(); ++text) {
-    const int64_t tokens = std::min(texts_.all[text].tokens, heads_.first_tokens ? 1 : texts_.all[text].tokens);
+  for (size_t text = 0; text < texts_.count(); ++text) {
+    const int64_t tokens = std::min(texts_[text].tokens, heads_.first_tokens ? 1 : texts_[text].tokens);
     for (int64_t first = 0; first < tokens; first += kMost)
       all.push_back({text, first, std::min(kMost, tokens - first)});
   }
@@ -306,7 +307,7 @@ std::vector<Queries> Call::all_queries() const {
 
 // Zeros where the output has no token: what follows computes with all 16 of a group.
 void Call::clear_unused_lanes(float* y) const {
-  const size_t groups = static_cast<size_t>(Texts::groups_of(static_cast<int64_t>(texts_.all.size())));
+  const size_t groups = static_cast<size_t>(Texts::groups_of(static_cast<int64_t>(texts_.count())));
   if (heads_.first_tokens) std::fill(y, y + groups * out_stride_, 0.0f);
   if (heads_.first_tokens || texts_.padded) return;
   const size_t used = texts_.kept.size() % kTokensPerGroup;
@@ -318,7 +319,7 @@ void Call::clear_unused_lanes(float* y) const {
 void Call::compute(OrtKernelContext* context) const {
   const int64_t batch = heads_.first_tokens ? 1 : q_.batch;
   const int64_t groups =
-      heads_.first_tokens ? Texts::groups_of(static_cast<int64_t>(texts_.all.size())) : q_.groups;
+      heads_.first_tokens ? Texts::groups_of(static_cast<int64_t>(texts_.count())) : q_.groups;
   float* y = output(context, {batch, groups, heads_.width(), kTokensPerGroup});
   clear_unused_lanes(y);
   if (q_.all_groups() == 0) return;  // of however many texts

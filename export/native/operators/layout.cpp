@@ -99,13 +99,14 @@ void Unpack::compute(OrtKernelContext* context) const {
 void FirstTokens::compute(OrtKernelContext* context) const {
   const Packed x = packed_input(context, FirstTokensInputs::x);
   const Texts texts = texts_of(context, FirstTokensInputs::tokens, x);
-  const size_t count = texts.all.size();
+  const size_t count = texts.count();
   const size_t stride = static_cast<size_t>(x.width) * kTokensPerGroup;
   float* y = output(context, {1, Texts::groups_of(static_cast<int64_t>(count)), x.width, kTokensPerGroup});
   std::fill(y, y + (count + kTokensPerGroup - 1) / kTokensPerGroup * stride, 0.0f);
+  if (x.width == 0) return;  // of however many texts
   for (size_t i = 0; i < count; ++i) {
-    const auto first = static_cast<size_t>(texts.all[i].first);
-    if (texts.all[i].tokens == 0) continue;
+    const auto first = static_cast<size_t>(texts[i].first);
+    if (texts[i].tokens == 0) continue;
     const float* from = x.data + first / kTokensPerGroup * stride + first % kTokensPerGroup;
     float* to = y + i / kTokensPerGroup * stride + i % kTokensPerGroup;
     for (size_t at = 0; at < stride; at += kTokensPerGroup) to[at] = from[at];

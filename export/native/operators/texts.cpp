@@ -5,8 +5,6 @@ namespace sdp {
 Texts padded_texts(int64_t batch, int64_t length) {
   Texts texts;
   texts.batch = batch, texts.length = length;
-  const int64_t room = Texts::groups_of(length) * kTokensPerGroup;
-  for (int64_t i = 0; i < batch; ++i) texts.all.push_back({i * room, length});
   return texts;
 }
 
@@ -15,11 +13,11 @@ Texts kept_texts(const Tensor<int64_t>& kept) {
   Texts texts;
   texts.batch = kept.shape[0], texts.length = kept.shape[1], texts.padded = false;
   if (kept.size() == 0) return texts;  // of however many texts
+  texts.first.push_back(0);
   for (int64_t i = 0; i < texts.batch; ++i) {
-    const auto first = static_cast<int64_t>(texts.kept.size());
     for (int64_t at = i * texts.length; at < (i + 1) * texts.length; ++at)
       if (kept.data[at] != 0) texts.kept.push_back(at);
-    texts.all.push_back({first, static_cast<int64_t>(texts.kept.size()) - first});
+    texts.first.push_back(static_cast<int64_t>(texts.kept.size()));
   }
   return texts;
 }
