@@ -116,7 +116,7 @@ def find_embedding(
 ) -> Embedding | None:
     """Match the normalized sum of a lookup of `words`, and at most two others, that makes `value`.
 
-    Of these, the table with more rows is that of positions.
+    Of these, the table with more rows has the positions.
     """
     normed = index.producer(value, "LayerNormalization")
     if normed is None:
