@@ -16,7 +16,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from sdp_onnx.export.kernel_choice import Precision, gains, layer_kind
 from sdp_onnx.export.kernel_patterns import AttentionBlock, Linear, find_embedding, find_patterns
-from sdp_onnx.export.key_mask import leaves_out_padding
+from sdp_onnx.export.unpadded import ATTENTION_MASK, needs_no_padding, read_at_first_tokens
 from sdp_onnx.model.graph_index import GraphIndex, attributes, has_subgraphs
 from sdp_onnx.model.model_file import StoredTensor
 from sdp_onnx.operators.int8_coverage import looked_up_in_int8
@@ -24,9 +24,7 @@ from sdp_onnx.operators.library import DOMAIN, OPSET
 from sdp_onnx.operators.table import OPERATORS, Operator, linear_operator
 from sdp_onnx.operators.weight_formats import LayerKind, LayerTensors, NewTensor, new_tensor, round_rows
 
-# The input of transformers' encoders that is not zero where there is a token.
-ATTENTION_MASK = "attention_mask"
-# The one that has the pieces of the texts.
+# The input of transformers' encoders that has the pieces of the texts.
 WORDS = "input_ids"
 
 
@@ -116,9 +114,10 @@ class _Writer:
             i for linear in patterns.linears.values() if kinds[linear.out] is not None for i in linear.nodes
         }
         packed = [linear for out, linear in patterns.linears.items() if kinds[out] is not None]
-        if self._needs_no_padding(list(attentions.values()), packed):
+        blocks = list(attentions.values())
+        if needs_no_padding(self._model, self._index, self._initializers, blocks, packed):
             self._kept = ATTENTION_MASK
-            self._only_first = self._read_at_first_tokens(list(attentions.values()), list(linears.values()))
+            self._only_first = read_at_first_tokens(self._index, self._initializers, blocks, list(linears.values()))
         for i, node in enumerate(self._index.nodes):
             if i in attentions:
                 self._write_attention(attentions[i], [kinds[linear.out] for linear in attentions[i].linears])
@@ -132,46 +131,6 @@ class _Writer:
             self._unpack(value.name)
         self._finish()
         return True
-
-    def _needs_no_padding(self, blocks: Sequence[AttentionBlock], linears: Sequence[Linear]) -> bool:
-        """Whether all that is packed has a row for each token, and no row sees another but through these blocks."""
-        tokens = self._index.dimensions(ATTENTION_MASK)
-        if tokens is None or len(tokens) != 2 or "" in tokens or ATTENTION_MASK not in self._plain:
-            return False
-        values = {linear.x for linear in linears} | {linear.norm.residual for linear in linears if linear.norm}
-        if any((self._index.dimensions(value) or ())[:2] != tokens for value in values):
-            return False
-        all_blocks = sum(self._index.is_op(i, "Attention") for i in range(len(self._index.nodes)))
-        masks = {block.mask for block in blocks}
-        return len(blocks) == all_blocks > 0 and all(
-            mask is not None and leaves_out_padding(self._model, self._index, self._initializers, mask, ATTENTION_MASK)
-            for mask in masks
-        )
-
-    def _read_at_first_tokens(self, blocks: Sequence[AttentionBlock], linears: Sequence[Linear]) -> set[str]:
-        """The values of packed nodes of which only each text's first token is read: of a classifier's last layer."""
-        readers: dict[str, list[str]] = {}
-        for linear in linears:
-            for value in (linear.x, *([linear.norm.residual] if linear.norm else [])):
-                readers.setdefault(value, []).append(linear.out)
-        found: set[str] = set()
-        made = {linear.out for linear in linears} | {block.out for block in blocks}
-        # A value is read after it is made: from the last node to the first.
-        for value in reversed([out for node in self._index.nodes for out in node.output if out in made]):
-            nodes = self._index.readers(value)
-            plain = [i for i in nodes if self._takes_first_token(i)]
-            inside = readers.get(value, [])
-            if value not in self._index.outputs and len(plain) + len(inside) == len(nodes) and found.issuperset(inside):
-                found.add(value)
-        return found
-
-    def _takes_first_token(self, i: int) -> bool:
-        """Whether a node is x[:, 0]."""
-        node = self._index.nodes[i]
-        if not self._index.is_op(i, "Gather") or attributes(node).get("axis", 0) != 1:
-            return False
-        position = self._initializers.get(node.input[1])
-        return position is not None and position.shape == () and int(position.array()) == 0
 
     def _write_plain(self, node: NodeProto) -> None:
         if node.input and node.input[0] in self._only_first:
