@@ -34,7 +34,7 @@ from sdp_onnx.operators.library import instruction_set
 RESULTS = Path(__file__).parents[1] / "results" / "densities.json"
 
 SPARSITIES = (0.3, 0.5, 0.58, 0.65, 0.7, 0.8, 0.9, 0.95)
-# Batch size and tokens: short texts, long ones, and many short ones, of which each is padded to 16 tokens.
+# Batch size and tokens: short texts, long ones, and many short ones, which share groups of 16 tokens.
 SHAPES = ((1, 8), (1, 32), (1, 128), (16, 8), (16, 32))
 THREADS = 2
 

@@ -33,8 +33,17 @@ AVX2 = ["-mavx2", "-mfma"]
 AVX512 = [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"]
 # The instruction sets of each CPU, by their file in kernels/, with the flags for it.
 INSTRUCTION_SETS: dict[str, dict[str, list[str]]] = {
-    "x86_64": {"avx2": AVX2, "avx512": AVX512, "avx512vnni": [*AVX512, "-mavx512vnni"]},
-    "aarch64": {"neon": []},
+    "x86_64": {
+        "avx2": AVX2,
+        "avxvnni": [*AVX2, "-mavxvnni"],
+        "avx512": AVX512,
+        "avx512vnni": [*AVX512, "-mavx512vnni"],
+    },
+    "aarch64": {
+        "neon": [],
+        "neondotprod": ["-march=armv8.2-a+dotprod"],
+        "neoni8mm": ["-march=armv8.2-a+dotprod+i8mm"],
+    },
 }
 
 

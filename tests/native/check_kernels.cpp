@@ -228,11 +228,44 @@ void check_pack(const sdp::Kernels& kernels, int tokens, int width) {
   const std::vector<float> x = floats(static_cast<size_t>(tokens) * width);
   // Tokens beyond the last are written as zeros, and not read.
   std::vector<float> packed(static_cast<size_t>(width) * 16, 1.0f), unpacked(x.size());
-  kernels.pack(x.data(), tokens, width, packed.data());
+  std::vector<const float*> rows;
+  std::vector<float*> unpacked_rows;
+  for (int t = 0; t < tokens; ++t) rows.push_back(x.data() + t * width), unpacked_rows.push_back(unpacked.data() + t * width);
+  kernels.pack(rows.data(), tokens, width, packed.data());
   for (int k = 0; k < width; ++k)
     for (int t = 0; t < 16; ++t) expect("pack", packed[k * 16 + t], t < tokens ? x[t * width + k] : 0.0, 0);
-  kernels.unpack(packed.data(), tokens, width, unpacked.data());
+  kernels.unpack(packed.data(), tokens, width, unpacked_rows.data());
   for (size_t i = 0; i < x.size(); ++i) expect("unpack", unpacked[i], x[i], 0);
+}
+
+// A text at any place of packed activations to groups of its own, and back between others.
+void check_align(const sdp::Kernels& kernels, int lane, int tokens, int width) {
+  const int groups = (tokens + 15) / 16, around = (lane + tokens + 15) / 16;
+  const std::vector<float> x = floats(around * width * 16);
+  std::vector<float> moved(static_cast<size_t>(groups) * width * 16), back(x.size(), 7.0f);
+  kernels.align(x.data(), width * 16, lane, tokens, width, moved.data());
+  for (int g = 0; g < groups; ++g)
+    kernels.place(moved.data() + g * width * 16, lane, std::min(16, tokens - 16 * g), width, back.data() + g * width * 16,
+                  width * 16);
+  for (int i = 0; i < around * width * 16; ++i) {
+    const int at = i / (width * 16) * 16 + i % 16, k = i / 16 % width, t = at - lane;
+    const bool own = t >= 0 && t < tokens;
+    if (own) expect("align", moved[(t / 16 * width + k) * 16 + t % 16], x[i], 0);
+    expect("place", back[i], own ? x[i] : 7.0, 0);
+  }
+}
+
+void check_add_row(const sdp::Kernels& kernels, int width) {
+  const std::vector<float> row = floats(width), before = floats(width);
+  std::vector<float> sum = before, sum_i8 = before;
+  std::vector<int8_t> bytes(width);
+  for (int k = 0; k < width; ++k) bytes[k] = static_cast<int8_t>(k * 37 % 255 - 127);
+  kernels.add_row(row.data(), width, sum.data());
+  kernels.add_row_i8(bytes.data(), 0.5f, width, sum_i8.data());
+  for (int k = 0; k < width; ++k) {
+    expect("add_row", sum[k], double(before[k]) + row[k], 1e-6);
+    expect("add_row_i8", sum_i8[k], double(before[k]) + 0.5 * bytes[k], 1e-5);
+  }
 }
 
 }  // namespace
@@ -256,5 +289,8 @@ int main() {
   }
   for (int tokens : {1, 7, 16})
     for (int width : {1, 5, 33}) check_pack(kernels, tokens, width);
+  for (int lane : {0, 1, 8, 15})
+    for (int tokens : {1, 2, 15, 16, 17, 40}) check_align(kernels, lane, tokens, 8);
+  for (int width : {1, 15, 16, 388}) check_add_row(kernels, width);
   std::puts(kernels.name);
 }

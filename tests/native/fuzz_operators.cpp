@@ -155,21 +155,66 @@ Input number(int64_t value, Bytes& bytes) {
   return input;
 }
 
+// Which of [batch, length] are tokens: about two in three. `tokens` is how many.
+Input kept(int64_t batch, int64_t length, Bytes& bytes, int64_t& tokens) {
+  Input input = tensor(kInt64, {batch, length}, false, bytes);
+  const size_t first = bytes.number(1);
+  tokens = 0;
+  for (int64_t i = 0; i < batch * length; ++i) {
+    data<int64_t>(input)[i] = (first + static_cast<size_t>(i) * 7) % 3 != 0;
+    tokens += data<int64_t>(input)[i];
+  }
+  return input;
+}
+
+// Packed activations of a width, and which tokens they have: a number of them, or those of texts without padding.
+void texts(OrtKernelInfo& info, Size size, int64_t width, int copies, Bytes& bytes) {
+  int64_t tokens = size.groups * 16 - static_cast<int64_t>(bytes.below(16));
+  if (bytes.below(2)) {
+    for (int i = 0; i < copies; ++i) info.inputs.push_back(packed(size, width, bytes));
+    info.inputs.push_back(number(tokens, bytes));
+    return;
+  }
+  Input which = kept(size.batch, tokens, bytes, tokens);
+  size.batch = 1, size.groups = (tokens + 15) / 16;
+  for (int i = 0; i < copies; ++i) info.inputs.push_back(packed(size, width, bytes));
+  info.inputs.push_back(std::move(which));
+}
+
+void embedding(OrtKernelInfo& info, const Size& size, bool int8, Bytes& bytes) {
+  constexpr int64_t kRows = 9;
+  const int64_t length = size.groups * 16 - static_cast<int64_t>(bytes.below(16));
+  int64_t tokens = 0;
+  info.inputs.push_back(kept(size.batch, length, bytes, tokens));
+  const auto lookup = [&](int64_t batch, bool rounded, int64_t rows) {
+    Input index = tensor(kInt64, {batch, length}, false, bytes);
+    for (int64_t i = 0; i < batch * length; ++i) data<int64_t>(index)[i] = i % rows;
+    info.inputs.push_back(std::move(index));
+    info.inputs.push_back(tensor(rounded ? kInt8 : kFloat, {rows, size.in}, true, bytes));
+    if (rounded) info.inputs.push_back(tensor(kFloat, {rows, 1}, true, bytes));
+  };
+  lookup(size.batch, int8, kRows);
+  for (int i = 0; i < 2; ++i) info.inputs.push_back(tensor(kFloat, {size.in}, true, bytes));
+  info.reals["epsilon"] = 1e-5f;
+  if (bytes.below(2) == 0) return;
+  lookup(bytes.below(2) ? size.batch : 1, int8, kRows);
+  if (bytes.below(2)) lookup(size.batch, false, 1 + static_cast<int64_t>(bytes.below(2)));
+}
+
 // Up to 16 groups of keys, since attention in int8 begins at seven.
 void attention(OrtKernelInfo& info, Size size, Bytes& bytes) {
   size.groups = 1 + static_cast<int64_t>(bytes.below(16));
   const int64_t heads = 1 + static_cast<int64_t>(bytes.below(2));
   const int64_t head_size = 8 * (1 + static_cast<int64_t>(bytes.below(3)));
-  const int64_t tokens = size.groups * 16 - static_cast<int64_t>(bytes.below(16));
-  for (int i = 0; i < 3; ++i) info.inputs.push_back(packed(size, 3 * heads * head_size, bytes));
-  info.inputs.push_back(number(tokens, bytes));
-  if (bytes.below(2))
+  texts(info, size, 3 * heads * head_size, 3, bytes);
+  const int64_t tokens = *data<int64_t>(info.inputs.back());
+  if (info.inputs.back().value.shape.size() == 1 && bytes.below(2))
     info.inputs.push_back(tensor(kBool,
                                  {bytes.below(2) ? size.batch : 1, bytes.below(2) ? heads : 1,
                                   bytes.below(2) ? tokens : 1, tokens},
                                  false, bytes));
   info.integers = {{"heads", heads}, {"head_size", head_size}, {"q_first", 0}, {"k_first", heads * head_size},
-                   {"v_first", 2 * heads * head_size}};
+                   {"v_first", 2 * heads * head_size}, {"first_tokens", bytes.below(4) == 0}};
   info.reals["scale"] = 0.5f;
 }
 
@@ -179,11 +224,13 @@ namespace valid {
 void Pack(OrtKernelInfo& info, const Size& size, Bytes& bytes) {
   const int64_t tokens = size.groups * 16 - static_cast<int64_t>(bytes.below(16));
   info.inputs.push_back(tensor(kFloat, {size.batch, tokens, size.in}, false, bytes));
+  int64_t count = 0;
+  if (bytes.below(2)) info.inputs.push_back(kept(size.batch, tokens, bytes, count));
 }
-void Unpack(OrtKernelInfo& info, const Size& size, Bytes& bytes) {
-  info.inputs.push_back(packed(size, size.in, bytes));
-  info.inputs.push_back(number(size.groups * 16 - static_cast<int64_t>(bytes.below(16)), bytes));
-}
+void PackedEmbedding(OrtKernelInfo& info, const Size& size, Bytes& bytes) { embedding(info, size, false, bytes); }
+void PackedEmbeddingInt8(OrtKernelInfo& info, const Size& size, Bytes& bytes) { embedding(info, size, true, bytes); }
+void Unpack(OrtKernelInfo& info, const Size& size, Bytes& bytes) { texts(info, size, size.in, 1, bytes); }
+void FirstTokens(OrtKernelInfo& info, const Size& size, Bytes& bytes) { texts(info, size, size.in, 1, bytes); }
 void SparseLinear(OrtKernelInfo& info, const Size& size, Bytes& bytes) { sparse(info, size, false, bytes); }
 void SparseLinearInt8(OrtKernelInfo& info, const Size& size, Bytes& bytes) { sparse(info, size, true, bytes); }
 void DenseLinear(OrtKernelInfo& info, const Size& size, Bytes& bytes) { dense(info, size, false, bytes); }

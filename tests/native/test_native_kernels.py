@@ -17,17 +17,19 @@ from support.native_build import NATIVE, build_script
 
 CHECK = Path(__file__).parent / "check_kernels.cpp"
 
+CPU_FLAGS = Path("/proc/cpuinfo").read_text(encoding="utf-8").split() if Path("/proc/cpuinfo").exists() else []
 ARM_COMPILER = shutil.which("aarch64-linux-gnu-g++")
 ARM_EMULATOR = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
 
 
-def compile_check(compiler: str, cpu: str, folder: Path) -> Path:
-    """The check with all kernels of a CPU, as one program that needs no library."""
+def compile_check(compiler: str, cpu: str, folder: Path, more: dict[str, list[str]] | None = None) -> Path:
+    """The check with all kernels of a CPU, as one program that needs no library; with more flags for some files."""
     build = build_script()
     objects = []
     for source, flags in build.kernel_sources(cpu).items():
         objects.append(str(folder / f"{source.stem}.o"))
-        subprocess.run([compiler, *build.FLAGS, *flags, "-c", str(source), "-o", objects[-1]], check=True)
+        options = [*build.FLAGS, *flags, *(more or {}).get(source.stem, [])]
+        subprocess.run([compiler, *options, "-c", str(source), "-o", objects[-1]], check=True)
     program = folder / "check"
     options = ["-std=c++17", "-O2", "-static", "-I", str(NATIVE / "include")]
     subprocess.run([compiler, *options, str(CHECK), *objects, "-o", str(program)], check=True)
@@ -56,10 +58,25 @@ def test_the_kernels_that_this_cpu_prefers_and_plain_ones(tmp_path: Path) -> Non
     subprocess.run([program], env=os.environ | {"SDP_KERNELS": ""}, check=True)
 
 
+def test_vnni_of_256_bits_by_the_instructions_of_avx512(tmp_path: Path) -> None:
+    """AVX-VNNI and AVX-512 have the same instruction on 256 bits, in two encodings; few machines have the first."""
+    compiler = build_script().find_compiler()
+    if compiler is None or "avx512_vnni" not in CPU_FLAGS:
+        pytest.skip("needs a C++ compiler and a CPU with AVX512-VNNI")
+    other_encoding = ["-mno-avxvnni", "-mavx512vl", "-mavx512vnni", "-D_mm256_dpbusd_avx_epi32=_mm256_dpbusd_epi32"]
+    any_choice = ["-D__builtin_cpu_supports(name)=1"]
+    program = compile_check(compiler, "x86_64", tmp_path, {"avxvnni": other_encoding, "cpu": any_choice})
+    check([str(program)], "avxvnni")
+
+
 @pytest.mark.skipif(not (ARM_COMPILER and ARM_EMULATOR), reason="needs g++-aarch64-linux-gnu and qemu-user")
 def test_arm_in_an_emulator(tmp_path: Path) -> None:
     assert ARM_COMPILER is not None
     assert ARM_EMULATOR is not None
     program = compile_check(ARM_COMPILER, "aarch64", tmp_path)
-    for name in ("neon", "scalar"):
-        check([ARM_EMULATOR, str(program)], name)
+    for name in ("neoni8mm", "neondotprod", "neon", "scalar"):
+        check([ARM_EMULATOR, "-cpu", "max", str(program)], name)
+    # An older CPU takes the best that it has.
+    for name, cpu in {"neon": "cortex-a72", "neondotprod": "neoverse-n1"}.items():
+        done = subprocess.run([ARM_EMULATOR, "-cpu", cpu, str(program)], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == name

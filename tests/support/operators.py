@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,17 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from sdp_onnx.operators.library import DOMAIN, OPSET
+from sdp_onnx.operators.library import DOMAIN, KERNELS, OPSET
 from sdp_onnx.operators.sparse_format import SparseWeight
 from sdp_onnx.operators.table import OPERATORS
 from sdp_onnx.runtimes.onnxruntime import register_operators
 
 Arrays = Mapping[str, NDArray[Any]]
+
+# Those that this kind of CPU may have, each with kernels of its own.
+INSTRUCTION_SETS = [
+    name for name in KERNELS if name == "scalar" or name.startswith("neon") == (platform.machine() == "aarch64")
+]
 
 
 def node(op_type: str, inputs: Sequence[str], output: str, **settings: Any) -> NodeProto:

@@ -113,6 +113,16 @@ inline int64_t integer(const OrtKernelInfo* info, const char* name, int64_t lowe
   return value;
 }
 
+// Whether an attribute that may be missing is 1.
+inline bool flag(const OrtKernelInfo* info, const char* name) {
+  int64_t value = 0;
+  if (OrtStatus* missing = ort::attribute(info, name, &value)) {
+    ort::release(missing);
+    return false;
+  }
+  return value == 1;
+}
+
 inline float real(const OrtKernelInfo* info, const char* name) {
   float value = 0;
   check(ort::attribute(info, name, &value), "a float attribute is missing");

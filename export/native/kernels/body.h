@@ -287,15 +287,41 @@ inline void layer_norm(const float* x, const float* residual, const float* gamma
 
 namespace sdp::SDP_ISA {
 
-inline void pack(const float* x, int tokens, int width, float* y) {
+inline void pack(const float* const* rows, int tokens, int width, float* y) {
   for (int k = 0; k < width; ++k)
-    for (int t = 0; t < kTokens; ++t)
-      y[static_cast<size_t>(k) * kTokens + t] = t < tokens ? x[static_cast<size_t>(t) * width + k] : 0.0f;
+    for (int t = 0; t < kTokens; ++t) y[static_cast<size_t>(k) * kTokens + t] = t < tokens ? rows[t][k] : 0.0f;
 }
 
-inline void unpack(const float* x, int tokens, int width, float* y) {
+inline void unpack(const float* x, int tokens, int width, float* const* rows) {
   for (int t = 0; t < tokens; ++t)
-    for (int k = 0; k < width; ++k) y[static_cast<size_t>(t) * width + k] = x[static_cast<size_t>(k) * kTokens + t];
+    for (int k = 0; k < width; ++k) rows[t][k] = x[static_cast<size_t>(k) * kTokens + t];
+}
+
+inline void add_row(const float* row, int width, float* sum) {
+  for (int k = 0; k < width; ++k) sum[k] += row[k];
+}
+
+inline void add_row_i8(const int8_t* row, float scale, int width, float* sum) {
+  for (int k = 0; k < width; ++k) sum[k] += scale * static_cast<float>(row[k]);
+}
+
+inline void align(const float* x, size_t x_stride, int lane, int tokens, int width, float* y) {
+  const int last = (lane + tokens - 1) / kTokens;
+  for (int g = 0; g * kTokens < tokens; ++g) {
+    const float* here = x + g * x_stride;
+    const float* next = x + (g < last ? g + 1 : last) * x_stride;
+    for (int k = 0; k < width; ++k, here += kTokens, next += kTokens, y += kTokens)
+      store(y, from_lane(load(here), load(next), lane));
+  }
+}
+
+inline void place(const float* x, int lane, int tokens, int width, float* y, size_t y_stride) {
+  const int here = tokens < kTokens - lane ? tokens : kTokens - lane;
+  for (int k = 0; k < width; ++k, x += kTokens, y += kTokens) {
+    const Floats value = load(x);
+    store_lanes(y, lane, here, from_lane(value, value, (kTokens - lane) % kTokens));
+    if (here < tokens) store_lanes(y + y_stride, 0, tokens - here, from_lane(value, value, here));
+  }
 }
 
 constexpr Kernels table(const char* name) {

@@ -6,13 +6,19 @@
 
 #include "tensors.h"
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
+
 namespace sdp {
 
 extern const Kernels kScalar;
 #if defined(__x86_64__)
-extern const Kernels kAvx2, kAvx512, kAvx512Vnni;
+extern const Kernels kAvx2, kAvxVnni, kAvx512, kAvx512Vnni;
 #elif defined(__aarch64__)
-extern const Kernels kNeon;
+extern const Kernels kNeon, kNeonDotprod, kNeonI8mm;
 #endif
 
 namespace {
@@ -26,20 +32,39 @@ bool always() { return true; }
 
 #if defined(__x86_64__)
 bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+bool has_avx_vnni() { return has_avx2() && __builtin_cpu_supports("avxvnni"); }
 bool has_avx512() {
   return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 bool has_avx512_vnni() { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
+#elif defined(__aarch64__) && defined(__linux__)
+// The bits of Linux's interface, which older headers do not name.
+bool has_dotprod() { return (getauxval(AT_HWCAP) >> 20 & 1) != 0; }
+bool has_i8mm() { return (getauxval(AT_HWCAP2) >> 13 & 1) != 0; }
+#elif defined(__aarch64__) && defined(__APPLE__)
+bool has_feature(const char* name) {
+  int present = 0;
+  size_t size = sizeof present;
+  return sysctlbyname(name, &present, &size, nullptr, 0) == 0 && present != 0;
+}
+bool has_dotprod() { return has_feature("hw.optional.arm.FEAT_DotProd"); }
+bool has_i8mm() { return has_feature("hw.optional.arm.FEAT_I8MM"); }
+#elif defined(__aarch64__)
+bool has_dotprod() { return false; }
+bool has_i8mm() { return false; }
 #endif
 
 // The best first.
 const Choice kChoices[] = {
 #if defined(__x86_64__)
     {&kAvx512Vnni, has_avx512_vnni},
+    {&kAvxVnni, has_avx_vnni},
     {&kAvx512, has_avx512},
     {&kAvx2, has_avx2},
 #elif defined(__aarch64__)
+    {&kNeonI8mm, has_i8mm},
+    {&kNeonDotprod, has_dotprod},
     {&kNeon, always},
 #endif
     {&kScalar, always},

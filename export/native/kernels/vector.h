@@ -56,6 +56,32 @@ SDP_INLINE void store_bytes(int8_t* to, const Ints& value) {
     std::memcpy(to + p * SDP_LANES, &bytes, sizeof bytes);
   }
 }
+// The 16 values from number `lane` of `a` on, followed by those of `b`.
+SDP_INLINE Floats from_lane(const Floats& a, const Floats& b, int lane) {
+#if SDP_LANES == 16
+  const I32 from = I32{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15} + lane;
+  Floats out;
+  out.part[0] = reinterpret_cast<F32>(_mm512_permutex2var_ps(reinterpret_cast<__m512>(a.part[0]),
+                                                             reinterpret_cast<__m512i>(from),
+                                                             reinterpret_cast<__m512>(b.part[0])));
+  return out;
+#else
+  float both[2 * kTokens];
+  store(both, a);
+  store(both + kTokens, b);
+  return load(both + lane);
+#endif
+}
+// Numbers `lane` to `lane + count` alone, without a write to the others: another thread may be at them.
+SDP_INLINE void store_lanes(float* to, int lane, int count, const Floats& value) {
+#if SDP_LANES == 16
+  _mm512_mask_storeu_ps(to, static_cast<__mmask16>(((1u << count) - 1) << lane), reinterpret_cast<__m512>(value.part[0]));
+#else
+  float lanes[kTokens];
+  store(lanes, value);
+  std::memcpy(to + lane, lanes + lane, static_cast<size_t>(count) * sizeof(float));
+#endif
+}
 SDP_INLINE Floats all(float value) {
   Floats out;
   for (int p = 0; p < kParts; ++p) out.part[p] = F32{} + value;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "operators.h"
+#include "texts.h"
 
 namespace sdp {
 
@@ -79,6 +80,12 @@ void expand_mask(const uint8_t* mask, int64_t tokens, int64_t first, int groups,
       }
 }
 
+// A text's queries, keys or values of one head: where they are, and how far from one group to the next.
+struct Part {
+  const float* data;
+  size_t stride;
+};
+
 // Keys and values of all heads as bytes; see AttentionI8.
 struct Rounded {
   size_t groups, size;  // of a sequence, of a head
@@ -96,15 +103,15 @@ struct Rounded {
         k_sum(heads * groups * kTokensPerGroup),
         v_sum(heads * size) {}
 
-  void fill(const Kernels& kernels, size_t head, const float* keys, const float* values, size_t stride,
+  void fill(const Kernels& kernels, size_t head, const Part& keys, const Part& values,
             const VisibleKeys& visible) const {
     const size_t first = head * groups;
     const int width = static_cast<int>(size);
     for (int g = 0; g < visible.groups(); ++g) {
       const size_t at = (first + g) * kTokensPerGroup;
-      kernels.quantize_keys(keys + g * stride, width, k.get() + at * size, k_scale.get() + at, k_sum.get() + at);
+      kernels.quantize_keys(keys.data + g * keys.stride, width, k.get() + at * size, k_scale.get() + at, k_sum.get() + at);
     }
-    kernels.quantize_values(values, stride, visible.groups(), width, visible.seen.data(),
+    kernels.quantize_values(values.data, values.stride, visible.groups(), width, visible.seen.data(),
                             v.get() + first * kTokensPerGroup * size, v_scale.get() + head * size,
                             v_sum.get() + head * size);
   }
@@ -127,105 +134,226 @@ struct Rounded {
 
 using Inputs = PackedAttentionInputs;
 
-class PackedAttention : public Operator {
- public:
-  PackedAttention(const OrtKernelInfo*, bool int8);
-  void compute(OrtKernelContext*) const override;
+// The heads of a node.
+struct Heads {
+  int64_t count, size;
+  int64_t q_first, k_first, v_first;  // the first feature of each in its input
+  float scale;                        // to base 2
+  bool int8, first_tokens;
 
- private:
-  const Kernels& kernels_;
-  bool int8_;
-  int64_t heads_, head_size_, q_first_, k_first_, v_first_;
-  float scale_;  // to base 2
-  bool masked_;
+  int64_t width() const { return count * size; }
+  size_t group() const { return static_cast<size_t>(size) * kTokensPerGroup; }  // floats of a group of one head
 };
 
-PackedAttention::PackedAttention(const OrtKernelInfo* info, bool int8)
-    : kernels_(kernels()),
-      int8_(int8),
-      heads_(integer(info, "heads", 1, 1 << 12)),
-      head_size_(integer(info, "head_size", 8, 1 << 12)),
-      q_first_(integer(info, "q_first", 0, 1 << 20)),
-      k_first_(integer(info, "k_first", 0, 1 << 20)),
-      v_first_(integer(info, "v_first", 0, 1 << 20)),
-      scale_(real(info, "scale") * kLog2e) {
-  require(head_size_ % 8 == 0, "head_size is not a multiple of 8");
-  masked_ = input_count(info) > Inputs::mask;
+// Queries that are attended to together: up to kQueryGroups groups of a text.
+struct Queries {
+  size_t text;
+  int64_t first, tokens;
+
+  int groups() const { return static_cast<int>(Texts::groups_of(tokens)); }
+};
+
+// One run of a node.
+class Call {
+ public:
+  Call(const OrtKernelContext*, const Kernels&, const Heads&, bool masked);
+  void compute(OrtKernelContext*) const;
+
+ private:
+  Rounded round(const OrtKernelContext*) const;
+  void attend(const Rounded&, const Queries&, int64_t head, float* y) const;
+  std::vector<Queries> all_queries() const;
+  void clear_unused_lanes(float* y) const;
+
+  const VisibleKeys& visible_of(size_t text, int64_t head) const {
+    return visible_[texts_.padded ? static_cast<size_t>(mask_.of(static_cast<int64_t>(text), head)) : text];
+  }
+  // Whether the results of several texts may share a group: then they are placed in it one by one.
+  bool placed() const { return heads_.first_tokens || !texts_.padded; }
+  // Room for the keys of a text and a head, or for their values, where they must be moved.
+  size_t room(size_t text, const VisibleKeys& visible) const {
+    return texts_[text].first % kTokensPerGroup == 0 ? 0 : heads_.group() * static_cast<size_t>(visible.groups());
+  }
+  // `tokens` of a text from its token `first` on: as they lie, or, where they do not begin a group, moved to `to`.
+  Part part(const Packed& of, int64_t feature, size_t text, int64_t first, int64_t tokens, float* to) const;
+
+  const Kernels& kernels_;
+  const Heads& heads_;
+  Packed q_, k_, v_;
+  Texts texts_;
+  Mask mask_;
+  std::vector<VisibleKeys> visible_;
+  size_t out_stride_;
+};
+
+Call::Call(const OrtKernelContext* context, const Kernels& kernels, const Heads& heads, bool masked)
+    : kernels_(kernels),
+      heads_(heads),
+      q_(packed_input(context, Inputs::q)),
+      k_(packed_input(context, Inputs::k)),
+      v_(packed_input(context, Inputs::v)),
+      texts_(texts_of(context, Inputs::tokens, q_)),
+      out_stride_(static_cast<size_t>(heads.width()) * kTokensPerGroup) {
+  for (const Packed& part : {k_, v_})
+    require(part.batch == q_.batch && part.groups == q_.groups && part.width == q_.width, "q, k and v differ in shape");
+  require(std::max({heads.q_first, heads.k_first, heads.v_first}) + heads.width() <= q_.width,
+          "the heads do not fit the width of q, k and v");
+  require(texts_.padded || !masked, "a mask and texts without padding exclude each other");
+  if (masked) mask_ = read_mask(context, q_.batch, heads.count, texts_.length);
+  if (texts_.padded)
+    visible_ = mask_.visible_keys(texts_.length);
+  else
+    for (size_t text = 0; text < texts_.count(); ++text) visible_.emplace_back(nullptr, 1, texts_[text].tokens);
 }
 
-void PackedAttention::compute(OrtKernelContext* context) const {
-  const Packed q = packed_input(context, Inputs::q);
-  const Packed k = packed_input(context, Inputs::k);
-  const Packed v = packed_input(context, Inputs::v);
-  const Tensor<int64_t> length = input<int64_t>(context, Inputs::tokens);
-  require(length.size() == 1, "tokens is not a single number");
-  const int64_t tokens = *length.data;
-  const int64_t width = heads_ * head_size_;
-  for (const Packed& part : {q, k, v})
-    require(part.batch == q.batch && part.groups == q.groups && part.width == q.width, "q, k and v differ in shape");
-  require(tokens >= 0 && tokens <= q.groups * kTokensPerGroup && tokens > (q.groups - 1) * kTokensPerGroup,
-          "tokens does not fit the packed activations");
-  require(std::max({q_first_, k_first_, v_first_}) + width <= q.width, "the heads do not fit the width of q, k and v");
+Part Call::part(const Packed& of, int64_t feature, size_t text, int64_t first, int64_t tokens, float* to) const {
+  const size_t stride = static_cast<size_t>(of.width) * kTokensPerGroup;
+  const int64_t at = texts_[text].first + first;
+  const float* data = of.data + static_cast<size_t>(at / kTokensPerGroup) * stride + feature * kTokensPerGroup;
+  const int lane = static_cast<int>(at % kTokensPerGroup);
+  if (lane == 0) return {data, stride};
+  kernels_.align(data, stride, lane, static_cast<int>(tokens), static_cast<int>(heads_.size), to);
+  return {to, heads_.group()};
+}
 
-  const Mask mask = masked_ ? read_mask(context, q.batch, heads_, tokens) : Mask{};
-  float* y = output(context, {q.batch, q.groups, width, kTokensPerGroup});
-  if (q.all_groups() == 0) return;  // of however many sequences
-
-  const std::vector<VisibleKeys> all_visible = mask.visible_keys(tokens);
-  const size_t stride = static_cast<size_t>(q.width) * kTokensPerGroup;
-  const size_t out_stride = static_cast<size_t>(width) * kTokensPerGroup;
-  const auto visible_of = [&](int64_t sequence, int64_t head) -> const VisibleKeys& {
-    return all_visible[static_cast<size_t>(mask.of(sequence, head))];
-  };
-  const auto part = [&](const Packed& of, int64_t sequence, int64_t first, int64_t head) {
-    return of.data + sequence * q.groups * stride + (first + head * head_size_) * kTokensPerGroup;
-  };
-
-  const bool any =
-      int8_ && std::any_of(all_visible.begin(), all_visible.end(), [](const VisibleKeys& s) { return s.fit_int8(); });
-  const size_t all_heads = static_cast<size_t>(q.batch * heads_);
-  const Rounded rounded(any ? all_heads : 0, static_cast<size_t>(q.groups), static_cast<size_t>(head_size_));
-  parallel(context, any ? all_heads : 0, [&](size_t index) {
-    const int64_t sequence = static_cast<int64_t>(index) / heads_, head = static_cast<int64_t>(index) % heads_;
-    if (const VisibleKeys& visible = visible_of(sequence, head); visible.fit_int8())
-      rounded.fill(kernels_, index, part(k, sequence, k_first_, head), part(v, sequence, v_first_, head), stride,
-                   visible);
-  });
-
-  const int64_t pairs = (q.groups + kQueryGroups - 1) / kQueryGroups;
+Rounded Call::round(const OrtKernelContext* context) const {
+  const bool any = heads_.int8 && std::any_of(visible_.begin(), visible_.end(),
+                                              [](const VisibleKeys& visible) { return visible.fit_int8(); });
+  int64_t groups = 0;
+  for (size_t text = 0; any && text < texts_.count(); ++text)
+    groups = std::max(groups, Texts::groups_of(texts_[text].tokens));
+  const size_t all_heads = any ? texts_.count() * static_cast<size_t>(heads_.count) : 0;
+  Rounded rounded(all_heads, static_cast<size_t>(groups), static_cast<size_t>(heads_.size));
   std::atomic<bool> out_of_memory{false};
-  parallel(context, all_heads * static_cast<size_t>(pairs), [&](size_t index) {
-    const int64_t one = static_cast<int64_t>(index) / pairs, sequence = one / heads_, head = one % heads_;
-    const int64_t group = static_cast<int64_t>(index) % pairs * kQueryGroups;
-    const int count = static_cast<int>(std::min<int64_t>(kQueryGroups, q.groups - group));
-    const VisibleKeys& visible = visible_of(sequence, head);
-    const size_t room = static_cast<size_t>(visible.keys) * count * kTokensPerGroup;
+  parallel(context, all_heads, [&](size_t index) {
+    const size_t text = index / static_cast<size_t>(heads_.count);
+    const int64_t head = static_cast<int64_t>(index) % heads_.count, feature = head * heads_.size;
+    const VisibleKeys& visible = visible_of(text, head);
+    if (!visible.fit_int8()) return;
     try {
-      const Buffer<float> scratch(visible.same ? room : 2 * room);
-      float* bias = visible.same ? nullptr : scratch.get() + room;
-      if (!visible.same) expand_mask(visible.mask, tokens, group * kTokensPerGroup, count, bias);
-      const Attention attention{part(q, sequence, q_first_, head) + group * stride,
-                                part(k, sequence, k_first_, head),
-                                part(v, sequence, v_first_, head),
-                                y + (sequence * q.groups + group) * out_stride + head * head_size_ * kTokensPerGroup,
-                                stride,
-                                out_stride,
-                                static_cast<int>(head_size_),
-                                visible.keys,
-                                scale_,
-                                visible.bias.data(),
-                                bias,
-                                scratch.get()};
-      if (int8_ && visible.fit_int8())
-        rounded.attend(kernels_, static_cast<size_t>(one), attention, count);
-      else
-        kernels_.attention(attention, count);
+      const size_t each = room(text, visible);
+      const Buffer<float> moved(2 * each);
+      const Part keys = part(k_, heads_.k_first + feature, text, 0, visible.keys, moved.get());
+      const Part values = part(v_, heads_.v_first + feature, text, 0, visible.keys, moved.get() + each);
+      rounded.fill(kernels_, index, keys, values, visible);
+    } catch (const std::bad_alloc&) {
+      out_of_memory = true;
+    }
+  });
+  require(!out_of_memory, "no memory for the keys and values of attention");
+  return rounded;
+}
+
+// Throws std::bad_alloc.
+void Call::attend(const Rounded& rounded, const Queries& queries, int64_t head, float* y) const {
+  const size_t text = queries.text;
+  const int64_t feature = head * heads_.size;
+  const VisibleKeys& visible = visible_of(text, head);
+  const bool int8 = heads_.int8 && visible.fit_int8();
+  const int groups = queries.groups();
+  const size_t own = placed() ? heads_.group() * static_cast<size_t>(groups) : 0;
+  const size_t moved = int8 ? 0 : room(text, visible);
+  const size_t scores = static_cast<size_t>(visible.keys) * static_cast<size_t>(groups) * kTokensPerGroup;
+  const Buffer<float> scratch(2 * own + 2 * moved + (visible.same ? scores : 2 * scores));
+  float* const result = scratch.get();
+  float* const moved_keys = result + 2 * own;
+  float* const room_of_scores = moved_keys + 2 * moved;
+  float* const bias = visible.same ? nullptr : room_of_scores + scores;
+  if (!visible.same) expand_mask(visible.mask, texts_.length, queries.first, groups, bias);
+
+  const Part query = part(q_, heads_.q_first + feature, text, queries.first, queries.tokens, result + own);
+  Part keys{nullptr, 0}, values{nullptr, 0};
+  if (!int8) {
+    keys = part(k_, heads_.k_first + feature, text, 0, visible.keys, moved_keys);
+    values = part(v_, heads_.v_first + feature, text, 0, visible.keys, moved_keys + moved);
+  }
+  // Where the first result goes, as a token of the output.
+  const int64_t at = heads_.first_tokens ? static_cast<int64_t>(text) : texts_[text].first + queries.first;
+  float* const target = y + static_cast<size_t>(at / kTokensPerGroup) * out_stride_ + feature * kTokensPerGroup;
+  const Attention attention{query.data,
+                            keys.data,
+                            values.data,
+                            placed() ? result : target,
+                            query.stride,
+                            placed() ? heads_.group() : out_stride_,
+                            static_cast<int>(heads_.size),
+                            visible.keys,
+                            heads_.scale,
+                            visible.bias.data(),
+                            bias,
+                            room_of_scores};
+  if (int8)
+    rounded.attend(kernels_, text * static_cast<size_t>(heads_.count) + static_cast<size_t>(head), attention, groups);
+  else
+    kernels_.attention(attention, groups);
+  if (!placed()) return;
+  for (int g = 0; g < groups; ++g) {
+    const int64_t tokens = std::min<int64_t>(kTokensPerGroup, queries.tokens - g * kTokensPerGroup);
+    kernels_.place(result + g * heads_.group(), static_cast<int>(at % kTokensPerGroup), static_cast<int>(tokens),
+                   static_cast<int>(heads_.size), target + g * out_stride_, out_stride_);
+  }
+}
+
+std::vector<Queries> Call::all_queries() const {
+  constexpr int64_t kMost = kQueryGroups * kTokensPerGroup;
+  std::vector<Queries> all;
+  for (size_t text = 0; text < texts_.count(); ++text) {
+    const int64_t tokens = std::min(texts_[text].tokens, heads_.first_tokens ? 1 : texts_[text].tokens);
+    for (int64_t first = 0; first < tokens; first += kMost)
+      all.push_back({text, first, std::min(kMost, tokens - first)});
+  }
+  return all;
+}
+
+// Zeros where the output has no token: what follows computes with all 16 of a group.
+void Call::clear_unused_lanes(float* y) const {
+  const size_t groups = static_cast<size_t>(Texts::groups_of(static_cast<int64_t>(texts_.count())));
+  if (heads_.first_tokens) std::fill(y, y + groups * out_stride_, 0.0f);
+  if (heads_.first_tokens || texts_.padded) return;
+  const size_t used = texts_.kept.size() % kTokensPerGroup;
+  float* const end = y + static_cast<size_t>(q_.groups) * out_stride_;
+  for (float* lanes = end - (used ? out_stride_ : 0); lanes < end; lanes += kTokensPerGroup)
+    std::fill(lanes + used, lanes + kTokensPerGroup, 0.0f);
+}
+
+void Call::compute(OrtKernelContext* context) const {
+  const int64_t batch = heads_.first_tokens ? 1 : q_.batch;
+  const int64_t groups =
+      heads_.first_tokens ? Texts::groups_of(static_cast<int64_t>(texts_.count())) : q_.groups;
+  float* y = output(context, {batch, groups, heads_.width(), kTokensPerGroup});
+  clear_unused_lanes(y);
+  if (q_.all_groups() == 0) return;  // of however many texts
+  const Rounded rounded = round(context);
+  const std::vector<Queries> all = all_queries();
+  std::atomic<bool> out_of_memory{false};
+  parallel(context, all.size() * static_cast<size_t>(heads_.count), [&](size_t index) {
+    try {
+      attend(rounded, all[index / static_cast<size_t>(heads_.count)], static_cast<int64_t>(index) % heads_.count, y);
     } catch (const std::bad_alloc&) {
       out_of_memory = true;
     }
   });
   require(!out_of_memory, "no memory for the scores of attention");
 }
+
+class PackedAttention : public Operator {
+ public:
+  PackedAttention(const OrtKernelInfo* info, bool int8)
+      : kernels_(kernels()),
+        heads_{integer(info, "heads", 1, 1 << 12),   integer(info, "head_size", 8, 1 << 12),
+               integer(info, "q_first", 0, 1 << 20), integer(info, "k_first", 0, 1 << 20),
+               integer(info, "v_first", 0, 1 << 20), real(info, "scale") * kLog2e,
+               int8,                                 flag(info, "first_tokens")},
+        masked_(input_count(info) > Inputs::mask) {
+    require(heads_.size % 8 == 0, "head_size is not a multiple of 8");
+  }
+  void compute(OrtKernelContext* context) const override { Call(context, kernels_, heads_, masked_).compute(context); }
+
+ private:
+  const Kernels& kernels_;
+  Heads heads_;
+  bool masked_;
+};
 
 }  // namespace
 

@@ -175,6 +175,8 @@ def _part(node: NodeTime) -> Part:
 
 def _rows(node: NodeTime, layer: LinearLayer, batch: Inputs) -> int:
     """Return the rows that a layer multiplied, without padding; a head has one row for each text."""
+    if layer.first_tokens:
+        return len(next(iter(batch.values())))
     padded = next(iter(batch.values())).size
     return _tokens(batch) if layer.in_library or node.rows == padded else node.rows
 

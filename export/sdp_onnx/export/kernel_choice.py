@@ -22,9 +22,9 @@ BREAK_EVEN_DENSITY = 0.42
 # one group of tokens, at 0.5 for four.
 BREAK_EVEN_INT8_DENSITY = 0.42
 
-# The largest mean share of nonzeros with which a model is rewritten; a dense layer counts as the break-even. Texts
-# are padded to groups of 16 tokens: of what benchmarks/peers/densities.py measures, 16 texts of 8 tokens each, half of
-# it padding, gain the least, 1.37 times onnxruntime's speed at 0.30.
+# The largest mean share of nonzeros with which a model is rewritten; a dense layer counts as the break-even. Measured
+# when each text still began a group of 16 tokens: of the shapes of benchmarks/peers/densities.py, 16 texts of 8 tokens
+# gained the least, 1.37 times onnxruntime's speed at 0.30.
 LARGEST_MEAN_DENSITY = 0.31
 
 

@@ -1,7 +1,7 @@
 """Rewrite an exported encoder so that its sparse layers use the operator library, in fp32 or in int8.
 
 Activations stay in the library's packed layout from the first sparse layer to the last; `Pack` and `Unpack` convert at
-both ends.
+both ends. Where attention's mask does no more than leave out padding, `Pack` leaves it out of the layout.
 """
 
 from __future__ import annotations
@@ -12,16 +12,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from sdp_onnx.export.kernel_choice import Precision, gains, layer_kind
-from sdp_onnx.export.kernel_patterns import AttentionBlock, Linear, find_patterns
+from sdp_onnx.export.kernel_patterns import AttentionBlock, Linear, find_embedding, find_patterns
+from sdp_onnx.export.unpadded import ATTENTION_MASK, needs_no_padding, read_at_first_tokens
 from sdp_onnx.model.graph_index import GraphIndex, attributes, has_subgraphs
 from sdp_onnx.model.model_file import StoredTensor
 from sdp_onnx.operators.int8_coverage import looked_up_in_int8
 from sdp_onnx.operators.library import DOMAIN, OPSET
 from sdp_onnx.operators.table import OPERATORS, Operator, linear_operator
 from sdp_onnx.operators.weight_formats import LayerKind, LayerTensors, NewTensor, new_tensor, round_rows
+
+# The input of transformers' encoders that has the pieces of the texts.
+WORDS = "input_ids"
 
 
 @dataclass
@@ -57,7 +61,7 @@ def rewrite_graph(
     """
     if has_subgraphs(model.graph.node):
         return KernelGraph()
-    writer = _Writer(model.graph, initializers, precision)
+    writer = _Writer(model, initializers, precision)
     if not writer.run():
         return KernelGraph()
     model.opset_import.append(helper.make_opsetid(DOMAIN, OPSET))
@@ -67,16 +71,22 @@ def rewrite_graph(
 class _Writer:
     """Visitor that writes each node unchanged, or the operator that replaces it and its neighbours."""
 
-    def __init__(self, graph: GraphProto, initializers: Mapping[str, StoredTensor], precision: Precision) -> None:
-        self._graph = graph
+    def __init__(self, model: ModelProto, initializers: Mapping[str, StoredTensor], precision: Precision) -> None:
+        self._model = model
+        self._graph = model.graph
         self._precision = precision
         self._initializers = initializers
-        self._index = GraphIndex(graph)
+        self._index = GraphIndex(model.graph)
+        # The input that has the tokens of the texts, where they are packed without padding.
+        self._kept: str | None = None
         self._nodes: list[NodeProto] = []
         # Value -> the name of its packed form, and value -> the name of its number of tokens.
         self._packed: dict[str, str] = {}
+        # Value -> the name of the packed first tokens of its texts; the values of which nothing else is needed.
+        self._first: dict[str, str] = {}
+        self._only_first: set[str] = set()
         self._tokens: dict[str, str] = {}
-        self._plain: set[str] = {value.name for value in graph.input} | set(initializers)
+        self._plain: set[str] = {value.name for value in model.graph.input} | set(initializers)
         # New initializers of weights by the prefix of their names: layers may share weights.
         self._made: dict[str, LayerTensors] = {}
         self._arrays: set[str] = set()
@@ -103,6 +113,11 @@ class _Writer:
         replaced = {i for block in attentions.values() for i in block.nodes} | {
             i for linear in patterns.linears.values() if kinds[linear.out] is not None for i in linear.nodes
         }
+        packed = [linear for out, linear in patterns.linears.items() if kinds[out] is not None]
+        blocks = list(attentions.values())
+        if needs_no_padding(self._model, self._index, self._initializers, blocks, packed):
+            self._kept = ATTENTION_MASK
+            self._only_first = read_at_first_tokens(self._index, self._initializers, blocks, list(linears.values()))
         for i, node in enumerate(self._index.nodes):
             if i in attentions:
                 self._write_attention(attentions[i], [kinds[linear.out] for linear in attentions[i].linears])
@@ -118,6 +133,9 @@ class _Writer:
         return True
 
     def _write_plain(self, node: NodeProto) -> None:
+        if node.input and node.input[0] in self._only_first:
+            self._write_first_tokens(node)
+            return
         for name in node.input:
             self._unpack(name)
         if self._precision == "int8" and self._is_lookup(node):
@@ -125,6 +143,15 @@ class _Writer:
         else:
             self._nodes.append(node)
         self._plain.update(node.output)
+
+    def _write_first_tokens(self, node: NodeProto) -> None:
+        """Write x[:, 0] of a value that is packed as its first tokens: [batch, width]."""
+        value, out = node.input[0], node.output[0]
+        self._nodes.append(helper.make_node("Shape", [ATTENTION_MASK], [f"{out}/batch"], start=0, end=1))
+        self._add(OPERATORS["Unpack"], {"x": self._first[value], "tokens": f"{out}/batch"}, f"{out}/texts")
+        axes = self._new_array(f"{out}/axes", np.zeros(1, np.int64))
+        self._nodes.append(helper.make_node("Squeeze", [f"{out}/texts", axes], [out]))
+        self._plain.add(out)
 
     def _is_lookup(self, node: NodeProto) -> bool:
         """Whether a node looks up rows of a large fp32 table."""
@@ -155,9 +182,9 @@ class _Writer:
         ]
 
     def _write_attention(self, block: AttentionBlock, kinds: Sequence[LayerKind | None]) -> None:
-        first = kinds[0]
-        if first is not None and len(set(kinds)) == 1:
-            joined = self._write_linear(block.linears, first)
+        kind = kinds[0]
+        if kind is not None and len(set(kinds)) == 1:
+            joined = self._write_linear(block.linears, kind)
             width = self._initializers[block.linears[0].weight].shape[1]
             sources, starts = [joined] * 3, [0, width, 2 * width]
         else:
@@ -166,10 +193,12 @@ class _Writer:
             ]
             starts = [0, 0, 0]
         tokens = self._tokens[block.linears[0].x]
-        out = f"{block.out}/packed"
+        first = block.out in self._only_first
+        out = f"{block.out}/{'first' if first else 'packed'}"
         inputs = dict(zip("qkv", sources, strict=True)) | {"tokens": tokens}
-        if block.mask:
-            inputs["mask"] = block.mask
+        mask = block.mask if self._kept is None else None
+        if mask:
+            inputs["mask"] = mask
         self._add(
             OPERATORS["PackedAttentionInt8" if self._precision == "int8" else "PackedAttention"],
             inputs,
@@ -180,15 +209,20 @@ class _Writer:
             k_first=starts[1],
             v_first=starts[2],
             scale=float(block.scale),
+            **({"first_tokens": 1} if first else {}),
         )
-        if block.mask:
-            self._plain.add(block.mask)
-        self._packed[block.out], self._tokens[block.out] = out, tokens
+        if mask:
+            self._plain.add(mask)
+        (self._first if first else self._packed)[block.out] = out
+        self._tokens[block.out] = tokens
 
     def _write_linear(self, linears: Sequence[Linear], kind: LayerKind) -> str:
         """Write one operator for linear layers with the same input; several have neither activation nor norm."""
         head = linears[0]
-        x, tokens = self._pack(head.x), self._tokens[head.x]
+        first = len(linears) == 1 and head.out in self._only_first
+        take = self._take_first if first else self._pack
+        x = take(head.x)
+        tokens = self._tokens[head.x]
         stored = [self._initializers[linear.weight] for linear in linears]
         widths = [weight.shape[1] for weight in stored]
         operator = linear_operator(kind)
@@ -197,25 +231,26 @@ class _Writer:
         inputs = {"x": x, **dict(holders), "bias": self._bias_input(linears, widths)}
         settings: dict[str, Any] = {"activation": head.activation, **made.settings}
         if head.norm is not None:
-            residual = self._pack(head.norm.residual)
+            residual = take(head.norm.residual)
             inputs |= {"residual": residual, "gamma": head.norm.gamma, "beta": head.norm.beta}
             settings["epsilon"] = float(head.norm.epsilon)
-        out = f"{'+'.join(linear.out for linear in linears)}/packed"
+        out = f"{'+'.join(linear.out for linear in linears)}/{'first' if first else 'packed'}"
         self._add(
             operator,
             inputs,
             out,
             in_features=stored[0].shape[0],
             out_features=sum(widths),
-            # Not for the kernel: the names of the parameters, for tools that inspect the file.
+            # Not for the kernel: the names of the parameters, and what the rows are, for tools that inspect the file.
             weights=[weight.name for weight in stored],
             widths=widths,
+            **({"first_tokens": 1} if first else {}),
             **settings,
         )
         for linear in linears:
             self._tokens[linear.out] = tokens
         if len(linears) == 1:
-            self._packed[head.out] = out
+            (self._first if first else self._packed)[head.out] = out
         return out
 
     def _weights(self, stored: Sequence[StoredTensor], operator: Operator) -> LayerTensors:
@@ -255,10 +290,45 @@ class _Writer:
         """Return the packed form of a value, created if necessary."""
         if value not in self._packed:
             self._packed[value] = f"{value}/packed"
-            self._tokens[value] = f"{value}/tokens"
-            self._nodes.append(helper.make_node("Shape", [value], [self._tokens[value]], start=-2, end=-1))
-            self._add(OPERATORS["Pack"], {"x": value}, self._packed[value])
+            if self._kept is not None:
+                self._tokens[value] = self._kept
+                if not self._write_embedding(value):
+                    self._add(OPERATORS["Pack"], {"x": value, "kept": self._kept}, self._packed[value])
+            else:
+                self._tokens[value] = f"{value}/tokens"
+                self._nodes.append(helper.make_node("Shape", [value], [self._tokens[value]], start=-2, end=-1))
+                self._add(OPERATORS["Pack"], {"x": value}, self._packed[value])
         return self._packed[value]
+
+    def _write_embedding(self, value: str) -> bool:
+        """Write one operator for the embeddings that make a value; returns whether they do."""
+        found = find_embedding(value, WORDS, self._index, self._initializers)
+        int8 = self._precision == "int8"
+        if found is None or self._kept is None:
+            return False
+        lookups = {"word": found.words, "position": found.positions, "type": found.types}
+        rounded = {name for name, one in lookups.items() if int8 and one and looked_up_in_int8(one.rows)}
+        if int8 and rounded != {name for name in ("word", "position") if lookups[name]}:
+            return False
+        inputs = {"kept": self._kept, "gamma": found.gamma, "beta": found.beta}
+        for name, one in lookups.items():
+            if one is not None:
+                # The indices of a single row are not read: what computes them may go.
+                inputs[f"{name}s"] = one.indices if one.rows > 1 else WORDS
+                inputs[f"{name}_table"] = f"{one.table}/int8" if name in rounded else one.table
+                if name in rounded:
+                    inputs[f"{name}_scale"] = f"{one.table}/scale"
+        operator = OPERATORS["PackedEmbeddingInt8" if int8 else "PackedEmbedding"]
+        self._add(operator, inputs, self._packed[value], epsilon=float(found.epsilon))
+        return True
+
+    def _take_first(self, value: str) -> str:
+        """Return the packed first tokens of a value's texts, created if necessary."""
+        if value not in self._first:
+            packed = self._pack(value)
+            self._first[value] = f"{value}/first"
+            self._add(OPERATORS["FirstTokens"], {"x": packed, "tokens": self._tokens[value]}, self._first[value])
+        return self._first[value]
 
     def _unpack(self, value: str) -> None:
         """Ensure that a value exists in its plain form."""

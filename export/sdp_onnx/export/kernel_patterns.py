@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from onnx import NodeProto
+from onnx import NodeProto, TensorProto
 
 from sdp_onnx.model.graph_index import GraphIndex, attributes
 from sdp_onnx.model.model_file import StoredTensor
@@ -68,6 +68,27 @@ class AttentionBlock:
     out: str
 
 
+@dataclass(frozen=True)
+class Lookup:
+    """Rows of a table: initializer [rows, width] and int64 indices [batch or 1, tokens]."""
+
+    table: str
+    indices: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """LayerNorm(words + types + positions)."""
+
+    words: Lookup
+    positions: Lookup | None
+    types: Lookup | None
+    gamma: str
+    beta: str
+    epsilon: float
+
+
 @dataclass
 class Patterns:
     """All patterns by their output value."""
@@ -88,6 +109,47 @@ def find_patterns(index: GraphIndex, initializers: Mapping[str, StoredTensor]) -
         if block is not None:
             patterns.attentions.append(block)
     return patterns
+
+
+def find_embedding(
+    value: str, words: str, index: GraphIndex, initializers: Mapping[str, StoredTensor]
+) -> Embedding | None:
+    """Match the normalized sum of a lookup of `words`, and at most two others, that makes `value`.
+
+    Of these, the table with more rows has the positions.
+    """
+    normed = index.producer(value, "LayerNormalization")
+    if normed is None:
+        return None
+    node = index.nodes[normed]
+    lookups = _summed_lookups(node.input[0], index, initializers)
+    if lookups is None or len(node.input) != 3 or attributes(node).get("axis", -1) not in (-1, 2):
+        return None
+    own = [lookup for lookup in lookups if lookup.indices == words]
+    others = sorted((one for one in lookups if one.indices != words), key=lambda one: one.rows, reverse=True)
+    width = initializers[lookups[0].table].shape[1]
+    if len(own) != 1 or len(others) > 2 or any(initializers[one.table].shape[1] != width for one in lookups):
+        return None
+    if not all(_is_vector(name, width, initializers) for name in node.input[1:]):
+        return None
+    positions, types = [*others, None, None][:2]
+    return Embedding(own[0], positions, types, node.input[1], node.input[2], attributes(node).get("epsilon", 1e-5))
+
+
+def _summed_lookups(value: str, index: GraphIndex, initializers: Mapping[str, StoredTensor]) -> list[Lookup] | None:
+    """The lookups that a value is the sum of; None where it is made of anything else."""
+    added = index.producer(value, "Add")
+    if added is not None:
+        parts = [_summed_lookups(name, index, initializers) for name in index.nodes[added].input]
+        return None if None in parts else [one for part in parts if part is not None for one in part]
+    found = index.producer(value, "Gather")
+    if found is None or attributes(index.nodes[found]).get("axis", 0) != 0:
+        return None
+    table, indices = index.nodes[found].input
+    stored = initializers.get(table)
+    if stored is None or len(stored.shape) != 2 or stored.data_type != TensorProto.FLOAT or index.rank(indices) != 2:
+        return None
+    return [Lookup(table, indices, stored.shape[0])]
 
 
 def _linear(i: int, index: GraphIndex, initializers: Mapping[str, StoredTensor]) -> Linear | None:

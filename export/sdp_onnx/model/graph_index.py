@@ -33,6 +33,10 @@ class GraphIndex:
         """Whether node `i` is one of these operators of ONNX itself."""
         return self.nodes[i].op_type in op_types and self.nodes[i].domain in ("", "ai.onnx")
 
+    def readers(self, value: str) -> list[int]:
+        """The nodes that read a value, one of them as often as it does."""
+        return self._readers[value]
+
     def only_reader(self, value: str, *op_types: str) -> int | None:
         """Return the only reader of a value, if it is one of these operators and the value is not an output."""
         readers = self._readers[value]
@@ -42,8 +46,26 @@ class GraphIndex:
 
     def rank(self, value: str) -> int | None:
         """Number of dimensions, where the file declares it."""
+        dimensions = self.dimensions(value)
+        return None if dimensions is None else len(dimensions)
+
+    def dimensions(self, value: str) -> tuple[int | str, ...] | None:
+        """The dimensions of a value, where the file declares them: sizes or names, "" for one that has neither."""
         tensor = self._types[value].type.tensor_type if value in self._types else None
-        return len(tensor.shape.dim) if tensor is not None and tensor.HasField("shape") else None
+        if tensor is None or not tensor.HasField("shape"):
+            return None
+        return tuple(one.dim_value if one.HasField("dim_value") else one.dim_param for one in tensor.shape.dim)
+
+    def upstream(self, value: str) -> list[int]:
+        """All nodes that a value is computed by, in order."""
+        found: set[int] = set()
+        waiting = [value]
+        while waiting:
+            i = self._producer.get(waiting.pop())
+            if i is not None and i not in found:
+                found.add(i)
+                waiting.extend(self.nodes[i].input)
+        return sorted(found)
 
     def is_bool(self, value: str) -> bool:
         """Whether the file declares a value as bool."""

@@ -31,6 +31,7 @@ class LinearLayer:
         nonzeros: number of nonzero weights.
         filled: share of the elements of the sparse format that hold a nonzero: of the weights or, in int8, of the 1x4
             blocks along in_features. The exporter compares it with `break_even`.
+        first_tokens: whether it multiplies the first token of each text alone.
     """
 
     weights: tuple[str, ...]
@@ -40,6 +41,7 @@ class LinearLayer:
     out_features: int
     nonzeros: int
     filled: float
+    first_tokens: bool = False
 
     @property
     def break_even(self) -> float:
@@ -101,6 +103,7 @@ def _of_library(node: NodeProto, kind: LayerKind, inside: Mapping[str, _Count]) 
         out_features=settings["out_features"],
         nonzeros=nonzeros,
         filled=(4 * blocks if kind.endswith("int8") else nonzeros) / max(1, elements),
+        first_tokens=bool(settings.get("first_tokens", 0)),
     )
 
 

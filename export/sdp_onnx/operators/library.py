@@ -13,6 +13,9 @@ from sdp_onnx.errors import OperatorLibraryError
 DOMAIN = "sdp"
 OPSET = 1
 
+# The best first for each kind of CPU, as in export/native/kernels/cpu.cpp.
+KERNELS = ("avx512vnni", "avxvnni", "avx512", "avx2", "neoni8mm", "neondotprod", "neon", "scalar")
+
 LIBRARY_NAME = {"darwin": "libsdp_operators.dylib", "win32": "sdp_operators.dll"}.get(
     sys.platform, "libsdp_operators.so"
 )
@@ -47,7 +50,7 @@ def library_identity() -> str:
 
 
 def instruction_set() -> str:
-    """Return the kernels that a new session uses: avx512vnni, avx512, avx2, neon or scalar.
+    """Return the kernels that a new session uses: one of KERNELS.
 
     The environment variable SDP_KERNELS forces one of them.
 
@@ -61,6 +64,6 @@ def instruction_set() -> str:
         raise OperatorLibraryError(
             f"this CPU has no kernels named {os.environ.get('SDP_KERNELS')!r}",
             where="SDP_KERNELS",
-            hint="Unset it, or set it to avx512vnni, avx512, avx2, neon or scalar, as the CPU allows.",
+            hint=f"Unset it, or set it to one that the CPU allows of {', '.join(KERNELS)}.",
         )
     return name

@@ -93,9 +93,42 @@ _EPILOGUE = (
 )
 _ATTENTION = (Input("q"), Input("k"), Input("v"), Input("tokens", "int64"), Input("mask", "bool", "optional"))
 
+_NORM = (Input("gamma"), Input("beta"))
+
 _ROWS = (
-    Operator("Pack", "rest", (_X,)),
+    Operator("Pack", "rest", (_X, Input("kept", "int64", "optional"))),
+    Operator(
+        "PackedEmbedding",
+        "rest",
+        (
+            Input("kept", "int64"),
+            Input("words", "int64"),
+            Input("word_table"),
+            *_NORM,
+            Input("positions", "int64", "optional"),
+            Input("position_table", role="optional"),
+            Input("types", "int64", "optional"),
+            Input("type_table", role="optional"),
+        ),
+    ),
+    Operator(
+        "PackedEmbeddingInt8",
+        "rest",
+        (
+            Input("kept", "int64"),
+            Input("words", "int64"),
+            Input("word_table", "int8"),
+            Input("word_scale"),
+            *_NORM,
+            Input("positions", "int64", "optional"),
+            Input("position_table", "int8", "optional"),
+            Input("position_scale", role="optional"),
+            Input("types", "int64", "optional"),
+            Input("type_table", role="optional"),
+        ),
+    ),
     Operator("Unpack", "rest", (_X, Input("tokens", "int64"))),
+    Operator("FirstTokens", "rest", (_X, Input("tokens", "int64"))),
     Operator("SparseLinear", "sparse", (_X, Input("values", role="weight"), *_SPARSE_INDICES, *_EPILOGUE), SPARSE),
     Operator(
         "SparseLinearInt8",

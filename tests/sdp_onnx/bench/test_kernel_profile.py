@@ -97,6 +97,9 @@ def test_a_file_for_the_library(bert_file: Path, tmp_path: Path, cases: list[Cas
     if precision == "fp32":
         held = {name for layer in profile.cases[0].layers for name in layer.weights}
         assert held == set(weights_of(bert_file))
+        # Of the last layer, queries, keys and values alone are of all tokens.
+        first_tokens = [layer.first_tokens for layer in linear_layers(path).values() if layer.in_library]
+        assert first_tokens == [False] * 5 + [True] * 3
         found = sum(layer.nonzeros for layer in linear_layers(path).values())
         assert found == sum(weights_of(bert_file).values())
 
@@ -105,6 +108,7 @@ def test_operations_count_nonzeros_and_real_tokens(cases: list[Case]) -> None:
     """Known times in, known speeds out."""
     layers = {
         "encoder": LinearLayer(("w",), "sparse", True, 10, 20, nonzeros=50, filled=0.25),
+        "last": LinearLayer(("l",), "sparse", True, 10, 20, nonzeros=40, filled=0.2, first_tokens=True),
         "node": LinearLayer(("v",), "dense", False, 10, 10, nonzeros=100, filled=1),
         "head": LinearLayer(("h",), "dense", False, 10, 3, nonzeros=30, filled=1),
     }
@@ -113,18 +117,19 @@ def test_operations_count_nonzeros_and_real_tokens(cases: list[Case]) -> None:
     tokens = int(mask.sum())
     nodes = (
         NodeTime("encoder", "SparseLinear", 10, 64),
+        NodeTime("last", "SparseLinear", 1, 16),
         NodeTime("fused node", "FusedGemm", 5, 32),
         NodeTime("head", "Gemm", 2, 2),
-        NodeTime("attention", "PackedAttention", 20, 0),
+        NodeTime("attention", "PackedAttention", 19, 0),
         NodeTime("other", "Gather", 3, 0),
     )
     runs = [ProfiledRun(50, nodes)] * 5
     case = kernel_profile._case_profile(cases[0], 1, runs, layers)
     assert [layer.gflops for layer in case.layers] == pytest.approx(
-        [2 * 50 * tokens / 10e3, 2 * 100 * tokens / 5e3, 2 * 30 * 2 / 2e3]
+        [2 * 50 * tokens / 10e3, 2 * 40 * len(mask) / 1e3, 2 * 100 * tokens / 5e3, 2 * 30 * 2 / 2e3]
     )
     shares = {part.part: part.share for part in case.parts}
-    assert shares == pytest.approx({"sparse": 0.2, "dense": 0.14, "attention": 0.4, "rest": 0.26})
+    assert shares == pytest.approx({"sparse": 0.22, "dense": 0.14, "attention": 0.38, "rest": 0.26})
     speeds = {part.part: part.gflops for part in case.parts}
     assert speeds["dense"] == pytest.approx((2 * 100 * tokens + 2 * 30 * 2) / 7e3)
     assert speeds["attention"] is None

@@ -36,6 +36,7 @@ TRIED = settings(
     max_examples=int(os.environ.get("SDP_FUZZ", "150")), deadline=None, suppress_health_check=list(HealthCheck)
 )
 INTEGERS = ["in_features", "out_features", "slice", "block", "heads", "head_size", "q_first", "k_first", "v_first"]
+INTEGERS += ["first_tokens"]
 SHAPES = st.lists(st.sampled_from([0, 1, 2, 3, 4, 8, 16, 17]), max_size=4)
 # Around the limits of the index types, of the format and of the arithmetic.
 NUMBERS = st.sampled_from([-(2**63), -(2**31), -1, 0, 1, 2, 3, 4, 7, 8, 16, 255, 256, 257, 2**16, 2**20, 2**31, 2**62])
@@ -199,6 +200,32 @@ def test_attention_of_any_shape(
         node("Unpack", ["o", "tokens"], "y"),
     ]
     assert_runs_or_is_refused(lambda: operators.run(nodes, {"tokens": np.array([tokens])}, feeds))
+
+
+@given(
+    op_type=st.sampled_from(["PackedAttention", "PackedAttentionInt8"]),
+    groups=st.integers(0, 9),
+    kept=st.lists(st.sampled_from([0, 1, 2, 16, 17, 120]), max_size=3),
+    first_tokens=st.sampled_from([0, 1, 2**40]),
+    share=st.floats(0, 1),
+)
+@TRIED
+def test_texts_of_any_lengths(op_type: str, groups: int, kept: list[int], first_tokens: int, share: float) -> None:
+    feeds: Arrays = {"x": np.ones((1, groups, 48, 16), np.float32)}
+    feeds["kept"] = (np.random.default_rng(0).random(kept) < share).astype(np.int64)
+    numbers = {"heads": 2, "head_size": 8, "q_first": 0, "k_first": 16, "v_first": 32, "first_tokens": first_tokens}
+    nodes = [node(op_type, ["x", "x", "x", "kept"], "o", scale=1.0, **numbers), node("Unpack", ["o", "kept"], "y")]
+    assert_runs_or_is_refused(lambda: operators.run(nodes, {}, feeds))
+
+
+def test_no_tokens_of_many_texts_take_no_time() -> None:
+    first = [node("FirstTokens", ["x", "tokens"], "y")]
+    for feeds in (
+        {"x": np.empty((2**30, 0, 8, 16), np.float32), "tokens": np.array([0])},
+        {"x": np.empty((1, 0, 8, 16), np.float32), "tokens": np.empty((2**40, 0), np.int64)},
+        {"x": np.empty((2**30, 1, 0, 16), np.float32), "tokens": np.array([1])},
+    ):
+        assert operators.run(first, {}, feeds).size == 0
 
 
 @pytest.mark.parametrize("op_type", OPERATORS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import platform
 from collections.abc import Callable
 from typing import Any
 
@@ -16,22 +15,11 @@ from sdp_onnx.errors import OperatorLibraryError
 from sdp_onnx.operators.library import has_library, instruction_set
 from sdp_onnx.operators.sparse_format import pack_sparse
 from support import operators
-from support.operators import Arrays, linear_inputs, node, weight_arrays, weight_settings
+from support.operators import INSTRUCTION_SETS, Arrays, linear_inputs, node, weight_arrays, weight_settings
 
 pytestmark = pytest.mark.skipif(not has_library(), reason="installed without a C++ compiler")
 
-KNOWN = {"x86_64": ["avx512vnni", "avx512", "avx2", "scalar"], "aarch64": ["neon", "scalar"]}
 RNG = np.random.default_rng(0)
-
-
-@pytest.fixture(params=KNOWN.get(platform.machine(), ["scalar"]))
-def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("SDP_KERNELS", request.param)
-    try:
-        assert instruction_set() == request.param
-    except OperatorLibraryError:
-        pytest.skip(f"this CPU has no {request.param}")
-    return str(request.param)
 
 
 def floats(*shape: int) -> NDArray[np.float32]:
@@ -125,7 +113,7 @@ def test_sparse_int8(isa: str, shape: tuple[int, int, int], density: float) -> N
 def on_each_isa(monkeypatch: pytest.MonkeyPatch, run: Callable[[], NDArray[np.float32]]) -> list[NDArray[np.float32]]:
     """The results on each instruction set of this machine but plain C++, which has no fused multiply-add."""
     results = []
-    for name in KNOWN.get(platform.machine(), []):
+    for name in INSTRUCTION_SETS:
         monkeypatch.setenv("SDP_KERNELS", name)
         try:
             instruction_set()
@@ -229,7 +217,7 @@ def attention_inputs(tokens: int, mask: str) -> tuple[dict[str, NDArray[Any]], N
     return inputs | ({} if mask == "none" else {"mask": np.ascontiguousarray(seen)}), seen
 
 
-def run_attention(op_type: str, inputs: Arrays) -> NDArray[np.float32]:
+def run_attention(op_type: str, inputs: Arrays, *, first_tokens: bool = False) -> NDArray[np.float32]:
     nodes = [
         *(node("Pack", [name], f"{name}p") for name in "qkv"),
         node(
@@ -242,10 +230,13 @@ def run_attention(op_type: str, inputs: Arrays) -> NDArray[np.float32]:
             k_first=0,
             v_first=0,
             scale=0.5,
+            first_tokens=int(first_tokens),
         ),
-        node("Unpack", ["o", "tokens"], "y"),
+        node("Unpack", ["o", "rows"], "y"),
     ]
-    return operators.run(nodes, {"tokens": np.array([inputs["q"].shape[1]])}, inputs)
+    batch, tokens, _ = inputs["q"].shape
+    rows = batch if first_tokens else tokens
+    return operators.run(nodes, {"tokens": np.array([tokens]), "rows": np.array([rows])}, inputs)
 
 
 def by_head(array: NDArray[Any]) -> NDArray[np.float64]:
@@ -284,6 +275,27 @@ def test_attention(isa: str, tokens: int, mask: str) -> None:
     inputs, seen = attention_inputs(tokens, mask)
     got = run_attention("PackedAttention", inputs)
     np.testing.assert_allclose(got, expected_attention(inputs, seen), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize(("op_type", "tokens"), [("PackedAttention", 49), ("PackedAttentionInt8", 129)])
+def test_attention_of_first_tokens_alone(isa: str, op_type: str, tokens: int, mask: str) -> None:
+    inputs, _ = attention_inputs(tokens, mask)
+    got = run_attention(op_type, inputs, first_tokens=True)
+    np.testing.assert_array_equal(got[0], run_attention(op_type, inputs)[:, 0])
+
+
+@pytest.mark.parametrize("batch", [1, 3, 16, 37])
+@pytest.mark.parametrize("tokens", [1, 16, 49])
+def test_first_tokens(batch: int, tokens: int) -> None:
+    x = floats(batch, tokens, 12)
+    nodes = [
+        node("Pack", ["x"], "p"),
+        node("FirstTokens", ["p", "tokens"], "f"),
+        node("Unpack", ["f", "texts"], "y"),
+    ]
+    got = operators.run(nodes, {"tokens": np.array([tokens]), "texts": np.array([batch])}, {"x": x})
+    np.testing.assert_array_equal(got[0], x[:, 0])
 
 
 @pytest.mark.parametrize("mask", MASKS)

@@ -1,0 +1,208 @@
+"""Batches of texts of different lengths, packed without their padding: each text's results are those of it alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+
+from sdp_onnx.operators.library import has_library
+from sdp_onnx.operators.sparse_format import pack_sparse
+from sdp_onnx.operators.table import OPERATORS
+from support import operators
+from support.operators import Arrays, linear_inputs, node, weight_arrays, weight_settings
+
+pytestmark = pytest.mark.skipif(not has_library(), reason="installed without a C++ compiler")
+
+HEADS, HEAD_SIZE = 3, 8
+WIDTH = HEADS * HEAD_SIZE
+PLACES = {"heads": HEADS, "head_size": HEAD_SIZE, "q_first": 0, "k_first": WIDTH, "v_first": 2 * WIDTH}
+RNG = np.random.default_rng(0)
+
+
+def layer(precision: str) -> tuple[list[Any], dict[str, NDArray[Any]]]:
+    """Queries, keys and values by one product, and attention; in `nodes` x is packed and y is the result."""
+    weight = RNG.standard_normal((3 * WIDTH, WIDTH)).astype(np.float32)
+    int8 = "Int8" if precision == "int8" else ""
+    packed = pack_sparse(np.round(20 * weight).clip(-127, 127).astype(np.int8) if int8 else weight)
+    arrays = {**weight_arrays(packed), "bias": RNG.standard_normal(3 * WIDTH).astype(np.float32)}
+    if int8:
+        arrays["scale"] = np.full(3 * WIDTH, 0.05, np.float32)
+    linear = f"SparseLinear{int8}"
+    nodes = [
+        node(linear, linear_inputs(linear, x="p"), "qkv", activation="none", **weight_settings(packed)),
+        node(f"PackedAttention{int8}", ["qkv"] * 3 + ["tokens"], "seen", scale=0.4, **PLACES),
+    ]
+    return nodes, arrays
+
+
+def run(nodes: list[Any], arrays: Arrays, x: NDArray[np.float32], kept: NDArray[np.int64]) -> NDArray[np.float32]:
+    pack = [node("Pack", ["x", "tokens"], "p")]
+    return operators.run([*pack, *nodes, node("Unpack", ["seen", "tokens"], "y")], arrays, {"x": x, "tokens": kept})
+
+
+def run_alone(nodes: list[Any], arrays: Arrays, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    tokens = {"tokens": np.array([x.shape[1]])}
+    pack = [node("Pack", ["x"], "p")]
+    return operators.run([*pack, *nodes, node("Unpack", ["seen", "tokens"], "y")], {**arrays, **tokens}, {"x": x})
+
+
+def batch(lengths: list[int], holes: bool = False) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Texts of these lengths, with padding behind them, or at any places between their tokens."""
+    longest = max([*lengths, 1]) + holes
+    x = RNG.standard_normal((len(lengths), longest, WIDTH)).astype(np.float32)
+    kept = (np.arange(longest) < np.array(lengths, int)[:, None]).astype(np.int64)
+    return x, RNG.permuted(kept, axis=1) if holes else kept
+
+
+LENGTHS = {
+    "one": [5],
+    "whole groups": [16, 32, 16],
+    "short": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10],
+    "some empty": [0, 17, 0, 0, 31, 33, 0],
+    "all empty": [0, 0],
+    "long and short": [130, 3, 200, 16, 1, 112, 111],
+    "many": [int(length) for length in np.random.default_rng(1).integers(0, 60, 64)],
+    "longest": [512, 0, 1, 511],
+}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("name", LENGTHS)
+@pytest.mark.parametrize("holes", [False, True], ids=["behind", "anywhere"])
+def test_each_text_gets_what_it_gets_alone(isa: str, name: str, precision: str, holes: bool) -> None:
+    nodes, arrays = layer(precision)
+    x, kept = batch(LENGTHS[name], holes)
+    got = run(nodes, arrays, x, kept)
+    for text, own, result in zip(x, kept, got, strict=True):
+        alone = run_alone(nodes, arrays, text[own == 1][None])[0] if own.any() else np.zeros((0, WIDTH))
+        np.testing.assert_array_equal(result[own == 1], alone)
+        np.testing.assert_array_equal(result[own == 0], 0)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("name", LENGTHS)
+def test_first_tokens(isa: str, name: str, precision: str) -> None:
+    nodes, arrays = layer(precision)
+    x, kept = batch(LENGTHS[name], holes=True)
+    everything = run(nodes, arrays, x, kept)
+    first = [text[own == 1][0] if own.any() else np.zeros(WIDTH) for text, own in zip(everything, kept, strict=True)]
+    ends = [
+        [*nodes, node("FirstTokens", ["seen", "tokens"], "f")],
+        [nodes[0], node(nodes[1].op_type, nodes[1].input, "f", first_tokens=1, scale=0.4, **PLACES)],
+    ]
+    for end in ends:
+        pack = [node("Pack", ["x", "tokens"], "p")]
+        feeds = {"x": x, "tokens": kept}
+        number = {"texts": np.array([len(x)])}
+        got = operators.run([*pack, *end, node("Unpack", ["f", "texts"], "y")], {**arrays, **number}, feeds)
+        np.testing.assert_array_equal(got[0], first)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 70), min_size=1, max_size=20), st.booleans(), st.sampled_from(["fp32", "int8"]))
+def test_any_lengths(lengths: list[int], holes: bool, precision: str) -> None:
+    nodes, arrays = layer(precision)
+    x, kept = batch(lengths, holes)
+    got = run(nodes, arrays, x, kept)
+    for text, own, result in zip(x, kept, got, strict=True):
+        if own.any():
+            np.testing.assert_array_equal(result[own == 1], run_alone(nodes, arrays, text[own == 1][None])[0])
+    np.testing.assert_array_equal(got[kept == 0], 0)
+
+
+def test_a_text_does_not_see_its_neighbours(isa: str) -> None:
+    nodes, arrays = layer("fp32")
+    x, kept = batch([5, 20, 7])
+    x[1] = np.nan
+    got = run(nodes, arrays, x, kept)
+    assert np.isfinite(got[[0, 2]]).all()
+    assert np.isnan(got[1]).all()
+
+
+@pytest.mark.parametrize(
+    ("kept", "message"),
+    [
+        (np.ones((3, 4), np.int64), "another batch or length"),
+        (np.ones((2, 5), np.int64), "another batch or length"),
+        (np.ones(10, np.int64), "does not have the shape"),
+    ],
+    ids=["another batch", "another length", "another rank"],
+)
+def test_other_shapes_are_refused(kept: NDArray[np.int64], message: str) -> None:
+    nodes, arrays = layer("fp32")
+    x = np.zeros((2, 4, WIDTH), np.float32)
+    with pytest.raises(InvalidArgument, match=message):
+        run(nodes, arrays, x, kept)
+
+
+def test_other_tokens_than_the_packed_ones_are_refused() -> None:
+    nodes = [node("Pack", ["x", "kept"], "p"), node("Unpack", ["p", "tokens"], "y")]
+    feeds = {"x": np.zeros((2, 20, 8), np.float32), "kept": np.ones((2, 20), np.int64)}
+    with pytest.raises(InvalidArgument, match="do not fit the packed activations"):
+        operators.run(nodes, {}, {**feeds, "tokens": np.ones((2, 30), np.int64)})
+
+
+def table(rows: int, int8: bool) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.float64]]:
+    """A table, the scales of its rows, and its values."""
+    if not int8:
+        values = RNG.standard_normal((rows, WIDTH)).astype(np.float32)
+        return values, np.zeros(0, np.float32), values.astype(np.float64)
+    values = RNG.integers(-127, 128, (rows, WIDTH)).astype(np.int8)
+    scale = RNG.random((rows, 1)).astype(np.float32)
+    return values, scale, values * scale.astype(np.float64)
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3])
+@pytest.mark.parametrize("type_rows", [1, 2])
+@pytest.mark.parametrize("op_type", ["PackedEmbedding", "PackedEmbeddingInt8"])
+@pytest.mark.parametrize("name", LENGTHS)
+def test_embeddings(isa: str, name: str, op_type: str, type_rows: int, parts: int) -> None:
+    int8 = op_type.endswith("Int8")
+    _, kept = batch(LENGTHS[name], holes=True)
+    gamma, beta = RNG.standard_normal((2, WIDTH)).astype(np.float32)
+    feeds, arrays, total = {"kept": kept}, {"gamma": gamma, "beta": beta}, np.zeros((*kept.shape, WIDTH))
+    inputs = {"kept": "kept", "gamma": "gamma", "beta": "beta"}
+    for part, rows in [("word", 300), ("position", 600), ("type", type_rows)][:parts]:
+        own, scale, values = table(rows, int8 and part != "type")
+        # Positions are the same for all texts; what is padding is not looked up.
+        shape = kept.shape if part != "position" else (1, kept.shape[1])
+        index = RNG.integers(0, rows, shape)
+        total += values[index]
+        feeds[f"{part}s"] = np.where(kept == 1, index, 10**9) if shape == kept.shape else index
+        arrays[f"{part}_table"] = own
+        inputs |= {f"{part}s": f"{part}s", f"{part}_table": f"{part}_table"}
+        if scale.size:
+            arrays[f"{part}_scale"] = scale
+            inputs[f"{part}_scale"] = f"{part}_scale"
+    nodes = [
+        node(op_type, OPERATORS[op_type].arrange(inputs), "p", epsilon=1e-5),
+        node("Unpack", ["p", "kept"], "y"),
+    ]
+    got = operators.run(nodes, arrays, feeds)
+    spread = total - total.mean(axis=-1, keepdims=True)
+    expected = spread / np.sqrt((spread**2).mean(axis=-1, keepdims=True) + 1e-5) * gamma + beta
+    np.testing.assert_allclose(got, np.where(kept[..., None] == 1, expected, 0), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [-1, 300])
+def test_an_index_beyond_its_table_is_refused(wrong: int) -> None:
+    arrays = {"gamma": np.ones(8, np.float32), "beta": np.zeros(8, np.float32), "table": np.ones((300, 8), np.float32)}
+    nodes = [node("PackedEmbedding", ["kept", "words", "table", "gamma", "beta"], "y", epsilon=1e-5)]
+    feeds = {"kept": np.array([[1, 1, 0]]), "words": np.array([[0, wrong, 0]])}
+    with pytest.raises(InvalidArgument, match="an index is beyond its table"):
+        operators.run(nodes, arrays, feeds)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (2, 5)])
+def test_indices_of_another_shape_are_refused(shape: tuple[int, int]) -> None:
+    arrays = {"gamma": np.ones(8, np.float32), "beta": np.zeros(8, np.float32), "table": np.ones((300, 8), np.float32)}
+    nodes = [node("PackedEmbedding", ["kept", "words", "table", "gamma", "beta"], "y", epsilon=1e-5)]
+    feeds = {"kept": np.ones((2, 4), np.int64), "words": np.zeros(shape, np.int64)}
+    with pytest.raises(InvalidArgument, match="another batch or length than kept"):
+        operators.run(nodes, arrays, feeds)
