@@ -139,6 +139,18 @@ def test_int8_gives_the_same_bits_with_and_without_vnni(monkeypatch: pytest.Monk
         np.testing.assert_array_equal(result, sparse[0])
 
 
+@pytest.mark.parametrize("form", ["gelu", "gelu_tanh"])
+def test_activations_give_the_same_bits_on_every_instruction_set(monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    packed = pack_sparse(np.eye(8, dtype=np.float32))
+    x = np.linspace(-15, 15, 80_000, dtype=np.float32).reshape(1, -1, 8)
+    arrays = {**weight_arrays(packed), "bias": np.zeros(8, np.float32)}
+    first, *others = on_each_isa(
+        monkeypatch, lambda: packed_linear("SparseLinear", x, arrays, activation=form, **weight_settings(packed))
+    )
+    for other in others:
+        np.testing.assert_array_equal(other, first)
+
+
 def test_int8_attention_gives_the_same_bits_with_and_without_vnni(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs, _ = attention_inputs(200, "padding")
     results = on_each_isa(monkeypatch, lambda: run_attention("PackedAttentionInt8", inputs))
