@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from sdp_onnx.operators.library import KERNELS
 from support.native_build import NATIVE, build_script
 
 CHECK = Path(__file__).parent / "check_kernels.cpp"
@@ -47,6 +48,11 @@ def test_every_kernel_is_checked() -> None:
     assert [
         name for name in re.findall(r"^KERNEL\((\w+)", table, re.MULTILINE) if f"kernels.{name}(" not in source
     ] == []
+
+
+def test_both_lists_of_instruction_sets_have_the_same_names() -> None:
+    compiled = [name for sets in build_script().INSTRUCTION_SETS.values() for name in sets]
+    assert sorted(KERNELS) == sorted([*compiled, "scalar"])
 
 
 def test_the_kernels_that_this_cpu_prefers_and_plain_ones(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ struct Text {
   int64_t tokens;
 };
 
-// The texts of a batch. With padding, each begins with a group of its own; without, one follows the other without a gap,
-// and a group may hold tokens of several.
+// The texts of a batch. With padding, each begins with a group of its own; without, one follows the other without a
+// gap, and a group may hold tokens of several.
 struct Texts {
   int64_t batch = 0, length = 0;  // [batch, length] as the model has them, with padding
   bool padded = true;
@@ -41,8 +41,8 @@ Texts padded_texts(int64_t batch, int64_t length);
 // The texts of an input [batch, tokens] that is not zero where there is a token.
 Texts kept_texts(const Tensor<int64_t>&);
 
-// The texts of `x` by an input as Unpack has it: a number of tokens, or which tokens there are. Throws Refused where it does
-// not fit.
+// The texts of `x` by an input as Unpack has it: a number of tokens, or which tokens there are. Throws Refused where it
+// does not fit.
 Texts texts_of(const OrtKernelContext*, size_t index, const Packed& x);
 
 }  // namespace sdp

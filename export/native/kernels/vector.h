@@ -75,7 +75,8 @@ SDP_INLINE Floats from_lane(const Floats& a, const Floats& b, int lane) {
 // Numbers `lane` to `lane + count` alone, without a write to the others: another thread may be at them.
 SDP_INLINE void store_lanes(float* to, int lane, int count, const Floats& value) {
 #if SDP_LANES == 16
-  _mm512_mask_storeu_ps(to, static_cast<__mmask16>(((1u << count) - 1) << lane), reinterpret_cast<__m512>(value.part[0]));
+  const auto chosen = static_cast<__mmask16>(((1u << count) - 1) << lane);
+  _mm512_mask_storeu_ps(to, chosen, reinterpret_cast<__m512>(value.part[0]));
 #else
   float lanes[kTokens];
   store(lanes, value);

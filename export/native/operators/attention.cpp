@@ -109,7 +109,8 @@ struct Rounded {
     const int width = static_cast<int>(size);
     for (int g = 0; g < visible.groups(); ++g) {
       const size_t at = (first + g) * kTokensPerGroup;
-      kernels.quantize_keys(keys.data + g * keys.stride, width, k.get() + at * size, k_scale.get() + at, k_sum.get() + at);
+      kernels.quantize_keys(keys.data + g * keys.stride, width, k.get() + at * size, k_scale.get() + at,
+                            k_sum.get() + at);
     }
     kernels.quantize_values(values.data, values.stride, visible.groups(), width, visible.seen.data(),
                             v.get() + first * kTokensPerGroup * size, v_scale.get() + head * size,

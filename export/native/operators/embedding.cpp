@@ -45,7 +45,8 @@ struct Lookup {
     require(index.shape.size() == 2 && (index.shape[0] == 1 || index.shape[0] == texts.batch) &&
                 index.shape[1] == texts.length,
             "indices have another batch or length than kept");
-    for (int64_t at : texts.kept) require(row(at, texts) >= 0 && row(at, texts) < of.rows, "an index is beyond its table");
+    for (int64_t at : texts.kept)
+      require(row(at, texts) >= 0 && row(at, texts) < of.rows, "an index is beyond its table");
   }
   int64_t row(int64_t at, const Texts& texts) const {
     if (!index) return 0;
@@ -67,8 +68,8 @@ class PackedEmbedding : public Operator {
         epsilon_(real(info, "epsilon")),
         has_positions_(count > inputs.positions),
         has_types_(count > inputs.types) {
-    require(gamma_.shape.size() == 1 && gamma_.shape[0] > 0 && gamma_.shape[0] <= 1 << 20 && beta_.shape == gamma_.shape,
-            "gamma and beta differ in shape");
+    require(gamma_.shape.size() == 1 && beta_.shape == gamma_.shape, "gamma and beta differ in shape");
+    require(width() > 0 && width() <= 1 << 20, "gamma has no width that rows can have");
   }
   void compute(OrtKernelContext*) const override;
 
@@ -134,7 +135,8 @@ class EmbeddingI8 : public PackedEmbedding {
       : PackedEmbedding(info, {In::words, In::gamma, In::beta, In::positions, In::types}, input_count(info)) {
     words_ = Table(constant<int8_t>(info, In::word_table), constant<float>(info, In::word_scale), width());
     if (has_positions_)
-      positions_ = Table(constant<int8_t>(info, In::position_table), constant<float>(info, In::position_scale), width());
+      positions_ =
+          Table(constant<int8_t>(info, In::position_table), constant<float>(info, In::position_scale), width());
     if (has_types_) types_ = Table(constant<float>(info, In::type_table), width());
   }
 

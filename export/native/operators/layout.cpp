@@ -10,7 +10,8 @@ namespace {
 
 class Pack : public Operator {
  public:
-  explicit Pack(const OrtKernelInfo* info) : kernels_(kernels()), without_padding_(input_count(info) > PackInputs::kept) {}
+  explicit Pack(const OrtKernelInfo* info)
+      : kernels_(kernels()), without_padding_(input_count(info) > PackInputs::kept) {}
   void compute(OrtKernelContext*) const override;
 
  private:

@@ -80,12 +80,12 @@ class _Writer:
         # The input that has the tokens of the texts, where they are packed without padding.
         self._kept: str | None = None
         self._nodes: list[NodeProto] = []
-        # Value -> the name of its packed form, and value -> the name of its number of tokens.
+        # Value -> the name of its packed form, and value -> the name of its number of tokens, or of which there are.
         self._packed: dict[str, str] = {}
+        self._tokens: dict[str, str] = {}
         # Value -> the name of the packed first tokens of its texts; the values of which nothing else is needed.
         self._first: dict[str, str] = {}
         self._only_first: set[str] = set()
-        self._tokens: dict[str, str] = {}
         self._plain: set[str] = {value.name for value in model.graph.input} | set(initializers)
         # New initializers of weights by the prefix of their names: layers may share weights.
         self._made: dict[str, LayerTensors] = {}
@@ -301,7 +301,10 @@ class _Writer:
         return self._packed[value]
 
     def _write_embedding(self, value: str) -> bool:
-        """Write one operator for the embeddings that make a value; returns whether they do."""
+        """Write one operator for the embeddings that make a value; returns whether they do.
+
+        Its tables in int8 are those of `_write_lookup`, which wrote the lookups before; `_finish` drops these.
+        """
         found = find_embedding(value, WORDS, self._index, self._initializers)
         int8 = self._precision == "int8"
         if found is None or self._kept is None:

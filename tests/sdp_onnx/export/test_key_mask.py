@@ -93,10 +93,15 @@ def test_nodes_that_cannot_be_run_alone_are_another_mask() -> None:
 
 
 @pytest.mark.skipif(not has_library(), reason="installed without a C++ compiler")
+@pytest.mark.parametrize("kind", ["bert", "xlmr"])
 def test_an_encoder_is_packed_without_padding(
-    bert_file: Path, tmp_path: Path, make_batch: Callable[..., Any], input_names: dict[str, Any]
+    kind: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    make_batch: Callable[..., Any],
+    input_names: dict[str, Any],
 ) -> None:
-    prune(bert_file, tmp_path / "pruned.onnx", 0.9)
+    prune(request.getfixturevalue(f"{kind}_file"), tmp_path / "pruned.onnx", 0.9)
     encode_model(tmp_path / "pruned.onnx", tmp_path / "kernel.onnx", encoding="kernel", metadata={})
     nodes = onnx.load(tmp_path / "kernel.onnx").graph.node
     assert [node.input[3] for node in nodes if node.op_type == "PackedAttention"] == ["attention_mask"] * 2
@@ -106,7 +111,7 @@ def test_an_encoder_is_packed_without_padding(
     assert not {"And", "GatherND", "Range"} & {node.op_type for node in nodes}
     expected, got = (create_session(tmp_path / f"{name}.onnx") for name in ("pruned", "kernel"))
     rng = np.random.default_rng(0)
-    feed = make_batch(input_names["bert"], 6, 37)
+    feed = make_batch(input_names[kind], 6, 37)
     # The first token is the one that the head reads.
     feed["attention_mask"] = (rng.random((6, 37)) < 0.5) | (np.arange(37) == 0)
     feed["attention_mask"] = feed["attention_mask"].astype(np.int64)

@@ -36,7 +36,8 @@ def test_both_tables_have_the_same_rows() -> None:
 
 
 def test_every_operator_is_compared_with_the_naive_computation() -> None:
-    source = "".join(path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("test_*.py")))
+    files = [Path(__file__).with_name(name) for name in ("test_kernels.py", "test_without_padding.py")]
+    source = "".join(path.read_text(encoding="utf-8") for path in files)
     assert [name for name in OPERATORS if f'"{name}"' not in source] == []
 
 
