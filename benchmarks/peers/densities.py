@@ -22,7 +22,8 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from peers_models import INPUTS, SIZES, pruned_model, random_inputs
+from peers_inputs import INPUTS, SIZES, random_inputs
+from peers_models import pruned_model
 from sdp_onnx.bench.cases import Case
 from sdp_onnx.bench.pair import benchmark_pair
 from sdp_onnx.export.encode import encode_model

@@ -4,29 +4,33 @@
     python benchmarks/peers/peers.py table          # Markdown, from the JSON
     python benchmarks/peers/peers.py plot           # the picture, from the JSON
 
-Every peer that is not in sdp's own environment has one of its own; without its interpreter it is left out, which the
-JSON tells:
+Every peer that is not in sdp's own environment has one of its own; without its interpreter it is left out, and the
+JSON has the reason:
 
     python3 -m venv openvino-env && openvino-env/bin/pip install openvino==2026.4.1 nncf==3.4.0 onnx
     python3.11 -m venv deepsparse-env && deepsparse-env/bin/pip install deepsparse==1.8.0 "numpy<2"
 
-The model: the shape of XLM-R-base with a classifier, random weights, a vocabulary of 32000, every linear layer of the
-encoder pruned to 90 % zeros by magnitude; one weight by one for fp32, in blocks of four inputs (1x4) for int8. All
-engines get the same rows of random tokens, without padding.
+The model: the shape of XLM-R-base with a classifier, random weights, a vocabulary of 32000, the linear layers of the
+encoder pruned by magnitude; one weight by one for fp32, in blocks of four inputs (1x4) for int8. All engines get the
+same rows of random tokens. Where all texts have one length there is no padding. Where their lengths are those of real
+texts (`--texts`, see peers_lengths.py), each engine runs the batch padded in one call, sorted by length in four calls,
+and text by text, and its fastest way counts.
 
 | engine | what it runs |
 |---|---|
 | ort-fp32 | export_torch's file; onnxruntime fuses it itself |
 | ort-int8 | the same by onnxruntime's quantize_dynamic: MatMul, Gemm and Gather |
-| openvino | export_torch's file in OpenVINO's default precision: bf16 where the CPU has it; compiled per shape |
+| ort-int8-static | the same by onnxruntime's quantize_static: QDQ, MatMul and Gemm, one scale for each output |
+| openvino | export_torch's file in OpenVINO's default precision: bf16 where the CPU has it |
 | openvino-int8 | the same after NNCF's post-training quantization for Transformers |
-| deepsparse-fp32 | torch's tracing exporter, opset 14, plain attention; compiled per shape |
-| deepsparse-int8 | the same by onnxruntime's quantize_static, QOperator, MatMul only, attention's two included |
-| ours-fp32, ours-int8 | export_torch's file by encode_model(encoding="kernel"), onnxruntime with the operator library |
+| deepsparse-fp32 | torch's tracing exporter, opset 14, plain attention; compiled per shape; 90 % zeros |
+| deepsparse-int8 | the same by quantize_static, QOperator, MatMul only, attention's two included; 90 % zeros |
+| ours-fp32-*, ours-int8-* | export_torch's file by encode_model(encoding="kernel"), with so many per cent of zeros |
 
+OpenVINO is compiled for each shape; for many shapes at once, which is slower, only where a batch is run text by text.
 Of each peer the fastest variant that was found is taken; what was tried stands where the file is made.
 
-Each engine is a process of its own that loads, is checked against torch, and then takes its turn when told: one
+Each engine is a process of its own that loads, is checked against torch, and then takes its turn when asked: one
 discarded run, runs for about a quarter of a second, a pause in which its threads go to sleep. A ratio is the median
 over rounds of the peer's time by ours in the same round. Every cell is written when it is done; `--resume` goes on with
 those that are missing. In a virtual machine, see peers_cores.py before you compare cells.
@@ -39,6 +43,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -47,8 +52,12 @@ import typer
 
 from peers_cell import Cell, measure_cell
 from peers_engines import ENGINES, Engine, Runtime
+from peers_inputs import SIZES, random_inputs
+from peers_lengths import QUANTILES
+from peers_limits import machine_limits, product_shares
 from peers_plot import draw, markdown
 from peers_sizes import file_sizes
+from sdp_onnx.bench.cases import Case
 from sdp_onnx.operators.library import instruction_set
 from sdp_onnx.runtimes.environment import environment_record
 
@@ -66,12 +75,14 @@ def run(
     deepsparse_python: Annotated[Path | None, typer.Option(help="The interpreter that has DeepSparse.")] = None,
     lengths: Annotated[str, typer.Option(help="Tokens, with commas.")] = "8,16,32,64,128,384",
     batches: Annotated[str, typer.Option(help="Rows, with commas.")] = "1,16",
+    texts: Annotated[str, typer.Option(help="Distributions of lengths, with commas.")] = ",".join(QUANTILES),
+    mixed: Annotated[int, typer.Option(min=2, help="Texts of a batch of different lengths.")] = 32,
     threads: Annotated[str, typer.Option(help="Numbers of threads, with commas.")] = "1,2",
     engines: Annotated[str, typer.Option(help="Names, with commas.")] = ",".join(ENGINES),
     rounds: Annotated[int, typer.Option(min=2, help="Turns of each engine in a cell.")] = 15,
     seconds: Annotated[float, typer.Option(help="A cell that took this long ends early, after 5 rounds.")] = 90.0,
     models: Annotated[Path | None, typer.Option(help="Where model files are kept and found again.")] = None,
-    size: Annotated[str, typer.Option(help="base, or tiny to try the program.")] = "base",
+    size: Annotated[str, typer.Option(help="base, minilm, or tiny to try the program.")] = "base",
     output: Output = RESULTS,
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep the cells that the JSON has, and measure the rest.")
@@ -91,13 +102,17 @@ def run(
     skipped = {e.name: f"no --{e.runtime}-python was given" for e in wanted if e.runtime not in pythons}
     for name, reason in skipped.items():
         _say(f"{name} is left out: {reason}")
-    cells = [Cell(*shape) for shape in itertools.product(_numbers(batches), _numbers(lengths), _numbers(threads))]
-    rows = max(cell.batch for cell in cells)
+    distributions = [name for name in texts.split(",") if name]
+    if unknown := [name for name in distributions if name not in QUANTILES]:
+        raise typer.BadParameter(f"no distribution is named {unknown[0]}; there are {', '.join(QUANTILES)}")
+    shapes: list[tuple[int, int | str]] = [*itertools.product(_numbers(batches), _numbers(lengths))]
+    shapes += [(mixed, name) for name in distributions]
+    cells = [Cell(*shape, count) for shape, count in itertools.product(shapes, _numbers(threads))]
     with tempfile.TemporaryDirectory() as temporary:
         folder = models or Path(temporary)
         _say("making the models")
-        _build(folder, size, _numbers(lengths), rows, pythons)
-        results = _header(folder, size, chosen, skipped)
+        _build(folder, size, shapes, chosen, pythons)
+        results = _header(folder, size, chosen, skipped, _numbers(threads))
         if resume:
             _take_over(results, output)
         done = {Cell(known["batch"], known["length"], known["threads"]) for known in results["cells"]}
@@ -105,15 +120,24 @@ def run(
         for number, cell in enumerate(cells, start=1):
             if cell in done:
                 continue
-            measured = measure_cell(cell, chosen, pythons, folder, rows, rounds=rounds, seconds=seconds)
+            measured = measure_cell(cell, chosen, pythons, folder, rounds=rounds, seconds=seconds)
             results["cells"].append(measured)
             output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
             times = ", ".join(f"{name} {values['p50_ms']:.1f}" for name, values in measured["engines"].items())
-            _say(
-                f"[{number}/{len(cells)}] batch {cell.batch}, {cell.length} tokens, {cell.threads} threads: {times} ms"
-            )
+            _say(f"[{number}/{len(cells)}] batch {cell.batch}, {cell.length}, {cell.threads} threads: {times} ms")
             for name, reason in measured["failed"].items():
                 _say(f"    {name} failed: {reason}")
+        _say("profiling ours")
+        vocabulary = SIZES[size]["vocab_size"]
+        cases = [
+            Case(str(length), 1, length, [random_inputs(vocabulary, 1, length, seed=0)]) for length in _numbers(lengths)
+        ]
+        results["profiles"] = {
+            engine.name: product_shares(folder / engine.file, cases, _numbers(threads))
+            for engine in chosen
+            if engine.operators
+        }
+        output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 @app.command()
@@ -122,7 +146,7 @@ def table(
     batch: Annotated[int, typer.Option(help="Rows.")] = 1,
     threads: Annotated[int, typer.Option(help="Threads.")] = 2,
 ) -> None:
-    """Print the results at 32, 128 and 384 tokens as Markdown."""
+    """Print the results as Markdown: of texts of one length, of batches of different lengths, sizes, and limits."""
     print(markdown(json.loads(output.read_text(encoding="utf-8")), batch, threads))
 
 
@@ -135,36 +159,45 @@ def plot(
     draw(json.loads(output.read_text(encoding="utf-8")), picture or output.with_suffix(".svg"))
 
 
-def _build(folder: Path, size: str, lengths: list[int], rows: int, pythons: dict[Runtime, Path]) -> None:
-    by_length = itertools.chain.from_iterable(("--length", str(length)) for length in lengths)
-    script, settings = str(HERE / "peers_models.py"), ["--size", size, "--rows", str(rows), *by_length]
-    subprocess.run([sys.executable, script, str(folder), *settings], check=True, stdout=sys.stderr)
-    if "openvino" in pythons:
+def _build(
+    folder: Path,
+    size: str,
+    shapes: Sequence[tuple[int, int | str]],
+    engines: Sequence[Engine],
+    pythons: Mapping[Runtime, Path],
+) -> None:
+    wanted = [f"--shape={rows}x{length}" for rows, length in shapes] + [f"--engine={engine.name}" for engine in engines]
+    command = [sys.executable, str(HERE / "peers_models.py"), str(folder), "--size", size, *wanted]
+    subprocess.run(command, check=True, stdout=sys.stderr)
+    if "openvino" in pythons and any(engine.runtime == "openvino" for engine in engines):
         script = str(HERE / "peers_openvino.py")
         subprocess.run([str(pythons["openvino"]), script, str(folder)], check=True, stdout=sys.stderr)
 
 
-def _header(folder: Path, size: str, engines: list[Engine], skipped: dict[str, str]) -> dict[str, Any]:
+def _header(
+    folder: Path, size: str, chosen: Sequence[Engine], skipped: Mapping[str, str], threads: Sequence[int]
+) -> dict[str, Any]:
     shape = json.loads((folder / "shape.json").read_text(encoding="utf-8"))
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "model": {"title": f"XLM-R {size} (random weights), encoder 90 % zeros", **shape},
+        "model": {"title": f"XLM-R's architecture, size {size}, random weights", **shape},
         "environment": {**environment_record(), "kernels": instruction_set()},
         "engines": {
             engine.name: {
                 "title": engine.title,
-                "pruning": engine.pruning,
+                "zeros": {"pattern": engine.weights.pattern, "percent": engine.weights.percent},
                 **file_sizes(folder / engine.file, shape["vocab_size"]),
             }
-            for engine in engines
+            for engine in chosen
         },
         "skipped": skipped,
+        "limits": [machine_limits(count) for count in threads],
         "cells": [],
     }
 
 
 def _take_over(results: dict[str, Any], output: Path) -> None:
-    """Begin with the cells that the JSON has, and with what it tells of their engines."""
+    """Begin with the cells that the JSON has, and with what it has about their engines."""
     if not output.exists():
         return
     earlier = json.loads(output.read_text(encoding="utf-8"))

@@ -1,6 +1,6 @@
 """Make the files that peers.py runs: one random XLM-R, pruned in two patterns, exported for each runtime.
 
-    python benchmarks/peers/peers_models.py FOLDER --size base --length 128 --rows 16
+    python benchmarks/peers/peers_models.py FOLDER --size base --shape 1x128 --shape 32xsst2 --engine ort-fp32
 
 A process of its own, because torch and the model would otherwise stay in the memory of the process that times the
 others. Files that are there already are kept: empty the folder after a change of the exporter.
@@ -13,15 +13,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from onnxruntime.quantization import (
     CalibrationDataReader,
     CalibrationMethod,
@@ -31,7 +31,9 @@ from onnxruntime.quantization import (
 )
 from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
 
-from peers_engines import Pruning
+from peers_engines import ENGINES, FP32, INT8, Engine, Pruning, Weights, reference_file
+from peers_inputs import INPUTS, PADDING, SIZES, SPECIAL, Inputs, batch_inputs, random_inputs
+from peers_lengths import QUANTILES
 from peers_onnxruntime import quantize as quantize_dynamic
 from sdp.models.layers import prunable_weights
 from sdp.pruning.masks import Masks, apply_masks, select_masks
@@ -41,49 +43,13 @@ from sdp_onnx.export.kernel_choice import Precision
 from sdp_onnx.export.torch_export import export_torch
 
 SPARSITY = 0.9
-INPUTS = ("input_ids", "attention_mask")
 
-# The vocabulary is cut to 32000: a lookup costs no time, whatever the size of the table.
-SIZES: dict[str, dict[str, Any]] = {
-    "large": {
-        "vocab_size": 32000,
-        "hidden_size": 1024,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 16,
-        "intermediate_size": 4096,
-    },
-    "base": {
-        "vocab_size": 32000,
-        "hidden_size": 768,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 12,
-        "intermediate_size": 3072,
-    },
-    "minilm": {
-        "vocab_size": 32000,
-        "hidden_size": 384,
-        "num_hidden_layers": 6,
-        "num_attention_heads": 12,
-        "intermediate_size": 1536,
-    },
-    "tiny": {
-        "vocab_size": 2000,
-        "hidden_size": 192,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 3,
-        "intermediate_size": 768,
-    },
-}
-
-_SPECIAL = 5
 
 # What DeepSparse 1.8 reads; without LayerNormalization, which it knows as the operators that it is made of.
 _LEGACY_OPSET = 14
 
 _CALIBRATION_LENGTHS = (8, 16, 32, 64, 128, 384) * 2
 _CALIBRATION_ROWS = 2
-
-Inputs = dict[str, NDArray[np.int64]]
 
 
 def pruned_model(
@@ -104,7 +70,7 @@ def pruned_model(
         max_position_embeddings=514,
         type_vocab_size=1,
         layer_norm_eps=1e-5,
-        pad_token_id=1,
+        pad_token_id=PADDING,
         bos_token_id=0,
         eos_token_id=2,
         initializer_range=0.05,
@@ -112,16 +78,12 @@ def pruned_model(
     torch.manual_seed(0)
     model = XLMRobertaForSequenceClassification(config)
     model.eval()
+    if not sparsity:
+        return model
     weights = prunable_weights(model)
     everything: Masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}
     apply_masks(weights, select_masks(magnitude_scores(weights, everything), sparsity, "layer", pattern))
     return model
-
-
-def random_inputs(vocabulary: int, rows: int, length: int, seed: int) -> Inputs:
-    """Rows of random tokens without padding, int64 [rows, length]."""
-    tokens = np.random.default_rng([seed, length]).integers(_SPECIAL, vocabulary, (rows, length), dtype=np.int64)
-    return {"input_ids": tokens, "attention_mask": np.ones_like(tokens)}
 
 
 def calibration_batches(vocabulary: int) -> Iterator[Inputs]:
@@ -143,28 +105,44 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime 
         return next(self._batches, None)
 
 
-def build(folder: Path, size: str, lengths: list[int], rows: int) -> None:
-    """Make what is missing of the files and of the references for `lengths`, `rows` rows each."""
+def build(folder: Path, size: str, shapes: Sequence[tuple[int, int | str]], engines: Sequence[Engine]) -> None:
+    """Make what is missing of the engines' files, and of the references for batches of `shapes`, (rows, length)."""
     vocabulary = SIZES[size]["vocab_size"]
-    (folder / "shape.json").write_text(json.dumps({**SIZES[size], "sparsity": SPARSITY}), encoding="utf-8")
+    (folder / "shape.json").write_text(json.dumps(SIZES[size]), encoding="utf-8")
     _make(folder / "calibration.npz", partial(_write_calibration, vocabulary))
-    for pattern in get_args(Pruning):
-        _build_dense(folder, size, pattern, lengths, rows)
-    fp32, blocks = folder / "dense-unstructured.onnx", folder / "dense-1x4.onnx"
-    _make(folder / "ours-fp32.onnx", partial(_encode, fp32, "fp32"))
-    _make(folder / "ours-int8.onnx", partial(_encode, blocks, "int8"))
-    _make(folder / "ort-int8.onnx", partial(quantize_dynamic, blocks))
-    _make(folder / "deepsparse-int8.onnx", partial(_quantize_static, folder / "legacy-1x4.onnx", vocabulary))
+    for weights in dict.fromkeys(engine.weights for engine in engines):
+        own = [engine for engine in engines if engine.weights == weights]
+        _build_weights(folder, size, weights, shapes, own)
+    blocks, legacy = folder / f"dense-{INT8.name}.onnx", folder / f"legacy-{INT8.name}.onnx"
+    quantizers: dict[str, Callable[[Path], None]] = {
+        "ort-int8": partial(quantize_dynamic, blocks),
+        "ort-int8-static": partial(_quantize_static, blocks, vocabulary),
+        "deepsparse-int8": partial(_quantize_for_deepsparse, legacy, vocabulary),
+    }
+    for engine in engines:
+        if quantize := quantizers.get(engine.name):
+            _make(folder / engine.file, quantize)
 
 
-def _build_dense(folder: Path, size: str, pattern: Pruning, lengths: list[int], rows: int) -> None:
-    """What needs torch: both exports of a pruned model, and its logits. The model ends with the function."""
-    model = cache(partial(pruned_model, size, pattern))
-    _make(folder / f"dense-{pattern}.onnx", lambda target: export_torch(model(), target, input_names=INPUTS))
-    _make(folder / f"legacy-{pattern}.onnx", lambda target: _export_legacy(model(), target))
-    for length in lengths:
-        target = folder / f"reference-{pattern}-{length}x{rows}.npz"
-        _make(target, lambda target, length=length: _write_reference(model(), rows, length, target))  # type: ignore[misc]
+def _build_weights(
+    folder: Path, size: str, weights: Weights, shapes: Sequence[tuple[int, int | str]], engines: Sequence[Engine]
+) -> None:
+    """What needs torch: the exports of a pruned model, and its logits. The model ends with the function."""
+    model = cache(partial(pruned_model, size, weights.pattern, weights.percent / 100))
+    for rows, length in shapes:
+        target = reference_file(folder, weights, rows, length)
+        _make(target, lambda target, rows=rows, length=length: _write_reference(model(), rows, length, target))  # type: ignore[misc]
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        # The peers' files stay; ours need theirs once.
+        dense = Path(folder if weights in (FP32, INT8) else temporary, f"dense-{weights.name}.onnx")
+        missing = [engine for engine in engines if engine.operators and not (folder / engine.file).exists()]
+        if dense.parent == folder or missing:
+            _make(dense, lambda target: export_torch(model(), target, input_names=INPUTS))
+        if dense.parent == folder:
+            _make(folder / f"legacy-{weights.name}.onnx", lambda target: _export_legacy(model(), target))
+        for engine in missing:
+            precision: Precision = "int8" if weights.pattern == "1x4" else "fp32"
+            _make(folder / engine.file, partial(_encode, dense, precision))
 
 
 def _encode(source: Path, precision: Precision, target: Path) -> None:
@@ -186,7 +164,7 @@ def _export_legacy(model: XLMRobertaForSequenceClassification, target: Path) -> 
     """
     implementation = model.config._attn_implementation
     model.set_attn_implementation("eager")
-    example = torch.full((2, 16), _SPECIAL)
+    example = torch.full((2, 16), SPECIAL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
@@ -203,6 +181,21 @@ def _export_legacy(model: XLMRobertaForSequenceClassification, target: Path) -> 
 
 
 def _quantize_static(source: Path, vocabulary: int, target: Path) -> None:
+    """onnxruntime's static int8 with its documented settings for x86 CPUs: QDQ, one scale for each output."""
+    quantize_static(
+        source,
+        target,
+        _Calibration(vocabulary),
+        quant_format=QuantFormat.QDQ,
+        op_types_to_quantize=["MatMul", "Gemm"],
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        per_channel=True,
+        calibrate_method=CalibrationMethod.MinMax,
+    )
+
+
+def _quantize_for_deepsparse(source: Path, vocabulary: int, target: Path) -> None:
     """MatMul in int8 only, attention's two included: what DeepSparse runs in int8.
 
     With one scale for each output (per_channel) it took twice as long: DeepSparse leaves those products to others.
@@ -225,23 +218,35 @@ def _write_calibration(vocabulary: int, target: Path) -> None:
         np.savez(file, *(batch["input_ids"] for batch in calibration_batches(vocabulary)))
 
 
-def _write_reference(model: XLMRobertaForSequenceClassification, rows: int, length: int, target: Path) -> None:
-    inputs = random_inputs(model.config.vocab_size, rows, length, seed=0)
+def _write_reference(model: XLMRobertaForSequenceClassification, rows: int, length: int | str, target: Path) -> None:
+    inputs = batch_inputs(model.config.vocab_size, rows, length, seed=0)
     with torch.no_grad():
         logits = model(**{name: torch.from_numpy(array) for name, array in inputs.items()}).logits
     with target.open("wb") as file:
         np.savez(file, **inputs, logits=logits.numpy())  # type: ignore[arg-type]  # its stub
 
 
+def read_shape(text: str) -> tuple[int, int | str]:
+    """Read "32x128" or "32xsst2": rows, and the tokens of each or the distribution of theirs.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    rows, _, length = text.partition("x")
+    if length in QUANTILES:
+        return int(rows), length
+    return int(rows), int(length)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--size", choices=SIZES, default="base")
-    parser.add_argument("--length", type=int, action="append", required=True)
-    parser.add_argument("--rows", type=int, required=True)
+    parser.add_argument("--shape", type=read_shape, action="append", required=True)
+    parser.add_argument("--engine", choices=ENGINES, action="append", required=True)
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
-    build(given.folder, given.size, given.length, given.rows)
+    build(given.folder, given.size, given.shape, [ENGINES[name] for name in given.engine])
 
 
 if __name__ == "__main__":

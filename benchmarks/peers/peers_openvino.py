@@ -19,6 +19,8 @@ import nncf
 import numpy as np
 import openvino as ov
 
+from peers_engines import FP32, INT8
+
 
 def build(folder: Path) -> None:
     """Convert what is missing.
@@ -29,11 +31,11 @@ def build(folder: Path) -> None:
     plain, quantized = folder / "openvino-fp32.xml", folder / "openvino-int8.xml"
     core = ov.Core()
     if not plain.exists():
-        _save(core.read_model(folder / "dense-unstructured.onnx"), plain)
+        _save(core.read_model(folder / f"dense-{FP32.name}.onnx"), plain)
     if not quantized.exists():
         with np.load(folder / "calibration.npz", allow_pickle=False) as archive:
             batches = [{"input_ids": ids, "attention_mask": np.ones_like(ids)} for ids in archive.values()]
-        quantize(folder / "dense-1x4.onnx", batches, quantized)
+        quantize(folder / f"dense-{INT8.name}.onnx", batches, quantized)
 
 
 def quantize(source: Path, batches: list[dict[str, Any]], target: Path) -> None:

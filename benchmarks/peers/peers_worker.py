@@ -2,13 +2,14 @@
 
 It is given a line of JSON on stdin, answers with one on stdout, and waits for the next:
 
-    {"runtime": …, "model": …, "inputs": …, "threads": n, "library": … or null}
-                    ->  {"load_seconds": s, "memory_before": bytes, "first_run_seconds": s, "logits": [[…]],
-                         "version": …, "settings": {…}}
-    {"runs": n, "pause": s}  ->  {"seconds": [s, …], "idle_cpu": share}
-    {"finish": true}         ->  {"peak_memory": bytes}
+    {"runtime": …, "model": …, "inputs": …, "threads": n, "library": … or null, "calls": [n, …]}
+                    ->  {"load_seconds": s, "memory_before": bytes, "first_run_seconds": {calls: s},
+                         "logits": {calls: [[…]]}, "version": …, "settings": {…}}
+    {"calls": n, "runs": n, "pause": s}  ->  {"seconds": [s, …], "idle_cpu": share}
+    {"finish": true}                     ->  {"peak_memory": bytes}
 
-It ends when stdin does.
+A batch is run by one or more calls: its texts are sorted by length and divided evenly, and each call is padded to its
+own longest text. It ends when stdin does.
 """
 
 from __future__ import annotations
@@ -17,15 +18,37 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-# Runs the batch once and returns the logits.
-Run = Callable[[], Any]
+Inputs = dict[str, Any]
+# Runs one call and returns its logits.
+Call = Callable[[], Any]
+
+# Compiled for more shapes than this, OpenVINO would hold that many copies of its weights.
+_MOST_SHAPES = 4
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An engine that is ready.
+
+    Attributes:
+        prepare: makes the calls of some inputs.
+        seconds: that it took, without what `prepare` compiles.
+        settings: as the engine has them.
+        package: that the engine comes from.
+    """
+
+    prepare: Callable[[Sequence[Inputs]], list[Call]]
+    seconds: float
+    settings: dict[str, Any]
+    package: str
 
 
 def main() -> int:
@@ -38,54 +61,71 @@ def main() -> int:
         return 0
     setup = json.loads(line)
     with np.load(setup["inputs"], allow_pickle=False) as archive:
-        inputs = {name: np.ascontiguousarray(archive[name]) for name in ("input_ids", "attention_mask")}
+        batch = {name: archive[name] for name in ("input_ids", "attention_mask")}
     load = {"onnxruntime": _onnxruntime, "openvino": _openvino, "deepsparse": _deepsparse}[setup["runtime"]]
     before = _memory("VmHWM:")
-    run, seconds, settings, package = load(setup, inputs)
-    started = time.perf_counter()
-    logits = np.asarray(run(), dtype=np.float64).tolist()
+    loaded = load(setup)
+    calls: dict[int, list[Call]] = {}
+    logits, prepared, first_run = {}, {}, {}
+    for count in setup["calls"]:
+        order, parts = divided(batch, count)
+        started = time.perf_counter()
+        calls[count] = loaded.prepare(parts)
+        prepared[count] = time.perf_counter() - started
+        started = time.perf_counter()
+        rows = np.concatenate([np.asarray(call(), dtype=np.float64) for call in calls[count]])
+        first_run[count] = time.perf_counter() - started
+        logits[count] = rows[np.argsort(order, kind="stable")].tolist()
     _answer(
         answers,
         {
-            "load_seconds": seconds,
+            "load_seconds": loaded.seconds + prepared[setup["calls"][0]],
             "memory_before": before,
-            "first_run_seconds": time.perf_counter() - started,
+            "first_run_seconds": first_run,
             "logits": logits,
-            "version": f"{package} {version(package)}",
-            "settings": settings,
+            "version": f"{loaded.package} {version(loaded.package)}",
+            "settings": loaded.settings,
         },
     )
     for line in sys.stdin:
         request = json.loads(line)
         if "runs" in request:
-            _answer(answers, _turn(run, request["runs"], request["pause"]))
+            _answer(answers, _turn(calls[request["calls"]], request["runs"], request["pause"]))
         else:
             _answer(answers, {"peak_memory": _memory("VmHWM:")})
     return 0
 
 
-def _turn(run: Run, runs: int, pause: float) -> dict[str, Any]:
+def divided(batch: Inputs, calls: int) -> tuple[Any, list[Inputs]]:
+    """The order of the rows by length, and the inputs of each call, without padding that all rows of it have."""
+    lengths = batch["attention_mask"].sum(axis=1)
+    order = np.argsort(lengths, kind="stable")
+    parts = []
+    for rows in np.array_split(order, calls):
+        longest = int(lengths[rows].max())
+        parts.append({name: np.ascontiguousarray(array[rows, :longest]) for name, array in batch.items()})
+    return order, parts
+
+
+def _turn(calls: Sequence[Call], runs: int, pause: float) -> dict[str, Any]:
     """Seconds of each run after a discarded one, and how busy the process was in the second half of the pause after.
 
     The discarded run wakes the threads and brings the weights back into the caches. A process whose threads still spin
-    at the end of the pause would take processor time from the engine whose turn is next; its idle_cpu tells.
+    at the end of the pause would take processor time from the engine whose turn is next: its idle_cpu shows it.
     """
-    run()
     seconds = []
-    for _ in range(runs):
+    for _ in range(runs + 1):
         started = time.perf_counter()
-        run()
+        for call in calls:
+            call()
         seconds.append(time.perf_counter() - started)
     time.sleep(pause / 2)
     wall, cpu = time.perf_counter(), time.process_time()
     time.sleep(pause / 2)
-    return {"seconds": seconds, "idle_cpu": (time.process_time() - cpu) / (time.perf_counter() - wall)}
+    return {"seconds": seconds[1:], "idle_cpu": (time.process_time() - cpu) / (time.perf_counter() - wall)}
 
 
-Loaded = tuple[Run, float, dict[str, Any], str]
-
-
-def _onnxruntime(setup: dict[str, Any], inputs: dict[str, Any]) -> Loaded:
+def _onnxruntime(setup: dict[str, Any]) -> Loaded:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -99,51 +139,74 @@ def _onnxruntime(setup: dict[str, Any], inputs: dict[str, Any]) -> Loaded:
     session = ort.InferenceSession(setup["model"], options, providers=["CPUExecutionProvider"])
     seconds = time.perf_counter() - started
     names = {value.name for value in session.get_inputs()}
-    feed = {name: array for name, array in inputs.items() if name in names}
+
+    def prepare(parts: Sequence[Inputs]) -> list[Call]:
+        feeds = [{name: array for name, array in part.items() if name in names} for part in parts]
+        return [lambda feed=feed: session.run(None, feed)[0] for feed in feeds]  # type: ignore[misc]
+
     package = "onnxruntime-gpu" if _installed("onnxruntime-gpu") else "onnxruntime"
     settings = {"intra_op_num_threads": setup["threads"], "session.force_spinning_stop": "1"}
-    return lambda: session.run(None, feed)[0], seconds, settings, package
+    return Loaded(prepare, seconds, settings, package)
 
 
-def _openvino(setup: dict[str, Any], inputs: dict[str, Any]) -> Loaded:
+def _openvino(setup: dict[str, Any]) -> Loaded:
+    """Compiled for the shape of each call, which is faster, or where there are many for all shapes."""
     import openvino as ov
 
     core = ov.Core()
     asked = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": setup["threads"], **setup.get("options", {})}
     started = time.perf_counter()
     model = core.read_model(setup["model"])
-    model.reshape({name: list(array.shape) for name, array in inputs.items()})
-    compiled = core.compile_model(model, "CPU", asked)
     seconds = time.perf_counter() - started
-    request = compiled.create_infer_request()
-    settings = {
-        name: str(compiled.get_property(name))
-        for name in ("INFERENCE_PRECISION_HINT", "INFERENCE_NUM_THREADS", "NUM_STREAMS", "PERFORMANCE_HINT")
-    }
+    settings: dict[str, Any] = {}
 
-    def run() -> Any:
-        return request.infer(inputs, share_inputs=True, share_outputs=True)[0]
+    def compiled(shape: tuple[int, ...] | None) -> Any:
+        own = model.clone()
+        if shape is not None:
+            own.reshape({value.get_any_name(): list(shape) for value in own.inputs})
+        made = core.compile_model(own, "CPU", asked)
+        names = ("INFERENCE_PRECISION_HINT", "INFERENCE_NUM_THREADS", "NUM_STREAMS", "PERFORMANCE_HINT")
+        settings.update({name: str(made.get_property(name)) for name in names})
+        return made.create_infer_request()
 
-    return run, seconds, settings, "openvino"
+    def prepare(parts: Sequence[Inputs]) -> list[Call]:
+        shapes = {part["input_ids"].shape for part in parts}
+        if len(shapes) > _MOST_SHAPES:
+            requests = dict.fromkeys(shapes, compiled(None))
+        else:
+            requests = {shape: compiled(shape) for shape in shapes}
+        # Copied: the request's own output is overwritten by its next run.
+        return [
+            lambda part=part, request=requests[part["input_ids"].shape]: request.infer(  # type: ignore[misc]
+                part, share_inputs=True, share_outputs=False
+            )[0]
+            for part in parts
+        ]
+
+    return Loaded(prepare, seconds, settings, "openvino")
 
 
-def _deepsparse(setup: dict[str, Any], inputs: dict[str, Any]) -> Loaded:
+def _deepsparse(setup: dict[str, Any]) -> Loaded:
+    """Compiled for the shape that stands in the file."""
     import deepsparse
 
-    batch = len(inputs["input_ids"])
     started = time.perf_counter()
     engine = deepsparse.Engine(
         model=setup["model"],
-        batch_size=batch,
+        batch_size=setup["batch"],
         num_cores=setup["threads"],
         scheduler=deepsparse.Scheduler.single_stream,
     )
     seconds = time.perf_counter() - started
-    feed = [inputs[name] for name in engine.input_names]
+
+    def prepare(parts: Sequence[Inputs]) -> list[Call]:
+        feeds = [[part[name] for name in engine.input_names] for part in parts]
+        return [lambda feed=feed: engine.run(feed, val_inp=False)[0] for feed in feeds]  # type: ignore[misc]
+
     settings = {name: str(getattr(engine, name)) for name in ("num_cores", "num_streams", "scheduler", "cpu_avx_type")}
     settings["cpu_vnni"] = str(engine.cpu_vnni)
     settings["fraction_of_supported_ops"] = str(engine.fraction_of_supported_ops)
-    return lambda: engine.run(feed, val_inp=False)[0], seconds, settings, "deepsparse"
+    return Loaded(prepare, seconds, settings, "deepsparse")
 
 
 def _installed(package: str) -> bool:

@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 from tokenizers import SentencePieceUnigramTokenizer
 from transformers import XLMRobertaTokenizer
 
-from peers_models import INPUTS, SIZES, SPARSITY, pruned_model
+from peers_inputs import INPUTS, SIZES
+from peers_models import SPARSITY, pruned_model
 from peers_sizes import file_sizes
 from sdp.data.corpus import Corpus, split_texts
 from sdp.data.files import read_columns
