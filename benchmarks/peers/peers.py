@@ -3,6 +3,7 @@
     python benchmarks/peers/peers.py run --openvino-python PATH --deepsparse-python PATH
     python benchmarks/peers/peers.py table          # Markdown, from the JSON
     python benchmarks/peers/peers.py plot           # the picture, from the JSON
+    python benchmarks/peers/peers.py callers --openvino-python PATH --deepsparse-python PATH
 
 Every peer that is not in sdp's own environment has one of its own; without its interpreter it is left out, and the
 JSON has the reason:
@@ -50,8 +51,10 @@ from typing import Annotated, Any
 
 import typer
 
+from peers_callers import markdown as callers_markdown
+from peers_callers import measure_callers
 from peers_cell import Cell, measure_cell
-from peers_engines import ENGINES, Engine, Runtime
+from peers_engines import ENGINES, Engine, Runtime, ours
 from peers_inputs import SIZES, random_inputs
 from peers_lengths import QUANTILES
 from peers_limits import machine_limits, product_shares
@@ -63,16 +66,32 @@ from sdp_onnx.runtimes.environment import environment_record
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results" / "peers.json"
+CALLERS_RESULTS = RESULTS.with_name("callers.json")
+WITH_CALLERS = (
+    "ort-fp32",
+    "ort-int8",
+    "openvino",
+    "openvino-int8",
+    "deepsparse-fp32",
+    "deepsparse-int8",
+    ours("fp32", 90),
+    ours("int8", 0),
+    ours("int8", 90),
+)
+TEXTS_OF_CALLERS = 32
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__)
 
 Output = Annotated[Path, typer.Option(help="The JSON of the results.")]
+OpenVinoPython = Annotated[Path | None, typer.Option(help="The interpreter that has OpenVINO and NNCF.")]
+DeepSparsePython = Annotated[Path | None, typer.Option(help="The interpreter that has DeepSparse.")]
+Models = Annotated[Path | None, typer.Option(help="Where model files are kept and found again.")]
 
 
 @app.command()
 def run(
-    openvino_python: Annotated[Path | None, typer.Option(help="The interpreter that has OpenVINO and NNCF.")] = None,
-    deepsparse_python: Annotated[Path | None, typer.Option(help="The interpreter that has DeepSparse.")] = None,
+    openvino_python: OpenVinoPython = None,
+    deepsparse_python: DeepSparsePython = None,
     lengths: Annotated[str, typer.Option(help="Tokens, with commas.")] = "8,16,32,64,128,384",
     batches: Annotated[str, typer.Option(help="Rows, with commas.")] = "1,16",
     texts: Annotated[str, typer.Option(help="Distributions of lengths, with commas.")] = ",".join(QUANTILES),
@@ -81,7 +100,7 @@ def run(
     engines: Annotated[str, typer.Option(help="Names, with commas.")] = ",".join(ENGINES),
     rounds: Annotated[int, typer.Option(min=2, help="Turns of each engine in a cell.")] = 15,
     seconds: Annotated[float, typer.Option(help="A cell that took this long ends early, after 5 rounds.")] = 90.0,
-    models: Annotated[Path | None, typer.Option(help="Where model files are kept and found again.")] = None,
+    models: Models = None,
     size: Annotated[str, typer.Option(help="base, minilm, or tiny to try the program.")] = "base",
     output: Output = RESULTS,
     resume: Annotated[
@@ -89,19 +108,8 @@ def run(
     ] = (False),
 ) -> None:
     """Measure, and write the JSON after every cell."""
-    unknown = [name for name in engines.split(",") if name not in ENGINES]
-    if unknown:
-        raise typer.BadParameter(f"no engine is named {', '.join(unknown)}; there are {', '.join(ENGINES)}")
-    pythons: dict[Runtime, Path] = {"onnxruntime": Path(sys.executable)}
-    if openvino_python is not None:
-        pythons["openvino"] = openvino_python
-    if deepsparse_python is not None:
-        pythons["deepsparse"] = deepsparse_python
-    wanted = [ENGINES[name] for name in engines.split(",")]
-    chosen = [engine for engine in wanted if engine.runtime in pythons]
-    skipped = {e.name: f"no --{e.runtime}-python was given" for e in wanted if e.runtime not in pythons}
-    for name, reason in skipped.items():
-        _say(f"{name} is left out: {reason}")
+    pythons = _pythons(openvino_python, deepsparse_python)
+    chosen, skipped = _chosen(engines, pythons)
     distributions = [name for name in texts.split(",") if name]
     if unknown := [name for name in distributions if name not in QUANTILES]:
         raise typer.BadParameter(f"no distribution is named {unknown[0]}; there are {', '.join(QUANTILES)}")
@@ -141,6 +149,39 @@ def run(
 
 
 @app.command()
+def callers(
+    openvino_python: OpenVinoPython = None,
+    deepsparse_python: DeepSparsePython = None,
+    counts: Annotated[str, typer.Option(help="Numbers of callers, with commas.")] = "1,2,4,8",
+    texts: Annotated[str, typer.Option(help="The distribution of the texts' lengths.")] = "sst2",
+    cores: Annotated[int, typer.Option(min=1, help="Of the machine.")] = 2,
+    engines: Annotated[str, typer.Option(help="Names, with commas.")] = ",".join(WITH_CALLERS),
+    rounds: Annotated[int, typer.Option(min=2, help="Turns of each setting.")] = 10,
+    seconds: Annotated[float, typer.Option(help="Of a turn.")] = 1.0,
+    models: Models = None,
+    size: Annotated[str, typer.Option(help="base, minilm, or tiny to try the program.")] = "minilm",
+    output: Output = CALLERS_RESULTS,
+) -> None:
+    """Measure how many texts a second each engine answers when several callers use it, and print it as Markdown."""
+    pythons = _pythons(openvino_python, deepsparse_python)
+    chosen, skipped = _chosen(engines, pythons)
+    if texts not in QUANTILES:
+        raise typer.BadParameter(f"no distribution is named {texts}; there are {', '.join(QUANTILES)}")
+    shape = (TEXTS_OF_CALLERS, texts)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = models or Path(temporary)
+        _say("making the models")
+        _build(folder, size, [shape], chosen, pythons)
+        results = {**_header(folder, size, chosen, skipped, [cores]), "cores": cores, "texts": texts}
+        del results["cells"]
+        numbers = _numbers(counts)
+        results |= measure_callers(numbers, chosen, pythons, folder, shape, cores=cores, rounds=rounds, seconds=seconds)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    print(callers_markdown(results))
+
+
+@app.command()
 def table(
     output: Output = RESULTS,
     batch: Annotated[int, typer.Option(help="Rows.")] = 1,
@@ -157,6 +198,29 @@ def plot(
 ) -> None:
     """Draw the results."""
     draw(json.loads(output.read_text(encoding="utf-8")), picture or output.with_suffix(".svg"))
+
+
+def _pythons(openvino: Path | None, deepsparse: Path | None) -> dict[Runtime, Path]:
+    """The interpreter of each runtime that there is."""
+    given: dict[Runtime, Path | None] = {
+        "onnxruntime": Path(sys.executable),
+        "openvino": openvino,
+        "deepsparse": deepsparse,
+    }
+    return {runtime: path for runtime, path in given.items() if path is not None}
+
+
+def _chosen(names: str, pythons: Mapping[Runtime, Path]) -> tuple[list[Engine], dict[str, str]]:
+    """The named engines that can run, and why the others cannot."""
+    wanted = names.split(",")
+    unknown = [name for name in wanted if name not in ENGINES]
+    if unknown:
+        raise typer.BadParameter(f"no engine is named {', '.join(unknown)}; there are {', '.join(ENGINES)}")
+    engines = [ENGINES[name] for name in wanted]
+    skipped = {e.name: f"no --{e.runtime}-python was given" for e in engines if e.runtime not in pythons}
+    for name, reason in skipped.items():
+        _say(f"{name} is left out: {reason}")
+    return [engine for engine in engines if engine.name not in skipped], skipped
 
 
 def _build(

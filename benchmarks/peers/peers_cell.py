@@ -103,7 +103,7 @@ def measure_cell(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for engine in engines:
-            process = stack.enter_context(_start(pythons[engine.runtime]))
+            process = stack.enter_context(start_worker(pythons[engine.runtime]))
             try:
                 found[engine.name] = _load(engine, process, cell, models, folder)
                 processes[engine.name] = process
@@ -142,7 +142,8 @@ def _summary(turns: Sequence[Sequence[float]], batch: int) -> dict[str, Any]:
     return asdict(latency(runs, batch)) | {"turns_ms": [round(statistics.median(turn) * 1000, 4) for turn in turns]}
 
 
-def _start(python: Path) -> JsonProcess:
+def start_worker(python: Path) -> JsonProcess:
+    """Start the process of an engine; see peers_worker.py."""
     return JsonProcess([str(python), str(_WORKER)], os.environ | {"NM_DISABLE_ANALYTICS": "True"})
 
 
@@ -152,7 +153,7 @@ def _load(engine: Engine, process: JsonProcess, cell: Cell, models: Path, folder
         expected, shape = archive["logits"], archive["input_ids"].shape
     model = models / engine.file
     if engine.static:
-        model = _write_static(model, shape, folder / engine.file)
+        model = write_static(model, shape, folder / engine.file)
     answer = process.ask(
         {
             "runtime": engine.runtime,
@@ -162,7 +163,7 @@ def _load(engine: Engine, process: JsonProcess, cell: Cell, models: Path, folder
             "library": str(library_path()) if engine.operators else None,
             # A file for one shape takes the whole batch.
             "calls": [1] if engine.static else cell.calls,
-            "batch": cell.batch,
+            "batch": cell.batch if engine.static else None,
         }
     )
     error = max(relative_error(expected, np.asarray(logits)) for logits in answer.pop("logits").values())
@@ -171,7 +172,8 @@ def _load(engine: Engine, process: JsonProcess, cell: Cell, models: Path, folder
     return {**answer, "relative_error": error}
 
 
-def _write_static(source: Path, shape: tuple[int, ...], target: Path) -> Path:
+def write_static(source: Path, shape: tuple[int, ...], target: Path) -> Path:
+    """Write a file with the shape of its inputs in it."""
     model = onnx.load(source)
     for value in model.graph.input:
         for dimension, size in zip(value.type.tensor_type.shape.dim, shape, strict=True):

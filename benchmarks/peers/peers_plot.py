@@ -108,7 +108,8 @@ def _cells(results: Json, batch: int, threads: int) -> list[tuple[int, Json]]:
     return sorted(found, key=lambda pair: pair[0])
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table as Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -123,7 +124,7 @@ def _times(columns: Sequence[tuple[str, Json]], *, calls: bool = False) -> str:
                 for one in found
             )
             rows.append([engine.title, *texts])
-    return _table(["engine", *(head for head, _ in columns)], rows)
+    return table(["engine", *(head for head, _ in columns)], rows)
 
 
 def _faster(columns: Sequence[tuple[str, Json]]) -> str:
@@ -135,18 +136,19 @@ def _faster(columns: Sequence[tuple[str, Json]]) -> str:
             if any(text != "—" for text in texts):
                 against = "the fastest peer" if peer is None else ENGINES[peer].title
                 rows.append([ENGINES[name].title, against, *texts])
-    return _table(["ours", "faster than", *(head for head, _ in columns)], rows) if rows else ""
+    return table(["ours", "faster than", *(head for head, _ in columns)], rows) if rows else ""
 
 
 def _ratio(cell: Json, name: str, peer: str | None) -> str:
     ratios = {other: ratio for other, ratio in cell["ratios"].get(name, {}).items() if other not in OURS}
     if peer is None and ratios:
         peer = min(ratios, key=lambda other: float(ratios[other]["value"]))
-        return f"{_interval(ratios[peer])} ({peer})"
-    return "—" if peer not in ratios else _interval(ratios[peer])
+        return f"{interval(ratios[peer])} ({peer})"
+    return "—" if peer not in ratios else interval(ratios[peer])
 
 
-def _interval(ratio: Json) -> str:
+def interval(ratio: Json) -> str:
+    """Return a ratio with its interval."""
     return f"{ratio['value']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
 
 
@@ -162,7 +164,7 @@ def _sizes(results: Json, cells: Sequence[tuple[int, Json]]) -> str:
         load = f"{measured['load_seconds']:.1f}"
         rows.append([ENGINES[name].title, f"{size:.0f}", load, f"{memory:.0f}", error, measured["version"]])
     head = ["engine", "encoder, MB", "load, s", f"peak memory at {length} tokens, MB", "logits' error", "version"]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _limits(results: Json) -> str:
@@ -174,7 +176,7 @@ def _limits(results: Json) -> str:
         ]
         for limit in results["limits"]
     ]
-    return _table(["threads", "kernels", "fp32 peak, GFLOP/s", "int8 peak, GOP/s", "memory, GB/s"], rows)
+    return table(["threads", "kernels", "fp32 peak, GFLOP/s", "int8 peak, GOP/s", "memory, GB/s"], rows)
 
 
 def _profiles(results: Json) -> Iterator[str]:
@@ -187,7 +189,7 @@ def _profiles(results: Json) -> Iterator[str]:
             peak = ", ".join(f"{part} {share:.0%}" for part, share in profile["of_peak"].items())
             rows.append([ENGINES[name].title, profile["case"], str(profile["threads"]), spent, peak])
     if rows:
-        yield _table(["ours", "tokens", "threads", "share of the time", "products, of the peak"], rows)
+        yield table(["ours", "tokens", "threads", "share of the time", "products, of the peak"], rows)
 
 
 def _missing(results: Json) -> Iterator[str]:

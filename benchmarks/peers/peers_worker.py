@@ -2,14 +2,17 @@
 
 It is given a line of JSON on stdin, answers with one on stdout, and waits for the next:
 
-    {"runtime": …, "model": …, "inputs": …, "threads": n, "library": … or null, "calls": [n, …]}
+    {"runtime": …, "model": …, "inputs": …, "threads": n, "library": … or null, "calls": [n, …],
+     "batch": texts of a call where the file is for one shape, "options": {…} of the engine, if any}
                     ->  {"load_seconds": s, "memory_before": bytes, "first_run_seconds": {calls: s},
                          "logits": {calls: [[…]]}, "version": …, "settings": {…}}
-    {"calls": n, "runs": n, "pause": s}  ->  {"seconds": [s, …], "idle_cpu": share}
-    {"finish": true}                     ->  {"peak_memory": bytes}
+    {"calls": n, "runs": n, "pause": s}         ->  {"seconds": [s, …], "idle_cpu": share}
+    {"callers": n, "seconds": s, "pause": s}    ->  {"latencies": [s, …], "seconds": s}
+    {"finish": true}                            ->  {"peak_memory": bytes}
 
 A batch is run by one or more calls: its texts are sorted by length and divided evenly, and each call is padded to its
-own longest text. It ends when stdin does.
+own longest text, or in a file for one shape to that shape. Callers are threads that run the calls of the batch over and
+over, each from another one on, without a pause. It ends when stdin does.
 """
 
 from __future__ import annotations
@@ -17,9 +20,11 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
@@ -68,7 +73,7 @@ def main() -> int:
     calls: dict[int, list[Call]] = {}
     logits, prepared, first_run = {}, {}, {}
     for count in setup["calls"]:
-        order, parts = divided(batch, count)
+        order, parts = divided(batch, count, trim=setup["batch"] is None)
         started = time.perf_counter()
         calls[count] = loaded.prepare(parts)
         prepared[count] = time.perf_counter() - started
@@ -89,20 +94,23 @@ def main() -> int:
     )
     for line in sys.stdin:
         request = json.loads(line)
-        if "runs" in request:
+        if "callers" in request:
+            callers = [loaded.prepare(parts) for _ in range(request["callers"])]
+            _answer(answers, _concurrent(callers, request["seconds"], request["pause"]))
+        elif "runs" in request:
             _answer(answers, _turn(calls[request["calls"]], request["runs"], request["pause"]))
         else:
             _answer(answers, {"peak_memory": _memory("VmHWM:")})
     return 0
 
 
-def divided(batch: Inputs, calls: int) -> tuple[Any, list[Inputs]]:
-    """The order of the rows by length, and the inputs of each call, without padding that all rows of it have."""
+def divided(batch: Inputs, calls: int, *, trim: bool = True) -> tuple[Any, list[Inputs]]:
+    """The order of the rows by length, and the inputs of each call; trimmed of padding that all rows of it have."""
     lengths = batch["attention_mask"].sum(axis=1)
     order = np.argsort(lengths, kind="stable")
     parts = []
     for rows in np.array_split(order, calls):
-        longest = int(lengths[rows].max())
+        longest = int(lengths[rows].max()) if trim else batch["attention_mask"].shape[1]
         parts.append({name: np.ascontiguousarray(array[rows, :longest]) for name, array in batch.items()})
     return order, parts
 
@@ -125,6 +133,38 @@ def _turn(calls: Sequence[Call], runs: int, pause: float) -> dict[str, Any]:
     return {"seconds": seconds[1:], "idle_cpu": (time.process_time() - cpu) / (time.perf_counter() - wall)}
 
 
+def _concurrent(callers: Sequence[Sequence[Call]], seconds: float, pause: float) -> dict[str, Any]:
+    """Let callers run for some time; what they finish after it does not count. The pause is for threads that spin."""
+    ready = threading.Barrier(len(callers) + 1)
+    latencies: list[list[float]] = [[] for _ in callers]
+    end = float("inf")
+
+    def call(number: int) -> None:
+        own = callers[number]
+        place = number * len(own) // len(callers)
+        # The discarded call wakes the threads.
+        own[place]()
+        ready.wait()
+        while True:
+            started = time.perf_counter()
+            own[place % len(own)]()
+            done = time.perf_counter()
+            if done > end:
+                return
+            latencies[number].append(done - started)
+            place += 1
+
+    threads = [threading.Thread(target=call, args=(number,)) for number in range(len(callers))]
+    for thread in threads:
+        thread.start()
+    ready.wait()
+    end = time.perf_counter() + seconds
+    for thread in threads:
+        thread.join()
+    time.sleep(pause)
+    return {"latencies": [latency for own in latencies for latency in own], "seconds": seconds}
+
+
 def _onnxruntime(setup: dict[str, Any]) -> Loaded:
     import onnxruntime as ort
 
@@ -132,7 +172,9 @@ def _onnxruntime(setup: dict[str, Any]) -> Loaded:
     options.log_severity_level = 4
     options.intra_op_num_threads = setup["threads"]
     # Threads spin within a run, as by default, but not after it: the next engine needs the cores.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
+    asked = {"session.force_spinning_stop": "1", **setup.get("options", {})}
+    for name, value in asked.items():
+        options.add_session_config_entry(name, value)
     if setup["library"]:
         options.register_custom_ops_library(setup["library"])
     started = time.perf_counter()
@@ -145,7 +187,7 @@ def _onnxruntime(setup: dict[str, Any]) -> Loaded:
         return [lambda feed=feed: session.run(None, feed)[0] for feed in feeds]  # type: ignore[misc]
 
     package = "onnxruntime-gpu" if _installed("onnxruntime-gpu") else "onnxruntime"
-    settings = {"intra_op_num_threads": setup["threads"], "session.force_spinning_stop": "1"}
+    settings = {"intra_op_num_threads": setup["threads"], **asked}
     return Loaded(prepare, seconds, settings, package)
 
 
@@ -160,6 +202,7 @@ def _openvino(setup: dict[str, Any]) -> Loaded:
     seconds = time.perf_counter() - started
     settings: dict[str, Any] = {}
 
+    @cache
     def compiled(shape: tuple[int, ...] | None) -> Any:
         own = model.clone()
         if shape is not None:
@@ -167,14 +210,14 @@ def _openvino(setup: dict[str, Any]) -> Loaded:
         made = core.compile_model(own, "CPU", asked)
         names = ("INFERENCE_PRECISION_HINT", "INFERENCE_NUM_THREADS", "NUM_STREAMS", "PERFORMANCE_HINT")
         settings.update({name: str(made.get_property(name)) for name in names})
-        return made.create_infer_request()
+        return made
 
     def prepare(parts: Sequence[Inputs]) -> list[Call]:
         shapes = {part["input_ids"].shape for part in parts}
         if len(shapes) > _MOST_SHAPES:
-            requests = dict.fromkeys(shapes, compiled(None))
+            requests = dict.fromkeys(shapes, compiled(None).create_infer_request())
         else:
-            requests = {shape: compiled(shape) for shape in shapes}
+            requests = {shape: compiled(shape).create_infer_request() for shape in shapes}
         # Copied: the request's own output is overwritten by its next run.
         return [
             lambda part=part, request=requests[part["input_ids"].shape]: request.infer(  # type: ignore[misc]
@@ -195,7 +238,7 @@ def _deepsparse(setup: dict[str, Any]) -> Loaded:
         model=setup["model"],
         batch_size=setup["batch"],
         num_cores=setup["threads"],
-        scheduler=deepsparse.Scheduler.single_stream,
+        scheduler=getattr(deepsparse.Scheduler, setup.get("options", {}).get("scheduler", "single_stream")),
     )
     seconds = time.perf_counter() - started
 

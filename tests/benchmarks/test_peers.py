@@ -130,3 +130,28 @@ def test_a_batch_divided_into_calls_keeps_its_texts(lengths: list[int], data: st
     assert texts == [[index + 1] * lengths[index] for index in order]
     for part in parts:
         assert part["attention_mask"].sum(axis=1).max() == part["input_ids"].shape[1]
+
+
+@pytest.mark.skipif(not has_library(), reason="no operator library: there was no C++ compiler")
+@pytest.mark.slow
+def test_callers_share_an_engine(tmp_path: Path) -> None:
+    output = tmp_path / "callers.json"
+    settings = ["--size", "tiny", "--counts", "1,3", "--rounds", "2", "--seconds", "0.2", "--output", str(output)]
+    command = [sys.executable, peers.__file__, "callers", "--engines", "ort-fp32,openvino,ours-fp32-90", *settings]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+    results = json.loads(output.read_text())
+    assert (results["failed"], list(results["skipped"])) == ({}, ["openvino"])
+    assert [cell["count"] for cell in results["callers"]] == [1, 3]
+    for cell in results["callers"]:
+        assert list(cell["engines"]) == ["ort-fp32", "ours-fp32-90"]
+        for engine in cell["engines"].values():
+            assert len(engine["settings"]) == 3
+            rates = {name: setting["texts_per_second"] for name, setting in engine["settings"].items()}
+            assert engine["best"] == max(rates, key=lambda name: rates[name])
+            assert all(setting["p50_ms"] <= setting["p99_ms"] for setting in engine["settings"].values())
+        ratio = cell["ratios"]["ours-fp32-90"]["ort-fp32"]
+        assert ratio["low"] <= ratio["value"] <= ratio["high"]
+    assert "| engine, best setting | 1 caller | 3 callers |" in done.stdout
+    assert "| sdp fp32, 90 % zeros | 1 thread a call |" in done.stdout
