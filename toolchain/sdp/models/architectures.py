@@ -35,6 +35,7 @@ class Architecture:
         positions: how its tokens are numbered.
         counted_if: key and value of config.json without which its positions are relative; None where they never are.
         rotary: queries and keys are rotated by position, so that their rows of one index are not multiplied alone.
+        removable: the units that structured pruning removes: "heads", "neurons" (of feed-forward layers).
         packed_attention: the operator library computes its attention; otherwise onnxruntime's operators do.
         tested: it went through the whole pipeline (benchmarks/results/architectures.md).
         refused: why sdp does not take it; empty where it does.
@@ -46,6 +47,7 @@ class Architecture:
     positions: Positions = "table"
     counted_if: tuple[str, object] | None = None
     rotary: bool = False
+    removable: tuple[str, ...] = ()
     packed_attention: bool = False
     tested: bool = False
     refused: str = ""
@@ -57,6 +59,9 @@ class Architecture:
         return self.layout.roles.keys() == set(PAIRED_ROLES) and len(self.layout.lists) == 1
 
 
+_BOTH = ("heads", "neurons")
+# Heads of theirs have positions of their own, or stand in one module with the residual sum.
+_NEURONS = ("neurons",)
 _TWO_PARTS = "it is an encoder with a decoder"
 _THREE_AXES = "its attention weights are no nn.Linear"
 _CONVOLUTIONS = "its layers have convolutions beside the linear weights"
@@ -64,30 +69,39 @@ _CONV1D = "its linear weights are Conv1D, which stores them transposed"
 _PAGES = "it needs more than text"
 
 ARCHITECTURES = (
-    Architecture("albert", layouts.ALBERT, packed_attention=True, tested=True),
+    Architecture("albert", layouts.ALBERT, removable=_NEURONS, packed_attention=True, tested=True),
     Architecture("bart", layouts.BART, refused=_TWO_PARTS),
-    Architecture("bert", layouts.BERT, packed_attention=True, tested=True),
+    Architecture("bert", layouts.BERT, removable=_BOTH, packed_attention=True, tested=True),
     # Sparse attention chooses blocks by the length of the text, which a traced graph cannot; the weights are the same.
-    Architecture("big_bird", layouts.BERT_TWO_HEADS, config={"attention_type": "original_full"}),
+    Architecture("big_bird", layouts.BERT_TWO_HEADS, removable=_BOTH, config={"attention_type": "original_full"}),
     Architecture("bigbird_pegasus", layouts.BART, refused=_TWO_PARTS),
-    Architecture("camembert", layouts.ROBERTA, "after-padding", packed_attention=True),
+    Architecture("camembert", layouts.ROBERTA, "after-padding", removable=_BOTH, packed_attention=True),
     Architecture("canine", layouts.BERT, refused="it reads characters, through convolutions"),
     Architecture("convbert", layouts.ELECTRA, refused=_CONVOLUTIONS),
-    Architecture("data2vec-text", layouts.ROBERTA, "after-padding", packed_attention=True),
+    Architecture("data2vec-text", layouts.ROBERTA, "after-padding", removable=_BOTH, packed_attention=True),
     Architecture("deberta", layouts.DEBERTA),
-    Architecture("deberta-v2", layouts.DEBERTA_V2, counted_if=("position_biased_input", True), tested=True),
-    Architecture("distilbert", layouts.DISTILBERT, packed_attention=True, tested=True),
-    Architecture("electra", layouts.ELECTRA, packed_attention=True, tested=True),
-    Architecture("ernie", layouts.BERT, packed_attention=True),
-    Architecture("esm", layouts.ESM, "after-padding", counted_if=("position_embedding_type", "absolute"), rotary=True),
-    Architecture("eurobert", layouts.EUROBERT, "relative", rotary=True),
-    Architecture("flaubert", layouts.XLM, tested=True),
+    Architecture(
+        "deberta-v2", layouts.DEBERTA_V2, removable=_BOTH, counted_if=("position_biased_input", True), tested=True
+    ),
+    Architecture("distilbert", layouts.DISTILBERT, removable=_BOTH, packed_attention=True, tested=True),
+    Architecture("electra", layouts.ELECTRA, removable=_BOTH, packed_attention=True, tested=True),
+    Architecture("ernie", layouts.BERT, removable=_BOTH, packed_attention=True),
+    Architecture(
+        "esm",
+        layouts.ESM,
+        "after-padding",
+        removable=_BOTH,
+        counted_if=("position_embedding_type", "absolute"),
+        rotary=True,
+    ),
+    Architecture("eurobert", layouts.EUROBERT, "relative", removable=_BOTH, rotary=True),
+    Architecture("flaubert", layouts.XLM, removable=_BOTH, tested=True),
     Architecture("funnel", layouts.FUNNEL, "relative", refused=_THREE_AXES),
     Architecture("gpt2", layouts.GPT, refused=_CONV1D),
-    Architecture("gte", layouts.GATED, "relative", rotary=True),
+    Architecture("gte", layouts.GATED, "relative", removable=_BOTH, rotary=True),
     Architecture("ibert", layouts.ROBERTA, refused="its weights are quantized while it trains"),
-    Architecture("jina_embeddings_v3", layouts.JINA, "relative", rotary=True),
-    Architecture("layoutlm", layouts.BERT),
+    Architecture("jina_embeddings_v3", layouts.JINA, "relative", removable=_BOTH, rotary=True),
+    Architecture("layoutlm", layouts.BERT, removable=_BOTH),
     Architecture("layoutlmv2", layouts.BERT, refused=_PAGES),
     Architecture("layoutlmv3", layouts.BERT_TWO_HEADS, refused=_PAGES),
     Architecture("lilt", layouts.ROBERTA, refused=_PAGES),
@@ -100,25 +114,25 @@ ARCHITECTURES = (
     Architecture("luke", layouts.BERT, refused="it has weights that only entities use"),
     Architecture("markuplm", layouts.BERT, refused=_PAGES),
     Architecture("mbart", layouts.BART, refused=_TWO_PARTS),
-    Architecture("megatron-bert", layouts.BERT),
+    Architecture("megatron-bert", layouts.BERT, removable=_BOTH),
     Architecture("mobilebert", layouts.MOBILEBERT),
-    Architecture("modernbert", layouts.MODERNBERT, "relative", rotary=True, tested=True),
-    Architecture("mpnet", layouts.MPNET, "after-padding", tested=True),
+    Architecture("modernbert", layouts.MODERNBERT, "relative", removable=_BOTH, rotary=True, tested=True),
+    Architecture("mpnet", layouts.MPNET, "after-padding", removable=_NEURONS, tested=True),
     Architecture("mt5", layouts.T5, refused=_TWO_PARTS),
-    Architecture("nomic_bert", layouts.GATED, "relative", rotary=True),
+    Architecture("nomic_bert", layouts.GATED, "relative", removable=_BOTH, rotary=True),
     Architecture("nystromformer", layouts.BERT_TWO_HEADS, refused=_CONVOLUTIONS),
     Architecture("openai-gpt", layouts.GPT, refused=_CONV1D),
-    Architecture("rembert", layouts.BERT),
-    Architecture("roberta", layouts.ROBERTA, "after-padding", packed_attention=True, tested=True),
-    Architecture("roberta-prelayernorm", layouts.ROBERTA, "after-padding", packed_attention=True),
-    Architecture("roformer", layouts.BERT_TWO_HEADS, rotary=True),
+    Architecture("rembert", layouts.BERT, removable=_BOTH),
+    Architecture("roberta", layouts.ROBERTA, "after-padding", removable=_BOTH, packed_attention=True, tested=True),
+    Architecture("roberta-prelayernorm", layouts.ROBERTA, "after-padding", removable=_BOTH, packed_attention=True),
+    Architecture("roformer", layouts.BERT_TWO_HEADS, removable=_BOTH, rotary=True),
     Architecture("squeezebert", layouts.SQUEEZEBERT, refused="its layers are convolutions"),
     Architecture("t5", layouts.T5, refused=_TWO_PARTS),
     Architecture("tapas", layouts.BERT, refused=_PAGES),
     Architecture("umt5", layouts.T5, refused=_TWO_PARTS),
-    Architecture("xlm", layouts.XLM, tested=True),
-    Architecture("xlm-roberta", layouts.ROBERTA, "after-padding", packed_attention=True, tested=True),
-    Architecture("xlm-roberta-xl", layouts.ROBERTA, "after-padding", packed_attention=True),
+    Architecture("xlm", layouts.XLM, removable=_BOTH, tested=True),
+    Architecture("xlm-roberta", layouts.ROBERTA, "after-padding", removable=_BOTH, packed_attention=True, tested=True),
+    Architecture("xlm-roberta-xl", layouts.ROBERTA, "after-padding", removable=_BOTH, packed_attention=True),
     Architecture("xlnet", layouts.XLNET, "relative", refused=_THREE_AXES),
     Architecture("xmod", layouts.ROBERTA, refused="it has adapters that only one language uses"),
 )

@@ -37,7 +37,10 @@ def prunable_weights(model: PreTrainedModel) -> dict[str, nn.Parameter]:
         name, module = missed
         what = f"sdp cannot prune {model.config.model_type} models: {name} is no linear weight of an encoder layer"
         raise ModelError(f"{what}, but of {module}", where=type(model).__name__, hint=supported_types())
-    weights = {name: weight for name, weight in model.named_parameters() if is_prunable(name, weight.dim())}
+    # Where all units of a part were removed, there are weights without an element.
+    weights = {
+        name: weight for name, weight in model.named_parameters() if is_prunable(name, weight.dim()) and weight.numel()
+    }
     if not weights:
         what = f"sdp cannot prune {model.config.model_type} models: no linear weights of encoder layers were found"
         raise ModelError(what, where=type(model).__name__, hint=supported_types())

@@ -15,6 +15,7 @@ from transformers.utils import logging as transformers_logging
 from sdp.errors import ModelError
 from sdp.models.architectures import find_architecture
 from sdp.models.head import read_head
+from sdp.models.kept_units import KeptUnits, make_smaller, read_kept_units
 from sdp.models.layers import prunable_weights
 from sdp.models.parts import check_size
 from sdp.models.source import ModelFolder
@@ -137,8 +138,11 @@ def load_finetuned(path: Path, device: torch.device | None = None) -> PreTrained
     try:
         config = _config(path)
         tagger = "TokenClassification" in (config.architectures or [""])[0]
+        smaller = read_kept_units(path)
+        if smaller is not None:
+            return _load_smaller(path, device or torch.device("cpu"), smaller, config, tagger=tagger)
         return _load(path, device or torch.device("cpu"), tagger=tagger, config=config)[0]
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         hint = "Delete the stage's folder: the same command makes it again."
         raise ModelError(f"the model cannot be loaded: {_first_line(error)}", where=str(path), hint=hint) from None
 
@@ -154,16 +158,43 @@ def _config(path: Path, **values: Any) -> PreTrainedConfig:
 
 
 def _load(path: Path, device: torch.device, *, tagger: bool, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
-    # optimum's TasksManager knows the model class of a task for every architecture.
-    from optimum.exporters.tasks import TasksManager
-
-    model_class = TasksManager.get_model_class_for_task("token-classification" if tagger else "text-classification")
     model: PreTrainedModel
-    model, loaded = model_class.from_pretrained(
+    model, loaded = _model_class(tagger=tagger).from_pretrained(
         path, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **options
     )
     model.to(device)  # type: ignore[arg-type]  # transformers' wrapper hides the signature
     return model, loaded
+
+
+def _model_class(*, tagger: bool) -> Any:
+    # optimum's TasksManager knows the model class of a task for every architecture.
+    from optimum.exporters.tasks import TasksManager
+
+    return TasksManager.get_model_class_for_task("token-classification" if tagger else "text-classification")
+
+
+def _load_smaller(
+    path: Path, device: torch.device, smaller: KeptUnits, config: PreTrainedConfig, *, tagger: bool
+) -> PreTrainedModel:
+    """A model from which units were removed: transformers makes it whole, and it is made smaller before its weights."""
+    whole: type[PreTrainedModel] = _model_class(tagger=tagger)._model_mapping[type(config)]
+
+    def init(model: PreTrainedModel, config: PreTrainedConfig) -> None:
+        whole.__init__(model, config)
+        make_smaller(model, smaller, path)
+
+    # Every weight is in the file.
+    own = {"__init__": init, "_init_weights": lambda _model, _module: None, "__module__": whole.__module__}
+    cls: Any = type(whole.__name__, (whole,), own)
+    model: PreTrainedModel
+    model, loaded = cls.from_pretrained(
+        path, config=config, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+    )
+    model.__class__ = whole
+    if other := {*loaded["missing_keys"], *loaded["unexpected_keys"]}:
+        raise ValueError(f"{min(other)} does not fit the units that are left")
+    model.to(device)  # type: ignore[arg-type]  # transformers' wrapper hides the signature
+    return model
 
 
 def _first_line(error: Exception) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from sdp.errors import ModelError
-from sdp.models.architectures import ANY_LAYOUT, Architecture
-from sdp.models.layouts import PAIRED_ROLES, Role
+from sdp.models.architectures import Architecture
+from sdp.models.layouts import PAIRED_ROLES
+from sdp.models.roles import NOT_RECOGNIZED, roles_by_layer
 
-_IN_LAYER = re.compile(r"(?P<layer>.+?\.\d+)\.(?P<module>.+)\.weight")
+_HINT = (
+    'prune.criterion = "lookahead" knows layers of query, key, value, attention output and two feed-forward matrices, '
+    "as in BERT, XLM-R and DistilBERT. Choose another criterion for this model."
+)
 
 
 class Neighbours(NamedTuple):
@@ -42,18 +45,12 @@ def find_neighbours(names: Iterable[str], architecture: Architecture | None = No
     Raises:
         ModelError: a layer does not consist of these six matrices, or one is not recognized.
     """
-    roles = (ANY_LAYOUT if architecture is None else architecture.layout).roles
-    layers: dict[str, dict[Role, str]] = {}
-    for name in names:
-        found = _IN_LAYER.fullmatch(name)
-        # The first that matches: "attention.output.dense" also ends as the feed-forward output does.
-        role = next((role for role in PAIRED_ROLES if found and _ends(found["module"], roles.get(role, ()))), None)
-        if found is None or role is None or role in layers.setdefault(found["layer"], {}):
-            raise _not_recognized(name)
-        layers[found["layer"]][role] = name
+    layers = roles_by_layer(names, architecture, _HINT)
     rotary = architecture is not None and architecture.rotary
     neighbours = {}
     for layer, of in layers.items():
+        if other := next((name for role, name in of.items() if role not in PAIRED_ROLES), None):
+            raise _not_recognized(other)
         if missing := [role for role in PAIRED_ROLES if role not in of]:
             raise _not_recognized(layer, f"no {' and no '.join(missing)} matrix was found")
         neighbours[of["query"]] = Neighbours(partner=None if rotary else of["key"])
@@ -65,15 +62,5 @@ def find_neighbours(names: Iterable[str], architecture: Architecture | None = No
     return neighbours
 
 
-def _ends(module: str, endings: tuple[str, ...]) -> bool:
-    """Whether the path of a module ends with one of these, at the beginning of a word."""
-    return any(re.search(rf"\b{re.escape(ending)}$", module) for ending in endings)
-
-
-def _not_recognized(where: str, what: str = "this weight's place in its layer is not recognized") -> ModelError:
-    return ModelError(
-        what,
-        where=where,
-        hint='prune.criterion = "lookahead" knows layers of query, key, value, attention output and two feed-forward '
-        "matrices, as in BERT, XLM-R and DistilBERT. Choose another criterion for this model.",
-    )
+def _not_recognized(where: str, what: str = NOT_RECOGNIZED) -> ModelError:
+    return ModelError(what, where=where, hint=_HINT)
