@@ -128,4 +128,4 @@ def test_recipes_and_code_know_the_same_names() -> None:
     for row in ROWS.values():
         own = {*row.settings, *([row.copies] if row.copies else [])}
         assert own <= PruneSection.model_fields.keys()
-    assert set(get_args(PruneSection.model_fields["pattern"].annotation)) == set(get_args(Pattern))
+    assert set(get_args(PruneSection.model_fields["pattern"].annotation)) == {*get_args(Pattern), "structured"}

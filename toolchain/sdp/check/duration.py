@@ -165,7 +165,7 @@ def timed_estimates(facts: Facts, work: Work, rate: float) -> dict[str, Duration
         once = forward["train"] + token * facts.unlabeled * float(limit.mean())
         seconds["prune"] += once * _teacher_size(facts, work)
     if recipe.prune.repair:
-        repairs = min(recipe.prune.mask_updates, optimizer_steps(work.rows["train"] or 0, recipe.prune))
+        repairs = min(recipe.prune.updates, optimizer_steps(work.rows["train"] or 0, recipe.prune))
         seconds["prune"] += repairs * _refit(facts, token * float(limit.mean()), _REPAIR_PRODUCTS, rate)
     if recipe.prune.scope == "allocated":
         seconds["prune"] += _allocation(facts, token * float(limit.mean()), rate)

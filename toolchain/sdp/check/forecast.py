@@ -44,7 +44,7 @@ def product(prune: PruneSection, export: ExportSection, density: float, *, libra
         library: whether this installation has the operator library.
     """
     if export.precision == "int8":
-        return "sparse-int8" if prefers_sparse(filled_blocks(prune.pattern, density), 1, "int8") else "dense-int8"
+        return "sparse-int8" if prefers_sparse(filled_blocks(prune.zeros, density), 1, "int8") else "dense-int8"
     by_library = export.encoding == "kernel" or (export.encoding == "auto" and library)
     rewritten = by_library and gains([(density, 1)], "fp32") and prefers_sparse(density, 1, "fp32")
     return "sparse" if rewritten else None

@@ -230,7 +230,7 @@ def _encoded_bytes(elements: int, kept: int, recipe: Recipe) -> int:
     """Return the bytes of a weight in the recipe's encoding."""
     density = kept / elements
     kind = product(recipe.prune, recipe.export, density, library=has_library())
-    return stored_bytes(kind, stored_as(kind, recipe.export, density), recipe.prune.pattern, elements, kept)
+    return stored_bytes(kind, stored_as(kind, recipe.export, density), recipe.prune.zeros, elements, kept)
 
 
 def _embeddings(parameters: int, kept: int, recipe: Recipe) -> PartPlan:

@@ -111,7 +111,7 @@ def _fp32(facts: Facts) -> Iterator[Finding]:
 
 def _int8(facts: Facts) -> Iterator[Finding]:
     prune = facts.recipe.prune
-    filled = filled_blocks(prune.pattern, 1 - prune.sparsity)
+    filled = filled_blocks(prune.zeros, 1 - prune.sparsity)
     mean = "" if is_exact(prune) else " on average"
     layers = "the layers" if is_exact(prune) else "most layers"
     blocks = f"int8 kernels take blocks of 1x4 weights, and about {filled:.0%} of them{mean} hold a nonzero"

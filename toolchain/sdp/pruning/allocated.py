@@ -70,7 +70,7 @@ def allocated_sparsities(
     path = target / PruneAllocation.FILE
     if this_rank() == 0 and not path.exists():
         model = load_finetuned(source, device)
-        require_blocks(recipe.prune.pattern, prunable_weights(model))
+        require_blocks(recipe.prune.zeros, prunable_weights(model))
         _made(recipe, model, rows, tokenizer, reporter).store(target)
     broadcast_number(0)
     allocation = PruneAllocation.read(path)
@@ -102,7 +102,7 @@ def _made(
     levels = sparsity_levels(prune.layer_cap)
     elements = {name: weight.numel() for name, weight in prunable_weights(model).items()}
     batches = calibration_batches(rows, collator, prune.calibration_rows, recipe.seed)
-    losses = measure_losses(model, batches, levels, prune.pattern, reporter)
+    losses = measure_losses(model, batches, levels, prune.zeros, reporter)
     if prune.target_speedup is None:
         chosen = within_sparsity(prune, levels, elements, losses)
         return _stored(levels, elements, losses, chosen)
@@ -172,7 +172,7 @@ def within_time(
 
 def _kept(prune: PruneSection, levels: Sequence[float], elements: Mapping[str, int]) -> list[NDArray[np.float64]]:
     """Return the weights of each matrix that are left at each level, whole blocks of the pattern."""
-    block = BLOCK if prune.pattern == "1x4" else 1
+    block = BLOCK if prune.zeros == "1x4" else 1
     return [
         np.array([float(block * kept_count(count // block, level)) for level in levels]) for count in elements.values()
     ]

@@ -17,7 +17,7 @@ from sdp.training.hooks import Hook
 
 def mask_plan(settings: PruneSection, steps: int, initial: float = 0.0) -> dict[int, float]:
     """The steps of a run after which masks are updated -> sparsity, in order; it rises from `initial`."""
-    return mask_updates(steps, settings.ramp, settings.mask_updates, settings.sparsity, settings.schedule, initial)
+    return mask_updates(steps, settings.ramp, settings.updates, settings.sparsity, settings.schedule, initial)
 
 
 BeforeUpdate = Callable[[Mapping[str, nn.Parameter], Masks, Masks], None]
@@ -49,7 +49,7 @@ class MaskUpdates(Hook):
         after_update: AfterUpdate | None = None,
         sparsities: Mapping[str, float] | None = None,
     ) -> None:
-        require_blocks(settings.pattern, masked.weights)
+        require_blocks(settings.zeros, masked.weights)
         self._settings = settings
         self._masked = masked
         self._before_update = before_update
@@ -84,11 +84,11 @@ class MaskUpdates(Hook):
         scores, settings = self._masked.scores(), self._settings
         if self._sparsities is None:
             scope: Scope = "global" if settings.scope == "global" else "layer"
-            return select_masks(scores, reached, scope, settings.pattern, settings.layer_cap), reached
+            return select_masks(scores, reached, scope, settings.zeros, settings.layer_cap), reached
         own = {name: reached * final for name, final in self._sparsities.items()}
         masks: Masks = {}
         for name, score in scores.items():
-            masks |= select_masks({name: score}, own[name], "layer", settings.pattern)
+            masks |= select_masks({name: score}, own[name], "layer", settings.zeros)
         elements = {name: score.numel() for name, score in scores.items()}
         return masks, sum(own[name] * count for name, count in elements.items()) / sum(elements.values())
 

@@ -104,7 +104,7 @@ def measure_times(
     threads = recipe.bench.thread_counts[0]
     with tempfile.TemporaryDirectory() as folder:
         dense, *exported = _export(recipe, model, inputs, Path(folder))
-        case = _first_case(recipe, model, rows, collator, exported[0])
+        case = first_case(recipe, model, rows, collator, exported[0])
         reporter.line(f"  timing dense and sparse products: {case.name}, {threads} threads")
         seconds = fastest_runs([dense, *exported], case, threads=threads, seconds=recipe.bench.seconds)
     before, *after = (1000 * own for own in seconds)
@@ -207,9 +207,18 @@ def _export(recipe: Recipe, model: PreTrainedModel, inputs: Sequence[str], folde
     return files
 
 
-def _first_case(
+def first_case(
     recipe: Recipe, model: PreTrainedModel, rows: TokenizedSplit, collator: Collator, exported: Path
 ) -> Case:
+    """Make the first case of the recipe's benchmark.
+
+    Args:
+        recipe: with [bench].
+        model: the network.
+        rows: texts for cases of real length.
+        collator: pads a batch.
+        exported: a file of the network, for the names of its inputs.
+    """
     names = list(default_runtime().load(exported).input_names)
     lengths = fitting_lengths(recipe.bench, position_limit(model.config.to_dict())).sequence_lengths[:1]
     only = recipe.bench.model_copy(update={"batch_sizes": recipe.bench.batch_sizes[:1]})

@@ -95,14 +95,14 @@ def prune_layer(layer: nn.Linear, inputs: LayerInputs, settings: PruneSection) -
     # Damping draws weights to those of the dense layer, not to 0.
     wanted = (dense.double() @ (inputs.cross + gram - inputs.gram)).to(dense.dtype)
     gram = gram.to(dense.dtype)
-    width, block = layer.in_features, BLOCK if settings.pattern == "1x4" else 1
+    width, block = layer.in_features, BLOCK if settings.zeros == "1x4" else 1
     whole = torch.ones_like(dense, dtype=torch.bool)
     fitted = refitted(wanted, gram, whole, start=dense, steps=SOLVER_STEPS)
     for update in range(1, UPDATES + 1):
         sparsity = 1 - (1 - settings.sparsity) ** (update / UPDATES)
         energies = output_energies(fitted[:, :width], gram[:width, :width], block) / block
         scores = energies.repeat_interleave(block, dim=1).masked_fill(~whole[:, :width], -torch.inf)
-        (whole[:, :width],) = select_masks({"": scores}, sparsity, "layer", settings.pattern).values()
+        (whole[:, :width],) = select_masks({"": scores}, sparsity, "layer", settings.zeros).values()
         fitted = refitted(wanted, gram, whole, start=fitted, steps=SOLVER_STEPS)
     set_weight_and_bias(layer, fitted)
     return whole[:, :width].contiguous()

@@ -28,6 +28,7 @@ class PruneSection(TrainingSection):
     """Iterative pruning of the encoder's linear weights while distilling from the fine-tuned network."""
 
     filled_in: ClassVar[Mapping[str, str]] = {
+        "mask_updates": "updates",
         "max_layer_sparsity": "layer_cap",
         "labels": "learns_labels",
         "freeze_head": "head_stays",
@@ -53,8 +54,9 @@ class PruneSection(TrainingSection):
     """Share of the encoder's linear weights that ends as zeros. 0 leaves the model as it is, without training
     (`epochs = 0`)."""
     target_speedup: float | None = Field(default=None, gt=1)
-    """scope = "allocated" only, in place of sparsity: how many times as fast as the dense file the exported one shall
-    be, with the first batch size, length and number of threads of [bench] on the machine that prunes."""
+    """scope = "allocated" or pattern = "structured" only, in place of sparsity: how many times as fast as the dense
+    file the exported one shall be, with the first batch size, length and number of threads of [bench] on the machine
+    that prunes."""
     criterion: Criterion = Field(default="momentum", description=criteria_description())
     scope: Literal["layer", "global", "allocated"] = "global"
     """layer: rank within every weight matrix, all of which get the same sparsity; global: rank over all of them
@@ -63,15 +65,17 @@ class PruneSection(TrainingSection):
     max_layer_sparsity: float | None = Field(default=None, gt=0, le=1)
     """scope = "global" or "allocated" only: largest share of any one matrix that is pruned. Without it "global" prunes
     at most 0.98, or halfway from `sparsity` to 1 if that is more."""
-    pattern: Literal["unstructured", "1x4", "2:4"] = "unstructured"
+    pattern: Literal["unstructured", "1x4", "2:4", "structured"] = "unstructured"
     """unstructured: any weight by itself; 1x4: blocks of four consecutive inputs, which int8 kernels take at once; 2:4:
-    two of every four consecutive inputs are kept, as sparse tensor cores expect, with sparsity = 0.5."""
+    two of every four consecutive inputs are kept, as sparse tensor cores expect, with sparsity = 0.5; structured: whole
+    heads and feed-forward neurons are removed, which makes a smaller dense network that is faster on any runtime."""
     schedule: Literal["cubic", "uniform"] = "cubic"
     """cubic: fast first, then slower; uniform: equal steps with retraining between them."""
     ramp: float = Field(default=0.6, gt=0, le=1)
     """Share of the steps in which sparsity rises; the rest recovers at the final mask."""
-    mask_updates: int = Field(default=30, gt=0)
-    """How often the mask is recomputed during the ramp, evenly spaced; the last one reaches the final sparsity."""
+    mask_updates: int | None = Field(default=None, gt=0)
+    """How often the mask is recomputed during the ramp, evenly spaced; the last one reaches the final sparsity. Without
+    the key 30 times; 8 with pattern = "structured", which measures all heads and neurons each time."""
     repair: bool = False
     """After each mask update, refit the weights that stay, layer by layer and by least squares, to what the dense
     network's layers compute on some rows. It takes the time of many steps: `sdp check` estimates it."""
@@ -80,8 +84,8 @@ class PruneSection(TrainingSection):
     file will, rounding included, and learns to make up for it; evaluation then scores that network, too. Usual is a
     part of the recovery, such as 0.1 to 0.3: with more than 1 - ramp sparsity still rises in the phase."""
     calibration_rows: int = Field(default=512, gt=0)
-    """epochs = 0, repair or scope = "allocated" only: rows, those without labels among them, on which the inputs of
-    layers are measured."""
+    """epochs = 0, repair, scope = "allocated" or pattern = "structured" only: rows, those without labels among them, on
+    which the inputs of layers are measured, and heads and neurons."""
     fisher_gradients: int = Field(default=32, gt=0, le=256)
     """obert only: gradients of single steps, just before a mask update, that make up its Fisher matrix. Each takes as
     much memory as the pruned weights."""
@@ -124,6 +128,21 @@ class PruneSection(TrainingSection):
     def least_steps(self) -> int:
         """Fewer recover too little of what a high sparsity takes."""
         return 3000
+
+    @property
+    def structured(self) -> bool:
+        """Whether whole units are removed."""
+        return self.pattern == "structured"
+
+    @property
+    def zeros(self) -> Literal["unstructured", "1x4", "2:4"]:
+        """Which of the weights of the network that is left may be zero."""
+        return "unstructured" if self.pattern == "structured" else self.pattern
+
+    @property
+    def updates(self) -> int:
+        """mask_updates, or its default."""
+        return self.mask_updates if self.mask_updates is not None else 8 if self.structured else 30
 
     @property
     def layer_cap(self) -> float:
@@ -202,16 +221,30 @@ class PruneSection(TrainingSection):
 
     @model_validator(mode="after")
     def _allocation_fits(self) -> PruneSection:
-        if self.scope != "allocated":
-            if self.target_speedup is not None:
-                raise ValueError('target_speedup needs scope = "allocated", which gives each matrix a sparsity')
-            return self
         if self.target_speedup is not None and self.sparsity != type(self).model_fields["sparsity"].default:
             raise ValueError("target_speedup stands in place of sparsity; remove one of them")
+        if self.scope != "allocated":
+            if self.target_speedup is not None and not self.structured:
+                raise ValueError(
+                    'target_speedup needs scope = "allocated", which gives each matrix a sparsity, or '
+                    'pattern = "structured"'
+                )
+            return self
         if self.pattern == "2:4":
             raise ValueError('pattern = "2:4" prunes half of every matrix, and scope = "allocated" has no choice')
         if self.start is not None:
             raise ValueError('scope = "allocated" measures the dense network, and cannot start from a pruned one')
+        return self
+
+    @model_validator(mode="after")
+    def _units_have_a_score_of_their_own(self) -> PruneSection:
+        if not self.structured:
+            return self
+        for name in ("criterion", "scope", "max_layer_sparsity", "repair", "start"):
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(
+                    f'pattern = "structured" chooses and refits heads and neurons by measures of its own; remove {name}'
+                )
         return self
 
     @model_validator(mode="after")

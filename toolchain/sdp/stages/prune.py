@@ -10,9 +10,11 @@ stays what it was, and everything else (optimizer, learning rate, order of rows)
 
 With `prune.scope = "allocated"` each matrix gets a sparsity of its own first (`pruning.allocated`).
 
+With `prune.pattern = "structured"` heads and neurons are removed (`pruning.structured`): the saved model is smaller.
+
 Writes the pruned model (a transformers folder), masks.safetensors, pruning.jsonl (one line a mask update), metrics.json
-and analysis.json (what the masks did to the network, unless the recipe turns that off); and allocation.json where
-sparsities were allocated.
+and analysis.json (what the masks did to the network, unless the recipe turns that off). allocation.json is there where
+sparsities were allocated, kept_units.json where units were removed, unit_times.json where their times were measured.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from sdp.models.int8_network import computing_in_int8
 from sdp.models.layers import head_parameters, layer_count, prunable_weights
 from sdp.models.load import load_finetuned
 from sdp.models.tokenizer import save_tokenizer, saved_tokenizer
+from sdp.models.units import find_parts
 from sdp.pipeline.artifacts.base import present
 from sdp.pipeline.artifacts.pruning import LayerZeros, MaskUpdate, PruneMetrics, TeacherMetrics, write_updates
 from sdp.pipeline.artifacts.record import StageResult
@@ -57,9 +60,12 @@ from sdp.pruning.quantization_phase import QuantizationPhase, float_steps
 from sdp.pruning.repair import Repair
 from sdp.pruning.sharded import require_shardable_pruning
 from sdp.pruning.start import require_same_teacher
+from sdp.pruning.structured.removal_steps import UnitRemoval, remove_at_once
+from sdp.pruning.structured.stage import make_smaller, unit_costs
 from sdp.pruning.teacher_choice import Student, choose_teacher
 from sdp.recipe.sections import Recipe
 from sdp.training.device import training_device, trains_in_bf16
+from sdp.training.hooks import Hook
 from sdp.training.inputs import DevMetric, finetuned_data, rows_to_learn
 from sdp.training.run import TrainingRun, train
 from sdp.training.steps import optimizer_steps
@@ -83,9 +89,10 @@ def run(context: StageContext) -> StageResult:
     set_seed(recipe.seed)
     model = load_finetuned(source, device)
     steps = optimizer_steps(rows.labeled, recipe.prune)
+    units = _units(context, model, rows, tokenizer, collator) if recipe.prune.structured else None
     if steps == 0:
         dev = DevMetric(model, data.development, tokenizer, collator, recipe)
-        return _without_training(context, model, rows, dev, tokenizer, sparsities) if this_rank() == 0 else {}
+        return _without_training(context, model, rows, dev, tokenizer, sparsities, units) if this_rank() == 0 else {}
     for parameter in head_parameters(model).values() if recipe.prune.head_stays else ():
         parameter.requires_grad_(False)
     if recipe.prune.embeddings_stay:
@@ -104,7 +111,12 @@ def run(context: StageContext) -> StageResult:
     dev = DevMetric(whole.model, data.development, tokenizer, collator, recipe)
     repair = _repair(context, model, rows, collator) if recipe.prune.repair else None
     before_update = analysis.before_update if analysis is not None else None
-    updates = MaskUpdates(recipe.prune, steps, masked, before_update, repair, sparsities)
+    updates: Hook
+    if units is None:
+        updates = MaskUpdates(recipe.prune, steps, masked, before_update, repair, sparsities)
+    else:
+        plan = mask_plan(recipe.prune.model_copy(update={"sparsity": 1.0}), steps)
+        updates = units.steps(masked, plan, before_update)
     phase = QuantizationPhase((model, whole.model), float_steps(recipe.prune, steps))
     job = TrainingRun(
         title="pruning",
@@ -133,8 +145,18 @@ def _without_training(
     dev: DevMetric,
     tokenizer: TextTokenizer,
     sparsities: Mapping[str, float] | None,
+    units: UnitRemoval | None,
 ) -> StageResult:
     recipe = context.recipe
+    if units is not None:
+        masked = MaskedWeights(prunable_weights(model))
+        remove_at_once(units, masked)
+        removed: LogRecord = {
+            "step": 0,
+            "epoch": 0.0,
+            **dict.fromkeys(("wanted", "sparsity"), sparsity_of(masked.masks)),
+        }
+        return _write(context, model, masked.masks, dev, tokenizer, [removed])
     dense = load_finetuned(context.run.stage(FINETUNE.folder), model.device)
     collator = Collator(tokenizer)
     masks = prune_at_once(model, dense, rows, collator, recipe.prune, recipe.seed, context.reporter, sparsities)
@@ -180,6 +202,9 @@ def _write(
     in_int8 = recipe.prune.quantization_aware > 0
     with computing_in_int8(model, in_int8):
         value, reason = dev.measured()
+    sparsity = sparsity_of(masks)
+    if recipe.prune.structured:
+        masks = make_smaller(model, masks, target)
     model.save_pretrained(target)
     save_tokenizer(tokenizer, target)
     save_masks(masks, target)
@@ -191,7 +216,7 @@ def _write(
         dev=value,
         **present(dev_in_float=dev() if in_int8 else None),
         undefined=reason,
-        sparsity=sparsity_of(masks),
+        sparsity=sparsity,
         **present(teacher=teacher, analysis=analysis and write_analysis(recipe, analysis, log, target)),
         layers=layers,
         log=tuple(record for record in log if "analysis" not in record),
@@ -219,7 +244,19 @@ def _masked_weights(model: PreTrainedModel, recipe: Recipe, steps: int, masks: M
         architecture=find_architecture(model.config.model_type),
     )
     weights = prunable_weights(model)
-    return MaskedWeights(weights, CRITERIA[settings.criterion](weights, setup), masks)
+    # Units have measures of their own.
+    criterion = None if settings.structured else CRITERIA[settings.criterion](weights, setup)
+    return MaskedWeights(weights, criterion, masks)
+
+
+def _units(
+    context: StageContext, model: PreTrainedModel, rows: TokenizedSplit, tokenizer: TextTokenizer, collator: Collator
+) -> UnitRemoval:
+    recipe, source = context.recipe, context.run.stage(FINETUNE.folder)
+    parts = find_parts(model)
+    costs = unit_costs(recipe, model, parts, source, context.target, rows, tokenizer, context.reporter)
+    batches = calibration_batches(rows, collator, recipe.prune.calibration_rows, recipe.seed)
+    return UnitRemoval(model, parts, costs, batches, recipe.seed, context.reporter)
 
 
 def _repair(context: StageContext, model: PreTrainedModel, rows: TokenizedSplit, collator: Collator) -> Repair:

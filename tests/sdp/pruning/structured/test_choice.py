@@ -48,8 +48,9 @@ def test_earlier_units_win_ties() -> None:
 
 def test_neurons_come_in_groups_and_heads_one_by_one() -> None:
     assert unit_counts("heads", 3) == (0, 1, 2, 3)
-    assert unit_counts("neurons", 130) == (0, 64, 128, 130)
-    assert unit_counts("neurons", 64) == (0, 64)
+    assert unit_counts("neurons", 1536) == (*range(0, 1536, 64), 1536)
+    assert unit_counts("neurons", 20) == (0, 8, 16, 20)
+    assert unit_counts("neurons", 512) == (*range(0, 512, 32), 512)
 
 
 def test_a_budget_below_the_lowest_cost_is_refused() -> None:

@@ -29,7 +29,7 @@ class OBert(Criterion):
     def __init__(self, weights: Weights, setup: Setup) -> None:
         super().__init__(weights, setup)
         self._gradients: list[dict[str, Tensor]] = []
-        self._in_fours = setup.settings.pattern == "1x4"
+        self._in_fours = setup.settings.zeros == "1x4"
 
     def scores(self, masks: Masks) -> Scores:
         """Rise of the loss for each weight, or a quarter of that for each block of four."""

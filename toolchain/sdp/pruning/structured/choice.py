@@ -19,12 +19,23 @@ from sdp.pruning.allocation import allocate
 
 NEURON_STEP = 64
 """Neurons come and go in groups of this many: products of such widths are fast on every device."""
+_FEWEST_STEPS = 16
+_SMALLEST_STEP = 8
+
+
+def unit_step(kind: UnitKind, units: int) -> int:
+    """Return how many units come and go together: one head; 64 neurons, fewer where a layer has less than 1,024."""
+    if kind == "heads":
+        return 1
+    step = NEURON_STEP
+    while step > _SMALLEST_STEP and units < _FEWEST_STEPS * step:
+        step //= 2
+    return step
 
 
 def unit_counts(kind: UnitKind, units: int) -> tuple[int, ...]:
-    """Return how many units a part may keep, rising from 0: any number of heads, multiples of 64 neurons, and all."""
-    step = NEURON_STEP if kind == "neurons" else 1
-    return (*range(0, units, step), units)
+    """Return how many units a part may keep, rising from 0 to all."""
+    return (*range(0, units, unit_step(kind, units)), units)
 
 
 def errors_of(importance: Tensor, counts: Sequence[int]) -> NDArray[np.float64]:
@@ -42,7 +53,7 @@ def errors_of(importance: Tensor, counts: Sequence[int]) -> NDArray[np.float64]:
 def most_important(importance: Tensor, count: int) -> Tensor:
     """Mark the `count` most important units, bool [units]; earlier ones win ties."""
     kept = torch.zeros(len(importance), dtype=torch.bool)
-    kept[importance.argsort(descending=True, stable=True)[:count]] = True
+    kept[importance.sort(descending=True, stable=True).indices[:count]] = True
     return kept
 
 

@@ -1,0 +1,39 @@
+"""Times of units on a real model: that smaller files are made, run, and give an entry for each part."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sdp.data.batches import Collator
+from sdp.models.load import load_finetuned
+from sdp.models.tokenizer import saved_tokenizer
+from sdp.models.units import find_parts
+from sdp.pipeline.progress import Reporter
+from sdp.pipeline.run_folder import RunFolder
+from sdp.pruning.structured.unit_times import measure_unit_times
+from sdp.recipe.load import load_recipe
+from sdp.training.inputs import finetuned_data, tokenize_split
+from sdp_onnx.operators.library import has_library
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_every_part_has_times_that_rise(precision: str, finished: Path) -> None:
+    if precision == "int8" and not has_library():
+        pytest.skip("installed without a C++ compiler")
+    recipe = load_recipe(finished / "toy.toml", [f"export.precision={json.dumps(precision)}", "bench.seconds=0.1"])
+    run = RunFolder(finished / "runs/toy")
+    folder = run.stage("1-finetune")
+    model, tokenizer = load_finetuned(folder), saved_tokenizer(folder)
+    parts = find_parts(model)
+    rows = tokenize_split(finetuned_data(recipe, run).train, tokenizer, recipe)
+    times = measure_unit_times(recipe, model, parts, rows, Collator(tokenizer), tokenizer.inputs, Reporter(quiet=True))
+    assert times.parts.keys() == {part.name for part in parts}
+    for part in parts:
+        own = times.parts[part.name]
+        assert (own.counts[0], own.counts[-1]) == (0, part.units)
+        assert own.ms[0] == 0
+        assert list(own.ms) == sorted(own.ms)
+    assert all(parameter.numel() for parameter in model.parameters())
