@@ -11,12 +11,15 @@ import onnx
 import pytest
 from safetensors.torch import load_file
 
+from sdp.errors import StageError
 from sdp.models.kept_units import read_kept_units
 from sdp.models.load import load_finetuned
 from sdp.models.units import Part
 from sdp.pipeline.artifacts.unit_times import PartTimes, UnitTimes
 from sdp.pruning.structured import stage
 from sdp.pruning.structured.choice import unit_counts
+from sdp.pruning.structured.removal_steps import RemovalSteps
+from sdp_onnx.operators.library import has_library
 from sdp_onnx.runtimes.registry import default_runtime
 from support.toy import PREFLIGHT, finetuned_copy, sdp
 
@@ -105,6 +108,20 @@ def test_all_units_of_some_layers_may_be_gone(project: Path) -> None:
     assert load_finetuned(run / "2-prune").config.num_attention_heads == 2
 
 
+@pytest.mark.skipif(not has_library(), reason="installed without a C++ compiler")
+def test_the_operators_take_uneven_heads_and_widths(project: Path) -> None:
+    run = project / "runs/toy"
+    int8 = ("export.precision='int8'", "prune.sparsity=0.5", "prune.epochs=1")
+    sdp("export", "toy.toml", *options(*int8), cwd=project, check=True)
+    kept = read_kept_units(run / "2-prune")
+    assert kept is not None
+    heads = [len(part.kept) for part in kept.parts.values() if part.kind == "heads"]
+    model = onnx.load(run / "4-export/model.onnx")
+    attention = [node for node in model.graph.node if node.op_type == "PackedAttentionInt8"]
+    in_file = [onnx.helper.get_node_attr_value(node, "heads") for node in attention]
+    assert in_file == [count for count in heads if count]
+
+
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
@@ -118,3 +135,29 @@ def test_what_units_have_of_their_own_cannot_be_set(setting: str, words: str, pr
     done = sdp("prune", "toy.toml", *options("prune.sparsity=0.5", setting), cwd=project)
     assert done.returncode == 2
     assert words in done.stderr
+
+
+def test_broken_off_it_ends_as_an_unbroken_run(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken off in the step in which units are removed for the second time: the checkpoint has those of the first."""
+    whole, broken = (finetuned_copy(finished, tmp_path / name) for name in ("whole", "broken"))
+    command = ["prune", "toy.toml", *options("prune.sparsity=0.5", "runtime.checkpoint_seconds=0")]
+    sdp(*command, cwd=whole, check=True)
+    log = [one for one in read(whole / "runs/toy/2-prune/metrics.json")["log"] if "sparsity" in one]
+    assert len(log) == 3
+    second = log[1]["step"]
+    real = RemovalSteps.after_step
+
+    def breaks(self: RemovalSteps, step: int) -> dict[str, float] | None:
+        if step == second:
+            raise StageError("power is gone")
+        return real(self, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RemovalSteps, "after_step", breaks)
+        assert "power is gone" in sdp(*command, cwd=broken).stderr
+    assert f"resuming pruning from step {second - 1}" in sdp(*command, cwd=broken, check=True).stderr
+    expected, found = (folder / "runs/toy/2-prune" for folder in (whole, broken))
+    weights = load_file(found / "model.safetensors")
+    assert all(own.equal(weights[name]) for name, own in load_file(expected / "model.safetensors").items())
+    assert read_kept_units(found) == read_kept_units(expected)
+    assert read(found / "metrics.json")["log"] == read(expected / "metrics.json")["log"]

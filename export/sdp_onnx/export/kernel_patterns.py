@@ -216,8 +216,10 @@ def _attention(
         return None
     heads = [_heads(value, i, index, initializers, linears) for value in node.input[:3]]
     query, key, value = heads
-    joined = _joined_heads(node.output[0], index, initializers)
-    if query is None or key is None or value is None or joined is None:
+    if query is None or key is None or value is None:
+        return None
+    joined = _joined_heads(node.output[0], query.shape, index, initializers)
+    if joined is None:
         return None
     layers = (query.linear, key.linear, value.linear)
     shapes = {initializers[linear.weight].shape for linear in layers}
@@ -253,6 +255,7 @@ class _Heads:
     nodes: tuple[int, int]
     linear: Linear
     size: int
+    shape: str  # [batch, tokens, heads, head_size]
 
 
 def _heads(
@@ -266,25 +269,47 @@ def _heads(
     linear = linears.get(index.nodes[reshaped].input[0]) if reshaped is not None else None
     if reshaped is None or linear is None or index.only_reader(linear.out, "Reshape") != reshaped:
         return None
-    size = _last_dimension(index.nodes[reshaped].input[1], 4, index, initializers)
-    return _Heads((transposed, reshaped), linear, size) if size is not None and size > 0 else None
+    shape = index.nodes[reshaped].input[1]
+    size = _last_dimension(shape, 4, index, initializers)
+    return _Heads((transposed, reshaped), linear, size, shape) if size is not None and size > 0 else None
 
 
 @dataclass(frozen=True)
 class _Joined:
-    nodes: tuple[int, int]
+    nodes: tuple[int, ...]
     out: str
     width: int
 
 
-def _joined_heads(value: str, index: GraphIndex, initializers: Mapping[str, StoredTensor]) -> _Joined | None:
-    """Match Attention -> Transpose -> Reshape [batch, tokens, width]."""
+def _joined_heads(
+    value: str, split: str, index: GraphIndex, initializers: Mapping[str, StoredTensor]
+) -> _Joined | None:
+    """Match Attention -> Transpose -> Reshape [batch, tokens, width].
+
+    Where there is one head, torch's exporter reshapes what attention gives to the shape that it has already.
+
+    Args:
+        split: the shape of the queries, [batch, tokens, heads, head_size].
+    """
+    same = index.only_reader(value, "Reshape")
+    if same is not None and _is_transposed(index.nodes[same].input[1], split, index):
+        found = _joined_heads(index.nodes[same].output[0], split, index, initializers)
+        return replace(found, nodes=(same, *found.nodes)) if found is not None else None
     back = index.only_reader(value, "Transpose")
     if back is None or attributes(index.nodes[back]).get("perm") != _HEAD_AXES:
         return None
     joined = index.only_reader(index.nodes[back].output[0], "Reshape")
     width = _last_dimension(index.nodes[joined].input[1], 3, index, initializers) if joined is not None else None
     return _Joined((back, joined), index.nodes[joined].output[0], width) if joined is not None and width else None
+
+
+def _is_transposed(shape: str, split: str, index: GraphIndex) -> bool:
+    """Whether a shape [batch, heads, tokens, head_size] is joined of the same sizes as [batch, tokens, heads, ...]."""
+    own, other = (index.producer(name, "Concat") for name in (shape, split))
+    if own is None or other is None:
+        return False
+    sizes = list(index.nodes[other].input)
+    return len(sizes) == 4 and list(index.nodes[own].input) == [sizes[axis] for axis in _HEAD_AXES]
 
 
 def _reads_alone(value: str, reader: int, index: GraphIndex, op_type: str) -> int | None:

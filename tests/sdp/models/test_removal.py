@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -12,6 +16,10 @@ from sdp.models.removal import remove_units
 from sdp.models.units import find_parts
 from sdp.pruning.masks import apply_masks
 from sdp.pruning.structured.unit_masks import kept_masks, kept_units
+from sdp_onnx.export.encode import encode_model
+from sdp_onnx.export.torch_export import export_torch
+from sdp_onnx.operators.library import has_library
+from sdp_onnx.runtimes.registry import default_runtime
 from support.tiny_models import tiny_model
 
 REMOVABLE = [row for row in ARCHITECTURES if row.removable]
@@ -54,3 +62,24 @@ def test_a_smaller_network_computes_what_the_masked_one_does(row: Architecture, 
             prunable_weights(model)
     else:
         assert sum(weight.numel() for weight in prunable_weights(model).values()) == before - gone
+
+
+@pytest.mark.skipif(not has_library(), reason="installed without a C++ compiler")
+@pytest.mark.parametrize("heads", [(1, 2), (2, 1), (0, 2), (1, 0), (0, 0)], ids=str)
+@pytest.mark.parametrize("kind", ["bert", "distilbert"])
+@torch.no_grad()
+def test_the_operators_compute_what_is_left(kind: str, heads: tuple[int, int], tmp_path: Path) -> None:
+    """torch exports one head differently from several, and none is a constant."""
+    model = tiny_model(kind, sparsity=0.9)
+    parts = find_parts(model)
+    count = {parts[0].name: heads[0], parts[2].name: heads[1], parts[1].name: 16, parts[3].name: 24}
+    remove_units(model, parts, {part.name: torch.arange(part.units) < count[part.name] for part in parts})
+    dense, encoded = tmp_path / "dense.onnx", tmp_path / "encoded.onnx"
+    export_torch(model, dense, input_names=tuple(TOKENS))
+    encode_model(dense, encoded, encoding="kernel", metadata={})
+    found = [node.op_type for node in onnx.load(encoded).graph.node]
+    assert found.count("PackedAttention") == sum(count > 0 for count in heads)
+    assert "Attention" not in found
+    feed = {name: value.numpy() for name, value in TOKENS.items()}
+    logits = default_runtime().load(encoded).run(feed)
+    np.testing.assert_allclose(logits, model(**TOKENS).logits.numpy(), rtol=1e-4, atol=1e-5)

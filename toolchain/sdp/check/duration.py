@@ -157,7 +157,10 @@ def timed_estimates(facts: Facts, work: Work, rate: float) -> dict[str, Duration
     }
     if optimizer_steps(work.rows["train"] or 0, recipe.prune) == 0:
         row = token * float(limit.mean())
-        refit = _refit(facts, row, _REFIT_PRODUCTS, rate) if recipe.prune.sparsity else 0.0
+        if recipe.prune.structured:
+            refit = recipe.prune.updates * _measured_units(facts, row)
+        else:
+            refit = _refit(facts, row, _REFIT_PRODUCTS, rate) if recipe.prune.sparsity else 0.0
         seconds["prune"] = forward["dev"] + refit
     elif teacher_is_live(facts):
         seconds["prune"] *= (TRAINING + FORWARD * _teacher_size(facts, work)) / TRAINING
@@ -167,6 +170,8 @@ def timed_estimates(facts: Facts, work: Work, rate: float) -> dict[str, Duration
     if recipe.prune.repair:
         repairs = min(recipe.prune.updates, optimizer_steps(work.rows["train"] or 0, recipe.prune))
         seconds["prune"] += repairs * _refit(facts, token * float(limit.mean()), _REPAIR_PRODUCTS, rate)
+    if recipe.prune.structured and recipe.prune.trains:
+        seconds["prune"] += recipe.prune.updates * _measured_units(facts, token * float(limit.mean()))
     if recipe.prune.scope == "allocated":
         seconds["prune"] += _allocation(facts, token * float(limit.mean()), rate)
     return {name: DurationEstimate(_STAGE_SECONDS + own, "timing") for name, own in seconds.items()}
@@ -191,6 +196,15 @@ def _training(facts: Facts, work: Work, settings: TrainingSection, token: float,
     again = FORWARD if runtime.checkpointing or runtime.accumulation > 1 else 0
     speed = BF16_SPEED if settings.precision != "fp32" and facts.machine.bf16 else 1.0
     return token * tokens * (TRAINING + again) / FORWARD / speed
+
+
+def _measured_units(facts: Facts, row: float) -> float:
+    """Return the seconds of measuring all heads and neurons once: forward, and backward to the activations alone.
+
+    Args:
+        row: seconds of a forward pass over one row.
+    """
+    return 2 * row * facts.recipe.prune.calibration_rows
 
 
 def _refit(facts: Facts, row: float, products: int, rate: float) -> float:

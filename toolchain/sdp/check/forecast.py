@@ -40,9 +40,11 @@ def product(prune: PruneSection, export: ExportSection, density: float, *, libra
     Args:
         prune: section with the pattern.
         export: section with encoding and precision.
-        density: share of nonzero weights.
+        density: share of nonzero weights. Where units are removed no zeros are left.
         library: whether this installation has the operator library.
     """
+    if prune.structured:
+        density = 1.0
     if export.precision == "int8":
         return "sparse-int8" if prefers_sparse(filled_blocks(prune.zeros, density), 1, "int8") else "dense-int8"
     by_library = export.encoding == "kernel" or (export.encoding == "auto" and library)

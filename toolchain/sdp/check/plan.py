@@ -228,6 +228,8 @@ def part_plans(parts: ModelParts, recipe: Recipe) -> list[PartPlan]:
 
 def _encoded_bytes(elements: int, kept: int, recipe: Recipe) -> int:
     """Return the bytes of a weight in the recipe's encoding."""
+    if recipe.prune.structured:
+        elements = kept
     density = kept / elements
     kind = product(recipe.prune, recipe.export, density, library=has_library())
     return stored_bytes(kind, stored_as(kind, recipe.export, density), recipe.prune.zeros, elements, kept)

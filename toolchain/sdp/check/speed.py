@@ -19,7 +19,7 @@ def may_be_faster(facts: Facts) -> bool:
     With prune.scope = "global" some layers may be sparse enough even if their mean is not.
     """
     recipe = facts.recipe
-    if recipe.prune.target_speedup is not None:
+    if recipe.prune.target_speedup is not None or (recipe.prune.structured and recipe.prune.sparsity > 0):
         return True
     kind = product(recipe.prune, recipe.export, 1 - recipe.prune.sparsity, library=facts.machine.library)
     by_library = recipe.export.encoding == "kernel" or (recipe.export.encoding == "auto" and facts.machine.library)
@@ -34,7 +34,9 @@ def speed_findings(facts: Facts) -> Iterator[Finding]:
     yield from _lengths(facts)
     prune = facts.recipe.prune
     # Without pruning, no zeros are expected to bring speed.
-    if facts.recipe.bench.provider == "cpu" and prune.target_speedup is None and prune.sparsity:
+    if prune.structured:
+        yield from _structured(facts)
+    elif facts.recipe.bench.provider == "cpu" and prune.target_speedup is None and prune.sparsity:
         yield from _int8(facts) if facts.recipe.export.precision == "int8" else _fp32(facts)
     yield from _pattern(facts)
 
@@ -61,10 +63,10 @@ def _provider(facts: Facts) -> Iterator[Finding]:
         yield Finding("warning", "bench.provider", what, 'provider = "cpu", or a machine with a GPU.')
         return
     kind = product(recipe.prune, recipe.export, 1 - recipe.prune.sparsity, library=facts.machine.library)
-    if kind is None:
+    if kind is None and not recipe.prune.structured:
         what = f"on CUDA zeros buy no speed: {_MADE_DENSE}, and no product of its own skips them"
         yield Finding("note", "bench.provider", what)
-    else:
+    elif kind is not None:
         what = (
             "the file will use the operator library, which has kernels for the CPU alone: the encoder runs on the CPU "
             "in a session on the GPU too"
@@ -80,6 +82,16 @@ def _lengths(facts: Facts) -> Iterator[Finding]:
     if left_out:
         what = f"the default length {left_out} is left out: the model can take {facts.positions} tokens"
         yield Finding("note", "bench.sequence_lengths", what)
+
+
+def _structured(facts: Facts) -> Iterator[Finding]:
+    prune = facts.recipe.prune
+    if prune.target_speedup is None and prune.sparsity:
+        what = (
+            f"{prune.sparsity:.0%} of the encoder's weights are removed with their heads and neurons: what is left is "
+            "a smaller dense network, which any runtime runs faster"
+        )
+        yield Finding("note", "prune.pattern", what)
 
 
 def _fp32(facts: Facts) -> Iterator[Finding]:

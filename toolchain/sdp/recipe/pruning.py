@@ -75,7 +75,8 @@ class PruneSection(TrainingSection):
     """Share of the steps in which sparsity rises; the rest recovers at the final mask."""
     mask_updates: int | None = Field(default=None, gt=0)
     """How often the mask is recomputed during the ramp, evenly spaced; the last one reaches the final sparsity. Without
-    the key 30 times; 8 with pattern = "structured", which measures all heads and neurons each time."""
+    the key 30 times. With pattern = "structured" 8 times, and 4 without training: all heads and neurons are measured
+    anew each time."""
     repair: bool = False
     """After each mask update, refit the weights that stay, layer by layer and by least squares, to what the dense
     network's layers compute on some rows. It takes the time of many steps: `sdp check` estimates it."""
@@ -142,7 +143,11 @@ class PruneSection(TrainingSection):
     @property
     def updates(self) -> int:
         """mask_updates, or its default."""
-        return self.mask_updates if self.mask_updates is not None else 8 if self.structured else 30
+        if self.mask_updates is not None:
+            return self.mask_updates
+        if not self.structured:
+            return 30
+        return 8 if self.trains else 4
 
     @property
     def layer_cap(self) -> float:

@@ -150,7 +150,7 @@ def _without_training(
     recipe = context.recipe
     if units is not None:
         masked = MaskedWeights(prunable_weights(model))
-        remove_at_once(units, masked)
+        remove_at_once(units, masked, recipe.prune.updates)
         removed: LogRecord = {
             "step": 0,
             "epoch": 0.0,

@@ -27,9 +27,6 @@ from sdp.pruning.structured.refit import refitted_to_kept
 from sdp.pruning.structured.unit_masks import kept_masks, kept_units
 from sdp.training.hooks import Hook
 
-ROUNDS = 4
-"""Steps without training; each measures what the ones before it left."""
-
 # Removed units lose nothing more; below those that happen to be of no importance.
 _REMOVED = -1e-30
 
@@ -137,14 +134,15 @@ class RemovalSteps(Hook):
         return refitted_to_kept(values, measures.gram, with_bias)
 
 
-def remove_at_once(removal: UnitRemoval, masked: MaskedWeights) -> None:
-    """Remove units without training, in a few steps.
+def remove_at_once(removal: UnitRemoval, masked: MaskedWeights, rounds: int) -> None:
+    """Remove units without training, in a few steps, of which each measures what the ones before it left.
 
     Args:
         removal: what is removed.
         masked: the network's weights.
+        rounds: number of steps.
     """
-    plan = {step: step / ROUNDS for step in range(1, ROUNDS + 1)}
+    plan = {step: step / rounds for step in range(1, rounds + 1)}
     steps = removal.steps(masked, plan)
     for step in plan:
         steps.after_step(step)
