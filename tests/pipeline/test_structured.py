@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 
 from sdp.errors import StageError
 from sdp.models.kept_units import read_kept_units
+from sdp.models.layers import prunable_weights
 from sdp.models.load import load_finetuned
 from sdp.models.units import Part
 from sdp.pipeline.artifacts.unit_times import PartTimes, UnitTimes
@@ -161,3 +163,30 @@ def test_broken_off_it_ends_as_an_unbroken_run(finished: Path, tmp_path: Path, m
     assert all(own.equal(weights[name]) for name, own in load_file(expected / "model.safetensors").items())
     assert read_kept_units(found) == read_kept_units(expected)
     assert read(found / "metrics.json")["log"] == read(expected / "metrics.json")["log"]
+
+
+def test_what_is_left_can_be_pruned_further(finished: Path, tmp_path: Path) -> None:
+    """Half of the network is removed, and of the other half all but a fifth are zero."""
+    project = finetuned_copy(finished, tmp_path / "project")
+    shutil.copytree(project / "runs/toy", project / "runs/next")
+    sdp("prune", "toy.toml", *options("prune.sparsity=0.5", "prune.epochs=1"), cwd=project, check=True)
+    start = "prune.start='runs/toy/2-prune'"
+    settings = [start, "prune.sparsity=0.8", "prune.pattern='1x4'", "prune.epochs=1"]
+    command = ["evaluate", "toy.toml", "--run-dir", "runs/next"]
+    for setting in settings:
+        command += ["--set", setting]
+    done = sdp(*command, cwd=project, check=True)
+    assert "no analysis" in done.stderr
+
+    folder = project / "runs/next/2-prune"
+    assert read_kept_units(folder) == read_kept_units(project / "runs/toy/2-prune")
+    weights = prunable_weights(load_finetuned(folder))
+    left = sum(int(weight.count_nonzero()) for weight in weights.values())
+    there = sum(weight.numel() for weight in weights.values())
+    assert left / there == pytest.approx(0.2, abs=0.01)
+    whole = linear_weights(project / "runs/next/1-finetune")
+    assert read(folder / "metrics.json")["sparsity"] == pytest.approx(1 - left / whole)
+
+    refused = sdp(*command, "--set", "prune.repair=true", cwd=project)
+    assert refused.returncode == 2
+    assert "fewer heads and neurons than the dense network" in refused.stderr

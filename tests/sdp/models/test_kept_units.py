@@ -11,10 +11,11 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from sdp.errors import ModelError, SdpError
 from sdp.models.architectures import ARCHITECTURES, Architecture, find_architecture
-from sdp.models.kept_units import FILE, read_kept_units, save_kept_units
+from sdp.models.kept_units import read_kept_units, save_kept_units
 from sdp.models.load import load_finetuned
 from sdp.models.removal import remove_units
 from sdp.models.units import find_parts
+from sdp.pipeline.artifacts.kept_units import FILE
 from support.tiny_models import tiny_model
 
 REMOVABLE = [row for row in ARCHITECTURES if row.removable]

@@ -1,7 +1,4 @@
-"""kept_units.json, beside the config.json of a model from which units were removed: transformers has no place for it.
-
-config.json keeps the sizes of the whole network, so that transformers alone refuses the smaller weights.
-"""
+"""Save and load models from which units were removed; see `pipeline.artifacts.kept_units`."""
 
 from __future__ import annotations
 
@@ -14,35 +11,8 @@ from transformers import PreTrainedModel
 
 from sdp.errors import ModelError
 from sdp.models.removal import remove_units
-from sdp.models.units import Part, UnitKind, find_parts
-from sdp.pipeline.artifacts.base import Count, NotNegative, Stored
-
-
-class KeptPart(Stored):
-    """A part of a layer.
-
-    Attributes:
-        kind: "heads" or "neurons".
-        of: units of the whole network.
-        kept: the numbers of those that are left.
-    """
-
-    kind: UnitKind
-    of: Count
-    kept: tuple[NotNegative, ...]
-
-
-class KeptUnits(Stored):
-    """The units that are left of a network.
-
-    Attributes:
-        parts: by name, in the order of the layers.
-    """
-
-    parts: dict[str, KeptPart]
-
-
-FILE = "kept_units.json"
+from sdp.models.units import Part, find_parts
+from sdp.pipeline.artifacts.kept_units import FILE, KeptPart, KeptUnits
 
 
 def save_kept_units(parts: Sequence[Part], kept: Mapping[str, Tensor], folder: Path) -> None:

@@ -15,11 +15,12 @@ from transformers.utils import logging as transformers_logging
 from sdp.errors import ModelError
 from sdp.models.architectures import find_architecture
 from sdp.models.head import read_head
-from sdp.models.kept_units import KeptUnits, make_smaller, read_kept_units
+from sdp.models.kept_units import make_smaller, read_kept_units
 from sdp.models.layers import prunable_weights
 from sdp.models.parts import check_size
 from sdp.models.source import ModelFolder
 from sdp.models.unmatched_weights import require_all_weights
+from sdp.pipeline.artifacts.kept_units import KeptUnits
 from sdp.recipe.benchmark_tasks import ProblemType
 
 transformers_logging.set_verbosity_error()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,8 +14,7 @@ from sdp.models.architectures import find_architecture
 from sdp.models.layers import prunable_weights
 from sdp.models.layouts import Role
 from sdp.models.roles import roles_by_layer
-
-UnitKind = Literal["heads", "neurons"]
+from sdp.pipeline.artifacts.kept_units import UnitKind
 
 _QUERIES: tuple[Role, ...] = ("query", "key", "value", "query, key and value")
 _HIDDEN: tuple[Role, ...] = ("feed-forward gate", "feed-forward input")

@@ -1,4 +1,7 @@
-"""A finished pruning that another one goes on from (`prune.start`): that it is one, and that it fits. No torch."""
+"""A finished pruning that another one goes on from (`prune.start`): that it is one, and that it fits. No torch.
+
+One of pattern "structured" left a smaller network, of which the weights are pruned as those of any other.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sdp.errors import RecipeError
+from sdp.pipeline.artifacts.kept_units import FILE
 from sdp.pipeline.artifacts.record import StageRecord
 from sdp.pipeline.run_folder import RunFolder
 from sdp.pipeline.stages import FINETUNE, PRUNE
@@ -24,6 +28,14 @@ def start_identity(prune: PruneSection) -> dict[str, str]:
     """
     record = _record(prune)
     before = _settings(prune, record)
+    if before["pattern"] == "structured":
+        compared = [f"the loss {loss.name}" for loss in prune.losses if loss.reads == "weights"]
+        if prune.repair:
+            compared.append("prune.repair")
+        if compared:
+            what = f"it has fewer heads and neurons than the dense network, and {compared[0]} compares their weights"
+            raise RecipeError(what, where=f"{WHERE} = {prune.start}", hint=f"Remove {compared[0]}.")
+        return {name: str(record["outputs"][name]["sha256"]) for name in (*FILES, FILE)}
     for key in ("scope", "pattern"):
         if before[key] != getattr(prune, key):
             what = f'it was pruned with {key} = "{before[key]}", and the recipe has "{getattr(prune, key)}"'
@@ -32,6 +44,11 @@ def start_identity(prune: PruneSection) -> dict[str, str]:
         what = f"it was pruned to {before['sparsity']:g}, and prune.sparsity = {prune.sparsity:g} is not higher"
         raise RecipeError(what, where=f"{WHERE} = {prune.start}", hint="Pruned weights stay pruned: go higher.")
     return {name: str(record["outputs"][name]["sha256"]) for name in FILES}
+
+
+def starts_smaller(prune: PruneSection) -> bool:
+    """Whether pruning goes on from a network from which units were removed."""
+    return prune.start is not None and (Path(prune.start) / FILE).exists()
 
 
 def require_same_teacher(prune: PruneSection, run: RunFolder) -> None:

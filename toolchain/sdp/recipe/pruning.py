@@ -94,7 +94,8 @@ class PruneSection(TrainingSection):
     """l0 only: weight, in the loss of the gates, of the mean probability that a gate is open."""
     start: str | None = Field(default=None, min_length=1)
     """Go on from here instead of from the dense network: the folder 2-prune of a finished run with the same fine-tuned
-    model, scope and pattern, and a lower sparsity. Weights pruned there stay pruned."""
+    model, scope and pattern, and a lower sparsity. Weights pruned there stay pruned. Or of one with pattern =
+    "structured": the smaller network that it left is pruned, and sparsity is of the weights that it has."""
     teacher: str | None = Field(default=None, min_length=1)
     """Learn from another classifier of the same task than the fine-tuned network: a run folder of sdp (its fine-tuned
     model), or a hub id, a folder or "package:NAME/FOLDER" of a model with a trained head. It reads texts with its own

@@ -6,7 +6,8 @@ With `prune.repair` each mask update ends with a refit of what is kept (`pruning
 With `prune.teacher` it learns from another network (`pruning.other_teacher`).
 
 With `prune.start` it starts from a finished pruning: weights, masks and sparsity come from its folder, the teacher
-stays what it was, and everything else (optimizer, learning rate, order of rows) starts anew.
+stays what it was, and everything else (optimizer, learning rate, order of rows) starts anew. Where units were removed
+there, the network is the smaller one, and all of its weights are kept at first.
 
 With `prune.scope = "allocated"` each matrix gets a sparsity of its own first (`pruning.allocated`).
 
@@ -19,6 +20,7 @@ sparsities were allocated, kept_units.json where units were removed, unit_times.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -37,9 +39,12 @@ from sdp.models.architectures import find_architecture
 from sdp.models.int8_network import computing_in_int8
 from sdp.models.layers import head_parameters, layer_count, prunable_weights
 from sdp.models.load import load_finetuned
+from sdp.models.parts import count_parts
+from sdp.models.source import ModelFolder
 from sdp.models.tokenizer import save_tokenizer, saved_tokenizer
 from sdp.models.units import find_parts
 from sdp.pipeline.artifacts.base import present
+from sdp.pipeline.artifacts.kept_units import FILE as KEPT_UNITS
 from sdp.pipeline.artifacts.pruning import LayerZeros, MaskUpdate, PruneMetrics, TeacherMetrics, write_updates
 from sdp.pipeline.artifacts.record import StageResult
 from sdp.pipeline.artifacts.training import LogRecord
@@ -59,7 +64,7 @@ from sdp.pruning.one_shot import prune_at_once
 from sdp.pruning.quantization_phase import QuantizationPhase, float_steps
 from sdp.pruning.repair import Repair
 from sdp.pruning.sharded import require_shardable_pruning
-from sdp.pruning.start import require_same_teacher
+from sdp.pruning.start import require_same_teacher, starts_smaller
 from sdp.pruning.structured.removal_steps import UnitRemoval, remove_at_once
 from sdp.pruning.structured.stage import make_smaller, unit_costs
 from sdp.pruning.teacher_choice import Student, choose_teacher
@@ -87,7 +92,8 @@ def run(context: StageContext) -> StageResult:
     if recipe.prune.scope == "allocated":
         sparsities = allocated_sparsities(recipe, source, context.target, rows, tokenizer, device, reporter)
     set_seed(recipe.seed)
-    model = load_finetuned(source, device)
+    smaller = starts_smaller(recipe.prune)
+    model = load_finetuned(Path(str(recipe.prune.start)) if smaller else source, device)
     steps = optimizer_steps(rows.labeled, recipe.prune)
     units = _units(context, model, rows, tokenizer, collator) if recipe.prune.structured else None
     if steps == 0:
@@ -177,6 +183,9 @@ def _unlabeled(recipe: Recipe, data: TaskData) -> Sequence[Texts]:
 def _analysis(context: StageContext, student: Student, steps: int) -> PruningAnalysis | None:
     """The analysis of the first process; none where no process has the whole network."""
     recipe = context.recipe
+    if starts_smaller(recipe.prune):
+        context.reporter.line("  no analysis: it compares the layers of a network with those of the dense one")
+        return None
     if is_sharded(recipe.runtime):
         if recipe.analysis.rows != 0:
             what = "no analysis: no process of a sharded run has the whole network at a mask update"
@@ -202,9 +211,11 @@ def _write(
     in_int8 = recipe.prune.quantization_aware > 0
     with computing_in_int8(model, in_int8):
         value, reason = dev.measured()
-    sparsity = sparsity_of(masks)
+    sparsity = _sparsity(context, masks)
     if recipe.prune.structured:
         masks = make_smaller(model, masks, target)
+    elif starts_smaller(recipe.prune):
+        shutil.copy(Path(str(recipe.prune.start)) / KEPT_UNITS, target)
     model.save_pretrained(target)
     save_tokenizer(tokenizer, target)
     save_masks(masks, target)
@@ -225,11 +236,21 @@ def _write(
     return {metric: value, "encoder_sparsity": metrics.sparsity}
 
 
+def _sparsity(context: StageContext, masks: Masks) -> float:
+    """The share of the dense network's weights that are removed or zero."""
+    if not starts_smaller(context.recipe.prune):
+        return sparsity_of(masks)
+    dense = count_parts(ModelFolder("", context.run.stage(FINETUNE.folder))).prunable
+    return 1 - sum(int(mask.count_nonzero()) for mask in masks.values()) / sum(dense.values())
+
+
 def _load_start(recipe: Recipe, run: RunFolder, model: PreTrainedModel) -> Masks | None:
-    """Load the weights of `prune.start` into the model; return its masks, or None without a start."""
+    """Load the weights of `prune.start` into the model; return its masks, or None where all weights are kept."""
     if recipe.prune.start is None:
         return None
     require_same_teacher(recipe.prune, run)
+    if starts_smaller(recipe.prune):
+        return None
     start = Path(recipe.prune.start)
     model.load_state_dict(load_finetuned(start).state_dict())
     return load_masks(start)

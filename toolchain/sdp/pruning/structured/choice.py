@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sdp.models.units import UnitKind
+from sdp.pipeline.artifacts.kept_units import UnitKind
 from sdp.pruning.allocation import allocate
 
 NEURON_STEP = 64

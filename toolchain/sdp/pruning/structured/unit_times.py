@@ -17,7 +17,8 @@ from transformers import PreTrainedModel
 
 from sdp.data.batches import Collator, TokenizedSplit
 from sdp.models.removal import remove_units
-from sdp.models.units import Part, UnitKind
+from sdp.models.units import Part
+from sdp.pipeline.artifacts.kept_units import UnitKind
 from sdp.pipeline.artifacts.unit_times import PartTimes, UnitTimes
 from sdp.pipeline.progress import Reporter
 from sdp.pruning.measured_times import first_case
