@@ -49,7 +49,7 @@ def project(finished: Path, tmp_path: Path) -> Path:
 
 def test_half_of_the_weights_are_gone_and_the_file_is_half_as_large(project: Path) -> None:
     run = project / "runs/toy"
-    sdp("gate", "toy.toml", *PREFLIGHT, *options("prune.sparsity=0.5"), cwd=project, check=True)
+    sdp("report", "toy.toml", *PREFLIGHT, *options("prune.sparsity=0.5"), cwd=project, check=True)
 
     whole, left = linear_weights(run / "1-finetune"), linear_weights(run / "2-prune")
     metrics = read(run / "2-prune/metrics.json")
@@ -59,6 +59,10 @@ def test_half_of_the_weights_are_gone_and_the_file_is_half_as_large(project: Pat
     kept = read_kept_units(run / "2-prune")
     assert kept is not None
     assert sum(len(part.kept) for part in kept.parts.values()) < sum(part.of for part in kept.parts.values())
+    page = (run / "7-report/report.html").read_text()
+    for name, part in kept.parts.items():
+        assert f"layer {name.split('.')[3]}" in page
+        assert f"{len(part.kept)} of {part.of}" in page
     exported = read(run / "4-export/metrics.json")
     assert exported["models"]["exported"] == read(run / "3-evaluate/metrics.json")["models"]["pruned"]
     # Operators of the ONNX standard alone.

@@ -15,7 +15,7 @@ from sdp.models.kept_units import read_kept_units, save_kept_units
 from sdp.models.load import load_finetuned
 from sdp.models.removal import remove_units
 from sdp.models.units import find_parts
-from sdp.pipeline.artifacts.kept_units import FILE
+from sdp.pipeline.artifacts.kept_units import KeptUnits
 from support.tiny_models import tiny_model
 
 REMOVABLE = [row for row in ARCHITECTURES if row.removable]
@@ -59,7 +59,7 @@ def test_transformers_alone_refuses_it(tmp_path: Path) -> None:
 
 def test_a_damaged_file_is_one_error(tmp_path: Path) -> None:
     saved_smaller("bert", tmp_path)
-    path = tmp_path / FILE
+    path = tmp_path / KeptUnits.FILE
     whole = json.loads(path.read_text())
     name = next(iter(whole["parts"]))
 

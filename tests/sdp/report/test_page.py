@@ -75,9 +75,9 @@ def test_the_verdict_comes_first_and_every_section_is_there(page: str) -> None:
     assert 'class="verdict pass"' in page.partition("</h1>")[0]
     assert body.index(" of 60 predictions changed") < body.index("Both checks pass.") < body.index("What it cost")
     outline = Outline(page)
-    # All but those of a trimmed vocabulary and of allocated sparsities.
-    assert outline.headings.count(2) == len(SECTIONS) - 2
-    assert {f"section-{i + 1}" for i in range(len(SECTIONS) - 2)} <= outline.ids.keys()
+    # All but those of a trimmed vocabulary, of allocated sparsities and of removed units.
+    assert outline.headings.count(2) == len(SECTIONS) - 3
+    assert {f"section-{i + 1}" for i in range(len(SECTIONS) - 3)} <= outline.ids.keys()
 
 
 def test_structure_serves_keyboard_and_screen_reader(page: str) -> None:
@@ -217,7 +217,7 @@ def test_a_run_without_profile_analysis_and_classes(project: Path) -> None:
     outline = Outline(render_page(known.recipe, known.run))
     titles = [words for tag, words in outline.words if tag in ("h2", "h3")]
     assert not {"What was lost, and where", "Where the time goes", "What pruning did to the network"} & set(titles)
-    assert outline.headings.count(2) == len(SECTIONS) - 3
+    assert outline.headings.count(2) == len(SECTIONS) - 4
 
 
 def test_every_template_is_part_of_the_stages_code() -> None:

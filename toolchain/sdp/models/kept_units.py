@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from sdp.errors import ModelError
 from sdp.models.removal import remove_units
 from sdp.models.units import Part, find_parts
-from sdp.pipeline.artifacts.kept_units import FILE, KeptPart, KeptUnits
+from sdp.pipeline.artifacts.kept_units import KeptPart, KeptUnits
 
 
 def save_kept_units(parts: Sequence[Part], kept: Mapping[str, Tensor], folder: Path) -> None:
@@ -27,7 +27,7 @@ def save_kept_units(parts: Sequence[Part], kept: Mapping[str, Tensor], folder: P
         part.name: KeptPart(kind=part.kind, of=part.units, kept=tuple(kept[part.name].nonzero().flatten().tolist()))
         for part in parts
     }
-    (folder / FILE).write_text(KeptUnits(parts=own).model_dump_json(indent=1) + "\n", encoding="utf-8")
+    KeptUnits(parts=own).store(folder)
 
 
 def read_kept_units(folder: Path) -> KeptUnits | None:
@@ -36,7 +36,7 @@ def read_kept_units(folder: Path) -> KeptUnits | None:
     Raises:
         RunError: it is damaged.
     """
-    return KeptUnits.read(folder / FILE)
+    return KeptUnits.read(folder / KeptUnits.FILE)
 
 
 def make_smaller(model: PreTrainedModel, stored: KeptUnits, where: Path) -> None:
@@ -47,7 +47,7 @@ def make_smaller(model: PreTrainedModel, stored: KeptUnits, where: Path) -> None
     """
     parts = find_parts(model)
     if {part.name: part.units for part in parts} != {name: part.of for name, part in stored.parts.items()}:
-        raise ModelError("the units are not those of the model", where=str(where / FILE), hint="Prune again.")
+        raise ModelError("the units are not those of the model", where=str(where / KeptUnits.FILE), hint="Prune again.")
     counts = {name: len(part.kept) for name, part in stored.parts.items()}
     # transformers makes models on a device without memory, and this is no part of one.
     with torch.device("cpu"):

@@ -161,7 +161,14 @@ STAGES = (
         reads={
             "vocabulary": ("vocabulary.json",),
             "finetune": ("metrics.json",),
-            "prune": ("metrics.json", "pruning.jsonl", "analysis.json", "allocation.json"),
+            "prune": (
+                "metrics.json",
+                "pruning.jsonl",
+                "analysis.json",
+                "allocation.json",
+                "kept_units.json",
+                "unit_times.json",
+            ),
             "evaluate": ("metrics.json", "flips.csv"),
             "export": ("metrics.json", "manifest.json"),
             "bench": ("latency.json",),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sdp.errors import RecipeError
-from sdp.pipeline.artifacts.kept_units import FILE
+from sdp.pipeline.artifacts.kept_units import KeptUnits
 from sdp.pipeline.artifacts.record import StageRecord
 from sdp.pipeline.run_folder import RunFolder
 from sdp.pipeline.stages import FINETUNE, PRUNE
@@ -35,7 +35,7 @@ def start_identity(prune: PruneSection) -> dict[str, str]:
         if compared:
             what = f"it has fewer heads and neurons than the dense network, and {compared[0]} compares their weights"
             raise RecipeError(what, where=f"{WHERE} = {prune.start}", hint=f"Remove {compared[0]}.")
-        return {name: str(record["outputs"][name]["sha256"]) for name in (*FILES, FILE)}
+        return {name: str(record["outputs"][name]["sha256"]) for name in (*FILES, KeptUnits.FILE)}
     for key in ("scope", "pattern"):
         if before[key] != getattr(prune, key):
             what = f'it was pruned with {key} = "{before[key]}", and the recipe has "{getattr(prune, key)}"'
@@ -48,7 +48,7 @@ def start_identity(prune: PruneSection) -> dict[str, str]:
 
 def starts_smaller(prune: PruneSection) -> bool:
     """Whether pruning goes on from a network from which units were removed."""
-    return prune.start is not None and (Path(prune.start) / FILE).exists()
+    return prune.start is not None and (Path(prune.start) / KeptUnits.FILE).exists()
 
 
 def require_same_teacher(prune: PruneSection, run: RunFolder) -> None:

@@ -22,6 +22,7 @@ from sdp.report.sections import (
     size,
     speed,
     training,
+    units,
     verdict,
     vocabulary,
 )
@@ -38,6 +39,7 @@ SECTIONS: tuple[ModuleType, ...] = (
     vocabulary,
     speed,
     allocation,
+    units,
     network,
     training,
     origin,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -10,9 +10,10 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from sdp.pipeline.artifacts.analysis import AnalysisReport
+from sdp.pipeline.artifacts.kept_units import KeptPart
 from sdp.pipeline.artifacts.training import LogRecord
 from sdp.report.style import ACCENT, DENSE, FOREGROUND, PRUNED, STYLE, WIDTH, is_wide, plain, svg, unmeasured
 from sdp_onnx.bench.interval import Interval, Undefined
@@ -133,6 +134,30 @@ def sizes(parts: Sequence[PartSize]) -> str:
         axes.set_xlabel("MB of weights")
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, handlelength=1.2, columnspacing=1.2)
         return svg(figure, "Megabytes of weights by part, dense against exported; the table has the numbers")
+
+
+def kept_units(layers: Mapping[str, Mapping[str, KeptPart]]) -> str:
+    """Plot the share of heads and of neurons that each layer has, as two bars a layer.
+
+    Args:
+        layers: name of a layer -> kind of its units -> which are left.
+    """
+    colours = {"heads": DENSE, "neurons": PRUNED}
+    with mpl.rc_context(STYLE):
+        figure, axes = _figure(0.9 + 0.34 * len(layers))
+        for place, parts in enumerate(layers.values()):
+            for number, (kind, part) in enumerate(parts.items()):
+                middle = place + 0.4 * (number - (len(parts) - 1) / 2)
+                axes.barh(middle, 1, height=0.36, color=colours[kind], alpha=0.15)
+                label = "" if place else kind
+                axes.barh(middle, len(part.kept) / part.of, height=0.36, color=colours[kind], label=label)
+        axes.set_yticks(range(len(layers)), [_short(name) for name in layers])
+        axes.invert_yaxis()
+        axes.set_xlim(0, 1)
+        axes.xaxis.set_major_formatter(PercentFormatter(1))
+        axes.set_xlabel("left of the dense network")
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, handlelength=1.2, columnspacing=1.2)
+        return svg(figure, "Share of heads and of neurons that each layer has left; the table has the numbers")
 
 
 def _megabytes(size: float) -> str:

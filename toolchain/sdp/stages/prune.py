@@ -44,7 +44,7 @@ from sdp.models.source import ModelFolder
 from sdp.models.tokenizer import save_tokenizer, saved_tokenizer
 from sdp.models.units import find_parts
 from sdp.pipeline.artifacts.base import present
-from sdp.pipeline.artifacts.kept_units import FILE as KEPT_UNITS
+from sdp.pipeline.artifacts.kept_units import KeptUnits
 from sdp.pipeline.artifacts.pruning import LayerZeros, MaskUpdate, PruneMetrics, TeacherMetrics, write_updates
 from sdp.pipeline.artifacts.record import StageResult
 from sdp.pipeline.artifacts.training import LogRecord
@@ -215,7 +215,7 @@ def _write(
     if recipe.prune.structured:
         masks = make_smaller(model, masks, target)
     elif starts_smaller(recipe.prune):
-        shutil.copy(Path(str(recipe.prune.start)) / KEPT_UNITS, target)
+        shutil.copy(Path(str(recipe.prune.start)) / KeptUnits.FILE, target)
     model.save_pretrained(target)
     save_tokenizer(tokenizer, target)
     save_masks(masks, target)

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sdp.pipeline.artifacts.base import Count, NotNegative, Stored
+from sdp.pipeline.artifacts.base import Artifact, Count, NotNegative, Stored
 
 UnitKind = Literal["heads", "neurons"]
-
-FILE = "kept_units.json"
 
 
 class KeptPart(Stored):
@@ -28,11 +26,14 @@ class KeptPart(Stored):
     kept: tuple[NotNegative, ...]
 
 
-class KeptUnits(Stored):
+class KeptUnits(Artifact):
     """The units that are left of a network.
 
     Attributes:
         parts: by name, in the order of the layers.
     """
+
+    STAGE = "prune"
+    FILE = "kept_units.json"
 
     parts: dict[str, KeptPart]
