@@ -68,6 +68,12 @@ def test_every_level_goes_on_from_the_one_before(project: Path) -> None:
     assert all(level.recipe.evaluate.split is None for level in made.levels)
 
 
+def test_structured_levels_start_from_the_dense_network(project: Path) -> None:
+    settings = ["prune.pattern='structured'", "prune.criterion='momentum'", "prune.scope='global'"]
+    made = open_sweep(Path("toy.toml"), "0.3,0.5", settings, None)
+    assert [level.recipe.prune.start for level in made.levels] == [None, None]
+
+
 def test_levels_are_judged_on_dev_where_the_recipe_has_a_test_split(project: Path) -> None:
     write_tsv(project / "test.tsv", toy_rows(20, seed=3))
     test = 'data.test="test.tsv"'

@@ -5,7 +5,7 @@ before (`prune.start`), with the same fine-tuned network as teacher: its sparsit
 schedule in the share `prune.ramp` of its steps, and recovers in the rest. So each level is a whole training with a
 learning rate of its own, which rises and falls again (learning-rate rewinding, arXiv 2003.02389), and ends recovered;
 N levels cost one fine-tuning and N trainings, and the k-th level has had k of them, where a plain run of its sparsity
-has one.
+has one. With pattern = "structured" each level is pruned from the dense network: units are chosen for a target at once.
 
 Choosing a level is a choice, so it is made on dev where the data has a test split that the recipe evaluates on; only
 the chosen level is then measured there, once. Without one, levels are judged and chosen on the same rows.
@@ -128,7 +128,8 @@ def open_sweep(recipe_file: Path, sparsity: str, overrides: Sequence[str], out: 
     levels: list[Level] = []
     for level in wanted:
         # Absolute, so that commands on the level's folder find it from anywhere.
-        start = levels[-1].run.stage(PRUNE.folder).resolve() if levels else None
+        goes_on = levels and not recipe.prune.structured
+        start = levels[-1].run.stage(PRUNE.folder).resolve() if goes_on else None
         of_level = (
             *overrides,
             f"{SPARSITY_KEY}={level!r}",
