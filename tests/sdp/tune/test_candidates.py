@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdp.recipe import Recipe, load_recipe
-from sdp.tune.candidates import DENSE_INT8, SPARSITIES, Candidate, Trial, ladder, pruned_candidates
+from sdp.tune.candidates import DENSE_INT8, FAMILIES, SPARSITIES, Candidate, Trial, ladder, pruned_candidates
 
 MINIMAL = 'name = "x"\n[model]\nname = "hub/model"\n[task]\nname = "glue-sst2"\n'
 
@@ -21,13 +21,19 @@ def recipe(folder: Path, *overrides: str) -> Recipe:
 
 
 def test_candidates_are_those_whose_zeros_are_skipped(tmp_path: Path) -> None:
-    found = [(own.precision, own.pattern, own.sparsity) for own in pruned_candidates(recipe(tmp_path))]
-    # Sparse int8 products pay from 58 % zeros on, sparse fp32 models from 69 %.
-    assert found == [
-        *(("int8", "1x4", sparsity) for sparsity in SPARSITIES if sparsity > 0.58),
-        *(("fp32", "unstructured", sparsity) for sparsity in SPARSITIES if sparsity > 0.69),
+    found = [(own.precision, own.pattern, own.sparsity) for own in pruned_candidates(recipe(tmp_path), units=True)]
+    # Sparse int8 products pay from 58 % zeros on, sparse fp32 models from 69 %, and removal from the first unit on.
+    zeros = [
+        *(("int8", "1x4", sparsity) for sparsity in SPARSITIES["1x4"] if sparsity > 0.58),
+        *(("fp32", "unstructured", sparsity) for sparsity in SPARSITIES["unstructured"] if sparsity > 0.69),
     ]
-    capped = pruned_candidates(recipe(tmp_path, "prune.scope=global", "prune.max_layer_sparsity=0.9"))
+    removed = [(precision, "structured", own) for precision in ("int8", "fp32") for own in SPARSITIES["structured"]]
+    assert sorted(found) == sorted([*zeros, *removed])
+    families = [(precision, pattern) for precision, pattern, _ in found]
+    assert list(dict.fromkeys(families)) == list(FAMILIES)
+    without = pruned_candidates(recipe(tmp_path), units=False)
+    assert [(own.precision, own.pattern, own.sparsity) for own in without] == zeros
+    capped = pruned_candidates(recipe(tmp_path, "prune.scope=global", "prune.max_layer_sparsity=0.9"), units=True)
     assert max(own.sparsity for own in capped) == 0.9
 
 
@@ -48,13 +54,17 @@ def test_candidates_are_those_whose_zeros_are_skipped(tmp_path: Path) -> None:
 )
 def test_any_recipe_can_be_pruned_without_training_and_not_at_all(settings: tuple[str, ...], tmp_path: Path) -> None:
     own = recipe(tmp_path, *settings)
-    for candidate in (DENSE_INT8, *pruned_candidates(own)):
+    for candidate in (DENSE_INT8, *pruned_candidates(own, units=True)):
         made = recipe(tmp_path, *settings, *Trial(candidate, 0).overrides(own.prune))
         assert not made.prune.trains
         assert (made.prune.sparsity, made.prune.pattern) == (candidate.sparsity, candidate.pattern)
         assert made.export.precision == candidate.precision
-        assert made.prune.scope == own.prune.scope or (made.prune.scope, candidate) == ("global", DENSE_INT8)
+        of_its_own = candidate == DENSE_INT8 or candidate.pattern == "structured"
+        assert made.prune.scope == own.prune.scope or (made.prune.scope == "global" and of_its_own)
     trained = recipe(tmp_path, *settings, *Trial(Candidate("int8", "1x4", 0.8), 7).overrides(own.prune))
+    removed = recipe(tmp_path, *settings, *Trial(Candidate("int8", "structured", 0.5), 7).overrides(own.prune))
+    assert (removed.prune.structured, removed.prune.steps, removed.prune.trains) == (True, 7, True)
+    assert removed.prune.quantization_aware == own.prune.quantization_aware
     same = {"sparsity", "pattern", "steps"}
     assert trained.prune.model_dump(exclude=same) == own.prune.model_dump(exclude=same)
     assert (trained.prune.steps, trained.prune.trains) == (7, True)

@@ -23,8 +23,8 @@ from sdp.tune.outcome import Outcome, Promise, Spent, chosen_outcome, measured_s
 from sdp_onnx.bench.interval import Interval
 
 CANDIDATES = (
-    *(Candidate("int8", "1x4", sparsity) for sparsity in SPARSITIES[1:]),
-    *(Candidate("fp32", "unstructured", sparsity) for sparsity in SPARSITIES[2:]),
+    *(Candidate("int8", "1x4", sparsity) for sparsity in SPARSITIES["1x4"][1:]),
+    *(Candidate("fp32", "unstructured", sparsity) for sparsity in SPARSITIES["unstructured"][2:]),
 )
 ROWS = 872
 STEPS = ladder(3000)

@@ -246,11 +246,17 @@ class PruneSection(TrainingSection):
     def _units_have_a_score_of_their_own(self) -> PruneSection:
         if not self.structured:
             return self
-        for name in ("criterion", "scope", "max_layer_sparsity", "repair", "start"):
-            if getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(
-                    f'pattern = "structured" chooses and refits heads and neurons by measures of its own; remove {name}'
-                )
+        set_here = [
+            name
+            for name in ("criterion", "scope", "repair", "start")
+            if getattr(self, name) != type(self).model_fields[name].default
+        ]
+        # 1 limits nothing.
+        set_here += ["max_layer_sparsity"] if self.max_layer_sparsity not in (None, 1) else []
+        for name in set_here:
+            raise ValueError(
+                f'pattern = "structured" chooses and refits heads and neurons by measures of its own; remove {name}'
+            )
         return self
 
     @model_validator(mode="after")

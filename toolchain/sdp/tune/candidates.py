@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,10 +13,20 @@ from sdp.recipe.pruning import PruneSection
 from sdp.recipe.sections import Recipe
 
 Precision = Literal["fp32", "int8"]
-Pattern = Literal["unstructured", "1x4"]
+Pattern = Literal["unstructured", "1x4", "structured"]
 
-SPARSITIES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
-FAMILIES: tuple[tuple[Precision, Pattern], ...] = (("int8", "1x4"), ("fp32", "unstructured"))
+SPARSITIES: dict[Pattern, tuple[float, ...]] = {
+    "1x4": (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95),
+    "unstructured": (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95),
+    "structured": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
+}
+"""What may be zero, or removed. What is removed makes the network faster from the first head on, and costs more."""
+FAMILIES: tuple[tuple[Precision, Pattern], ...] = (
+    ("int8", "1x4"),
+    ("int8", "structured"),
+    ("fp32", "unstructured"),
+    ("fp32", "structured"),
+)
 """Precision and pattern that go together, the family that is fast first. int8 kernels take blocks of four at once; fp32
 kernels multiply each weight by itself, so that blocks in fp32 would lose more and be no faster."""
 CHOSEN_KEYS = ("prune.sparsity", "prune.pattern", "export.precision")
@@ -73,19 +84,29 @@ class Trial:
             f"prune.steps={self.steps}",
             f'export.precision="{own.precision}"',
         ]
-        defaults = {} if self.steps else _defaults_without_training(settings)
+        defaults = {} if self.steps else _defaults(settings, _WITHOUT_TRAINING)
         if not own.sparsity and settings.scope == "allocated":
             # Nothing is to be allocated; it takes time to find that out.
             defaults["scope"] = PruneSection.model_fields["scope"].default
+        if own.pattern == "structured":
+            defaults |= _defaults(settings, (*_NOT_FOR_UNITS, *_CRITERIA_KEYS))
+            # A key that is set cannot be taken back.
+            defaults |= {"max_layer_sparsity": 1.0} if settings.max_layer_sparsity is not None else {}
         if own.precision != "int8" and settings.quantization_aware:
             defaults["quantization_aware"] = 0.0
         return (*keys, *(f"prune.{key}={_toml(value)}" for key, value in defaults.items()))
 
 
-def _defaults_without_training(settings: PruneSection) -> dict[str, object]:
-    """The keys that a recipe without training may not set, with their defaults, where the recipe sets them."""
-    names = {"criterion", "repair", "quantization_aware", *(key for row in CRITERIA.values() for key in row.settings)}
-    found = {name: PruneSection.model_fields[name].default for name in sorted(names)}
+_CRITERIA_KEYS = tuple(sorted({key for row in CRITERIA.values() for key in row.settings}))
+_WITHOUT_TRAINING = ("criterion", "repair", "quantization_aware", *_CRITERIA_KEYS)
+"""The keys that a recipe without training may not set."""
+_NOT_FOR_UNITS = ("criterion", "scope", "repair")
+"""The keys that heads and neurons have measures of their own for."""
+
+
+def _defaults(settings: PruneSection, names: Sequence[str]) -> dict[str, object]:
+    """The defaults of keys that a trial may not set, where the recipe sets them."""
+    found = {name: PruneSection.model_fields[name].default for name in names}
     return {name: value for name, value in found.items() if getattr(settings, name) != value}
 
 
@@ -93,7 +114,7 @@ def _toml(value: object) -> str:
     return json.dumps(value)
 
 
-def pruned_candidates(recipe: Recipe) -> tuple[Candidate, ...]:
+def pruned_candidates(recipe: Recipe, *, units: bool) -> tuple[Candidate, ...]:
     """The candidates that are worth pruning for, family by family in rising order of sparsity.
 
     Left out are those whose zeros no product skips, by the rules that the exporter goes by: they would lose something
@@ -101,15 +122,17 @@ def pruned_candidates(recipe: Recipe) -> tuple[Candidate, ...]:
 
     Args:
         recipe: limits how much of a matrix may be pruned.
+        units: whether heads or neurons of the model can be removed.
     """
     most = recipe.prune.max_layer_sparsity or 1.0
     found = []
     for precision, pattern in FAMILIES:
         export = recipe.export.model_copy(update={"precision": precision})
-        for sparsity in (own for own in SPARSITIES if own <= most):
+        for sparsity in SPARSITIES[pattern]:
             prune = recipe.prune.model_copy(update={"pattern": pattern, "sparsity": sparsity})
             kind = product(prune, export, 1 - sparsity, library=True)
-            if kind in ("sparse", "sparse-int8"):
+            skipped = kind in ("sparse", "sparse-int8") and sparsity <= most
+            if skipped if pattern != "structured" else units:
                 found.append(Candidate(precision, pattern, sparsity))
     return tuple(found)
 

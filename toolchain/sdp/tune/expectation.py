@@ -40,8 +40,8 @@ class Expectation:
 
     Attributes:
         quarter: steps of the shortest training.
-        mean: of the coefficients, [5].
-        covariance: of the coefficients, [5, 5].
+        mean: of the coefficients, [families + 3].
+        covariance: of the coefficients, [families + 3, families + 3].
         error: standard error of a measured drop.
     """
 
@@ -68,7 +68,7 @@ class Expectation:
 
 
 def features(trial: Trial, quarter: int) -> NDArray[np.float64]:
-    """What the coefficients multiply, [5]."""
+    """What the coefficients multiply, [families + 3]."""
     own = trial.candidate
     family = [float(own.family == other) for other in FAMILIES]
     trained = [1.0, math.log(trial.steps / quarter, 4)] if trial.steps else [0.0, 0.0]

@@ -9,7 +9,9 @@ from pathlib import Path
 from sdp.choice.held_out import CHOSEN, ON_DEV, evaluates_on_test
 from sdp.choice.run import Prepared
 from sdp.distributed.ranks import require_one_process
-from sdp.errors import RecipeError, UsageError
+from sdp.errors import NotDownloadedError, RecipeError, UsageError
+from sdp.models.architectures import find_architecture, model_type
+from sdp.models.source import locate_model
 from sdp.pipeline.run_folder import RunFolder, absolute, check_results_folder
 from sdp.recipe import Recipe, load_recipe
 from sdp.recipe.override import override_key
@@ -106,7 +108,7 @@ def open_tune(recipe_file: Path, promise: Promise, minutes: float, overrides: Se
         recipe_file,
         tuple(overrides),
         recipe,
-        pruned_candidates(recipe),
+        pruned_candidates(recipe, units=_has_units(recipe)),
         promise,
         minutes,
         folder,
@@ -116,6 +118,16 @@ def open_tune(recipe_file: Path, promise: Promise, minutes: float, overrides: Se
     for trial in tune.trials((0, 1) if recipe.prune.trains else (0,)):
         tune.prepared(trial)
     return tune
+
+
+def _has_units(recipe: Recipe) -> bool:
+    """Whether heads or neurons of the model can be removed; where it is not downloaded a trial will find out."""
+    try:
+        kind = model_type(locate_model(recipe.model, download=False))
+    except NotDownloadedError:
+        return True
+    row = find_architecture(kind)
+    return row is not None and bool(row.removable)
 
 
 def _require_free_sparsity(prune: PruneSection) -> None:
