@@ -38,6 +38,8 @@ def test_what_needs_whole_gradients_or_weights_is_refused() -> None:
         require(PruneSection.model_validate({"criterion": "magnitude", "losses": [{"name": "align-cosine"}]}))
     with pytest.raises(UsageError, match=r"prune\.repair runs the whole network in each process"):
         require(PruneSection(criterion="magnitude", repair=True))
+    with pytest.raises(UsageError, match=r'"structured" measures the whole network in each process'):
+        require(PruneSection(pattern="structured"))
     with pytest.raises(UsageError, match="several times a step"):
         require(PruneSection(criterion="magnitude"), RuntimeSection(parallel="fsdp", accumulation=2))
     require_shardable(FSDP)

@@ -13,6 +13,8 @@ PRIVATE: dict[str, tuple[str, ...]] = {
         "torch.distributed.rendezvous.rendezvous",
     ),
     "transformers": (
+        "transformers.AutoModelForSequenceClassification._model_mapping",
+        "transformers.PreTrainedModel._init_weights",
         "transformers.Trainer._load_from_checkpoint",
         "transformers.Trainer._save",
         "transformers.Trainer._save_checkpoint",

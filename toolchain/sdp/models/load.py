@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from sdp.compat.transformers import class_that_ends_with
 from sdp.errors import ModelError
 from sdp.models.architectures import find_architecture
 from sdp.models.head import read_head
@@ -178,15 +179,9 @@ def _load_smaller(
     path: Path, device: torch.device, smaller: KeptUnits, config: PreTrainedConfig, *, tagger: bool
 ) -> PreTrainedModel:
     """A model from which units were removed: transformers makes it whole, and it is made smaller before its weights."""
-    whole: type[PreTrainedModel] = _model_class(tagger=tagger)._model_mapping[type(config)]
-
-    def init(model: PreTrainedModel, config: PreTrainedConfig) -> None:
-        whole.__init__(model, config)
-        make_smaller(model, smaller, path)
-
-    # Every weight is in the file.
-    own = {"__init__": init, "_init_weights": lambda _model, _module: None, "__module__": whole.__module__}
-    cls: Any = type(whole.__name__, (whole,), own)
+    cls, whole = class_that_ends_with(
+        _model_class(tagger=tagger), config, lambda model: make_smaller(model, smaller, path)
+    )
     model: PreTrainedModel
     model, loaded = cls.from_pretrained(
         path, config=config, use_safetensors=True, dtype=torch.float32, output_loading_info=True

@@ -16,7 +16,9 @@ def require_shardable_pruning(runtime: RuntimeSection, prune: PruneSection) -> N
         UsageError: a setting needs full tensors at every step.
     """
     obstacle = None
-    if not CRITERIA[prune.criterion].shardable:
+    if prune.structured:
+        obstacle = 'prune.pattern = "structured" measures the whole network in each process'
+    elif not CRITERIA[prune.criterion].shardable:
         obstacle = f'prune.criterion = "{prune.criterion}" needs full gradients, and each process has a shard'
     elif not all(LOSSES[loss.name].shardable for loss in prune.losses):
         whole = (name for name, row in LOSSES.items() if not row.shardable)

@@ -19,7 +19,7 @@ from sdp.training.inputs import finetuned_data, tokenize_split
 from sdp_onnx.operators.library import has_library
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("int8", marks=pytest.mark.slow)])
 def test_every_part_has_times_that_rise(precision: str, finished: Path) -> None:
     if precision == "int8" and not has_library():
         pytest.skip("installed without a C++ compiler")
