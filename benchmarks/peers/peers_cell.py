@@ -117,12 +117,10 @@ def measure_cell(
         times, idle, distances = _take_turns(processes, failed, first_runs, cell, rounds, seconds)
         for name, process in processes.items():
             found[name]["peak_memory"] = process.ask({"finish": True})["peak_memory"]
-    fastest: dict[str, list[list[float]]] = {}
-    for name in processes:
+    fastest = {name: _fastest(name, times) for name in processes}
+    for name, best in fastest.items():
         own = {entrant.calls: turns for entrant, turns in times.items() if entrant.engine == name}
-        best = min(own, key=lambda calls: statistics.median(itertools.chain.from_iterable(own[calls])))  # used here
-        fastest[name] = own[best]
-        found[name] |= {"calls": best, **_summary(own[best], cell.batch)}
+        found[name] |= {"calls": best.calls, **_summary(times[best], cell.batch)}
         found[name]["by_calls"] = {calls: _summary(turns, cell.batch) for calls, turns in own.items()}
         found[name]["idle_cpu"] = max(max(shares) for entrant, shares in idle.items() if entrant.engine == name)
     return {
@@ -132,9 +130,19 @@ def measure_cell(
         "core_round_trips_ns": distances,
         "rounds": max((len(turns) for turns in times.values()), default=0),
         "engines": {name: found[name] for name in fastest},
-        "ratios": _ratios(fastest),
+        "ratios": _ratios({name: times[best] for name, best in fastest.items()}),
         "failed": failed,
     }
+
+
+def _fastest(name: str, times: Mapping[Entrant, Sequence[Sequence[float]]]) -> Entrant:
+    """The number of calls with which an engine ran the batch fastest."""
+    medians = {
+        entrant: statistics.median(itertools.chain.from_iterable(turns))
+        for entrant, turns in times.items()
+        if entrant.engine == name
+    }
+    return min(medians, key=lambda entrant: medians[entrant])
 
 
 def _summary(turns: Sequence[Sequence[float]], batch: int) -> dict[str, Any]:

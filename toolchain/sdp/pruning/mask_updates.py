@@ -20,6 +20,11 @@ def mask_plan(settings: PruneSection, steps: int, initial: float = 0.0) -> dict[
     return mask_updates(steps, settings.ramp, settings.updates, settings.sparsity, settings.schedule, initial)
 
 
+def share_plan(settings: PruneSection, steps: int) -> dict[int, float]:
+    """The same for a target of any kind: step -> the share of the way to it, in order, from 0 to 1."""
+    return mask_plan(settings.model_copy(update={"sparsity": 1.0}), steps)
+
+
 BeforeUpdate = Callable[[Mapping[str, nn.Parameter], Masks, Masks], None]
 AfterUpdate = Callable[[Masks], None]
 
@@ -58,7 +63,7 @@ class MaskUpdates(Hook):
         if sparsities is None:
             self._plan = mask_plan(settings, steps, sparsity_of(masked.masks))
         else:
-            self._plan = mask_plan(settings.model_copy(update={"sparsity": 1.0}), steps)
+            self._plan = share_plan(settings, steps)
 
     def changes_weights(self, step: int) -> bool:
         """Whether masks are updated after this step."""

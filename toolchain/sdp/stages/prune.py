@@ -57,7 +57,7 @@ from sdp.pruning.analysis.stage import start_analysis, write_analysis
 from sdp.pruning.criteria import CRITERIA, Setup
 from sdp.pruning.distillation import Distillation
 from sdp.pruning.layer_inputs import calibration_batches
-from sdp.pruning.mask_updates import MaskUpdates, mask_plan
+from sdp.pruning.mask_updates import MaskUpdates, mask_plan, share_plan
 from sdp.pruning.masked_weights import MaskedWeights
 from sdp.pruning.masks import Masks, load_masks, save_masks, sparsity_of
 from sdp.pruning.one_shot import prune_at_once
@@ -68,6 +68,7 @@ from sdp.pruning.start import require_same_teacher, starts_smaller
 from sdp.pruning.structured.removal_steps import UnitRemoval, remove_at_once
 from sdp.pruning.structured.stage import make_smaller, unit_costs
 from sdp.pruning.teacher_choice import Student, choose_teacher
+from sdp.recipe.pruning import PruneSection
 from sdp.recipe.sections import Recipe
 from sdp.training.device import training_device, trains_in_bf16
 from sdp.training.hooks import Hook
@@ -99,10 +100,7 @@ def run(context: StageContext) -> StageResult:
     if steps == 0:
         dev = DevMetric(model, data.development, tokenizer, collator, recipe)
         return _without_training(context, model, rows, dev, tokenizer, sparsities, units) if this_rank() == 0 else {}
-    for parameter in head_parameters(model).values() if recipe.prune.head_stays else ():
-        parameter.requires_grad_(False)
-    if recipe.prune.embeddings_stay:
-        model.get_input_embeddings().requires_grad_(False)
+    _freeze(model, recipe.prune)
     objective = Objective(
         recipe.task.problem_type, recipe.prune.losses, layer_count(model), labels=recipe.prune.learns_labels
     )
@@ -121,8 +119,7 @@ def run(context: StageContext) -> StageResult:
     if units is None:
         updates = MaskUpdates(recipe.prune, steps, masked, before_update, repair, sparsities)
     else:
-        plan = mask_plan(recipe.prune.model_copy(update={"sparsity": 1.0}), steps)
-        updates = units.steps(masked, plan, before_update)
+        updates = units.steps(masked, share_plan(recipe.prune, steps), before_update)
     phase = QuantizationPhase((model, whole.model), float_steps(recipe.prune, steps))
     job = TrainingRun(
         title="pruning",
@@ -142,6 +139,14 @@ def run(context: StageContext) -> StageResult:
     if this_rank() > 0:
         return {}
     return _write(context, whole.model, masked.masks, dev, tokenizer, log, analysis, others)
+
+
+def _freeze(model: PreTrainedModel, settings: PruneSection) -> None:
+    """Let what stays as fine-tuning left it have no gradient."""
+    for parameter in head_parameters(model).values() if settings.head_stays else ():
+        parameter.requires_grad_(False)
+    if settings.embeddings_stay:
+        model.get_input_embeddings().requires_grad_(False)
 
 
 def _without_training(
