@@ -89,7 +89,7 @@ def _structured(facts: Facts) -> Iterator[Finding]:
     if prune.target_speedup is None and prune.sparsity:
         what = (
             f"{prune.sparsity:.0%} of the encoder's weights are removed with their heads and neurons: what is left is "
-            "a smaller dense network, which any runtime runs faster"
+            "a smaller dense network, which needs no operator library"
         )
         yield Finding("note", "prune.pattern", what)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +20,7 @@ from sdp.pruning.layer_inputs import (
 )
 from sdp.pruning.least_squares import damped, refitted
 from sdp.pruning.masks import Masks, apply_masks
-from sdp.pruning.replay import Batch
+from sdp.pruning.replay import Batch, evaluating
 
 DAMPING = 0.01
 """What is added to the diagonal of a Gram matrix, as a share of its mean."""
@@ -75,7 +74,7 @@ class Repair:
         self._layers, self._dense_layers = (linear_layers(network, names) for network in (model, dense))
         self._batches = batches
         self._bf16 = bf16
-        with torch.no_grad(), _evaluating(dense):
+        with torch.no_grad(), evaluating(dense):
             self._groups = layer_groups(dense, names, batches[0])
 
     @torch.no_grad()
@@ -86,7 +85,7 @@ class Repair:
             masks: what its weights are held to.
         """
         own = rank_slice(len(self._batches))
-        with _evaluating(self._model), _evaluating(self._dense):
+        with evaluating(self._model), evaluating(self._dense):
             measured = inputs_by_group(self._model, self._dense, self._groups, self._batches, own=own, bf16=self._bf16)
             for inputs in measured:
                 for name, sums in inputs.items():
@@ -95,15 +94,3 @@ class Repair:
                     repair_layer(layer, self._dense_layers[name], sums, masks[name])
                     apply_masks({name: layer.weight}, {name: masks[name]})
                     broadcast_weights(layer.parameters())
-
-
-@contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Switch a network to evaluation, and every module back to what it was."""
-    before = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in before:
-            module.training = training

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -101,3 +102,15 @@ def run_batch(network: PreTrainedModel, batch: Batch, *, bf16: bool = False) -> 
     given = {key: value.to(network.device) for key, value in batch.items() if key not in ("labels", "index")}
     with torch.autocast(network.device.type, torch.bfloat16, enabled=bf16):
         plain_forward(network, given)
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Switch a network to evaluation, and every module back to what it was."""
+    before = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training

@@ -68,7 +68,7 @@ class PruneSection(TrainingSection):
     pattern: Literal["unstructured", "1x4", "2:4", "structured"] = "unstructured"
     """unstructured: any weight by itself; 1x4: blocks of four consecutive inputs, which int8 kernels take at once; 2:4:
     two of every four consecutive inputs are kept, as sparse tensor cores expect, with sparsity = 0.5; structured: whole
-    heads and feed-forward neurons are removed, which makes a smaller dense network that is faster on any runtime."""
+    heads and feed-forward neurons are removed, which makes a smaller dense network that needs no operator library."""
     schedule: Literal["cubic", "uniform"] = "cubic"
     """cubic: fast first, then slower; uniform: equal steps with retraining between them."""
     ramp: float = Field(default=0.6, gt=0, le=1)

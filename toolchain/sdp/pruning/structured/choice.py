@@ -42,7 +42,7 @@ def errors_of(importance: Tensor, counts: Sequence[int]) -> NDArray[np.float64]:
     """Return the error of a part that keeps its most important units, for each count.
 
     Args:
-        importance: not negative, [units].
+        importance: [units].
         counts: of units, each 0 to `units`.
     """
     rising = importance.double().sort().values.numpy()

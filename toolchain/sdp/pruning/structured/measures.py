@@ -23,8 +23,7 @@ from transformers import PreTrainedModel
 from sdp.models.units import Part
 from sdp.pipeline.progress import Reporter
 from sdp.pruning.layer_inputs import real_tokens
-
-Batch = Mapping[str, Tensor]
+from sdp.pruning.replay import Batch, evaluating
 
 
 @dataclass
@@ -60,7 +59,7 @@ def measure_units(
     sums = {part.name: _zeros(layers[part.name], part) for part in parts}
     generator = torch.Generator().manual_seed(seed)
     rows = 0
-    with _for_activations(model), reporter.task("measuring heads and neurons", len(batches)) as task:
+    with evaluating(model), _for_activations(model), reporter.task("measuring heads and neurons", len(batches)) as task:
         for done, batch in enumerate(batches, start=1):
             inputs = {key: value.to(model.device) for key, value in batch.items() if key != "labels"}
             seen = _run(model, layers, inputs, generator)
@@ -99,9 +98,8 @@ def _zeros(layer: nn.Module, part: Part) -> PartMeasures:
 
 @contextmanager
 def _for_activations(model: PreTrainedModel) -> Iterator[None]:
-    """Evaluate a network such that activations have gradients, and parameters have none."""
-    training, needed = model.training, [(own, own.requires_grad) for own in model.parameters()]
-    model.eval()
+    """Run a network such that activations have gradients, and parameters have none."""
+    needed = [(own, own.requires_grad) for own in model.parameters()]
     model.requires_grad_(False)
     hook = model.get_input_embeddings().register_forward_hook(lambda _module, _inputs, output: output.requires_grad_())
     try:
@@ -110,7 +108,6 @@ def _for_activations(model: PreTrainedModel) -> Iterator[None]:
         hook.remove()
         for parameter, wanted in needed:
             parameter.requires_grad_(wanted)
-        model.train(training)
 
 
 def _run(

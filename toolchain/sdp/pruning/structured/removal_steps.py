@@ -20,9 +20,10 @@ from sdp.pipeline.progress import Reporter
 from sdp.pruning.layer_inputs import linear_layers, set_weight_and_bias, weight_and_bias
 from sdp.pruning.masked_weights import MaskedWeights
 from sdp.pruning.masks import Masks, sparsity_of
+from sdp.pruning.replay import Batch
 from sdp.pruning.structured.choice import choose_units
 from sdp.pruning.structured.costs import UnitCosts
-from sdp.pruning.structured.measures import Batch, PartMeasures, measure_units
+from sdp.pruning.structured.measures import PartMeasures, measure_units
 from sdp.pruning.structured.refit import refitted_to_kept
 from sdp.pruning.structured.unit_masks import kept_masks, kept_units
 from sdp.training.hooks import Hook
