@@ -219,6 +219,7 @@ def test_a_target_without_the_operator_library_is_refused_before_anything_runs(
     [
         (['export.encoding="coo"'], 'export.encoding = "coo" has none'),
         (['bench.provider="cuda"'], 'set bench.provider = "cpu"'),
+        (['export.precision="fp16"'], 'export.precision = "fp16" has none'),
     ],
 )
 def test_a_target_of_another_engine_is_refused(settings: list[str], words: str, project: Path) -> None:

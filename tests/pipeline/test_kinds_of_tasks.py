@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from sdp_onnx.operators.library import has_library
 from support.card import answers_as_predict_does, examples, serves_as_predict_does
@@ -104,6 +104,41 @@ def test_an_export_in_int8_is_smaller_and_scored_as_it_is(finished: Path, tmp_pa
     )
     assert refused.returncode == 2
     assert "needs the operator library" in refused.stderr
+
+
+def test_an_export_in_fp16_takes_half_of_the_bytes_and_is_scored_as_it_is(finished: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(finished, project, symlinks=True)
+    exported = project / "runs/toy/4-export"
+    options = ["--set", 'export.encoding="dense"', "--set"]
+    sdp("export", "toy.toml", *options, 'export.precision="fp32"', cwd=project, check=True)
+    before = (exported / "model.onnx").stat().st_size
+    sdp("gate", "toy.toml", *options, 'export.precision="fp16"', cwd=project)
+    assert (exported / "model.onnx").stat().st_size < 0.6 * before
+    metrics = read(exported / "metrics.json")
+    assert metrics["torch"]["tolerance"] == 0.02
+    assert 0 < metrics["torch"]["max_relative_error"] < 0.01
+    assert metrics["torch"]["same_predictions"] > 0.95
+    content = json.loads(sdp("inspect", "runs/toy/4-export/model.onnx", "--json", cwd=project, check=True).stdout)
+    assert {t["dtype"] for t in content["tensors"] if len(t["shape"]) == 2} <= {"float16", "int64"}
+    # As a server does, from the shipped folder.
+    sdp("ship", "toy.toml", *options, 'export.precision="fp16"', cwd=project, check=True)
+    answers_as_predict_does(project / "runs/toy/8-ship", examples(project / "runs/toy/8-ship")[0])
+
+
+def test_a_network_beyond_half_precision_is_not_exported_in_it(finished: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(finished, project, symlinks=True)
+    file = project / "runs/toy/2-prune/model.safetensors"
+    weights = load_file(file)
+    weights["bert.encoder.layer.0.output.dense.weight"] *= 1e6
+    save_file(weights, file, {"format": "pt"})
+    # Its evaluation is of the network as it was, and of no interest here.
+    done = sdp("export", "toy.toml", "--set", 'export.precision="fp16"', cwd=project)
+    assert done.returncode == 1
+    assert "larger than half precision can hold, 65504" in done.stderr
+    assert 'export.precision = "fp32"' in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_exit_code_is_the_verdict(finished: Path, tmp_path: Path) -> None:

@@ -14,11 +14,14 @@ from pathlib import Path
 
 from sdp_onnx.bench.cases import Case, save_batches
 from sdp_onnx.bench.process import Worker
+from sdp_onnx.runtimes.base import Provider
 
 FEWEST_ROUNDS = 5
 
 
-def fastest_runs(files: Sequence[Path], case: Case, *, threads: int, seconds: float) -> list[float]:
+def fastest_runs(
+    files: Sequence[Path], case: Case, *, threads: int, seconds: float, provider: Provider = "cpu"
+) -> list[float]:
     """Run files in turns on the same batches, each in a process of its own.
 
     Args:
@@ -26,18 +29,19 @@ def fastest_runs(files: Sequence[Path], case: Case, *, threads: int, seconds: fl
         case: the batches; all of them are run in each turn.
         threads: threads of an operator.
         seconds: time of all turns together; there are at least five of each file.
+        provider: where the files run.
 
     Returns:
         of each file the median over the batches of the fastest run, in seconds.
 
     Raises:
-        ModelFileError: a file cannot be used.
+        ModelFileError, ProviderError: a file or the provider cannot be used.
         BenchmarkError: a process ended.
     """
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         inputs = Path(folder, "inputs.npz")
         save_batches(inputs, [case])
-        workers = [stack.enter_context(Worker(file, inputs, provider="cpu", threads=threads)) for file in files]
+        workers = [stack.enter_context(Worker(file, inputs, provider=provider, threads=threads)) for file in files]
         for worker in workers:
             worker.load()
         turns: list[list[list[float]]] = [[] for _ in workers]

@@ -83,6 +83,7 @@ def verify_logits(
     tolerance: float,
     provider: Provider = "cpu",
     threads: int | None = None,
+    hint: str = _NOT_TO_SHIP,
 ) -> Agreement:
     """Run a file on batches of (inputs by name [batch, sequence], expected logits) and compare its first output.
 
@@ -94,6 +95,7 @@ def verify_logits(
         batches: inputs and logits.
         tolerance: the largest difference allowed.
         provider, threads: where the file runs.
+        hint: of the error where logits differ too much.
 
     Raises:
         VerificationError: the file fails at a batch, one differs by more than `tolerance`, or
@@ -123,7 +125,7 @@ def verify_logits(
             f"the logits differ from torch by {worst:.3g} of the largest, and {tolerance:.3g} is allowed; "
             f"worst is the batch of shape {list(shape)}",
             where=str(model),
-            hint=_NOT_TO_SHIP,
+            hint=hint,
         )
     return Agreement(len(errors), sum(own[0] for _, own in errors), worst, shape, tolerance)
 

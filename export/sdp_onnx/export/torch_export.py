@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from sdp_onnx.deploy.tokenization import INPUT_NAMES
 from sdp_onnx.errors import ExportError
@@ -39,7 +39,8 @@ def export_torch(
 ) -> None:
     """Write a transformers model to `target` as dense ONNX, in a folder that exists.
 
-    Inputs are int64 [batch, sequence], both of any size; the output is `logits`, [batch, labels] for a classifier.
+    Inputs are int64 [batch, sequence], both of any size; the output is `logits`, [batch, labels] for a classifier, in
+    fp32 also where the model is in half precision.
     Each initializer that came from a parameter bears its name; a linear layer's weight is stored transposed,
     [in, out]. The model is exported on the CPU, in evaluation mode, and left in the mode in which it was.
 
@@ -77,9 +78,23 @@ def _write_program(
     renamed = match_parameters(loaders, _parameters(model))
     skeleton = _skeleton(program)
     repeat_inputs(skeleton.graph)
+    _return_fp32(skeleton.graph)
     _rename(skeleton, renamed)
     entries = [_entry(renamed.get(name, name), load) for name, load in loaders.items()]
     write_model(skeleton, entries, target, external_data_threshold=external_data_threshold)
+
+
+def _return_fp32(graph: GraphProto) -> None:
+    """Convert the logits of a network in half precision, in place: who runs the file need not know of it."""
+    output = graph.output[0]
+    if output.type.tensor_type.elem_type != TensorProto.FLOAT16:
+        return
+    half = f"{output.name}/fp16"
+    for node in graph.node:
+        node.input[:] = [half if name == output.name else name for name in node.input]
+        node.output[:] = [half if name == output.name else name for name in node.output]
+    graph.node.append(helper.make_node("Cast", [half], [output.name], to=TensorProto.FLOAT))
+    output.type.tensor_type.elem_type = TensorProto.FLOAT
 
 
 def _let_go(values: Iterable[Any]) -> None:

@@ -76,6 +76,8 @@ def test_a_sound_recipe_gets_no_warning_and_warnings_come_first() -> None:
         ({"gate": {"max_metric_drop": 1}}, "gate.max_metric_drop", "checks nothing"),
         ({"gate": {"min_speedup": 2}, "export": {"encoding": "coo"}}, "gate.min_speedup", "cannot be met"),
         ({"gate": {"min_speedup": 2}, "bench": {"provider": "cuda"}}, "gate.min_speedup", "cannot be met"),
+        ({"gate": {"min_speedup": 2}, "export": {"precision": "fp16"}}, "gate.min_speedup", "cannot be met"),
+        ({"export": {"precision": "fp16"}}, "export.precision", "fp16 is for GPUs"),
         ({"prune": {"precision": "bf16"}}, "prune.precision", "very slow"),
         ({"prune": {"sparsity": 0.995, "scope": "allocated"}}, "prune.sparsity", "the sparsest level"),
     ],
@@ -110,6 +112,19 @@ def test_on_a_gpu_the_operator_library_is_warned_of() -> None:
     assert "runs on the CPU" in about([f for f in found if f.kind == "warning"], "bench.provider").sentence
     found = explain(facts(replace(QUIET, gpu=True), bench={"provider": "cuda"}, export={"encoding": "coo"}))
     assert "no speed" in about(found, "bench.provider").sentence
+
+
+def test_on_a_gpu_half_precision_brings_speed_and_needs_no_library() -> None:
+    gpu = {"bench": {"provider": "cuda"}, "export": {"precision": "fp16"}, "gate": {"min_speedup": 2}}
+    without = replace(QUIET, gpu=True, library=False)
+    found = explain(facts(without, **gpu, prune={"pattern": "structured", "sparsity": 0.5}))
+    assert "scored on the GPU" in about(found, "export.precision").sentence
+    assert {f.subject for f in found} & {"bench.provider", "gate.min_speedup", "export", "export.encoding"} == set()
+    found = explain(facts(without, **gpu, prune={"pattern": "structured", "target_speedup": 2.0}))
+    assert about(found, "prune.target_speedup").sentence.startswith("how much is removed follows from times")
+    timed = {"prune": {"pattern": "structured", "target_speedup": 2.0}, "export": {"precision": "int8"}}
+    found = [f for f in explain(facts(replace(QUIET, library=False), **timed)) if f.kind == "warning"]
+    assert "times of the operator library" in about(found, "prune.target_speedup").sentence
 
 
 @pytest.mark.parametrize(

@@ -39,11 +39,16 @@ CASES = [
     ("1x4", 0.8, "kernel", "int8"),
     ("1x4", 0.5, "auto", "int8"),
     ("2:4", 0.5, "auto", "int8"),
+    ("unstructured", 0.9, "auto", "fp16"),
+    ("unstructured", 0.75, "auto", "fp16"),
+    ("unstructured", 0.7, "coo", "fp16"),
+    ("unstructured", 0.9, "dense", "fp16"),
 ]
 
 
 @pytest.fixture(scope="module")
-def dense_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def dense_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A dense network in fp32, and in fp16."""
     from transformers import BertConfig, BertForSequenceClassification
 
     from sdp_onnx.export.torch_export import export_torch
@@ -56,9 +61,12 @@ def dense_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         vocab_size=2000,
         max_position_embeddings=300,
     )
-    target = tmp_path_factory.mktemp("dense") / "model.onnx"
-    export_torch(BertForSequenceClassification(config), target, input_names=("input_ids", "attention_mask"))
-    return target
+    model, folder = BertForSequenceClassification(config), tmp_path_factory.mktemp("dense")
+    files = {precision: folder / f"{precision}.onnx" for precision in ("fp32", "fp16")}
+    for precision, target in files.items():
+        network = model.half() if precision == "fp16" else model
+        export_torch(network, target, input_names=("input_ids", "attention_mask"))
+    return files
 
 
 def recipe_of(pattern: str, sparsity: float, encoding: str, precision: str) -> Recipe:
@@ -99,21 +107,26 @@ def counted(model: onnx.ModelProto) -> ModelParts:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case)))
 def test_the_exporter_does_what_was_forecast(
-    case: tuple[str, float, str, str], dense_file: Path, tmp_path: Path
+    case: tuple[str, float, str, str], dense_files: dict[str, Path], tmp_path: Path
 ) -> None:
     pattern, sparsity, encoding, precision = case
     if not has_library() and (precision == "int8" or encoding == "kernel"):
         pytest.skip("installed without a C++ compiler")
     recipe, rng = recipe_of(*case), np.random.default_rng(0)
-    model = onnx.load(dense_file)
+    model = onnx.load(dense_files["fp16" if precision == "fp16" else "fp32"])
     for tensor in model.graph.initializer:
         if is_prunable(tensor.name, len(tensor.dims)):
             array = numpy_helper.to_array(tensor) * mask(tuple(tensor.dims), pattern, sparsity, rng)
             tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+            assert array.itemsize == (2 if precision == "fp16" else 4)
     onnx.save(model, tmp_path / "pruned.onnx")
-    choice = "kernel" if encoding == "auto" and has_library() else encoding
+    choice = "kernel" if encoding == "auto" and recipe.export.may_use_library and has_library() else encoding
     records = encode_model(
-        tmp_path / "pruned.onnx", tmp_path / "model.onnx", encoding=choice, precision=precision, metadata={}
+        tmp_path / "pruned.onnx",
+        tmp_path / "model.onnx",
+        encoding=choice,
+        precision=recipe.export.kernel_precision,
+        metadata={},
     )
 
     kind = product(recipe.prune, recipe.export, 1 - sparsity, library=has_library())

@@ -57,7 +57,7 @@ def test_a_stage_without_torch_is_left_alone(folder: Path, monkeypatch: pytest.M
 def test_onnxruntime_gets_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[object] = []
 
-    def load(*_: object, threads: int | None = None) -> None:
+    def load(*_: object, threads: int | None = None, **_others: object) -> None:
         given.append(threads)
         raise StageError("seen")
 

@@ -1,4 +1,4 @@
-"""Findings on sparsities by matrix (`prune.scope = "allocated"`): what is known before they are chosen."""
+"""Findings on sparsities by matrix (`prune.scope = "allocated"`) and on targets: what is known before pruning."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ LIBRARY_HINT = "g++ or clang++, then installing this package again; or prune.spa
 def allocation_findings(facts: Facts) -> Iterator[Finding]:
     """Yield findings on the allocation and its target."""
     prune = facts.recipe.prune
+    if prune.target_speedup is not None:
+        yield from _target(facts, prune.target_speedup)
     if prune.scope != "allocated":
         return
     most = prune.layer_cap
@@ -25,19 +27,18 @@ def allocation_findings(facts: Facts) -> Iterator[Finding]:
         f"each matrix gets a sparsity of its own{cap}, by what {prune.calibration_rows:,} rows show when pruning starts"
     )
     yield Finding("note", "prune.scope", what)
-    if prune.target_speedup is not None:
-        yield from _target(facts, prune.target_speedup)
 
 
 def _target(facts: Facts, target: float) -> Iterator[Finding]:
     recipe, bench = facts.recipe, facts.recipe.bench
-    if not facts.machine.library:
+    if recipe.times_operators and not facts.machine.library:
         what = "times of the operator library are to be measured, which this installation lacks: pruning here will fail"
         yield Finding("warning", "prune.target_speedup", what, LIBRARY_HINT)
     length = bench.sequence_lengths[0]
     lengths = "the task's own lengths" if length == "task" else f"{length} tokens"
     what = (
-        f"how many zeros it takes follows from times on the machine that prunes: {recipe.export.precision}, batch "
+        f"how {'much is removed' if recipe.prune.structured else 'many zeros it takes'} follows from times on the "
+        f"machine that prunes: {recipe.export.precision}, batch "
         f"{bench.batch_sizes[0]}, {lengths}, {bench.thread_counts[0]} threads"
     )
     yield Finding("note", "prune.target_speedup", what)

@@ -15,6 +15,7 @@ from sdp_onnx.operators.sparse_format import sparse_bytes
 from sdp_onnx.operators.weight_formats import LayerKind
 
 FLOAT_BYTES = 4
+_HALF_BYTES = 2
 # An int8 kernel takes four consecutive inputs at once.
 BLOCK = 4
 
@@ -27,6 +28,11 @@ def filled_blocks(pattern: str, density: float) -> float:
     if pattern == "1x4":
         return density
     return 1.0 if pattern == "2:4" else 1 - (1 - density) ** BLOCK
+
+
+def float_bytes(export: ExportSection) -> int:
+    """Return the bytes of a floating-point number in the file."""
+    return _HALF_BYTES if export.precision == "fp16" else FLOAT_BYTES
 
 
 def is_exact(prune: PruneSection) -> bool:
@@ -47,7 +53,7 @@ def product(prune: PruneSection, export: ExportSection, density: float, *, libra
         density = 1.0
     if export.precision == "int8":
         return "sparse-int8" if prefers_sparse(filled_blocks(prune.zeros, density), 1, "int8") else "dense-int8"
-    by_library = export.encoding == "kernel" or (export.encoding == "auto" and library)
+    by_library = export.may_use_library and (export.encoding == "kernel" or library)
     rewritten = by_library and gains([(density, 1)], "fp32") and prefers_sparse(density, 1, "fp32")
     return "sparse" if rewritten else None
 
@@ -60,15 +66,25 @@ def stored_as(kind: LayerKind | None, export: ExportSection, density: float) -> 
         return "dense"
     if export.encoding == "coo":
         return "coo" if 1 - density >= SPARSE_FROM else "dense"
-    return smallest_encoding(10**6, round(10**6 * density), FLOAT_BYTES)
+    return smallest_encoding(10**6, round(10**6 * density), float_bytes(export))
 
 
-def stored_bytes(kind: LayerKind | None, encoding: Encoding, pattern: str, elements: int, kept: int) -> int:
-    """Return the bytes in the file of a layer with `elements` weights, of which `kept` are not zero."""
+def stored_bytes(
+    kind: LayerKind | None, encoding: Encoding, pattern: str, elements: int, kept: int, itemsize: int
+) -> int:
+    """Return the bytes in the file of a layer with `elements` weights, of which `kept` are not zero.
+
+    Args:
+        kind: its product.
+        encoding: how it is stored.
+        pattern: of its zeros.
+        elements, kept: its weights, and those that are not zero.
+        itemsize: bytes of a weight that no operator of the library holds.
+    """
     if kind == "dense-int8":
         return elements
     if kind == "sparse-int8":
         return sparse_bytes(elements // BLOCK, round(elements / BLOCK * filled_blocks(pattern, kept / elements)))
     if kind == "sparse":
         return sparse_bytes(elements, kept)
-    return coo_bytes(kept, FLOAT_BYTES) if encoding == "coo" else dense_bytes(elements, FLOAT_BYTES)
+    return coo_bytes(kept, itemsize) if encoding == "coo" else dense_bytes(elements, itemsize)

@@ -62,7 +62,7 @@ def architecture_findings(facts: Facts) -> Iterator[Finding]:
     if CRITERIA[criterion].needs_paired_layers and not row.lookahead:
         what = f"{criterion} pairs six matrices of a layer, and the layers of {kind} models are made otherwise"
         yield Finding("warning", "prune.criterion", what, "another criterion, such as magnitude.")
-    on_library = facts.machine.library and facts.recipe.export.encoding in ("auto", "kernel")
+    on_library = facts.machine.library and facts.recipe.export.may_use_library
     if on_library and facts.recipe.bench.provider == "cpu" and not row.packed_attention:
         what = f"the attention of {kind} models stays with onnxruntime: the operator library has no pattern for it"
         yield Finding("note", _SUBJECT, what)

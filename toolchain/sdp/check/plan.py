@@ -8,7 +8,7 @@ from typing import Any
 from sdp.check.duration import DurationEstimate
 from sdp.check.facts import Facts, Finding, TeacherFacts, this_machine
 from sdp.check.findings import explain
-from sdp.check.forecast import FLOAT_BYTES, product, stored_as, stored_bytes
+from sdp.check.forecast import FLOAT_BYTES, float_bytes, product, stored_as, stored_bytes
 from sdp.check.model import plan_head
 from sdp.check.rows import Rows, read_rows, sampled_lengths
 from sdp.check.stage_times import stage_times, time_left
@@ -218,11 +218,11 @@ def part_plans(parts: ModelParts, recipe: Recipe) -> list[PartPlan]:
         remaining += kept
         after += _encoded_bytes(elements, kept, recipe)
     other = parts.encoder_other
-    before, rest = parts.encoder * FLOAT_BYTES, parts.rest * FLOAT_BYTES
+    before, rest, each = parts.encoder * FLOAT_BYTES, parts.rest, float_bytes(recipe.export)
     return [
         _embeddings(parts.embeddings, _after_vocabulary(parts, recipe).embeddings, recipe),
-        PartPlan("encoder", parts.encoder, remaining + other, before, after + other * FLOAT_BYTES),
-        PartPlan("rest", parts.rest, parts.rest, rest, rest),
+        PartPlan("encoder", parts.encoder, remaining + other, before, after + other * each),
+        PartPlan("rest", rest, rest, rest * FLOAT_BYTES, rest * each),
     ]
 
 
@@ -232,9 +232,10 @@ def _encoded_bytes(elements: int, kept: int, recipe: Recipe) -> int:
         elements = kept
     density = kept / elements
     kind = product(recipe.prune, recipe.export, density, library=has_library())
-    return stored_bytes(kind, stored_as(kind, recipe.export, density), recipe.prune.zeros, elements, kept)
+    encoding, itemsize = stored_as(kind, recipe.export, density), float_bytes(recipe.export)
+    return stored_bytes(kind, encoding, recipe.prune.zeros, elements, kept, itemsize)
 
 
 def _embeddings(parameters: int, kept: int, recipe: Recipe) -> PartPlan:
-    bytes_each = 1 if recipe.export.precision == "int8" else FLOAT_BYTES
+    bytes_each = 1 if recipe.export.precision == "int8" else float_bytes(recipe.export)
     return PartPlan("embeddings", parameters, kept, parameters * FLOAT_BYTES, kept * bytes_each)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sdp.check.facts import Facts, Finding
-from sdp.check.forecast import FLOAT_BYTES
+from sdp.check.forecast import float_bytes
 from sdp_onnx.export.encode import SPARSE_FROM
 from sdp_onnx.model.encodings import INDEX_BYTES
 
@@ -21,16 +21,16 @@ def size_findings(facts: Facts) -> Iterator[Finding]:
 
 
 def _coo(facts: Facts) -> Iterator[Finding]:
-    sparsity = facts.recipe.prune.sparsity
-    even = 1 - FLOAT_BYTES / (FLOAT_BYTES + INDEX_BYTES)
+    sparsity, itemsize = facts.recipe.prune.sparsity, float_bytes(facts.recipe.export)
+    even = 1 - itemsize / (itemsize + INDEX_BYTES)
     if facts.recipe.export.encoding != "coo" or sparsity > even:
         return
     if sparsity < SPARSE_FROM:
         what = f"coo is for tensors that are at least {SPARSE_FROM:.0%} zeros: at {sparsity:.0%} they are stored dense"
     else:
-        ratio = (1 - sparsity) * (FLOAT_BYTES + INDEX_BYTES) / FLOAT_BYTES
+        ratio = (1 - sparsity) * (itemsize + INDEX_BYTES) / itemsize
         what = (
-            f"coo takes {FLOAT_BYTES + INDEX_BYTES} bytes for each nonzero weight: at {sparsity:.0%} zeros the "
+            f"coo takes {itemsize + INDEX_BYTES} bytes for each nonzero weight: at {sparsity:.0%} zeros the "
             f"pruned layers take {ratio:.2f} times what they take dense"
         )
     yield Finding("warning", "export.encoding", what, f'encoding = "auto", or prune.sparsity above {even:.2f}.')

@@ -16,14 +16,17 @@ _INSTALL = "g++ or clang++, then installing this package again."
 def may_be_faster(facts: Facts) -> bool:
     """Whether the exported file can run faster than the dense one.
 
-    With prune.scope = "global" some layers may be sparse enough even if their mean is not.
+    With prune.scope = "global" some layers may be sparse enough even if their mean is not. GPUs compute in fp16 faster
+    than in fp32.
     """
     recipe = facts.recipe
+    if recipe.export_provider == "cuda":
+        return True
     if recipe.prune.target_speedup is not None or (recipe.prune.structured and recipe.prune.sparsity > 0):
         return True
     kind = product(recipe.prune, recipe.export, 1 - recipe.prune.sparsity, library=facts.machine.library)
-    by_library = recipe.export.encoding == "kernel" or (recipe.export.encoding == "auto" and facts.machine.library)
-    uneven = by_library and not is_exact(recipe.prune)
+    by_library = recipe.export.encoding == "kernel" or facts.machine.library
+    uneven = by_library and recipe.export.may_use_library and not is_exact(recipe.prune)
     return (kind is not None or uneven) and recipe.bench.provider == "cpu"
 
 
@@ -33,11 +36,14 @@ def speed_findings(facts: Facts) -> Iterator[Finding]:
     yield from _provider(facts)
     yield from _lengths(facts)
     prune = facts.recipe.prune
+    precision = facts.recipe.export.precision
+    if precision == "fp16":
+        yield from _fp16(facts)
     # Without pruning, no zeros are expected to bring speed.
     if prune.structured:
         yield from _structured(facts)
     elif facts.recipe.bench.provider == "cpu" and prune.target_speedup is None and prune.sparsity:
-        yield from _int8(facts) if facts.recipe.export.precision == "int8" else _fp32(facts)
+        yield from _int8(facts) if precision == "int8" else _fp32(facts) if precision == "fp32" else ()
     yield from _pattern(facts)
 
 
@@ -49,7 +55,7 @@ def _library(facts: Facts) -> Iterator[Finding]:
         asked = 'precision = "int8"' if export.precision == "int8" else 'encoding = "kernel"'
         what = f"{asked} needs the operator library, which this installation lacks: the export here will fail"
         yield Finding("warning", "export", what, _INSTALL)
-    elif export.encoding == "auto":
+    elif export.encoding == "auto" and export.may_use_library:
         what = f"this installation has no operator library, and {_MADE_DENSE}: zeros make the file smaller, not faster"
         yield Finding("note", "export.encoding", what, _INSTALL)
 
@@ -71,7 +77,9 @@ def _provider(facts: Facts) -> Iterator[Finding]:
             "the file will use the operator library, which has kernels for the CPU alone: the encoder runs on the CPU "
             "in a session on the GPU too"
         )
-        would = 'export.encoding = "coo" or "dense", in fp32: every product stays on the GPU, at the dense speed.'
+        would = (
+            'export.encoding = "coo" or "dense", in fp32 or fp16: every product stays on the GPU, at the dense speed.'
+        )
         yield Finding("warning", "bench.provider", what, would)
 
 
@@ -92,6 +100,15 @@ def _structured(facts: Facts) -> Iterator[Finding]:
             "a smaller dense network, which needs no operator library"
         )
         yield Finding("note", "prune.pattern", what)
+
+
+def _fp16(facts: Facts) -> Iterator[Finding]:
+    if facts.recipe.bench.provider == "cuda":
+        what = "the file is compared with torch and scored on the GPU, which computes in half precision as CPUs do not"
+        yield Finding("note", "export.precision", what)
+    else:
+        what = "fp16 is for GPUs: onnxruntime computes such a file in fp32 on CPUs, and converts numbers in between"
+        yield Finding("warning", "export.precision", what, '"fp32" or "int8", or bench.provider = "cuda".')
 
 
 def _fp32(facts: Facts) -> Iterator[Finding]:

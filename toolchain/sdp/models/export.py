@@ -46,6 +46,10 @@ from sdp_onnx.runtimes.registry import default_runtime
 MODEL_FILE = "model.onnx"
 # Rows in one call while verifying; 1 is what a server sends most.
 VERIFIED_BATCH_SIZES = (1, 2, 7)
+_TOO_LARGE_FOR_HALF = (
+    "Do not ship the file. A number in this network may be larger than half precision can hold, 65504: set "
+    'export.precision = "fp32", or a larger export.tolerance where the score in metrics.json is good.'
+)
 _MADE = f"{CHECKPOINTS}/made.json"
 
 
@@ -144,7 +148,12 @@ def _make(context: StageContext, tokenizer: TextTokenizer, rows: TokenizedSplit)
     check_file(path)
     layers = _same_zeros(expected.zeros, expected.equal, path, exact=recipe.export.precision == "fp32")
     agreement = verify_logits(
-        path, expected.batches, tolerance=recipe.export.allowed_error, threads=recipe.runtime.threads
+        path,
+        expected.batches,
+        tolerance=recipe.export.allowed_error,
+        provider=recipe.export_provider,
+        threads=recipe.runtime.threads,
+        **({"hint": _TOO_LARGE_FOR_HALF} if recipe.export.precision == "fp16" else {}),
     )
     return Exported(
         layers=layers,
@@ -179,7 +188,7 @@ def _export_dense(
     """Write the dense file and the model's config.json, and record the model's logits and zeros.
 
     In int8 the logits are of the network that rounds as the file does: compared with those of another one, a right file
-    could not be distinguished from a wrong one where logits are near zero.
+    could not be distinguished from a wrong one where logits are near zero. In fp16 they are of the network in fp32.
 
     The model ends with the function.
     """
@@ -190,6 +199,8 @@ def _export_dense(
     equal = equal_parameters({name: weight.detach().cpu().numpy for name, weight in weights.items()})
     with computing_in_int8(model, recipe.export.precision == "int8"):
         batches = list(_torch_batches(model, rows, tokenizer))
+    if recipe.export.precision == "fp16":
+        model.half()
     export_torch(
         model,
         work / MODEL_FILE,
@@ -211,7 +222,7 @@ def _encode(recipe: Recipe, run: RunFolder, dense: Path, path: Path) -> list[Ten
         dense,
         path,
         encoding=_encoding(recipe),
-        precision=recipe.export.precision,
+        precision=recipe.export.kernel_precision,
         metadata=metadata,
         external_data_threshold=recipe.export.external_data_mb * 10**6,
     )
@@ -225,7 +236,7 @@ def _encoding(recipe: Recipe) -> EncodingChoice:
     """
     if recipe.export.encoding == "kernel" or recipe.export.precision == "int8":
         library_path()
-    if recipe.export.encoding == "auto" and default_runtime().capabilities.operator_library:
+    if recipe.export.may_use_library and default_runtime().capabilities.operator_library:
         return "kernel"
     return recipe.export.encoding
 

@@ -238,9 +238,13 @@ def _require_possible(
     model = locate_model(recipe.model)
     require_architecture(model)
     require_positions(recipe, model)
-    if recipe.bench.provider == "cuda":
-        _require_cuda_for_bench(stages, plan(recipe, run, identities))
-    if recipe.prune.target_speedup is not None and _will_run("prune", stages, plan(recipe, run, identities)):
+    statuses = plan(recipe, run, identities)
+    if any(_will_run(name, stages, statuses) for name in _stages_on_cuda(recipe)):
+        # Imported here: asking a question loads no onnxruntime.
+        from sdp_onnx.runtimes.registry import default_runtime
+
+        default_runtime().require("cuda")
+    if recipe.times_operators and _will_run("prune", stages, statuses):
         library_path()
 
 
@@ -269,13 +273,13 @@ def _preflight(
         _bring_up_to_date(status, recipe, run, reporter)
 
 
-def _require_cuda_for_bench(stages: Sequence[Stage], statuses: Iterable[Status]) -> None:
-    """Require the benchmark's execution provider now, not after hours of training."""
-    if _will_run("bench", stages, statuses):
-        # Imported here: asking a question loads no onnxruntime.
-        from sdp_onnx.runtimes.registry import default_runtime
-
-        default_runtime().require("cuda")
+def _stages_on_cuda(recipe: Recipe) -> tuple[str, ...]:
+    """The stages that run a file with onnxruntime's CUDA provider."""
+    if recipe.bench.provider != "cuda":
+        return ()
+    timed = ("prune",) if recipe.prune.target_speedup is not None else ()
+    scored = ("export",) if recipe.export_provider == "cuda" else ()
+    return (*timed, *scored, "bench")
 
 
 def _will_run(name: str, stages: Sequence[Stage], statuses: Iterable[Status]) -> bool:

@@ -234,8 +234,7 @@ def resolved_settings(recipe: Recipe, stages: Iterable[Stage]) -> dict[str, Any]
         }
         for name in _sections(stages)
     }
-    if "prune" in settings:
-        settings["prune"] |= _timed_settings(recipe)
+    _add_from_bench(settings, recipe)
     return settings
 
 
@@ -251,24 +250,24 @@ def settings_of(recipe: Recipe, stages: Iterable[Stage], *, defaults: bool = Tru
         name: getattr(recipe, name).model_dump(mode="json", exclude=LOCATIONS.get(name), exclude_defaults=not defaults)
         for name in _sections(stages)
     }
-    if "prune" in settings:
-        settings["prune"] |= _timed_settings(recipe)
+    _add_from_bench(settings, recipe)
     return settings
 
 
-def _timed_settings(recipe: Recipe) -> dict[str, Any]:
-    """What prune.target_speedup is timed with: of other sections, and so it decides what is pruned."""
-    if recipe.prune.target_speedup is None:
-        return {}
-    bench, precision = recipe.bench, recipe.export.precision
-    return {
-        "timed": {
-            "precision": precision,
+def _add_from_bench(settings: dict[str, dict[str, Any]], recipe: Recipe) -> None:
+    """Add what decides a result and is of another section: what prune.target_speedup is timed with, and where a file
+    in fp16 is scored."""
+    bench, provider = recipe.bench, {} if recipe.bench.provider == "cpu" else {"provider": recipe.bench.provider}
+    if "prune" in settings and recipe.prune.target_speedup is not None:
+        settings["prune"]["timed"] = {
+            "precision": recipe.export.precision,
             "batch_size": bench.batch_sizes[0],
             "sequence_length": bench.sequence_lengths[0],
             "threads": bench.thread_counts[0],
+            **provider,
         }
-    }
+    if "export" in settings and recipe.export_provider != "cpu":
+        settings["export"] |= provider
 
 
 def _sections(stages: Iterable[Stage]) -> dict[str, None]:

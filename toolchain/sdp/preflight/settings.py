@@ -21,8 +21,8 @@ LAYERS = 2
 BATCH_SIZE = 4
 ANALYSIS_ROWS = 8
 RESAMPLES = 100
-# The head is not trained: its logits are small compared with the rounding error of int8.
-INT8_TOLERANCE = 10.0
+# The head is not trained: its logits are small compared with rounding errors.
+TOLERANCES = {"int8": 10.0, "fp16": 1.0}
 
 
 def reduced(recipe: Recipe) -> Recipe:
@@ -39,8 +39,8 @@ def reduced(recipe: Recipe) -> Recipe:
         masks["quantization_aware"] = 0.5
     masks |= {key: least for key, least in CRITERIA[recipe.prune.criterion].settings.items() if least is not None}
     export = recipe.export
-    if export.precision == "int8":
-        export = export.model_copy(update={"tolerance": INT8_TOLERANCE})
+    if export.precision in TOLERANCES:
+        export = export.model_copy(update={"tolerance": TOLERANCES[export.precision]})
     sections = {
         "seed": 0,
         "finetune": recipe.finetune.model_copy(update=training["finetune"]),

@@ -157,7 +157,7 @@ def within_time(
         chosen = allocate(costs, _errors(losses), float(room))
         kept = [(float(own[level]), float(own[0])) for own, level in zip(counts, chosen, strict=True)]
         # The exporter leaves a model dense that is not sparse enough as a whole.
-        if not uses_operators(recipe.export.precision, kept):
+        if not uses_operators(recipe.export.kernel_precision, kept):
             continue
         if not any(chosen):
             alone = times.speedup(_total(costs, chosen))

@@ -125,7 +125,7 @@ def _product_times(
     """Return for each weight the ms of its products at each sparsity, timed by themselves on inputs of middle size."""
     shapes = {name: (weight.shape[1], weight.shape[0]) for name, weight in prunable_weights(model).items()}
     tokens = sorted((next(iter(batch.values())).shape for batch in case.batches), key=lambda shape: shape[0] * shape[1])
-    precision, threads = recipe.export.precision, recipe.bench.thread_counts[0]
+    precision, threads = recipe.export.kernel_precision, recipe.bench.thread_counts[0]
     by_shape = {
         shape: _by_level(
             Product(*shape, _block(recipe), precision), sparsities, tokens[len(tokens) // 2], count, threads
@@ -194,7 +194,7 @@ def _export(recipe: Recipe, model: PreTrainedModel, inputs: Sequence[str], folde
             dense,
             exported,
             encoding="kernel",
-            precision=recipe.export.precision,
+            precision=recipe.export.kernel_precision,
             metadata={},
             external_data_threshold=threshold,
         )

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator
 
 from sdp.recipe.base import Section
+from sdp_onnx.runtimes.base import Provider
 
 
 class BenchSection(Section):
@@ -22,7 +23,7 @@ class BenchSection(Section):
     """Rows in one call."""
     threads: int | tuple[int, ...] = 2
     """onnxruntime's intra-op threads; a list measures each."""
-    provider: Literal["cpu", "cuda"] = "cpu"
+    provider: Provider = "cpu"
     """Execution provider. cuda is an error where it is missing."""
     seconds: float = Field(default=3.0, gt=0)
     """Time for each cell of the grid, all files and starts together."""

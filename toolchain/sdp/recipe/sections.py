@@ -19,6 +19,7 @@ from sdp.recipe.losses import RepresentationLoss
 from sdp.recipe.pruning import AnalysisSection, PruneSection
 from sdp.recipe.task import TaskSection
 from sdp.recipe.vocabulary import VocabularySection
+from sdp_onnx.runtimes.base import Provider
 
 
 class ModelSection(Section):
@@ -141,16 +142,32 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _target_is_of_the_library(self) -> Recipe:
-        if self.prune.target_speedup is None:
+        # A network with fewer heads and neurons is faster without it.
+        if self.prune.target_speedup is None or self.prune.structured:
             return self
         if self.bench.provider != "cpu":
-            raise ValueError('prune.target_speedup is of the operator library on the CPU; set bench.provider = "cpu"')
-        if self.export.encoding not in ("auto", "kernel"):
             raise ValueError(
-                f'prune.target_speedup needs the operator library, and export.encoding = "{self.export.encoding}" has '
-                "none"
+                'prune.target_speedup is of the operator library on the CPU; set bench.provider = "cpu", or '
+                'prune.pattern = "structured"'
+            )
+        if not self.export.may_use_library:
+            precision, encoding = self.export.precision, self.export.encoding
+            key, value = ("precision", precision) if precision == "fp16" else ("encoding", encoding)
+            raise ValueError(
+                f'prune.target_speedup needs the operator library, and export.{key} = "{value}" has none; '
+                'prune.pattern = "structured" needs none'
             )
         return self
+
+    @property
+    def times_operators(self) -> bool:
+        """Whether prune.target_speedup is measured with the operator library."""
+        return self.prune.target_speedup is not None and (not self.prune.structured or self.export.precision == "int8")
+
+    @property
+    def export_provider(self) -> Provider:
+        """Where the exported file is compared with torch, and scored: only a GPU computes in fp16."""
+        return self.bench.provider if self.export.precision == "fp16" else "cpu"
 
     @model_validator(mode="after")
     def _int8_is_trained_for_int8(self) -> Recipe:

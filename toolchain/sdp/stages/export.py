@@ -52,7 +52,9 @@ def run(context: StageContext) -> StageResult:
     reporter.line("  scoring the exported file with onnxruntime")
     logits_file = LogitsFile(target / CHECKPOINTS / "logits.safetensors", recipe.runtime.checkpoint_seconds)
     with reporter.task("tokens", rows.tokens) as task:
-        network = onnx_network(default_runtime().load(target / MODEL_FILE, threads=recipe.runtime.threads))
+        runtime = default_runtime()
+        model = runtime.load(target / MODEL_FILE, provider=recipe.export_provider, threads=recipe.runtime.threads)
+        network = onnx_network(model)
         logits = predict_logits(network, rows, Collator(tokenizer), recipe.evaluate.batch_size, task, logits_file)
     torch_logits = load_file(run.stage(EVALUATE.folder) / PREDICTIONS)
     metric = recipe.task.score

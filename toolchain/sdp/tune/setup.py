@@ -157,7 +157,7 @@ def _require_something_to_choose(recipe: Recipe) -> None:
         UsageError: the recipe or this installation rules it out.
     """
     if recipe.bench.provider == "cuda":
-        what, where = "on CUDA no candidate is faster than the dense file", "bench.provider"
+        what, where = "the candidates are for the CPU, and this recipe measures on CUDA", "bench.provider"
         raise UsageError(what, where=where, hint='Set it to "cpu", where the operator library runs.')
     if recipe.export.encoding not in ("auto", "kernel"):
         what = f'encoding = "{recipe.export.encoding}" makes files smaller and not faster: there is nothing to choose'

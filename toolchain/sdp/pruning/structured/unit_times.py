@@ -59,17 +59,17 @@ def measure_unit_times(
     points = _points(parts)
     with tempfile.TemporaryDirectory() as temporary, reporter.task("smaller networks", len(points) + 1) as task:
         folder = Path(temporary)
-        dense = _export(recipe, model, inputs, folder, "dense")
-        files = [dense, _encode(recipe, dense, folder, "whole")]
+        dense = _export(recipe, model, inputs, folder / "dense.onnx")
+        files = [dense, _as_stored(recipe, model, inputs, folder / "whole.onnx")]
         case = first_case(recipe, model, rows, collator, files[1])
         for done, (kind, count) in enumerate(points, start=1):
             smaller = _with_fewer(model, parts, kind, count)
-            file = _export(recipe, smaller, inputs, folder, f"{kind}-{count}-dense")
-            files.append(_encode(recipe, file, folder, f"{kind}-{count}"))
-            file.unlink(missing_ok=True)
+            files.append(_as_stored(recipe, smaller, inputs, folder / f"{kind}-{count}.onnx"))
             task.update(done)
         reporter.line(f"  timing heads and neurons: {case.name}, {threads} threads")
-        seconds = fastest_runs(files, case, threads=threads, seconds=recipe.bench.seconds)
+        seconds = fastest_runs(
+            files, case, threads=threads, seconds=recipe.bench.seconds, provider=recipe.bench.provider
+        )
     before, whole, *fewer = (1000 * own for own in seconds)
     by_part = part_times(parts, whole, dict(zip(points, fewer, strict=True)))
     rest = max(0.0, whole - sum(own.ms[-1] for own in by_part.values()))
@@ -94,20 +94,22 @@ def _with_fewer(model: PreTrainedModel, parts: Sequence[Part], kind: UnitKind, c
     return smaller
 
 
-def _export(recipe: Recipe, model: PreTrainedModel, inputs: Sequence[str], folder: Path, name: str) -> Path:
-    threshold = recipe.export.external_data_mb * 10**6
-    path = folder / f"{name}.onnx"
-    export_torch(model, path, input_names=inputs, opset=recipe.export.opset, external_data_threshold=threshold)
+def _as_stored(recipe: Recipe, model: PreTrainedModel, inputs: Sequence[str], path: Path) -> Path:
+    """Write a network in the precision in which the recipe exports it: in int8 by the operator library."""
+    if recipe.export.precision == "fp16":
+        model = copy.deepcopy(model).half()
+    if recipe.export.precision != "int8":
+        return _export(recipe, model, inputs, path)
+    with tempfile.TemporaryDirectory() as temporary:
+        dense = _export(recipe, model, inputs, Path(temporary) / path.name)
+        threshold = recipe.export.external_data_mb * 10**6
+        encode_model(dense, path, encoding="kernel", precision="int8", metadata={}, external_data_threshold=threshold)
     return path
 
 
-def _encode(recipe: Recipe, source: Path, folder: Path, name: str) -> Path:
-    """In int8 by the operators; a dense file in fp32 is exported as it is."""
-    if recipe.export.precision == "fp32":
-        return source.rename(folder / f"{name}.onnx") if name != "whole" else source
-    path = folder / f"{name}.onnx"
+def _export(recipe: Recipe, model: PreTrainedModel, inputs: Sequence[str], path: Path) -> Path:
     threshold = recipe.export.external_data_mb * 10**6
-    encode_model(source, path, encoding="kernel", precision="int8", metadata={}, external_data_threshold=threshold)
+    export_torch(model, path, input_names=inputs, opset=recipe.export.opset, external_data_threshold=threshold)
     return path
 
 
