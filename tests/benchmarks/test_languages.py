@@ -64,6 +64,7 @@ def run(data: Path, model: Path, *more: str) -> Result:
     return CliRunner().invoke(languages.app, [*command, *more])
 
 
+@pytest.mark.slow
 def test_every_arm_is_made_scored_and_put_into_the_tables(data: Path, multilingual: Path, results: Path) -> None:
     done = run(data, multilingual)
     assert done.exit_code == 0, done.output

@@ -165,6 +165,7 @@ def command(*arguments: str | Path) -> None:
     assert done.exit_code == 0, done.output
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not has_library(), reason="no operator library: there was no C++ compiler")
 def test_a_run_and_its_measurement(data: Path, toy_model: Path, tmp_path: Path) -> None:
     runs, results = tmp_path / "runs", tmp_path / "results"

@@ -404,6 +404,7 @@ def test_a_hub_id_is_looked_for_like_a_models(project: Path) -> None:
     assert 'prune.teacher = "nobody/no-such-model"' in refused(project, KLD, 'prune.teacher="nobody/no-such-model"')
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_learns(project: Path, tmp_path: Path) -> None:
     """Rows and tokens of a teacher that runs beside the student, on its own tokens."""
     deep = with_other_ids(save_tuned_model(tmp_path / "deep", layers=3))

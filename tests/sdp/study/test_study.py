@@ -189,6 +189,7 @@ def stopped(folder: Path, at: str, *options: str, after: int = 0) -> tuple[int, 
     return process.returncode, errors
 
 
+@pytest.mark.slow
 def test_a_study_stopped_in_the_middle_ends_like_an_unbroken_one(
     unbroken: tuple[Path, Result], tmp_path: Path, toy_model: Path
 ) -> None:

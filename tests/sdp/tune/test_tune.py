@@ -187,6 +187,7 @@ def test_a_trial_that_fails_leaves_the_others(copy: Path, one_candidate: None, m
     assert "chosen: int8-dense" in failed.stdout
 
 
+@pytest.mark.slow
 def test_a_trial_that_is_too_slow_stops_with_a_checkpoint(
     copy: Path, one_candidate: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
