@@ -17,7 +17,7 @@ from sdp_onnx.operators.kernel_weights import kernel_weights
 from sdp_onnx.runtimes.base import Provider
 from sdp_onnx.runtimes.registry import default_runtime
 
-_NOT_TO_SHIP = "The file is not a faithful copy of the model: do not ship it. Export it again from the same weights."
+NOT_TO_SHIP = "The file is not a faithful copy of the model: do not ship it. Export it again from the same weights."
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def verify_logits(
     tolerance: float,
     provider: Provider = "cpu",
     threads: int | None = None,
-    hint: str = _NOT_TO_SHIP,
+    hint: str = NOT_TO_SHIP,
 ) -> Agreement:
     """Run a file on batches of (inputs by name [batch, sequence], expected logits) and compare its first output.
 
@@ -112,7 +112,7 @@ def verify_logits(
         except ModelRunError as error:
             reason = error.reason.splitlines()[0]
             what = f"{runtime.name} cannot run the file on a batch of shape {list(leading.shape)}: {reason}"
-            raise VerificationError(what, where=str(model), hint=_NOT_TO_SHIP) from error
+            raise VerificationError(what, where=str(model), hint=NOT_TO_SHIP) from error
         compared.append((logits, actual, inputs.get("attention_mask"), leading.shape))
     if not compared:
         raise VerificationError("no batch was compared", where=str(model), hint="Give at least one batch of inputs.")

@@ -34,7 +34,7 @@ from sdp.recipe.sections import Recipe
 from sdp.recipe.shareable import shareable
 from sdp_onnx.deploy.manifest import file_sha256
 from sdp_onnx.deploy.tokenization import TextTokenizer
-from sdp_onnx.deploy.verify import verify_logits, zeros_by_tensor
+from sdp_onnx.deploy.verify import NOT_TO_SHIP, verify_logits, zeros_by_tensor
 from sdp_onnx.export.encode import EncodingChoice, encode_model
 from sdp_onnx.export.torch_export import export_torch
 from sdp_onnx.model.linear_layers import equal_parameters
@@ -153,7 +153,7 @@ def _make(context: StageContext, tokenizer: TextTokenizer, rows: TokenizedSplit)
         tolerance=recipe.export.allowed_error,
         provider=recipe.export_provider,
         threads=recipe.runtime.threads,
-        **({"hint": _TOO_LARGE_FOR_HALF} if recipe.export.precision == "fp16" else {}),
+        hint=_TOO_LARGE_FOR_HALF if recipe.export.precision == "fp16" else NOT_TO_SHIP,
     )
     return Exported(
         layers=layers,
