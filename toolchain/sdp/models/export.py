@@ -47,8 +47,8 @@ MODEL_FILE = "model.onnx"
 # Rows in one call while verifying; 1 is what a server sends most.
 VERIFIED_BATCH_SIZES = (1, 2, 7)
 _TOO_LARGE_FOR_HALF = (
-    "Do not ship the file. A number in this network may be larger than half precision can hold, 65504: set "
-    'export.precision = "fp32", or a larger export.tolerance where the score in metrics.json is good.'
+    "A number in this network may be larger than half precision can hold, 65504: set export.precision = "
+    '"fp32". With a larger export.tolerance a file with finite logits is written, and scored.'
 )
 _MADE = f"{CHECKPOINTS}/made.json"
 

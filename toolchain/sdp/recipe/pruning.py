@@ -55,8 +55,8 @@ class PruneSection(TrainingSection):
     (`epochs = 0`)."""
     target_speedup: float | None = Field(default=None, gt=1)
     """scope = "allocated" or pattern = "structured" only, in place of sparsity: how many times as fast as the dense
-    file the exported one shall be, with the first batch size, length and number of threads of [bench] on the machine
-    that prunes."""
+    file the exported one shall be, with the first batch size, length and number of threads of [bench], and its
+    provider, on the machine that prunes."""
     criterion: Criterion = Field(default="momentum", description=criteria_description())
     scope: Literal["layer", "global", "allocated"] = "global"
     """layer: rank within every weight matrix, all of which get the same sparsity; global: rank over all of them

@@ -60,7 +60,8 @@ def measure_unit_times(
     with tempfile.TemporaryDirectory() as temporary, reporter.task("smaller networks", len(points) + 1) as task:
         folder = Path(temporary)
         dense = _export(recipe, model, inputs, folder / "dense.onnx")
-        files = [dense, _as_stored(recipe, model, inputs, folder / "whole.onnx")]
+        stored_dense = recipe.export.precision == "fp32"
+        files = [dense, dense if stored_dense else _as_stored(recipe, model, inputs, folder / "whole.onnx")]
         case = first_case(recipe, model, rows, collator, files[1])
         for done, (kind, count) in enumerate(points, start=1):
             smaller = _with_fewer(model, parts, kind, count)
