@@ -80,6 +80,7 @@ def test_rows_classes_and_overlaps(tmp_path: Path, toy_model: Path) -> None:
     table = check(tmp_path, toy_model, train=train, test=test).stdout
     assert "1 (25.0%)" in table
     assert "51 (50.0%)" in table
+    assert "Try removing them from train or test." in " ".join(table.split())
 
 
 def test_a_split_of_one_class(tmp_path: Path, toy_model: Path) -> None:

@@ -9,8 +9,10 @@ from pydantic import ValidationError
 
 from sdp.pruning.criteria import CRITERIA
 from sdp.pruning.masks import Pattern
+from sdp.recipe.base import TrainingSection
 from sdp.recipe.criteria import CRITERIA as ROWS
 from sdp.recipe.pruning import Criterion, PruneSection
+from sdp.recipe.sections import FinetuneSection
 
 
 @pytest.mark.parametrize(
@@ -120,6 +122,12 @@ def test_no_steps_are_no_training(settings: dict[str, Any], trains: bool) -> Non
     if not trains:
         with pytest.raises(ValidationError, match="remove criterion"):
             PruneSection(**settings, criterion="magnitude")
+
+
+@pytest.mark.parametrize("section", [FinetuneSection, PruneSection])
+def test_epochs_beside_steps_change_nothing(section: type[TrainingSection]) -> None:
+    assert section(epochs=6, steps=50).resolved() == section(steps=50).resolved()
+    assert section(epochs=6).resolved() != section().resolved()
 
 
 def test_recipes_and_code_know_the_same_names() -> None:

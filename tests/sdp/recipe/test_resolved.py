@@ -62,7 +62,8 @@ def test_every_property_of_a_section_is_resolved(name: str) -> None:
     """A default that a property supplies is in the fingerprint, also one that is added tomorrow."""
     annotation: Any = Recipe.model_fields[name].annotation
     section = next(kind for kind in (*get_args(annotation), annotation) if isinstance(kind, type))
-    known = {key for key, value in vars(section).items() if isinstance(value, property)}
+    bases = [base for base in section.__mro__ if issubclass(base, Section)]
+    known = {key for base in bases for key, value in vars(base).items() if isinstance(value, property)}
     given = {"task": {"type": "regression"}, "model": {"name": "m"}, "vocabulary": {"size": 9}}.get(name, {})
     resolved = section.model_validate(given).resolved()
     assert known <= resolved.keys() | set(section.filled_in.values())

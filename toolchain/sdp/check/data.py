@@ -76,7 +76,7 @@ def _overlaps(facts: Facts, name: str, split: SplitProfile) -> Iterator[Finding]
         what += f", {overlap.other_label:,} of them only with another label" if overlap.other_label else ""
         seen = "learned from" if other == "train" else "chosen by"
         what += f": scores on what was {seen} are no scores on new texts"
-        yield Finding(_kind(share), _subject(facts, name), what, f"remove them from {other} or {name}.")
+        yield Finding(_kind(share), _subject(facts, name), what, f"removing them from {other} or {name}.")
 
 
 def _contradictory(facts: Facts, name: str, split: SplitProfile) -> Iterator[Finding]:

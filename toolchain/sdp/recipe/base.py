@@ -15,7 +15,7 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     filled_in: ClassVar[Mapping[str, str]] = {}
-    """Keys that a recipe may leave open -> the property that has their value then."""
+    """Keys -> the property that has their value: where a recipe leaves them open, or another key makes them void."""
 
     def resolved(self) -> dict[str, Any]:
         """The settings as JSON types, every default as a value, whatever it comes from; then all other properties.
@@ -41,6 +41,8 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 class TrainingSection(Section):
     """Settings shared by the two training stages."""
 
+    filled_in: ClassVar[Mapping[str, str]] = {"epochs": "counted_epochs"}
+
     epochs: float | None = Field(default=None, ge=0)
     """Passes over the training rows."""
     steps: int | None = Field(default=None, ge=0)
@@ -65,6 +67,11 @@ class TrainingSection(Section):
     def trains(self) -> bool:
         """Whether the stage takes any step."""
         return self.epochs != 0 if self.steps is None else self.steps != 0
+
+    @property
+    def counted_epochs(self) -> float | None:
+        """epochs, where they count: `steps` stand in place of them."""
+        return self.epochs if self.steps is None else None
 
     @property
     def least_steps(self) -> int:

@@ -28,6 +28,7 @@ class PruneSection(TrainingSection):
     """Iterative pruning of the encoder's linear weights while distilling from the fine-tuned network."""
 
     filled_in: ClassVar[Mapping[str, str]] = {
+        **TrainingSection.filled_in,
         "mask_updates": "updates",
         "max_layer_sparsity": "layer_cap",
         "labels": "learns_labels",
