@@ -6,8 +6,10 @@
     python benchmarks/studies/picture.py plot --task sst2
 
 `run` brings the run folder of every point up to date: the dense model in int8; 50 to 95 % zeros in 1x4 blocks with int8
-and unstructured in fp32, with sdp's defaults of pruning; and the model's first 1 to 4 layers, dense. All of them start
-from one fine-tuned network and learn from it, with the same losses and as many steps. Finished stages are skipped.
+and unstructured in fp32, with sdp's defaults of pruning; fewer heads and neurons, in fp32, in int8, and with 1x4 blocks
+in what is left; and the model's first 1 to 4 layers, dense. All of them start from one fine-tuned network and learn
+from it, with the same losses and as many steps; the blocks in what is left come after, with as many again. Finished
+stages are skipped.
 
 `measure` times every finished point, and other engines on the dense model, one text at a time at the task's own lengths
 with 2 threads, in turns in one run. Each file's score on test is its own. OpenVINO and NNCF are in an environment of
@@ -34,8 +36,8 @@ from transformers import AutoModelForSequenceClassification
 
 from picture_draw import draw, markdown
 from picture_measure import Open, measure_in_turns
-from picture_peers import THREADS, TITLES, Peer, Scores, Task, make_peers, onnxruntime, scores_of
-from picture_points import DENSE, POINTS, TASKS, Point, cut_folder, point_settings, recipe_file
+from picture_peers import TITLES, Peer, Scores, Task, make_peers, onnxruntime, scores_of
+from picture_points import DENSE, POINTS, TASKS, THREADS, Point, cut_folder, point_settings, recipe_file
 from sdp.cli.commands.selection import select
 from sdp.cli.main import app as sdp
 from sdp.pipeline.artifacts.comparison import ExportMetrics

@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 from torch import Tensor
 
 from picture_measure import Engine
+from picture_points import THREADS
 from sdp.data.batches import Collator, TokenizedSplit
 from sdp.data.rows import TaskData
 from sdp.evaluation.on_split import compare_models
@@ -44,7 +45,6 @@ TITLES = {
 }
 # Rows that NNCF sees, of the training rows; as many as it takes by default.
 CALIBRATION_ROWS = 300
-THREADS = 2
 
 Scores = dict[str, dict[str, float | None]]
 

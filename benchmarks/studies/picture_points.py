@@ -1,24 +1,41 @@
 """The points of the picture: every exported file that picture.py makes of a task's model, and the settings of each.
 
-All of them come from one fine-tuned network, the teacher of them all: dense in int8; pruned in two patterns; and its
-first layers alone, dense, which start from its weights and learn from it as the pruned ones do.
+All of them come from one fine-tuned network, the teacher of them all: dense in int8; pruned in two patterns; with fewer
+heads and neurons, dense and with 1x4 blocks of zeros in what is left; and its first layers alone, dense, which start
+from its weights and learn from it as the pruned ones do.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from languages import LANGUAGES
+from sdp.pipeline.stages import PRUNE
 from study import FILES
 
-Family = Literal["dense", "1x4", "unstructured", "fewer layers, fp32", "fewer layers, int8"]
+Family = Literal[
+    "dense",
+    "1x4",
+    "unstructured",
+    "structured, fp32",
+    "structured, int8",
+    "structured and 1x4",
+    "fewer layers, fp32",
+    "fewer layers, int8",
+]
 
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95)
 LAYERS = (1, 2, 3, 4)
+# How many times as fast as the dense file a network with fewer heads and neurons shall be.
+SPEEDUPS = (1.5, 2.0)
+# Such a speed-up in fp32, and the share of zeros in what is left.
+COMBINED = ((1.5, 0.8), (2.0, 0.8), (1.5, 0.9))
 TASKS = ("sst2", "mrpc", "xnli")
+# Of every file.
+THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -34,6 +51,7 @@ class Point:
         layers: of the encoder, where it has not all of them.
         source: the point whose finished stages it takes, up to `shared`.
         shared: name of the last of these stages.
+        start: the point whose pruned network it prunes further.
     """
 
     name: str
@@ -44,6 +62,7 @@ class Point:
     layers: int | None = None
     source: str | None = None
     shared: str = "finetune"
+    start: str | None = None
 
 
 INT8 = 'export.precision="int8"'
@@ -74,10 +93,33 @@ def _fewer_layers(layers: int) -> tuple[Point, Point]:
     return fp32, int8
 
 
+def _structured(speedup: float, precision: Literal["fp32", "int8"]) -> Point:
+    """As many times as fast as the dense file in the same precision, with as many threads as the picture."""
+    settings = ('prune.pattern="structured"', f"prune.target_speedup={speedup}", f"bench.threads=[{THREADS}]")
+    name, title = f"structured-{speedup:g}x", f"{speedup:g}x"
+    if precision == "int8":
+        return Point(f"{name}-int8", title, "structured, int8", (*settings, INT8), source=DENSE.name)
+    return Point(name, title, "structured, fp32", settings, source=DENSE.name)
+
+
+def _combined(speedup: float, sparsity: float) -> Point:
+    """Zeros in blocks in the network of another point."""
+    first, pruned = _structured(speedup, "fp32"), _pruned("1x4", sparsity)
+    return replace(
+        pruned,
+        name=f"{first.name}-{pruned.name}",
+        title=f"{first.title}, {pruned.title}",
+        family="structured and 1x4",
+        start=first.name,
+    )
+
+
 POINTS = (
     DENSE,
     *(_pruned("1x4", sparsity) for sparsity in SPARSITIES),
     *(_pruned("unstructured", sparsity) for sparsity in SPARSITIES),
+    *(_structured(speedup, precision) for precision in ("fp32", "int8") for speedup in SPEEDUPS),
+    *(_combined(speedup, sparsity) for speedup, sparsity in COMBINED),
     *(point for layers in LAYERS for point in _fewer_layers(layers)),
 )
 
@@ -118,6 +160,8 @@ def point_settings(point: Point, task: str, data: Path, model: str | None, steps
         settings += [f'model.name="{cut_folder(runs, point.layers)}"', f'prune.teacher="{runs / DENSE.name}"']
     elif model is not None:
         settings.append(f'model.name="{model}"')
+    if point.start is not None:
+        settings.append(f'prune.start="{runs / point.start / PRUNE.folder}"')
     if point.trains and steps is not None:
         settings.append(f"prune.steps={steps}")
     return [*settings, *point.settings]

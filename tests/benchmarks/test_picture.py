@@ -15,11 +15,23 @@ import picture
 import picture_draw
 from languages import LANGUAGES
 from picture_measure import AGAIN, summarize, take_turns
-from picture_points import DENSE, LAYERS, POINTS, SPARSITIES, TASKS, cut_folder, point_settings, recipe_file
+from picture_points import (
+    COMBINED,
+    DENSE,
+    LAYERS,
+    POINTS,
+    SPARSITIES,
+    SPEEDUPS,
+    TASKS,
+    cut_folder,
+    point_settings,
+    recipe_file,
+)
 from sdp.recipe.load import load_recipe
 from sdp_onnx.operators.library import has_library
 from support.toy import toy_rows
 
+IN_FP32 = ("unstructured", "structured, fp32", "fewer layers, fp32")
 BY_NAME = {point.name: point for point in POINTS}
 
 
@@ -40,11 +52,13 @@ def data(tmp_path: Path) -> Path:
 
 
 def test_the_points_are_these() -> None:
-    assert len(BY_NAME) == len(POINTS) == 1 + 2 * len(SPARSITIES) + 2 * len(LAYERS)
+    pairs = len(SPARSITIES) + len(SPEEDUPS) + len(LAYERS)
+    assert len(BY_NAME) == len(POINTS) == 1 + 2 * pairs + len(COMBINED)
     assert [name for name in BY_NAME if name.startswith("1x4")] == ["1x4-50", "1x4-70", "1x4-80", "1x4-90", "1x4-95"]
-    # A point comes after the one whose stages it takes.
+    # A point comes after the one whose stages it takes, and after the one whose network it prunes further.
     places = {name: place for place, name in enumerate(BY_NAME)}
-    assert all(places[point.source] < places[point.name] for point in POINTS if point.source is not None)
+    for point in POINTS:
+        assert all(places[other] < places[point.name] for other in (point.source, point.start) if other is not None)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -54,7 +68,7 @@ def test_the_points_are_recipes_that_load(task: str, tmp_path: Path) -> None:
         settings = point_settings(point, task, tmp_path / "data", "/model", 700, tmp_path)
         recipe = load_recipe(recipe_file(task), settings)
         assert recipe.prune.steps == (0 if point is DENSE else 700)
-        assert recipe.export.precision == ("fp32" if point.family in ("unstructured", "fewer layers, fp32") else "int8")
+        assert recipe.export.precision == ("fp32" if point.family in IN_FP32 else "int8")
         if point.layers is not None:
             assert recipe.model.name == str(cut_folder(tmp_path, point.layers))
             assert recipe.prune.teacher == str(tmp_path / DENSE.name)
@@ -62,8 +76,15 @@ def test_the_points_are_recipes_that_load(task: str, tmp_path: Path) -> None:
         else:
             assert recipe.model.name == "/model"
             assert recipe.prune.teacher is None
-        zeros = float(point.title.rstrip("%")) / 100 if point.family in ("1x4", "unstructured") else 0
-        assert recipe.prune.sparsity == zeros
+        if point.family in ("structured, fp32", "structured, int8"):
+            assert recipe.prune.structured
+            assert recipe.prune.target_speedup == float(point.title.rstrip("x"))
+        else:
+            zeros = float(point.title.split()[-1].rstrip("%")) / 100 if point.title.endswith("%") else 0
+            assert recipe.prune.sparsity == zeros
+        if point.family == "structured and 1x4":
+            speedup, _ = point.title.split("x, ")
+            assert recipe.prune.start == str(tmp_path / f"structured-{speedup}x" / "2-prune")
         assert recipe.prune.losses == losses
         if task in LANGUAGES:
             assert recipe.task.eval_languages == LANGUAGES[task]
@@ -172,7 +193,7 @@ def test_a_run_and_its_measurement(data: Path, toy_model: Path, tmp_path: Path) 
     short = ("data.max_length=32", "finetune.epochs=1", "runtime.preflight=false", "evaluate.resamples=100")
     short += ('finetune.precision="fp32"', 'prune.precision="fp32"')
     settings = [word for setting in short for word in ("--set", setting)]
-    chosen = ("1x4-50", "layers-1", "layers-1-int8")
+    chosen = ("1x4-50", "structured-1.5x", "structured-1.5x-1x4-80", "layers-1", "layers-1-int8")
     points = [word for name in chosen for word in ("--point", name)]
     arguments = ("run", "--data", data, "--runs", runs, "--model", toy_model, "--steps", "3", *points, *settings)
     command(*arguments)
@@ -182,6 +203,9 @@ def test_a_run_and_its_measurement(data: Path, toy_model: Path, tmp_path: Path) 
     assert metrics["layers-1"]["teacher"]["name"] == DENSE.name
     assert max(record["step"] for record in metrics["layers-1"]["log"]) == 3
     assert metrics["1x4-50"]["sparsity"] == pytest.approx(0.5, abs=0.01)
+    # What was removed counts as well.
+    assert metrics["structured-1.5x-1x4-80"]["sparsity"] > 0.8
+    assert (runs / "sst2" / "structured-1.5x-1x4-80" / "2-prune" / "kept_units.json").exists()
     cut = json.loads((cut_folder(runs / "sst2", 1) / "config.json").read_text())
     assert cut["num_hidden_layers"] == 1
     # What was trained once is shared.

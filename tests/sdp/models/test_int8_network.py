@@ -14,6 +14,8 @@ from transformers import PreTrainedModel
 from sdp.models.architectures import ARCHITECTURES
 from sdp.models.int8_network import compute_in_int8, computing_in_int8
 from sdp.models.layers import prunable_weights
+from sdp.models.removal import remove_units
+from sdp.models.units import find_parts
 from sdp_onnx.export.encode import encode_model
 from sdp_onnx.export.torch_export import export_torch
 from sdp_onnx.operators.int8_coverage import FEWEST_KEYS
@@ -91,6 +93,18 @@ def test_it_gives_the_logits_of_its_file(kind: str, sparsity: float, tmp_path: P
     # A value half way between two steps may be rounded either way, and a row with one differs by a step.
     assert np.mean(own < 1e-5) >= 0.8
     assert own.mean() < plain.mean() / 10
+
+
+@needs_library
+def test_a_network_with_few_heads_and_neurons_gives_the_logits_of_its_file(tmp_path: Path) -> None:
+    model = blocked_model("bert", 0.8)
+    parts = find_parts(model)
+    # Heads and neurons of the first layer, then of the second: none of a part is a constant.
+    left = dict(zip((part.name for part in parts), (0, 64, 1, 32), strict=True))
+    remove_units(model, parts, {part.name: torch.arange(part.units) < left[part.name] for part in parts})
+    own, plain = differences(model, ((12, 20), (6, 2 * FEWEST_KEYS + 20)), tmp_path)
+    assert np.mean(own < 1e-5) >= 0.8
+    assert own.mean() < plain.mean() / 5
 
 
 @needs_library

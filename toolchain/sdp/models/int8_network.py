@@ -22,6 +22,7 @@ from transformers.masking_utils import sdpa_mask
 from sdp.models.architectures import find_architecture
 from sdp.models.int8_arithmetic import int8_attention, int8_linear, rounded_rows
 from sdp.models.layers import prunable_weights
+from sdp.models.removal import Constant
 from sdp_onnx.operators.int8_coverage import (
     FEWEST_KEYS,
     MOST_KEYS,
@@ -68,7 +69,8 @@ def compute_in_int8(model: PreTrainedModel, wanted: bool) -> None:
 
 
 def _forward_of(module: nn.Module) -> Callable[..., Tensor] | None:
-    if isinstance(module, nn.Linear):
+    # What is left of a part without heads or neurons multiplies nothing.
+    if isinstance(module, nn.Linear) and not isinstance(module, Constant):
         return _linear
     if isinstance(module, nn.Embedding) and looked_up_in_int8(module.num_embeddings):
         return _embedding
