@@ -1,11 +1,12 @@
 """Which kinds of models go through the whole pipeline: a tiny random one of each, by the real command line.
 
-    python benchmarks/compatibility/architectures.py [KIND ...]
+    python benchmarks/compatibility/architectures.py [--structured] [KIND ...]
 
 For each kind (`model_type`) a model with two layers, a WordPiece tokenizer and 160 rows are made, and `sdp run` prunes
-90 % of it. The table has what came: the scores of the fine-tuned model, of the pruned one in torch, and of the exported
-file in onnxruntime; how far the file's logits are from torch's; and the share of the encoder's linear weights that is
-zero in the file. A kind that is refused has the message instead.
+90 % of it, or with `--structured` removes 40 % of it as heads and neurons. The table has what came: the scores of the
+fine-tuned model, of the pruned one in torch, and of the exported file in onnxruntime; how far the file's logits are
+from torch's; and the share of the encoder's linear weights that is zero or gone. A kind that is refused has the message
+instead.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ import typer
 from sdp.models.architectures import ARCHITECTURES
 
 TESTS = Path(__file__).parents[2] / "tests"
-RESULTS = Path(__file__).parents[1] / "results" / "architectures.md"
+RESULTS = Path(__file__).parents[1] / "results"
 KINDS = [row.model_type for row in ARCHITECTURES if row.tested]
 # Kinds whose tokenizers number the texts of a pair.
 WITH_SEGMENTS = ("albert", "bert", "deberta-v2", "electra")
-HEAD = ("kind", "result", "fine-tuned", "pruned", "file", "logits differ by", "encoder zeros")
+HEAD = ("kind", "result", "fine-tuned", "pruned", "file", "logits differ by", "encoder zeros or removed")
 RECIPE = """
 name = "tiny"
 [model]
@@ -49,8 +50,7 @@ batch_size = 16
 epochs = 4
 learning_rate = 3e-3
 batch_size = 16
-sparsity = 0.9
-mask_updates = 5
+{prune}
 [evaluate]
 resamples = 200
 [bench]
@@ -62,9 +62,11 @@ max_metric_drop = 0.9
 max_size_ratio = 2.0
 budget_seconds = 0
 """
+ZEROS = "sparsity = 0.9\nmask_updates = 5"
+STRUCTURED = 'pattern = "structured"\nsparsity = 0.4\nmask_updates = 3'
 
 
-def make_project(kind: str, folder: Path) -> None:
+def make_project(kind: str, folder: Path, structured: bool) -> None:
     """Write recipe, data, and a model with random weights."""
     sys.path.insert(0, str(TESTS))
     import torch
@@ -90,12 +92,12 @@ def make_project(kind: str, folder: Path) -> None:
     AutoModel.from_config(config).save_pretrained(folder / "model")
     write_tsv(folder / "train.tsv", toy_rows(160, seed=1))
     write_tsv(folder / "dev.tsv", toy_rows(60, seed=2))
-    (folder / "tiny.toml").write_text(RECIPE)
+    (folder / "tiny.toml").write_text(RECIPE.format(prune=STRUCTURED if structured else ZEROS))
 
 
-def run_kind(kind: str, folder: Path) -> list[str]:
+def run_kind(kind: str, folder: Path, structured: bool) -> list[str]:
     """A row of the table."""
-    make_project(kind, folder)
+    make_project(kind, folder, structured)
     command = [sys.executable, "-m", "sdp", "run", "tiny.toml"]
     variables = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
     done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
@@ -103,8 +105,11 @@ def run_kind(kind: str, folder: Path) -> list[str]:
         return [kind, f"exit {done.returncode}: {_message(done.stdout + done.stderr)}", *[""] * 5]
     run = folder / "runs" / "tiny"
     exported, evaluated = _read(run / "4-export/metrics.json"), _read(run / "3-evaluate/metrics.json")
-    layers = _read(run / "4-export/manifest.json")["layers"].values()
-    zeros = sum(layer["zeros"] for layer in layers) / sum(layer["elements"] for layer in layers)
+    if structured:
+        zeros = _read(run / "2-prune/metrics.json")["sparsity"]
+    else:
+        layers = _read(run / "4-export/manifest.json")["layers"].values()
+        zeros = sum(layer["zeros"] for layer in layers) / sum(layer["elements"] for layer in layers)
     scores = [evaluated["models"]["dense"], evaluated["models"]["pruned"], exported["models"]["exported"]]
     error = exported["torch"]["max_relative_error"]
     words = next((line for line in done.stdout.splitlines() if line.startswith("gate: ")), "works")
@@ -124,17 +129,19 @@ def _message(output: str) -> str:
 
 def main(
     kinds: Annotated[list[str] | None, typer.Argument(help="Kinds; by default all tested ones.")] = None,
+    structured: Annotated[bool, typer.Option("--structured", help="Remove heads and neurons.")] = False,
 ) -> None:
-    """Run every kind and print the table; that of all tested kinds is also written to results/architectures.md."""
+    """Run every kind and print the table; that of all tested kinds is also written to benchmarks/results."""
     rows = [HEAD, ["---"] * len(HEAD)]
     for kind in kinds or KINDS:
         with tempfile.TemporaryDirectory() as folder:
-            rows.append(run_kind(kind, Path(folder)))
+            rows.append(run_kind(kind, Path(folder), structured))
         print(" | ".join(rows[-1]), file=sys.stderr, flush=True)
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     print(table)
     if not kinds:
-        RESULTS.write_text(f"{table}\n", encoding="utf-8")
+        name = "architectures_structured.md" if structured else "architectures.md"
+        (RESULTS / name).write_text(f"{table}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
