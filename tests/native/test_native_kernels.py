@@ -1,6 +1,6 @@
 """The kernels without onnxruntime, on this CPU and, in an emulator, on Arm.
 
-For Arm: `apt install g++-aarch64-linux-gnu qemu-user` (Debian).
+For Arm: `apt install qemu-user` (Debian), and `g++-aarch64-linux-gnu` or `pip install ziglang`.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ ARM_COMPILER = shutil.which("aarch64-linux-gnu-g++")
 ARM_EMULATOR = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
 
 
-def compile_check(compiler: str, cpu: str, folder: Path, more: dict[str, list[str]] | None = None) -> Path:
+def compile_check(compiler: list[str], cpu: str, folder: Path, more: dict[str, list[str]] | None = None) -> Path:
     """The check with all kernels of a CPU, as one program that needs no library; with more flags for some files."""
     build = build_script()
     objects = []
     for source, flags in build.kernel_sources(cpu).items():
         objects.append(str(folder / f"{source.stem}.o"))
-        options = [*build.FLAGS, *flags, *(more or {}).get(source.stem, [])]
-        subprocess.run([compiler, *options, "-c", str(source), "-o", objects[-1]], check=True)
+        options = [*build.FLAGS, *build.understood(compiler, flags), *(more or {}).get(source.stem, [])]
+        subprocess.run([*compiler, *options, "-c", str(source), "-o", objects[-1]], check=True)
     program = folder / "check"
     options = ["-std=c++17", "-O2", "-static", "-I", str(NATIVE / "include")]
-    subprocess.run([compiler, *options, str(CHECK), *objects, "-o", str(program)], check=True)
+    subprocess.run([*compiler, *options, str(CHECK), *objects, "-o", str(program)], check=True)
     return program
 
 
@@ -75,11 +75,14 @@ def test_vnni_of_256_bits_by_the_instructions_of_avx512(tmp_path: Path) -> None:
     check([str(program)], "avxvnni")
 
 
-@pytest.mark.skipif(not (ARM_COMPILER and ARM_EMULATOR), reason="needs g++-aarch64-linux-gnu and qemu-user")
+@pytest.mark.skipif(ARM_EMULATOR is None, reason="needs qemu-user")
 def test_arm_in_an_emulator(tmp_path: Path) -> None:
-    assert ARM_COMPILER is not None
+    build = build_script()
+    compiler = [ARM_COMPILER] if ARM_COMPILER else build.zig_compiler(build.PLATFORMS["musllinux_1_2_aarch64"])
+    if compiler is None:
+        pytest.skip("needs g++-aarch64-linux-gnu or ziglang")
     assert ARM_EMULATOR is not None
-    program = compile_check(ARM_COMPILER, "aarch64", tmp_path)
+    program = compile_check(compiler, "aarch64", tmp_path)
     for name in ("neoni8mm", "neondotprod", "neon", "scalar"):
         check([ARM_EMULATOR, "-cpu", "max", str(program)], name)
     # An older CPU takes the best that it has.

@@ -20,18 +20,18 @@ INSTALLED = [Path(root) for root in ("/usr/include", "/usr/local/include", "/opt
 
 
 @pytest.fixture(scope="module")
-def compiler() -> str:
+def compiler() -> list[str]:
     found = build_script().find_compiler()
     if found is None:
         pytest.skip("there is no C++ compiler")
-    return str(found)
+    return list(found)
 
 
-def differences(compiler: str, folder: Path) -> str:
+def differences(compiler: list[str], folder: Path) -> str:
     """What the compiler reports about the declarations and the header in `folder`; empty if they agree."""
     folders = ["-isystem", str(folder), "-I", str(NATIVE / "include")]
     done = subprocess.run(
-        [compiler, "-std=c++17", "-fsyntax-only", "-Wno-invalid-offsetof", *folders, str(CHECK)],
+        [*compiler, "-std=c++17", "-fsyntax-only", "-Wno-invalid-offsetof", *folders, str(CHECK)],
         capture_output=True,
         text=True,
         check=False,
@@ -60,14 +60,14 @@ def write_header(folder: Path, functions: dict[str, int]) -> None:
     (folder / HEADER).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def test_the_published_header_has_every_function_at_its_position(compiler: str) -> None:
+def test_the_published_header_has_every_function_at_its_position(compiler: list[str]) -> None:
     found = next((path for root in INSTALLED if root.is_dir() for path in sorted(root.rglob(HEADER))), None)
     if found is None:
         pytest.skip("needs onnxruntime's C header (Debian 13: apt install libonnxruntime-dev)")
     assert differences(compiler, found.parent) == ""
 
 
-def test_the_check_names_a_function_at_another_position(compiler: str, tmp_path: Path) -> None:
+def test_the_check_names_a_function_at_another_position(compiler: list[str], tmp_path: Path) -> None:
     functions = positions()
     write_header(tmp_path, functions)
     assert differences(compiler, tmp_path) == ""

@@ -90,7 +90,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build = build_script(native)
     target = native.parent / build.library_name()
     sources = [str(native / "operators" / "library.cpp"), str(source)]
-    subprocess.run([compiler, *build.FLAGS, "-O0", "-Werror", "-shared", *sources, "-o", str(target)], check=True)
+    subprocess.run([*compiler, *build.FLAGS, "-O0", "-Werror", "-shared", *sources, "-o", str(target)], check=True)
     return target
 
 
