@@ -10,6 +10,7 @@ from sdp.check.facts import Facts, Finding
 from sdp.check.forecast import FLOAT_BYTES
 from sdp.losses.needs import live_teacher, needs_of, token_bytes
 from sdp.recipe.criteria import CRITERIA
+from sdp.training.trackers import WHERE, missing_trackers
 
 # A larger share of the memory gets a warning.
 _MUCH = 0.5
@@ -26,6 +27,13 @@ def training_findings(facts: Facts) -> Iterator[Finding]:
     yield from _criterion(facts)
     yield from _repair(facts)
     yield from _quantization(facts)
+    yield from _trackers(facts)
+
+
+def _trackers(facts: Facts) -> Iterator[Finding]:
+    if missing := missing_trackers(facts.recipe.runtime.report_to):
+        what = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed here: training would fail"
+        yield Finding("warning", WHERE, what, f"pip install {' '.join(missing)}.")
 
 
 def _threads(facts: Facts) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdp.pipeline.progress import Reporter
-from sdp.pipeline.run_folder import RunFolder
+from sdp.pipeline.run_folder import PARTIAL, RunFolder
 from sdp.recipe.sections import Recipe
 
 
@@ -27,3 +27,8 @@ class StageContext:
     target: Path
     reporter: Reporter
     deadline: float | None = None
+
+    @property
+    def stage(self) -> str:
+        """Name of the stage's folder."""
+        return self.target.name.removesuffix(PARTIAL)

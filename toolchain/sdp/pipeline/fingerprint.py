@@ -25,6 +25,7 @@ NEUTRAL = {
     "sdp_onnx.errors": "messages",
     "sdp.pruning.measured_times": "times of a machine; what was chosen by them is stored",
     "sdp.pruning.structured.unit_times": "times of a machine, which are stored",
+    "sdp.training.trackers": "follow a training",
     "sdp.pipeline.signals": "stops a command",
     "sdp.pipeline.progress": "shows progress",
     "sdp.pipeline.context": "holds what a stage gets",

@@ -32,6 +32,8 @@ STAGE_FILE = "stage.json"
 # Temporary files that a kill during a write leaves: sdp's, and those of Rust libraries (tokenizers, safetensors).
 _TORN = (f"*{TEMPORARY}", ".tmp??????")
 CACHE = "cache"
+# How the name of a stage's folder ends while it runs.
+PARTIAL = ".partial"
 # In a stage's folder while it runs: the files from which it resumes.
 CHECKPOINTS = "checkpoints"
 # In the run folder while a stage runs: temporary files of libraries.
@@ -57,7 +59,7 @@ class RunFolder:
 
     def partial(self, folder: str) -> Path:
         """Return the folder of a stage in progress."""
-        return self.path / f"{folder}.partial"
+        return self.path / f"{folder}{PARTIAL}"
 
     def record(self, folder: str) -> StageRecord | None:
         """Read the stage.json of a finished stage; None where it is missing or damaged."""

@@ -53,6 +53,7 @@ def reduced(recipe: Recipe) -> Recipe:
         "bench": recipe.bench.model_copy(update=_defaults(BenchSection, "threads", "seconds", "starts")),
         "gate": GateSection(),
         "ship": ShipSection(),
+        "runtime": recipe.runtime.model_copy(update={"report_to": ()}),
     }
     return recipe.model_copy(update=sections)
 

@@ -21,6 +21,9 @@ from sdp.recipe.task import TaskSection
 from sdp.recipe.vocabulary import VocabularySection
 from sdp_onnx.runtimes.base import Provider
 
+Tracker = Literal["tensorboard", "wandb", "mlflow"]
+"""What can follow a training; the names of packages."""
+
 
 class ModelSection(Section):
     """The pretrained encoder to start from."""
@@ -92,6 +95,11 @@ class RuntimeSection(Section):
     """Largest size, in GB on the disk, of the teacher's outputs for every token of the training rows, where a loss
     reads them. Beyond it, and under torchrun, the teacher runs beside the student at every step, which takes a third
     more time; 0: always."""
+    report_to: tuple[Tracker, ...] = ()
+    """Trackers that follow the trainings, of [finetune] and of [prune] each as a run of its own. tensorboard writes to
+    the folder tensorboard in the run folder; wandb and mlflow take their settings from environment variables, such as
+    WANDB_PROJECT, WANDB_MODE, MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME. Their packages are in the extra
+    trackers."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """Under torchrun. ddp: every process has the whole model, and a part of each batch. fsdp: weights, gradients and
     optimizer state are shared out as well (FSDP2), for models that fill the memory; with the criteria that need weights

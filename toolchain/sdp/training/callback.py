@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -24,6 +24,7 @@ from sdp.pipeline.progress import Reporter, Task
 from sdp.pipeline.signals import announce, on_end_signal
 from sdp.training.checkpoints import COMPLETE, complete_checkpoints
 from sdp.training.hooks import Hook
+from sdp.training.trackers import numbers_of
 from sdp_onnx.deploy.manifest import file_sha256
 
 # The newest, and one to fall back on.
@@ -41,12 +42,14 @@ class StepCallback(TrainerCallback):
         hooks: Sequence[Hook] = (),
         evaluate: Callable[[], float | None] | None = None,
         deadline: float | None = None,
+        trackers: Sequence[TrainerCallback] = (),
     ) -> None:
         self._task = task
         self._checkpoint_seconds = checkpoint_seconds
         self._hooks = hooks
         self._evaluate = evaluate
         self._deadline = deadline
+        self._trackers = trackers
         self._last_checkpoint = time.monotonic()
         # The number of the signal that came here, 0 before one; and whether one came on any rank by the last step.
         self.signalled = 0
@@ -65,7 +68,7 @@ class StepCallback(TrainerCallback):
             state.log_history = saved.get("log", state.log_history)
         epoch = state.epoch or 0.0
         if epoch > 0 and epoch.is_integer() and not any("dev" in record for record in _of_step(state)):
-            self._add_dev_metric(state)
+            self._add_dev_metric(args, state, control)
 
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -87,8 +90,7 @@ class StepCallback(TrainerCallback):
                 # Pruned, it would be gone without a word.
                 require_finite(given["model"], state.global_step, Path(str(args.output_dir)))
             if (record := hook.after_step(state.global_step)) is not None:
-                entry: dict[str, Any] = {"step": state.global_step, "epoch": state.epoch or 0.0, **record}
-                state.log_history.append(entry)
+                self._add(args, state, control, record)
         self._task.update(state.global_step, " ".join(hook.note for hook in self._hooks if hook.note))
         # Clocks and signals differ between ranks, and all must stop at the same step.
         due = this_rank() == 0 and time.monotonic() - self._last_checkpoint >= self._checkpoint_seconds
@@ -125,12 +127,20 @@ class StepCallback(TrainerCallback):
         Trainer calls this too where a stop breaks an epoch off.
         """
         if not self.stop_requested:
-            self._add_dev_metric(state)
+            self._add_dev_metric(args, state, control)
 
-    def _add_dev_metric(self, state: TrainerState) -> None:
+    def _add_dev_metric(self, args: TrainingArguments, state: TrainerState, control: TrainerControl) -> None:
         if self._evaluate is not None:
-            record: dict[str, Any] = {"step": state.global_step, "epoch": state.epoch or 0.0, "dev": self._evaluate()}
-            state.log_history.append(record)
+            self._add(args, state, control, {"dev": self._evaluate()})
+
+    def _add(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, record: Mapping[str, Any]
+    ) -> None:
+        """Add a record to the log, and hand it to the trackers, which hear of Trainer's own records from Trainer."""
+        entry: dict[str, Any] = {"step": state.global_step, "epoch": state.epoch or 0.0, **record}
+        state.log_history.append(entry)
+        for tracker in self._trackers:
+            tracker.on_log(args, state, control, logs=numbers_of(entry))
 
 
 def _of_step(state: TrainerState) -> list[dict[str, Any]]:

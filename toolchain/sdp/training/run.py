@@ -21,11 +21,13 @@ from sdp.pipeline.context import StageContext
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import CHECKPOINTS
 from sdp.recipe.base import TrainingSection
+from sdp.recipe.sections import Recipe, Tracker
 from sdp.training.callback import StepCallback, last_good_checkpoint, require_finite, stop_on_signal
 from sdp.training.checkpoints import checkpoint_step
 from sdp.training.device import trains_in_bf16
 from sdp.training.hooks import Hook, TrainingObjective
 from sdp.training.steps import optimizer_steps
+from sdp.training.trackers import FOLDER, follow, require_trackers
 from sdp.training.trainer import SdpTrainer
 
 # Trainer logs the checkpoint that it resumes from; sdp prints it itself.
@@ -89,13 +91,18 @@ def train(run: TrainingRun) -> list[dict[str, Any]]:
         reporter.line(f"  resuming {run.title} from step {checkpoint_step(checkpoint)} of {steps}")
     if recipe.runtime.checkpointing:
         _checkpoint_layers(run.model)
-    with reporter.task(run.title, steps) as task:
+    first = checkpoint_step(checkpoint) if checkpoint is not None else 0
+    with (
+        reporter.task(run.title, steps) as task,
+        follow(_trackers(recipe), run.context.run.path / FOLDER / run.context.stage, first) as trackers,
+    ):
         callback = StepCallback(
             task,
             recipe.runtime.checkpoint_seconds,
             hooks=run.hooks,
             evaluate=run.evaluate,
             deadline=run.context.deadline,
+            trackers=trackers,
         )
         arguments = _arguments(run, steps)
         if is_sharded(recipe.runtime):
@@ -109,7 +116,7 @@ def train(run: TrainingRun) -> list[dict[str, Any]]:
             unlabeled_share=run.unlabeled_share,
             train_dataset=run.train,
             data_collator=run.collator,
-            callbacks=[callback],
+            callbacks=[callback, *trackers],
         )
         # It prints every log record as a dictionary; the reporter shows progress.
         trainer.remove_callback(PrinterCallback)
@@ -119,6 +126,12 @@ def train(run: TrainingRun) -> list[dict[str, Any]]:
     require_finite(run.model, steps, run.checkpoints)
     # Trainer's summary of the last attempt is no event.
     return [record for record in trainer.state.log_history if "train_runtime" not in record]
+
+
+def _trackers(recipe: Recipe) -> tuple[Tracker, ...]:
+    """Those of the recipe, on the rank that they follow."""
+    require_trackers(recipe.runtime.report_to)
+    return recipe.runtime.report_to if this_rank() == 0 else ()
 
 
 def _last_checkpoint(folder: Path, reporter: Reporter) -> Path | None:
@@ -172,6 +185,8 @@ def _arguments(run: TrainingRun, steps: int) -> TrainingArguments:
         # Checkpoints are asked for by the clock, in StepCallback.
         save_strategy="no",
         logging_steps=max(1, steps // 100),
+        run_name=f"{recipe.name}-{run.context.stage}",
+        # Trackers are callbacks; Trainer would add those of all packages that are installed.
         report_to=[],
         disable_tqdm=True,
         remove_unused_columns=False,
