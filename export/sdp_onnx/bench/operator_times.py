@@ -11,6 +11,7 @@ import statistics
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,9 +99,10 @@ def product_seconds(product: Product, density: float, tokens: tuple[int, int], c
         onnx.save(_graph(product, operator, made, copies), path)
         model = default_runtime().load(path, threads=threads, idle_between_runs=True)
         # As many runs as the time allows, from what the first ones take.
-        taken = run_turn(model, [inputs], 0, FEWEST_RUNS)
+        runs = [partial(model.run, inputs)]
+        taken = run_turn(runs, 0, FEWEST_RUNS)
         more = int(SECONDS / max(statistics.median(taken), 1e-6)) - FEWEST_RUNS
-        taken += run_turn(model, [inputs], 0, more) if more > 0 else []
+        taken += run_turn(runs, 0, more) if more > 0 else []
     return min(taken) / copies
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -46,6 +46,13 @@ class LoadedModel(Protocol):
 
         Raises:
             ModelRunError: the model fails at these inputs.
+        """
+
+    def bind(self, inputs: Mapping[str, NDArray[Any]]) -> Callable[[], None]:
+        """Move one batch to where the model runs; return a function that runs it there and leaves the output there.
+
+        Args:
+            inputs: by name, exactly those of `input_names`.
         """
 
     def end_profile(self) -> Path:

@@ -10,7 +10,7 @@ import ctypes
 import io
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -98,6 +98,20 @@ class OnnxModel:
             return np.asarray(self._session.run(None, inputs)[0])
         except Exception as error:  # onnxruntime's exceptions have no common base class
             raise ModelRunError(str(error).strip() or type(error).__name__) from error
+
+    def bind(self, inputs: Mapping[str, NDArray[Any]]) -> Callable[[], None]:
+        """Move one batch to the session's device; return a function that runs it there."""
+        device = "cuda" if _CUDA in self._session.get_providers() else "cpu"
+        binding = self._session.io_binding()
+        for name, array in inputs.items():
+            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array, device, 0))
+        binding.bind_output(self._session.get_outputs()[0].name, device)
+
+        def run() -> None:
+            self._session.run_with_iobinding(binding)
+            binding.synchronize_outputs()
+
+        return run
 
     def end_profile(self) -> Path:
         """Complete the profile; `profile_events.read_runs` reads it."""

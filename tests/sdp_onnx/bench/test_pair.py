@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +18,7 @@ import numpy as np
 import pytest
 
 from sdp_onnx.bench import pair as bench
+from sdp_onnx.bench import worker
 from sdp_onnx.bench.cases import Case, load_batches, save_batches
 from sdp_onnx.bench.pair import benchmark_pair
 from sdp_onnx.bench.process import Worker
@@ -118,17 +121,28 @@ def test_a_file_against_itself_is_as_fast_as_itself(bert_file: Path, cases: list
 
 
 def test_a_turn_runs_its_batches_in_order_after_a_discarded_one(cases: list[Case]) -> None:
-    class Recorder:
-        def __init__(self) -> None:
-            self.lengths: list[int] = []
+    lengths: list[int] = []
+    batches = [partial(lengths.append, inputs["input_ids"].shape[1]) for inputs in cases[1].batches]
+    seconds = run_turn(batches, first=4, runs=5)
+    assert len(seconds) == 5
+    assert lengths == [11, 11, 40, 3, 11, 40]
+
+
+def test_on_a_gpu_a_worker_times_what_is_there_already(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Model:
+        def bind(self, inputs: dict[str, Any]) -> Callable[[], None]:
+            return partial(happened.append, f"run {inputs['input_ids'].shape}")
 
         def run(self, inputs: dict[str, Any]) -> None:
-            self.lengths.append(inputs["input_ids"].shape[1])
+            happened.append("copied and run")
 
-    recorder: Any = Recorder()
-    seconds = run_turn(recorder, cases[1].batches, first=4, runs=5)
-    assert len(seconds) == 5
-    assert recorder.lengths == [11, 11, 40, 3, 11, 40]
+    happened: list[str] = []
+    monkeypatch.setattr(worker, "_timed_load", lambda _setup: (Model(), 0.5))
+    for provider in ("cuda", "cpu"):
+        setup = {"inputs": str(inputs), "provider": provider}
+        worker._serve(iter([setup, {"turn": 0, "first": 0, "runs": 1}]), io.StringIO())
+    (shape,) = {array["input_ids"].shape for array in load_batches(inputs)[0][:1]}
+    assert happened == [f"run {shape}"] * 2 + ["copied and run"] * 2
 
 
 def test_a_worker_that_dies_is_reported_with_its_file(bert_file: Path, inputs: Path) -> None:

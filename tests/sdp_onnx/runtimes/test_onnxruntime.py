@@ -3,6 +3,7 @@ from __future__ import annotations
 import ctypes
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -79,6 +80,25 @@ def test_a_model_names_its_inputs_and_fails_with_the_reason(bert_file: Path) -> 
     assert logits.shape[0] == 1
     with pytest.raises(ModelRunError, match=r"the model does not run: .*input_ids"):
         model.run({"input_ids": ids.astype(np.float32)})
+
+
+def test_a_bound_batch_runs_where_it_is(bert_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = OnnxRuntime().load(bert_file)
+    inputs = {name: np.ones((2, 5), np.int64) for name in model.input_names}
+    found: list[Any] = []
+    real = model._session.run_with_iobinding
+
+    def remember(binding: Any) -> None:
+        real(binding)
+        found.extend(binding.copy_outputs_to_cpu())
+
+    monkeypatch.setattr(model._session, "run_with_iobinding", remember)
+    run = model.bind(inputs)
+    run()
+    run()
+    assert len(found) == 2
+    for logits in found:
+        np.testing.assert_array_equal(logits, model.run(inputs))
 
 
 def test_what_it_can_do(monkeypatch: pytest.MonkeyPatch) -> None:
