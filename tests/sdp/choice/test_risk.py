@@ -74,7 +74,9 @@ def draws_of(metric: MetricName) -> tuple[float, np.ndarray]:
     return float(np.mean(draws[:, 0] - draws[:, 1])), draws[:, 0] - draws[:, 1]
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "f1", "matthews", "pearson", "spearman"])
+@pytest.mark.parametrize(
+    "metric", ["accuracy", "f1", pytest.param("matthews", marks=pytest.mark.slow), "pearson", "spearman"]
+)
 def test_it_is_the_share_of_bootstrap_draws(metric: MetricName) -> None:
     value, draws = draws_of(metric)
     drop = bootstrap_interval(value, draws)
