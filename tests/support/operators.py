@@ -25,6 +25,27 @@ INSTRUCTION_SETS = [
 ]
 
 
+# The features that each of them needs, as Linux names them.
+_AVX2 = {"avx2", "fma"}
+_AVX512 = {*_AVX2, "avx512f", "avx512bw", "avx512dq", "avx512vl"}
+_FEATURES = {
+    "avx512vnni": {*_AVX512, "avx512_vnni"},
+    "avxvnni": {*_AVX2, "avx_vnni"},
+    "avx512": _AVX512,
+    "avx2": _AVX2,
+    "scalar": set[str](),
+}
+
+
+def best_kernels() -> str | None:
+    """The best kernels that this CPU has, by what the operating system reports; None where that is not known."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if platform.machine() != "x86_64" or not cpuinfo.exists():
+        return None
+    flags = set(cpuinfo.read_text(encoding="utf-8").split())
+    return next(name for name in KERNELS if name in _FEATURES and flags >= _FEATURES[name])
+
+
 def node(op_type: str, inputs: Sequence[str], output: str, **settings: Any) -> NodeProto:
     return helper.make_node(op_type, inputs, [output], domain=DOMAIN, **settings)
 

@@ -6,7 +6,9 @@
 
 #include "tensors.h"
 
-#if defined(__aarch64__) && defined(__linux__)
+#if defined(__x86_64__)
+#include "x86_features.h"
+#elif defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #elif defined(__aarch64__) && defined(__APPLE__)
 #include <sys/sysctl.h>
@@ -31,13 +33,10 @@ struct Choice {
 bool always() { return true; }
 
 #if defined(__x86_64__)
-bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
-bool has_avx_vnni() { return has_avx2() && __builtin_cpu_supports("avxvnni"); }
-bool has_avx512() {
-  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-}
-bool has_avx512_vnni() { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
+bool has_avx2() { return x86_features().avx2; }
+bool has_avx_vnni() { return x86_features().avx_vnni; }
+bool has_avx512() { return x86_features().avx512; }
+bool has_avx512_vnni() { return x86_features().avx512_vnni; }
 #elif defined(__aarch64__) && defined(__linux__)
 // The bits of Linux's interface, which older headers do not name.
 bool has_dotprod() { return (getauxval(AT_HWCAP) >> 20 & 1) != 0; }
