@@ -174,8 +174,10 @@ def compile_library(compiler: Sequence[str], target: Path, extra: Sequence[str] 
         ]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(_run, commands))
-        # Without flags of the caller, such as -g, also without names that only a debugger needs.
-        options = ["-shared", *(extra or ["-s"])]
+        # nodelete: onnxruntime unloads the library with the last session, and threads that end later would run code of
+        # it that is gone. -s: without names that only a debugger needs, unless the caller has flags of its own.
+        stays = ["-Wl,-z,nodelete"] if target.suffix == ".so" else []
+        options = ["-shared", *stays, *(extra or ["-s"])]
         _run([*compiler, *options, *map(str, objects), "-o", f"{folder}/{target.name}"])
         # Replaced in one step: a process that has the old library loaded keeps it whole.
         staged = target.with_suffix(".new")

@@ -94,8 +94,8 @@ const Registered kOperators[] = {
 
 }  // namespace sdp
 
-// Called by onnxruntime when a session's options name this library. The domain lives as long as the process, as the
-// library itself does: sessions refer to both.
+// Called by onnxruntime when a session's options name this library. The domain lives as long as the library, which on
+// Linux stays loaded until the process ends.
 extern "C" __attribute__((visibility("default"))) OrtStatus* RegisterCustomOps(OrtSessionOptions* options,
                                                                              const OrtApiBase* base) {
   using namespace sdp;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -23,6 +25,25 @@ SIZE = 64
 RNG = np.random.default_rng(0)
 INPUTS = [RNG.standard_normal((1, tokens, SIZE)).astype(np.float32) for tokens in (3, 40, 130, 200)]
 Graph = tuple[list[NodeProto], dict[str, NDArray[Any]]]
+
+
+LOADED = """
+import gc, onnxruntime
+from pathlib import Path
+from sdp_onnx.runtimes.onnxruntime import register_operators
+options = onnxruntime.SessionOptions()
+register_operators(options)
+del options
+gc.collect()
+print("sdp_operators" in Path("/proc/self/maps").read_text())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_it_stays_loaded_after_its_last_session() -> None:
+    """Threads that end after it would run code of it: what a C++ runtime registers for a thread's end is in there."""
+    done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
 
 
 def graph(precision: str) -> Graph:
