@@ -176,8 +176,8 @@ def compile_library(compiler: Sequence[str], target: Path, extra: Sequence[str] 
             list(pool.map(_run, commands))
         # nodelete: onnxruntime unloads the library with the last session, and threads that end later would run code of
         # it that is gone. -s: without names that only a debugger needs, unless the caller has flags of its own.
-        stays = ["-Wl,-z,nodelete"] if target.suffix == ".so" else []
-        options = ["-shared", *stays, *(extra or ["-s"])]
+        own = {".so": ["-Wl,-z,nodelete"], ".dylib": [f"-Wl,-install_name,@rpath/{target.name}"]}
+        options = ["-shared", *own.get(target.suffix, []), *(extra or ["-s"])]
         _run([*compiler, *options, *map(str, objects), "-o", f"{folder}/{target.name}"])
         # Replaced in one step: a process that has the old library loaded keeps it whole.
         staged = target.with_suffix(".new")
