@@ -46,10 +46,15 @@ from sdp_onnx.runtimes.registry import default_runtime
 MODEL_FILE = "model.onnx"
 # Rows in one call while verifying; 1 is what a server sends most.
 VERIFIED_BATCH_SIZES = (1, 2, 7)
-_TOO_LARGE_FOR_HALF = (
-    "A number in this network may be larger than half precision can hold, 65504: set export.precision = "
-    '"fp32". With a larger export.tolerance a file with finite logits is written, and scored.'
-)
+# Hints for a file that differs from torch, by its precision.
+_HINTS = {
+    "fp32": NOT_TO_SHIP,
+    "fp16": "A number in this network may be larger than half precision can hold, 65504: set export.precision = "
+    '"fp32". With a larger export.tolerance a file with finite logits is written, and scored.',
+    "int8": "Torch rounds here as the file does, and a network that is trained differs little: single roundings may "
+    "decide the logits of this one. Prune less, or train after pruning (prune.steps). With a larger export.tolerance "
+    "the file is written, and scored.",
+}
 _MADE = f"{CHECKPOINTS}/made.json"
 
 
@@ -153,7 +158,7 @@ def _make(context: StageContext, tokenizer: TextTokenizer, rows: TokenizedSplit)
         tolerance=recipe.export.allowed_error,
         provider=recipe.export_provider,
         threads=recipe.runtime.threads,
-        hint=_TOO_LARGE_FOR_HALF if recipe.export.precision == "fp16" else NOT_TO_SHIP,
+        hint=_HINTS[recipe.export.precision],
     )
     return Exported(
         layers=layers,
