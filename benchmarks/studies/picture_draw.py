@@ -125,4 +125,5 @@ def _panel(axes: Axes, content: dict[str, Any], place: str) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
     axes.grid(visible=True, which="major", alpha=0.25)
-    axes.margins(x=0.1, y=0.1)
+    # Names stand beside the marks.
+    axes.margins(x=0.18, y=0.1)
