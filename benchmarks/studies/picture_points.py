@@ -96,10 +96,10 @@ def _fewer_layers(layers: int) -> tuple[Point, Point]:
 def _structured(speedup: float, precision: Literal["fp32", "int8"]) -> Point:
     """As many times as fast as the dense file in the same precision, with as many threads as the picture."""
     settings = ('prune.pattern="structured"', f"prune.target_speedup={speedup}", f"bench.threads=[{THREADS}]")
-    name, title = f"structured-{speedup:g}x", f"{speedup:g}x"
-    if precision == "int8":
-        return Point(f"{name}-int8", title, "structured, int8", (*settings, INT8), source=DENSE.name)
-    return Point(name, title, "structured, fp32", settings, source=DENSE.name)
+    fp32 = Point(f"structured-{speedup:g}x", f"{speedup:g}x", "structured, fp32", settings, source=DENSE.name)
+    if precision == "fp32":
+        return fp32
+    return replace(fp32, name=f"{fp32.name}-int8", family="structured, int8", settings=(*settings, INT8))
 
 
 def _combined(speedup: float, sparsity: float) -> Point:

@@ -67,13 +67,6 @@ class Platform(NamedTuple):  # a dataclass would not do: hatchling runs this fil
     system: str
     target: str
 
-    @property
-    def library(self) -> str:
-        """File name of the operator library."""
-        return {"darwin": "libsdp_operators.dylib", "win32": "sdp_operators.dll"}.get(
-            self.system, "libsdp_operators.so"
-        )
-
 
 # By the platform tag of the wheel.
 PLATFORMS = {
@@ -86,8 +79,8 @@ PLATFORMS = {
     "win_amd64": Platform("x86_64", "win32", "x86_64-windows-gnu"),
 }
 WANTED = "SDP_WHEEL_PLATFORM"
-# The oldest with every flag in use.
-ZIGLANG = "ziglang>=0.13"
+# The oldest that was tried.
+ZIGLANG = "ziglang>=0.17.1"
 
 
 def machine() -> str:
@@ -148,9 +141,9 @@ def library_sources(cpu: str) -> dict[Path, list[str]]:
     return operators | kernel_sources(cpu)
 
 
-def library_name() -> str:
-    """File name of the operator library on this machine."""
-    return Platform(machine(), sys.platform, "").library
+def library_name(system: str = sys.platform) -> str:
+    """File name of the operator library on a system."""
+    return {"darwin": "libsdp_operators.dylib", "win32": "sdp_operators.dll"}.get(system, "libsdp_operators.so")
 
 
 def compile_library(compiler: Sequence[str], target: Path, extra: Sequence[str] = (), cpu: str | None = None) -> None:
@@ -209,24 +202,25 @@ else:
             tag = os.environ.get(WANTED)
             if tag and tag not in PLATFORMS:
                 raise RuntimeError(f"{WANTED} is {tag}, and not one of {', '.join(PLATFORMS)}")
-            wanted = PLATFORMS[tag] if tag else Platform(machine(), sys.platform, "")
+            wanted = PLATFORMS[tag] if tag else None
+            name = library_name(wanted.system if wanted else sys.platform)
             editable = version == "editable"
             folder = PACKAGE if editable else Path(self._folder.name)
-            target = folder / wanted.library
+            target = folder / name
             target.unlink(missing_ok=True)
-            compiler = zig_compiler(wanted) if tag else find_compiler()
+            compiler = zig_compiler(wanted) if wanted else find_compiler()
             if compiler is None:
                 self.app.display_warning("no C++ compiler (c++, g++, clang++): built without the operator library")
                 return
             try:
-                compile_library(compiler, target, cpu=wanted.cpu)
+                compile_library(compiler, target, cpu=wanted.cpu if wanted else None)
             except RuntimeError as error:
-                if tag:
+                if wanted:
                     raise
                 self.app.display_warning(f"built without the operator library, because it does not compile: {error}")
                 return
             if not editable:
-                build_data["force_include"] = {str(target): f"sdp_onnx/{wanted.library}"}
+                build_data["force_include"] = {str(target): f"sdp_onnx/{name}"}
             build_data["pure_python"] = False
             build_data["tag"] = f"py3-none-{tag or sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
 

@@ -91,7 +91,7 @@ def test_one_machine_makes_the_wheels_of_all_platforms(tmp_path: Path) -> None:
     for tag, path in wheels.items():
         with zipfile.ZipFile(path) as wheel:
             found = [name for name in wheel.namelist() if "sdp_operators" in name]
-            assert found == [f"sdp_onnx/{platforms[tag].library}"]
+            assert found == [f"sdp_onnx/{build_script().library_name(platforms[tag].system)}"]
             library = wheel.read(found[0])
         assert library.startswith(MAGIC[platforms[tag].system])
         assert b"RegisterCustomOps" in library

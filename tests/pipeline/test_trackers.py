@@ -68,10 +68,12 @@ def test_tensorboard_shows_the_log_once_also_after_a_break(project: Path, monkey
 def test_a_missing_package_is_reported_before_training(name: str, project: Path) -> None:
     done = sdp(*COMMAND, *report_to(name), cwd=project)
     assert done.returncode == 2
-    assert f"runtime.report_to: {name} is not installed" in done.stderr
+    assert f"runtime.report_to: not installed here: {name}" in done.stderr
     assert not (project / "runs/toy/2-prune").exists()
     found = sdp("check", "toy.toml", *report_to(name), cwd=project, check=True).stdout
-    assert f"runtime.report_to: {name} is not installed here" in " ".join(found.split())
+    assert f"runtime.report_to: not installed here: {name}; training would fail. Try pip install {name}." in " ".join(
+        found.split()
+    )
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 // What the CPU and the operating system support, of the instruction sets that have kernels on x86-64.
 //
-// Read by CPUID. __builtin_cpu_supports needs data that each compiler's runtime library has to fill: one of them leaves
-// it at zero.
+// Read by CPUID. __builtin_cpu_supports needs data that each compiler's runtime library has to fill: that of zig
+// 0.17.1 leaves it at zero.
 #pragma once
 
 #include <cpuid.h>

@@ -32,8 +32,8 @@ def training_findings(facts: Facts) -> Iterator[Finding]:
 
 def _trackers(facts: Facts) -> Iterator[Finding]:
     if missing := missing_trackers(facts.recipe.runtime.report_to):
-        what = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed here: training would fail"
-        yield Finding("warning", WHERE, what, f"pip install {' '.join(missing)}.")
+        what, install = missing
+        yield Finding("warning", WHERE, f"{what}; training would fail", f"{install}.")
 
 
 def _threads(facts: Facts) -> Iterator[Finding]:

@@ -31,20 +31,22 @@ FOLDER = "tensorboard"
 
 
 def require_trackers(names: Iterable[Tracker]) -> None:
-    """Check that the packages of some trackers are installed. No torch.
+    """Check that the packages of some trackers are installed.
 
     Raises:
         UsageError: one is not.
     """
-    missing = missing_trackers(names)
-    if missing:
-        what = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed"
-        raise UsageError(what, where=WHERE, hint=f"pip install {' '.join(missing)}, or change {WHERE}.")
+    if missing := missing_trackers(names):
+        what, install = missing
+        raise UsageError(what, where=WHERE, hint=f"{install}, or change {WHERE}.")
 
 
-def missing_trackers(names: Iterable[Tracker]) -> list[Tracker]:
-    """Those whose packages are not installed."""
-    return [name for name in names if find_spec(name) is None]
+def missing_trackers(names: Iterable[Tracker]) -> tuple[str, str] | None:
+    """What is not installed, in words, and the command that installs it; None where all is. No torch."""
+    missing = [name for name in names if find_spec(name) is None]
+    if not missing:
+        return None
+    return f"not installed here: {', '.join(missing)}", f"pip install {' '.join(missing)}"
 
 
 @contextmanager
