@@ -6,10 +6,10 @@
     python benchmarks/studies/picture.py plot --task sst2
 
 `run` brings the run folder of every point up to date: the dense model in int8; 50 to 95 % zeros in 1x4 blocks with int8
-and unstructured in fp32, with sdp's defaults of pruning; fewer heads and neurons, in fp32, in int8, and with 1x4 blocks
-in what is left; and the model's first 1 to 4 layers, dense. All of them start from one fine-tuned network and learn
-from it, with the same losses and as many steps; the blocks in what is left come after, with as many again. Finished
-stages are skipped.
+and unstructured in fp32, with sdp's defaults of pruning; fewer heads and neurons, and the first layers alone, both in
+fp32, in int8, and with 1x4 blocks in what is left. All of them start from one fine-tuned network and learn from it,
+with the same losses and as many steps; where heads and neurons were removed, the blocks come after, with as many again.
+Finished stages are skipped.
 
 `measure` times every finished point, and other engines on the dense model, one text at a time at the task's own lengths
 with 2 threads, in turns in one run. Each file's score on test is its own. OpenVINO and NNCF are in an environment of
@@ -24,7 +24,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import shutil
 import tempfile
 from datetime import UTC, datetime
 from functools import partial
@@ -32,12 +31,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from transformers import AutoModelForSequenceClassification
 
 from picture_draw import draw, markdown
 from picture_measure import Open, measure_in_turns
 from picture_peers import TITLES, Peer, Scores, Task, make_peers, onnxruntime, scores_of
-from picture_points import DENSE, POINTS, TASKS, THREADS, Point, cut_folder, point_settings, recipe_file
+from picture_points import DENSE, TASKS, THREADS, Point, point_settings, points_of, recipe_file
 from sdp.cli.commands.selection import select
 from sdp.cli.main import app as sdp
 from sdp.pipeline.artifacts.comparison import ExportMetrics
@@ -71,16 +69,15 @@ def run(
 ) -> None:
     """Fine-tune, prune or distil, evaluate and export what is not up to date."""
     _require_task(task)
-    unknown = set(points or ()) - {point.name for point in POINTS}
+    known = points_of(task)
+    unknown = set(points or ()) - {point.name for point in known}
     if unknown:
-        raise typer.BadParameter(f"no point is named {min(unknown)}; there are {', '.join(p.name for p in POINTS)}")
+        raise typer.BadParameter(f"no point is named {min(unknown)}; there are {', '.join(p.name for p in known)}")
     folder = (runs / task).absolute()
-    for point in POINTS:
+    for point in known:
         # The others start from the dense one.
         if points and point.name not in (*points, DENSE.name):
             continue
-        if point.layers is not None:
-            cut_model(folder / DENSE.name / FINETUNE.folder, point.layers, cut_folder(folder, point.layers))
         settings = [*point_settings(point, task, data, model, steps, folder), *(overrides or ())]
         bring_up_to_date(point, recipe_file(task), settings, folder)
 
@@ -105,13 +102,6 @@ def bring_up_to_date(point: Point, file: Path, settings: list[str], folder: Path
         share_files(own.path / CACHE, dense.path / CACHE)
 
 
-def cut_model(source: Path, layers: int, target: Path) -> None:
-    """Write a fine-tuned network with its first layers alone, and its head and tokenizer, to a folder."""
-    AutoModelForSequenceClassification.from_pretrained(source, num_hidden_layers=layers).save_pretrained(target)
-    for file in source.glob("tokenizer*"):
-        shutil.copy(file, target)
-
-
 @app.command()
 def measure(
     runs: Runs,
@@ -125,7 +115,7 @@ def measure(
     """Time every finished point and the peers in turns, and write the JSON."""
     _require_task(task)
     folder = (runs / task).absolute()
-    finished = {point: RunFolder(folder / point.name) for point in POINTS}
+    finished = {point: RunFolder(folder / point.name) for point in points_of(task)}
     finished = {point: own for point, own in finished.items() if own.record(EXPORT.folder) is not None}
     if DENSE not in finished:
         raise typer.BadParameter(f"{folder / DENSE.name} is not finished; bring it up to date with `run` first")

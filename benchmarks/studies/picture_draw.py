@@ -21,6 +21,7 @@ TITLES = {
     "structured and 1x4": "fewer heads and neurons, 1x4 blocks, sdp int8",
     "fewer layers, int8": "fewer layers, dense, sdp int8",
     "fewer layers, fp32": "fewer layers, dense, fp32",
+    "fewer layers and 1x4": "fewer layers, 1x4 blocks, sdp int8",
     "peer": "the dense model in other engines",
 }
 # Colour, marker, and style of the line; peers have none.
@@ -33,6 +34,7 @@ LOOKS: dict[str, dict[str, Any]] = {
     "structured and 1x4": {"color": COLOURS[4], "marker": "X", "linestyle": "none"},
     "fewer layers, int8": {"color": COLOURS[2], "marker": "^", "linestyle": ":"},
     "fewer layers, fp32": {"color": DENSE, "marker": "v", "linestyle": ":"},
+    "fewer layers and 1x4": {"color": COLOURS[5], "marker": "X", "linestyle": "none"},
     "peer": {"color": "#333333", "marker": "s", "linestyle": "none"},
 }
 # Where a point's name stands beside its mark, in points: names of neighbouring families lie on other sides.
@@ -45,6 +47,7 @@ PLACES: dict[str, dict[str, Any]] = {
     "structured and 1x4": {"xytext": (-6, -10), "ha": "right"},
     "fewer layers, int8": {"xytext": (-6, -9), "ha": "right"},
     "fewer layers, fp32": {"xytext": (6, -3), "ha": "left"},
+    "fewer layers and 1x4": {"xytext": (0, 7), "ha": "center"},
     "peer": {"xytext": (0, 7), "ha": "center"},
 }
 

@@ -1,8 +1,7 @@
 """The points of the picture: every exported file that picture.py makes of a task's model, and the settings of each.
 
 All of them come from one fine-tuned network, the teacher of them all: dense in int8; pruned in two patterns; with fewer
-heads and neurons, dense and with 1x4 blocks of zeros in what is left; and its first layers alone, dense, which start
-from its weights and learn from it as the pruned ones do.
+heads and neurons, and its first layers alone, dense and with 1x4 blocks of zeros in what is left.
 """
 
 from __future__ import annotations
@@ -25,15 +24,19 @@ Family = Literal[
     "structured and 1x4",
     "fewer layers, fp32",
     "fewer layers, int8",
+    "fewer layers and 1x4",
 ]
 
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95)
-LAYERS = (1, 2, 3, 4)
+TASKS = ("sst2", "mrpc", "xnli")
+# Layers that are kept: of 6, and of 12 on XNLI.
+LAYERS = {"sst2": (1, 2, 3, 4), "mrpc": (1, 2, 3, 4), "xnli": (2, 4, 6, 8)}
 # How many times as fast as the dense file a network with fewer heads and neurons shall be.
 SPEEDUPS = (1.5, 2.0)
 # Such a speed-up in fp32, and the share of zeros in what is left.
 COMBINED = ((1.5, 0.8), (2.0, 0.8), (1.5, 0.9))
-TASKS = ("sst2", "mrpc", "xnli")
+# Zeros in what is left of half of the layers, and of two thirds.
+ZEROS_IN_LAYERS = (0.8, 0.9)
 # Of every file.
 THREADS = 2
 
@@ -48,7 +51,6 @@ class Point:
         family: points of one family are joined by a line.
         settings: overrides of the task's recipe.
         trains: whether it has steps of training after fine-tuning.
-        layers: of the encoder, where it has not all of them.
         source: the point whose finished stages it takes, up to `shared`.
         shared: name of the last of these stages.
         start: the point whose pruned network it prunes further.
@@ -59,7 +61,6 @@ class Point:
     family: Family
     settings: tuple[str, ...]
     trains: bool = True
-    layers: int | None = None
     source: str | None = None
     shared: str = "finetune"
     start: str | None = None
@@ -79,18 +80,21 @@ def _pruned(pattern: Literal["1x4", "unstructured"], sparsity: float) -> Point:
 def _fewer_layers(layers: int) -> tuple[Point, Point]:
     """The same network in both precisions; it is trained once."""
     name, title = f"layers-{layers}", f"{layers} layer{'s' * (layers > 1)}"
-    settings = ("finetune.epochs=0", "prune.sparsity=0")
-    fp32 = Point(name, title, "fewer layers, fp32", settings, layers=layers)
-    int8 = Point(
-        f"{name}-int8",
-        title,
-        "fewer layers, int8",
-        (*settings, INT8),
-        layers=layers,
-        source=name,
-        shared="evaluate",
+    fp32 = Point(name, title, "fewer layers, fp32", ("prune.sparsity=0", f"prune.layers={layers}"), source=DENSE.name)
+    int8 = replace(fp32, name=f"{name}-int8", family="fewer layers, int8", settings=(*fp32.settings, INT8))
+    return fp32, replace(int8, source=name, shared="evaluate")
+
+
+def _zeros_in_layers(layers: int, sparsity: float) -> Point:
+    """Zeros in blocks in the first layers, in one training."""
+    (first, _), pruned = _fewer_layers(layers), _pruned("1x4", sparsity)
+    return replace(
+        pruned,
+        name=f"{first.name}-{pruned.name}",
+        title=f"{first.title}, {pruned.title}",
+        family="fewer layers and 1x4",
+        settings=(*pruned.settings, f"prune.layers={layers}"),
     )
-    return fp32, int8
 
 
 def _structured(speedup: float, precision: Literal["fp32", "int8"]) -> Point:
@@ -114,14 +118,23 @@ def _combined(speedup: float, sparsity: float) -> Point:
     )
 
 
-POINTS = (
+_ALIKE = (
     DENSE,
     *(_pruned("1x4", sparsity) for sparsity in SPARSITIES),
     *(_pruned("unstructured", sparsity) for sparsity in SPARSITIES),
     *(_structured(speedup, precision) for precision in ("fp32", "int8") for speedup in SPEEDUPS),
     *(_combined(speedup, sparsity) for speedup, sparsity in COMBINED),
-    *(point for layers in LAYERS for point in _fewer_layers(layers)),
 )
+
+
+def points_of(task: str) -> tuple[Point, ...]:
+    """The points of a task; one that takes from another comes after it."""
+    layers = LAYERS[task]
+    return (
+        *_ALIKE,
+        *(point for count in layers for point in _fewer_layers(count)),
+        *(_zeros_in_layers(count, sparsity) for count in layers[-2:] for sparsity in ZEROS_IN_LAYERS),
+    )
 
 
 def recipe_file(task: str) -> Path:
@@ -156,17 +169,10 @@ def point_settings(point: Point, task: str, data: Path, model: str | None, steps
         runs: the task's folder of runs.
     """
     settings = [*data_settings(task, data)]
-    if point.layers is not None:
-        settings += [f'model.name="{cut_folder(runs, point.layers)}"', f'prune.teacher="{runs / DENSE.name}"']
-    elif model is not None:
+    if model is not None:
         settings.append(f'model.name="{model}"')
     if point.start is not None:
         settings.append(f'prune.start="{runs / point.start / PRUNE.folder}"')
     if point.trains and steps is not None:
         settings.append(f"prune.steps={steps}")
     return [*settings, *point.settings]
-
-
-def cut_folder(runs: Path, layers: int) -> Path:
-    """Where the fine-tuned network with its first layers alone is."""
-    return runs / "cut" / f"{layers}-layers"

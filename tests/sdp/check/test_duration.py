@@ -24,13 +24,13 @@ from support.toy import write_project
 MACHINE = Machine(cores=2, memory_bytes=None, bf16=True, gpu=False, library=True)
 
 
-def estimates(**sections: Any) -> dict[str, float]:
+def estimates(pruned: int = 10**6, **sections: Any) -> dict[str, float]:
     recipe = Recipe.model_validate(
         {"name": "toy", "model": {"name": "none"}, "task": {"name": "sst2"}, "data": {"max_length": 8}, **sections}
     )
     rows = {"train": 320, "dev": 10, "test": None}
     facts = Facts(recipe, MACHINE, rows)
-    work = Work(10**6, 6, rows, "dev", np.full(50, 20))
+    work = Work(10**6, pruned, 6, rows, "dev", np.full(50, 20))
     return {name: found.seconds for name, found in timed_estimates(facts, work, 1e9 / EFFICIENCY).items()}
 
 
@@ -54,6 +54,20 @@ def test_training_is_six_operations_a_parameter_and_token() -> None:
     assert again["finetune"] - 10 - 2 * dev == pytest.approx((found["finetune"] - 10 - 2 * dev) * 8 / 6)
 
 
+def test_fewer_layers_take_less_to_train_and_their_teacher_as_much_as_before() -> None:
+    plain = {"epochs": 1, "precision": "fp32", "labels": True}
+    dev = 10 * 8 * 2e-3
+    without = {**plain, "losses": [{"name": "none"}]}
+    found = estimates(250_000, prune=without)
+    assert found["prune"] == pytest.approx(10 + 0.25 * (320 * 8 * 6e-3 + 2 * dev))
+    assert found["evaluate"] == pytest.approx(10 + 1.25 * dev)
+    assert found["finetune"] == estimates(prune=without)["finetune"]
+    teacher = {**plain, "losses": [{"name": "squared-error"}]}
+    stored, live = (estimates(250_000, prune=teacher, runtime={"teacher_cache_gb": cache})["prune"] for cache in (4, 0))
+    assert stored - found["prune"] == pytest.approx(320 * 8 * 2e-3)
+    assert live - found["prune"] == pytest.approx(320 * 8 * 2e-3, rel=0.03)
+
+
 def test_a_repair_is_forward_passes_and_products() -> None:
     """Counted for one block of width d: four matrices [d, d], one [4 d, d] and one [d, 4 d]; its layers' inputs."""
     rows = {"train": 320, "dev": 10, "test": None}
@@ -71,7 +85,7 @@ def test_a_repair_is_forward_passes_and_products() -> None:
             }
         )
         facts = Facts(recipe, MACHINE, rows, prunable=prunable, hidden_size=d, layers=1)
-        work = Work(prunable, 1, rows, "dev", np.full(50, 20))
+        work = Work(prunable, prunable, 1, rows, "dev", np.full(50, 20))
         return timed_estimates(facts, work, 1e3 / EFFICIENCY)["prune"].seconds
 
     # Until the attention's output, the feed-forward input, its output, and the next block; of both networks.

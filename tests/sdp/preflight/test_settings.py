@@ -89,6 +89,22 @@ def test_layers_that_losses_name_are_kept(recipe_file: Path) -> None:
     assert layers_needed(load_recipe(recipe_file, (LOSSES,))) == 4
 
 
+@pytest.mark.parametrize(
+    ("settings", "kept", "needed"),
+    [
+        (("prune.layers=6",), 1, 2),
+        (("prune.layers=1",), 1, 2),
+        (("prune.layers=5", LOSSES.replace("[1, 3]", "[-3]")), 4, 5),
+        (("prune.layers=4", LOSSES.replace("[1, 3]", "[-3]")), 4, 5),
+    ],
+)
+def test_first_layers_are_fewer_than_those_of_the_small_model(
+    settings: tuple[str, ...], kept: int, needed: int, recipe_file: Path
+) -> None:
+    recipe = load_recipe(recipe_file, settings)
+    assert (reduced(recipe).prune.layers, layers_needed(recipe)) == (kept, needed)
+
+
 @pytest.mark.parametrize("loss", ALL_LOSSES)
 def test_every_loss_has_a_preflight(loss: str, recipe_file: Path) -> None:
     recipe = load_recipe(recipe_file, (f'prune.losses=[{{name="{loss}"}}]',))

@@ -124,6 +124,25 @@ def test_no_steps_are_no_training(settings: dict[str, Any], trains: bool) -> Non
             PruneSection(**settings, criterion="magnitude")
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"target_speedup": 2, "pattern": "structured"}, "set sparsity in place of target_speedup"),
+        ({"scope": "allocated"}, "measures the network with all layers"),
+        ({"repair": True}, "repair refits to what the same layers"),
+        ({"losses": [{"name": "hidden"}]}, "hidden compares all layers"),
+        ({"losses": [{"name": "align-cosine"}], "labels": True}, "align-cosine compares weights"),
+        ({"losses": [{"name": "cosine", "layers": [-1, -4]}]}, "cosine asks for layer -4, and layers = 3"),
+        ({"losses": [{"name": "hidden", "layers": [4]}]}, "hidden asks for layer 4, and layers = 3"),
+    ],
+)
+def test_what_needs_all_layers_does_not_go_with_fewer(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        PruneSection(**settings, layers=3)
+    PruneSection(**settings)
+    PruneSection(layers=3)
+
+
 @pytest.mark.parametrize("section", [FinetuneSection, PruneSection])
 def test_epochs_beside_steps_change_nothing(section: type[TrainingSection]) -> None:
     assert section(epochs=6, steps=50).resolved() == section(steps=50).resolved()

@@ -84,7 +84,8 @@ class Work:
     """The amount of work of a run, for `timed_estimates`.
 
     Attributes:
-        parameters: parameters outside of the embeddings, after [vocabulary].
+        parameters: parameters outside of the embeddings.
+        pruned: the same of the network that pruning starts from, which may have fewer layers.
         layers: layers of the encoder; None where config.json has no number.
         rows: rows by split.
         evaluated: the split on which models are compared.
@@ -92,6 +93,7 @@ class Work:
     """
 
     parameters: int
+    pruned: int
     layers: int | None
     rows: Mapping[str, int | None]
     evaluated: str
@@ -143,15 +145,17 @@ def timed_estimates(facts: Facts, work: Work, rate: float) -> dict[str, Duration
     """
     recipe = facts.recipe
     limit = np.minimum(work.lengths, recipe.data.max_length)
-    token = FORWARD * work.parameters / (rate * EFFICIENCY)
+    token, pruned = (FORWARD * size / (rate * EFFICIENCY) for size in (work.parameters, work.pruned))
     forward = {split: token * (rows or 0) * float(limit.mean()) for split, rows in work.rows.items()}
-    evaluated = forward[work.evaluated]
+    # Of the dense network and the pruned one.
+    evaluated = forward[work.evaluated] * (1 + work.pruned / work.parameters)
     seconds = {
         "finetune": _training(facts, work, recipe.finetune, token, limit)
         + _evaluations(work, recipe.finetune) * forward["dev"],
-        "prune": _training(facts, work, recipe.prune, token, limit) + _evaluations(work, recipe.prune) * forward["dev"],
-        "evaluate": 2 * evaluated,
-        "export": _EXPORT_SECONDS + 2 * evaluated,
+        "prune": _training(facts, work, recipe.prune, pruned, limit)
+        + _evaluations(work, recipe.prune) * forward["dev"] * work.pruned / work.parameters,
+        "evaluate": evaluated,
+        "export": _EXPORT_SECONDS + evaluated,
         "bench": _bench(facts),
         "report": 0.0,
     }
@@ -165,7 +169,7 @@ def timed_estimates(facts: Facts, work: Work, rate: float) -> dict[str, Duration
     elif teacher_is_live(facts):
         seconds["prune"] *= (TRAINING + FORWARD * _teacher_size(facts, work)) / TRAINING
     elif facts.teacher is not None or (work.layers is not None and needs_of(recipe.prune.losses, work.layers).rows):
-        once = forward["train"] + token * facts.unlabeled * float(limit.mean())
+        once = pruned * ((work.rows["train"] or 0) + facts.unlabeled) * float(limit.mean())
         seconds["prune"] += once * _teacher_size(facts, work)
     if recipe.prune.repair:
         repairs = min(recipe.prune.updates, optimizer_steps(work.rows["train"] or 0, recipe.prune))
@@ -178,8 +182,8 @@ def timed_estimates(facts: Facts, work: Work, rate: float) -> dict[str, Duration
 
 
 def _teacher_size(facts: Facts, work: Work) -> float:
-    """The teacher's parameters outside of the embeddings as a multiple of the model's."""
-    return 1.0 if facts.teacher is None else facts.teacher.computing / work.parameters
+    """The teacher's parameters outside of the embeddings as a multiple of those of the network that is pruned."""
+    return (work.parameters if facts.teacher is None else facts.teacher.computing) / work.pruned
 
 
 def _evaluations(work: Work, settings: TrainingSection) -> int:
@@ -248,7 +252,7 @@ _MOST_RUNS = 50
 # Settings that decide the time of an optimizer step, besides model and data.
 _STEP_SETTINGS = {
     "finetune": ("batch_size", "precision"),
-    "prune": ("batch_size", "precision", "losses", "criterion", "repair"),
+    "prune": ("batch_size", "precision", "losses", "criterion", "repair", "layers"),
 }
 
 

@@ -16,7 +16,7 @@ from sdp.check.teacher import read_teacher
 from sdp.data.profile import DataProfile
 from sdp.errors import NotDownloadedError
 from sdp.models.architectures import model_type, require_architecture
-from sdp.models.parts import ModelParts, count_parts, encoder_shape
+from sdp.models.parts import ModelParts, count_parts, encoder_shape, require_more_layers
 from sdp.models.positions import model_positions, require_positions
 from sdp.models.source import ModelFolder, locate_model
 from sdp.models.unmatched_weights import refuse_unused
@@ -109,6 +109,7 @@ def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
     model, teacher = _locate(recipe), read_teacher(recipe)
     unknown = [missing for missing in (model, teacher) if isinstance(missing, str)]
     counted = count_parts(model) if isinstance(model, ModelFolder) else None
+    layers = encoder_shape(model)[1] if isinstance(model, ModelFolder) else None
     identities = input_identities(recipe, download=False) if not unknown else {}
     stages = _stages(recipe, run, identities) if not unknown else None
     rows = read_rows(recipe)
@@ -118,7 +119,7 @@ def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
     if head is None:
         unknown.append("whether the checkpoint's head fits: the data set is not on this machine yet")
     facts = _facts(recipe, model if isinstance(model, ModelFolder) else None, counted, rows)
-    parts = None if counted is None else _forecast(counted, recipe)
+    parts = None if counted is None else _forecast(counted, recipe, layers)
     if counted is not None and parts is None:
         unknown.append("parameters and bytes after pruning: prune.target_speedup decides when pruning starts")
     facts = replace(facts, teacher=teacher if isinstance(teacher, TeacherFacts) else None)
@@ -163,6 +164,7 @@ def _locate(recipe: Recipe) -> ModelFolder | str:
     require_architecture(model)
     refuse_unused(model)
     require_positions(recipe, model)
+    require_more_layers(recipe.prune.layers, model)
     return model
 
 
@@ -180,7 +182,7 @@ def _facts(recipe: Recipe, model: ModelFolder | None, counted: ModelParts | None
         return known
     trimmed = _after_vocabulary(counted, recipe)
     hidden_size, layers = encoder_shape(model)
-    parts = _forecast(counted, recipe)
+    parts = _forecast(counted, recipe, layers)
     return replace(
         known,
         bytes_pretrained=counted.total * FLOAT_BYTES,
@@ -201,23 +203,29 @@ def _after_vocabulary(parts: ModelParts, recipe: Recipe) -> ModelParts:
     return parts if recipe.vocabulary is None else parts.trimmed(recipe.vocabulary.size)
 
 
-def _forecast(parts: ModelParts, recipe: Recipe) -> list[PartPlan] | None:
+def _forecast(parts: ModelParts, recipe: Recipe, layers: int | None) -> list[PartPlan] | None:
     """Return what is predicted of the parts; None where measured times will decide how many weights are pruned."""
-    return part_plans(parts, recipe) if recipe.prune.target_speedup is None else None
+    return part_plans(parts, recipe, layers) if recipe.prune.target_speedup is None else None
 
 
-def part_plans(parts: ModelParts, recipe: Recipe) -> list[PartPlan]:
-    """Predict the effect of trimming the vocabulary, pruning and encoding on each part.
+def part_plans(parts: ModelParts, recipe: Recipe, layers: int | None = None) -> list[PartPlan]:
+    """Predict the effect of trimming the vocabulary, leaving layers out, pruning and encoding on each part.
 
     Every layer is assumed to have the same sparsity: exact for scope = "layer", right in sum for the others.
+
+    Args:
+        parts: of the pretrained model.
+        recipe: the recipe.
+        layers: of the pretrained model; None where unknown.
     """
     remaining = 0
     after = 0
-    for elements in parts.prunable.values():
+    kept_layers = parts.first(recipe.prune.layers, layers)
+    for elements in kept_layers.prunable.values():
         kept = elements - round(elements * recipe.prune.sparsity)
         remaining += kept
         after += _encoded_bytes(elements, kept, recipe)
-    other = parts.encoder_other
+    other = kept_layers.encoder_other
     before, rest, each = parts.encoder * FLOAT_BYTES, parts.rest, float_bytes(recipe.export)
     return [
         _embeddings(parts.embeddings, _after_vocabulary(parts, recipe).embeddings, recipe),

@@ -22,7 +22,9 @@ def may_be_faster(facts: Facts) -> bool:
     recipe = facts.recipe
     if recipe.export_provider == "cuda":
         return True
-    if recipe.prune.target_speedup is not None or (recipe.prune.structured and recipe.prune.sparsity > 0):
+    if recipe.prune.layers is not None or recipe.prune.target_speedup is not None:
+        return True
+    if recipe.prune.structured and recipe.prune.sparsity > 0:
         return True
     kind = product(recipe.prune, recipe.export, 1 - recipe.prune.sparsity, library=facts.machine.library)
     by_library = recipe.export.encoding == "kernel" or facts.machine.library
@@ -39,6 +41,7 @@ def speed_findings(facts: Facts) -> Iterator[Finding]:
     precision = facts.recipe.export.precision
     if precision == "fp16":
         yield from _fp16(facts)
+    yield from _first_layers(facts)
     # Without pruning, no zeros are expected to bring speed.
     if prune.structured:
         yield from _structured(facts)
@@ -90,6 +93,17 @@ def _lengths(facts: Facts) -> Iterator[Finding]:
     if left_out:
         what = f"the default length {left_out} is left out: the model can take {facts.positions} tokens"
         yield Finding("note", "bench.sequence_lengths", what)
+
+
+def _first_layers(facts: Facts) -> Iterator[Finding]:
+    prune = facts.recipe.prune
+    if prune.layers is None:
+        return
+    of = "" if facts.layers is None else f" of {facts.layers}"
+    zeros = f", and {prune.sparsity:.0%} of their weights become zeros" if prune.sparsity else ""
+    if prune.structured and prune.sparsity:
+        zeros = f", and {prune.sparsity:.0%} of their weights are removed with heads and neurons"
+    yield Finding("note", "prune.layers", f"the first {prune.layers}{of} layers are kept{zeros}")
 
 
 def _structured(facts: Facts) -> Iterator[Finding]:

@@ -31,7 +31,15 @@ def stage_times(
     known = earlier_estimates(recipe, run, identities, train)
     if recipe.runtime.device == "cuda" or (recipe.runtime.device == "auto" and facts.machine.gpu):
         return known
-    work = Work(parts.encoder + parts.rest, facts.layers, facts.rows, evaluated_split(facts), facts.lengths)
+    pruned = parts.first(recipe.prune.layers, facts.layers)
+    work = Work(
+        parts.encoder + parts.rest,
+        pruned.encoder + pruned.rest,
+        facts.layers,
+        facts.rows,
+        evaluated_split(facts),
+        facts.lengths,
+    )
     threads = training_threads(facts.machine.cores, facts.recipe.runtime.threads)
     return timed_estimates(facts, work, matmul_rate() * threads) | known
 

@@ -60,6 +60,18 @@ class ModelParts:
         kept = min(rows, size)
         return replace(self, embeddings=self.embeddings - (rows - kept) * columns, vocabulary=(kept, columns))
 
+    def first(self, layers: int | None, total: int | None) -> ModelParts:
+        """The same model with its first layers alone; as it is where either number is unknown.
+
+        Args:
+            layers: how many are kept; None for all.
+            total: how many it has.
+        """
+        if layers is None or total is None:
+            return self
+        prunable = {name: size for name, size in self.prunable.items() if layer_number(name) < layers}
+        return replace(self, encoder_other=self.encoder_other * layers // total, prunable=prunable)
+
 
 def is_prunable(name: str, dimensions: int) -> bool:
     """Whether a parameter is a linear weight of an encoder layer, which pruning may change."""
@@ -200,3 +212,21 @@ def encoder_shape(folder: ModelFolder) -> tuple[int | None, int | None]:
         for keys in (ANY_LAYOUT.width, ANY_LAYOUT.depth)
     ]
     return found[0], found[1]
+
+
+def require_more_layers(layers: int | None, folder: ModelFolder) -> None:
+    """Require that a model has more layers than are kept, by its config.json.
+
+    Args:
+        layers: the value of `prune.layers`.
+        folder: the model.
+
+    Raises:
+        ModelError: it has not.
+    """
+    _, total = encoder_shape(folder)
+    if layers is None or total is None or layers < total:
+        return
+    what = f"prune.layers = {layers} removes nothing: the model has {total} layer{'s' * (total != 1)}"
+    hint = f"Set 1 to {total - 1}, or remove the key." if total > 1 else "Remove the key."
+    raise ModelError(what, where=str(folder.path), hint=hint)

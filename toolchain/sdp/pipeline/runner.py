@@ -22,6 +22,7 @@ from sdp.data.unlabeled import unlabeled_identity
 from sdp.distributed import ranks
 from sdp.errors import RunError
 from sdp.models.architectures import require_architecture
+from sdp.models.parts import require_more_layers
 from sdp.models.positions import require_positions
 from sdp.models.source import locate_model
 from sdp.pipeline.absent_libraries import require_training_libraries, with_absent_libraries
@@ -238,6 +239,7 @@ def _require_possible(
     model = locate_model(recipe.model)
     require_architecture(model)
     require_positions(recipe, model)
+    require_more_layers(recipe.prune.layers, model)
     statuses = plan(recipe, run, identities)
     if any(_will_run(name, stages, statuses) for name in _stages_on_cuda(recipe)):
         # Imported here: asking a question loads no onnxruntime.

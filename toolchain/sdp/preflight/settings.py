@@ -33,6 +33,8 @@ def reduced(recipe: Recipe) -> Recipe:
     if recipe.prune.target_speedup is not None:
         # A few layers of an untrained model reach other speed-ups: a sparsity is allocated in its place.
         masks |= {"target_speedup": None, "sparsity": recipe.prune.layer_cap / 2}
+    if recipe.prune.layers is not None:
+        masks["layers"] = _layers_kept(recipe, recipe.prune.layers)
     masks["augment"] = min(recipe.prune.augment, BATCH_SIZE)
     if recipe.prune.quantization_aware > 0:
         # Steps before the phase, its border, and steps in it.
@@ -60,8 +62,18 @@ def reduced(recipe: Recipe) -> Recipe:
 
 def layers_needed(recipe: Recipe) -> int:
     """Return the number of layers that the model must keep: losses may name some, from either end."""
-    named = (abs(layer) for loss in recipe.prune.losses for layer in named_layers(loss))
-    return max((LAYERS, *named))
+    kept = recipe.prune.layers
+    more = [] if kept is None else [_layers_kept(recipe, kept) + 1]
+    return max([LAYERS, *_named(recipe), *more])
+
+
+def _named(recipe: Recipe) -> list[int]:
+    return [abs(layer) for loss in recipe.prune.losses for layer in named_layers(loss)]
+
+
+def _layers_kept(recipe: Recipe, layers: int) -> int:
+    """As many as the losses name, and no more than the recipe keeps."""
+    return min(layers, max([1, *_named(recipe)]))
 
 
 def _once(section: TrainingSection) -> dict[str, Any]:

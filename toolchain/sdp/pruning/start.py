@@ -28,6 +28,11 @@ def start_identity(prune: PruneSection) -> dict[str, str]:
     """
     record = _record(prune)
     before = _settings(prune, record)
+    if before["layers"] != prune.layers:
+        has, wanted = (f"layers = {own}" if own else "all layers" for own in (before["layers"], prune.layers))
+        what = f"it was pruned with {has}, and the recipe has {wanted}"
+        hint = f"Set prune.layers = {before['layers']}." if before["layers"] else "Remove prune.layers."
+        raise RecipeError(what, where=f"{WHERE} = {prune.start}", hint=hint)
     if before["pattern"] == "structured":
         compared = [f"the loss {loss.name}" for loss in prune.losses if loss.reads == "weights"]
         if prune.repair:
@@ -36,7 +41,8 @@ def start_identity(prune: PruneSection) -> dict[str, str]:
             what = f"it has fewer heads and neurons than the dense network, and {compared[0]} compares their weights"
             raise RecipeError(what, where=f"{WHERE} = {prune.start}", hint=f"Remove {compared[0]}.")
         return {name: str(record["outputs"][name]["sha256"]) for name in (*FILES, KeptUnits.FILE)}
-    for key in ("scope", "pattern"):
+    # Of 0 there are no zeros of any kind.
+    for key in ("scope", "pattern") if before["sparsity"] else ():
         if before[key] != getattr(prune, key):
             what = f'it was pruned with {key} = "{before[key]}", and the recipe has "{getattr(prune, key)}"'
             raise RecipeError(what, where=f"{WHERE} = {prune.start}", hint=f"Set prune.{key} to the same.")
@@ -73,6 +79,8 @@ def _settings(prune: PruneSection, record: StageRecord) -> dict[str, Any]:
             "scope": str(settings["scope"]),
             "pattern": str(settings["pattern"]),
             "sparsity": float(settings["sparsity"]),
+            # Versions before this key kept all.
+            "layers": settings.get("layers"),
         }
     except (KeyError, TypeError, ValueError):
         what = "its stage.json is damaged, or another version's"

@@ -35,6 +35,7 @@ from sdp.pruning.other_teacher import (
 from sdp.pruning.teacher import CachedTeacher, LiveTeacher, Teacher
 from sdp.pruning.teacher_cache import TeacherCache, cached_teacher
 from sdp.pruning.teacher_source import require_fitting_losses, teacher_key, teacher_title
+from sdp.recipe.sections import Recipe
 from sdp.training.device import trains_in_bf16
 from sdp.training.inputs import rows_to_learn
 from sdp_onnx.deploy.tokenization import TextTokenizer
@@ -74,8 +75,26 @@ def choose_teacher(context: StageContext, student: Student) -> tuple[Teacher | N
     source = context.run.stage(FINETUNE.folder)
     record = read_json(source / STAGE_FILE) or {}
     key = str(record["outputs"]["model.safetensors"]["sha256"])[:16]
-    model = load_finetuned(source, student.model.device)
-    return _cached_or_live(context, model, student.objective, student.rows, Collator(student.tokenizer), key), None
+    model, collator = load_finetuned(source, student.model.device), Collator(student.tokenizer)
+    layers, dense = layer_count(student.model), layer_count(model)
+    if layers == dense:
+        return _cached_or_live(context, model, student.objective, student.rows, collator, key), None
+    objective = _objective(context.recipe, dense)
+    teacher = _cached_or_live(context, model, objective, student.rows, collator, key)
+    own_rows = matching_rows(context.recipe.prune.losses, layers, dense)
+    return OtherTeacher(_on_own_tokens(teacher, student.rows, collator, objective), own_rows, None), None
+
+
+def _objective(recipe: Recipe, layers: int) -> Objective:
+    """The recipe's losses for a network of so many layers."""
+    return Objective(recipe.task.problem_type, recipe.prune.losses, layers, labels=recipe.prune.learns_labels)
+
+
+def _on_own_tokens(
+    teacher: CachedTeacher | LiveTeacher, rows: TokenizedSplit, collator: Collator, objective: Objective
+) -> Teacher:
+    """The teacher, so that a live one also gives the rows that losses read, on the tokens of its tokenizer."""
+    return OwnTokens(teacher, rows, collator, objective.rows) if isinstance(teacher, LiveTeacher) else teacher
 
 
 def _cached_or_live(
@@ -101,17 +120,16 @@ def _other_teacher(context: StageContext, student: Student) -> tuple[Teacher, Te
     layers, its_layers = layer_count(student.model), layer_count(network.model)
     widths = [int(model.config.hidden_size) for model in (student.model, network.model)]
     require_fitting_losses(recipe, (widths[0], layers), (widths[1], its_layers))
-    objective = Objective(recipe.task.problem_type, losses, its_layers, labels=recipe.prune.learns_labels)
+    objective = _objective(recipe, its_layers)
     rows = rows_to_learn(recipe, student.data, student.unlabeled, network.tokenizer)
     require_known_pieces(network, rows.rows)
     if objective.token_outputs:
         require_same_tokens(recipe, student.rows.rows, rows.rows, student.tokenizer, network.tokenizer)
     metrics = _measured(context, network) if this_rank() == 0 else None
     collator = Collator(network.tokenizer)
-    teacher: Teacher = _cached_or_live(context, network.model, objective, rows, collator, teacher_key(recipe))
-    if isinstance(teacher, LiveTeacher):
-        teacher = OwnTokens(teacher, rows, collator, objective.rows)
-    return OtherTeacher(teacher, matching_rows(losses, layers, its_layers), network.classes), metrics
+    teacher = _cached_or_live(context, network.model, objective, rows, collator, teacher_key(recipe))
+    own_rows = matching_rows(losses, layers, its_layers)
+    return OtherTeacher(_on_own_tokens(teacher, rows, collator, objective), own_rows, network.classes), metrics
 
 
 def _measured(context: StageContext, network: OtherNetwork) -> TeacherMetrics:

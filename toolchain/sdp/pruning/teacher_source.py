@@ -61,7 +61,8 @@ def teacher_identity(recipe: Recipe, *, download: bool = True) -> dict[str, str]
     """
     folder = locate_teacher(recipe, download=download)
     model = locate_model(recipe.model, download=download)
-    require_fitting_losses(recipe, encoder_shape(model), encoder_shape(folder))
+    width, layers = encoder_shape(model)
+    require_fitting_losses(recipe, (width, recipe.prune.layers or layers), encoder_shape(folder))
     limit = model_positions(folder.path)
     if limit is not None and limit < recipe.data.max_length:
         what = f"the teacher can take {limit} tokens, and data.max_length is {recipe.data.max_length}"

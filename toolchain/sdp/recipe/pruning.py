@@ -58,6 +58,10 @@ class PruneSection(TrainingSection):
     """scope = "allocated" or pattern = "structured" only, in place of sparsity: how many times as fast as the dense
     file the exported one shall be, with the first batch size, length and number of threads of [bench], and its
     provider, on the machine that prunes."""
+    layers: int | None = Field(default=None, gt=0)
+    """Keep the first layers of the fine-tuned network, so many, and prune their weights; the teacher has all layers.
+    sparsity is of the weights of the layers that are kept: 0 removes the other layers alone. It takes training: the
+    classifier reads the output of another layer than before."""
     criterion: Criterion = Field(default="momentum", description=criteria_description())
     scope: Literal["layer", "global", "allocated"] = "global"
     """layer: rank within every weight matrix, all of which get the same sparsity; global: rank over all of them
@@ -192,6 +196,26 @@ class PruneSection(TrainingSection):
                 raise ValueError(f"epochs = 0 has a score of its own within each layer; remove {name}")
         if not self.trains and self.quantization_aware > 0:
             raise ValueError("epochs = 0 trains nothing, and quantization_aware is a part of training; remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _first_layers_fit(self) -> PruneSection:
+        if self.layers is None:
+            return self
+        if self.target_speedup is not None:
+            raise ValueError("layers makes the network faster by itself; set sparsity in place of target_speedup")
+        if self.scope == "allocated":
+            raise ValueError('scope = "allocated" measures the network with all layers; remove layers, or set "global"')
+        if self.repair:
+            raise ValueError("repair refits to what the same layers of the dense network compute; remove it, or layers")
+        for loss in self.losses:
+            where = getattr(loss, "layers", ())
+            if loss.reads == "weights" or where == "all":
+                compared = "weights" if loss.reads == "weights" else "all layers"
+                raise ValueError(f"{loss.name} compares {compared}, and layers removes some; name layers, such as [-1]")
+            beyond = next((layer for layer in where if abs(layer) > self.layers), None)
+            if beyond is not None:
+                raise ValueError(f"{loss.name} asks for layer {beyond}, and layers = {self.layers}")
         return self
 
     @model_validator(mode="after")

@@ -66,6 +66,9 @@ def _model_column(results: RunResults, model: str, role: str | None) -> dict[str
     for name, other in source.also.items():
         column[f"{name} on {evaluate.split}"] = number_text(other.models[model])
     if results.prune is not None:
+        if results.prune.kept_layers is not None:
+            layers = results.prune.kept_layers
+            column["layers"] = f"{layers.dense if model == 'dense' else layers.kept}"
         column["encoder zeros"] = f"{results.prune.sparsity if model != 'dense' else 0:.1%}"
     if results.bench is not None and role is not None:
         column |= _costs(results.bench, role)

@@ -3,7 +3,8 @@
 With `prune.epochs = 0` nothing is trained (`pruning.one_shot`), and with `prune.sparsity = 0` beside it nothing pruned.
 With `prune.repair` each mask update ends with a refit of what is kept (`pruning.repair`).
 
-With `prune.teacher` it learns from another network (`pruning.other_teacher`).
+With `prune.teacher` it learns from another network (`pruning.other_teacher`). With `prune.layers` it has the first
+layers alone (`models.first_layers`), and learns from the network with all of them.
 
 With `prune.start` it starts from a finished pruning: weights, masks and sparsity come from its folder, the teacher
 stays what it was, and everything else (optimizer, learning rate, order of rows) starts anew. Where units were removed
@@ -24,6 +25,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
 from transformers import PreTrainedModel, set_seed
 
 from sdp.data.augment import augmented_rows
@@ -36,16 +38,24 @@ from sdp.distributed.sharded import WholeModel, is_sharded
 from sdp.errors import StageError
 from sdp.losses.objective import Objective
 from sdp.models.architectures import find_architecture
+from sdp.models.first_layers import first_layers
 from sdp.models.int8_network import computing_in_int8
 from sdp.models.layers import head_parameters, layer_count, prunable_weights
 from sdp.models.load import load_finetuned
-from sdp.models.parts import count_parts
+from sdp.models.parts import count_parts, encoder_shape
 from sdp.models.source import ModelFolder
 from sdp.models.tokenizer import save_tokenizer, saved_tokenizer
 from sdp.models.units import find_parts
 from sdp.pipeline.artifacts.base import present
 from sdp.pipeline.artifacts.kept_units import KeptUnits
-from sdp.pipeline.artifacts.pruning import LayerZeros, MaskUpdate, PruneMetrics, TeacherMetrics, write_updates
+from sdp.pipeline.artifacts.pruning import (
+    KeptLayers,
+    LayerZeros,
+    MaskUpdate,
+    PruneMetrics,
+    TeacherMetrics,
+    write_updates,
+)
 from sdp.pipeline.artifacts.record import StageResult
 from sdp.pipeline.artifacts.training import LogRecord
 from sdp.pipeline.context import StageContext
@@ -93,8 +103,7 @@ def run(context: StageContext) -> StageResult:
     if recipe.prune.scope == "allocated":
         sparsities = allocated_sparsities(recipe, source, context.target, rows, tokenizer, device, reporter)
     set_seed(recipe.seed)
-    smaller = starts_smaller(recipe.prune)
-    model = load_finetuned(Path(str(recipe.prune.start)) if smaller else source, device)
+    model = _student(recipe.prune, source, device)
     steps = optimizer_steps(rows.labeled, recipe.prune)
     units = _units(context, model, rows, tokenizer, collator) if recipe.prune.structured else None
     if steps == 0:
@@ -139,6 +148,20 @@ def run(context: StageContext) -> StageResult:
     if this_rank() > 0:
         return {}
     return _write(context, whole.model, masked.masks, dev, tokenizer, log, analysis, others)
+
+
+def _student(settings: PruneSection, source: Path, device: torch.device) -> PreTrainedModel:
+    """The network that will be pruned: the fine-tuned one, its first layers, or what an earlier pruning made smaller.
+
+    Args:
+        settings: of the pruning.
+        source: the folder of the fine-tuned network.
+        device: where it goes.
+    """
+    if starts_smaller(settings):
+        return load_finetuned(Path(str(settings.start)), device)
+    dense = load_finetuned(source, device)
+    return dense if settings.layers is None else first_layers(dense, settings.layers)
 
 
 def _freeze(model: PreTrainedModel, settings: PruneSection) -> None:
@@ -188,7 +211,7 @@ def _unlabeled(recipe: Recipe, data: TaskData) -> Sequence[Texts]:
 def _analysis(context: StageContext, student: Student, steps: int) -> PruningAnalysis | None:
     """The analysis of the first process; none where no process has the whole network."""
     recipe = context.recipe
-    if starts_smaller(recipe.prune):
+    if starts_smaller(recipe.prune) or recipe.prune.layers is not None:
         context.reporter.line("  no analysis: it compares the layers of a network with those of the dense one")
         return None
     if is_sharded(recipe.runtime):
@@ -233,6 +256,7 @@ def _write(
         **present(dev_in_float=dev() if in_int8 else None),
         undefined=reason,
         sparsity=sparsity,
+        **present(kept_layers=_kept_layers(context, model)),
         **present(teacher=teacher, analysis=analysis and write_analysis(recipe, analysis, log, target)),
         layers=layers,
         log=tuple(record for record in log if "analysis" not in record),
@@ -241,9 +265,16 @@ def _write(
     return {metric: value, "encoder_sparsity": metrics.sparsity}
 
 
+def _kept_layers(context: StageContext, model: PreTrainedModel) -> KeptLayers | None:
+    if context.recipe.prune.layers is None:
+        return None
+    _, dense = encoder_shape(ModelFolder("", context.run.stage(FINETUNE.folder)))
+    return KeptLayers(kept=layer_count(model), dense=dense or layer_count(model))
+
+
 def _sparsity(context: StageContext, masks: Masks) -> float:
     """The share of the dense network's weights that are removed or zero."""
-    if not starts_smaller(context.recipe.prune):
+    if not starts_smaller(context.recipe.prune) and context.recipe.prune.layers is None:
         return sparsity_of(masks)
     dense = count_parts(ModelFolder("", context.run.stage(FINETUNE.folder))).prunable
     return 1 - sum(int(mask.count_nonzero()) for mask in masks.values()) / sum(dense.values())

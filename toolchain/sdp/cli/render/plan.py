@@ -69,7 +69,8 @@ def _source(plan: Plan) -> str:
 
 def _part_table(plan: Plan) -> Table:
     prune, export = plan.recipe.prune, plan.recipe.export
-    title = f"parameters and bytes at {prune.sparsity:.0%} encoder sparsity, encoding {export.encoding}"
+    layers = "" if prune.layers is None else f" in the first {prune.layers} layers"
+    title = f"parameters and bytes at {prune.sparsity:.0%} encoder sparsity{layers}, encoding {export.encoding}"
     if plan.recipe.vocabulary is not None:
         title += f", a vocabulary of at most {plan.recipe.vocabulary.size:,} pieces"
     table = Table(title=title, title_justify="left")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sdp.pipeline.artifacts.analysis import AnalysisSummary
-from sdp.pipeline.artifacts.base import Artifact, NotNegative, Share, Stored
+from sdp.pipeline.artifacts.base import Artifact, Count, NotNegative, Share, Stored
 from sdp.pipeline.artifacts.training import LogRecord
 from sdp.recipe.benchmark_tasks import MetricName
 
@@ -31,6 +31,13 @@ class TeacherMetrics(Stored):
     dense: float | None
 
 
+class KeptLayers(Stored):
+    """How many of the dense network's layers the pruned one has (`prune.layers`)."""
+
+    kept: Count
+    dense: Count
+
+
 class PruneMetrics(Artifact):
     """The pruned model on dev, its zeros by parameter, and how it was trained.
 
@@ -46,6 +53,7 @@ class PruneMetrics(Artifact):
     dev_in_float: float | None = None
     undefined: str
     sparsity: Share
+    kept_layers: KeptLayers | None = None
     teacher: TeacherMetrics | None = None
     analysis: AnalysisSummary | None = None
     layers: dict[str, LayerZeros]
