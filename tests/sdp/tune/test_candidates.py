@@ -21,20 +21,42 @@ def recipe(folder: Path, *overrides: str) -> Recipe:
 
 
 def test_candidates_are_those_whose_zeros_are_skipped(tmp_path: Path) -> None:
-    found = [(own.precision, own.pattern, own.sparsity) for own in pruned_candidates(recipe(tmp_path), units=True)]
+    candidates = pruned_candidates(recipe(tmp_path), units=True, layers=12)
+    found = [(own.precision, own.pattern, own.sparsity) for own in candidates]
     # Sparse int8 products pay from 58 % zeros on, sparse fp32 models from 69 %, and removal from the first unit on.
     zeros = [
         *(("int8", "1x4", sparsity) for sparsity in SPARSITIES["1x4"] if sparsity > 0.58),
         *(("fp32", "unstructured", sparsity) for sparsity in SPARSITIES["unstructured"] if sparsity > 0.69),
     ]
     removed = [(precision, "structured", own) for precision in ("int8", "fp32") for own in SPARSITIES["structured"]]
-    assert sorted(found) == sorted([*zeros, *removed])
+    fewer = [("int8", "layers", pytest.approx(own / 6)) for own in range(1, 6)]
+    assert [own for own in found if own[1] == "layers"] == fewer
+    assert sorted(own for own in found if own[1] != "layers") == sorted([*zeros, *removed])
+    assert [own.layers for own in candidates if own.layers is not None] == [10, 8, 6, 4, 2]
     families = [(precision, pattern) for precision, pattern, _ in found]
     assert list(dict.fromkeys(families)) == list(FAMILIES)
-    without = pruned_candidates(recipe(tmp_path), units=False)
+    without = pruned_candidates(recipe(tmp_path), units=False, layers=None)
     assert [(own.precision, own.pattern, own.sparsity) for own in without] == zeros
-    capped = pruned_candidates(recipe(tmp_path, "prune.scope=global", "prune.max_layer_sparsity=0.9"), units=True)
+    capped = pruned_candidates(
+        recipe(tmp_path, "prune.scope=global", "prune.max_layer_sparsity=0.9"), units=True, layers=1
+    )
     assert max(own.sparsity for own in capped) == 0.9
+
+
+@pytest.mark.parametrize(("total", "kept"), [(2, [1]), (3, [2, 1]), (6, [5, 4, 3, 2, 1]), (24, [20, 16, 12, 8, 4])])
+def test_layers_go_in_steps(total: int, kept: list[int], tmp_path: Path) -> None:
+    found = pruned_candidates(recipe(tmp_path), units=False, layers=total)
+    assert [own.layers for own in found if own.layers is not None] == kept
+
+
+@pytest.mark.parametrize(
+    ("losses", "kept"),
+    [("[{name='hidden'}]", []), ("[{name='align-cosine'}]", []), ("[{name='cosine', layers=[-4]}]", [5, 4])],
+)
+def test_losses_rule_layers_out(losses: str, kept: list[int], tmp_path: Path) -> None:
+    own = recipe(tmp_path, f"prune.losses={losses}", "prune.labels=true")
+    found = pruned_candidates(own, units=False, layers=6)
+    assert [own.layers for own in found if own.layers is not None] == kept
 
 
 @pytest.mark.parametrize(
@@ -54,17 +76,21 @@ def test_candidates_are_those_whose_zeros_are_skipped(tmp_path: Path) -> None:
 )
 def test_any_recipe_can_be_pruned_without_training_and_not_at_all(settings: tuple[str, ...], tmp_path: Path) -> None:
     own = recipe(tmp_path, *settings)
-    for candidate in (DENSE_INT8, *pruned_candidates(own, units=True)):
+    for candidate in (DENSE_INT8, *pruned_candidates(own, units=True, layers=6)):
         made = recipe(tmp_path, *settings, *Trial(candidate, 0).overrides(own.prune))
         assert not made.prune.trains
-        assert (made.prune.sparsity, made.prune.pattern) == (candidate.sparsity, candidate.pattern)
+        zeros = (0, "unstructured") if candidate.layers is not None else (candidate.sparsity, candidate.pattern)
+        assert (made.prune.sparsity, made.prune.pattern) == zeros
+        assert made.prune.layers == candidate.layers
         assert made.export.precision == candidate.precision
-        of_its_own = candidate == DENSE_INT8 or candidate.pattern == "structured"
+        of_its_own = candidate == DENSE_INT8 or candidate.removes
         assert made.prune.scope == own.prune.scope or (made.prune.scope == "global" and of_its_own)
     trained = recipe(tmp_path, *settings, *Trial(Candidate("int8", "1x4", 0.8), 7).overrides(own.prune))
     removed = recipe(tmp_path, *settings, *Trial(Candidate("int8", "structured", 0.5), 7).overrides(own.prune))
     assert (removed.prune.structured, removed.prune.steps, removed.prune.trains) == (True, 7, True)
     assert removed.prune.quantization_aware == own.prune.quantization_aware
+    shorter = recipe(tmp_path, *settings, *Trial(Candidate("int8", "layers", 0.5, 3), 7).overrides(own.prune))
+    assert (shorter.prune.layers, shorter.prune.sparsity, shorter.prune.steps) == (3, 0, 7)
     same = {"sparsity", "pattern", "steps"}
     assert trained.prune.model_dump(exclude=same) == own.prune.model_dump(exclude=same)
     assert (trained.prune.steps, trained.prune.trains) == (7, True)
@@ -73,6 +99,7 @@ def test_any_recipe_can_be_pruned_without_training_and_not_at_all(settings: tupl
 def test_names_of_folders() -> None:
     assert DENSE_INT8.name == Trial(DENSE_INT8, 0).name == "int8-dense"
     assert Trial(Candidate("int8", "1x4", 0.8), 750).name == "int8-1x4-0.80-750-steps"
+    assert Trial(Candidate("int8", "layers", 0.5, 3), 750).name == "int8-layers-3-750-steps"
     assert Candidate("fp32", "unstructured", 0.975).name == "fp32-unstructured-0.975"
 
 

@@ -84,11 +84,18 @@ def test_many_trials_outweigh_them() -> None:
     assert NOISE < deviation < NOISE + 0.1
 
 
-def test_dense_candidates_and_undefined_drops_add_nothing() -> None:
-    nothing = [outcome(Trial(DENSE_INT8, 0), 0.5), Outcome(blocks(0.6, 0), None, Interval.exact(3.0), Spent(1, 1))]
+def test_dense_candidates_undefined_drops_and_untrained_layers_add_nothing() -> None:
+    layers = Candidate("int8", "layers", 0.5, 3)
+    nothing = [
+        outcome(Trial(DENSE_INT8, 0), 0.5),
+        Outcome(blocks(0.6, 0), None, Interval.exact(3.0), Spent(1, 1)),
+        outcome(Trial(layers, 0), 0.4),
+    ]
     found, before = expectation(nothing, QUARTER), expectation((), QUARTER)
     assert np.array_equal(found.mean, before.mean)
     assert found.error == before.error
+    trained = expectation([*nothing, outcome(Trial(layers, QUARTER), 0.1)], QUARTER)
+    assert trained.drop(Trial(layers, 4 * QUARTER)) != before.drop(Trial(layers, 4 * QUARTER))
 
 
 def test_a_gain_counts_as_a_small_loss_that_is_little_known() -> None:

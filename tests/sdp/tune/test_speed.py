@@ -41,6 +41,19 @@ def test_a_measured_one_is_as_fast_as_measured_and_nothing_goes_beyond_the_famil
     assert expected_speedup(Candidate("fp32", "unstructured", 0.8), measured) is None
 
 
+@pytest.mark.parametrize("kept", [2, 3, 5])
+def test_what_is_removed_takes_no_time_and_the_dense_model_is_of_the_family(kept: int) -> None:
+    fixed, each = 0.1, 0.05
+
+    def layers(own: int) -> Candidate:
+        return Candidate("int8", "layers", 1 - own / 6, own)
+
+    dense = Candidate("int8", "unstructured", 0.0)
+    measured = {dense: 1 / (fixed + 6 * each), layers(1): 1 / (fixed + each), Candidate("fp32", "unstructured", 0): 1.0}
+    assert expected_speedup(layers(kept), measured) == pytest.approx(1 / (fixed + kept * each))
+    assert expected_speedup(blocks(0.8), {**measured, blocks(0.6): 3.0}) is None
+
+
 def test_a_sparser_one_is_the_limit() -> None:
     measured = {blocks(0.9): 6.0, blocks(0.6): 3.0, Candidate("int8", "unstructured", 0.0): 2.0}
     assert family_limit(blocks(0.8), measured) == 6.0

@@ -51,7 +51,7 @@ def one_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def simplify(patch: pytest.MonkeyPatch) -> None:
     """One pruned candidate, with made-up losses and speeds."""
-    patch.setattr(sdp.tune.setup, "pruned_candidates", lambda recipe, units: (BLOCKS,))
+    patch.setattr(sdp.tune.setup, "pruned_candidates", lambda recipe, units, layers: (BLOCKS,))
     for module in (sdp.tune.trials, sdp.tune.runner):
         patch.setattr(module, "read_trial", made_up)
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from sdp.choice.measured import DenseModel, MeasuredModel
 from sdp.gate.check import Outcome as Verdict
-from sdp.pipeline.artifacts.base import NotNegative, Share, Stored, StoredFile
+from sdp.pipeline.artifacts.base import Count, NotNegative, Share, Stored, StoredFile
 from sdp.recipe.benchmark_tasks import MetricName
 from sdp_onnx.bench.interval import Interval
 
@@ -15,7 +15,7 @@ class TrialRow(MeasuredModel):
     """A trial as it was measured.
 
     Attributes:
-        precision, pattern, sparsity: of the candidate; a sparsity of 0 is dense.
+        precision, pattern, sparsity, layers: of the candidate; a sparsity of 0 is dense.
         steps: optimizer steps of pruning; 0: without training.
         speedup: against the dense fp32 file, the geometric mean over the cases.
         probability: that the loss is at most the promised one.
@@ -25,6 +25,7 @@ class TrialRow(MeasuredModel):
     precision: str
     pattern: str
     sparsity: float
+    layers: Count | None = None
     steps: NotNegative
     speedup: Interval
     probability: Share

@@ -1,4 +1,4 @@
-"""The candidates of a tuning: precision, pattern and sparsity, and what a trial of one of them is."""
+"""The candidates of a tuning: precision, pattern, sparsity and layers, and what a trial of one of them is."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from pydantic import ValidationError
+
 from sdp.check.forecast import product
 from sdp.recipe.criteria import CRITERIA
 from sdp.recipe.pruning import PruneSection
 from sdp.recipe.sections import Recipe
 
 Precision = Literal["fp32", "int8"]
-Pattern = Literal["unstructured", "1x4", "structured"]
+Zeros = Literal["unstructured", "1x4", "structured"]
+Pattern = Zeros | Literal["layers"]
 
-SPARSITIES: dict[Pattern, tuple[float, ...]] = {
+SPARSITIES: dict[Zeros, tuple[float, ...]] = {
     "1x4": (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95),
     "unstructured": (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95),
     "structured": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
@@ -23,30 +26,53 @@ SPARSITIES: dict[Pattern, tuple[float, ...]] = {
 """What may be zero, or removed. What is removed makes the network faster from the first head on, and costs more."""
 FAMILIES: tuple[tuple[Precision, Pattern], ...] = (
     ("int8", "1x4"),
+    ("int8", "layers"),
     ("int8", "structured"),
     ("fp32", "unstructured"),
     ("fp32", "structured"),
 )
 """Precision and pattern that go together, the family that is fast first. int8 kernels take blocks of four at once; fp32
-kernels multiply each weight by itself, so that blocks in fp32 would lose more and be no faster."""
-CHOSEN_KEYS = ("prune.sparsity", "prune.pattern", "export.precision")
+kernels multiply each weight by itself, so that blocks in fp32 would lose more and be no faster. Fewer layers are tried
+in int8 alone, which loses hardly anything."""
+CHOSEN_KEYS = ("prune.sparsity", "prune.pattern", "prune.layers", "export.precision")
+_MOST_LAYER_STEPS = 6
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A kind of model: its precision, and how many of its weights are zeros, in which pattern; 0 is dense."""
+    """A kind of model: its precision, and how many of its weights are zeros or removed, in which pattern; 0 is dense.
+
+    Attributes:
+        precision: of the file.
+        pattern: what is zero or removed.
+        sparsity: share of the encoder's weights.
+        layers: how many of the first layers are kept, with the pattern "layers".
+    """
 
     precision: Precision
     pattern: Pattern
     sparsity: float
+    layers: int | None = None
 
     @property
     def name(self) -> str:
         """A name that is also a folder's: two decimals of the sparsity, or as many as it needs."""
         if not self.sparsity:
             return f"{self.precision}-dense"
+        if self.layers is not None:
+            return f"{self.precision}-layers-{self.layers}"
         short = f"{self.sparsity:.2f}"
         return f"{self.precision}-{self.pattern}-{short if float(short) == self.sparsity else repr(self.sparsity)}"
+
+    @property
+    def removes(self) -> bool:
+        """Whether what it leaves is a smaller dense network; zeros need sparse products."""
+        return self.pattern in ("structured", "layers")
+
+    @property
+    def needs_training(self) -> bool:
+        """Whether it is good for nothing untrained: its classifier reads the output of another layer than before."""
+        return self.layers is not None
 
     @property
     def family(self) -> tuple[Precision, Pattern]:
@@ -78,16 +104,20 @@ class Trial:
             settings: the recipe's [prune]. What it sets for training alone gets its default in a trial without.
         """
         own = self.candidate
+        zeros, pattern = (0.0, "unstructured") if own.layers is not None else (own.sparsity, own.pattern)
         keys = [
-            f"prune.sparsity={own.sparsity!r}",
-            f'prune.pattern="{own.pattern}"',
+            f"prune.sparsity={zeros!r}",
+            f'prune.pattern="{pattern}"',
             f"prune.steps={self.steps}",
             f'export.precision="{own.precision}"',
+            *([] if own.layers is None else [f"prune.layers={own.layers}"]),
         ]
         defaults = {} if self.steps else _defaults(settings, _WITHOUT_TRAINING)
         if not own.sparsity and settings.scope == "allocated":
             # Nothing is to be allocated; it takes time to find that out.
             defaults["scope"] = PruneSection.model_fields["scope"].default
+        if own.layers is not None:
+            defaults |= _defaults(settings, _NOT_FOR_LAYERS)
         if own.pattern == "structured":
             defaults |= _defaults(settings, (*_NOT_FOR_UNITS, *_CRITERIA_KEYS))
             # A key that is set cannot be taken back.
@@ -104,6 +134,10 @@ _NOT_FOR_UNITS = ("criterion", "scope", "repair")
 """The keys that heads and neurons have measures of their own for."""
 
 
+_NOT_FOR_LAYERS = ("criterion", "scope", "repair", *_CRITERIA_KEYS)
+"""The keys that are about zeros, of which there are none."""
+
+
 def _defaults(settings: PruneSection, names: Sequence[str]) -> dict[str, object]:
     """The defaults of keys that a trial may not set, where the recipe sets them."""
     found = {name: PruneSection.model_fields[name].default for name in names}
@@ -114,7 +148,7 @@ def _toml(value: object) -> str:
     return json.dumps(value)
 
 
-def pruned_candidates(recipe: Recipe, *, units: bool) -> tuple[Candidate, ...]:
+def pruned_candidates(recipe: Recipe, *, units: bool, layers: int | None) -> tuple[Candidate, ...]:
     """The candidates that are worth pruning for, family by family in rising order of sparsity.
 
     Left out are those whose zeros no product skips, by the rules that the exporter goes by: they would lose something
@@ -123,10 +157,14 @@ def pruned_candidates(recipe: Recipe, *, units: bool) -> tuple[Candidate, ...]:
     Args:
         recipe: limits how much of a matrix may be pruned.
         units: whether heads or neurons of the model can be removed.
+        layers: of the model; None where unknown.
     """
     most = recipe.prune.max_layer_sparsity or 1.0
-    found = []
+    found: list[Candidate] = []
     for precision, pattern in FAMILIES:
+        if pattern == "layers":
+            found += _fewer_layers(recipe.prune, precision, layers or 0)
+            continue
         export = recipe.export.model_copy(update={"precision": precision})
         for sparsity in SPARSITIES[pattern]:
             prune = recipe.prune.model_copy(update={"pattern": pattern, "sparsity": sparsity})
@@ -135,6 +173,22 @@ def pruned_candidates(recipe: Recipe, *, units: bool) -> tuple[Candidate, ...]:
             if skipped if pattern != "structured" else units:
                 found.append(Candidate(precision, pattern, sparsity))
     return tuple(found)
+
+
+def _fewer_layers(settings: PruneSection, precision: Precision, total: int) -> list[Candidate]:
+    """The first layers, from most to few, in at most so many steps; without those that the recipe's losses rule out."""
+    step = -(-total // _MOST_LAYER_STEPS) or 1
+    kept = range(total - step, 0, -step)
+    return [Candidate(precision, "layers", 1 - count / total, count) for count in kept if _fits(settings, count)]
+
+
+def _fits(settings: PruneSection, layers: int) -> bool:
+    own = settings.model_dump(exclude_unset=True, exclude=set(_NOT_FOR_LAYERS)) | {"layers": layers, "sparsity": 0}
+    try:
+        PruneSection.model_validate(own)
+    except ValidationError:
+        return False
+    return True
 
 
 def ladder(full: int) -> tuple[int, ...]:

@@ -81,10 +81,16 @@ def expectation(finished: Sequence[Outcome], quarter: int) -> Expectation:
     A drop of less than half its standard error counts as that much, and as little known.
 
     Args:
-        finished: trials. Dense candidates and undefined drops add nothing.
+        finished: trials. Dense candidates, undefined drops, and untrained trials of what needs training add nothing.
         quarter: steps of the shortest training, at least 1.
     """
-    known = [(own.trial, own.drop) for own in finished if own.trial.candidate.sparsity and own.drop is not None]
+    known = [
+        (own.trial, own.drop)
+        for own in finished
+        if own.trial.candidate.sparsity
+        and own.drop is not None
+        and (own.trial.steps or not own.trial.candidate.needs_training)
+    ]
     errors = [standard_error(drop) for _, drop in known]
     precision = np.diag(_DEVIATIONS**-2.0)
     weighted = precision @ _MEANS

@@ -1,7 +1,8 @@
 """Which trial comes next, given the finished ones, what trials take, and the time that is left. Pure functions.
 
 First come a few trials without training, `opening`: dense int8, which loses hardly anything; then of each family the
-candidates with the fewest and with the most zeros, because a family's speed is a line between the two. After that, of
+candidates with the fewest and with the most zeros, because a family's speed is a line between the two; where one fails,
+the next takes its place. After that, of
 all trials that fit into the time, the one with the largest expected gain per second (Snoek et al., arXiv 1206.2944):
 the probability that it keeps the promise times the logarithm of how much faster it is than the choice so far. A
 candidate is trained to the end only after a quarter of the training (successive halving), so the gain of the shorter
@@ -61,7 +62,7 @@ def next_trial(situation: Situation) -> Trial | None:
     speeds = measured_speeds((*situation.finished, chosen))
     fastest = speeds[chosen.trial.candidate]
     out = {trial.candidate for trial in situation.failed}
-    for trial in opening(situation.candidates):
+    for trial in opening([candidate for candidate in situation.candidates if candidate not in out]):
         limit = family_limit(trial.candidate, speeds)
         waits = trial.candidate not in speeds and trial.candidate not in out and limit > LEAST_GAIN * fastest
         if waits and situation.seconds(trial) <= situation.seconds_left:
@@ -81,7 +82,8 @@ def opening(candidates: Sequence[Candidate]) -> tuple[Trial, ...]:
     """The trials without training that come first, in order.
 
     Of the first family the fewest zeros come first: that may be the answer of a short budget. Of others the most zeros:
-    they show whether the family can be faster at all.
+    they show whether the family can be faster at all. Of what needs training only the speed is of interest, and the
+    dense model is its other end.
 
     Args:
         candidates: family by family in rising order of sparsity.
@@ -90,6 +92,9 @@ def opening(candidates: Sequence[Candidate]) -> tuple[Trial, ...]:
     found = [DENSE_INT8]
     for place, family in enumerate(families):
         members = [candidate for candidate in candidates if candidate.family == family]
+        if members[0].needs_training:
+            found.append(members[-1])
+            continue
         ends = (members[0], members[-1])
         found += ends if place == 0 else reversed(ends)
     return tuple(Trial(candidate, 0) for candidate in dict.fromkeys(found))
@@ -109,7 +114,8 @@ def _hopes(
     if speed is None or speed < LEAST_GAIN * fastest:
         return
     taken = [own.trial.steps for own in situation.finished if own.trial.candidate == candidate]
-    above = [steps for steps in situation.ladder if not taken or steps > max(taken)]
+    least = max([*taken, 0 if candidate.needs_training else -1])
+    above = [steps for steps in situation.ladder if steps > least]
     # Training a quarter of the steps needs no trial without training before it.
     starts = [0, 1] if not taken and len(above) > 1 else [0]
     for start in starts if above else ():

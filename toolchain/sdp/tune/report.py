@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sdp.choice.risk import probability_at_most, with_rows
 from sdp.gate.check import Outcome as Verdict
+from sdp.pipeline.artifacts.base import present
 from sdp.recipe.benchmark_tasks import MetricName
 from sdp.tune.artifacts import FailedTrial, LargerSplit, TrialRow, TuneReport
 from sdp.tune.candidates import DENSE_FP32, Trial
@@ -89,6 +90,7 @@ def _row(finished: Finished, promise: Promise, frontier: bool) -> TrialRow:
         precision=own.precision,
         pattern=own.pattern if own.sparsity else "dense",
         sparsity=own.sparsity,
+        **present(layers=own.layers),
         steps=outcome.trial.steps,
         speedup=outcome.speedup,
         probability=outcome.probability(promise),

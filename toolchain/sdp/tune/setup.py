@@ -11,7 +11,8 @@ from sdp.choice.run import Prepared
 from sdp.distributed.ranks import require_one_process
 from sdp.errors import NotDownloadedError, RecipeError, UsageError
 from sdp.models.architectures import find_architecture, model_type
-from sdp.models.source import locate_model
+from sdp.models.parts import encoder_shape
+from sdp.models.source import ModelFolder, locate_model
 from sdp.pipeline.run_folder import RunFolder, absolute, check_results_folder
 from sdp.recipe import Recipe, load_recipe
 from sdp.recipe.override import override_key
@@ -82,7 +83,15 @@ class Tune:
         yield from (Trial(candidate, count) for candidate in self.candidates for count in steps)
 
 
-def open_tune(recipe_file: Path, promise: Promise, minutes: float, overrides: Sequence[str], out: Path | None) -> Tune:
+def open_tune(
+    recipe_file: Path,
+    promise: Promise,
+    minutes: float,
+    overrides: Sequence[str],
+    out: Path | None,
+    *,
+    download: bool = False,
+) -> Tune:
     """Read and check a tuning; nothing is run or written.
 
     Args:
@@ -91,6 +100,7 @@ def open_tune(recipe_file: Path, promise: Promise, minutes: float, overrides: Se
         minutes: the option `--minutes`.
         overrides: the `--set` options.
         out: the tuning's folder; tune/NAME without it.
+        download: fetch a hub model that is not here yet; without it, some of its candidates are not known.
 
     Raises:
         UsageError: options, recipe, data or folder are wrong, or no candidate can be faster here.
@@ -108,7 +118,7 @@ def open_tune(recipe_file: Path, promise: Promise, minutes: float, overrides: Se
         recipe_file,
         tuple(overrides),
         recipe,
-        pruned_candidates(recipe, units=_has_units(recipe)),
+        _candidates(recipe, download=download),
         promise,
         minutes,
         folder,
@@ -120,13 +130,17 @@ def open_tune(recipe_file: Path, promise: Promise, minutes: float, overrides: Se
     return tune
 
 
-def _has_units(recipe: Recipe) -> bool:
-    """Whether heads or neurons of the model can be removed; where it is not downloaded a trial will find out."""
+def _candidates(recipe: Recipe, *, download: bool) -> tuple[Candidate, ...]:
     try:
-        kind = model_type(locate_model(recipe.model, download=False))
+        model = locate_model(recipe.model, download=download)
     except NotDownloadedError:
-        return True
-    row = find_architecture(kind)
+        return pruned_candidates(recipe, units=True, layers=None)
+    return pruned_candidates(recipe, units=_has_units(model), layers=encoder_shape(model)[1])
+
+
+def _has_units(model: ModelFolder) -> bool:
+    """Whether heads or neurons of the model can be removed."""
+    row = find_architecture(model_type(model))
     return row is not None and bool(row.removable)
 
 
@@ -139,6 +153,9 @@ def _require_free_sparsity(prune: PruneSection) -> None:
     if prune.start is not None:
         hint = "Remove it: sdp sweep goes on from sparsity to sparsity."
         raise RecipeError("every trial starts from the dense model", where="prune.start", hint=hint)
+    if prune.layers is not None:
+        what, hint = "sdp tune chooses the layers", "Remove it, or use sdp run."
+        raise RecipeError(what, where="prune.layers", hint=hint)
     if prune.target_speedup is not None:
         what, hint = "sdp tune chooses the sparsity", "Remove it, or use sdp run."
         raise RecipeError(what, where="prune.target_speedup", hint=hint)

@@ -33,7 +33,8 @@ def expected_speedup(candidate: Candidate, measured: Speeds) -> float | None:
     """The speed-up of a candidate; None where too little is measured.
 
     A sparse product takes a time for each weight that is left, so that the time of a model is a line in its density; it
-    is fitted to the measured ones of the family, and goes no further than their times.
+    is fitted to the measured ones of the family, and goes no further than their times. The dense model of its precision
+    is one of a family that removes weights.
 
     Args:
         candidate: to be measured or not.
@@ -41,13 +42,19 @@ def expected_speedup(candidate: Candidate, measured: Speeds) -> float | None:
     """
     if candidate in measured:
         return measured[candidate]
-    family = {other: speed for other, speed in measured.items() if other.sparsity and other.family == candidate.family}
+    family = {other: speed for other, speed in measured.items() if _alike(other, candidate)}
     if len(family) < 2:
         return None
     densities, times = [1 - other.sparsity for other in family], [1 / speed for speed in family.values()]
     line = np.polyfit(densities, times, 1)
     time = float(np.clip(np.polyval(line, 1 - candidate.sparsity), min(times), max(times)))
     return 1 / time
+
+
+def _alike(other: Candidate, candidate: Candidate) -> bool:
+    if not other.sparsity:
+        return candidate.removes and other.precision == candidate.precision
+    return other.family == candidate.family
 
 
 def family_limit(candidate: Candidate, measured: Speeds) -> float:

@@ -64,9 +64,8 @@ def _dense_row(report: TuneReport) -> list[str]:
 
 
 def _row(row: TrialRow, mark: str) -> list[str]:
-    kind = f" {row.sparsity:g}" if row.sparsity else ""
     return [
-        f"{row.precision} {row.pattern}{kind}",
+        _candidate(row),
         f"{row.steps:,}",
         _spread(row.metric, 3),
         _spread(row.drop, 4),
@@ -75,6 +74,12 @@ def _row(row: TrialRow, mark: str) -> list[str]:
         f"{row.bytes / 1e6:.1f}",
         mark,
     ]
+
+
+def _candidate(row: TrialRow) -> str:
+    if row.layers is not None:
+        return f"{row.precision} {row.layers} layer{'s' * (row.layers > 1)}"
+    return f"{row.precision} {row.pattern}{f' {row.sparsity:g}' if row.sparsity else ''}"
 
 
 def _spread(measured: Interval | None, digits: int) -> str:

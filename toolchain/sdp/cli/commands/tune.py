@@ -35,8 +35,8 @@ def tune_command(
 ) -> None:
     """Find the fastest model that loses at most so much, within a budget of time, and write a recipe for it.
 
-    Precision, pattern and sparsity are chosen on dev: first without training, then with more and more of it, as time
-    allows. If there is a test split, the chosen model is measured on it once. There is always an answer: the dense
+    Precision, pattern, sparsity and layers are chosen on dev: first without training, then with more and more of it, as
+    time allows. If there is a test split, the chosen model is measured on it once. There is always an answer: the dense
     model at worst. The same command goes on from the trials that are there.
 
     Exit code: 0 a model is chosen, 1 a stage fails, 2 wrong usage or recipe.
@@ -46,7 +46,7 @@ def tune_command(
         from sdp.tune.plan import plan_tune
         from sdp.tune.setup import open_tune
 
-        tune = open_tune(recipe, Promise(max_drop, confidence), minutes, overrides or [], out)
+        tune = open_tune(recipe, Promise(max_drop, confidence), minutes, overrides or [], out, download=not dry_run)
         if dry_run:
             plan = plan_tune(tune)
             typer.echo(json.dumps(asdict(plan), indent=2) if as_json else "\n".join(plan.lines()))
