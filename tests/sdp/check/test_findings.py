@@ -17,6 +17,7 @@ from sdp.check.facts import Facts, Finding, Machine
 from sdp.check.findings import explain
 from sdp.check.forecast import filled_blocks
 from sdp.check.model import architecture_findings
+from sdp.check.speed import may_be_faster
 from sdp.check.thresholds import half_width, rows_needed
 from sdp.check.training import teacher_is_live
 from sdp.cli.main import app
@@ -325,3 +326,15 @@ def test_the_command_line_prints_them(tmp_path: Path, toy_model: Path) -> None:
     lines = " ".join(done.stdout.split())
     assert "warning: gate.max_size_ratio: cannot be met: the predicted file is" in lines
     assert "Try a threshold above" in lines
+
+
+def test_fewer_layers_are_faster_and_need_training() -> None:
+    short = replace(facts(prune={"layers": 3, "sparsity": 0}), layers=6)
+    assert about(explain(short), "prune.layers").sentence == "the first 3 of 6 layers are kept"
+    assert may_be_faster(short)
+    assert not may_be_faster(facts(prune={"sparsity": 0, "scope": "layer"}))
+    removed = facts(prune={"layers": 1, "sparsity": 0.5, "pattern": "structured"})
+    found = [finding for finding in explain(removed) if finding.subject == "prune.layers"]
+    assert [own.sentence for own in found] == ["the first 1 layers are kept; prune.sparsity = 0.5 is of their weights"]
+    untrained = facts(prune={"layers": 3, "sparsity": 0, "epochs": 0})
+    assert "prune.layers" in warned(untrained)

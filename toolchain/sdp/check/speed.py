@@ -100,10 +100,8 @@ def _first_layers(facts: Facts) -> Iterator[Finding]:
     if prune.layers is None:
         return
     of = "" if facts.layers is None else f" of {facts.layers}"
-    zeros = f", and {prune.sparsity:.0%} of their weights become zeros" if prune.sparsity else ""
-    if prune.structured and prune.sparsity:
-        zeros = f", and {prune.sparsity:.0%} of their weights are removed with heads and neurons"
-    yield Finding("note", "prune.layers", f"the first {prune.layers}{of} layers are kept{zeros}")
+    rest = f"; prune.sparsity = {prune.sparsity:g} is of their weights" if prune.sparsity else ""
+    yield Finding("note", "prune.layers", f"the first {prune.layers}{of} layers are kept{rest}")
 
 
 def _structured(facts: Facts) -> Iterator[Finding]:

@@ -26,6 +26,7 @@ def training_findings(facts: Facts) -> Iterator[Finding]:
     yield from _teacher(facts)
     yield from _criterion(facts)
     yield from _repair(facts)
+    yield from _first_layers(facts)
     yield from _quantization(facts)
     yield from _trackers(facts)
 
@@ -132,6 +133,13 @@ def _repair(facts: Facts) -> Iterator[Finding]:
     what = f"the dense network, and what the layers of both return on {prune.calibration_rows:,} rows, are in memory"
     what += f": {_shown(size)}"
     yield _memory(facts, size, "prune.repair", what, "fewer prune.calibration_rows.")
+
+
+def _first_layers(facts: Facts) -> Iterator[Finding]:
+    prune = facts.recipe.prune
+    if prune.layers is not None and not prune.trains:
+        what = "without training the classifier reads the output of another layer than it learned from"
+        yield Finding("warning", "prune.layers", what, "prune.steps above 0, or no prune.layers.")
 
 
 def _quantization(facts: Facts) -> Iterator[Finding]:
