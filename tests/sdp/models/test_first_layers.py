@@ -16,7 +16,7 @@ from sdp.models.layers import layer_count, prunable_weights
 from sdp.models.load import load_finetuned
 from sdp.models.parts import layer_number, require_more_layers
 from sdp.models.source import ModelFolder
-from support.tiny_models import tiny_model
+from support.tiny_models import tiny_config, tiny_model
 
 # ESM's head for contacts reads the attention of all layers.
 REFUSED = {"esm"}
@@ -101,7 +101,7 @@ def test_an_architecture_whose_other_parts_depend_on_the_number_is_refused() -> 
 def test_fewer_layers_than_the_model_has_are_asked_for(
     kind: str, asked: int | None, fits: bool, tmp_path: Path
 ) -> None:
-    model_of(kind).save_pretrained(tmp_path)
+    tiny_config(kind, num_hidden_layers=4, n_layers=4).save_pretrained(tmp_path)
     if fits:
         require_more_layers(asked, ModelFolder("model", tmp_path))
         return
@@ -111,7 +111,7 @@ def test_fewer_layers_than_the_model_has_are_asked_for(
 
 
 def test_a_model_of_one_layer_has_none_to_lose(tmp_path: Path) -> None:
-    model_of("bert", 1).save_pretrained(tmp_path)
+    tiny_config("bert", num_hidden_layers=1).save_pretrained(tmp_path)
     with pytest.raises(ModelError, match=r"has 1 layer\n") as error:
         require_more_layers(1, ModelFolder("model", tmp_path))
     assert error.value.hint == "Remove the key."
