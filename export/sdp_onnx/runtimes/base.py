@@ -48,6 +48,16 @@ class LoadedModel(Protocol):
             ModelRunError: the model fails at these inputs.
         """
 
+    def outputs(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Run one batch, and return every output by its name.
+
+        Args:
+            inputs: by name, exactly those of `input_names`.
+
+        Raises:
+            ModelRunError: the model fails at these inputs.
+        """
+
     def bind(self, inputs: Mapping[str, NDArray[Any]]) -> Callable[[], None]:
         """Move one batch to where the model runs; return a function that runs it there and leaves the output there.
 

@@ -94,8 +94,20 @@ class OnnxModel:
         Raises:
             ModelRunError: the session fails at these inputs.
         """
+        return self._run(inputs)[0]
+
+    def outputs(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Every output by its name.
+
+        Raises:
+            ModelRunError: the session fails at these inputs.
+        """
+        names = [str(value.name) for value in self._session.get_outputs()]
+        return dict(zip(names, self._run(inputs), strict=True))
+
+    def _run(self, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         try:
-            return np.asarray(self._session.run(None, inputs)[0])
+            return [np.asarray(output) for output in self._session.run(None, inputs)]
         except Exception as error:  # onnxruntime's exceptions have no common base class
             raise ModelRunError(str(error).strip() or type(error).__name__) from error
 

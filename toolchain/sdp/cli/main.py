@@ -15,6 +15,7 @@ from sdp.cli.commands.init import init_command
 from sdp.cli.commands.inspect import inspect_command
 from sdp.cli.commands.predict import predict_command
 from sdp.cli.commands.shipped import push_command, verify_command
+from sdp.cli.commands.shrink import shrink_command
 from sdp.cli.commands.stages import run_command, stage_command
 from sdp.cli.commands.study import study_command
 from sdp.cli.commands.sweep import sweep_command
@@ -79,6 +80,7 @@ app.command("predict")(predict_command)
 app.command("verify")(verify_command)
 app.command("push")(push_command)
 app.command("inspect")(inspect_command)
+app.command("shrink")(shrink_command)
 
 
 def main() -> None:

@@ -35,8 +35,12 @@ class LayerInputs:
     @classmethod
     def zeros(cls, layer: nn.Linear) -> LayerInputs:
         """Sums over no tokens, float64 [in, in], one more of each where the layer has a bias."""
-        size = layer.in_features + (layer.bias is not None)
-        gram, cross = torch.zeros(2, size, size, dtype=torch.float64, device=layer.weight.device)
+        return cls.of_size(layer.in_features + (layer.bias is not None), layer.weight.device)
+
+    @classmethod
+    def of_size(cls, size: int, device: torch.device | str = "cpu") -> LayerInputs:
+        """Sums over no tokens, float64 [size, size]."""
+        gram, cross = torch.zeros(2, size, size, dtype=torch.float64, device=device)
         return cls(gram, cross)
 
     def add(self, now: Tensor, before: Tensor) -> None:

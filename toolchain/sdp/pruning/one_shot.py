@@ -25,7 +25,7 @@ from sdp.pruning.layer_inputs import (
     weight_and_bias,
 )
 from sdp.pruning.least_squares import damped, output_energies, refitted
-from sdp.pruning.masks import BLOCK, Masks, select_masks
+from sdp.pruning.masks import BLOCK, Masks, Pattern, select_masks
 from sdp.recipe.pruning import PruneSection
 
 DAMPING = 0.01
@@ -90,19 +90,37 @@ def prune_layer(layer: nn.Linear, inputs: LayerInputs, settings: PruneSection) -
     Returns:
         the mask, bool [out, in].
     """
-    dense = weight_and_bias(layer)
+    fitted, mask = pruned_weights(weight_and_bias(layer), inputs, layer.in_features, settings.sparsity, settings.zeros)
+    set_weight_and_bias(layer, fitted)
+    return mask
+
+
+def pruned_weights(
+    dense: Tensor, inputs: LayerInputs, width: int, sparsity: float, zeros: Pattern
+) -> tuple[Tensor, Tensor]:
+    """Prune a matrix, and refit what is kept to what it computed.
+
+    Args:
+        dense: [out, in]; [out, in + 1] with a bias as the last column, which is kept and refitted.
+        inputs: of the layer.
+        width: its inputs, without the constant of a bias.
+        sparsity: share of the weights that become zero.
+        zeros: which of them may.
+
+    Returns:
+        the weights in the shape of `dense`, and the mask, bool [out, width].
+    """
     gram = damped(inputs.gram, DAMPING)
     # Damping draws weights to those of the dense layer, not to 0.
     wanted = (dense.double() @ (inputs.cross + gram - inputs.gram)).to(dense.dtype)
     gram = gram.to(dense.dtype)
-    width, block = layer.in_features, BLOCK if settings.zeros == "1x4" else 1
+    block = BLOCK if zeros == "1x4" else 1
     whole = torch.ones_like(dense, dtype=torch.bool)
     fitted = refitted(wanted, gram, whole, start=dense, steps=SOLVER_STEPS)
     for update in range(1, UPDATES + 1):
-        sparsity = 1 - (1 - settings.sparsity) ** (update / UPDATES)
+        share = 1 - (1 - sparsity) ** (update / UPDATES)
         energies = output_energies(fitted[:, :width], gram[:width, :width], block) / block
         scores = energies.repeat_interleave(block, dim=1).masked_fill(~whole[:, :width], -torch.inf)
-        (whole[:, :width],) = select_masks({"": scores}, sparsity, "layer", settings.zeros).values()
+        (whole[:, :width],) = select_masks({"": scores}, share, "layer", zeros).values()
         fitted = refitted(wanted, gram, whole, start=fitted, steps=SOLVER_STEPS)
-    set_weight_and_bias(layer, fitted)
-    return whole[:, :width].contiguous()
+    return fitted, whole[:, :width].contiguous()
