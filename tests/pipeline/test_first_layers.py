@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import onnx
 import pytest
@@ -13,24 +12,11 @@ from safetensors.torch import load_file
 
 from sdp.models.load import load_finetuned
 from sdp_onnx.operators.library import has_library
+from support.pruned_runs import linear_weights, read, set_options
 from support.toy import PREFLIGHT, finetuned_copy, sdp
 
 # The toy has two layers.
 ONE = ("prune.layers=1", "prune.sparsity=0", "prune.scope='global'", "prune.mask_updates=3")
-
-
-def options(*settings: str) -> list[str]:
-    return [word for setting in settings for word in ("--set", setting)]
-
-
-def read(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text())
-    return content
-
-
-def linear_weights(folder: Path) -> int:
-    weights = load_file(folder / "model.safetensors")
-    return sum(own.numel() for name, own in weights.items() if ".layer." in name and own.dim() == 2)
 
 
 @pytest.fixture
@@ -40,7 +26,7 @@ def project(finished: Path, tmp_path: Path) -> Path:
 
 def test_one_of_two_layers_is_left(project: Path) -> None:
     run = project / "runs/toy"
-    done = sdp("report", "toy.toml", *PREFLIGHT, *options(*ONE, "prune.labels=false"), cwd=project, check=True)
+    done = sdp("report", "toy.toml", *PREFLIGHT, *set_options(*ONE, "prune.labels=false"), cwd=project, check=True)
     assert "no analysis" in done.stderr
     assert load_finetuned(run / "2-prune").config.num_hidden_layers == 1
     assert linear_weights(run / "2-prune") == linear_weights(run / "1-finetune") / 2
@@ -54,7 +40,9 @@ def test_one_of_two_layers_is_left(project: Path) -> None:
     assert sizes["candidate_bytes"] < 0.8 * sizes["baseline_bytes"]
     model = onnx.load(run / "4-export/model.onnx")
     assert {node.domain for node in model.graph.node} <= {"", "ai.onnx"}
-    shown = sdp("report", "toy.toml", *PREFLIGHT, *options(*ONE, "prune.labels=false"), cwd=project, check=True).stdout
+    shown = sdp(
+        "report", "toy.toml", *PREFLIGHT, *set_options(*ONE, "prune.labels=false"), cwd=project, check=True
+    ).stdout
     assert any(line.replace("│", " ").split() == ["layers", "2", "1", "1"] for line in shown.splitlines()), shown
 
 
@@ -64,7 +52,7 @@ def test_losses_compare_the_last_layer_of_both_networks(project: Path) -> None:
     values = []
     for cache in ("4", "0"):
         settings = (*ONE, rows, "prune.labels=false", f"runtime.teacher_cache_gb={cache}", "prune.epochs=8")
-        sdp("prune", "toy.toml", "--run-dir", "runs/toy", *options(*settings), cwd=project, check=True)
+        sdp("prune", "toy.toml", "--run-dir", "runs/toy", *set_options(*settings), cwd=project, check=True)
         metrics = read(project / "runs/toy/2-prune/metrics.json")
         errors = [record["squared-error"] for record in metrics["log"] if "squared-error" in record]
         assert errors[-1] < 0.5 * errors[0]
@@ -78,7 +66,7 @@ def test_losses_compare_the_last_layer_of_both_networks(project: Path) -> None:
 def test_zeros_are_of_the_layers_that_are_left(project: Path) -> None:
     run = project / "runs/toy"
     zeros = ("prune.sparsity=0.8", "prune.pattern='1x4'", "prune.epochs=1")
-    sdp("prune", "toy.toml", *options(*ONE, *zeros), cwd=project, check=True)
+    sdp("prune", "toy.toml", *set_options(*ONE, *zeros), cwd=project, check=True)
     assert read(run / "2-prune/metrics.json")["sparsity"] == pytest.approx(0.9, abs=0.005)
     masks = load_file(run / "2-prune/masks.safetensors")
     kept = sum(int(mask.sum()) for mask in masks.values())
@@ -89,7 +77,7 @@ def test_zeros_are_of_the_layers_that_are_left(project: Path) -> None:
 def test_in_int8_with_fewer_heads_and_rounding_in_training(project: Path) -> None:
     settings = ("prune.pattern='structured'", "prune.criterion='momentum'", "prune.sparsity=0.5", "prune.epochs=1")
     settings += ("export.precision='int8'", "prune.quantization_aware=0.3")
-    sdp("export", "toy.toml", *options(*ONE, *settings), cwd=project, check=True)
+    sdp("export", "toy.toml", *set_options(*ONE, *settings), cwd=project, check=True)
     assert linear_weights(project / "runs/toy/2-prune") <= linear_weights(project / "runs/toy/1-finetune") / 4
     assert read(project / "runs/toy/2-prune/metrics.json")["sparsity"] >= 0.75
 
@@ -97,14 +85,14 @@ def test_in_int8_with_fewer_heads_and_rounding_in_training(project: Path) -> Non
 def test_pruning_goes_on_from_fewer_layers(project: Path) -> None:
     """A start without zeros fits every pattern; its layers are those of the recipe."""
     shutil.copytree(project / "runs/toy", project / "runs/next")
-    sdp("prune", "toy.toml", *options(*ONE, "prune.epochs=1"), cwd=project, check=True)
+    sdp("prune", "toy.toml", *set_options(*ONE, "prune.epochs=1"), cwd=project, check=True)
     zeros = ("prune.sparsity=0.5", "prune.pattern='1x4'", "prune.epochs=1", "prune.start='runs/toy/2-prune'")
     command = ["prune", "toy.toml", "--run-dir", "runs/next"]
-    sdp(*command, *options(*ONE, *zeros), cwd=project, check=True)
+    sdp(*command, *set_options(*ONE, *zeros), cwd=project, check=True)
     assert read(project / "runs/next/2-prune/metrics.json")["sparsity"] == pytest.approx(0.75, abs=0.005)
     assert load_finetuned(project / "runs/next/2-prune").config.num_hidden_layers == 1
 
-    refused = sdp(*command, *options(*zeros, "prune.scope='global'"), cwd=project)
+    refused = sdp(*command, *set_options(*zeros, "prune.scope='global'"), cwd=project)
     assert refused.returncode == 2
     assert "it was pruned with layers = 1, and the recipe has all layers" in refused.stderr
     assert "Set prune.layers = 1." in refused.stderr
@@ -113,7 +101,7 @@ def test_pruning_goes_on_from_fewer_layers(project: Path) -> None:
 @pytest.mark.parametrize("command", ["check", "prune"])
 def test_as_many_layers_as_the_model_has_are_refused_before_anything_runs(command: str, project: Path) -> None:
     shutil.rmtree(project / "runs")
-    done = sdp(command, "toy.toml", *options("prune.layers=2"), cwd=project)
+    done = sdp(command, "toy.toml", *set_options("prune.layers=2"), cwd=project)
     assert done.returncode == 2
     assert "prune.layers = 2 removes nothing: the model has 2 layers" in done.stderr
     assert not (project / "runs/toy/1-finetune").exists()
@@ -121,7 +109,7 @@ def test_as_many_layers_as_the_model_has_are_refused_before_anything_runs(comman
 
 def test_the_forecast_is_of_the_layers_that_are_left(project: Path) -> None:
     dense, short = (
-        json.loads(sdp("check", "toy.toml", "--json", *options(*settings), cwd=project, check=True).stdout)
+        json.loads(sdp("check", "toy.toml", "--json", *set_options(*settings), cwd=project, check=True).stdout)
         for settings in (("prune.sparsity=0", "prune.scope='global'"), ONE)
     )
     encoders = [next(part for part in plan["parts"] if part["name"] == "encoder") for plan in (dense, short)]

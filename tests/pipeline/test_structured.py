@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import onnx
 import pytest
@@ -23,23 +21,14 @@ from sdp.pruning.structured.choice import unit_counts
 from sdp.pruning.structured.removal_steps import RemovalSteps
 from sdp_onnx.operators.library import has_library
 from sdp_onnx.runtimes.registry import default_runtime
+from support.pruned_runs import linear_weights, read, set_options
 from support.toy import PREFLIGHT, finetuned_copy, sdp
 
 SETTINGS = ("prune.pattern='structured'", "prune.criterion='momentum'", "prune.scope='global'", "prune.mask_updates=3")
 
 
 def options(*settings: str) -> list[str]:
-    return [word for setting in (*SETTINGS, *settings) for word in ("--set", setting)]
-
-
-def read(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text())
-    return content
-
-
-def linear_weights(folder: Path) -> int:
-    weights = load_file(folder / "model.safetensors")
-    return sum(own.numel() for name, own in weights.items() if ".layer." in name and own.dim() == 2)
+    return set_options(*SETTINGS, *settings)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from sdp.models.architectures import ARCHITECTURES
 from sdp.models.first_layers import first_layers
 from sdp.models.layers import layer_count, prunable_weights
 from sdp.models.load import load_finetuned
-from sdp.models.parts import layer_number, require_more_layers
+from sdp.models.parts import encoder_shape, layer_number, require_more_layers
 from sdp.models.source import ModelFolder
 from support.tiny_models import tiny_config, tiny_model
 
@@ -119,4 +119,6 @@ def test_a_model_of_one_layer_has_none_to_lose(tmp_path: Path) -> None:
 
 def test_without_a_number_of_layers_nothing_is_required(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
-    require_more_layers(100, ModelFolder("model", tmp_path))
+    folder = ModelFolder("model", tmp_path)
+    assert encoder_shape(folder) == (None, None)
+    require_more_layers(100, folder)
