@@ -44,6 +44,7 @@ def test_one_of_two_layers_is_left(project: Path) -> None:
         "report", "toy.toml", *PREFLIGHT, *set_options(*ONE, "prune.labels=false"), cwd=project, check=True
     ).stdout
     assert any(line.replace("│", " ").split() == ["layers", "2", "1", "1"] for line in shown.splitlines()), shown
+    assert "encoder removed or zero" in shown
 
 
 def test_losses_compare_the_last_layer_of_both_networks(project: Path) -> None:

@@ -69,7 +69,8 @@ def _model_column(results: RunResults, model: str, role: str | None) -> dict[str
         if results.prune.kept_layers is not None:
             layers = results.prune.kept_layers
             column["layers"] = f"{layers.dense if model == 'dense' else layers.kept}"
-        column["encoder zeros"] = f"{results.prune.sparsity if model != 'dense' else 0:.1%}"
+        label = "encoder removed or zero" if results.prune.removes else "encoder zeros"
+        column[label] = f"{results.prune.sparsity if model != 'dense' else 0:.1%}"
     if results.bench is not None and role is not None:
         column |= _costs(results.bench, role)
     return column

@@ -59,6 +59,12 @@ class PruneMetrics(Artifact):
     layers: dict[str, LayerZeros]
     log: tuple[LogRecord, ...]
 
+    @property
+    def removes(self) -> bool:
+        """Whether heads, neurons or layers are gone: then `sparsity` is more than the share of zeros in what is left."""
+        zeros, elements = (sum(getattr(own, key) for own in self.layers.values()) for key in ("zeros", "elements"))
+        return self.sparsity > zeros / max(1, elements) + 1e-6
+
 
 class MaskUpdate(Stored):
     """A line of pruning.jsonl: the sparsity that was wanted at a step, and that of the masks."""
