@@ -61,7 +61,7 @@ class PruneMetrics(Artifact):
 
     @property
     def removes(self) -> bool:
-        """Whether heads, neurons or layers are gone: then `sparsity` is more than the share of zeros in what is left."""
+        """Whether heads, neurons or layers are gone: `sparsity` is then above the share of zeros in what is left."""
         zeros, elements = (sum(getattr(own, key) for own in self.layers.values()) for key in ("zeros", "elements"))
         return self.sparsity > zeros / max(1, elements) + 1e-6
 
