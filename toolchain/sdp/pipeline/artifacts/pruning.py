@@ -62,7 +62,8 @@ class PruneMetrics(Artifact):
     @property
     def removes(self) -> bool:
         """Whether heads, neurons or layers are gone: `sparsity` is then above the share of zeros in what is left."""
-        zeros, elements = (sum(getattr(own, key) for own in self.layers.values()) for key in ("zeros", "elements"))
+        zeros = sum(own.zeros for own in self.layers.values())
+        elements = sum(own.elements for own in self.layers.values())
         return self.sparsity > zeros / max(1, elements) + 1e-6
 
 
