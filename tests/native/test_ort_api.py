@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from support.native_build import NATIVE, build_script
+from support.native_build import INCLUDE_FOLDERS, NATIVE, build_script
 
 CHECK = Path(__file__).parent / "check_ort_api.cpp"
 TABLE = NATIVE / "include" / "ort_functions.def"
 HEADER = "onnxruntime_c_api.h"
-INSTALLED = [Path(root) for root in ("/usr/include", "/usr/local/include", "/opt/homebrew/include")]
+INSTALLED = [Path(root) for root in INCLUDE_FOLDERS]
 
 
 @pytest.fixture(scope="module")

@@ -18,12 +18,11 @@ from sdp_onnx.export.torch_export import export_torch
 from sdp_onnx.operators.library import LIBRARY_NAME, has_library, library_path
 from sdp_onnx.runtimes.registry import default_runtime
 from support.documents import blocks, read
-from support.native_build import build_script
+from support.native_build import INCLUDE_FOLDERS, build_script
 
 IDS = [2, 7, 9, 3]
 NAMES = ("input_ids", "attention_mask", "token_type_ids")
 HEADER = "onnxruntime_cxx_api.h"
-HEADERS = [os.environ.get("ONNXRUNTIME_HEADERS", ""), "/usr/include", "/usr/local/include", "/opt/homebrew/include"]
 LIBRARY_ONLY = pytest.mark.skipif(not has_library(), reason="installed without a C++ compiler")
 
 
@@ -54,7 +53,7 @@ def numbers(done: subprocess.CompletedProcess[str]) -> list[float]:
 @LIBRARY_ONLY
 def test_cpp(dense: Path, tmp_path: Path) -> None:
     compiler = build_script().find_compiler()
-    found = next((path for root in HEADERS if root for path in sorted(Path(root).rglob(HEADER))), None)
+    found = next((path for root in INCLUDE_FOLDERS for path in sorted(Path(root).rglob(HEADER))), None)
     own = next(iter(Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so.*")), None)
     if compiler is None or found is None or own is None:
         pytest.skip("needs a compiler, onnxruntime's headers (Debian 13: apt install libonnxruntime-dev) and Linux")

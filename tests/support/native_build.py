@@ -1,12 +1,18 @@
-"""The package's build script, which lies beside the C++ sources and is no module of a package."""
+"""The package's build script, which lies beside the C++ sources and is no module of a package; and headers."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 from types import ModuleType
 
 NATIVE = Path(__file__).parents[2] / "export" / "native"
+INCLUDE_FOLDERS = [
+    *([os.environ["ONNXRUNTIME_HEADERS"]] if "ONNXRUNTIME_HEADERS" in os.environ else []),
+    *("/usr/include", "/usr/local/include", "/opt/homebrew/include"),
+]
+"""Where onnxruntime's headers may be."""
 
 
 def build_script(native: Path = NATIVE) -> ModuleType:
