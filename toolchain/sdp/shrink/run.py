@@ -173,7 +173,8 @@ def _prune(
     dense, pruned = (
         PiecewiseRun(model, tensors, [dict(batch) for batch in batches], default_runtime(), work) for _ in range(2)
     )
-    prune_graph(dense, pruned, groups, batches, asked.sparsity, asked.pattern, reporter)
+    if asked.sparsity:
+        prune_graph(dense, pruned, groups, batches, asked.sparsity, asked.pattern, reporter)
     skeleton = ModelProto()
     skeleton.CopyFrom(model)
     skeleton.graph.ClearField("initializer")
@@ -184,8 +185,8 @@ def _prune(
         for name, stored in tensors.items()
     ]
     write_model(skeleton, entries, work / _PRUNED, external_data_threshold=PROTOBUF_LIMIT)
-    weights = [changed[layer.weight] for group in groups for layer in group.layers]
-    return 1 - sum(map(np.count_nonzero, weights)) / sum(weight.size for weight in weights)
+    zeros = sum(weight.size - int(np.count_nonzero(weight)) for weight in changed.values() if weight.ndim == 2)
+    return zeros / sum(tensors[layer.weight].elements for group in groups for layer in group.layers)
 
 
 def _encode(asked: Shrink, pruned: Path, made: Path) -> None:

@@ -13,8 +13,8 @@ from sdp.shrink.artifacts import ShrinkReport
 def print_shrunk(report: ShrinkReport, out: Path) -> None:
     """Print both files side by side on stdout."""
     console, agreement, speedup = result_console(), report.agreement, report.speedup
-    zeros = f"{report.zeros:.0%} of {report.layers} matrices are zeros ({report.pattern}), {report.precision}"
-    table = Table(title=f"{report.model}: {zeros}", title_justify="left")
+    zeros = f"{report.zeros:.0%} of {report.layers} matrices are zeros ({report.pattern}), " if report.sparsity else ""
+    table = Table(title=f"{report.model}: {zeros}{report.precision}", title_justify="left")
     for header in ("", "original", "new"):
         table.add_column(header, justify="left" if not header else "right")
     table.add_row("ONNX file", f"{report.original_bytes / 1e6:.1f} MB", f"{report.bytes / 1e6:.1f} MB")
