@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -70,21 +70,20 @@ def read_samples(
     return Samples(tuple(rows[:measured]), tuple(rows[measured:]), tokenizer)
 
 
-def _texts(path: Path, columns: Sequence[str]) -> Sequence[tuple[str, ...]] | islice[tuple[str, ...]]:
+def _texts(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
     if is_plain_text(path):
         if columns:
             raise DataError("a txt file has no columns", where=str(path), hint="Leave --column out.")
-        return islice(((line,) for line in read_lines(path)), None)
+        yield from ((line,) for line in read_lines(path))
+        return
     if not columns:
         raise DataError(
             "which column has the texts?", where=str(path), hint="Name it: --column NAME (twice for pairs)."
         )
-    rows: list[tuple[str, ...]] = []
+    first = 1
     for chunk in column_chunks(path, columns):
-        rows += text_rows([chunk[name] for name in columns], columns, str(path), len(rows) + 1)
-        if len(rows) >= MOST_ROWS:
-            break
-    return rows
+        yield from text_rows([chunk[name] for name in columns], columns, str(path), first)
+        first += len(chunk[columns[0]])
 
 
 def usable_inputs(names: Sequence[str]) -> bool:
