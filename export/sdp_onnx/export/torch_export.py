@@ -20,6 +20,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 
 from sdp_onnx.deploy.tokenization import INPUT_NAMES
 from sdp_onnx.errors import ExportError
+from sdp_onnx.export import traced_graphs
 from sdp_onnx.model.linear_layers import LoadArray, match_parameters
 from sdp_onnx.model.writer import PROTOBUF_LIMIT, Entry, dense_entry, write_model
 
@@ -123,17 +124,7 @@ def _export_program(
     held: list[Any] = []
     try:
         with _quiet():
-            program = torch.onnx.export(
-                model,
-                kwargs={name: torch.ones(_EXAMPLE_SHAPE, dtype=torch.int64) for name in names},
-                dynamic_shapes={name: {0: "batch", 1: "sequence"} for name in names},
-                input_names=list(names),
-                output_names=["logits"],
-                dynamo=True,
-                opset_version=opset,
-                verbose=False,
-                optimize=False,
-            )
+            program = _traced(model, names, opset)
             if program is not None:
                 # The graph keeps the originals of folded constants.
                 held += program.model.graph.initializers.values()
@@ -148,6 +139,30 @@ def _export_program(
     if program is None:
         raise ExportError("torch exported nothing", where=type(model).__name__)
     return program, held
+
+
+def _traced(model: torch.nn.Module, names: Sequence[str], opset: int) -> torch.onnx.ONNXProgram | None:
+    """Return the program before its optimization; a structure is traced once a process."""
+    key = traced_graphs.structure(model, *names, opset)
+    if traced_graphs.is_kept(key):
+        program = None
+    else:
+        program = torch.onnx.export(
+            model,
+            kwargs={name: torch.ones(_EXAMPLE_SHAPE, dtype=torch.int64) for name in names},
+            dynamic_shapes={name: {0: "batch", 1: "sequence"} for name in names},
+            input_names=list(names),
+            output_names=["logits"],
+            dynamo=True,
+            opset_version=opset,
+            verbose=False,
+            optimize=False,
+        )
+        if program is not None:
+            traced_graphs.keep(key, program.model, model)
+    # The first file of a structure comes from the kept graph too: the same network gives the same bytes.
+    graph = traced_graphs.with_weights(key, model)
+    return program if graph is None else torch.onnx.ONNXProgram(graph, None)
 
 
 def _skeleton(program: torch.onnx.ONNXProgram) -> ModelProto:
