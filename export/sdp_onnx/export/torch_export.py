@@ -1,4 +1,4 @@
-"""Export a transformers model to a dense ONNX file. The only module of sdp_onnx that imports torch."""
+"""Export a transformers model to a dense ONNX file. Beside traced_graphs the only module that imports torch."""
 
 from __future__ import annotations
 

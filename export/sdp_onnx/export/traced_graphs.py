@@ -16,11 +16,10 @@ from types import NoneType
 
 import onnx_ir
 import torch
-from transformers import PreTrainedConfig
 
 _KEPT = 4
 
-# Values of the graph that are no weights: a sequence of positions, say. More than these bytes would hold memory.
+# Values of the graph that are no weights, such as positions: more than these bytes would hold memory.
 _CONSTANT_BYTES = 1 << 20
 
 _KNOWN = frozenset(vars(torch.nn.Module())) - {"training"}
@@ -108,11 +107,11 @@ def _clear_notes(model: onnx_ir.Model) -> None:
         one.metadata_props.clear()
 
 
-def _tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+def _tensors(model: torch.nn.Module, *, recurse: bool = True) -> dict[str, torch.Tensor]:
     """Parameters and buffers by all of their names."""
     return {
-        **dict(model.named_parameters(remove_duplicate=False)),
-        **dict(model.named_buffers(remove_duplicate=False)),
+        **dict(model.named_parameters(recurse=recurse, remove_duplicate=False)),
+        **dict(model.named_buffers(recurse=recurse, remove_duplicate=False)),
     }
 
 
@@ -121,16 +120,16 @@ def _module(module: torch.nn.Module) -> object:
     if any(getattr(module, name) for name in _HOOKS):
         raise _UnknownError
     attributes = {name: value for name, value in vars(module).items() if name not in _KNOWN}
-    tensors = {**module._parameters, **module._buffers}
-    shapes = {name: None if value is None else (value.shape, value.dtype) for name, value in tensors.items()}
-    return type(module), sorted(module._modules), shapes, _plain(attributes)
+    shapes = {name: (value.shape, value.dtype) for name, value in _tensors(module, recurse=False).items()}
+    return type(module), [name for name, _ in module.named_children()], shapes, _plain(attributes)
 
 
 def _plain(value: object) -> object:
     """A form of a value whose text is the same for equal values, in every process."""
     if isinstance(value, _AS_THEY_ARE):
         return value
-    if isinstance(value, PreTrainedConfig):
+    if hasattr(value, "to_json_string"):
+        # A config of transformers.
         value = vars(value)
     elif isinstance(value, functools.partial):
         value = (value.func, value.args, value.keywords)

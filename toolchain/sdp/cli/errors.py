@@ -89,7 +89,9 @@ def _shown(error: BaseException, received: list[int]) -> SdpError | None:
     return storage_error(error) or known or missing_package_error(error)
 
 
-TRAIN = frozenset({"accelerate", "datasets", "onnxscript", "optimum", "pandas", "requests", "torch", "transformers"})
+TRAIN = frozenset(
+    {"accelerate", "datasets", "onnx_ir", "onnxscript", "optimum", "pandas", "requests", "torch", "transformers"}
+)
 """The packages of the extra in pyproject.toml, by the names under which they are imported."""
 
 
