@@ -98,6 +98,22 @@ def test_dense_candidates_undefined_drops_and_untrained_layers_add_nothing() -> 
     assert trained.drop(Trial(layers, 4 * QUARTER)) != before.drop(Trial(layers, 4 * QUARTER))
 
 
+def test_zeros_in_fewer_layers_are_expected_between_both() -> None:
+    both = Candidate("int8", "layers-1x4", 0.9, 3, 0.8)
+    layers = Candidate("int8", "layers", 0.9, 3)
+
+    def seen(of_zeros: float, of_layers: float) -> float:
+        trained = (Trial(Candidate("int8", "1x4", 0.9), QUARTER), of_zeros), (Trial(layers, QUARTER), of_layers)
+        known = [outcome(trial, drop, 1e-4) for trial, drop in trained] * 20
+        return expectation(known, QUARTER).drop(Trial(both, QUARTER))[0]
+
+    assert seen(0.01, 0.01) == pytest.approx(math.log(0.01), abs=0.1)
+    assert seen(0.01, 0.04) == pytest.approx(seen(0.04, 0.01)) == pytest.approx(math.log(0.02), abs=0.1)
+    # Its own trials correct that.
+    known = [outcome(Trial(both, QUARTER), 0.1, 1e-4)] * 20
+    assert expectation(known, QUARTER).drop(Trial(both, QUARTER))[0] == pytest.approx(math.log(0.1), abs=0.1)
+
+
 def test_a_gain_counts_as_a_small_loss_that_is_little_known() -> None:
     found = expectation([outcome(blocks(0.6, 0), -0.02)], QUARTER)
     assert found.drop(blocks(0.6, 0))[0] < expectation((), QUARTER).drop(blocks(0.6, 0))[0]

@@ -130,6 +130,10 @@ def test_the_table_is_sorted_by_speed(capsys: pytest.CaptureFixture[str]) -> Non
         "| fp32 dense",
     ]
     assert lines[5].endswith("| 0.0010 [-0.0090, 0.0110] | 0.96 | 4.50 [4.40, 4.60] | 12.3 | chosen |")
+    layers = Candidate("int8", "layers", 0.5, 3), Candidate("int8", "layers-1x4", 1 - 0.2 / 6, 1, 0.8)
+    report = tune_report(progress(*(finished(Trial(own, 750), 0.001, 7.0 + own.sparsity) for own in layers)))
+    named = [line.split(" | ")[0] for line in markdown(report).splitlines()[4:6]]
+    assert named == ["| int8 1 layer, 1x4 0.8", "| int8 3 layers"]
     print_tuning(tune_report(WHOLE), Path("tune/toy"))
     printed = capsys.readouterr().out
     assert f"chosen: {SAFE.name}" in printed

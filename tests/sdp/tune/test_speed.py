@@ -54,6 +54,24 @@ def test_what_is_removed_takes_no_time_and_the_dense_model_is_of_the_family(kept
     assert expected_speedup(blocks(0.8), {**measured, blocks(0.6): 3.0}) is None
 
 
+@pytest.mark.parametrize("kept", [1, 2, 5])
+def test_zeros_in_fewer_layers_take_their_share_of_what_they_take_in_all(kept: int) -> None:
+    fixed, dense, sparse = 0.1, 0.05, 0.02
+    both = Candidate("int8", "layers-1x4", 1 - kept / 6 * 0.2, kept, 0.8)
+    layers = {
+        Candidate("int8", "unstructured", 0.0): 1 / (fixed + 6 * dense),
+        Candidate("int8", "layers", 0.5, 3): 1 / (fixed + 3 * dense),
+    }
+    zeros = {blocks(0.8): 1 / (fixed + 6 * sparse)}
+    assert expected_speedup(both, {**layers, **zeros}) == pytest.approx(1 / (fixed + kept * sparse))
+    assert expected_speedup(both, {**layers, **zeros, both: 7.0}) == 7.0
+    # What is not known of either is not guessed.
+    assert expected_speedup(both, zeros) is None
+    assert expected_speedup(both, layers) is None
+    # Noise: a whole model with zeros that takes less than what takes time beside the layers.
+    assert expected_speedup(both, {**layers, blocks(0.8): 20.0}) == pytest.approx(20.0)
+
+
 def test_a_sparser_one_is_the_limit() -> None:
     measured = {blocks(0.9): 6.0, blocks(0.6): 3.0, Candidate("int8", "unstructured", 0.0): 2.0}
     assert family_limit(blocks(0.8), measured) == 6.0

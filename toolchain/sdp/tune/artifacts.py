@@ -15,7 +15,7 @@ class TrialRow(MeasuredModel):
     """A trial as it was measured.
 
     Attributes:
-        precision, pattern, sparsity, layers: of the candidate; a sparsity of 0 is dense.
+        precision, pattern, sparsity, layers, layer_sparsity: of the candidate; a sparsity of 0 is dense.
         steps: optimizer steps of pruning; 0: without training.
         speedup: against the dense fp32 file, the geometric mean over the cases.
         probability: that the loss is at most the promised one.
@@ -26,6 +26,7 @@ class TrialRow(MeasuredModel):
     pattern: str
     sparsity: float
     layers: Count | None = None
+    layer_sparsity: Share | None = None
     steps: NotNegative
     speedup: Interval
     probability: Share

@@ -16,7 +16,7 @@ from sdp.recipe.sections import Recipe
 
 Precision = Literal["fp32", "int8"]
 Zeros = Literal["unstructured", "1x4", "structured"]
-Pattern = Zeros | Literal["layers"]
+Pattern = Zeros | Literal["layers", "layers-1x4"]
 
 SPARSITIES: dict[Zeros, tuple[float, ...]] = {
     "1x4": (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95),
@@ -27,13 +27,16 @@ SPARSITIES: dict[Zeros, tuple[float, ...]] = {
 FAMILIES: tuple[tuple[Precision, Pattern], ...] = (
     ("int8", "1x4"),
     ("int8", "layers"),
+    ("int8", "layers-1x4"),
     ("int8", "structured"),
     ("fp32", "unstructured"),
     ("fp32", "structured"),
 )
 """Precision and pattern that go together, the family that is fast first. int8 kernels take blocks of four at once; fp32
 kernels multiply each weight by itself, so that blocks in fp32 would lose more and be no faster. Fewer layers are tried
-in int8 alone, which loses hardly anything."""
+in int8 alone, which loses hardly anything, dense and with zeros."""
+WITH_FEWER_LAYERS = (0.7, 0.8, 0.9)
+"""The sparsities of the layers that are kept."""
 CHOSEN_KEYS = ("prune.sparsity", "prune.pattern", "prune.layers", "export.precision")
 _MOST_LAYER_STEPS = 6
 
@@ -46,23 +49,25 @@ class Candidate:
         precision: of the file.
         pattern: what is zero or removed.
         sparsity: share of the encoder's weights.
-        layers: how many of the first layers are kept, with the pattern "layers".
+        layers: how many of the first layers are kept, with the patterns "layers" and "layers-1x4".
+        layer_sparsity: of the layers that are kept, with the pattern "layers-1x4".
     """
 
     precision: Precision
     pattern: Pattern
     sparsity: float
     layers: int | None = None
+    layer_sparsity: float = 0.0
 
     @property
     def name(self) -> str:
-        """A name that is also a folder's: two decimals of the sparsity, or as many as it needs."""
+        """A name that is also a folder's."""
         if not self.sparsity:
             return f"{self.precision}-dense"
-        if self.layers is not None:
-            return f"{self.precision}-layers-{self.layers}"
-        short = f"{self.sparsity:.2f}"
-        return f"{self.precision}-{self.pattern}-{short if float(short) == self.sparsity else repr(self.sparsity)}"
+        if self.layers is None:
+            return f"{self.precision}-{self.pattern}-{_decimals(self.sparsity)}"
+        fewer = f"{self.precision}-layers-{self.layers}"
+        return f"{fewer}-1x4-{_decimals(self.layer_sparsity)}" if self.layer_sparsity else fewer
 
     @property
     def removes(self) -> bool:
@@ -104,9 +109,10 @@ class Trial:
             settings: the recipe's [prune]. What it sets for training alone gets its default in a trial without.
         """
         own = self.candidate
-        zeros, pattern = (0.0, "unstructured") if own.layers is not None else (own.sparsity, own.pattern)
+        sparsity = own.sparsity if own.layers is None else own.layer_sparsity
+        pattern = _PATTERNS_OF_LAYERS.get(own.pattern, own.pattern)
         keys = [
-            f"prune.sparsity={zeros!r}",
+            f"prune.sparsity={sparsity!r}",
             f'prune.pattern="{pattern}"',
             f"prune.steps={self.steps}",
             f'export.precision="{own.precision}"',
@@ -117,7 +123,7 @@ class Trial:
             # Nothing is to be allocated; it takes time to find that out.
             defaults["scope"] = PruneSection.model_fields["scope"].default
         if own.layers is not None:
-            defaults |= _defaults(settings, _NOT_FOR_LAYERS)
+            defaults |= _defaults(settings, _not_for_layers(settings, zeros=bool(own.layer_sparsity)))
         if own.pattern == "structured":
             defaults |= _defaults(settings, (*_NOT_FOR_UNITS, *_CRITERIA_KEYS))
             # A key that is set cannot be taken back.
@@ -132,10 +138,15 @@ _WITHOUT_TRAINING = ("criterion", "repair", "quantization_aware", *_CRITERIA_KEY
 """The keys that a recipe without training may not set."""
 _NOT_FOR_UNITS = ("criterion", "scope", "repair")
 """The keys that heads and neurons have measures of their own for."""
+_PATTERNS_OF_LAYERS: dict[Pattern, Zeros] = {"layers": "unstructured", "layers-1x4": "1x4"}
+"""The pattern of zeros beside fewer layers; of none any will do."""
 
 
-_NOT_FOR_LAYERS = ("criterion", "scope", "repair", *_CRITERIA_KEYS)
-"""The keys that are about zeros, of which there are none."""
+def _not_for_layers(settings: PruneSection, *, zeros: bool) -> tuple[str, ...]:
+    """The keys that do not go with fewer layers; without zeros all that are about zeros."""
+    if not zeros:
+        return ("criterion", "scope", "repair", *_CRITERIA_KEYS)
+    return ("scope", "repair") if settings.scope == "allocated" else ("repair",)
 
 
 def _defaults(settings: PruneSection, names: Sequence[str]) -> dict[str, object]:
@@ -163,7 +174,11 @@ def pruned_candidates(recipe: Recipe, *, units: bool, layers: int | None) -> tup
     found: list[Candidate] = []
     for precision, pattern in FAMILIES:
         if pattern == "layers":
-            found += _fewer_layers(recipe.prune, precision, layers or 0)
+            found += _fewer_layers(recipe.prune, precision, pattern, layers or 0, (0.0,))
+            continue
+        if pattern == "layers-1x4":
+            sparsities = [own for own in WITH_FEWER_LAYERS if own <= most]
+            found += _fewer_layers(recipe.prune, precision, pattern, layers or 0, sparsities)
             continue
         export = recipe.export.model_copy(update={"precision": precision})
         for sparsity in SPARSITIES[pattern]:
@@ -175,20 +190,35 @@ def pruned_candidates(recipe: Recipe, *, units: bool, layers: int | None) -> tup
     return tuple(found)
 
 
-def _fewer_layers(settings: PruneSection, precision: Precision, total: int) -> list[Candidate]:
-    """The first layers, from most to few, in at most so many steps; without those that the recipe's losses rule out."""
+def _fewer_layers(
+    settings: PruneSection, precision: Precision, pattern: Pattern, total: int, zeros: Sequence[float]
+) -> list[Candidate]:
+    """The first layers, in at most so many steps, with so many zeros in them; what recipes may not have is left out."""
     step = -(-total // _MOST_LAYER_STEPS) or 1
     kept = range(total - step, 0, -step)
-    return [Candidate(precision, "layers", 1 - count / total, count) for count in kept if _fits(settings, count)]
+    found = [
+        Candidate(precision, pattern, 1 - (1 - own) * count / total, count, own)
+        for count in kept
+        for own in zeros
+        if _fits(settings, count, own)
+    ]
+    return sorted(found, key=lambda own: own.sparsity)
 
 
-def _fits(settings: PruneSection, layers: int) -> bool:
-    own = settings.model_dump(exclude_unset=True, exclude=set(_NOT_FOR_LAYERS)) | {"layers": layers, "sparsity": 0}
+def _fits(settings: PruneSection, layers: int, zeros: float) -> bool:
+    others = set(_not_for_layers(settings, zeros=bool(zeros)))
+    own = settings.model_dump(exclude_unset=True, exclude=others) | {"layers": layers, "sparsity": zeros}
     try:
-        PruneSection.model_validate(own)
+        PruneSection.model_validate(own | {"pattern": "1x4" if zeros else "unstructured"})
     except ValidationError:
         return False
     return True
+
+
+def _decimals(share: float) -> str:
+    """Two decimals, or as many as it needs."""
+    short = f"{share:.2f}"
+    return short if float(short) == share else repr(share)
 
 
 def ladder(full: int) -> tuple[int, ...]:

@@ -5,6 +5,8 @@ cost so many times more, and training recovers so many times as much. A Bayesian
 Recognition and Machine Learning, 2006, section 3.3) begins with such rules, and the trials of the task correct them:
 
     ln(drop) = a_family + b ln(1 / (1 - sparsity)) + c [trained at all] + d log4(steps / quarter) + noise
+
+Zeros in fewer layers lie between both: a is the mean of the two families', and a difference.
 """
 
 from __future__ import annotations
@@ -18,15 +20,17 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from sdp.choice.risk import Z
-from sdp.tune.candidates import FAMILIES, Trial
+from sdp.tune.candidates import FAMILIES, Pattern, Precision, Trial
 from sdp.tune.outcome import Outcome, Promise
 from sdp_onnx.bench.interval import Interval
 
 # Expectations before the first trial, wide enough that a few trials outweigh them: a loss of 7 points at 70 % zeros
 # without training; four times the loss with half as many weights; a third of it after a quarter of the training, and a
 # third of that after all of it.
-_MEANS = np.array([*[-5.1] * len(FAMILIES), 2.0, -1.1, -1.1])
-_DEVIATIONS = np.array([*[2.0] * len(FAMILIES), 0.7, 0.7, 0.7])
+_BOTH: tuple[Precision, Pattern] = ("int8", "layers-1x4")
+_PARTS: tuple[tuple[Precision, Pattern], ...] = (("int8", "layers"), ("int8", "1x4"))
+_MEANS = np.array([*(0.0 if family == _BOTH else -5.1 for family in FAMILIES), 2.0, -1.1, -1.1])
+_DEVIATIONS = np.array([*(0.7 if family == _BOTH else 2.0 for family in FAMILIES), 0.7, 0.7, 0.7])
 NOISE = 0.5
 """Standard deviation of ln(drop) around the lines: seeds, and what the lines leave out."""
 DEFAULT_ERROR = 0.01
@@ -70,7 +74,9 @@ class Expectation:
 def features(trial: Trial, quarter: int) -> NDArray[np.float64]:
     """What the coefficients multiply, [families + 3]."""
     own = trial.candidate
-    family = [float(own.family == other) for other in FAMILIES]
+    family = [
+        1.0 if own.family == other else 0.5 if own.family == _BOTH and other in _PARTS else 0.0 for other in FAMILIES
+    ]
     trained = [1.0, math.log(trial.steps / quarter, 4)] if trial.steps else [0.0, 0.0]
     return np.array([*family, -math.log(1 - own.sparsity), *trained])
 

@@ -82,8 +82,8 @@ def opening(candidates: Sequence[Candidate]) -> tuple[Trial, ...]:
     """The trials without training that come first, in order.
 
     Of the first family the fewest zeros come first: that may be the answer of a short budget. Of others the most zeros:
-    they show whether the family can be faster at all. Of what needs training only the speed is of interest, and the
-    dense model is its other end.
+    they show whether the family can be faster at all. Of fewer layers only the speed is of interest, and the dense
+    model is its other end; with zeros in them, what others show of layers and of zeros gives it.
 
     Args:
         candidates: family by family in rising order of sparsity.
@@ -93,7 +93,7 @@ def opening(candidates: Sequence[Candidate]) -> tuple[Trial, ...]:
     for place, family in enumerate(families):
         members = [candidate for candidate in candidates if candidate.family == family]
         if members[0].needs_training:
-            found.append(members[-1])
+            found += [] if members[0].layer_sparsity else members[-1:]
             continue
         ends = (members[0], members[-1])
         found += ends if place == 0 else reversed(ends)
@@ -117,7 +117,7 @@ def _hopes(
     least = max([*taken, 0 if candidate.needs_training else -1])
     above = [steps for steps in situation.ladder if steps > least]
     # Training a quarter of the steps needs no trial without training before it.
-    starts = [0, 1] if not taken and len(above) > 1 else [0]
+    starts = [0, 1] if above[:1] == [0] and len(above) > 1 else [0]
     for start in starts if above else ():
         seconds = 0.0
         for steps in above[start:]:

@@ -90,7 +90,7 @@ def _row(finished: Finished, promise: Promise, frontier: bool) -> TrialRow:
         precision=own.precision,
         pattern=own.pattern if own.sparsity else "dense",
         sparsity=own.sparsity,
-        **present(layers=own.layers),
+        **present(layers=own.layers, layer_sparsity=own.layer_sparsity or None),
         steps=outcome.trial.steps,
         speedup=outcome.speedup,
         probability=outcome.probability(promise),

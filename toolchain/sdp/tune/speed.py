@@ -34,7 +34,8 @@ def expected_speedup(candidate: Candidate, measured: Speeds) -> float | None:
 
     A sparse product takes a time for each weight that is left, so that the time of a model is a line in its density; it
     is fitted to the measured ones of the family, and goes no further than their times. The dense model of its precision
-    is one of a family that removes weights.
+    is one of a family that removes weights. With zeros in fewer layers, each layer takes the time that it takes with
+    the same zeros among all layers; what takes time beside the layers is where the line of fewer layers begins.
 
     Args:
         candidate: to be measured or not.
@@ -42,6 +43,8 @@ def expected_speedup(candidate: Candidate, measured: Speeds) -> float | None:
     """
     if candidate in measured:
         return measured[candidate]
+    if candidate.layer_sparsity:
+        return _with_zeros_in_fewer_layers(candidate, measured)
     family = {other: speed for other, speed in measured.items() if _alike(other, candidate)}
     if len(family) < 2:
         return None
@@ -49,6 +52,17 @@ def expected_speedup(candidate: Candidate, measured: Speeds) -> float | None:
     line = np.polyfit(densities, times, 1)
     time = float(np.clip(np.polyval(line, 1 - candidate.sparsity), min(times), max(times)))
     return 1 / time
+
+
+def _with_zeros_in_fewer_layers(candidate: Candidate, measured: Speeds) -> float | None:
+    whole = expected_speedup(Candidate(candidate.precision, "1x4", candidate.layer_sparsity), measured)
+    layers = Candidate(candidate.precision, "layers", 1.0)
+    shorter = {1 - other.sparsity: 1 / speed for other, speed in measured.items() if _alike(other, layers)}
+    if whole is None or len(shorter) < 2:
+        return None
+    rest = float(np.clip(np.polyval(np.polyfit(list(shorter), list(shorter.values()), 1), 0.0), 0.0, 1 / whole))
+    kept = (1 - candidate.sparsity) / (1 - candidate.layer_sparsity)
+    return 1 / (rest + kept * (1 / whole - rest))
 
 
 def _alike(other: Candidate, candidate: Candidate) -> bool:

@@ -78,7 +78,8 @@ def _row(row: TrialRow, mark: str) -> list[str]:
 
 def _candidate(row: TrialRow) -> str:
     if row.layers is not None:
-        return f"{row.precision} {row.layers} layer{'s' * (row.layers > 1)}"
+        zeros = f", 1x4 {row.layer_sparsity:g}" if row.layer_sparsity is not None else ""
+        return f"{row.precision} {row.layers} layer{'s' * (row.layers > 1)}{zeros}"
     return f"{row.precision} {row.pattern}{f' {row.sparsity:g}' if row.sparsity else ''}"
 
 
