@@ -80,6 +80,20 @@ void expand_mask(const uint8_t* mask, int64_t tokens, int64_t first, int groups,
       }
 }
 
+// Added to the scores by the places of query and key in their text: [heads or 1][tokens][tokens].
+struct Bias {
+  const float* data = nullptr;
+  int64_t heads = 1, tokens = 0;
+};
+
+Bias read_bias(const OrtKernelContext* context, int64_t heads, int64_t tokens) {
+  const Tensor<float> given = input<float>(context, PackedAttentionInputs::bias);
+  require(given.shape.size() == 4 && given.shape[0] == 1 && (given.shape[1] == 1 || given.shape[1] == heads) &&
+              given.shape[2] == tokens && given.shape[3] == tokens,
+          "the bias does not have the shape [1, heads or 1, tokens, tokens]");
+  return {given.data, given.shape[1], tokens};
+}
+
 // A text's queries, keys or values of one head: where they are, and how far from one group to the next.
 struct Part {
   const float* data;
@@ -157,12 +171,14 @@ struct Queries {
 // One run of a node.
 class Call {
  public:
-  Call(const OrtKernelContext*, const Kernels&, const Heads&, bool masked);
+  Call(const OrtKernelContext*, const Kernels&, const Heads&, bool masked, bool biased);
   void compute(OrtKernelContext*) const;
 
  private:
   Rounded round(const OrtKernelContext*) const;
   void attend(const Rounded&, const Queries&, int64_t head, float* y) const;
+  // The bias of a head, to base 2, as additions [groups][keys][16].
+  void expand_bias(const Queries&, int64_t head, int keys, float* out) const;
   std::vector<Queries> all_queries() const;
   void clear_unused_lanes(float* y) const;
 
@@ -183,11 +199,12 @@ class Call {
   Packed q_, k_, v_;
   Texts texts_;
   Mask mask_;
+  Bias bias_;
   std::vector<VisibleKeys> visible_;
   size_t out_stride_;
 };
 
-Call::Call(const OrtKernelContext* context, const Kernels& kernels, const Heads& heads, bool masked)
+Call::Call(const OrtKernelContext* context, const Kernels& kernels, const Heads& heads, bool masked, bool biased)
     : kernels_(kernels),
       heads_(heads),
       q_(packed_input(context, Inputs::q)),
@@ -200,7 +217,9 @@ Call::Call(const OrtKernelContext* context, const Kernels& kernels, const Heads&
   require(std::max({heads.q_first, heads.k_first, heads.v_first}) + heads.width() <= q_.width,
           "the heads do not fit the width of q, k and v");
   require(texts_.padded || !masked, "a mask and texts without padding exclude each other");
+  require(!texts_.padded || !biased, "a bias is of texts without padding");
   if (masked) mask_ = read_mask(context, q_.batch, heads.count, texts_.length);
+  if (biased) bias_ = read_bias(context, heads.count, texts_.length);
   if (texts_.padded)
     visible_ = mask_.visible_keys(texts_.length);
   else
@@ -245,6 +264,18 @@ Rounded Call::round(const OrtKernelContext* context) const {
   return rounded;
 }
 
+void Call::expand_bias(const Queries& queries, int64_t head, int keys, float* out) const {
+  const float* of_head = bias_.data + (bias_.heads == 1 ? 0 : head) * bias_.tokens * bias_.tokens;
+  const int64_t* places = texts_.kept.data() + texts_[queries.text].first;
+  const int64_t start = static_cast<int64_t>(queries.text) * texts_.length;
+  std::fill(out, out + static_cast<size_t>(queries.groups()) * static_cast<size_t>(keys) * kTokensPerGroup, 0.0f);
+  for (int64_t i = 0; i < queries.tokens; ++i) {
+    const float* row = of_head + (places[queries.first + i] - start) * bias_.tokens;
+    float* lane = out + i / kTokensPerGroup * keys * kTokensPerGroup + i % kTokensPerGroup;
+    for (int key = 0; key < keys; ++key) lane[key * kTokensPerGroup] = row[places[key] - start] * kLog2e;
+  }
+}
+
 // Throws std::bad_alloc.
 void Call::attend(const Rounded& rounded, const Queries& queries, int64_t head, float* y) const {
   const size_t text = queries.text;
@@ -255,12 +286,16 @@ void Call::attend(const Rounded& rounded, const Queries& queries, int64_t head, 
   const size_t own = placed() ? heads_.group() * static_cast<size_t>(groups) : 0;
   const size_t moved = int8 ? 0 : room(text, visible);
   const size_t scores = static_cast<size_t>(visible.keys) * static_cast<size_t>(groups) * kTokensPerGroup;
-  const Buffer<float> scratch(2 * own + 2 * moved + (visible.same ? scores : 2 * scores));
+  const bool added = !visible.same || bias_.data != nullptr;
+  const Buffer<float> scratch(2 * own + 2 * moved + (added ? 2 * scores : scores));
   float* const result = scratch.get();
   float* const moved_keys = result + 2 * own;
   float* const room_of_scores = moved_keys + 2 * moved;
-  float* const bias = visible.same ? nullptr : room_of_scores + scores;
-  if (!visible.same) expand_mask(visible.mask, texts_.length, queries.first, groups, bias);
+  float* const additions = added ? room_of_scores + scores : nullptr;
+  if (bias_.data != nullptr)
+    expand_bias(queries, head, visible.keys, additions);
+  else if (added)
+    expand_mask(visible.mask, texts_.length, queries.first, groups, additions);
 
   const Part query = part(q_, heads_.q_first + feature, text, queries.first, queries.tokens, result + own);
   Part keys{nullptr, 0}, values{nullptr, 0};
@@ -281,7 +316,7 @@ void Call::attend(const Rounded& rounded, const Queries& queries, int64_t head, 
                             visible.keys,
                             heads_.scale,
                             visible.bias.data(),
-                            bias,
+                            additions,
                             room_of_scores};
   if (int8)
     rounded.attend(kernels_, text * static_cast<size_t>(heads_.count) + static_cast<size_t>(head), attention, groups);
@@ -345,15 +380,16 @@ class PackedAttention : public Operator {
                integer(info, "q_first", 0, 1 << 20), integer(info, "k_first", 0, 1 << 20),
                integer(info, "v_first", 0, 1 << 20), real(info, "scale") * kLog2e,
                int8,                                 flag(info, "first_tokens")},
-        masked_(input_count(info) > Inputs::mask) {
+        masked_(input_count(info) == Inputs::mask + 1),
+        biased_(input_count(info) > Inputs::bias) {
     require(heads_.size % 8 == 0, "head_size is not a multiple of 8");
   }
-  void compute(OrtKernelContext* context) const override { Call(context, kernels_, heads_, masked_).compute(context); }
+  void compute(OrtKernelContext* context) const override { Call(context, kernels_, heads_, masked_, biased_).compute(context); }
 
  private:
   const Kernels& kernels_;
   Heads heads_;
-  bool masked_;
+  bool masked_, biased_;
 };
 
 }  // namespace

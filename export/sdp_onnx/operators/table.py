@@ -17,7 +17,7 @@ from sdp_onnx.operators.library import DOMAIN
 from sdp_onnx.operators.weight_formats import DENSE, DENSE_INT8, SPARSE, SPARSE_INT8, LayerKind, WeightFormat
 
 Part = Literal["sparse", "dense", "sparse-int8", "dense-int8", "attention", "rest"]
-Role = Literal["required", "weight", "optional"]
+Role = Literal["required", "weight", "optional", "apart"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Input:
     Attributes:
         dtype: numpy's name of the element type.
         role: "weight" is an initializer that holds the layer's weight or a part of it; an "optional" input may be left
-            out, together with all that follow.
+            out, together with all optional ones that follow; one "apart" whatever others there are.
     """
 
     name: str
@@ -67,15 +67,20 @@ class Operator:
     def arrange(self, values: Mapping[str, str]) -> list[str]:
         """A node's inputs in order, from the names of their values by the names of the inputs.
 
+        Returns:
+            the values up to the last one that is given; "" stands for one that is left out.
+
         Raises:
             ValueError: a required input is missing, an optional one before a given one, or a name is unknown.
         """
         names = [value.name for value in self.inputs]
-        given = names[: len(values)]
-        required = [value.name for value in self.inputs if value.role != "optional"]
-        if set(given) != set(values) or not set(required) <= set(given):
+        together = [value.name for value in self.inputs if value.role != "apart"]
+        required = {value.name for value in self.inputs if value.role in ("required", "weight")}
+        given = [name for name in together if name in values]
+        if not required <= set(values) <= set(names) or given != together[: len(given)]:
             raise ValueError(f"{self.name} takes {', '.join(names)}, not {', '.join(values)}")
-        return [values[name] for name in given]
+        last = max(names.index(name) for name in values)
+        return [values.get(name, "") for name in names[: last + 1]]
 
 
 _X = Input("x")
@@ -91,7 +96,14 @@ _EPILOGUE = (
     Input("gamma", role="optional"),
     Input("beta", role="optional"),
 )
-_ATTENTION = (Input("q"), Input("k"), Input("v"), Input("tokens", "int64"), Input("mask", "bool", "optional"))
+_ATTENTION = (
+    Input("q"),
+    Input("k"),
+    Input("v"),
+    Input("tokens", "int64"),
+    Input("mask", "bool", "optional"),
+    Input("bias", role="apart"),
+)
 
 _NORM = (Input("gamma"), Input("beta"))
 
