@@ -104,7 +104,14 @@ class _Writer:
             for block in patterns.attentions
             if all(kinds[linear.out] is not None for linear in block.linears)
         }
-        inside = {linear.out for block in attentions.values() for linear in block.linears}
+        packed = [linear for out, linear in patterns.linears.items() if kinds[out] is not None]
+        if needs_no_padding(self._model, self._index, self._initializers, list(attentions.values()), packed):
+            self._kept = ATTENTION_MASK
+        else:
+            # The operator adds a bias to texts without padding alone.
+            attentions = {i: block for i, block in attentions.items() if block.bias is None}
+        blocks = list(attentions.values())
+        inside = {linear.out for block in blocks for linear in block.linears}
         linears = {
             linear.nodes[-1]: linear
             for out, linear in patterns.linears.items()
@@ -113,10 +120,7 @@ class _Writer:
         replaced = {i for block in attentions.values() for i in block.nodes} | {
             i for linear in patterns.linears.values() if kinds[linear.out] is not None for i in linear.nodes
         }
-        packed = [linear for out, linear in patterns.linears.items() if kinds[out] is not None]
-        blocks = list(attentions.values())
-        if needs_no_padding(self._model, self._index, self._initializers, blocks, packed):
-            self._kept = ATTENTION_MASK
+        if self._kept is not None:
             self._only_first = read_at_first_tokens(self._index, self._initializers, blocks, list(linears.values()))
         for i, node in enumerate(self._index.nodes):
             if i in attentions:
@@ -197,10 +201,13 @@ class _Writer:
         out = f"{block.out}/{'first' if first else 'packed'}"
         inputs = dict(zip("qkv", sources, strict=True)) | {"tokens": tokens}
         mask = block.mask if self._kept is None else None
-        if mask:
-            inputs["mask"] = mask
+        added = {name: value for name, value in (("mask", mask), ("bias", block.bias)) if value}
+        inputs |= added
+        # transformers computes attention that is written out in float alone, and so does the file in int8: what is
+        # trained and verified in torch is what the file computes.
+        int8 = self._precision == "int8" and not block.written_out
         self._add(
-            OPERATORS["PackedAttentionInt8" if self._precision == "int8" else "PackedAttention"],
+            OPERATORS["PackedAttentionInt8" if int8 else "PackedAttention"],
             inputs,
             out,
             heads=self._initializers[block.linears[0].weight].shape[1] // block.head_size,
@@ -211,8 +218,7 @@ class _Writer:
             scale=float(block.scale),
             **({"first_tokens": 1} if first else {}),
         )
-        if mask:
-            self._plain.add(mask)
+        self._plain.update(added.values())
         (self._first if first else self._packed)[block.out] = out
         self._tokens[block.out] = tokens
 

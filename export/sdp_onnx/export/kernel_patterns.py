@@ -1,7 +1,8 @@
 """Find the patterns in an exported encoder that one operator of the library replaces: linear layers and attention.
 
 The patterns are those of transformers' encoders as torch exports them for opset 23: MatMul + Add, Gelu,
-LayerNormalization(x + residual), and Attention between Reshape and Transpose. Other nodes stay unchanged.
+LayerNormalization(x + residual), and Attention between Reshape and Transpose, or the products and the Softmax that it
+stands for. Other nodes stay unchanged.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from onnx import NodeProto, TensorProto
+from onnx import TensorProto
 
 from sdp_onnx.model.graph_index import GraphIndex, attributes
 from sdp_onnx.model.model_file import StoredTensor
 
 _HEAD_AXES = [0, 2, 1, 3]
+_TRANSPOSED_HEAD_AXES = [0, 2, 3, 1]
+# What is added to the score of a key that is not seen: at least so little.
+_UNSEEN = -1e30
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ class AttentionBlock:
     Attributes:
         nodes: the positions of the nodes that it replaces, without the linear layers.
         mask: bool value, broadcast to [batch, heads, tokens, tokens]; None where every query sees every key.
+        bias: value [1, heads or 1, tokens, tokens], added to the scaled scores; None without one.
+        written_out: whether it was products and a Softmax in place of one Attention.
         out: its output, [batch, tokens, heads * head_size].
     """
 
@@ -66,6 +72,8 @@ class AttentionBlock:
     head_size: int
     scale: float
     out: str
+    bias: str | None = None
+    written_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -211,14 +219,16 @@ def _with_norm(
 def _attention(
     i: int, index: GraphIndex, initializers: Mapping[str, StoredTensor], linears: Mapping[str, Linear]
 ) -> AttentionBlock | None:
-    node = index.nodes[i]
-    if not index.is_op(i, "Attention") or not _is_plain_attention(node, index):
+    scores = _attention_operator(i, index) or _written_out(i, index, initializers)
+    if scores is None:
         return None
-    heads = [_heads(value, i, index, initializers, linears) for value in node.input[:3]]
-    query, key, value = heads
+    axes = _TRANSPOSED_HEAD_AXES if scores.transposed else _HEAD_AXES
+    query = _heads(scores.query, scores.reader, _HEAD_AXES, index, initializers, linears)
+    key = _heads(scores.key, scores.reader, axes, index, initializers, linears)
+    value = _heads(scores.value, i, _HEAD_AXES, index, initializers, linears)
     if query is None or key is None or value is None:
         return None
-    joined = _joined_heads(node.output[0], query.shape, index, initializers)
+    joined = _joined_heads(index.nodes[i].output[0], query.shape, index, initializers)
     if joined is None:
         return None
     layers = (query.linear, key.linear, value.linear)
@@ -229,25 +239,143 @@ def _attention(
     # The library's kernels process the features of a head in groups of eight.
     if not plain or not same or query.size % 8 or width % query.size or joined.width not in (-1, width):
         return None
+    added = _added(scores.added, query.linear.x, width // query.size, index, initializers)
+    if added is None:
+        return None
     return AttentionBlock(
-        tuple(sorted([i, *query.nodes, *key.nodes, *value.nodes, *joined.nodes])),
+        tuple(sorted({i, *scores.nodes, *query.nodes, *key.nodes, *value.nodes, *joined.nodes})),
         layers,
-        node.input[3] if len(node.input) == 4 and node.input[3] else None,
+        added.mask,
         query.size,
-        attributes(node).get("scale") or query.size**-0.5,
+        query.size**-0.5 if scores.scale is None else scores.scale,
         joined.out,
+        added.bias,
+        scores.transposed,
     )
 
 
-def _is_plain_attention(node: NodeProto, index: GraphIndex) -> bool:
-    """softmax(q k^T scale, masked by a bool value) v, without a cache and without further outputs."""
-    if len(node.output) != 1 or not 3 <= len(node.input) <= 4:
-        return False
+@dataclass(frozen=True)
+class _Scores:
+    """softmax(q k^T scale + what is added) v.
+
+    Attributes:
+        nodes: that compute it, without the product with v.
+        query, key, value: [batch, heads, tokens, head_size], of the keys also the transpose, `transposed`.
+        reader: the node that reads queries and keys.
+        scale: None for that of the head's size.
+        added: masks, bool or added, and biases.
+    """
+
+    nodes: tuple[int, ...]
+    query: str
+    key: str
+    value: str
+    reader: int
+    transposed: bool
+    scale: float | None
+    added: tuple[str, ...]
+
+
+def _attention_operator(i: int, index: GraphIndex) -> _Scores | None:
+    """Match Attention without a cache and without further outputs."""
+    node = index.nodes[i]
+    if not index.is_op(i, "Attention") or len(node.output) != 1 or not 3 <= len(node.input) <= 4:
+        return None
     settings = attributes(node)
-    mask = node.input[3] if len(node.input) == 4 else ""
-    return not any(settings.get(name, 0) for name in ("is_causal", "softcap", "softmax_precision")) and (
-        not mask or (index.is_bool(mask) and index.rank(mask) == 4)
-    )
+    if any(settings.get(name, 0) for name in ("is_causal", "softcap", "softmax_precision")):
+        return None
+    query, key, value, *added = node.input
+    # Queries and keys are read by the node itself.
+    return _Scores((), query, key, value, i, False, settings.get("scale") or None, tuple(filter(None, added)))
+
+
+def _written_out(i: int, index: GraphIndex, initializers: Mapping[str, StoredTensor]) -> _Scores | None:
+    """Match MatMul -> Div or Mul -> Add ... -> Softmax -> MatMul with the values."""
+    if not index.is_op(i, "MatMul"):
+        return None
+    softmax = _reads_alone(index.nodes[i].input[0], i, index, "Softmax")
+    if softmax is None or attributes(index.nodes[softmax]).get("axis", -1) not in (-1, 3):
+        return None
+    nodes, added = [softmax], []
+    at, reader = index.nodes[softmax].input[0], softmax
+    while (node := _reads_alone(at, reader, index, "Add")) is not None:
+        # The other input is a mask or a bias, which no product of scores makes.
+        at = next((name for name in index.nodes[node].input if index.producer(name, *_ON_SCORES) is not None), "")
+        added.append(_other_input(node, at, index))
+        nodes.append(node)
+        reader = node
+    scale = 1.0
+    scaled = _reads_alone(at, reader, index, "Div", "Mul")
+    if scaled is not None:
+        at, factor = index.nodes[scaled].input
+        number = initializers.get(factor)
+        if number is None or number.elements != 1 or not float(number.array().reshape(())):
+            return None
+        scale = float(number.array().reshape(()))
+        scale = 1 / scale if index.is_op(scaled, "Div") else scale
+        nodes.append(scaled)
+        reader = scaled
+    product = _reads_alone(at, reader, index, "MatMul")
+    if product is None:
+        return None
+    query, key = index.nodes[product].input
+    return _Scores((*nodes, product), query, key, index.nodes[i].input[1], product, True, scale, tuple(added))
+
+
+_ON_SCORES = ("Add", "Div", "Mul", "MatMul")
+
+
+@dataclass(frozen=True)
+class _Added:
+    mask: str | None = None
+    bias: str | None = None
+
+
+def _added(
+    values: tuple[str, ...], x: str, heads: int, index: GraphIndex, initializers: Mapping[str, StoredTensor]
+) -> _Added | None:
+    """Tell a mask and a bias apart; None where there are others, or several.
+
+    Args:
+        values: what is added to the scores, or a bool mask.
+        x: [batch, tokens, features], of which queries and keys are made.
+        heads: their number.
+    """
+    found = _Added()
+    for value in values:
+        mask = _seen(value, index, initializers)
+        bias = _bias(value, x, heads, index) if mask is None else None
+        if mask is not None and found.mask is None:
+            found = replace(found, mask=mask)
+        elif bias is not None and found.bias is None:
+            found = replace(found, bias=bias)
+        else:
+            return None
+    return found
+
+
+def _seen(value: str, index: GraphIndex, initializers: Mapping[str, StoredTensor]) -> str | None:
+    """The bool value that a mask of rank 4 is, or of which it is Where(seen, 0, least)."""
+    if index.is_bool(value):
+        return value if index.rank(value) == 4 else None
+    where = index.producer(value, "Where")
+    if where is None:
+        return None
+    seen, zero, least = index.nodes[where].input
+    numbers = [initializers.get(name) for name in (zero, least)]
+    if any(number is None or number.elements != 1 for number in numbers) or index.rank(seen) != 4:
+        return None
+    shown, hidden = (float(number.array().reshape(())) for number in numbers if number is not None)
+    return seen if shown == 0 and hidden <= _UNSEEN else None
+
+
+def _bias(value: str, x: str, heads: int, index: GraphIndex) -> str | None:
+    """A bias that is the same for all texts, as it is before it is repeated for them."""
+    repeated = index.producer(value, "Expand")
+    bias = value if repeated is None else index.nodes[repeated].input[0]
+    tokens = (index.dimensions(x) or ("", ""))[1]
+    shapes = [(1, own, tokens, tokens) for own in (1, heads)]
+    return bias if tokens != "" and index.dimensions(bias) in shapes else None
 
 
 @dataclass(frozen=True)
@@ -259,11 +387,16 @@ class _Heads:
 
 
 def _heads(
-    value: str, reader: int, index: GraphIndex, initializers: Mapping[str, StoredTensor], linears: Mapping[str, Linear]
+    value: str,
+    reader: int,
+    axes: list[int],
+    index: GraphIndex,
+    initializers: Mapping[str, StoredTensor],
+    linears: Mapping[str, Linear],
 ) -> _Heads | None:
     """Match Linear -> Reshape [batch, tokens, heads, head_size] -> Transpose -> `reader`, without other readers."""
     transposed = _reads_alone(value, reader, index, "Transpose")
-    if transposed is None or attributes(index.nodes[transposed]).get("perm") != _HEAD_AXES:
+    if transposed is None or attributes(index.nodes[transposed]).get("perm") != axes:
         return None
     reshaped = _reads_alone(index.nodes[transposed].input[0], transposed, index, "Reshape")
     linear = linears.get(index.nodes[reshaped].input[0]) if reshaped is not None else None
@@ -312,9 +445,9 @@ def _is_transposed(shape: str, split: str, index: GraphIndex) -> bool:
     return len(sizes) == 4 and list(index.nodes[own].input) == [sizes[axis] for axis in _HEAD_AXES]
 
 
-def _reads_alone(value: str, reader: int, index: GraphIndex, op_type: str) -> int | None:
-    """Return the node of this type that produces `value` for `reader` alone."""
-    found = index.producer(value, op_type)
+def _reads_alone(value: str, reader: int, index: GraphIndex, *op_types: str) -> int | None:
+    """Return the node of one of these types that produces `value` for `reader` alone."""
+    found = index.producer(value, *op_types)
     return found if found is not None and index.only_reader(value, index.nodes[reader].op_type) == reader else None
 
 

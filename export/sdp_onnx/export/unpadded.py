@@ -40,11 +40,18 @@ def needs_no_padding(
     values = {linear.x for linear in linears} | {linear.norm.residual for linear in linears if linear.norm}
     if any((index.dimensions(value) or ())[:2] != tokens for value in values):
         return False
-    if not blocks or len(blocks) != sum(index.is_op(i, "Attention") for i in range(len(index.nodes))):
+    if not blocks or len(blocks) != sum(_attends(i, index) for i in range(len(index.nodes))):
         return False
     return all(
         mask is not None and leaves_out_padding(model, index, initializers, mask, ATTENTION_MASK)
         for mask in {block.mask for block in blocks}
+    )
+
+
+def _attends(i: int, index: GraphIndex) -> bool:
+    """Whether a node is attention, or the softmax of attention that is written out."""
+    return index.is_op(i, "Attention") or (
+        index.is_op(i, "Softmax") and index.rank(index.nodes[i].input[0]) not in (1, 2, 3)
     )
 
 

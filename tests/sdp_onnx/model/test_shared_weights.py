@@ -103,9 +103,11 @@ def check(case: Case, target: Path, encoding: str) -> None:
         assert encoding == "int8" or zeros[name][0] == int((weight == 0).sum())
     assert len(linear_layers(target)) > 6
     row = find_architecture(case.model.config.model_type)
-    if encoding == "kernel" and row is not None:
-        packed = [node for node in onnx.load(target).graph.node if node.op_type == "PackedAttention"]
+    if encoding in ("kernel", "int8") and row is not None:
+        rounded = "Int8" if encoding == "int8" and not row.written_out else ""
+        packed = [node for node in onnx.load(target).graph.node if node.op_type.startswith("PackedAttention")]
         assert len(packed) == (2 if row.packed_attention else 0), "as the row says"
+        assert {node.op_type for node in packed} <= {f"PackedAttention{rounded}"}
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)

@@ -37,6 +37,7 @@ class Architecture:
         rotary: queries and keys are rotated by position, so that their rows of one index are not multiplied alone.
         removable: the units that structured pruning removes: "heads", "neurons" (of feed-forward layers).
         packed_attention: the operator library computes its attention; otherwise onnxruntime's operators do.
+        written_out: its attention is products and a softmax of its own, which int8 files compute in fp32.
         tested: it went through the whole pipeline (benchmarks/results/architectures.md).
         refused: why sdp does not take it; empty where it does.
         config: values of config.json that it is loaded with, whatever the file has.
@@ -49,6 +50,7 @@ class Architecture:
     rotary: bool = False
     removable: tuple[str, ...] = ()
     packed_attention: bool = False
+    written_out: bool = False
     tested: bool = False
     refused: str = ""
     config: dict[str, Any] = field(default_factory=dict)
@@ -73,7 +75,14 @@ ARCHITECTURES = (
     Architecture("bart", layouts.BART, refused=_TWO_PARTS),
     Architecture("bert", layouts.BERT, removable=_BOTH, packed_attention=True, tested=True),
     # Sparse attention chooses blocks by the length of the text, which a traced graph cannot; the weights are the same.
-    Architecture("big_bird", layouts.BERT_TWO_HEADS, removable=_BOTH, config={"attention_type": "original_full"}),
+    Architecture(
+        "big_bird",
+        layouts.BERT_TWO_HEADS,
+        removable=_BOTH,
+        config={"attention_type": "original_full"},
+        packed_attention=True,
+        written_out=True,
+    ),
     Architecture("bigbird_pegasus", layouts.BART, refused=_TWO_PARTS),
     Architecture("camembert", layouts.ROBERTA, "after-padding", removable=_BOTH, packed_attention=True),
     Architecture("canine", layouts.BERT, refused="it reads characters, through convolutions"),
@@ -114,15 +123,23 @@ ARCHITECTURES = (
     Architecture("luke", layouts.BERT, refused="it has weights that only entities use"),
     Architecture("markuplm", layouts.BERT, refused=_PAGES),
     Architecture("mbart", layouts.BART, refused=_TWO_PARTS),
-    Architecture("megatron-bert", layouts.BERT, removable=_BOTH),
+    Architecture("megatron-bert", layouts.BERT, removable=_BOTH, packed_attention=True, written_out=True),
     Architecture("mobilebert", layouts.MOBILEBERT),
     Architecture("modernbert", layouts.MODERNBERT, "relative", removable=_BOTH, rotary=True, tested=True),
-    Architecture("mpnet", layouts.MPNET, "after-padding", removable=_NEURONS, tested=True),
+    Architecture(
+        "mpnet",
+        layouts.MPNET,
+        "after-padding",
+        removable=_NEURONS,
+        packed_attention=True,
+        written_out=True,
+        tested=True,
+    ),
     Architecture("mt5", layouts.T5, refused=_TWO_PARTS),
     Architecture("nomic_bert", layouts.GATED, "relative", removable=_BOTH, rotary=True),
     Architecture("nystromformer", layouts.BERT_TWO_HEADS, refused=_CONVOLUTIONS),
     Architecture("openai-gpt", layouts.GPT, refused=_CONV1D),
-    Architecture("rembert", layouts.BERT, removable=_BOTH),
+    Architecture("rembert", layouts.BERT, removable=_BOTH, packed_attention=True, written_out=True),
     Architecture("roberta", layouts.ROBERTA, "after-padding", removable=_BOTH, packed_attention=True, tested=True),
     Architecture("roberta-prelayernorm", layouts.ROBERTA, "after-padding", removable=_BOTH, packed_attention=True),
     Architecture("roformer", layouts.BERT_TWO_HEADS, removable=_BOTH, rotary=True),

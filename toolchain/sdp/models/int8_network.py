@@ -64,7 +64,7 @@ def compute_in_int8(model: PreTrainedModel, wanted: bool) -> None:
             module.forward = partial(forward, module)
         else:
             vars(module).pop("forward", None)
-    if _has_packed_attention(model):
+    if _attends_in_int8(model):
         model.set_attn_implementation(_INT8 if wanted else _FLOAT)
 
 
@@ -90,10 +90,10 @@ def _embedding(module: nn.Embedding, rows: Tensor) -> Tensor:
     return rounded_rows(found)
 
 
-def _has_packed_attention(model: PreTrainedModel) -> bool:
+def _attends_in_int8(model: PreTrainedModel) -> bool:
     row, config = find_architecture(model.config.model_type), model.config
-    packed = row is not None and row.packed_attention
-    return packed and attends_in_int8(config.hidden_size // config.num_attention_heads)
+    rounded = row is not None and row.packed_attention and not row.written_out
+    return rounded and attends_in_int8(config.hidden_size // config.num_attention_heads)
 
 
 def _attention(
