@@ -334,7 +334,7 @@ class _Added:
 def _added(
     values: tuple[str, ...], x: str, heads: int, index: GraphIndex, initializers: Mapping[str, StoredTensor]
 ) -> _Added | None:
-    """Tell a mask and a bias apart; None where there are others, or several.
+    """Find which value is a mask and which a bias; None where there are others, or several.
 
     Args:
         values: what is added to the scores, or a bool mask.
