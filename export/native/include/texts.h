@@ -32,6 +32,8 @@ struct Texts {
   int64_t groups() const {        // of all texts together
     return padded ? batch * groups_of(length) : groups_of(static_cast<int64_t>(kept.size()));
   }
+  // The places in [batch, length] of the tokens of a group; returns how many there are.
+  int places_of(int64_t group, int64_t* places) const;
   static int64_t groups_of(int64_t tokens) { return (tokens + kTokensPerGroup - 1) / kTokensPerGroup; }
 };
 

@@ -37,18 +37,10 @@ class FirstTokens : public Operator {
 // The rows of group `group` of packed activations among the rows [batch * length] of `data`; returns how many.
 template <class Value>
 int rows_of_group(const Texts& texts, int64_t group, Value* data, int64_t width, Value** rows) {
-  int64_t tokens = 0;
-  if (texts.padded) {
-    const int64_t groups = Texts::groups_of(texts.length);
-    const int64_t first = group % groups * kTokensPerGroup;
-    tokens = std::min<int64_t>(kTokensPerGroup, texts.length - first);
-    for (int64_t t = 0; t < tokens; ++t) rows[t] = data + (group / groups * texts.length + first + t) * width;
-  } else {
-    const int64_t first = group * kTokensPerGroup;
-    tokens = std::min<int64_t>(kTokensPerGroup, static_cast<int64_t>(texts.kept.size()) - first);
-    for (int64_t t = 0; t < tokens; ++t) rows[t] = data + texts.kept[static_cast<size_t>(first + t)] * width;
-  }
-  return static_cast<int>(tokens);
+  int64_t places[kTokensPerGroup];
+  const int tokens = texts.places_of(group, places);
+  for (int t = 0; t < tokens; ++t) rows[t] = data + places[t] * width;
+  return tokens;
 }
 
 void Pack::compute(OrtKernelContext* context) const {

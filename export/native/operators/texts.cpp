@@ -1,6 +1,18 @@
 #include "texts.h"
 
+#include <algorithm>
+
 namespace sdp {
+
+int Texts::places_of(int64_t group, int64_t* places) const {
+  const int64_t groups = groups_of(length);
+  const int64_t first = (padded ? group % groups : group) * kTokensPerGroup;
+  const int64_t all = padded ? length : static_cast<int64_t>(kept.size());
+  const int64_t tokens = std::min<int64_t>(kTokensPerGroup, all - first);
+  for (int64_t t = 0; t < tokens; ++t)
+    places[t] = padded ? group / groups * length + first + t : kept[static_cast<size_t>(first + t)];
+  return static_cast<int>(tokens);
+}
 
 Texts padded_texts(int64_t batch, int64_t length) {
   Texts texts;

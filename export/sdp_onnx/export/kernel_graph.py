@@ -197,6 +197,8 @@ class _Writer:
             ]
             starts = [0, 0, 0]
         tokens = self._tokens[block.linears[0].x]
+        if block.angles is not None:
+            sources = self._rotate(block, sources, tokens)
         first = block.out in self._only_first
         out = f"{block.out}/{'first' if first else 'packed'}"
         inputs = dict(zip("qkv", sources, strict=True)) | {"tokens": tokens}
@@ -221,6 +223,22 @@ class _Writer:
         self._plain.update(added.values())
         (self._first if first else self._packed)[block.out] = out
         self._tokens[block.out] = tokens
+
+    def _rotate(self, block: AttentionBlock, sources: Sequence[str], tokens: str) -> list[str]:
+        """Write rotary positions on queries and keys; where all are of one product, they lie one behind the other."""
+        assert block.angles is not None
+        for name in block.angles:
+            self._unpack(name)
+        heads = self._initializers[block.linears[0].weight].shape[1] // block.head_size
+        together = len(set(sources)) == 1
+        inputs = {"tokens": tokens, "cos": block.angles[0], "sin": block.angles[1]}
+        settings = {"heads": 2 * heads if together else heads, "head_size": block.head_size, "first": 0}
+        rotated = {}
+        for source in dict.fromkeys(sources[:2]):
+            rotated[source] = f"{source}/rotated"
+            self._add(OPERATORS["PackedRotary"], {"x": source, **inputs}, rotated[source], **settings)
+        query, key, value = sources
+        return [rotated[query], rotated[key], rotated[query] if together else value]
 
     def _write_linear(self, linears: Sequence[Linear], kind: LayerKind) -> str:
         """Write one operator for linear layers with the same input; several have neither activation nor norm."""

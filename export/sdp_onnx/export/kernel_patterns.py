@@ -63,6 +63,8 @@ class AttentionBlock:
         mask: bool value, broadcast to [batch, heads, tokens, tokens]; None where every query sees every key.
         bias: value [1, heads or 1, tokens, tokens], added to the scaled scores; None without one.
         written_out: whether it was products and a Softmax in place of one Attention.
+        angles: cosines and sines [1 or batch, tokens, head_size / 2] by which queries and keys are rotated; None where
+            they are not.
         out: its output, [batch, tokens, heads * head_size].
     """
 
@@ -74,6 +76,7 @@ class AttentionBlock:
     out: str
     bias: str | None = None
     written_out: bool = False
+    angles: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -223,10 +226,13 @@ def _attention(
     if scores is None:
         return None
     axes = _TRANSPOSED_HEAD_AXES if scores.transposed else _HEAD_AXES
-    query = _heads(scores.query, scores.reader, _HEAD_AXES, index, initializers, linears)
-    key = _heads(scores.key, scores.reader, axes, index, initializers, linears)
+    rotations = [_rotation(value, scores.reader, index) for value in (scores.query, scores.key)]
+    query, key = (
+        _heads(rotated.value, rotated.reader, own, index, initializers, linears)
+        for rotated, own in zip(rotations, (_HEAD_AXES, axes), strict=True)
+    )
     value = _heads(scores.value, i, _HEAD_AXES, index, initializers, linears)
-    if query is None or key is None or value is None:
+    if query is None or key is None or value is None or not _same_angles(rotations, index):
         return None
     joined = _joined_heads(index.nodes[i].output[0], query.shape, index, initializers)
     if joined is None:
@@ -239,11 +245,12 @@ def _attention(
     # The library's kernels process the features of a head in groups of eight.
     if not plain or not same or query.size % 8 or width % query.size or joined.width not in (-1, width):
         return None
+    turned = {rotated.reader for rotated in rotations if rotated.angles}
     added = _added(scores.added, query.linear.x, width // query.size, index, initializers)
     if added is None:
         return None
     return AttentionBlock(
-        tuple(sorted({i, *scores.nodes, *query.nodes, *key.nodes, *value.nodes, *joined.nodes})),
+        tuple(sorted({i, *scores.nodes, *turned, *query.nodes, *key.nodes, *value.nodes, *joined.nodes})),
         layers,
         added.mask,
         query.size,
@@ -251,6 +258,7 @@ def _attention(
         joined.out,
         added.bias,
         scores.transposed,
+        rotations[0].angles,
     )
 
 
@@ -323,6 +331,50 @@ def _written_out(i: int, index: GraphIndex, initializers: Mapping[str, StoredTen
 
 
 _ON_SCORES = ("Add", "Div", "Mul", "MatMul")
+
+
+@dataclass(frozen=True)
+class _Rotation:
+    """Queries or keys before rotary positions, what reads them, and the angles; without any, `angles` is None."""
+
+    value: str
+    reader: int
+    angles: tuple[str, str] | None = None
+
+
+def _rotation(value: str, reader: int, index: GraphIndex) -> _Rotation:
+    """Match RotaryEmbedding on whole heads, their halves apart, without position ids."""
+    rotary = _reads_alone(value, reader, index, "RotaryEmbedding")
+    if rotary is None or len(index.nodes[rotary].input) != 3:
+        return _Rotation(value, reader)
+    settings = attributes(index.nodes[rotary])
+    if settings.get("interleaved", 0) or settings.get("rotary_embedding_dim", 0):
+        return _Rotation(value, reader)
+    inner, *angles = index.nodes[rotary].input
+    cosines, sines = (_before_repetition(name, index) for name in angles)
+    return _Rotation(inner, rotary, (cosines, sines))
+
+
+def _before_repetition(value: str, index: GraphIndex) -> str:
+    """The angles that the exporter repeats for every text of a batch."""
+    repeated = index.producer(value, "Expand")
+    return value if repeated is None else index.nodes[repeated].input[0]
+
+
+def _same_angles(rotations: list[_Rotation], index: GraphIndex) -> bool:
+    """Whether queries and keys are rotated alike, or both not; each has nodes of its own for the same cosines."""
+    query, key = (rotated.angles for rotated in rotations)
+    if query is None or key is None:
+        return query is key
+    return all(_same_value(*pair, index) for pair in zip(query, key, strict=True))
+
+
+def _same_value(first: str, second: str, index: GraphIndex) -> bool:
+    makers = [index.producer(name, "Cos", "Sin") for name in (first, second)]
+    nodes = [index.nodes[i] for i in makers if i is not None]
+    return first == second or (
+        len(nodes) == 2 and nodes[0].op_type == nodes[1].op_type and list(nodes[0].input) == list(nodes[1].input)
+    )
 
 
 @dataclass(frozen=True)

@@ -247,7 +247,8 @@ def repeat_inputs(graph: GraphProto) -> None:
     """Repeat cosines, sines and masks to the sizes that RotaryEmbedding and Attention need, in place.
 
     RotaryEmbedding without position ids takes [batch, sequence, size / 2], and transformers provides one row;
-    Attention takes a mask for each query, and some models provide one for all.
+    Attention takes a mask for each query, and some models provide one for all. The sizes are those of the graph's
+    inputs, whose dimensions are named batch and sequence: queries and keys get no further reader.
     """
     types = {value.name: value for value in (*graph.value_info, *graph.input)}
     nodes: list[NodeProto] = []
@@ -255,9 +256,9 @@ def repeat_inputs(graph: GraphProto) -> None:
         standard = node.domain == ""
         if standard and node.op_type == "RotaryEmbedding" and len(node.input) == 3:
             for place in (1, 2):
-                nodes += _repeated(node, place, 0, 3)
+                nodes += _repeated(graph, node, place, ["batch", None, None])
         if standard and node.op_type == "Attention" and len(node.input) > _MASK and _is_for_all(types, node):
-            nodes += _repeated(node, _MASK, 2, 4)
+            nodes += _repeated(graph, node, _MASK, [None, None, "sequence", None])
         nodes.append(node)
     if len(nodes) == len(graph.node):
         return
@@ -273,11 +274,25 @@ def _is_for_all(types: dict[str, ValueInfoProto], node: NodeProto) -> bool:
     return len(sizes) == 4 and sizes[2].dim_value == 1
 
 
-def _repeated(node: NodeProto, place: int, axis: int, rank: int) -> Iterator[NodeProto]:
-    """Yield nodes that repeat an input of `node` along an axis to the size of its first input."""
+def _repeated(graph: GraphProto, node: NodeProto, place: int, sizes: Sequence[str | None]) -> Iterator[NodeProto]:
+    """Yield nodes that repeat an input of `node` to sizes by their names; along other axes it stays as it is."""
     name = f"{node.output[0]}/input{place}"
-    yield helper.make_node("Shape", [node.input[0]], [f"{name}/size"], start=axis, end=axis + 1)
-    sizes = [f"{name}/size" if own == axis else _ONE for own in range(rank)]
-    yield helper.make_node("Concat", sizes, [f"{name}/shape"], axis=0)
+    parts = []
+    for size in sizes:
+        parts.append(_ONE if size is None else f"{name}/{size}")
+        if size is not None:
+            source, axis = _dimension(graph, size)
+            yield helper.make_node("Shape", [source], [parts[-1]], start=axis, end=axis + 1)
+    yield helper.make_node("Concat", parts, [f"{name}/shape"], axis=0)
     yield helper.make_node("Expand", [node.input[place], f"{name}/shape"], [name])
     node.input[place] = name
+
+
+def _dimension(graph: GraphProto, name: str) -> tuple[str, int]:
+    """An input that has a dimension of this name, and its axis."""
+    return next(
+        (value.name, axis)
+        for value in graph.input
+        for axis, one in enumerate(value.type.tensor_type.shape.dim)
+        if one.dim_param == name
+    )

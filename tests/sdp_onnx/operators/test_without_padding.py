@@ -153,6 +153,52 @@ def test_a_bias_is_that_of_the_places_of_query_and_key(isa: str, name: str, prec
         np.testing.assert_array_equal(alone, result[own][0] if own.any() else np.zeros(WIDTH))
 
 
+def rotated(x: NDArray[np.float32], cos: NDArray[np.float32], sin: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The heads of [tokens, heads * size] by plain loops, with angles [tokens, size / 2]."""
+    y, half = x.copy(), HEAD_SIZE // 2
+    for token in range(len(x)):
+        for head in range(x.shape[1] // HEAD_SIZE):
+            for d in range(half):
+                a, b = x[token, head * HEAD_SIZE + d], x[token, head * HEAD_SIZE + half + d]
+                y[token, head * HEAD_SIZE + d] = a * cos[token, d] - b * sin[token, d]
+                y[token, head * HEAD_SIZE + half + d] = b * cos[token, d] + a * sin[token, d]
+    return y
+
+
+@pytest.mark.parametrize("each", [False, True], ids=["one row of angles", "angles of each text"])
+@pytest.mark.parametrize("name", ["short", "some empty", "all empty", "long and short"])
+@pytest.mark.parametrize("padded", [False, True], ids=["without padding", "padded"])
+def test_rotary_positions_are_those_of_the_tokens_places(name: str, padded: bool, each: bool) -> None:
+    x, kept = batch(LENGTHS[name], holes=True)
+    angles = RNG.standard_normal((len(x) if each else 1, x.shape[1], HEAD_SIZE // 2)).astype(np.float32)
+    arrays = {"cos": np.cos(angles), "sin": np.sin(angles)}
+    if padded:
+        kept, arrays["tokens"] = np.ones_like(kept), np.array([x.shape[1]])
+    # All but the first head.
+    rotary = node(
+        "PackedRotary", ["p", "tokens", "cos", "sin"], "r", heads=HEADS - 1, head_size=HEAD_SIZE, first=HEAD_SIZE
+    )
+    nodes = [node("Pack", ["x"] if padded else ["x", "tokens"], "p"), rotary, node("Unpack", ["r", "tokens"], "y")]
+    got = operators.run(nodes, arrays, {"x": x} if padded else {"x": x, "tokens": kept})
+    for place, (text, own, result) in enumerate(zip(x, kept == 1, got, strict=True)):
+        row = place if each else 0
+        expected = rotated(text[:, HEAD_SIZE:], arrays["cos"][row], arrays["sin"][row])
+        np.testing.assert_allclose(result[own][:, HEAD_SIZE:], expected[own], rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(result[own][:, :HEAD_SIZE], text[own][:, :HEAD_SIZE])
+        np.testing.assert_array_equal(result[~own], 0)
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 4), (1, 4, 3), (3, 4, 4), (4, 4)])
+def test_angles_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    x, kept = batch([4, 2])
+    settings = {"heads": HEADS, "head_size": HEAD_SIZE, "first": 0}
+    rotary = node("PackedRotary", ["p", "tokens", "cos", "sin"], "r", **settings)
+    nodes = [node("Pack", ["x", "tokens"], "p"), rotary, node("Unpack", ["r", "tokens"], "y")]
+    arrays = {"cos": np.zeros(shape, np.float32), "sin": np.zeros(shape, np.float32)}
+    with pytest.raises(InvalidArgument, match="the angles do not have the shape"):
+        operators.run(nodes, arrays, {"x": x, "tokens": kept})
+
+
 def test_a_bias_of_another_shape_or_with_padding_is_refused() -> None:
     nodes, arrays = layer("fp32")
     attention = node("PackedAttention", [*["qkv"] * 3, "tokens", "", "relative"], "seen", scale=0.4, **PLACES)

@@ -1,4 +1,4 @@
-"""Attention that is products and a Softmax in the exported file, with and without a bias of relative positions."""
+"""Attention of other forms than BERT's: products and a Softmax, a bias of relative positions, rotary positions."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ pytestmark = pytest.mark.skipif(not has_library(), reason="installed without a C
 
 INPUTS = ("input_ids", "attention_mask")
 KINDS = {"mpnet": True, "rembert": False}  # with a bias, and without
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp(request.param) / f"{request.param}.onnx"
-    export_torch(tiny_model(request.param, sparsity=0.9), path, input_names=INPUTS)
-    return path
+ROTARY = ("jina_embeddings_v3", "eurobert")
 
 
 @pytest.fixture(scope="module")
-def mpnet(tmp_path_factory: pytest.TempPathFactory) -> ModelProto:
-    path = tmp_path_factory.mktemp("mpnet") / "m.onnx"
-    export_torch(tiny_model("mpnet", sparsity=0.9), path, input_names=INPUTS)
-    return onnx.load(path)
+def file_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The dense file of a kind, made once."""
+    folder = tmp_path_factory.mktemp("files")
+
+    def made(kind: str) -> Path:
+        path = folder / f"{kind}.onnx"
+        if not path.exists():
+            export_torch(tiny_model(kind, sparsity=0.9), path, input_names=INPUTS)
+        return path
+
+    return made
 
 
 def encode(source: Path, target: Path, precision: Any = "fp32") -> Counter[str]:
@@ -69,22 +70,40 @@ def differences(plain: Path, encoded: Path) -> list[float]:
     return found
 
 
-def test_it_runs_in_the_library(file: Path, tmp_path: Path) -> None:
-    operators = encode(file, tmp_path / "m.onnx")
+@pytest.mark.parametrize("kind", KINDS)
+def test_written_out_it_runs_in_the_library(kind: str, file_of: Callable[[str], Path], tmp_path: Path) -> None:
+    operators = encode(file_of(kind), tmp_path / "m.onnx")
     assert operators["PackedAttention"] == 2
     assert operators["Softmax"] == 0
     # One product for queries, keys and values; from the embeddings to the head nothing is unpacked.
     assert operators["SparseLinear"] == 8
     assert (operators["PackedEmbedding"], operators["Unpack"]) == (1, 1)
     biases = [node.input[5:] for node in onnx.load(tmp_path / "m.onnx").graph.node if node.op_type == "PackedAttention"]
-    assert all(len(own) == KINDS[file.stem] for own in biases)
-    assert max(differences(file, tmp_path / "m.onnx")) < 5e-6
+    assert all(len(own) == KINDS[kind] for own in biases)
+    assert max(differences(file_of(kind), tmp_path / "m.onnx")) < 5e-6
 
 
-def test_in_int8_files_it_stays_in_fp32(file: Path, tmp_path: Path) -> None:
-    operators = encode(file, tmp_path / "m.onnx", "int8")
+@pytest.mark.parametrize("kind", KINDS)
+def test_in_int8_files_it_stays_in_fp32(kind: str, file_of: Callable[[str], Path], tmp_path: Path) -> None:
+    operators = encode(file_of(kind), tmp_path / "m.onnx", "int8")
     assert (operators["PackedAttention"], operators["PackedAttentionInt8"]) == (2, 0)
-    assert max(differences(file, tmp_path / "m.onnx")) < 0.1
+    assert max(differences(file_of(kind), tmp_path / "m.onnx")) < 0.1
+
+
+@pytest.mark.parametrize("kind", ROTARY)
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_rotary_positions_run_in_the_library(
+    kind: str, precision: str, file_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    operators = encode(file_of(kind), tmp_path / "m.onnx", precision)
+    int8 = "Int8" if precision == "int8" else ""
+    assert operators[f"PackedAttention{int8}"] == 2
+    # One for a layer, or of queries and keys by themselves where one of them is dense and the other sparse.
+    assert 2 <= operators["PackedRotary"] <= 4
+    assert operators["RotaryEmbedding"] == operators["Attention"] == 0
+    attentions = [node for node in onnx.load(tmp_path / "m.onnx").graph.node if "Attention" in node.op_type]
+    assert {node.input[3] for node in attentions} == {"attention_mask"}, "without padding"
+    assert max(differences(file_of(kind), tmp_path / "m.onnx")) < (0.1 if int8 else 5e-6)
 
 
 def of_type(model: ModelProto, op_type: str, place: int = 0) -> NodeProto:
@@ -128,11 +147,39 @@ def a_bias_of_each_text(model: ModelProto) -> None:
 @pytest.mark.parametrize(
     "change", [other_axis, a_scale_of_each_head, a_second_reader, a_mask_that_hides_little, a_bias_of_each_text]
 )
-def test_anything_else_is_left_alone(change: Callable[[ModelProto], None], mpnet: ModelProto, tmp_path: Path) -> None:
-    model = ModelProto()
-    model.CopyFrom(mpnet)
+def test_anything_else_is_left_alone(
+    change: Callable[[ModelProto], None], file_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    model = onnx.load(file_of("mpnet"))
     change(model)
     onnx.save(model, tmp_path / "changed.onnx")
     operators = encode(tmp_path / "changed.onnx", tmp_path / "m.onnx")
     assert operators["Softmax"] >= 1
+    assert max(differences(tmp_path / "changed.onnx", tmp_path / "m.onnx")) < 5e-6
+
+
+def other_angles_for_keys(model: ModelProto) -> None:
+    of_type(model, "Cos", 1).op_type = "Sin"
+
+
+def pairs_of_neighbours(model: ModelProto) -> None:
+    for node in model.graph.node:
+        if node.op_type == "RotaryEmbedding":
+            next(one for one in node.attribute if one.name == "interleaved").i = 1
+
+
+def only_queries(model: ModelProto) -> None:
+    rotary = of_type(model, "RotaryEmbedding", 1)
+    of_type(model, "Attention").input[1] = rotary.input[0]
+
+
+@pytest.mark.parametrize("change", [other_angles_for_keys, pairs_of_neighbours, only_queries])
+def test_other_rotations_are_left_alone(
+    change: Callable[[ModelProto], None], file_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    model = onnx.load(file_of("jina_embeddings_v3"))
+    change(model)
+    onnx.save(model, tmp_path / "changed.onnx")
+    operators = encode(tmp_path / "changed.onnx", tmp_path / "m.onnx")
+    assert operators["Attention"] >= 1
     assert max(differences(tmp_path / "changed.onnx", tmp_path / "m.onnx")) < 5e-6
