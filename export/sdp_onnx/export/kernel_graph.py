@@ -16,6 +16,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from sdp_onnx.export.kernel_choice import Precision, gains, layer_kind
 from sdp_onnx.export.kernel_patterns import AttentionBlock, Linear, find_embedding, find_patterns
+from sdp_onnx.export.key_mask import leaves_out_padding
 from sdp_onnx.export.unpadded import ATTENTION_MASK, needs_no_padding, read_at_first_tokens
 from sdp_onnx.model.graph_index import GraphIndex, attributes, has_subgraphs
 from sdp_onnx.model.model_file import StoredTensor
@@ -77,6 +78,8 @@ class _Writer:
         self._precision = precision
         self._initializers = initializers
         self._index = GraphIndex(model.graph)
+        # Whether a mask leaves out padding and nothing else.
+        self._of_keys: dict[str, bool] = {}
         # The input that has the tokens of the texts, where they are packed without padding.
         self._kept: str | None = None
         self._nodes: list[NodeProto] = []
@@ -189,8 +192,7 @@ class _Writer:
         kind = kinds[0]
         if kind is not None and len(set(kinds)) == 1:
             joined = self._write_linear(block.linears, kind)
-            width = self._initializers[block.linears[0].weight].shape[1]
-            sources, starts = [joined] * 3, [0, width, 2 * width]
+            sources, starts = [joined] * 3, [0, block.width, 2 * block.width]
         else:
             sources = [
                 self._write_linear([linear], kind) for linear, kind in zip(block.linears, kinds, strict=True) if kind
@@ -205,14 +207,11 @@ class _Writer:
         mask = block.mask if self._kept is None else None
         added = {name: value for name, value in (("mask", mask), ("bias", block.bias)) if value}
         inputs |= added
-        # transformers computes attention that is written out in float alone, and so does the file in int8: what is
-        # trained and verified in torch is what the file computes.
-        int8 = self._precision == "int8" and not block.written_out
         self._add(
-            OPERATORS["PackedAttentionInt8" if int8 else "PackedAttention"],
+            OPERATORS["PackedAttentionInt8" if self._in_int8(block) else "PackedAttention"],
             inputs,
             out,
-            heads=self._initializers[block.linears[0].weight].shape[1] // block.head_size,
+            heads=block.width // block.head_size,
             head_size=block.head_size,
             q_first=starts[0],
             k_first=starts[1],
@@ -224,12 +223,27 @@ class _Writer:
         (self._first if first else self._packed)[block.out] = out
         self._tokens[block.out] = tokens
 
+    def _in_int8(self, block: AttentionBlock) -> bool:
+        """Whether attention is rounded in an int8 file.
+
+        That of a window of neighbours is not, nor what transformers writes out: a network that learns with rounding
+        computes these in float, and what is trained and verified in torch is what the file computes.
+        """
+        if self._precision != "int8" or block.written_out:
+            return False
+        if self._kept is not None or block.mask is None:
+            return True
+        if block.mask not in self._of_keys:
+            found = leaves_out_padding(self._model, self._index, self._initializers, block.mask, ATTENTION_MASK)
+            self._of_keys[block.mask] = found
+        return self._of_keys[block.mask]
+
     def _rotate(self, block: AttentionBlock, sources: Sequence[str], tokens: str) -> list[str]:
         """Write rotary positions on queries and keys; where all are of one product, they lie one behind the other."""
         assert block.angles is not None
         for name in block.angles:
             self._unpack(name)
-        heads = self._initializers[block.linears[0].weight].shape[1] // block.head_size
+        heads = block.width // block.head_size
         together = len(set(sources)) == 1
         inputs = {"tokens": tokens, "cos": block.angles[0], "sin": block.angles[1]}
         settings = {"heads": 2 * heads if together else heads, "head_size": block.head_size, "first": 0}

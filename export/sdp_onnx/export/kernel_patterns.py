@@ -65,11 +65,14 @@ class AttentionBlock:
         written_out: whether it was products and a Softmax in place of one Attention.
         angles: cosines and sines [1 or batch, tokens, head_size / 2] by which queries and keys are rotated; None where
             they are not.
-        out: its output, [batch, tokens, heads * head_size].
+        linears: of queries, keys and values, or one of all three, whose outputs lie one behind the other.
+        width: of queries, and of keys and values alike.
+        out: its output, [batch, tokens, width].
     """
 
     nodes: tuple[int, ...]
-    linears: tuple[Linear, Linear, Linear]
+    linears: tuple[Linear, ...]
+    width: int
     mask: str | None
     head_size: int
     scale: float
@@ -225,41 +228,130 @@ def _attention(
     scores = _attention_operator(i, index) or _written_out(i, index, initializers)
     if scores is None:
         return None
-    axes = _TRANSPOSED_HEAD_AXES if scores.transposed else _HEAD_AXES
     rotations = [_rotation(value, scores.reader, index) for value in (scores.query, scores.key)]
-    query, key = (
-        _heads(rotated.value, rotated.reader, own, index, initializers, linears)
-        for rotated, own in zip(rotations, (_HEAD_AXES, axes), strict=True)
-    )
-    value = _heads(scores.value, i, _HEAD_AXES, index, initializers, linears)
-    if query is None or key is None or value is None or not _same_angles(rotations, index):
+    read = [*((rotated.value, rotated.reader) for rotated in rotations), (scores.value, i)]
+    made = _projection(read, scores.transposed, index, initializers, linears)
+    if made is None or not _same_angles(rotations, index):
         return None
-    joined = _joined_heads(index.nodes[i].output[0], query.shape, index, initializers)
-    if joined is None:
-        return None
-    layers = (query.linear, key.linear, value.linear)
-    shapes = {initializers[linear.weight].shape for linear in layers}
-    width = initializers[query.linear.weight].shape[1]
-    plain = all(linear.norm is None and linear.activation == "none" for linear in layers)
-    same = len({linear.x for linear in layers}) == len({query.size, key.size, value.size}) == len(shapes) == 1
-    # The library's kernels process the features of a head in groups of eight.
-    if not plain or not same or query.size % 8 or width % query.size or joined.width not in (-1, width):
+    joined = _joined_heads(index.nodes[i].output[0], made.shape, index, initializers)
+    added = _added(scores.added, made.linears[0].x, made.width // made.size, index, initializers)
+    if joined is None or added is None or joined.width not in (-1, made.width):
         return None
     turned = {rotated.reader for rotated in rotations if rotated.angles}
-    added = _added(scores.added, query.linear.x, width // query.size, index, initializers)
-    if added is None:
-        return None
     return AttentionBlock(
-        tuple(sorted({i, *scores.nodes, *turned, *query.nodes, *key.nodes, *value.nodes, *joined.nodes})),
-        layers,
+        tuple(sorted({i, *scores.nodes, *turned, *made.nodes, *joined.nodes})),
+        made.linears,
+        made.width,
         added.mask,
-        query.size,
-        query.size**-0.5 if scores.scale is None else scores.scale,
+        made.size,
+        made.size**-0.5 if scores.scale is None else scores.scale,
         joined.out,
         added.bias,
         scores.transposed,
         rotations[0].angles,
     )
+
+
+@dataclass(frozen=True)
+class _Projection:
+    """Queries, keys and values, made by a linear layer each or by one for all, whose outputs lie one behind the other.
+
+    Attributes:
+        nodes: between the linear layers and attention.
+        linears: three or one.
+        width: of queries, and of keys and values alike.
+        size: of a head.
+        shape: into which the heads were divided.
+    """
+
+    nodes: tuple[int, ...]
+    linears: tuple[Linear, ...]
+    width: int
+    size: int
+    shape: str
+
+
+def _projection(
+    read: list[tuple[str, int]],
+    transposed: bool,
+    index: GraphIndex,
+    initializers: Mapping[str, StoredTensor],
+    linears: Mapping[str, Linear],
+) -> _Projection | None:
+    """Find what makes queries, keys and values, each given with its reader; the keys may be transposed."""
+    axes = [_HEAD_AXES, _TRANSPOSED_HEAD_AXES if transposed else _HEAD_AXES, _HEAD_AXES]
+    heads = [
+        _heads(value, reader, own, index, initializers, linears)
+        for (value, reader), own in zip(read, axes, strict=True)
+    ]
+    found = [own for own in heads if own is not None]
+    if len(found) == 3:
+        layers = tuple(own.linear for own in found)
+        shapes = {initializers[linear.weight].shape for linear in layers}
+        if len({linear.x for linear in layers}) != 1 or len({own.size for own in found}) != 1 or len(shapes) != 1:
+            return None
+        nodes = tuple(node for own in found for node in own.nodes)
+        width = initializers[layers[0].weight].shape[1]
+        made = _Projection(nodes, layers, width, found[0].size, found[0].shape)
+    else:
+        joint = None if transposed else _joint_projection(read, index, initializers, linears)
+        if joint is None:
+            return None
+        made = joint
+    plain = all(linear.norm is None and linear.activation == "none" for linear in made.linears)
+    # The library's kernels process the features of a head in groups of eight.
+    return made if plain and made.size % 8 == 0 and made.width % made.size == 0 else None
+
+
+def _joint_projection(
+    read: list[tuple[str, int]],
+    index: GraphIndex,
+    initializers: Mapping[str, StoredTensor],
+    linears: Mapping[str, Linear],
+) -> _Projection | None:
+    """Match Linear -> Reshape [batch, tokens, 3, heads, head_size] -> Slice, Squeeze and Transpose for each."""
+    parts = [_part(value, reader, place, index, initializers) for place, (value, reader) in enumerate(read)]
+    found = [part for part in parts if part is not None]
+    views = {index.nodes[part[0]].input[0] for part in found}
+    if len(found) != 3 or len(views) != 1:
+        return None
+    view = views.pop()
+    reshaped = index.producer(view, "Reshape")
+    alone = sorted(index.readers(view)) == sorted(part[0] for part in found) and view not in index.outputs
+    if reshaped is None or not alone:
+        return None
+    linear, shape = linears.get(index.nodes[reshaped].input[0]), index.nodes[reshaped].input[1]
+    sizes, size = index.producer(shape, "Concat"), _last_dimension(shape, 5, index, initializers)
+    if linear is None or index.only_reader(linear.out, "Reshape") != reshaped or sizes is None or not size or size < 0:
+        return None
+    width, rest = divmod(initializers[linear.weight].shape[1], 3)
+    if _numbers(index.nodes[sizes].input[2], initializers) != [3] or rest:
+        return None
+    return _Projection((reshaped, *(node for part in found for node in part)), (linear,), width, size, shape)
+
+
+def _part(
+    value: str, reader: int, place: int, index: GraphIndex, initializers: Mapping[str, StoredTensor]
+) -> tuple[int, int, int] | None:
+    """Match Slice, Squeeze and Transpose that take part `place` along the third of five axes."""
+    transposed = _reads_alone(value, reader, index, "Transpose")
+    if transposed is None or attributes(index.nodes[transposed]).get("perm") != _HEAD_AXES:
+        return None
+    squeezed = _reads_alone(index.nodes[transposed].input[0], transposed, index, "Squeeze")
+    sliced = None if squeezed is None else _reads_alone(index.nodes[squeezed].input[0], squeezed, index, "Slice")
+    if squeezed is None or sliced is None:
+        return None
+    first, end, *axes = (
+        _numbers(name, initializers) for name in (*index.nodes[sliced].input[1:], index.nodes[squeezed].input[1])
+    )
+    taken = (first, end) == ([place], [place + 1]) and axes in ([[-3], [-3]], [[2], [2]])
+    return (sliced, squeezed, transposed) if taken else None
+
+
+def _numbers(name: str, initializers: Mapping[str, StoredTensor]) -> list[int] | None:
+    """The elements of a small initializer of integers."""
+    stored = initializers.get(name)
+    return None if stored is None or stored.elements > 8 else [int(one) for one in stored.array().reshape(-1)]
 
 
 @dataclass(frozen=True)

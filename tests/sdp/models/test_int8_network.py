@@ -84,9 +84,10 @@ def differences(
 
 
 @needs_library
-# MPNet's attention stays in float, GTE's has rotary positions.
+# MPNet's attention stays in float, and ModernBERT's of windows; GTE's has rotary positions.
 @pytest.mark.parametrize(
-    ("kind", "sparsity"), [("bert", 0.0), ("xlm-roberta", 0.0), ("xlm-roberta", 0.9), ("mpnet", 0.9), ("gte", 0.9)]
+    ("kind", "sparsity"),
+    [("bert", 0.0), ("xlm-roberta", 0.0), ("xlm-roberta", 0.9), ("mpnet", 0.9), ("gte", 0.9), ("modernbert", 0.9)],
 )
 def test_it_gives_the_logits_of_its_file(kind: str, sparsity: float, tmp_path: Path) -> None:
     model = blocked_model(kind, sparsity)

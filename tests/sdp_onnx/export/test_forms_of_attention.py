@@ -173,6 +173,42 @@ def only_queries(model: ModelProto) -> None:
     of_type(model, "Attention").input[1] = rotary.input[0]
 
 
+def test_one_layer_makes_queries_keys_and_values(file_of: Callable[[str], Path], tmp_path: Path) -> None:
+    """ModernBERT: its last layer sees a window of neighbours, so that padding stays, with a mask for each layer."""
+    for precision in ("fp32", "int8"):
+        operators = encode(file_of("modernbert"), tmp_path / "m.onnx", precision)
+        assert operators["PackedRotary"] == 2
+        assert operators["RotaryEmbedding"] == operators["Attention"] == 0
+        whole, window = (1, 1) if precision == "int8" else (0, 2)
+        assert (operators["PackedAttentionInt8"], operators["PackedAttention"]) == (whole, window)
+        # Queries, keys and values, the output, and two of the feed-forward network.
+        assert operators["SparseLinear"] + operators["SparseLinearInt8"] + operators["DenseLinearInt8"] == 8
+        assert max(differences(file_of("modernbert"), tmp_path / "m.onnx")) < (0.1 if precision == "int8" else 5e-6)
+
+
+def keys_before_queries(model: ModelProto) -> None:
+    first, second = (of_type(model, "Slice", place) for place in (0, 1))
+    first.input[1], second.input[1] = second.input[1], first.input[1]
+    first.input[2], second.input[2] = second.input[2], first.input[2]
+
+
+def keys_are_queries(model: ModelProto) -> None:
+    first, second = (of_type(model, "Slice", place) for place in (0, 1))
+    second.input[1], second.input[2] = first.input[1], first.input[2]
+
+
+@pytest.mark.parametrize("change", [keys_before_queries, keys_are_queries])
+def test_other_orders_of_queries_keys_and_values_are_left_alone(
+    change: Callable[[ModelProto], None], file_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    model = onnx.load(file_of("modernbert"))
+    change(model)
+    onnx.save(model, tmp_path / "changed.onnx")
+    operators = encode(tmp_path / "changed.onnx", tmp_path / "m.onnx")
+    assert (operators["Attention"], operators["PackedAttention"]) == (1, 1)
+    assert max(differences(tmp_path / "changed.onnx", tmp_path / "m.onnx")) < 5e-6
+
+
 @pytest.mark.parametrize("change", [other_angles_for_keys, pairs_of_neighbours, only_queries])
 def test_other_rotations_are_left_alone(
     change: Callable[[ModelProto], None], file_of: Callable[[str], Path], tmp_path: Path

@@ -125,7 +125,15 @@ ARCHITECTURES = (
     Architecture("mbart", layouts.BART, refused=_TWO_PARTS),
     Architecture("megatron-bert", layouts.BERT, removable=_BOTH, packed_attention=True, written_out=True),
     Architecture("mobilebert", layouts.MOBILEBERT),
-    Architecture("modernbert", layouts.MODERNBERT, "relative", removable=_BOTH, rotary=True, tested=True),
+    Architecture(
+        "modernbert",
+        layouts.MODERNBERT,
+        "relative",
+        removable=_BOTH,
+        packed_attention=True,
+        rotary=True,
+        tested=True,
+    ),
     Architecture(
         "mpnet",
         layouts.MPNET,

@@ -113,7 +113,7 @@ def _attention(
         query: [B, heads, L, size].
         key: [B, heads, L, size].
         value: [B, heads, L, size].
-        attention_mask: the keys that are seen, bool [B, 1, L, L], of one sequence the same for every query; None: all.
+        attention_mask: the keys that are seen, bool [B, 1, L, L]; None: all.
         dropout: share of the attention that is dropped.
         scaling: of the scores.
         options: for attention in float.
@@ -136,7 +136,7 @@ def _attention(
         return int8_attention(query[rows], key[rows], value[rows], seen[rows], scale, dropout).transpose(1, 2)
 
     with torch.autocast(query.device.type, enabled=False):
-        if long is None or not bool(long.any()):
+        if long is None or not bool(long.any()) or _differs(attention_mask):
             return exact(), None
         if bool(long.all()):
             return rounded(slice(None)), None
@@ -149,6 +149,11 @@ def _seen_keys(query: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None:
         return torch.ones(batch, length, dtype=torch.bool, device=query.device)
     return mask[:, 0, 0].expand(batch, length)
+
+
+def _differs(mask: Tensor | None) -> bool:
+    """Whether queries of a sequence see different keys, as in a window of neighbours; the file does not round that."""
+    return mask is not None and bool((mask != mask[:, :, :1]).any())
 
 
 def _long_enough(seen: Tensor) -> Tensor | None:
