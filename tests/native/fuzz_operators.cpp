@@ -208,7 +208,12 @@ void attention(OrtKernelInfo& info, Size size, Bytes& bytes) {
   const int64_t head_size = 8 * (1 + static_cast<int64_t>(bytes.below(3)));
   texts(info, size, 3 * heads * head_size, 3, bytes);
   const int64_t tokens = *data<int64_t>(info.inputs.back());
-  if (info.inputs.back().value.shape.size() == 1 && bytes.below(2))
+  const std::vector<int64_t> of_texts = info.inputs.back().value.shape;
+  if (of_texts.size() == 2 && bytes.below(2)) {
+    info.inputs.push_back(tensor(kBool, {1}, false, bytes));
+    info.inputs.back().given = false;
+    info.inputs.push_back(tensor(kFloat, {1, bytes.below(2) ? heads : 1, of_texts[1], of_texts[1]}, false, bytes));
+  } else if (of_texts.size() == 1 && bytes.below(2))
     info.inputs.push_back(tensor(kBool,
                                  {bytes.below(2) ? size.batch : 1, bytes.below(2) ? heads : 1,
                                   bytes.below(2) ? tokens : 1, tokens},
@@ -235,6 +240,18 @@ void SparseLinear(OrtKernelInfo& info, const Size& size, Bytes& bytes) { sparse(
 void SparseLinearInt8(OrtKernelInfo& info, const Size& size, Bytes& bytes) { sparse(info, size, true, bytes); }
 void DenseLinear(OrtKernelInfo& info, const Size& size, Bytes& bytes) { dense(info, size, false, bytes); }
 void DenseLinearInt8(OrtKernelInfo& info, const Size& size, Bytes& bytes) { dense(info, size, true, bytes); }
+void PackedRotary(OrtKernelInfo& info, const Size& size, Bytes& bytes) {
+  const int64_t heads = 1 + static_cast<int64_t>(bytes.below(2)), half = 1 + static_cast<int64_t>(bytes.below(5));
+  const int64_t first = static_cast<int64_t>(bytes.below(3));
+  texts(info, size, first + 2 * heads * half, 1, bytes);
+  const Input& given = info.inputs.back();
+  const bool padded = given.value.shape.size() == 1;
+  const int64_t batch = padded ? size.batch : given.value.shape[0];
+  const int64_t tokens = padded ? *data<int64_t>(info.inputs.back()) : given.value.shape[1];
+  const std::vector<int64_t> shape{bytes.below(2) ? batch : 1, tokens, half};
+  for (int i = 0; i < 2; ++i) info.inputs.push_back(tensor(kFloat, shape, false, bytes));
+  info.integers = {{"heads", heads}, {"head_size", 2 * half}, {"first", first}};
+}
 void PackedAttention(OrtKernelInfo& info, const Size& size, Bytes& bytes) { attention(info, size, bytes); }
 void PackedAttentionInt8(OrtKernelInfo& info, const Size& size, Bytes& bytes) { attention(info, size, bytes); }
 

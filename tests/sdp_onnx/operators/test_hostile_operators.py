@@ -208,13 +208,46 @@ def test_attention_of_any_shape(
     kept=st.lists(st.sampled_from([0, 1, 2, 16, 17, 120]), max_size=3),
     first_tokens=st.sampled_from([0, 1, 2**40]),
     share=st.floats(0, 1),
+    bias=st.none()
+    | st.lists(st.sampled_from([0, 1, 2, 16]), max_size=5)
+    | st.tuples(st.just(1), st.integers(1, 2), *[st.sampled_from([1, 2, 16, 17, 120])] * 2),
 )
 @TRIED
-def test_texts_of_any_lengths(op_type: str, groups: int, kept: list[int], first_tokens: int, share: float) -> None:
+def test_texts_of_any_lengths(
+    op_type: str,
+    groups: int,
+    kept: list[int],
+    first_tokens: int,
+    share: float,
+    bias: list[int] | tuple[int, ...] | None,
+) -> None:
     feeds: Arrays = {"x": np.ones((1, groups, 48, 16), np.float32)}
     feeds["kept"] = (np.random.default_rng(0).random(kept) < share).astype(np.int64)
     numbers = {"heads": 2, "head_size": 8, "q_first": 0, "k_first": 16, "v_first": 32, "first_tokens": first_tokens}
-    nodes = [node(op_type, ["x", "x", "x", "kept"], "o", scale=1.0, **numbers), node("Unpack", ["o", "kept"], "y")]
+    added = []
+    if bias is not None:
+        feeds["bias"], added = np.ones(bias, np.float32), ["", "bias"]
+    attention = node(op_type, ["x", "x", "x", "kept", *added], "o", scale=1.0, **numbers)
+    nodes = [attention, node("Unpack", ["o", "kept"], "y")]
+    assert_runs_or_is_refused(lambda: operators.run(nodes, {}, feeds))
+
+
+@given(
+    shape=st.tuples(st.integers(0, 3), st.sampled_from([0, 1, 2, 3]), st.sampled_from([0, 1, 8, 48])),
+    tokens=st.sampled_from([-1, 0, 1, 15, 16, 17, 33, 48, 2**40]) | st.lists(st.integers(0, 3), min_size=2, max_size=2),
+    angles=st.lists(st.sampled_from([0, 1, 2, 3, 4, 17, 48]), max_size=4),
+    heads=st.sampled_from([0, 1, 2, 2**40]),
+    head_size=st.sampled_from([0, 1, 2, 8, 514, 2**40]),
+    first=NUMBERS,
+)
+@TRIED
+def test_rotary_positions_of_any_shape(
+    shape: tuple[int, int, int], tokens: int | list[int], angles: list[int], heads: int, head_size: int, first: int
+) -> None:
+    feeds: Arrays = {"x": np.ones((*shape, 16), np.float32), "angles": np.ones(angles, np.float32)}
+    feeds["tokens"] = np.ones(tokens, np.int64) if isinstance(tokens, list) else np.array([tokens])
+    inputs = ["x", "tokens", "angles", "angles"]
+    nodes = [node("PackedRotary", inputs, "y", heads=heads, head_size=head_size, first=first)]
     assert_runs_or_is_refused(lambda: operators.run(nodes, {}, feeds))
 
 
@@ -233,7 +266,7 @@ def test_no_tokens_of_many_texts_take_no_time() -> None:
 @settings(TRIED, max_examples=max(1, TRIED.max_examples // len(OPERATORS)))
 def test_any_operator_takes_or_refuses_any_tensors(op_type: str, data: st.DataObject) -> None:
     row = OPERATORS[op_type]
-    required = sum(value.role != "optional" for value in row.inputs)
+    required = sum(value.role in ("required", "weight") for value in row.inputs)
     given_inputs = row.inputs[: data.draw(st.integers(required, len(row.inputs)))]
     arrays: Arrays = {}
     for value in given_inputs:
