@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
+from sdp_onnx.export.attention_patterns import AttentionBlock, find_attentions
 from sdp_onnx.export.kernel_choice import Precision, gains, layer_kind
-from sdp_onnx.export.kernel_patterns import AttentionBlock, Linear, find_embedding, find_patterns
+from sdp_onnx.export.kernel_patterns import Linear, find_embedding, find_linears
 from sdp_onnx.export.key_mask import leaves_out_padding
 from sdp_onnx.export.unpadded import ATTENTION_MASK, needs_no_padding, read_at_first_tokens
 from sdp_onnx.model.graph_index import GraphIndex, attributes, has_subgraphs
@@ -96,18 +97,18 @@ class _Writer:
         self.result = KernelGraph()
 
     def run(self) -> bool:
-        patterns = find_patterns(self._index, self._initializers)
-        weights = {out: self._initializers[linear.weight] for out, linear in patterns.linears.items()}
+        found = find_linears(self._index, self._initializers)
+        weights = {out: self._initializers[linear.weight] for out, linear in found.items()}
         kinds = {out: layer_kind(weight, self._precision) for out, weight in weights.items()}
         counts = [(stored.nonzeros(), stored.elements) for stored in weights.values()]
         if set(kinds.values()) <= {"dense", None} or not gains(counts, self._precision):
             return False
         attentions = {
             block.nodes[-1]: block
-            for block in patterns.attentions
+            for block in find_attentions(self._index, self._initializers, found)
             if all(kinds[linear.out] is not None for linear in block.linears)
         }
-        packed = [linear for out, linear in patterns.linears.items() if kinds[out] is not None]
+        packed = [linear for out, linear in found.items() if kinds[out] is not None]
         if needs_no_padding(self._model, self._index, self._initializers, list(attentions.values()), packed):
             self._kept = ATTENTION_MASK
         else:
@@ -116,12 +117,10 @@ class _Writer:
         blocks = list(attentions.values())
         inside = {linear.out for block in blocks for linear in block.linears}
         linears = {
-            linear.nodes[-1]: linear
-            for out, linear in patterns.linears.items()
-            if kinds[out] is not None and out not in inside
+            linear.nodes[-1]: linear for out, linear in found.items() if kinds[out] is not None and out not in inside
         }
         replaced = {i for block in attentions.values() for i in block.nodes} | {
-            i for linear in patterns.linears.values() if kinds[linear.out] is not None for i in linear.nodes
+            i for linear in found.values() if kinds[linear.out] is not None for i in linear.nodes
         }
         if self._kept is not None:
             self._only_first = read_at_first_tokens(self._index, self._initializers, blocks, list(linears.values()))

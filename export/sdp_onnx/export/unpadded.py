@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from onnx import ModelProto
 
-from sdp_onnx.export.kernel_patterns import AttentionBlock, Linear
+from sdp_onnx.export.attention_patterns import AttentionBlock
+from sdp_onnx.export.kernel_patterns import Linear
 from sdp_onnx.export.key_mask import leaves_out_padding
 from sdp_onnx.model.graph_index import GraphIndex, attributes
 from sdp_onnx.model.model_file import StoredTensor

@@ -44,6 +44,11 @@ class GraphIndex:
             return None
         return readers[0]
 
+    def other_input(self, i: int, value: str) -> str:
+        """Of a node with two inputs, the one that is not `value`."""
+        first, second = self.nodes[i].input
+        return str(second if first == value else first)
+
     def rank(self, value: str) -> int | None:
         """Number of dimensions, where the file declares it."""
         dimensions = self.dimensions(value)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from onnx import ModelProto, TensorProto
 
-from sdp_onnx.export.kernel_patterns import Linear, find_patterns
+from sdp_onnx.export.kernel_patterns import Linear, find_linears
 from sdp_onnx.model.graph_index import GraphIndex
 from sdp_onnx.model.model_file import StoredTensor
 
@@ -38,7 +38,7 @@ def layer_groups(model: ModelProto, tensors: Mapping[str, StoredTensor]) -> tupl
     readers = Counter(name for node in model.graph.node for name in node.input)
     outputs = {value.name for value in model.graph.output}
     groups: dict[str, list[Linear]] = {}
-    for linear in find_patterns(GraphIndex(model.graph), tensors).linears.values():
+    for linear in find_linears(GraphIndex(model.graph), tensors).values():
         stored = tensors[linear.weight]
         plain = stored.data_type == TensorProto.FLOAT and stored.encoding == "dense"
         if plain and readers[linear.weight] == 1 and linear.out not in outputs:
