@@ -17,6 +17,8 @@ _HEAD_AXES = [0, 2, 1, 3]
 _TRANSPOSED_HEAD_AXES = [0, 2, 3, 1]
 # What is added to the score of a key that is not seen: at least so little.
 _UNSEEN = -1e30
+# The largest head that the operator of rotary positions takes.
+_LARGEST_ROTATED = 512
 # What scores pass on their way to the softmax.
 _ON_SCORES = ("Add", "Div", "Mul", "MatMul")
 
@@ -74,11 +76,12 @@ def _attention(
     made = _projection(read, scores.transposed, index, initializers, linears)
     if made is None or not _same_angles(rotations, index):
         return None
+    turned = {rotated.reader for rotated in rotations if rotated.angles}
     joined = _joined_heads(index.nodes[i].output[0], made.shape, index, initializers)
     added = _added(scores.added, made.linears[0].x, made.width // made.size, index, initializers)
-    if joined is None or added is None or joined.width not in (-1, made.width):
+    too_large = turned and made.size > _LARGEST_ROTATED
+    if joined is None or added is None or joined.width not in (-1, made.width) or too_large:
         return None
-    turned = {rotated.reader for rotated in rotations if rotated.angles}
     return AttentionBlock(
         tuple(sorted({i, *scores.nodes, *turned, *made.nodes, *joined.nodes})),
         made.linears,

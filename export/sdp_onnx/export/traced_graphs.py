@@ -23,7 +23,7 @@ _KEPT = 4
 _CONSTANT_BYTES = 1 << 20
 
 _KNOWN = frozenset(vars(torch.nn.Module())) - {"training"}
-_HOOKS = tuple(name for name in sorted(_KNOWN) if name.endswith("_hooks") and name != "_is_full_backward_hook")
+_HOOKS = tuple(name for name in sorted(_KNOWN) if name.endswith("_hooks"))
 
 _AS_THEY_ARE = (NoneType, bool, int, float, str, torch.dtype, torch.device, type)
 
@@ -64,11 +64,10 @@ def is_kept(key: str | None) -> bool:
 
 def with_weights(key: str | None, model: torch.nn.Module) -> onnx_ir.Model | None:
     """Return a copy of the kept graph of a structure, with the weights of `model`, not copied; None without one."""
-    kept = _graphs.get(key) if key is not None else None
-    if kept is None:
+    if key is None or key not in _graphs:
         return None
-    _graphs.move_to_end(str(key))
-    graph = kept.clone()
+    _graphs.move_to_end(key)
+    graph = _graphs[key].clone()
     tensors = _tensors(model)
     for name, value in graph.graph.initializers.items():
         if name in tensors:
