@@ -79,7 +79,7 @@ inline void quantize_keys(const float* k, int head_size, int8_t* out, float* sca
   for (int d = 0; d < head_size / 4; ++d) {
     int8_t* at = out + d * kTokens * 4;
     const Ints bytes = load_ints(at);
-    total = dot4(total, bytes, 0x01010101);
+    total = dot4(total, bytes, I32{} + 0x01010101);
     store_ints(at, bytes ^ static_cast<int32_t>(0x80808080));
   }
   store_ints(sum, total);
@@ -175,8 +175,8 @@ void attend_i8(const AttentionI8& a) {
       for (int r = 0; r < kKeysAtOnce; ++r)
 #pragma GCC unroll 2
         for (int g = 0; g < G; ++g)
-          sum[r][g] = I8Sums::add(sum[r][g], reinterpret_cast<const char*>(v + r * kTokens),
-                                    reinterpret_cast<const char*>(share + g * kTokens * 4));
+          sum[r][g] = I8Sums::add(sum[r][g], spread(v + r * kTokens),
+                                  reinterpret_cast<const char*>(share + g * kTokens * 4));
     }
 #pragma GCC unroll 8
     for (int r = 0; r < kKeysAtOnce; ++r)

@@ -10,11 +10,11 @@
 namespace sdp::SDP_ISA {
 constexpr int kZeroPoint = 128;
 
-SDP_INLINE Ints dot4(const Ints& sum, const Ints& inputs, int32_t weights) {
+SDP_INLINE Ints dot4(const Ints& sum, const Ints& inputs, const I32& weights) {
   Ints out;
   out.part[0] = reinterpret_cast<I32>(_mm512_dpbusd_epi32(reinterpret_cast<__m512i>(sum.part[0]),
                                                           reinterpret_cast<__m512i>(inputs.part[0]),
-                                                          _mm512_set1_epi32(weights)));
+                                                          reinterpret_cast<__m512i>(weights)));
   return out;
 }
 }  // namespace sdp::SDP_ISA

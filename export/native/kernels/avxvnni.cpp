@@ -10,12 +10,12 @@
 namespace sdp::SDP_ISA {
 constexpr int kZeroPoint = 128;
 
-SDP_INLINE Ints dot4(const Ints& sum, const Ints& inputs, int32_t weights) {
+SDP_INLINE Ints dot4(const Ints& sum, const Ints& inputs, const I32& weights) {
   Ints out;
   for (int p = 0; p < kParts; ++p)
     out.part[p] = reinterpret_cast<I32>(_mm256_dpbusd_avx_epi32(reinterpret_cast<__m256i>(sum.part[p]),
                                                                 reinterpret_cast<__m256i>(inputs.part[p]),
-                                                                _mm256_set1_epi32(weights)));
+                                                                reinterpret_cast<__m256i>(weights)));
   return out;
 }
 }  // namespace sdp::SDP_ISA

@@ -19,18 +19,23 @@ SDP_INLINE Floats activate(const Floats& x, Activation activation) {
   return x;
 }
 
-// The sums of a sparse fp32 product: what an element adds, where a sum starts and how it ends.
+// The sums of a sparse fp32 product: what an element adds, where a sum starts and how it ends. What the end of a row and
+// of a group needs is loaded once: after a store to the output the compiler would load it again.
 struct F32Sums {
   using Sum = Floats;
+  struct Row {
+    float bias;
+  };
+  struct Group {};
   const ProductF32& product;
 
-  static SDP_INLINE Sum add(const Sum& sum, const char* value, const char* inputs) {
-    float v;
-    std::memcpy(&v, value, 4);
-    return fma(v, load(reinterpret_cast<const float*>(inputs)), sum);
+  static SDP_INLINE Sum add(const Sum& sum, const I32& weight, const char* inputs) {
+    return fma(reinterpret_cast<const F32&>(weight), load(reinterpret_cast<const float*>(inputs)), sum);
   }
+  SDP_INLINE Row row(int row) const { return {product.bias[row]}; }
+  SDP_INLINE Group group(int) const { return {}; }
   SDP_INLINE Sum first(int row) const { return all(product.bias[row]); }
-  SDP_INLINE Floats last(const Sum& sum, int, int) const { return sum; }
+  static SDP_INLINE Floats last(const Sum& sum, const Row&, const Group&) { return sum; }
   static SDP_INLINE Sum resume(const float* y) { return load(y); }
   static SDP_INLINE void suspend(float* y, const Sum& sum) { store(y, sum); }
 };
@@ -38,21 +43,34 @@ struct F32Sums {
 // The same of an int8 product. Sums that are not complete wait in the output's memory as integers.
 struct I8Sums {
   using Sum = Ints;
+  struct Row {
+    float scale, bias;
+  };
+  using Group = Floats;
   const ProductI8& product;
   const float* scale;  // [groups][16]
 
-  static SDP_INLINE Sum add(const Sum& sum, const char* value, const char* inputs) {
-    int32_t v;
-    std::memcpy(&v, value, 4);
-    return dot4(sum, load_ints(inputs), v);
+  static SDP_INLINE Sum add(const Sum& sum, const I32& weights, const char* inputs) {
+    return dot4(sum, load_ints(inputs), weights);
   }
   SDP_INLINE Sum first(int row) const { return all_ints(-kZeroPoint * product.row_sum[row]); }
-  SDP_INLINE Floats last(const Sum& sum, int row, int group) const {
-    return fma(to_floats(sum) * product.row_scale[row], load(scale + group * kTokens), all(product.bias[row]));
+  SDP_INLINE Row row(int row) const { return {product.row_scale[row], product.bias[row]}; }
+  SDP_INLINE Group group(int group) const { return load(scale + group * kTokens); }
+  static SDP_INLINE Floats last(const Sum& sum, const Row& row, const Group& scale) {
+    return fma(to_floats(sum) * row.scale, scale, all(row.bias));
   }
   static SDP_INLINE Sum resume(const float* y) { return load_ints(y); }
   static SDP_INLINE void suspend(float* y, const Sum& sum) { store_ints(y, sum); }
 };
+
+// What row R of a quad adds to the sums of G groups: its element of four, times the inputs of its column of four bytes.
+template <int R, class Sums, int G>
+SDP_INLINE void add_element(typename Sums::Sum (&sum)[G], const I32& four, uint32_t columns, const char* const (&inputs)[G]) {
+  const I32 weight = spread<R>(four);
+  const size_t at = static_cast<size_t>(columns >> 8 * R & 0xff) * (kTokens * 4);
+#pragma GCC unroll 4
+  for (int g = 0; g < G; ++g) sum[g] = Sums::add(sum[g], weight, inputs[g] + at);
+}
 
 // Every quad of one (block, slice) times `G` groups. The 4 x G sums stay in registers through a quad.
 template <int G, class Sums>
@@ -71,7 +89,11 @@ SDP_INLINE void sparse_slice(const Sums& sums, const SparseMatrix& m, int block,
   constexpr size_t kStep = kTokens * 4;  // bytes of one column of a group
   // A pointer for each group: with one pointer and multiples of the stride, GCC adds up addresses between the products.
   const char* inputs[G];
-  for (int g = 0; g < G; ++g) inputs[g] = x + g * x_stride + static_cast<size_t>(slice) * m.slice * kStep;
+  typename Sums::Group group[G];
+  for (int g = 0; g < G; ++g) {
+    inputs[g] = x + g * x_stride + static_cast<size_t>(slice) * m.slice * kStep;
+    group[g] = sums.group(first_group + g);
+  }
 
   for (int quad = 0; quad < rows; quad += 4) {
     // The loops over rows and groups are unrolled by order: GCC keeps the sums in registers only where every index is a
@@ -93,12 +115,13 @@ SDP_INLINE void sparse_slice(const Sums& sums, const SparseMatrix& m, int block,
     }
 #pragma GCC unroll 2
     for (int j = *width++; j > 0; --j) {
-#pragma GCC unroll 4
-      for (int r = 0; r < 4; ++r) {
-        const size_t at = column[r] * kStep;
-#pragma GCC unroll 4
-        for (int g = 0; g < G; ++g) sum[r][g] = Sums::add(sum[r][g], value + 4 * r, inputs[g] + at);
-      }
+      const I32 four = load_four(value);
+      uint32_t columns;
+      std::memcpy(&columns, column, 4);
+      add_element<0, Sums>(sum[0], four, columns, inputs);
+      add_element<1, Sums>(sum[1], four, columns, inputs);
+      add_element<2, Sums>(sum[2], four, columns, inputs);
+      add_element<3, Sums>(sum[3], four, columns, inputs);
       value += 16;
       column += 4;
     }
@@ -109,11 +132,11 @@ SDP_INLINE void sparse_slice(const Sums& sums, const SparseMatrix& m, int block,
         for (int g = 0; g < G; ++g) Sums::suspend(out[r] + g * y_stride, sum[r][g]);
     } else {
 #pragma GCC unroll 4
-      for (int r = 0; r < 4; ++r)
+      for (int r = 0; r < 4; ++r) {
+        const typename Sums::Row end = sums.row(first_row + row[quad + r]);
 #pragma GCC unroll 4
-        for (int g = 0; g < G; ++g)
-          store(out[r] + g * y_stride,
-                activate(sums.last(sum[r][g], first_row + row[quad + r], first_group + g), activation));
+        for (int g = 0; g < G; ++g) store(out[r] + g * y_stride, activate(Sums::last(sum[r][g], end, group[g]), activation));
+      }
     }
   }
 }
@@ -163,15 +186,18 @@ inline void sparse_i8(const ProductI8& product, int block, const uint8_t* x, siz
 
 // sum[r][g] += matrix[k][r] * x[g][k], r < R: the one dense product, of weights and of attention's queries and keys. Both
 // matrices are [elements][16], an element four bytes as in a sparse product.
+//
+// `ahead` is what a later call will read of the matrix: half of a line is fetched for each k.
 template <class Sums, int R, int G>
 SDP_INLINE void dense_sums(const char* matrix, int elements, const char* x, size_t x_stride,
-                           typename Sums::Sum (&sum)[R][G]) {
+                           typename Sums::Sum (&sum)[R][G], const char* ahead = nullptr) {
   constexpr size_t kStep = kTokens * 4;
   for (int k = 0; k < elements; ++k) {
+    if (ahead) __builtin_prefetch(ahead + k * (kStep * R / kTokens), 0, 3);
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 2
-      for (int g = 0; g < G; ++g) sum[r][g] = Sums::add(sum[r][g], matrix + k * kStep + 4 * r, x + g * x_stride + k * kStep);
+      for (int g = 0; g < G; ++g) sum[r][g] = Sums::add(sum[r][g], spread(matrix + k * kStep + 4 * r), x + g * x_stride + k * kStep);
   }
 }
 
@@ -181,20 +207,25 @@ template <int G, class Sums>
 void dense_tile(const Sums& sums, const char* matrix, int first_row, int last_row, int elements, const char* x,
                 size_t x_stride, int first_group, float* y, size_t y_stride, Activation activation) {
   constexpr size_t kStep = kTokens * 4;
+  typename Sums::Group group[G];
+  for (int g = 0; g < G; ++g) group[g] = sums.group(first_group + g);
   for (int row = first_row; row < last_row; row += kDenseRows) {
     typename Sums::Sum sum[kDenseRows][G];
 #pragma GCC unroll 8
     for (int r = 0; r < kDenseRows; ++r)
 #pragma GCC unroll 2
       for (int g = 0; g < G; ++g) sum[r][g] = sums.first(row + r);
-    const char* rows = matrix + static_cast<size_t>(row / kTokens) * elements * kStep + row % kTokens * 4;
-    dense_sums<Sums>(rows, elements, x, x_stride, sum);
+    const size_t panel = static_cast<size_t>(elements) * kStep;
+    const char* rows = matrix + row / kTokens * panel + row % kTokens * 4;
+    dense_sums<Sums>(rows, elements, x, x_stride, sum, matrix + (row / kTokens + 1) * panel + row % kTokens * (panel / kTokens));
 #pragma GCC unroll 8
-    for (int r = 0; r < kDenseRows; ++r)
+    for (int r = 0; r < kDenseRows; ++r) {
+      const typename Sums::Row end = sums.row(row + r);
 #pragma GCC unroll 2
       for (int g = 0; g < G; ++g)
         store(y + g * y_stride + static_cast<size_t>(row + r) * kTokens,
-              activate(sums.last(sum[r][g], row + r, first_group + g), activation));
+              activate(Sums::last(sum[r][g], end, group[g]), activation));
+    }
   }
 }
 

@@ -7,11 +7,10 @@
 namespace sdp::SDP_ISA {
 constexpr int kZeroPoint = 128;
 
-SDP_INLINE Ints dot4(const Ints& sum, const Ints& inputs, int32_t weights) {
+SDP_INLINE Ints dot4(const Ints& sum, const Ints& inputs, const I32& weights) {
   Ints out;
-  const I32 w = I32{} + weights;
-  const I32 even = reinterpret_cast<I32>(SDP_SRAI16(SDP_SLLI16(w, 8), 8));
-  const I32 odd = reinterpret_cast<I32>(SDP_SRAI16(w, 8));
+  const I32 even = reinterpret_cast<I32>(SDP_SRAI16(SDP_SLLI16(weights, 8), 8));
+  const I32 odd = reinterpret_cast<I32>(SDP_SRAI16(weights, 8));
   for (int p = 0; p < kParts; ++p) {
     const I32 x = inputs.part[p];
     out.part[p] = sum.part[p] + reinterpret_cast<I32>(SDP_MADD16(x & 0x00ff00ff, even)) +

@@ -11,9 +11,9 @@ namespace sdp::SDP_ISA {
 // The inputs are shifted to signed bytes, which NEON multiplies with signed weights.
 constexpr int kZeroPoint = 0;
 
-SDP_INLINE Ints dot4(const Ints& sum, const Ints& inputs, int32_t weights) {
+SDP_INLINE Ints dot4(const Ints& sum, const Ints& inputs, const I32& weights) {
   Ints out;
-  const int8x8_t w = vreinterpret_s8_s32(vdup_n_s32(weights));
+  const int8x8_t w = vget_low_s8((int8x16_t)weights);
   for (int p = 0; p < kParts; ++p) {
     const int8x16_t x = vreinterpretq_s8_s32(veorq_s32((int32x4_t)inputs.part[p], vdupq_n_s32(0x80808080)));
     // Two tokens at a time: eight products of 16 bits, summed in pairs, and in pairs again.

@@ -11,9 +11,9 @@ namespace sdp::SDP_ISA {
 // The inputs are shifted to signed bytes, as in neon.cpp.
 constexpr int kZeroPoint = 0;
 
-SDP_INLINE Ints dot4(const Ints& sum, const Ints& inputs, int32_t weights) {
+SDP_INLINE Ints dot4(const Ints& sum, const Ints& inputs, const I32& weights) {
   Ints out;
-  const int8x16_t w = vreinterpretq_s8_s32(vdupq_n_s32(weights));
+  const int8x16_t w = (int8x16_t)weights;
   for (int p = 0; p < kParts; ++p) {
     const int8x16_t x = vreinterpretq_s8_s32(veorq_s32((int32x4_t)inputs.part[p], vdupq_n_s32(0x80808080)));
     out.part[p] = (I32)vdotq_s32((int32x4_t)sum.part[p], x, w);

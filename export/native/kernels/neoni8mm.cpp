@@ -10,9 +10,9 @@
 namespace sdp::SDP_ISA {
 constexpr int kZeroPoint = 128;
 
-SDP_INLINE Ints dot4(const Ints& sum, const Ints& inputs, int32_t weights) {
+SDP_INLINE Ints dot4(const Ints& sum, const Ints& inputs, const I32& weights) {
   Ints out;
-  const int8x16_t w = vreinterpretq_s8_s32(vdupq_n_s32(weights));
+  const int8x16_t w = (int8x16_t)weights;
   for (int p = 0; p < kParts; ++p)
     out.part[p] = (I32)vusdotq_s32((int32x4_t)sum.part[p], (uint8x16_t)inputs.part[p], w);
   return out;

@@ -8,12 +8,12 @@
 namespace sdp::SDP_ISA {
 constexpr int kZeroPoint = 128;
 
-SDP_INLINE Ints dot4(const Ints& sum, const Ints& inputs, int32_t weights) {
+SDP_INLINE Ints dot4(const Ints& sum, const Ints& inputs, const I32& weights) {
   Ints out;
   for (int p = 0; p < kParts; ++p) {
     out.part[p] = sum.part[p];
     for (int byte = 0; byte < 4; ++byte)
-      out.part[p] += (inputs.part[p] >> (8 * byte) & 0xff) * static_cast<int8_t>(weights >> (8 * byte));
+      out.part[p] += (inputs.part[p] >> (8 * byte) & 0xff) * static_cast<int8_t>(weights[0] >> (8 * byte));
   }
   return out;
 }
