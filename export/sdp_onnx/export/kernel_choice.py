@@ -14,18 +14,16 @@ from sdp_onnx.operators.weight_formats import GROUP, LayerKind
 
 Precision = Literal["fp32", "int8"]
 
-# With a smaller share of nonzeros than this a sparse product is faster than a dense one: on one thread of an EPYC with
-# AVX-512 the kernels take the same time at 0.45.
-BREAK_EVEN_DENSITY = 0.42
+# With a smaller share of nonzeros than this a sparse product is faster than a dense one. On one thread of an EPYC with
+# AVX-512 the two take the same time at 0.50 to 0.55, by the shape of the weight and the number of tokens.
+BREAK_EVEN_DENSITY = 0.52
 
-# The same for int8 weights: share of the 1x4 blocks that hold a nonzero. The two kernels take the same time at 0.4 for
-# one group of tokens, at 0.5 for four.
-BREAK_EVEN_INT8_DENSITY = 0.42
+# The same for int8 weights: share of the 1x4 blocks that hold a nonzero. The two take the same time at 0.43 to 0.65.
+BREAK_EVEN_INT8_DENSITY = 0.52
 
-# The largest mean share of nonzeros with which a model is rewritten; a dense layer counts as the break-even. Measured
-# when each text still began a group of 16 tokens: of the shapes of benchmarks/peers/densities.py, 16 texts of 8 tokens
-# gained the least, 1.37 times onnxruntime's speed at 0.30.
-LARGEST_MEAN_DENSITY = 0.31
+# The largest mean share of nonzeros with which a model is rewritten; a dense layer counts as the break-even. At 0.50 the
+# shapes of benchmarks/peers/densities.py gained 1.6 to 2.2 times onnxruntime's speed.
+LARGEST_MEAN_DENSITY = 0.51
 
 
 def break_even(kind: LayerKind) -> float:
