@@ -5,9 +5,9 @@
 
 The shapes are the linear layers of a 768-wide encoder, 12 matrices of each one after the other. The rate counts the
 weights that are kept, as a share of the peak that the same core reaches in registers. "in the cache" is a matrix of 512
-inputs with every element kept, in the sparse format: what the instructions of the sparse product can do at most, when
-weights and inputs come from the first two caches. It takes a load of 64 bytes for each multiplication of 64 bytes (16
-floats), and the CPU does two of either at once: so that with the loads of weights and columns about 80 % is the limit.
+inputs with every element kept, in the sparse format: what the instructions of the sparse product do at most, when inputs
+come from the first cache. They take a load of 64 bytes for each multiplication of 64 bytes, where the CPU does two of
+either at once, and the loads of weights and columns come on top.
 """
 
 from __future__ import annotations
@@ -54,7 +54,10 @@ def compile_program(target: Path) -> None:
     if compiler is None:
         raise RuntimeError("there is no C++ compiler")
     objects = []
-    for source, flags in {Path(__file__).with_name("products.cpp"): [], **build.kernel_sources(build.machine())}.items():
+    for source, flags in {
+        Path(__file__).with_name("products.cpp"): [],
+        **build.kernel_sources(build.machine()),
+    }.items():
         objects.append(str(target.with_name(f"{source.stem}.o")))
         include = ["-I", str(build.NATIVE / "include")]
         command = [*compiler, *build.FLAGS, *build.understood(compiler, flags), *include, "-c", str(source)]
