@@ -4,10 +4,10 @@
     python benchmarks/kernels/products.py table
 
 The shapes are the linear layers of a 768-wide encoder, 12 matrices of each one after the other. The rate counts the
-weights that are kept, as a share of the peak that the same core reaches in registers. "in the cache" is a matrix of 512
-inputs with every element kept, in the sparse format: what the instructions of the sparse product do at most, when inputs
-come from the first cache. They take a load of 64 bytes for each multiplication of 64 bytes, where the CPU does two of
-either at once, and the loads of weights and columns come on top.
+weights that are kept, as a share of the peak that the same core reaches in registers. "in the cache" is a matrix of
+512 inputs with every element kept, in the sparse format: what the instructions of the sparse product do at most, when
+inputs come from the first cache. They take a load of 64 bytes for each multiplication of 64 bytes, where the CPU does
+two of either at once, and the loads of weights and columns come on top.
 """
 
 from __future__ import annotations

@@ -58,6 +58,8 @@ def tag(answer: Answer) -> dict[str, Any]:
     """An answer as the service gives it."""
     if answer.score is not None:
         return {"score": pytest.approx(answer.score, abs=1e-5)}
+    if answer.labels is not None:
+        return {"labels": {name: pytest.approx(answer.probabilities[name], abs=1e-5) for name in answer.labels}}
     return {"label": answer.label, "probability": pytest.approx(answer.probability, abs=1e-5)}
 
 

@@ -93,6 +93,9 @@ class Model:
     def _answer(self, logits: Any) -> dict[str, Any]:
         if self.kind in ("regression", "ranking"):
             return {"score": float(logits[0])}
+        if self.kind == "multi-label":
+            shares = 1 / (1 + np.exp(-logits))
+            return {"labels": {self.labels[place]: float(shares[place]) for place in np.flatnonzero(shares >= 0.5)}}
         shares = np.exp(logits - logits.max())
         probabilities = shares / shares.sum()
         best = int(probabilities.argmax())
@@ -126,5 +129,5 @@ def health() -> dict[str, str]:
 # A plain function: FastAPI calls it in a thread, and the event loop stays free while onnxruntime works.
 @app.post("/predict")
 def predict(request: Request) -> dict[str, Any]:
-    """Label and probability of each text, in their order; a score, or word by word, as the task has it."""
+    """Label and probability of each text, in their order; a score, labels, or word by word, as the task has it."""
     return {"answers": model.answers(request.texts)}

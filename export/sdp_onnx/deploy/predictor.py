@@ -25,16 +25,19 @@ class Answer:
     """The model's prediction for one input, or for one word of it.
 
     Attributes:
-        label: the likeliest class; None for regression and ranking.
-        probability: probability of this class; None for regression and ranking.
+        label: the likeliest class; None for regression, ranking and multi-label.
+        probability: probability of this class; None for regression, ranking and multi-label.
         score: the predicted value of a regression or ranking; None for classes.
-        probabilities: probability of every class by name; empty for regression and ranking.
+        probabilities: probability of every class or label by name; empty for regression and ranking.
+        labels: multi-label: the labels with a probability of a half and more, in the order of the model's outputs; None
+            for other tasks.
     """
 
     label: str | None
     probability: float | None
     score: float | None
     probabilities: dict[str, float]
+    labels: tuple[str, ...] | None = None
 
 
 Tagged = list[tuple[str, Answer | None]]
@@ -212,6 +215,11 @@ class Predictor:
         """Return the prediction for logits [C]."""
         if self.type in _SCORES:
             return Answer(None, None, float(logits[0]), {})
+        if self.type == "multi-label":
+            # Stable for logits of any size.
+            shares = 0.5 * (1 + np.tanh(0.5 * logits.astype(np.float64)))
+            by_name = dict(zip(self._labels, shares.tolist(), strict=True))
+            return Answer(None, None, None, by_name, tuple(name for name, share in by_name.items() if share >= 0.5))
         shifted = np.exp(logits.astype(np.float64) - logits.max())
         probabilities = shifted / shifted.sum()
         best = int(probabilities.argmax())

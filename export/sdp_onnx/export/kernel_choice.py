@@ -21,8 +21,8 @@ BREAK_EVEN_DENSITY = 0.52
 # The same for int8 weights: share of the 1x4 blocks that hold a nonzero. The two take the same time at 0.43 to 0.65.
 BREAK_EVEN_INT8_DENSITY = 0.52
 
-# The largest mean share of nonzeros with which a model is rewritten; a dense layer counts as the break-even. At 0.50 the
-# shapes of benchmarks/peers/densities.py gained 1.6 to 2.2 times onnxruntime's speed.
+# The largest mean share of nonzeros with which a model is rewritten; a dense layer counts as the break-even. At 0.50
+# the shapes of benchmarks/peers/densities.py gained 1.6 to 2.2 times onnxruntime's speed.
 LARGEST_MEAN_DENSITY = 0.51
 
 

@@ -115,7 +115,7 @@ def test_known_tasks_fill_in_what_the_recipe_leaves_out() -> None:
     files = resolve_source(
         recipe({"train": "t.{language}.tsv", "dev": "d.{language}.tsv", "text": ("a", "b")}, name="xnli")
     )
-    assert (files.dataset, files.text, files.label) == (None, ("a", "b"), "label")
+    assert (files.dataset, files.text, files.label) == (None, ("a", "b"), ("label",))
     assert set(files.splits) == {"train", "dev"}
 
 

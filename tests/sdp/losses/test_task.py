@@ -29,6 +29,20 @@ def test_scores(kind) -> None:
     assert float(task_loss(logits(3, 1), labels, kind)) == pytest.approx(expected, rel=1e-5)
 
 
+def test_several_labels_are_each_a_yes_or_no() -> None:
+    labels = torch.tensor([[1.0, 0.0, 1.0], [math.nan] * 3, [0.0, 0.0, 0.0]])
+    values = logits(3, 3)
+    expected = []
+    for row in (0, 2):
+        for z, y in zip(values[row].double().tolist(), labels[row].tolist(), strict=True):
+            p = 1 / (1 + math.exp(-z))
+            expected.append(-math.log(p if y else 1 - p))
+    assert float(task_loss(values, labels, "multi-label")) == pytest.approx(sum(expected) / 6, rel=1e-5)
+    trained = values.clone().requires_grad_()
+    task_loss(trained, labels, "multi-label").backward()
+    assert not trained.grad[1].any(), "a row without labels teaches nothing"
+
+
 def test_tagging_counts_labelled_tokens_alone() -> None:
     labels = torch.tensor([[-100, 2, 0, -100], [-100, 1, -100, -100]])
     values = logits(2, 4, 3)

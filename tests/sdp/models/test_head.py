@@ -125,6 +125,14 @@ def test_a_head_that_fits_is_kept(tmp_path: Path) -> None:
     assert kept.labels == INFERENCE
 
 
+@pytest.mark.parametrize("problem", [{}, {"problem_type": "multi_label_classification"}])
+def test_a_head_of_several_labels(tmp_path: Path, problem: dict[str, str]) -> None:
+    folder = checkpoint(tmp_path, 2, **problem, **named("b", "a"))
+    kept = choose_head(recipe(type="multi-label"), folder, ("a", "b"))
+    assert kept is not None
+    assert kept.labels == ("b", "a")
+
+
 @pytest.mark.parametrize("kind", ["regression", "ranking"])
 def test_a_head_with_one_score(tmp_path: Path, kind: str) -> None:
     kept = choose_head(recipe(type=kind), checkpoint(tmp_path, 1, **named("LABEL_0")), ())
@@ -167,6 +175,11 @@ def test_the_head_of_a_tagger(tmp_path: Path) -> None:
             *(2, {"problem_type": "multi_label_classification", **named("a", "b")}, "classification", ("a", "b")),
             "trained for multi_label_classification",
         ),
+        (
+            *(2, {"problem_type": "single_label_classification", **named("a", "b")}, "multi-label", ("a", "b")),
+            "trained for single_label_classification, and the task is multi-label",
+        ),
+        (3, named("a", "b", "c"), "multi-label", ("a", "b"), "3 classes: a, b, c; the data has 2 classes: a, b"),
         (2, named("a", "b"), "regression", (), "has 2 classes (a, b), and a regression has one score"),
     ],
 )

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from sdp.check.facts import Facts, Finding
 from sdp.data.corpus import few_texts_lines
 from sdp.data.profile import DataProfile, SplitProfile
+from sdp.recipe.benchmark_tasks import ProblemType
 
 # A smaller share of a split is worth a note, not a warning.
 _MUCH = 0.01
 _MOST_NAMES = 5
+_CONSTANT: Mapping[ProblemType, str] = {
+    "tagging": "no word is part of an entity, or all have one tag",
+    "multi-label": "no row has a label",
+}
 
 
 def data_findings(facts: Facts) -> Iterator[Finding]:
@@ -40,8 +45,7 @@ def _subject(facts: Facts, split: str) -> str:
 def _constant(facts: Facts, name: str, split: SplitProfile) -> Iterator[Finding]:
     if not split.constant:
         return
-    tagging = facts.recipe.task.problem_type == "tagging"
-    what = "no word is part of an entity, or all have one tag" if tagging else "every row has the same label"
+    what = _CONSTANT.get(facts.recipe.task.problem_type, "every row has the same label")
     parts = f" in {_listed(split.constant)}" if split.constant != ("",) else ""
     sentence = f"{what}{parts}: {facts.recipe.task.score} is undefined there, or cannot distinguish models"
     yield Finding("warning", _subject(facts, name), sentence, f"{name} rows of several classes.")

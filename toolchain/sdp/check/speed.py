@@ -141,9 +141,7 @@ def _fp32(facts: Facts) -> Iterator[Finding]:
                 f"at {prune.sparsity:.0%} zeros the layers {likely}run dense: as a whole a model gains from sparse "
                 f"products when less than {LARGEST_MEAN_DENSITY:.0%} of its weights are left"
             )
-            would = f"prune.sparsity above {1 - LARGEST_MEAN_DENSITY:.2f}" + (
-                ', and so prune.pattern = "unstructured".' if prune.pattern == "2:4" else "."
-            )
+            would = f"prune.sparsity above {1 - LARGEST_MEAN_DENSITY:.2f}."
             yield Finding("warning", "prune.sparsity", what, would)
         else:
             what = f"sparse products multiply the {density:.0%} of the weights that are left; the rest runs as before"

@@ -125,7 +125,9 @@ def _scores(
 
 
 def as_logits(metric: MetricName, predicted: Array) -> Logits:
-    """Logits that a metric takes for these predictions: [N, 1] scores, or [N, C] with a one at the class."""
+    """Logits that a metric takes for these predictions: [N, 1] scores, or [N, C] with a one at the class or label."""
+    if predicted.ndim == 2:
+        return (2 * predicted - 1).astype(np.float32)
     if metric in NUMERIC:
         return predicted.astype(np.float32)[:, None]
     ids = predicted.astype(np.int64)

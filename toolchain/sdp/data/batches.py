@@ -140,7 +140,8 @@ class TokenizedSplit(Dataset[dict[str, Any]]):
         """Return the rows followed by others that have no label."""
         if isinstance(self.labels, np.ndarray):
             none = np.nan if np.issubdtype(self.labels.dtype, np.floating) else IGNORED
-            labels: Any = np.concatenate([self.labels, np.full(len(rows), none, dtype=self.labels.dtype)])
+            shape = (len(rows), *self.labels.shape[1:])
+            labels: Any = np.concatenate([self.labels, np.full(shape, none, dtype=self.labels.dtype)])
         else:
             lengths = row_lengths(rows)
             labels = [*self.labels, *(np.full(length, IGNORED, dtype=np.int64) for length in lengths)]
@@ -173,11 +174,11 @@ class Collator:
         """Make a batch.
 
         Returns:
-            the model's inputs, each int64 [B, L], "labels", int64 or float32 [B] (for tagging int64 [B, L], -100 where
-            there is nothing to learn), and "index", int64 [B].
+            the model's inputs, each int64 [B, L], "labels", int64 or float32 [B] (for multi-label float32 [B, C], for
+            tagging int64 [B, L], -100 where there is nothing to learn), and "index", int64 [B].
         """
         batch = {name: torch.from_numpy(values) for name, values in self._tokenizer.pad(rows).items()}
-        if np.ndim(rows[0]["labels"]):
+        if np.ndim(rows[0]["labels"]) and rows[0]["labels"].dtype == np.int64:
             labels = np.full(tuple(batch["input_ids"].shape), IGNORED, dtype=np.int64)
             for line, row in zip(labels, rows, strict=True):
                 # The real tokens are one run, at the side that is not padded.

@@ -1,4 +1,7 @@
-"""Convert labels to class ids, tag ids, scores or relevances. The task or the training split defines the classes."""
+"""Convert labels to class ids, tag ids, sets of labels, scores or relevances.
+
+The task or the training split defines the classes.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,28 @@ def class_names(train: RawSplit) -> tuple[str, ...]:
     names = {name for name, _ in _names(train)}
     if len(names) < 2:
         raise DataError(f"every training row has the same label ({', '.join(sorted(names))})", where=train.where)
-    check_spellings(names, train.where)
+    return _in_order(names, train.where)
+
+
+def label_set_names(train: RawSplit) -> tuple[str, ...]:
+    """Return the labels of a multi-label task: those that occur in training, in the order of `class_names`.
+
+    Raises:
+        DataError: fewer than two labels occur, or one label is written in two ways.
+    """
+    names = {name for name, _ in _names(train)}
+    if len(names) < 2:
+        found = f"the label {min(names)} alone" if names else "no label"
+        raise DataError(
+            f"{found} occurs in training, and a multi-label task has two or more",
+            where=train.where,
+            hint='A column of text holds the labels of a row with "|" between them.',
+        )
+    return _in_order(names, train.where)
+
+
+def _in_order(names: set[str], where: str) -> tuple[str, ...]:
+    check_spellings(names, where)
     # A column of floats that are whole numbers, written as text.
     whole = {spelling(name) for name in names}
     if all(is_integer(name) for name in whole):
@@ -56,6 +80,23 @@ def class_ids(split: RawSplit, names: Sequence[str], *, fixed: bool = False) -> 
             raise _unknown(name, names, where, fixed=fixed)
         ids.append(index)
     return np.array(ids, dtype=np.int64)
+
+
+def label_sets(split: RawSplit, names: Sequence[str]) -> NDArray[np.float32]:
+    """Return which labels every row has, 1 or 0, [N, C].
+
+    Args:
+        split: the rows, each with the tuple of its labels.
+        names: the labels in the order of their ids.
+
+    Raises:
+        DataError: a label is missing, or is not one of the names.
+    """
+    ids = class_ids(split, names)
+    rows = np.repeat(np.arange(len(split.labels)), [len(own) for own in split.labels if isinstance(own, tuple)])
+    sets = np.zeros((len(split.labels), len(names)), dtype=np.float32)
+    sets[rows, ids] = 1
+    return sets
 
 
 def _unknown(name: str, names: Sequence[str], where: str, *, fixed: bool) -> DataError:

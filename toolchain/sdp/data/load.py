@@ -13,7 +13,8 @@ from sdp.data.docstrings import read_docstrings
 from sdp.data.files import Columns, column_chunks
 from sdp.data.hub import hub_chunks
 from sdp.data.identity import data_identity
-from sdp.data.labels import class_ids, class_names, group_numbers, relevances, scores
+from sdp.data.label_lists import label_lists
+from sdp.data.labels import class_ids, class_names, group_numbers, label_set_names, label_sets, relevances, scores
 from sdp.data.rows import SPLITS, RawSplit, Split, SplitName, TaskData
 from sdp.data.rows_on_disk import TextFile
 from sdp.data.source import Part, Source, part_kind, parts_of, resolve_source
@@ -43,9 +44,12 @@ def load_task_data(recipe: Recipe) -> TaskData:
 def _load(recipe: Recipe, identity: tuple[tuple[str, str], ...]) -> TaskData:
     raw = _raw_splits(recipe)
     raw["train"] = draw_rows(raw["train"], recipe.data.train_rows)
+    names: tuple[str, ...] = ()
     if recipe.task.problem_type in ("regression", "ranking"):
-        names: tuple[str, ...] = ()
         splits = {name: _numbers(split, recipe) for name, split in raw.items()}
+    elif recipe.task.problem_type == "multi-label":
+        names = label_set_names(raw["train"])
+        splits = {name: Split(name, split.texts, label_sets(split, names), split.parts) for name, split in raw.items()}
     else:
         names = _class_names(recipe, raw["train"])
         splits = {name: _classes(split, names, recipe) for name, split in raw.items()}
@@ -137,14 +141,18 @@ def read_split(recipe: Recipe, source: Source, name: SplitName, parts: Sequence[
         files.append((where, len(labels)))
         first = 1
         for columns in chunks:
-            count = len(columns[source.label])
+            count = len(columns[source.label[0]])
             if recipe.task.problem_type == "tagging":
-                words, tags = sentences(columns, source.text[0], source.label, where, first)
+                words, tags = sentences(columns, source.text[0], source.label[0], where, first)
                 texts.add(words)
                 labels += [tuple(map(_once, marks)) for marks in tags]
             else:
                 texts.add(text_rows([columns[column] for column in source.text], source.text, where, first))
-                labels += map(_once, columns[source.label])
+                if recipe.task.problem_type == "multi-label":
+                    of_rows = label_lists(columns, source.label, where, first)
+                    labels += [tuple(map(_once, names)) for names in of_rows]
+                else:
+                    labels += map(_once, columns[source.label[0]])
             if source.group:
                 groups += map(_once, columns[source.group])
             names += [part.name] * count

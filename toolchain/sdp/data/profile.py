@@ -39,11 +39,13 @@ class SplitProfile:
     Attributes:
         rows: number of rows.
         parts: rows by language or subset; empty where the data has none.
-        classes: rows (words in tagging) by class, in the order of their ids; empty for regression and ranking.
+        classes: rows (words in tagging) by class, in the order of their ids; empty for regression and ranking. A
+            multi-label row counts for each of its labels.
+        labelled: rows (words in tagging), of which the classes are shares.
         numbers: lowest, mean and highest score of regression or relevance of ranking; None for classes.
         lists: number of lists of a ranking; None otherwise.
         constant: the parts ("" for all rows) in which every label is the same; in tagging, the parts without an
-            entity, or with a single tag where tags name no entities.
+            entity, or with a single tag where tags name no entities; in multi-label, the parts without a label.
         longest: characters of the longest row.
         longest_row: its number, from 1.
         repeated: rows whose texts occur in an earlier row.
@@ -54,6 +56,7 @@ class SplitProfile:
     rows: int
     parts: dict[str, int]
     classes: dict[str, int]
+    labelled: int
     numbers: tuple[float, float, float] | None
     lists: int | None
     constant: tuple[str, ...]
@@ -94,12 +97,13 @@ def profile_data(data: TaskData) -> DataProfile:
 def _profile(split: Split, names: tuple[str, ...], own: RowKeys, earlier: dict[SplitName, RowKeys]) -> SplitProfile:
     values = split.labels.astype(np.float64)
     longest = int(np.argmax(own.characters))
-    counts = np.bincount(split.labels.astype(np.int64), minlength=len(names)).tolist() if names else []
+    counts = _counts(split, len(names)) if names else []
     parts = Counter(part for part in split.parts if part)
     return SplitProfile(
         rows=len(split),
         parts=dict(parts),
         classes=dict(zip(names, counts, strict=True)),
+        labelled=len(split.labels),
         numbers=None if names else (float(values.min()), float(values.mean()), float(values.max())),
         lists=None if split.groups is None else len(np.unique(split.groups)),
         constant=_constant_parts(split),
@@ -111,14 +115,24 @@ def _profile(split: Split, names: tuple[str, ...], own: RowKeys, earlier: dict[S
     )
 
 
+def _counts(split: Split, classes: int) -> list[int]:
+    """Count the rows (words in tagging) of each class; of several labels a row counts for each that it has."""
+    if split.multi_label:
+        return [int(count) for count in split.labels.sum(axis=0)]
+    return [int(count) for count in np.bincount(split.labels.astype(np.int64), minlength=classes)]
+
+
 def _constant_parts(split: Split) -> tuple[str, ...]:
-    """Return the parts whose labels are all the same, or hold no entity."""
+    """Return the parts whose labels are all the same, or hold no entity, or no label of several."""
     tags = np.array(split.tags or (), dtype=object)
     entities = OUTSIDE in tags
     rows = np.array(split.parts, dtype=object)
     found = []
     for part in dict.fromkeys(split.parts):
         labels = split.labels[split.predictions_in(rows == part)]
+        if split.multi_label:
+            found += [part] if not labels.any() else []
+            continue
         kinds = np.unique(labels)
         if len(kinds) < 2 and (not entities or all(tags[kinds] == OUTSIDE)):
             found.append(part)
@@ -149,7 +163,7 @@ class RowKeys:
 
     Attributes:
         texts: equal where two rows have the same texts, ignoring case and white space, uint64 [N].
-        labelled: equal where they also have the same label (for tagging the same tags), uint64 [N].
+        labelled: equal where they also have the same label (tags, labels), uint64 [N].
         characters: total length of a row's texts, int64 [N].
     """
 
@@ -166,7 +180,8 @@ def row_keys(split: Split) -> RowKeys:
     """
     rows = len(split)
     keys = RowKeys(np.empty(rows, np.uint64), np.empty(rows, np.uint64), np.empty(rows, np.int64))
-    labels, size, start = split.labels.tobytes(), split.labels.itemsize, 0
+    size = split.labels.itemsize * (split.labels.shape[1] if split.multi_label else 1)
+    labels, start = split.labels.tobytes(), 0
     for row, texts in enumerate(split.texts):
         end = start + (1 if split.tags is None else len(texts))
         key = text_key(texts if split.tags is None else (" ".join(texts),))

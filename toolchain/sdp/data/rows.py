@@ -26,7 +26,8 @@ class RawSplit:
         name: train, dev or test.
         where: the file or data set, for messages.
         texts: a row's texts, one a column; its words for tagging.
-        labels: one value a row: a string, an integer or a number; a tuple of tags, one a word, for tagging.
+        labels: one value a row: a string, an integer or a number; a tuple of tags, one a word, for tagging; a tuple of
+            labels for multi-label.
         parts: the language or subset that a row is from, one a row; "" where the data has none.
         groups: the list that a row belongs to, one a row, for ranking; empty otherwise.
         files: the sources in order: name of the file or data set, and the number of rows before its first row; empty
@@ -72,7 +73,7 @@ class Split:
         name: train, dev or test.
         texts: a row's texts, one a column; its words for tagging.
         labels: class ids, int64 [N]; scores or relevances, float32 [N]; for tagging the tag ids of all W words, row
-            after row, int64 [W].
+            after row, int64 [W]; for multi-label which of C labels a row has, 1 or 0, float32 [N, C].
         parts: the language or subset that a row is from, one a row; "" where the data has none.
         groups: number of the list that a row belongs to, int64 [N], for ranking; None otherwise.
         tags: names of the tags by id, for tagging; None otherwise.
@@ -91,6 +92,11 @@ class Split:
         return len(self.texts)
 
     @property
+    def multi_label(self) -> bool:
+        """Whether a row has any number of labels."""
+        return self.labels.ndim == 2
+
+    @property
     def positive(self) -> int:
         """The id of the positive class of f1: the second of two in the data's own order."""
         return 1 if self.own_ids is None else self.own_ids.index(1)
@@ -101,7 +107,8 @@ class Split:
         before = tuple(int(place) for place in np.argsort(ids, kind="stable"))
         tags = None if self.tags is None else tuple(self.tags[place] for place in before)
         own = before if self.own_ids is None else tuple(self.own_ids[place] for place in before)
-        return replace(self, labels=np.asarray(ids, dtype=np.int64)[self.labels], tags=tags, own_ids=own)
+        labels = self.labels[:, list(before)] if self.multi_label else np.asarray(ids, dtype=np.int64)[self.labels]
+        return replace(self, labels=labels, tags=tags, own_ids=own)
 
     @cached_property
     def sentence_of_word(self) -> NDArray[np.int64]:
@@ -146,7 +153,7 @@ class TaskData:
         train: the rows to train on.
         dev: the rows for choices; training uses those of the parts `choices` alone.
         test: used by the evaluate stage only; None without a test split.
-        label_names: classes or tags in the order of their ids; empty for regression and ranking.
+        label_names: classes, labels or tags in the order of their ids; empty for regression and ranking.
         choices: the parts of dev that choices are made on: the training languages, the first subset.
         evaluated: the parts that are evaluated, as the recipe orders them; empty where the data has none.
         part: the kind of the parts; None where the data has none.

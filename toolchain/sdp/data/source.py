@@ -29,7 +29,7 @@ class Source:
         revision: revision of a hub data set.
         splits: split -> file, or name of the data set's split; may hold a placeholder.
         text: the text columns, one to three.
-        label: the label column.
+        label: the label column; one column a label for a multi-label task of several.
         group: the column that forms the lists of a ranking; None for other tasks.
     """
 
@@ -38,13 +38,13 @@ class Source:
     revision: str | None
     splits: dict[SplitName, str]
     text: tuple[str, ...]
-    label: str
+    label: tuple[str, ...]
     group: str | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Every column that is read, each once."""
-        return tuple(dict.fromkeys((*self.text, self.label, *((self.group,) if self.group else ()))))
+        return tuple(dict.fromkeys((*self.text, *self.label, *((self.group,) if self.group else ()))))
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ def resolve_source(recipe: Recipe) -> Source:
     data, task = recipe.data, recipe.task.known
     given: dict[SplitName, str] = {split: name for split in SPLITS if (name := getattr(data, split)) is not None}
     text = data.text or (task.text if task else ())
-    label = data.label or (task.label if task else "label")
+    named = data.label or (task.label if task else "label")
+    label = (named,) if isinstance(named, str) else named
     group = data.group or (task.group if task else None)
     if data.dataset is None and (task is None or any(is_file_name(name) for name in given.values())):
         return Source(None, None, None, given, text, label, group)

@@ -38,7 +38,8 @@ def by_class(
         split: N rows with labels.
         class_names: the C classes, or tags of words, by id.
         names: names of the reference model (dense) and of the other model.
-        predicted: class ids of both, [N], for tagging [W]; -1 without a prediction.
+        predicted: class ids of both, [N], for tagging [W]; -1 without a prediction; for multi-label which labels each
+            row gets, [N, C].
         resamples: bootstrap resamples.
         seed: seed of the resamples.
 
@@ -73,6 +74,12 @@ def _terms(split: Split, predicted: tuple[Array, Array], classes: int) -> Counts
     unit = _units(split)[split.sentence_of_word]
     terms = np.zeros((int(unit.max(initial=-1)) + 1, 2, classes, 3))
     labels = split.labels.astype(np.int64)
+    if split.multi_label:
+        for model, answers in enumerate(predicted):
+            found = answers.astype(np.int64)
+            for place, counts in enumerate((labels * found, found, labels)):
+                np.add.at(terms[:, model, :, place], unit, counts)
+        return terms
     for model, answers in enumerate(predicted):
         ids = answers.astype(np.int64)
         # -1 is no prediction, not a class.

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdp.data.rows import Split
-from sdp.evaluation.metrics import NUMERIC, OUTSIDE, Array, predictions, score_predictions, why_undefined
+from sdp.evaluation.constant_set import constant_set
+from sdp.evaluation.metrics import NUMERIC, OUTSIDE, Array, predictions, same, score_predictions, why_undefined
 from sdp.pipeline.artifacts.comparison import Average, Comparison, ConstantBaseline, MetricScores, PartScores
 from sdp.pipeline.artifacts.intervals import value_of
 from sdp.recipe.benchmark_tasks import MetricName
@@ -86,12 +87,12 @@ class _Part:
         fields = _all_metrics(scored, metric, names)
         # Errors are independent between rows, not between the words of a sentence.
         if metric == "accuracy" and self.split.tags is None:
-            fields["test"] = mcnemar(labels == first, labels == second)
+            fields["test"] = mcnemar(same(labels, first), same(labels, second))
         drop = scored[metric].drop()
         return PartScores(
             rows=len(self.split),
             **fields,
-            flips=None if metric in NUMERIC else int(np.sum(first != second)),
+            flips=None if metric in NUMERIC else int(np.sum(~same(first, second))),
             drop_of_all=replace(drop, low=joint_low) if isinstance(drop, Interval) else drop,
         )
 
@@ -130,7 +131,9 @@ def compare(
         much" the high end is right as it is.
     """
     names, metrics = (first[0], second[0]), (metric, *also)
-    predicted = {m: [predictions(m, first[1]), predictions(m, second[1])] for m in metrics}
+    predicted = {
+        m: [predictions(m, own, multi_label=split.multi_label) for own in (first[1], second[1])] for m in metrics
+    }
     parts = _parts(split, predicted, resamples, seed)
     scored = {name: {m: rows.scored(m) for m in metrics} for name, rows in parts.items()}
     lows = _joint_lows([own[metric] for own in scored.values()])
@@ -210,8 +213,9 @@ def against_constant(
     """Compare a model with one answer for all rows, on the same rows.
 
     The answer is the most frequent class (for tagging, tag); for f1 the positive class, the best constant answer; for
-    entity-f1 "O"; for ranking equal scores, whose score is the mean over all orders. The correlation of equal scores is
-    undefined: for pearson and spearman the model is compared with 0.
+    entity-f1 "O"; for multi-label the best set of labels (see `constant_set`); for ranking equal scores, whose score is
+    the mean over all orders. The correlation of equal scores is undefined: for pearson and spearman the model is
+    compared with 0.
 
     Args:
         metric: the task's metric.
@@ -237,6 +241,12 @@ def _constant(metric: MetricName, split: Split, class_names: Sequence[str], logi
     constant = np.zeros_like(logits)
     if metric in NUMERIC:
         return "equal scores for all rows", constant
+    if split.multi_label:
+        chosen_set = constant_set(metric, split.labels)
+        names = ", ".join(f'"{class_names[i]}"' for i in chosen_set)
+        constant[:] = -1
+        constant[:, chosen_set] = 1
+        return f"always answering {names or 'no label'}", constant
     chosen = int(np.bincount(split.labels.astype(np.int64)).argmax())
     if metric == "f1":
         chosen = split.positive

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
+from scipy.special import expit, softmax
 
 from sdp.data.rows import Split
+from sdp.evaluation.metrics import predictions, same
 
 Logits = NDArray[np.float32]
 MOVES = 50
@@ -21,6 +22,8 @@ def write_flips(path: Path, split: Split, label_names: Sequence[str], dense: Log
     """Write the rows whose predicted class changed; for regression and ranking the 50 rows with the largest change.
 
     For tagging a row of the file is a word whose tag changed, with the number of its sentence and its index in it.
+    Of a multi-label row the file has all labels, with "|" between them, and the probabilities of the one that changed
+    most.
 
     Args:
         path: the file to write.
@@ -37,7 +40,8 @@ def write_flips(path: Path, split: Split, label_names: Sequence[str], dense: Log
         texts = ["text_word", "text"] if split.tags else _text_columns(split)
         probabilities = ["dense_probability", "pruned_probability", "change"]
         header = [*place, "part", "label", "dense", "pruned", *probabilities, *texts]
-        rows = _class_flips(split, label_names, dense, pruned)
+        flips = _set_flips if split.multi_label else _class_flips
+        rows = flips(split, label_names, dense, pruned)
     else:
         header = ["row", "part", "label", "dense", "pruned", *_text_columns(split)]
         rows = _largest_moves(split, dense, pruned)
@@ -68,6 +72,21 @@ def _class_flips(split: Split, label_names: Sequence[str], dense: Logits, pruned
             word = int(i - np.searchsorted(split.sentence_of_word, row))
             place, texts = [row, word], [split.texts[row][word], " ".join(split.texts[row])]
         rows.append([*place, split.parts[row], *classes, *probabilities, change, *texts])
+    return rows
+
+
+def _set_flips(split: Split, label_names: Sequence[str], dense: Logits, pruned: Logits) -> list[list[object]]:
+    before, after = (predictions("accuracy", logits, multi_label=True) for logits in (dense, pruned))
+    p_before, p_after = expit(dense), expit(pruned)
+    rows: list[list[object]] = []
+    for i in np.flatnonzero(~same(before, after)).tolist():
+        labels = split.labels[i] > 0
+        right, still = (bool((found[i] == labels).all()) for found in (before, after))
+        change = "lost" if right else "gained" if still else "other"
+        sets = ["|".join(label_names[k] for k in np.flatnonzero(own).tolist()) for own in (labels, before[i], after[i])]
+        most = int(np.abs(p_before[i] - p_after[i]).argmax())
+        probabilities = [f"{p_before[i, most]:.3f}", f"{p_after[i, most]:.3f}"]
+        rows.append([int(i), split.parts[i], *sets, *probabilities, change, *split.texts[i]])
     return rows
 
 

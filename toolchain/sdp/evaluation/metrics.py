@@ -25,26 +25,42 @@ NUMERIC: tuple[MetricName, ...] = ("pearson", "spearman", "ndcg")
 """Metrics of one score per row instead of classes."""
 
 
-def predictions(metric: MetricName, logits: NDArray[np.float32]) -> Array:
+def predictions(metric: MetricName, logits: NDArray[np.float32], *, multi_label: bool = False) -> Array:
     """Convert logits to predictions: class ids [N], or scores [N] for metrics of regression and ranking.
 
     Args:
         metric: name of the metric.
         logits: [N, C] (words for N in tagging); C = 1 for regression and ranking. NaN, a missing output, becomes -1.
+        multi_label: return which of C labels each row gets instead, 1 or 0, [N, C]: those with a probability, the
+            sigmoid of the logit, of a half and more.
     """
+    if multi_label:
+        return (logits >= 0).astype(np.int64)
     if metric in NUMERIC:
         return logits[:, 0].astype(np.float64)
     classes: Array = np.where(np.isnan(logits).any(axis=1), NO_PREDICTION, logits.argmax(axis=1))
     return classes
 
 
+def same(first: Array, second: Array) -> NDArray[np.bool_]:
+    """Whether two predictions of a row are equal, [N] (words for N in tagging); of a multi-label row, all of them."""
+    equal: NDArray[np.bool_] = first == second
+    return np.asarray(equal.all(axis=1)) if equal.ndim == 2 else equal
+
+
 def score_predictions(metric: MetricName, split: Split, predicted: Array) -> float:
     """Score predictions [N] (words for N in tagging) against a split's labels; higher is better for every metric.
 
     f1 is the F1 of the split's positive class, macro-f1 the mean over the classes among the labels (the same for every
-    model), matthews the correlation of class ids, entity-f1 seqeval's micro F1 of entities, ndcg the mean over lists
-    (see `list_scores`). NaN where the metric is undefined (see `why_undefined`).
+    model), micro-f1 that of the labels of all rows together, matthews the correlation of class ids, entity-f1 seqeval's
+    micro F1 of entities, ndcg the mean over lists (see `list_scores`). The accuracy of several labels counts the rows
+    in which all are right. NaN where the metric is undefined (see `why_undefined`).
+
+    Raises:
+        ValueError: the predictions are of another kind of task than the labels.
     """
+    if predicted.ndim != split.labels.ndim:
+        raise ValueError(f"predictions of {predicted.ndim} dimensions, and labels of {split.labels.ndim}")
     if why_undefined(metric, split, predicted):
         return float("nan")
     if metric == "entity-f1":
@@ -61,9 +77,9 @@ def why_undefined(metric: MetricName, split: Split, predicted: Array | None = No
     """Return the reason why a metric has no value on these rows; empty where it has one.
 
     The labels must have: for accuracy a row, for f1 the positive class, for entity-f1 an entity, for macro-f1 and
-    matthews two classes, for ndcg a list with different relevances, for pearson and spearman two values. Predictions
-    never make a class metric undefined: matthews of a constant prediction is 0. A correlation with constant predictions
-    is undefined.
+    matthews two classes, for the F1 of several labels a row with one, for ndcg a list with different relevances, for
+    pearson and spearman two values. Predictions never make a class metric undefined: matthews of a constant prediction
+    is 0. A correlation with constant predictions is undefined.
 
     Args:
         metric: name of the metric.
@@ -72,6 +88,8 @@ def why_undefined(metric: MetricName, split: Split, predicted: Array | None = No
     """
     if not len(split.labels):
         return "there are no rows"
+    if split.multi_label:
+        return "" if metric == "accuracy" or split.labels.any() else "no row has a label"
     enough, reason = _NEEDS[metric]
     if not enough(split):
         return reason
@@ -106,7 +124,7 @@ def _rankable(split: Split) -> bool:
 
 def score(metric: MetricName, split: Split, logits: NDArray[np.float32]) -> float:
     """Score logits [N, C] (words for N in tagging) against a split's labels."""
-    return score_predictions(metric, split, predictions(metric, logits))
+    return score_predictions(metric, split, predictions(metric, logits, multi_label=split.multi_label))
 
 
 def tag_names(split: Split, ids: Array) -> list[list[str]]:
@@ -163,10 +181,16 @@ def list_scores(split: Split, predicted: Array) -> NDArray[np.float64]:
     return np.array(scores)
 
 
+def _macro_f1(labels: Array, predicted: Array) -> float:
+    classes = np.unique(labels) if labels.ndim == 1 else np.flatnonzero(labels.any(axis=0))
+    return float(sklearn_metrics.f1_score(labels, predicted, labels=classes, average="macro", zero_division=0.0))
+
+
 _METRICS: dict[MetricName, Callable[[Array, Array], float]] = {
-    "accuracy": lambda labels, predicted: float(np.mean(labels == predicted)),
-    "macro-f1": lambda labels, predicted: sklearn_metrics.f1_score(
-        labels, predicted, labels=np.unique(labels), average="macro", zero_division=0.0
+    "accuracy": lambda labels, predicted: float(np.mean(same(labels, predicted))),
+    "macro-f1": _macro_f1,
+    "micro-f1": lambda labels, predicted: sklearn_metrics.f1_score(
+        labels, predicted, average="micro", zero_division=0.0
     ),
     "matthews": sklearn_metrics.matthews_corrcoef,
     "pearson": lambda labels, predicted: stats.pearsonr(labels, predicted).statistic,

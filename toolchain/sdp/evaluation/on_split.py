@@ -48,10 +48,10 @@ def compare_models(
     )
     classes: list[ClassScores] = []
     if metric not in NUMERIC:
-        predicted = (predictions(metric, first[1]), predictions(metric, second[1]))
+        own, other = (predictions(metric, logits, multi_label=split.multi_label) for _, logits in (first, second))
         names, resamples = (first[0], second[0]), recipe.evaluate.resamples
-        classes = by_class(split, data.label_names, names, predicted, resamples=resamples, seed=recipe.seed)
-    labelled = {own.name for own in classes}
+        classes = by_class(split, data.label_names, names, (own, other), resamples=resamples, seed=recipe.seed)
+    labelled = {scores.name for scores in classes}
     missing = [name for name in data.label_names if name not in labelled] if metric not in NUMERIC else []
     return SplitComparison(
         **found.given(), classes=tuple(classes), classes_without_rows=tuple(missing), unread_words=rows.unread

@@ -26,14 +26,15 @@ def require_absent(paths: Iterable[Path], *, force: bool) -> None:
         raise UsageError(what, hint="Write elsewhere with --out FOLDER, or replace with --force.")
 
 
-def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Row], separator: str = " ") -> None:
     """Write rows in the format of a file's suffix.
 
     Args:
         path: ends in .tsv, .csv, .jsonl or .parquet, optionally followed by .gz.
         columns: the column names.
-        rows: a value for each column. Formats without lists join a list with spaces, or write it as JSON where an
-            item contains a space.
+        rows: a value for each column.
+        separator: stands between the items of a list in formats without lists; a list with an item that contains it is
+            written as JSON.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written to.
@@ -48,25 +49,25 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
             for row in rows:
                 stream.write(json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False) + "\n")
         else:
-            _write_table(stream, suffix, columns, rows)
+            _write_table(stream, suffix, columns, rows, separator)
 
 
-def _write_table(stream: TextIO, suffix: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
+def _write_table(stream: TextIO, suffix: str, columns: Sequence[str], rows: Iterable[Row], separator: str) -> None:
     if suffix == ".csv":
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows([_field(value) for value in row] for row in rows)
+        writer.writerows([_field(value, separator) for value in row] for row in rows)
         return
     # tsv has no quotes; values that were read from tsv have neither tabs nor line ends.
     for row in (columns, *rows):
-        stream.write("\t".join(_field(value) for value in row) + "\n")
+        stream.write("\t".join(_field(value, separator) for value in row) + "\n")
 
 
-def _field(value: object) -> str:
+def _field(value: object, separator: str) -> str:
     if not isinstance(value, tuple | list):
         return str(value)
     items = [str(item) for item in value]
-    return json.dumps(items, ensure_ascii=False) if any(" " in item for item in items) else " ".join(items)
+    return json.dumps(items, ensure_ascii=False) if any(separator in item for item in items) else separator.join(items)
 
 
 def _write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sdp.check.rows import read_rows
 from sdp.data.files import count_data_rows
+from sdp.data.label_lists import SEPARATOR
 from sdp.data.rows import SPLITS, SplitName
 from sdp.errors import DataError
 from sdp.init.files import Row, require_absent, write_rows
@@ -110,7 +111,7 @@ def init_project(request: Request) -> Project:
     written = [path for path in (recipe, *request.new_files.values()) if not path.exists()]
     try:
         for split, path in request.new_files.items():
-            write_rows(path, columns, _rows_of(rows, sides, split))
+            write_rows(path, columns, _rows_of(rows, sides, split), SEPARATOR if rows.type == "multi-label" else " ")
         text = recipe_text(settings, columns[: len(request.text)], label, request.group, recipe.name)
         recipe.write_text(text, encoding="utf-8")
         read_rows(load_recipe(recipe))

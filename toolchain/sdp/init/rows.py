@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from sdp.data.files import Columns, column_chunks, column_names, read_columns
-from sdp.data.labels import class_ids, class_names, relevances, scores
+from sdp.data.labels import class_ids, class_names, label_set_names, label_sets, relevances, scores
 from sdp.data.load import read_split
 from sdp.data.profile import text_key
 from sdp.data.rows import RawSplit
@@ -118,7 +118,8 @@ def read_labelled(
     """
     labels = read_columns(data, [label])[label]
     missing = [row for row, value in enumerate(labels, start=1) if is_missing(value) or not str(value).strip()]
-    if missing:
+    # A row of a multi-label task may have no label.
+    if missing and kind != "multi-label":
         what = f'{len(missing):,} of {len(labels):,} rows have no label in "{label}"'
         raise DataError(what, where=f"{data}, row {missing[0]}", hint="Fill them in, or remove these rows.")
     why = "as asked for"
@@ -137,6 +138,8 @@ def _classes(raw: RawSplit, kind: ProblemType) -> tuple[str, ...]:
             raise DataError("every row has the same label", where=raw.where)
     elif kind == "ranking":
         relevances(raw)
+    elif kind == "multi-label":
+        label_sets(raw, label_set_names(raw))
     else:
         names = class_names(raw)
         ids = class_ids(raw, names)

@@ -36,6 +36,13 @@ _EXPECTED_DROP, _TIMES_HALF_WIDTH = 0.03, 2
 _LEAST_DROP, _MOST_DROP = 0.05, 0.5
 
 
+_USUAL: Mapping[ProblemType, tuple[MetricName, str]] = {
+    "regression": ("pearson", "the usual one of regression"),
+    "ranking": ("ndcg", "the usual one of ranking"),
+    "multi-label": ("micro-f1", "the usual one where a row has several labels"),
+}
+
+
 def metric_of(kind: ProblemType, counts: Counter[str], raw: RawSplit) -> tuple[MetricName, str]:
     """Choose the metric, with the reason.
 
@@ -44,10 +51,8 @@ def metric_of(kind: ProblemType, counts: Counter[str], raw: RawSplit) -> tuple[M
         counts: rows by class; empty without classes.
         raw: the rows.
     """
-    if kind == "regression":
-        return "pearson", "the usual one of regression"
-    if kind == "ranking":
-        return "ndcg", "the usual one of ranking"
+    if kind in _USUAL:
+        return _USUAL[kind]
     if kind == "tagging":
         tags = {str(tag) for row in raw.labels if isinstance(row, tuple | list) for tag in row}
         if all(tag == "O" or tag.startswith(("B-", "I-", "E-", "S-")) for tag in tags):

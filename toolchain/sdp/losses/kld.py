@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -26,6 +27,27 @@ def kld_loss(student: Tensor, teacher: Tensor, temperature: float, kept: Tensor 
     teacher_log = functional.log_softmax(teacher.detach().float() / temperature, dim=-1)
     divergence = functional.kl_div(student_log, teacher_log, reduction="none", log_target=True).sum(dim=-1)
     return mean_over_ranks(divergence, kept) * temperature**2
+
+
+def multi_label_distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """The KL divergence of softened predictions where each label is a yes or no of its own.
+
+    For each label tau^2 * KL(sigmoid(y_T/tau) || sigmoid(y_S/tau)), of two Bernoulli distributions, summed over labels.
+
+    Args:
+        student: logits, [B, C].
+        teacher: logits on the same rows, [B, C]; gets no gradient.
+        temperature: tau > 0.
+
+    Returns:
+        a float32 scalar, the mean over the rows of all ranks.
+    """
+    own, other = student.float() / temperature, teacher.detach().float() / temperature
+    divergence = sum(
+        functional.sigmoid(sign * other) * (functional.logsigmoid(sign * other) - functional.logsigmoid(sign * own))
+        for sign in (1, -1)
+    )
+    return mean_over_ranks(torch.as_tensor(divergence).sum(dim=-1)) * temperature**2
 
 
 def regression_distillation_loss(student: Tensor, teacher: Tensor) -> Tensor:

@@ -19,16 +19,22 @@ def predicts_scores(problem_type: ProblemType) -> bool:
 
 
 def task_loss(logits: Tensor, labels: Tensor, problem_type: ProblemType) -> Tensor:
-    """Cross-entropy of classes, or mean squared error of scores.
+    """Cross-entropy of classes, binary cross-entropy of each of several labels, or mean squared error of scores.
 
     Args:
-        logits: [B, C] for classification, [B, L, C] for tagging, [B, 1] for regression and ranking.
-        labels: int64 [B] or [B, L], -100 where a row or a token has none; or float [B], NaN where a row has none.
+        logits: [B, C] for classification and multi-label, [B, L, C] for tagging, [B, 1] for regression and ranking.
+        labels: int64 [B] or [B, L], -100 where a row or a token has none; or float, [B] or for multi-label [B, C], NaN
+            where a row has none.
         problem_type: the kind of task.
 
     Returns:
-        a float32 scalar, the mean over the labelled rows or tokens of all ranks.
+        a float32 scalar, the mean over the labelled rows or tokens of all ranks; for multi-label over all their labels.
     """
+    if problem_type == "multi-label":
+        labeled = labels.isfinite()
+        wanted = labels.float().masked_fill(~labeled, 0.0)
+        values = functional.binary_cross_entropy_with_logits(logits.float(), wanted, reduction="none")
+        return mean_over_ranks(values, labeled)
     if predicts_scores(problem_type):
         labeled = labels.isfinite()
         errors = logits.float().squeeze(-1) - labels.float().masked_fill(~labeled, 0.0)

@@ -27,6 +27,11 @@ _NUMBER = re.compile(r"(?:LABEL_)?(0|[1-9]\d{0,8})")
 # A config may come from anywhere.
 _MOST_CLASSES = 10_000
 _MOST_SHOWN = 30
+TRAINED_FOR: Mapping[ProblemType, str] = {
+    "classification": "single_label_classification",
+    "multi-label": "multi_label_classification",
+}
+"""How transformers names the kinds of tasks whose outputs are classes of a row."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +175,7 @@ def fit_head(
     wanted = "ForTokenClassification" if kind == "tagging" else "ForSequenceClassification"
     if "For" in head.architecture and not head.architecture.endswith((wanted, *_PRETRAINING)):
         return f"the checkpoint's head belongs to {head.architecture}, and the task is {kind}", ()
-    if kind == "classification" and head.problem_type not in (None, "single_label_classification"):
+    if kind in TRAINED_FOR and head.problem_type not in (None, TRAINED_FOR[kind]):
         return f"the checkpoint's head was trained for {head.problem_type}, and the task is {kind}", ()
     if len(head.names) != head.outputs:
         count = f"{len(head.names)} class{'es' * (len(head.names) != 1)}"

@@ -15,7 +15,7 @@ from transformers.utils import logging as transformers_logging
 from sdp.compat.transformers import class_that_ends_with
 from sdp.errors import ModelError
 from sdp.models.architectures import find_architecture
-from sdp.models.head import read_head
+from sdp.models.head import TRAINED_FOR, read_head
 from sdp.models.kept_units import make_smaller, read_kept_units
 from sdp.models.layers import prunable_weights
 from sdp.models.parts import check_size
@@ -51,8 +51,8 @@ def load_pretrained(
 
     Args:
         folder: where the weights are.
-        problem_type: classification gives one logit a label, tagging the same for every token, regression and ranking
-            a single one.
+        problem_type: classification and multi-label give one logit a label, tagging the same for every token,
+            regression and ranking a single one.
         label_names: class names in the order of their ids; empty for regression and ranking. Of a new head.
         device: where the model goes.
         keep_head: take the checkpoint's trained head with its class names; otherwise the head is new.
@@ -104,7 +104,7 @@ def _load_checked(
     trust_remote_code: bool,
 ) -> PreTrainedModel:
     if problem_type != "tagging":
-        head["problem_type"] = "single_label_classification" if problem_type == "classification" else "regression"
+        head["problem_type"] = TRAINED_FOR.get(problem_type, "regression")
     check_size(folder)
     try:
         config = _config(folder.path, trust_remote_code=trust_remote_code, **head)

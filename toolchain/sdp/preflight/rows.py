@@ -67,7 +67,11 @@ def _by_tokens(split: Split, tokenize: Tokenize, rows: Rows) -> Rows:
 
 
 def _of_each_label(split: Split, order: Rows) -> Rows:
-    """Return the first row of each class or tag in the given order; for numbers the smallest and the largest."""
+    """Return the first row of each class, label or tag in the given order; for numbers the smallest and the largest."""
+    if split.multi_label:
+        # A row without a label counts as one of its own.
+        has = np.column_stack([split.labels > 0, ~(split.labels > 0).any(axis=1)])[order]
+        return np.unique(order[has.argmax(axis=0)[has.any(axis=0)]])
     place = np.full(len(split), len(order))
     place[order] = np.arange(len(order))
     places = place[split.sentence_of_word]
@@ -150,6 +154,10 @@ def _rows(split: Split, label_names: tuple[str, ...]) -> Iterator[dict[str, Any]
         if split.tags is not None:
             yield {WORDS: list(texts), LABEL: [split.tags[tag] for tag in split.labels_of(row)]}
             continue
-        label = split.labels[row].item()
-        content = {**dict(zip(columns, texts, strict=True)), LABEL: label_names[label] if label_names else label}
+        label = split.labels[row].tolist()
+        if split.multi_label:
+            label = [name for name, has in zip(label_names, label, strict=True) if has]
+        elif label_names:
+            label = label_names[label]
+        content = {**dict(zip(columns, texts, strict=True)), LABEL: label}
         yield content if split.groups is None else {**content, GROUP: str(split.groups[row])}

@@ -16,7 +16,7 @@ from typing import Literal
 from sdp_onnx.deploy import manifest
 
 ProblemType = manifest.ProblemType
-MetricName = Literal["accuracy", "f1", "macro-f1", "matthews", "pearson", "spearman", "entity-f1", "ndcg"]
+MetricName = Literal["accuracy", "f1", "macro-f1", "micro-f1", "matthews", "pearson", "spearman", "entity-f1", "ndcg"]
 
 GLUE = "nyu-mll/glue"
 XGLUE = "microsoft/xglue"

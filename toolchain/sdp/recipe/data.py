@@ -39,8 +39,9 @@ class DataSection(Section):
     text: tuple[str, ...] | None = Field(default=None, min_length=1, max_length=3)
     """The text column, or the two columns of a pair task; a third is joined to the second by a space. For tagging the
     column of words: lists, the text of lists (['a', 'b']), or strings with spaces between the words."""
-    label: str | None = None
-    """The label column: strings or integers; numbers for regression and ranking; for tagging a tag for each word.
+    label: str | tuple[str, ...] | None = None
+    """The label column: strings or integers; numbers for regression and ranking; for tagging a tag for each word; for
+    multi-label the labels of a row: a list, or a text with "|" between them, or one column of 0 and 1 for each label.
     A class is what its text is, so "nan", "None", "1" and "01" are four; the integer 1, 1.0 in a column of numbers and
     the text "1" are one. null, NaN and an empty field are missing labels."""
     group: str | None = None

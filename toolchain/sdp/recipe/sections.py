@@ -229,6 +229,10 @@ class Recipe(Section):
         kind, columns = self.task.problem_type, len(self.data.text or ())
         if kind == "tagging" and columns > 1:
             raise ValueError(f"tagging reads one column of words, and data.text names {columns}")
+        if kind != "multi-label" and isinstance(self.data.label, tuple):
+            raise ValueError(f"a {kind} task has one label column, and data.label is a list; multi-label takes several")
+        if isinstance(self.data.label, tuple) and len(set(self.data.label)) < max(2, len(self.data.label)):
+            raise ValueError("data.label, as a list, names two columns or more, each once")
         if kind != "ranking" and self.data.group is not None:
             raise ValueError(f"data.group forms the lists of a ranking, and this task is {kind}")
         return self

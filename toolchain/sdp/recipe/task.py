@@ -12,6 +12,7 @@ from sdp.recipe.benchmark_tasks import TASKS, MetricName, ProblemType, Task, fin
 
 METRICS_BY_TYPE: dict[ProblemType, tuple[MetricName, ...]] = {
     "classification": ("accuracy", "f1", "macro-f1", "matthews"),
+    "multi-label": ("micro-f1", "macro-f1", "accuracy"),
     "regression": ("pearson", "spearman"),
     "tagging": ("entity-f1", "accuracy"),
     "ranking": ("ndcg",),
@@ -33,9 +34,10 @@ class TaskSection(Section):
     type: ProblemType | None = None
     """The kind of problem, for a task of one's own."""
     metric: MetricName | None = None
-    """How it is scored; without it accuracy, for regression pearson, for tagging entity-f1, for ranking ndcg. f1 is
-    the F1 of the second of two classes, as the data orders them (numbers by value, others by name; a known task by its
-    table), whatever the order in a model's head. A known task's other official metric is reported beside it."""
+    """How it is scored; without it accuracy, for regression pearson, for tagging entity-f1, for ranking ndcg, for
+    multi-label micro-f1 (there accuracy counts the rows whose labels are all right). f1 is the F1 of the second of two
+    classes, as the data orders them (numbers by value, others by name; a known task by its table), whatever the order
+    in a model's head. A known task's other official metric is reported beside it."""
     train_languages: tuple[str, ...] = Field(default=("en",), min_length=1)
     """Languages to train on, where the data's names hold "{language}". Choices are made on their dev rows alone, and
     the other languages' average is the zero-shot one."""

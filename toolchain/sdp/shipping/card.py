@@ -27,6 +27,7 @@ from sdp.shipping.licenses import UNKNOWN, Licenses
 
 PIPELINE_TAGS: dict[ProblemType, str] = {
     "classification": "text-classification",
+    "multi-label": "text-classification",
     "regression": "text-classification",
     "tagging": "token-classification",
     "ranking": "text-ranking",
@@ -34,6 +35,7 @@ PIPELINE_TAGS: dict[ProblemType, str] = {
 # optimum's class for each problem type.
 ORT_MODELS: dict[ProblemType, str] = {
     "classification": "ORTModelForSequenceClassification",
+    "multi-label": "ORTModelForSequenceClassification",
     "regression": "ORTModelForSequenceClassification",
     "tagging": "ORTModelForTokenClassification",
     "ranking": "ORTModelForSequenceClassification",

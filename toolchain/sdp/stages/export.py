@@ -16,7 +16,7 @@ import sdp
 from sdp.data.batches import Collator
 from sdp.data.source import text_names
 from sdp.evaluation.compare import Logits
-from sdp.evaluation.metrics import NUMERIC, predictions
+from sdp.evaluation.metrics import NUMERIC, predictions, same
 from sdp.evaluation.on_split import compare_models
 from sdp.evaluation.predict import onnx_network, predict_logits
 from sdp.evaluation.scored_rows import scored_rows
@@ -66,7 +66,7 @@ def run(context: StageContext) -> StageResult:
         torch=_torch_difference(recipe, exported, torch_logits["pruned"], logits),
     )
     metrics.store(target)
-    scored_rows(split, predictions(metric, logits)).store(target)
+    scored_rows(split, predictions(metric, logits, multi_label=split.multi_label)).store(target)
     file_bytes = sum(file.stat().st_size for file in target.glob(f"{MODEL_FILE}*"))
     # The manifest lists the files that exist now.
     shutil.rmtree(target / CHECKPOINTS)
@@ -81,7 +81,8 @@ def run(context: StageContext) -> StageResult:
 def _torch_difference(recipe: Recipe, exported: Exported, pruned: Logits, logits: Logits) -> TorchDifference:
     """How the file's logits differ from the pruned model's in torch."""
     metric = recipe.task.score
-    same = float(np.mean(predictions(metric, pruned) == predictions(metric, logits)))
+    several = recipe.task.problem_type == "multi-label"
+    equal = same(*(predictions(metric, own, multi_label=several) for own in (pruned, logits)))
     # Words beyond the length limit have logits from neither.
     read = ~np.isnan(pruned).any(axis=1)
     return TorchDifference(
@@ -89,7 +90,7 @@ def _torch_difference(recipe: Recipe, exported: Exported, pruned: Logits, logits
         max_relative_error=exported.relative_error,
         tolerance=recipe.export.allowed_error,
         split_relative_error=relative_error(pruned[read], logits[read]),
-        same_predictions=None if metric in NUMERIC else same,
+        same_predictions=None if metric in NUMERIC else float(np.mean(equal)),
     )
 
 

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from sdp.data.rows import Split
-from sdp.evaluation.metrics import Array, entity_counts, list_scores, score_predictions, why_undefined
+from sdp.evaluation.metrics import Array, entity_counts, list_scores, same, score_predictions, why_undefined
 from sdp.pipeline.artifacts.comparison import PairedTest
 from sdp.recipe.benchmark_tasks import MetricName
 from sdp_onnx.bench.interval import LEVEL, SAME, Interval, Undefined
 
 ENOUGH = 0.05
 """Least share of resamples in which a metric must be defined for an interval."""
-RATIOS: tuple[MetricName, ...] = ("accuracy", "f1", "entity-f1", "ndcg")
+RATIOS: tuple[MetricName, ...] = ("accuracy", "f1", "micro-f1", "entity-f1", "ndcg")
 """Metrics that are one sum over units divided by another: what each unit adds is counted once for all resamples."""
 
 
@@ -37,7 +37,7 @@ def resampled_scores(
     Args:
         metric: name of the metric.
         split: the rows.
-        predicted: for each of K models its predictions, [N] or for tagging [W].
+        predicted: for each of K models its predictions, [N], for tagging [W], for multi-label [N, C].
         resamples: number R of resamples, each as many units as there are, drawn with replacement.
         seed: of the draws.
 
@@ -67,8 +67,8 @@ def resampled_scores(
 def ratio_terms(metric: MetricName, split: Split, predicted: Array) -> NDArray[np.float64]:
     """Numerator and denominator that each unit adds to a metric of `RATIOS`, and support, [units, 3].
 
-    accuracy: right, all. f1 and entity-f1: 2 true positives, predicted + true. ndcg: the list's NDCG, 1. The metric is
-    undefined where the support (words, true positives and false negatives, lists) adds up to 0.
+    accuracy: right, all. f1, micro-f1 and entity-f1: 2 true positives, predicted + true. ndcg: the list's NDCG, 1. The
+    metric is undefined where the support (words, true positives and false negatives, lists) adds up to 0.
     """
     if metric == "entity-f1":
         right, found, true = entity_counts(split, predicted).T
@@ -79,7 +79,11 @@ def ratio_terms(metric: MetricName, split: Split, predicted: Array) -> NDArray[n
     if metric == "f1":
         found, true = predicted == split.positive, (split.labels == split.positive).astype(float)
         return np.stack([2.0 * found * true, found + true, true], axis=1)
-    right = (predicted == split.labels).astype(float)
+    if metric == "micro-f1":
+        truth, answers = (own.astype(np.int64) for own in (split.labels, predicted))
+        hits, found, true = ((own > 0).sum(axis=1) for own in (truth * answers, answers, truth))
+        return np.stack([2.0 * hits, found + true, true], axis=1)
+    right = same(predicted, split.labels).astype(float)
     units, owner = len(split), split.sentence_of_word
     words = np.bincount(owner, minlength=units)
     return np.stack([np.bincount(owner, right, units), words, words], axis=1)

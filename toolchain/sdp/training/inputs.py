@@ -90,7 +90,7 @@ class DevMetric:
 
     def measured(self) -> tuple[float | None, str]:
         """The metric, or None and why it is undefined, in words."""
-        predicted = predictions(self._metric, self.logits())
+        predicted = predictions(self._metric, self.logits(), multi_label=self._split.multi_label)
         if reason := why_undefined(self._metric, self._split, predicted):
             return None, reason
         return score_predictions(self._metric, self._split, predicted), ""

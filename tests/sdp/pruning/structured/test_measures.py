@@ -99,6 +99,23 @@ def test_importance_is_the_squared_gradient_of_a_mask(kind: str, labels: int) ->
         assert bool((wanted > 0).all())
 
 
+def test_several_labels_are_drawn_one_by_one() -> None:
+    """The gradient of a Bernoulli log-likelihood by its logit is what was drawn less its probability."""
+    logits = torch.tensor([[0.3, -2.0, 5.0], [-0.1, 0.0, 1.0]], dtype=torch.float64).requires_grad_()
+    mask = torch.ones(2, 4)
+    drawn = drawn_log_likelihood(logits, mask, torch.Generator().manual_seed(1), multi_label=True)
+    drawn.backward()
+    yes = logits.grad + logits.detach().sigmoid()
+    torch.testing.assert_close(yes, yes.round())
+    expected = torch.bernoulli(logits.detach().sigmoid(), generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(yes.round(), expected)
+    kinds = {"problem_type": "multi_label_classification"}
+    model = tiny_model("bert", num_labels=3, **kinds).double().eval()
+    measured = measure_units(model, find_parts(model), batches(), 3, QUIET)
+    other = measure_units(tiny_model("bert", num_labels=3).double().eval(), find_parts(model), batches(), 3, QUIET)
+    assert any(not torch.equal(measured[name].importance, other[name].importance) for name in measured)
+
+
 def test_tagging_draws_a_label_for_each_token() -> None:
     model = tiny_model("bert", tagger=True, num_labels=3).double().eval()
     parts = find_parts(model)

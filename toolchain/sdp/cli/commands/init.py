@@ -16,6 +16,7 @@ class Kind(StrEnum):
     """The problem types, as values of an option."""
 
     CLASSIFICATION = "classification"
+    MULTI_LABEL = "multi-label"
     REGRESSION = "regression"
     TAGGING = "tagging"
     RANKING = "ranking"
@@ -28,7 +29,7 @@ def init_command(
         typer.Option("--text", metavar="COLUMN", help="The column of texts; twice for pairs."),
     ] = None,
     label: Annotated[
-        str | None, typer.Option("--label", metavar="COLUMN", help="The column of classes, numbers or tags.")
+        str | None, typer.Option("--label", metavar="COLUMN", help="The column of classes, labels, numbers or tags.")
     ] = None,
     group: Annotated[
         str | None,

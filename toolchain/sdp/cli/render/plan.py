@@ -133,15 +133,13 @@ def _class_table(profile: DataProfile) -> Table:
     for name in profile.splits:
         table.add_column(name, justify="right")
     splits = list(profile.splits.values())
-    totals = [sum(split.classes.values()) for split in splits]
     train = splits[0].classes
     order = sorted(train, key=lambda label: -train[label])
     for label in _shortened(order):
         if label is None:
             table.add_row(f"... {len(order) - _FIRST - _LAST:,} more")
         else:
-            shares = (_share(split.classes[label], total) for split, total in zip(splits, totals, strict=True))
-            table.add_row(Text(label), *shares)
+            table.add_row(Text(label), *(_share(split.classes[label], split.labelled) for split in splits))
     return table
 
 

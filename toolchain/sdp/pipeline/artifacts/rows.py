@@ -16,7 +16,10 @@ MOST_CLASSES = 10_000
 
 
 class ScoredRows(Artifact):
-    """Of each row its hash, part, group and number of words; of each prediction the label and itself."""
+    """Of each row its hash, part, group and number of words; of each prediction the label and itself.
+
+    `label_count` is the number C of labels of a multi-label task: of each row C times 1 or 0.
+    """
 
     STAGE = "export"
     FILE = "rows.json"
@@ -30,12 +33,13 @@ class ScoredRows(Artifact):
     groups: tuple[Annotated[int, Field(ge=0, lt=2**62)], ...] | None
     tags: tuple[str, ...] | None
     words: tuple[Annotated[int, Field(ge=0)], ...] | None
+    label_count: Annotated[int, Field(ge=2)] | None = None
 
     @model_validator(mode="after")
     def _belong_together(self) -> Self:
         rows = len(self.hashes)
         lengths = [len(self.parts), *(len(own) for own in (self.groups, self.words) if own is not None)]
-        predictions = rows if self.words is None else sum(self.words)
+        predictions = rows * (self.label_count or 1) if self.words is None else sum(self.words)
         if {*lengths, rows} != {rows} or {len(self.labels), len(self.predicted)} != {predictions}:
             raise ValueError("its lists have different lengths")
         if (self.words is None) is not (self.tags is None):
@@ -48,6 +52,8 @@ class ScoredRows(Artifact):
     @model_validator(mode="after")
     def _are_classes(self) -> Self:
         most = MOST_CLASSES if self.tags is None else len(self.tags)
+        if self.label_count is not None:
+            most = 2
         for values, least in ((self.labels, 0), (self.predicted, -1)):
             # Scores of regression and ranking are any numbers.
             ids = [value for value in values if isinstance(value, int)]

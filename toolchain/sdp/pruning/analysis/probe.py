@@ -24,7 +24,7 @@ class Reading:
     Attributes:
         rows: representation by the last layer, [N, d]: the mean over the real tokens of a row, or the token itself.
         logits: [N, C].
-        labels: [N].
+        labels: [N], or [N, C] for multi-label.
         metric: the task's metric on them.
     """
 
@@ -40,13 +40,13 @@ def labelled(hidden: Tensor, logits: Tensor, labels: Tensor, attention_mask: Ten
     Args:
         hidden: [B, L, d].
         logits: [B, C], or [B, L, C] for tagging.
-        labels: [B], or [B, L] with -100 where a token has none.
+        labels: [B], [B, C] for multi-label, or [B, L] with -100 where a token has none.
         attention_mask: [B, L].
 
     Returns:
-        [N, d], [N, C] and [N]; N = B but for tagging.
+        [N, d], [N, C] and the labels of N; N = B but for tagging.
     """
-    if labels.dim() == 1:
+    if logits.dim() == 2:
         return represent(hidden, attention_mask, "mean"), logits, labels
     chosen = labels != IGNORED
     return hidden[chosen], logits[chosen], labels[chosen]
@@ -99,7 +99,9 @@ class Probe:
         outputs = plain_forward(self._model, inputs, output_hidden_states=True)
         labels = batch["labels"]
         found = labelled(outputs.hidden_states[-1], outputs.logits, labels, batch["attention_mask"])
-        owners = batch["index"] if labels.dim() == 1 else batch["index"].repeat_interleave((labels != IGNORED).sum(1))
+        owners = batch["index"]
+        if outputs.logits.dim() == 3:
+            owners = owners.repeat_interleave((labels != IGNORED).sum(1))
         return found[0].float(), found[1].float(), found[2], owners
 
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from sdp.models.head import TRAINED_FOR
 from sdp.models.units import Part
 from sdp.pipeline.progress import Reporter
 from sdp.pruning.layer_inputs import real_tokens
@@ -72,7 +73,9 @@ def measure_units(
     return sums
 
 
-def drawn_log_likelihood(logits: Tensor, attention_mask: Tensor, generator: torch.Generator) -> Tensor:
+def drawn_log_likelihood(
+    logits: Tensor, attention_mask: Tensor, generator: torch.Generator, *, multi_label: bool = False
+) -> Tensor:
     """Return the log-likelihood of labels that a network draws from its own prediction, summed over a batch.
 
     A single output is the mean of a normal distribution with variance 1: the square of its own gradient is the Fisher
@@ -82,8 +85,12 @@ def drawn_log_likelihood(logits: Tensor, attention_mask: Tensor, generator: torc
         logits: [B, labels], or [B, L, labels] with a label for each token.
         attention_mask: [B, L].
         generator: on the CPU.
+        multi_label: each label is drawn by itself.
     """
     flat = logits[attention_mask.bool()] if logits.dim() == 3 else logits
+    if multi_label:
+        yes = torch.bernoulli(flat.detach().sigmoid().cpu(), generator=generator).to(flat.device)
+        return -functional.binary_cross_entropy_with_logits(flat, yes, reduction="sum")
     if flat.shape[-1] == 1:
         return flat.sum()
     drawn = torch.multinomial(flat.detach().softmax(dim=-1).cpu(), 1, generator=generator).squeeze(1)
@@ -127,7 +134,8 @@ def _run(
     try:
         with torch.enable_grad():
             logits = model(**inputs).logits
-            drawn_log_likelihood(logits, inputs["attention_mask"], generator).backward()
+            several = model.config.problem_type == TRAINED_FOR["multi-label"]
+            drawn_log_likelihood(logits, inputs["attention_mask"], generator, multi_label=several).backward()
     finally:
         for hook in hooks:
             hook.remove()
