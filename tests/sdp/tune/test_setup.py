@@ -34,7 +34,7 @@ def test_a_plan_names_candidates_and_steps_and_writes_nothing(project: Path) -> 
     before = sorted(entry.name for entry in project.iterdir())
     plan = json.loads(tune(*GIVEN, "--dry-run", "--json").stdout)
     assert plan["steps"] == [0, 10, 40]
-    assert plan["candidates"][:3] == ["fp32-dense", "int8-dense", "int8-1x4-0.60"]
+    assert plan["candidates"][:3] == ["fp32-dense", "int8-dense", "int8-1x4-0.50"]
     assert plan["opening"][0] == "int8-dense"
     assert (plan["max_drop"], plan["confidence"], plan["minutes"], plan["done"]) == (0.05, 0.8, 3, [])
     assert not plan["test_at_the_end"]

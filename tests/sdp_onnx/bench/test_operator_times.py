@@ -21,7 +21,7 @@ def test_a_weight_has_its_share_of_nonzeros_in_blocks(block: int) -> None:
 
 
 def test_the_product_is_the_one_that_the_exporter_chooses() -> None:
-    assert [Product(64, 48, 1, "fp32").kind(density) for density in (1.0, 0.5, 0.3)] == ["dense", "dense", "sparse"]
+    assert [Product(64, 48, 1, "fp32").kind(density) for density in (1.0, 0.55, 0.3)] == ["dense", "dense", "sparse"]
     assert [Product(64, 48, 4, "int8").kind(density) for density in (1.0, 0.3)] == ["dense-int8", "sparse-int8"]
     # Of single zeros most blocks hold something else.
     assert Product(64, 48, 1, "int8").kind(0.3) == "dense-int8"

@@ -96,8 +96,8 @@ def test_a_dense_encoder_is_left_alone(bert_file: Path, tmp_path: Path) -> None:
 
 
 def test_an_encoder_that_is_not_sparse_enough_as_a_whole_is_left_alone(bert_file: Path, tmp_path: Path) -> None:
-    """Half of its weights are, but beside dense layers in the packed layout that gains nothing for short texts."""
-    prune(bert_file, tmp_path / "half.onnx", 0.75, dense="layer.1.")
+    """Half of its layers are, just so: a gain as small as that is left."""
+    prune(bert_file, tmp_path / "half.onnx", 0.49, dense="layer.1.")
     encode(tmp_path / "half.onnx", tmp_path / "kernel.onnx")
     assert operators(tmp_path / "kernel.onnx") == operators(bert_file)
 
