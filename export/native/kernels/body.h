@@ -65,7 +65,8 @@ struct I8Sums {
 
 // What row R of a quad adds to the sums of G groups: its element of four, times the inputs of its column of four bytes.
 template <int R, class Sums, int G>
-SDP_INLINE void add_element(typename Sums::Sum (&sum)[G], const I32& four, uint32_t columns, const char* const (&inputs)[G]) {
+SDP_INLINE void add_element(typename Sums::Sum (&sum)[G], const I32& four, uint32_t columns,
+                            const char* const (&inputs)[G]) {
   const I32 weight = spread<R>(four);
   const size_t at = static_cast<size_t>(columns >> 8 * R & 0xff) * (kTokens * 4);
 #pragma GCC unroll 4
@@ -135,7 +136,8 @@ SDP_INLINE void sparse_slice(const Sums& sums, const SparseMatrix& m, int block,
       for (int r = 0; r < 4; ++r) {
         const typename Sums::Row end = sums.row(first_row + row[quad + r]);
 #pragma GCC unroll 4
-        for (int g = 0; g < G; ++g) store(out[r] + g * y_stride, activate(Sums::last(sum[r][g], end, group[g]), activation));
+        for (int g = 0; g < G; ++g)
+          store(out[r] + g * y_stride, activate(Sums::last(sum[r][g], end, group[g]), activation));
       }
     }
   }
@@ -187,7 +189,8 @@ inline void sparse_i8(const ProductI8& product, int block, const uint8_t* x, siz
 // sum[r][g] += matrix[k][r] * x[g][k], r < R: the one dense product, of weights and of attention's queries and keys. Both
 // matrices are [elements][16], an element four bytes as in a sparse product.
 //
-// `ahead` is what a later call will read of the matrix: half of a line is fetched for each k.
+// `ahead` is what a later call will read of the matrix: for each k a part of a line is fetched. It may be beyond the end,
+// as a fetch of any address is harmless.
 template <class Sums, int R, int G>
 SDP_INLINE void dense_sums(const char* matrix, int elements, const char* x, size_t x_stride,
                            typename Sums::Sum (&sum)[R][G], const char* ahead = nullptr) {
@@ -197,7 +200,8 @@ SDP_INLINE void dense_sums(const char* matrix, int elements, const char* x, size
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 2
-      for (int g = 0; g < G; ++g) sum[r][g] = Sums::add(sum[r][g], spread(matrix + k * kStep + 4 * r), x + g * x_stride + k * kStep);
+      for (int g = 0; g < G; ++g)
+        sum[r][g] = Sums::add(sum[r][g], spread(matrix + k * kStep + 4 * r), x + g * x_stride + k * kStep);
   }
 }
 
@@ -217,7 +221,8 @@ void dense_tile(const Sums& sums, const char* matrix, int first_row, int last_ro
       for (int g = 0; g < G; ++g) sum[r][g] = sums.first(row + r);
     const size_t panel = static_cast<size_t>(elements) * kStep;
     const char* rows = matrix + row / kTokens * panel + row % kTokens * 4;
-    dense_sums<Sums>(rows, elements, x, x_stride, sum, matrix + (row / kTokens + 1) * panel + row % kTokens * (panel / kTokens));
+    const char* ahead = matrix + (row / kTokens + 1) * panel + row % kTokens * (panel / kTokens);
+    dense_sums<Sums>(rows, elements, x, x_stride, sum, ahead);
 #pragma GCC unroll 8
     for (int r = 0; r < kDenseRows; ++r) {
       const typename Sums::Row end = sums.row(row + r);

@@ -28,7 +28,7 @@ def label_lists(columns: Columns, names: Sequence[str], where: str, first: int =
         first: number of the first row in it.
 
     Raises:
-        DataError: a value is missing or is no list, or in a column of a label neither 0 nor 1.
+        DataError: a value is missing, or in a column of a label neither 0 nor 1.
     """
     places = [f"{where}, row {row}" for row in range(first, first + len(columns[names[0]]))]
     if len(names) == 1:

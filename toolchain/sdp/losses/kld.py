@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -43,11 +42,11 @@ def multi_label_distillation_loss(student: Tensor, teacher: Tensor, temperature:
         a float32 scalar, the mean over the rows of all ranks.
     """
     own, other = student.float() / temperature, teacher.detach().float() / temperature
-    divergence = sum(
+    yes, no = (
         functional.sigmoid(sign * other) * (functional.logsigmoid(sign * other) - functional.logsigmoid(sign * own))
         for sign in (1, -1)
     )
-    return mean_over_ranks(torch.as_tensor(divergence).sum(dim=-1)) * temperature**2
+    return mean_over_ranks((yes + no).sum(dim=-1)) * temperature**2
 
 
 def regression_distillation_loss(student: Tensor, teacher: Tensor) -> Tensor:
