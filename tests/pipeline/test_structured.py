@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from unittest.mock import Mock
 
 import onnx
 import pytest
@@ -76,8 +77,10 @@ def invented_times(_recipe: object, _model: object, parts: Sequence[Part], *_: o
 
 
 def test_a_speed_is_reached_by_measured_times(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The times are measured once, and read by every pruning of the run after that."""
     run = project / "runs/toy"
-    monkeypatch.setattr(stage, "measure_unit_times", invented_times)
+    measured = Mock(side_effect=invented_times)
+    monkeypatch.setattr(stage, "measure_unit_times", measured)
     default = "prune.sparsity=0.9"
     sdp("prune", "toy.toml", *options(default, "prune.target_speedup=1.2"), cwd=project, check=True)
     kept = read_kept_units(run / "2-prune")
@@ -90,6 +93,9 @@ def test_a_speed_is_reached_by_measured_times(project: Path, monkeypatch: pytest
     done = sdp("prune", "toy.toml", *options(default, "prune.target_speedup=2"), cwd=project)
     assert done.returncode == 2
     assert "without heads and neurons the file is 1.80 times as fast" in done.stderr
+    measured.assert_called_once()
+    (cached,) = (run / "cache").glob("unit-times-*/unit_times.json")
+    assert cached.read_bytes() == (run / "2-prune/unit_times.json").read_bytes()
 
 
 def test_all_units_of_some_layers_may_be_gone(project: Path) -> None:

@@ -309,9 +309,8 @@ def _masked_weights(model: PreTrainedModel, recipe: Recipe, steps: int, masks: M
 def _units(
     context: StageContext, model: PreTrainedModel, rows: TokenizedSplit, tokenizer: TextTokenizer, collator: Collator
 ) -> UnitRemoval:
-    recipe, source = context.recipe, context.run.stage(FINETUNE.folder)
-    parts = find_parts(model)
-    costs = unit_costs(recipe, model, parts, source, context.target, rows, tokenizer, context.reporter)
+    recipe, parts = context.recipe, find_parts(model)
+    costs = unit_costs(context, model, parts, rows, tokenizer)
     batches = calibration_batches(rows, collator, recipe.prune.calibration_rows, recipe.seed)
     return UnitRemoval(model, parts, costs, batches, recipe.seed, context.reporter)
 

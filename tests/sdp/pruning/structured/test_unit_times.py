@@ -6,14 +6,17 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import PreTrainedModel
 
 from sdp.data.batches import Collator
 from sdp.models.load import load_finetuned
+from sdp.models.removal import remove_units
 from sdp.models.tokenizer import saved_tokenizer
 from sdp.models.units import find_parts
 from sdp.pipeline.progress import Reporter
 from sdp.pipeline.run_folder import RunFolder
-from sdp.pruning.structured.unit_times import measure_unit_times
+from sdp.pruning.structured.unit_times import measure_unit_times, times_key
 from sdp.recipe.load import load_recipe
 from sdp.training.inputs import finetuned_data, tokenize_split
 from sdp_onnx.operators.library import has_library
@@ -37,3 +40,26 @@ def test_every_part_has_times_that_rise(precision: str, finished: Path) -> None:
         assert own.ms[0] == 0
         assert list(own.ms) == sorted(own.ms)
     assert all(parameter.numel() for parameter in model.parameters())
+
+
+def test_a_measurement_is_known_by_shapes_and_settings_and_not_by_weights(finished: Path) -> None:
+    run = RunFolder(finished / "runs/toy")
+    folder = run.stage("1-finetune")
+    tokenizer = saved_tokenizer(folder)
+
+    def key(model: PreTrainedModel, *overrides: str) -> str:
+        recipe = load_recipe(finished / "toy.toml", overrides)
+        return times_key(recipe, model, tokenize_split(finetuned_data(recipe, run).train, tokenizer, recipe))
+
+    model, other = load_finetuned(folder), load_finetuned(folder)
+    same = key(model)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.zero_()
+    assert key(other) == same
+    assert key(model, "prune.sparsity=0.3", "prune.learning_rate=1e-5") == same
+    for setting in ("bench.threads=[3]", "bench.sequence_lengths=[7]", "export.precision='int8'", "data.train_rows=40"):
+        assert key(model, setting) != same
+    part = find_parts(other)[0]
+    remove_units(other, [part], {part.name: torch.arange(part.units) < 1})
+    assert key(other) != same

@@ -16,52 +16,61 @@ from sdp.models.load import load_finetuned
 from sdp.models.removal import remove_units
 from sdp.models.units import Part, find_parts
 from sdp.pipeline.artifacts.unit_times import UnitTimes
-from sdp.pipeline.progress import Reporter
+from sdp.pipeline.context import StageContext
+from sdp.pipeline.run_folder import CACHE
+from sdp.pipeline.stages import FINETUNE
 from sdp.pruning.masks import Masks
 from sdp.pruning.structured.costs import UnitCosts, time_costs, weight_costs
 from sdp.pruning.structured.unit_masks import kept_units
-from sdp.pruning.structured.unit_times import measure_unit_times
-from sdp.recipe.sections import Recipe
+from sdp.pruning.structured.unit_times import measure_unit_times, times_key
 from sdp_onnx.deploy.tokenization import TextTokenizer
 
 
 def unit_costs(
-    recipe: Recipe,
+    context: StageContext,
     model: PreTrainedModel,
     parts: Sequence[Part],
-    source: Path,
-    target: Path,
     rows: TokenizedSplit,
     tokenizer: TextTokenizer,
-    reporter: Reporter,
 ) -> UnitCosts:
-    """Return what units cost; times are measured once, by the first rank, and stored.
+    """Return what units cost.
+
+    Times are measured by the first rank, once: runs that share a cache read them, whatever their speed-up. A copy is
+    stored beside the pruned network.
 
     Args:
-        recipe: with pattern = "structured".
+        context: of the pruning stage, with pattern = "structured".
         model: the network.
         parts: of it.
-        source: the folder of the dense network.
-        target: the folder of unit_times.json, which all ranks see.
         rows: texts of the measurement.
         tokenizer: the network's.
-        reporter: shows progress.
 
     Raises:
         RecipeError: no network of this kind reaches the sparsity or speed-up of the recipe.
     """
-    if recipe.prune.target_speedup is None:
-        return weight_costs(parts, prunable_weights(model), recipe.prune.sparsity)
-    path = target / UnitTimes.FILE
+    settings = context.recipe.prune
+    if settings.target_speedup is None:
+        return weight_costs(parts, prunable_weights(model), settings.sparsity)
+    path = context.target / UnitTimes.FILE
     if this_rank() == 0 and not path.exists():
-        dense = load_finetuned(source)
-        collator = Collator(tokenizer)
-        measure_unit_times(recipe, dense, find_parts(dense), rows, collator, tokenizer.inputs, reporter).store(target)
+        folder = context.run.path / CACHE / f"unit-times-{times_key(context.recipe, model, rows)}"
+        times = UnitTimes.read(folder / UnitTimes.FILE, hint="Delete the file: it is measured again.")
+        if times is None:
+            times = _measured(context, rows, tokenizer)
+            folder.mkdir(parents=True, exist_ok=True)
+            times.store(folder)
+        times.store(context.target)
     broadcast_number(0)
     times = UnitTimes.read(path)
     if times is None:
         raise RuntimeError(f"{path} is missing")
-    return time_costs(times, recipe.prune.target_speedup)
+    return time_costs(times, settings.target_speedup)
+
+
+def _measured(context: StageContext, rows: TokenizedSplit, tokenizer: TextTokenizer) -> UnitTimes:
+    dense = load_finetuned(context.run.stage(FINETUNE.folder))
+    parts, collator = find_parts(dense), Collator(tokenizer)
+    return measure_unit_times(context.recipe, dense, parts, rows, collator, tokenizer.inputs, context.reporter)
 
 
 def make_smaller(model: PreTrainedModel, masks: Masks, target: Path) -> Masks:

@@ -7,6 +7,8 @@ measurement, on this machine or another, is no reason to prune again.
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,13 +25,34 @@ from sdp.pipeline.artifacts.unit_times import PartTimes, UnitTimes
 from sdp.pipeline.progress import Reporter
 from sdp.pruning.measured_times import first_case
 from sdp.pruning.structured.choice import unit_counts, unit_step
+from sdp.pruning.teacher_cache import rows_identity
 from sdp.recipe.sections import Recipe
 from sdp_onnx.bench.fastest_runs import fastest_runs
 from sdp_onnx.export.encode import encode_model
 from sdp_onnx.export.torch_export import export_torch
+from sdp_onnx.runtimes.environment import environment_record
 
 # Shares of the units whose time is measured; between them it is interpolated.
 _SHARES = (0.0, 0.25, 0.5, 1.0)
+
+
+def times_key(recipe: Recipe, model: PreTrainedModel, rows: TokenizedSplit) -> str:
+    """Identify a measurement: the shapes of a network, how it is stored and run, its texts, and the machine.
+
+    Args:
+        recipe: with [export] and [bench].
+        model: the network; its weights do not count.
+        rows: texts of the measurement.
+    """
+    settings = recipe.bench
+    measured = {
+        "shapes": {name: tuple(weight.shape) for name, weight in model.state_dict().items()},
+        "export": (recipe.export.precision, recipe.export.opset),
+        "bench": (settings.provider, settings.thread_counts[0], settings.batch_sizes[0], settings.sequence_lengths[0]),
+        "texts": (recipe.seed, rows_identity(rows)),
+        "machine": environment_record(),
+    }
+    return hashlib.sha256(json.dumps(measured, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def measure_unit_times(
