@@ -63,12 +63,32 @@ def test_speeds_beyond_what_units_give_are_refused() -> None:
     assert refused.value.hint == "Set more than 2."
 
 
+HEADS, NEURONS, BOTH = ("heads",), ("neurons",), ("heads", "neurons")
+
+
 def test_a_part_takes_its_share_of_what_smaller_networks_take_less() -> None:
-    parts = [part("heads", 4), part("neurons", 16), part("heads", 4, 1), part("neurons", 16, 1)]
-    fewer = {("heads", 0): 6.0, ("heads", 2): 7.0, ("neurons", 0): 4.0, ("neurons", 8): 3.5}
-    found = part_times(parts, 10.0, fewer)  # type: ignore[arg-type]
-    assert found["layer.0.heads"] == found["layer.1.heads"]
-    assert found["layer.0.heads"].ms == (0.0, 0.25, 0.5, 1.25, 2.0)
+    parts = [part("neurons", 16), part("neurons", 16, 1)]
+    rest, found = part_times(parts, 10.0, {(NEURONS, 0.0): 4.0, (NEURONS, 0.5): 3.5})
     # Half of the neurons took less time than none: that is noise.
     assert found["layer.1.neurons"].counts == (0, 8, 16)
     assert found["layer.1.neurons"].ms == (0.0, 0.0, 3.0)
+    assert rest == 4.0
+
+
+def test_times_of_both_kinds_add_up_to_those_of_networks_with_fewer_of_both() -> None:
+    def network(heads: float, neurons: float) -> float:
+        return 2 + 4 * heads + 6 * neurons + 3 * heads * neurons
+
+    parts = [part("heads", 4), part("neurons", 32), part("heads", 4, 1), part("neurons", 32, 1)]
+    fewer = {(HEADS, share): network(share, 1) for share in (0.0, 0.25, 0.5)}
+    fewer |= {(NEURONS, share): network(1, share) for share in (0.0, 0.25, 0.5)}
+    fewer |= {(BOTH, share): network(share, share) for share in (0.0, 0.25, 0.5)}
+    rest, found = part_times(parts, network(1, 1), fewer)
+    assert rest == 2
+    assert found["layer.0.heads"] == found["layer.1.heads"]
+    for share in (0.0, 0.25, 0.5, 1.0):
+        counts = {"heads": round(4 * share), "neurons": round(32 * share)}
+        spent = sum(found[own.name].ms[found[own.name].counts.index(counts[own.kind])] for own in parts)
+        assert rest + spent == pytest.approx(network(share, share))
+    # Heads save 7 of these 16 ms alone.
+    assert sum(found[own.name].ms[-1] for own in parts if own.kind == "heads") == pytest.approx(13 * 7 / 16)

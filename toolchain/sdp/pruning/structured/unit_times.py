@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from sdp.data.batches import Collator, TokenizedSplit
@@ -34,6 +35,9 @@ from sdp_onnx.runtimes.environment import environment_record
 
 # Shares of the units whose time is measured; between them it is interpolated.
 _SHARES = (0.0, 0.25, 0.5, 1.0)
+
+Point = tuple[tuple[UnitKind, ...], float]
+"""The kinds of which a network has fewer units in all layers, and the share that is left of them."""
 
 
 def times_key(recipe: Recipe, model: PreTrainedModel, rows: TokenizedSplit) -> str:
@@ -66,8 +70,8 @@ def measure_unit_times(
 ) -> UnitTimes:
     """Measure with the first case and number of threads of [bench].
 
-    Files with fewer heads in all layers, and files with fewer neurons in all layers, run in turns with the whole one. A
-    part's time is its share of what they take less than the whole.
+    Files with fewer heads in all layers, files with fewer neurons in all layers, and files with fewer of both run in
+    turns with the whole one; see `part_times`.
 
     Args:
         recipe: with [export] and [bench].
@@ -86,35 +90,48 @@ def measure_unit_times(
         stored_dense = recipe.export.precision == "fp32"
         files = [dense, dense if stored_dense else _as_stored(recipe, model, inputs, folder / "whole.onnx")]
         case = first_case(recipe, model, rows, collator, files[1])
-        for done, (kind, count) in enumerate(points, start=1):
-            smaller = _with_fewer(model, parts, kind, count)
-            files.append(_as_stored(recipe, smaller, inputs, folder / f"{kind}-{count}.onnx"))
+        for done, point in enumerate(points, start=1):
+            smaller = _with_fewer(model, parts, point)
+            files.append(_as_stored(recipe, smaller, inputs, folder / f"{done}.onnx"))
             task.update(done)
         reporter.line(f"  timing heads and neurons: {case.name}, {threads} threads")
         seconds = fastest_runs(
             files, case, threads=threads, seconds=recipe.bench.seconds, provider=recipe.bench.provider
         )
     before, whole, *fewer = (1000 * own for own in seconds)
-    by_part = part_times(parts, whole, dict(zip(points, fewer, strict=True)))
-    rest = max(0.0, whole - sum(own.ms[-1] for own in by_part.values()))
+    rest, by_part = part_times(parts, whole, dict(zip(points, fewer, strict=True)))
     return UnitTimes(case=case.name, threads=threads, dense=before, rest=rest, parts=by_part)
 
 
-def _points(parts: Sequence[Part]) -> list[tuple[UnitKind, int]]:
-    """The measured numbers of units of each kind, without that of the whole network, in its largest part."""
-    points: list[tuple[UnitKind, int]] = []
-    for kind in dict.fromkeys(part.kind for part in parts):
-        units = max(part.units for part in parts if part.kind == kind)
-        step = unit_step(kind, units)
-        counts = {min(units, round(share * units / step) * step) for share in _SHARES} - {units}
-        points += [(kind, count) for count in sorted(counts)]
+def _points(parts: Sequence[Part]) -> list[Point]:
+    """The networks that are timed beside the whole one; those that rounding makes alike are timed once."""
+    kinds = _kinds(parts)
+    points: list[Point] = []
+    for group in dict.fromkeys([*((kind,) for kind in kinds), kinds]):
+        shares: dict[tuple[int, ...], float] = {}
+        for share in _SHARES:
+            shares.setdefault(tuple(_count(parts, kind, share) for kind in group), share)
+        points += [(group, share) for share in shares.values() if share < 1]
     return points
 
 
-def _with_fewer(model: PreTrainedModel, parts: Sequence[Part], kind: UnitKind, count: int) -> PreTrainedModel:
+def _kinds(parts: Sequence[Part]) -> tuple[UnitKind, ...]:
+    return tuple(dict.fromkeys(part.kind for part in parts))
+
+
+def _count(parts: Sequence[Part], kind: UnitKind, share: float) -> int:
+    """A share of the units of the largest part, in whole steps."""
+    units = max(part.units for part in parts if part.kind == kind)
+    step = unit_step(kind, units)
+    return min(units, round(share * units / step) * step)
+
+
+def _with_fewer(model: PreTrainedModel, parts: Sequence[Part], point: Point) -> PreTrainedModel:
+    kinds, share = point
     smaller = copy.deepcopy(model)
-    own = [part for part in parts if part.kind == kind]
-    remove_units(smaller, own, {part.name: torch.arange(part.units) < count for part in own})
+    own = [part for part in parts if part.kind in kinds]
+    kept = {part.name: torch.arange(part.units) < _count(parts, part.kind, share) for part in own}
+    remove_units(smaller, own, kept)
     return smaller
 
 
@@ -137,25 +154,42 @@ def _export(recipe: Recipe, model: PreTrainedModel, inputs: Sequence[str], path:
     return path
 
 
-def part_times(
-    parts: Sequence[Part], whole: float, fewer: Mapping[tuple[UnitKind, int], float]
-) -> dict[str, PartTimes]:
-    """Return the time of each part by its number of units.
+def part_times(parts: Sequence[Part], whole: float, fewer: Mapping[Point, float]) -> tuple[float, dict[str, PartTimes]]:
+    """Return the time that no part takes, and the time of each part by its number of units.
+
+    A part takes its share of what networks with fewer units of its kind alone take less than the whole. Fewer units of
+    both kinds seldom save the sum of that: what is left shares the caches. So times are multiplied with a factor, by
+    the share of the units, with which they add up to those of the networks that have as large a share of both.
 
     Args:
         parts: of the network.
         whole: ms of the whole network.
-        fewer: ms of the networks with fewer units of a kind in all parts.
+        fewer: ms of the networks with fewer units.
     """
+    kinds = _kinds(parts)
+    alone = {kind: _saved(parts, kind, whole, fewer) for kind in kinds}
+    shares, factors, rest = [0.0, 1.0], [1.0, 1.0], max(0.0, whole - sum(own[1][-1] for own in alone.values()))
+    if len(kinds) > 1:
+        both = sorted((share, ms) for (group, share), ms in fewer.items() if group == kinds)
+        shares = [*(share for share, _ in both[1:]), 1.0]
+        rest, *together = np.maximum.accumulate([*(ms for _, ms in both), whole]).tolist()
+        sums = [sum(float(np.interp(_count(parts, kind, share), *alone[kind])) for kind in kinds) for share in shares]
+        factors = [(ms - rest) / apart if apart > 0 else 1.0 for ms, apart in zip(together, sums, strict=True)]
     times = {}
     for part in parts:
         alike = sum(own.kind == part.kind for own in parts)
-        known = {count: ms for (kind, count), ms in fewer.items() if kind == part.kind}
-        units = max(own.units for own in parts if own.kind == part.kind)
-        measured = [*sorted(known), units]
-        # More units never take less time: what is measured otherwise is noise.
-        total = np.maximum.accumulate([*(known[count] for count in sorted(known)), whole])
         counts = unit_counts(part.kind, part.units)
-        ms = np.interp(counts, measured, (total - total[0]) / alike)
-        times[part.name] = PartTimes(counts=counts, ms=tuple(ms.tolist()))
-    return times
+        ms = np.interp(counts, *alone[part.kind]) * np.interp(np.array(counts) / part.units, shares, factors)
+        times[part.name] = PartTimes(counts=counts, ms=tuple((np.maximum.accumulate(ms) / alike).tolist()))
+    return rest, times
+
+
+def _saved(
+    parts: Sequence[Part], kind: UnitKind, whole: float, fewer: Mapping[Point, float]
+) -> tuple[list[int], NDArray[np.float64]]:
+    """Return numbers of units in all parts of a kind, and how much more than without any the networks take."""
+    known = {_count(parts, kind, share): ms for (group, share), ms in fewer.items() if group == (kind,)}
+    counts = sorted(known)
+    # More units never take less time: what is measured otherwise is noise.
+    total = np.maximum.accumulate([*(known[count] for count in counts), whole])
+    return [*counts, _count(parts, kind, 1)], total - total[0]
