@@ -11,9 +11,10 @@ fp32, in int8, and with 1x4 blocks in what is left. All of them start from one f
 with the same losses and as many steps; where heads and neurons were removed, the blocks come after, with as many again.
 Finished stages are skipped.
 
-`measure` times every finished point, and other engines on the dense model, one text at a time at the task's own lengths
-with 2 threads, in turns in one run. Each file's score on test is its own. OpenVINO and NNCF are in an environment of
-their own (see benchmarks/peers/peers.py); without its interpreter they are left out.
+`measure` times every finished point, those with fewer heads and neurons in sdp's int8 as well, and other engines on the
+dense model and on one with fewer heads and neurons: one text at a time at the task's own lengths with 2 threads, in
+turns in one run. Each file's score on test is its own. OpenVINO and NNCF are in an environment of their own (see
+benchmarks/peers/peers.py); without its interpreter they are left out.
 
 FOLDER of the data holds one folder a task with gzipped tab-separated files (columns sentence1, sentence2, label); XNLI
 has one file for each language, and needs `--model`, a multilingual encoder.
@@ -35,7 +36,7 @@ import typer
 from picture_draw import draw, markdown
 from picture_measure import Open, measure_in_turns
 from picture_peers import TITLES, Peer, Scores, Task, make_peers, onnxruntime, scores_of
-from picture_points import DENSE, TASKS, THREADS, Point, point_settings, points_of, recipe_file
+from picture_points import DENSE, STRUCTURED, TASKS, THREADS, Point, point_settings, points_of, recipe_file
 from sdp.cli.commands.selection import select
 from sdp.cli.main import app as sdp
 from sdp.pipeline.artifacts.comparison import ExportMetrics
@@ -124,7 +125,8 @@ def measure(
     tuned = finished[DENSE].record(FINETUNE.folder)
     if tuned is None:
         raise typer.BadParameter(f"{folder / DENSE.name} has no finished fine-tuning; use `run` first")
-    peers = make_peers(rows, folder / "peers" / tuned["fingerprint"][:16], openvino_python)
+    structured = {point: exported(own) for point, own in finished.items() if point.family == STRUCTURED}
+    peers = make_peers(rows, folder / "peers" / tuned["fingerprint"][:16], openvino_python, structured)
     load_average = os.getloadavg()
     with tempfile.TemporaryDirectory() as temporary:
         inputs = Path(temporary, "inputs.npz")
@@ -167,7 +169,7 @@ def exported(run: RunFolder) -> Path:
 def _peer(peer: Peer) -> dict[str, Any]:
     weights = peer.file.with_suffix(".bin")
     size = peer.file.stat().st_size + (weights.stat().st_size if weights.exists() else 0)
-    return {**_entry(peer.name, TITLES[peer.name], "peer", size, peer.scores), "versions": peer.versions}
+    return {**_entry(peer.name, peer.title, peer.family, size, peer.scores), "versions": peer.versions}
 
 
 def _point(point: Point, run: RunFolder) -> dict[str, Any]:

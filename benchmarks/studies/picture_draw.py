@@ -23,6 +23,7 @@ TITLES = {
     "fewer layers, fp32": "fewer layers, dense, fp32",
     "fewer layers and 1x4": "fewer layers, 1x4 blocks, sdp int8",
     "peer": "the dense model in other engines",
+    "structured in other engines": "fewer heads and neurons in other engines",
 }
 # Colour, marker, and style of the line; peers have none.
 LOOKS: dict[str, dict[str, Any]] = {
@@ -36,6 +37,7 @@ LOOKS: dict[str, dict[str, Any]] = {
     "fewer layers, fp32": {"color": DENSE, "marker": "v", "linestyle": ":"},
     "fewer layers and 1x4": {"color": COLOURS[5], "marker": "X", "linestyle": "none"},
     "peer": {"color": "#333333", "marker": "s", "linestyle": "none"},
+    "structured in other engines": {"color": "#777777", "marker": "s", "linestyle": "none"},
 }
 # Where a point's name stands beside its mark, in points: names of neighbouring families lie on other sides.
 PLACES: dict[str, dict[str, Any]] = {
@@ -49,6 +51,7 @@ PLACES: dict[str, dict[str, Any]] = {
     "fewer layers, fp32": {"xytext": (6, -3), "ha": "left"},
     "fewer layers and 1x4": {"xytext": (0, 7), "ha": "center"},
     "peer": {"xytext": (0, 7), "ha": "center"},
+    "structured in other engines": {"xytext": (0, -12), "ha": "center"},
 }
 
 

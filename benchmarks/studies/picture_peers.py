@@ -1,4 +1,5 @@
-"""The peers of the picture: other engines' files of the dense model, their score on test, and their processes."""
+"""The peers of the picture: other engines' files of the dense model and of one with fewer heads and neurons, their
+score on test, and their processes."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,7 +20,7 @@ from safetensors.numpy import load_file
 from torch import Tensor
 
 from picture_measure import Engine
-from picture_points import THREADS
+from picture_points import IN_PEERS, THREADS, Family, Point
 from sdp.data.batches import Collator, TokenizedSplit
 from sdp.data.rows import TaskData
 from sdp.evaluation.on_split import compare_models
@@ -34,6 +36,7 @@ from sdp.training.inputs import finetuned_data, tokenize_split
 from sdp_onnx.bench.cases import Case, save_batches
 from sdp_onnx.bench.process import JsonProcess, Worker
 from sdp_onnx.deploy.tokenization import TextTokenizer
+from sdp_onnx.export.encode import encode_model
 from sdp_onnx.export.torch_export import export_torch
 from sdp_onnx.runtimes.registry import default_runtime
 
@@ -43,6 +46,7 @@ TITLES = {
     "ort-int8": "onnxruntime int8",
     "openvino-int8": "OpenVINO int8",
 }
+IN_ENGINES: Family = "structured in other engines"
 # Rows that NNCF sees, of the training rows; as many as it takes by default.
 CALIBRATION_ROWS = 300
 
@@ -107,38 +111,63 @@ class Peer:
     """A peer: its file and score, how a process with it starts on a file of inputs, and versions of what runs it."""
 
     name: str
+    title: str
+    family: Family
     file: Path
     scores: Scores
     start: Callable[[Path], AbstractContextManager[Engine]]
     versions: dict[str, str] = field(default_factory=dict)
 
 
-def make_peers(task: Task, folder: Path, openvino_python: Path | None) -> list[Peer]:
-    """Make and score what is missing of the peers of the dense model.
+def make_peers(task: Task, folder: Path, openvino_python: Path | None, structured: Mapping[Point, Path]) -> list[Peer]:
+    """Make and score what is missing of the peers, and of the int8 files of networks with fewer heads and neurons.
 
     Args:
         task: the task.
         folder: where they are kept, of this dense model.
-        openvino_python: the interpreter that has OpenVINO and NNCF; without it that peer is left out.
+        openvino_python: the interpreter that has OpenVINO and NNCF; without it that engine is left out.
+        structured: points with fewer heads and neurons, and their files in fp32. Each is quantized by sdp, and one of
+            them by the other engines as well.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    dense, quantized = folder / "dense.onnx", folder / "ort-int8.onnx"
+    dense = folder / "dense.onnx"
     _make(dense, lambda target: _export(task, target))
-    script = str(PEERS / "peers_onnxruntime.py")
-    _make(quantized, lambda target: subprocess.run([sys.executable, script, dense, target], check=True))
-    peers = [_onnxruntime_peer(task, name, file) for name, file in (("ort-fp32", dense), ("ort-int8", quantized))]
-    if openvino_python is not None:
-        model = folder / "openvino-int8.xml"
-        save_batches(folder / "calibration.npz", [task.calibration()])
-        start = OpenVino(openvino_python, dense, model, folder / "calibration.npz")
-        scores = _scored(folder / "openvino-int8.json", lambda: start.score(task))
-        peers.append(Peer("openvino-int8", model, scores, start.process, start.versions()))
+    peers = [_onnxruntime_peer(task, "ort-fp32", dense), *_int8_peers(task, dense, folder, openvino_python)]
+    for point, file in structured.items():
+        own = folder / point.name
+        own.mkdir(exist_ok=True)
+        quantized = own / "sdp-int8.onnx"
+        _make(quantized, partial(_quantize, file))
+        ours = _onnxruntime_peer(task, "sdp-int8", quantized)
+        peers.append(replace(ours, name=f"{point.name}-int8", title=point.title, family="structured, int8"))
+        if point.name == IN_PEERS:
+            for peer in _int8_peers(task, file, own, openvino_python):
+                name, title = f"{point.name}-{peer.name}", f"{point.title}, {peer.title}"
+                peers.append(replace(peer, name=name, title=title, family=IN_ENGINES))
     return peers
 
 
 def _onnxruntime_peer(task: Task, name: str, file: Path) -> Peer:
     scores = _scored(file.with_name(f"{name}.json"), lambda: task.scores(onnx_network(default_runtime().load(file))))
-    return Peer(name, file, scores, lambda inputs: onnxruntime(file, inputs))
+    return Peer(name, TITLES.get(name, name), "peer", file, scores, partial(onnxruntime, file))
+
+
+def _quantize(source: Path, target: Path) -> None:
+    encode_model(source, target, encoding="kernel", precision="int8", metadata={})
+
+
+def _int8_peers(task: Task, source: Path, folder: Path, openvino_python: Path | None) -> Iterator[Peer]:
+    quantized = folder / "ort-int8.onnx"
+    script = str(PEERS / "peers_onnxruntime.py")
+    _make(quantized, lambda target: subprocess.run([sys.executable, script, source, target], check=True))
+    yield _onnxruntime_peer(task, "ort-int8", quantized)
+    if openvino_python is not None:
+        model = folder / "openvino-int8.xml"
+        save_batches(folder / "calibration.npz", [task.calibration()])
+        start = OpenVino(openvino_python, source, model, folder / "calibration.npz")
+        scores = _scored(folder / "openvino-int8.json", lambda: start.score(task))
+        title = TITLES["openvino-int8"]
+        yield Peer("openvino-int8", title, "peer", model, scores, start.process, start.versions())
 
 
 def _make(target: Path, make: Callable[[Path], object]) -> None:

@@ -50,6 +50,7 @@ def test_half_of_the_weights_are_gone_and_the_file_is_half_as_large(project: Pat
     assert kept is not None
     assert sum(len(part.kept) for part in kept.parts.values()) < sum(part.of for part in kept.parts.values())
     page = (run / "7-report/report.html").read_text()
+    assert f"have {left:,} of {whole:,} weights" in page
     for name, part in kept.parts.items():
         assert f"layer {name.split('.')[3]}" in page
         assert f"{len(part.kept)} of {part.of}" in page
