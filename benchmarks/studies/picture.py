@@ -1,7 +1,7 @@
 """The picture: accuracy against time on a task, sdp's files beside other engines and smaller dense models.
 
     python benchmarks/studies/picture.py run --data FOLDER --runs FOLDER --task sst2
-    python benchmarks/studies/picture.py measure --runs FOLDER --task sst2 [--openvino-python PATH]
+    python benchmarks/studies/picture.py measure --runs FOLDER --task sst2
     python benchmarks/studies/picture.py table --task sst2
     python benchmarks/studies/picture.py plot --task sst2
 
@@ -13,8 +13,7 @@ Finished stages are skipped.
 
 `measure` times every finished point, those with fewer heads and neurons in sdp's int8 as well, and other engines on the
 dense model and on one with fewer heads and neurons: one text at a time at the task's own lengths with 2 threads, in
-turns in one run. Each file's score on test is its own. OpenVINO and NNCF are in an environment of their own (see
-benchmarks/peers/peers.py); without its interpreter they are left out.
+turns in one run. Each file's score on test is its own. OpenVINO is left out without the extra `openvino`.
 
 FOLDER of the data holds one folder a task with gzipped tab-separated files (columns sentence1, sentence2, label); XNLI
 has one file for each language, and needs `--model`, a multilingual encoder.
@@ -35,7 +34,7 @@ import typer
 
 from picture_draw import draw, markdown
 from picture_measure import Open, measure_in_turns
-from picture_peers import TITLES, Peer, Scores, Task, make_peers, onnxruntime, scores_of
+from picture_peers import TITLES, Peer, Scores, Task, make_peers, process, scores_of
 from picture_points import DENSE, STRUCTURED, TASKS, THREADS, Point, point_settings, points_of, recipe_file
 from sdp.cli.commands.selection import select
 from sdp.cli.main import app as sdp
@@ -107,7 +106,6 @@ def bring_up_to_date(point: Point, file: Path, settings: list[str], folder: Path
 def measure(
     runs: Runs,
     task: TaskName = "sst2",
-    openvino_python: Annotated[Path | None, typer.Option(help="The interpreter that has OpenVINO and NNCF.")] = None,
     texts: Annotated[int, typer.Option(min=1, help="Rows of the evaluation split that are timed.")] = 64,
     rounds: Annotated[int, typer.Option(min=2, help="Turns of each file after each start.")] = 10,
     starts: Annotated[int, typer.Option(min=1, help="How often new processes are started.")] = 3,
@@ -126,13 +124,13 @@ def measure(
     if tuned is None:
         raise typer.BadParameter(f"{folder / DENSE.name} has no finished fine-tuning; use `run` first")
     structured = {point: exported(own) for point, own in finished.items() if point.family == STRUCTURED}
-    peers = make_peers(rows, folder / "peers" / tuned["fingerprint"][:16], openvino_python, structured)
+    peers = make_peers(rows, folder / "peers" / tuned["fingerprint"][:16], structured)
     load_average = os.getloadavg()
     with tempfile.TemporaryDirectory() as temporary:
         inputs = Path(temporary, "inputs.npz")
         save_batches(inputs, [rows.sample(texts)])
         opened: dict[str, Open] = {peer.name: partial(peer.start, inputs) for peer in peers}
-        opened |= {point.name: partial(onnxruntime, exported(own), inputs) for point, own in finished.items()}
+        opened |= {point.name: partial(process, exported(own), inputs) for point, own in finished.items()}
         measured = measure_in_turns(opened, texts=min(texts, len(rows.rows)), rounds=rounds, starts=starts)
     if not measured.quiet:
         typer.echo(f"the machine was not quiet: the same file again took {measured.same_file.value:.3f}", err=True)

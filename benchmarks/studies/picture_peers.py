@@ -4,7 +4,6 @@ score on test, and their processes."""
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -12,12 +11,10 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors.numpy import load_file
-from torch import Tensor
 
 from picture_measure import Engine
 from picture_points import IN_PEERS, THREADS, Family, Point
@@ -33,12 +30,14 @@ from sdp.pipeline.stages import EVALUATE, FINETUNE
 from sdp.recipe.sections import Recipe
 from sdp.stages.evaluate import PREDICTIONS
 from sdp.training.inputs import finetuned_data, tokenize_split
-from sdp_onnx.bench.cases import Case, save_batches
-from sdp_onnx.bench.process import JsonProcess, Worker
+from sdp_onnx.bench.cases import Case
+from sdp_onnx.bench.process import Worker
 from sdp_onnx.deploy.tokenization import TextTokenizer
 from sdp_onnx.export.encode import encode_model
 from sdp_onnx.export.torch_export import export_torch
-from sdp_onnx.runtimes.registry import default_runtime
+from sdp_onnx.runtimes.base import RuntimeName
+from sdp_onnx.runtimes.openvino_int8 import quantize
+from sdp_onnx.runtimes.registry import DEFAULT, RUNTIMES
 
 PEERS = Path(__file__).parents[1] / "peers"
 TITLES = {
@@ -119,55 +118,61 @@ class Peer:
     versions: dict[str, str] = field(default_factory=dict)
 
 
-def make_peers(task: Task, folder: Path, openvino_python: Path | None, structured: Mapping[Point, Path]) -> list[Peer]:
+def make_peers(task: Task, folder: Path, structured: Mapping[Point, Path]) -> list[Peer]:
     """Make and score what is missing of the peers, and of the int8 files of networks with fewer heads and neurons.
 
     Args:
         task: the task.
         folder: where they are kept, of this dense model.
-        openvino_python: the interpreter that has OpenVINO and NNCF; without it that engine is left out.
         structured: points with fewer heads and neurons, and their files in fp32. Each is quantized by sdp, and one of
             them by the other engines as well.
     """
     folder.mkdir(parents=True, exist_ok=True)
     dense = folder / "dense.onnx"
     _make(dense, lambda target: _export(task, target))
-    peers = [_onnxruntime_peer(task, "ort-fp32", dense), *_int8_peers(task, dense, folder, openvino_python)]
+    peers = [_peer(task, "ort-fp32", dense), *_int8_peers(task, dense, folder)]
     for point, file in structured.items():
         own = folder / point.name
         own.mkdir(exist_ok=True)
         quantized = own / "sdp-int8.onnx"
         _make(quantized, partial(_quantize, file))
-        ours = _onnxruntime_peer(task, "sdp-int8", quantized)
+        ours = _peer(task, "sdp-int8", quantized)
         peers.append(replace(ours, name=f"{point.name}-int8", title=point.title, family="structured, int8"))
         if point.name == IN_PEERS:
-            for peer in _int8_peers(task, file, own, openvino_python):
+            for peer in _int8_peers(task, file, own):
                 name, title = f"{point.name}-{peer.name}", f"{point.title}, {peer.title}"
                 peers.append(replace(peer, name=name, title=title, family=IN_ENGINES))
     return peers
 
 
-def _onnxruntime_peer(task: Task, name: str, file: Path) -> Peer:
-    scores = _scored(file.with_name(f"{name}.json"), lambda: task.scores(onnx_network(default_runtime().load(file))))
-    return Peer(name, TITLES.get(name, name), "peer", file, scores, partial(onnxruntime, file))
+def _int8_peers(task: Task, source: Path, folder: Path) -> Iterator[Peer]:
+    quantized = folder / "ort-int8.onnx"
+    script = str(PEERS / "peers_onnxruntime.py")
+    _make(quantized, lambda target: subprocess.run([sys.executable, script, source, target], check=True))
+    yield _peer(task, "ort-int8", quantized)
+    if has_openvino():
+        model = folder / "openvino-int8.xml"
+        if not model.exists():
+            quantize(source, task.calibration(), model)
+        yield _peer(task, "openvino-int8", model, "openvino")
+
+
+def has_openvino() -> bool:
+    """Whether the extra `openvino` is installed."""
+    return bool(RUNTIMES["openvino"].environment()["packages"])
+
+
+def _peer(task: Task, name: str, file: Path, runtime: RuntimeName = DEFAULT) -> Peer:
+    def score() -> Scores:
+        return task.scores(onnx_network(RUNTIMES[runtime].load(file)))
+
+    scores = _scored(file.with_name(f"{name}.json"), score)
+    versions = RUNTIMES[runtime].environment()["packages"]
+    return Peer(name, TITLES.get(name, name), "peer", file, scores, partial(process, file, runtime=runtime), versions)
 
 
 def _quantize(source: Path, target: Path) -> None:
     encode_model(source, target, encoding="kernel", precision="int8", metadata={})
-
-
-def _int8_peers(task: Task, source: Path, folder: Path, openvino_python: Path | None) -> Iterator[Peer]:
-    quantized = folder / "ort-int8.onnx"
-    script = str(PEERS / "peers_onnxruntime.py")
-    _make(quantized, lambda target: subprocess.run([sys.executable, script, source, target], check=True))
-    yield _onnxruntime_peer(task, "ort-int8", quantized)
-    if openvino_python is not None:
-        model = folder / "openvino-int8.xml"
-        save_batches(folder / "calibration.npz", [task.calibration()])
-        start = OpenVino(openvino_python, source, model, folder / "calibration.npz")
-        scores = _scored(folder / "openvino-int8.json", lambda: start.score(task))
-        title = TITLES["openvino-int8"]
-        yield Peer("openvino-int8", title, "peer", model, scores, start.process, start.versions())
 
 
 def _make(target: Path, make: Callable[[Path], object]) -> None:
@@ -191,64 +196,8 @@ def _scored(file: Path, score: Callable[[], Scores]) -> Scores:
 
 
 @contextmanager
-def onnxruntime(file: Path, inputs: Path) -> Iterator[Engine]:
-    """A process with a file that onnxruntime runs, sdp's own among them."""
-    with Worker(file, inputs, provider="cpu", threads=THREADS) as worker:
+def process(file: Path, inputs: Path, runtime: RuntimeName = DEFAULT) -> Iterator[Engine]:
+    """A process with a file that a runtime runs, sdp's own among them."""
+    with Worker(file, inputs, provider="cpu", threads=THREADS, runtime=runtime) as worker:
         worker.load()
         yield worker
-
-
-@dataclass(frozen=True)
-class OpenVino:
-    """OpenVINO's int8 model in the environment of an interpreter; a process makes it where it is missing."""
-
-    python: Path
-    source: Path
-    model: Path
-    calibration: Path
-
-    @contextmanager
-    def process(self, inputs: Path) -> Iterator[OpenVinoProcess]:
-        """A process with the model."""
-        places = {"source": self.source, "calibration": self.calibration, "model": self.model, "inputs": inputs}
-        command = [str(self.python), str(PEERS / "peers_openvino_texts.py")]
-        # No telemetry.
-        with JsonProcess(command, os.environ | {"NNCF_CI": "1"}) as process:
-            process.ask({**{name: str(path) for name, path in places.items()}, "threads": THREADS})
-            yield OpenVinoProcess(process)
-
-    def versions(self) -> dict[str, str]:
-        """The versions of OpenVINO and NNCF, which are not in this environment."""
-        code = (
-            "import json, importlib.metadata as m; print(json.dumps({n: m.version(n) for n in ('openvino', 'nncf')}))"
-        )
-        found = subprocess.run([self.python, "-c", code], check=True, capture_output=True, text=True).stdout
-        versions: dict[str, str] = json.loads(found)
-        return versions
-
-    def score(self, task: Task) -> Scores:
-        """Score the model on the rows of the evaluation split."""
-        # It has no inputs to time.
-        with self.process(self.calibration) as process:
-            return task.scores(process.network(task.tokenizer.inputs))
-
-
-class OpenVinoProcess:
-    """The parent's end of peers_openvino_texts.py."""
-
-    def __init__(self, process: JsonProcess) -> None:
-        self._process = process
-
-    def turn(self, case: int, first: int, runs: int) -> list[float]:
-        """Run batches from number `first` on; there is only one case."""
-        seconds: list[float] = self._process.ask({"first": first, "runs": runs})["seconds"]
-        return seconds
-
-    def network(self, names: tuple[str, ...] | list[str]) -> Network:
-        """The model as the network of `predict_logits`."""
-
-        def network(inputs: Mapping[str, Tensor]) -> NDArray[np.float32]:
-            answer: dict[str, Any] = self._process.ask({"batch": {name: inputs[name].tolist() for name in names}})
-            return np.array(answer["logits"], dtype=np.float32)
-
-        return network

@@ -26,9 +26,9 @@ from sdp_onnx.bench.process import Worker
 from sdp_onnx.bench.results import ROLES, BenchResult, CaseResult, ProcessResult
 from sdp_onnx.bench.statistics import Start, is_quiet, latency, median_error, paired_ratio, speedup_interval
 from sdp_onnx.model.model_file import file_bytes
-from sdp_onnx.runtimes.base import Provider
+from sdp_onnx.runtimes.base import Provider, RuntimeName
 from sdp_onnx.runtimes.environment import environment_record
-from sdp_onnx.runtimes.registry import default_runtime
+from sdp_onnx.runtimes.registry import DEFAULT, RUNTIMES
 
 # Approximate time of a turn of the baseline; the candidate runs the same batches.
 _TURN_SECONDS = 0.04
@@ -53,6 +53,7 @@ def benchmark_pair(
     seconds_per_case: float = 3.0,
     min_rounds: int = MIN_ROUNDS,
     starts: int = 1,
+    baseline_runtime: RuntimeName = DEFAULT,
     on_progress: Progress | None = None,
 ) -> BenchResult:
     """Measure `candidate` against `baseline` on every case with every number of threads.
@@ -61,6 +62,7 @@ def benchmark_pair(
         seconds_per_case: a case ends after this time over all turns and starts, and after `min_rounds` rounds.
         min_rounds: at least 2, over all starts, of which each has at least 2.
         starts: how often new processes are started.
+        baseline_runtime: what runs `baseline`; the candidate runs in the default one.
         on_progress: called with what is measured now, and the share of all cases that is done, from 0 to 1.
 
     Raises:
@@ -69,10 +71,11 @@ def benchmark_pair(
     """
     if min_rounds < 2 or not cases or not threads or not all(case.batches for case in cases):
         raise ValueError("a benchmark needs two rounds, a case, a number of threads, and batches in every case")
-    default_runtime().require(provider)
-    sizes = file_bytes(baseline), file_bytes(candidate)
+    for runtime in dict.fromkeys([baseline_runtime, DEFAULT]):
+        RUNTIMES[runtime].require(provider)
+    sizes = _bytes(baseline), file_bytes(candidate)
     load_average = os.getloadavg() if hasattr(os, "getloadavg") else ()
-    plan = _Plan(baseline, candidate, cases, threads, provider, starts)
+    plan = _Plan(baseline, baseline_runtime, candidate, cases, threads, provider, starts)
     report = on_progress or (lambda _label, _share: None)
     measured, processes = _measure_all(plan, seconds_per_case / starts, max(2, math.ceil(min_rounds / starts)), report)
     results = [_summarize(found, cases[index], count) for (count, index), found in measured.items()]
@@ -90,11 +93,19 @@ def benchmark_pair(
     )
 
 
+def _bytes(file: Path) -> int:
+    """Bytes of a model; OpenVINO keeps the weights of an .xml file beside it."""
+    if file.suffix != ".xml":
+        return file_bytes(file)
+    return file.stat().st_size + file.with_suffix(".bin").stat().st_size
+
+
 @dataclass(frozen=True)
 class _Plan:
     """The arguments of `benchmark_pair`."""
 
     baseline: Path
+    baseline_runtime: RuntimeName
     candidate: Path
     cases: Sequence[Case]
     threads: Sequence[int]
@@ -143,8 +154,11 @@ def _measure_all(
 def _workers(plan: _Plan, inputs: Path, threads: int) -> Iterator[list[Worker]]:
     """Start three processes in the order of ROLES and load their models; they end with the block."""
     with ExitStack() as stack:
-        files = (plan.baseline, plan.baseline, plan.candidate)
-        workers = [stack.enter_context(Worker(file, inputs, provider=plan.provider, threads=threads)) for file in files]
+        baseline, candidate = (plan.baseline, plan.baseline_runtime), (plan.candidate, DEFAULT)
+        workers = [
+            stack.enter_context(Worker(file, inputs, provider=plan.provider, threads=threads, runtime=runtime))
+            for file, runtime in (baseline, baseline, candidate)
+        ]
         for worker in workers:
             worker.load()
         yield workers

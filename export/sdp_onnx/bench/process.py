@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from sdp_onnx.errors import BenchmarkError
-from sdp_onnx.runtimes.base import Provider
+from sdp_onnx.runtimes.base import Provider, RuntimeName
+from sdp_onnx.runtimes.registry import DEFAULT
 
 _STDERR_TAIL = 2000
 
@@ -95,13 +96,21 @@ class Worker:
     """A process with one model, which runs it on request; it ends with the block that uses it."""
 
     def __init__(
-        self, model: Path, inputs: Path, *, provider: Provider, threads: int, profile: Path | None = None
+        self,
+        model: Path,
+        inputs: Path,
+        *,
+        provider: Provider,
+        threads: int,
+        profile: Path | None = None,
+        runtime: RuntimeName = DEFAULT,
     ) -> None:
         self._model = model
         self._process = JsonProcess([sys.executable, "-m", "sdp_onnx.bench.worker"])
         self._setup = {
             "model": str(model),
             "inputs": str(inputs),
+            "runtime": runtime,
             "provider": provider,
             "threads": threads,
             "profile": None if profile is None else str(profile),

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 Provider = Literal["cpu", "cuda"]
 """Where a model runs."""
 
+RuntimeName = Literal["onnxruntime", "openvino"]
+"""The keys of `registry.RUNTIMES`."""
+
 
 @dataclass(frozen=True)
 class Capabilities:

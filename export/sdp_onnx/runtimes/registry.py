@@ -1,13 +1,15 @@
-"""The runtimes that exist, one row each. Benchmarks, verification, evaluation and predictions use the default one."""
+"""The runtimes that exist, one row each. Verification, evaluation and predictions use the default one, for which models
+are shipped; benchmarks may run the dense file in another."""
 
 from __future__ import annotations
 
-from sdp_onnx.runtimes.base import Runtime
+from sdp_onnx.runtimes.base import Runtime, RuntimeName
 from sdp_onnx.runtimes.onnxruntime import OnnxRuntime
+from sdp_onnx.runtimes.openvino import OpenVinoRuntime
 
-RUNTIMES: dict[str, Runtime] = {"onnxruntime": OnnxRuntime()}
+RUNTIMES: dict[RuntimeName, Runtime] = {"onnxruntime": OnnxRuntime(), "openvino": OpenVinoRuntime()}
 
-DEFAULT = "onnxruntime"
+DEFAULT: RuntimeName = "onnxruntime"
 
 
 def default_runtime() -> Runtime:

@@ -139,7 +139,7 @@ def test_on_a_gpu_a_worker_times_what_is_there_already(inputs: Path, monkeypatch
     happened: list[str] = []
     monkeypatch.setattr(worker, "_timed_load", lambda _setup: (Model(), 0.5))
     for provider in ("cuda", "cpu"):
-        setup = {"inputs": str(inputs), "provider": provider}
+        setup = {"inputs": str(inputs), "runtime": "onnxruntime", "provider": provider}
         worker._serve(iter([setup, {"turn": 0, "first": 0, "runs": 1}]), io.StringIO())
     (shape,) = {array["input_ids"].shape for array in load_batches(inputs)[0][:1]}
     assert happened == [f"run {shape}"] * 2 + ["copied and run"] * 2

@@ -65,19 +65,27 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(RUNTIMES, DEFAULT, runtime)
 
 
-def imports_onnxruntime(path: Path) -> bool:
+def imports(path: Path, package: str) -> bool:
     nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
     plain = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     return any(
-        name.partition(".")[0] == "onnxruntime"
+        name.partition(".")[0] == package
         for name in [*plain, *(node.module or "" for node in nodes if isinstance(node, ast.ImportFrom))]
     )
 
 
-def test_one_module_imports_onnxruntime() -> None:
-    """Its row of the table; the profile that it writes is read as plain JSON (runtimes/profile_events.py)."""
-    found = [path.relative_to(Path(sdp_onnx.__file__).parent) for path in MODULES if imports_onnxruntime(path)]
-    assert [path.as_posix() for path in found] == ["runtimes/onnxruntime.py"]
+@pytest.mark.parametrize(
+    ("package", "modules"),
+    [
+        ("onnxruntime", {"runtimes/onnxruntime.py"}),
+        ("openvino", {"runtimes/openvino.py", "runtimes/openvino_int8.py"}),
+        ("nncf", {"runtimes/openvino_int8.py"}),
+    ],
+)
+def test_a_runtime_is_imported_by_its_own_modules_alone(package: str, modules: set[str]) -> None:
+    """The profile that onnxruntime writes is read as plain JSON (runtimes/profile_events.py)."""
+    root = Path(sdp_onnx.__file__).parent
+    assert {path.relative_to(root).as_posix() for path in MODULES if imports(path, package)} == modules
 
 
 def test_a_row_is_under_its_name() -> None:
@@ -95,7 +103,8 @@ def test_verification_runs_the_file_in_the_runtime(toy: None) -> None:
 
 def test_the_worker_of_a_benchmark_runs_the_file_in_the_runtime(toy: None, tmp_path: Path) -> None:
     save_batches(tmp_path / "inputs.npz", [Case("one", 1, 3, [IDS])])
-    setup = {"model": "a", "inputs": str(tmp_path / "inputs.npz"), "provider": "cpu", "threads": 1, "profile": None}
+    inputs = str(tmp_path / "inputs.npz")
+    setup = {"model": "a", "inputs": inputs, "runtime": DEFAULT, "provider": "cpu", "threads": 1, "profile": None}
     answers = io.StringIO()
     requests = [setup, {"turn": 0, "first": 0, "runs": 3}, {"profile": True}, {"finish": True}]
     worker._serve(iter(requests), answers)

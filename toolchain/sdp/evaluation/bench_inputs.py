@@ -24,7 +24,7 @@ from sdp.training.inputs import tokenize_split
 from sdp_onnx.bench.cases import Case
 from sdp_onnx.deploy.tokenization import INPUT_NAMES
 from sdp_onnx.export.torch_export import export_torch
-from sdp_onnx.runtimes.registry import default_runtime
+from sdp_onnx.runtimes.registry import DEFAULT, default_runtime
 
 # Different inputs in one cell of the grid, so that caches and branch predictors do not adapt to a single one.
 BATCHES_IN_A_CELL = 16
@@ -32,9 +32,17 @@ BATCHES_IN_A_CELL = 16
 
 @dataclass(frozen=True)
 class BenchInputs:
-    """Two files and the cells of the grid to measure them on."""
+    """Two files and the cells of the grid to measure them on.
+
+    Attributes:
+        dense: the dense ONNX file.
+        baseline: what is measured in its place: that file, or what `bench.runtime` runs of it.
+        exported: the exported file.
+        cases: the cells.
+    """
 
     dense: Path
+    baseline: Path
     exported: Path
     cases: list[Case]
 
@@ -56,15 +64,22 @@ def bench_inputs(recipe: Recipe, run: RunFolder, folder: Path) -> Iterator[Bench
     work = folder / "dense"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
+    dense, names = work / "model.onnx", list(cases[0].batches[0])
     try:
         export_torch(
             load_finetuned(run.stage(FINETUNE.folder)),
-            work / "model.onnx",
-            input_names=list(cases[0].batches[0]),
+            dense,
+            input_names=names,
             opset=recipe.export.opset,
             external_data_threshold=recipe.export.external_data_mb * 10**6,
         )
-        yield BenchInputs(work / "model.onnx", exported, cases)
+        baseline = dense
+        if recipe.bench.runtime != DEFAULT:
+            # Not before it is asked for: other runs need nothing of it.
+            from sdp.evaluation.other_runtime import dense_in
+
+            baseline = dense_in(recipe, run, dense, names)
+        yield BenchInputs(dense, baseline, exported, cases)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

@@ -83,11 +83,12 @@ def _measure(
         began = time.monotonic()
         for threads, chosen in wanted.items():
             result = benchmark_pair(
-                inputs.dense,
+                inputs.baseline,
                 inputs.exported,
                 [inputs.cases[index] for index in chosen],
                 threads=[threads],
                 provider=settings.provider,
+                baseline_runtime=settings.runtime,
                 seconds_per_case=settings.seconds / settings.starts,
                 min_rounds=max(2, math.ceil(MIN_ROUNDS / settings.starts)),
             )

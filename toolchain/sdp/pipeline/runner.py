@@ -241,11 +241,13 @@ def _require_possible(
     require_positions(recipe, model)
     require_more_layers(recipe.prune.layers, model)
     statuses = plan(recipe, run, identities)
-    if any(_will_run(name, stages, statuses) for name in _stages_on_cuda(recipe)):
+    on_cuda = any(_will_run(name, stages, statuses) for name in _stages_on_cuda(recipe))
+    other = recipe.bench.runtime != "onnxruntime" and _will_run("bench", stages, statuses)
+    if on_cuda or other:
         # Imported here: asking a question loads no onnxruntime.
-        from sdp_onnx.runtimes.registry import default_runtime
+        from sdp_onnx.runtimes.registry import RUNTIMES
 
-        default_runtime().require("cuda")
+        RUNTIMES[recipe.bench.runtime].require(recipe.bench.provider)
     if recipe.times_operators and _will_run("prune", stages, statuses):
         library_path()
 

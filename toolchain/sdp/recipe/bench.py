@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from sdp.recipe.base import Section
-from sdp_onnx.runtimes.base import Provider
+from sdp_onnx.runtimes.base import Provider, RuntimeName
 
 
 class BenchSection(Section):
@@ -25,6 +25,9 @@ class BenchSection(Section):
     """onnxruntime's intra-op threads; a list measures each."""
     provider: Provider = "cpu"
     """Execution provider. cuda is an error where it is missing."""
+    runtime: RuntimeName = "onnxruntime"
+    """What runs the dense model, against which the exported file is measured in onnxruntime. openvino, of the extra of
+    that name: in fp32, or with export.precision = "int8" in NNCF's int8. Its score is measured too."""
     seconds: float = Field(default=3.0, gt=0)
     """Time for each cell of the grid, all files and starts together."""
     starts: int = Field(default=3, ge=1)
@@ -44,6 +47,12 @@ class BenchSection(Section):
         if not counts or any(count < 1 for count in counts):
             raise ValueError("must be 1 or more")
         return value
+
+    @model_validator(mode="after")
+    def _other_runtimes_use_the_cpu(self) -> Self:
+        if self.runtime != "onnxruntime" and self.provider != "cpu":
+            raise ValueError(f'runtime = "{self.runtime}" runs on the CPU; remove provider = "{self.provider}"')
+        return self
 
     @property
     def thread_counts(self) -> tuple[int, ...]:

@@ -231,6 +231,11 @@ def _speed_lines(results: RunResults) -> list[str]:
     lines: list[str] = []
     if results.bench is None:
         return lines
+    if (runtime := results.bench.dense_runtime) is not None:
+        score = number_text(runtime.score)
+        lines.append(
+            f"dense model timed in {runtime.name} {runtime.version}, {runtime.precision}: its score is {score}"
+        )
     for case in results.bench.cases:
         speed = case.speedup
         spread = f"[{speed.low:.2f}, {speed.high:.2f}]"

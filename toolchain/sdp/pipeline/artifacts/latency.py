@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Protocol, Self
+from typing import Annotated, Literal, Protocol, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from sdp.pipeline.artifacts.base import Artifact, Count, Stored, present
+from sdp.pipeline.artifacts.intervals import Score
 from sdp_onnx.bench.results import ROLES, BenchResult, CaseResult, ModelProfile, ProcessResult
 from sdp_onnx.bench.statistics import Start
-from sdp_onnx.runtimes.base import Provider
+from sdp_onnx.runtimes.base import Provider, RuntimeName
 
 MOST = 2**53
 
@@ -100,6 +101,24 @@ class BenchEnvironment(Stored):
     gpus: Sequence[str]
 
 
+class DenseRuntime(Stored):
+    """The runtime of the dense model, where it is another than onnxruntime.
+
+    Attributes:
+        name: of the runtime.
+        version: of the runtime.
+        precision: in which it runs the model.
+        score: the task's metric on the evaluation split.
+        relative_error: largest difference of its logits to torch's, relative to the largest logit.
+    """
+
+    name: RuntimeName
+    version: str
+    precision: Literal["fp32", "int8"]
+    score: Score
+    relative_error: Annotated[float, Field(ge=0)]
+
+
 class BenchLatency(Artifact):
     """The exported file (candidate) against the dense file (baseline); the profile is one of the CPU."""
 
@@ -117,17 +136,28 @@ class BenchLatency(Artifact):
     environment: BenchEnvironment
     load_average: tuple[float, ...]
     profile: ModelProfile | None = None
+    dense_runtime: DenseRuntime | None = None
 
     @model_validator(mode="after")
     def _whole_grid(self) -> Self:
         check_grid(self.cases, self.processes)
         return self
 
+    @property
+    def dense_title(self) -> str:
+        """The dense model as tables name it."""
+        runtime = self.dense_runtime
+        return "dense" if runtime is None else f"dense in {runtime.name} {runtime.precision}"
+
     @classmethod
-    def of(cls, result: BenchResult, profile: ModelProfile | None = None) -> Self:
+    def of(
+        cls, result: BenchResult, profile: ModelProfile | None = None, dense_runtime: DenseRuntime | None = None
+    ) -> Self:
         """A benchmark's result as it is stored."""
         environment = BenchEnvironment.model_validate(result.environment)
-        return cls(**{**vars(result), "environment": environment}, **present(profile=profile))
+        return cls(
+            **{**vars(result), "environment": environment}, **present(profile=profile, dense_runtime=dense_runtime)
+        )
 
     def peak_memory(self, role: str) -> int | None:
         """The most bytes that a process of a role had; None where the system does not report it."""
