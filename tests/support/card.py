@@ -58,6 +58,8 @@ def tag(answer: Answer) -> dict[str, Any]:
     """An answer as the service gives it."""
     if answer.score is not None:
         return {"score": pytest.approx(answer.score, abs=1e-5)}
+    if answer.vector is not None:
+        return {"vector": pytest.approx(answer.vector, abs=1e-5)}
     if answer.labels is not None:
         return {"labels": {name: pytest.approx(answer.probabilities[name], abs=1e-5) for name in answer.labels}}
     return {"label": answer.label, "probability": pytest.approx(answer.probability, abs=1e-5)}
@@ -84,4 +86,9 @@ def answers_as_predict_does(folder: Path, example: str) -> None:
     answers = predictor.answers([(*row, *[""] * (predictor.text_columns - len(row))) for row in rows])
     assert len(printed) == len(rows)
     for line, answer in zip(printed, answers, strict=True):
+        if answer.vector is not None:
+            # Rounded at the last digit, which depends on the batch.
+            numbers = [float(number) for number in line.split("\t")[0].split()]
+            assert numbers == pytest.approx(answer.vector, abs=1e-5)
+            continue
         assert line.split("\t")[:-1] == answer_line(answer).split("\t")

@@ -38,7 +38,8 @@ class Model:
         self.manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         self.kind = self.manifest["problem_type"]
-        self.labels = [config["id2label"][str(index)] for index in range(len(config["id2label"]))]
+        names = {} if self.kind == "embedding" else config["id2label"]
+        self.labels = [names[str(index)] for index in range(len(names))]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = fastest_threads(self.manifest["benchmark"]["cases"])
         if self.manifest["operator_library"]:
@@ -69,7 +70,7 @@ class Model:
             "token_type_ids": [row.type_ids for row in encoded],
         }
         feed = {value.name: np.array(known[value.name], np.int64) for value in self.session.get_inputs()}
-        logits = np.asarray(self.session.run(["logits"], feed)[0], np.float64)
+        logits = np.asarray(self.session.run(None, feed)[0], np.float64)
         if not words:
             return [self._answer(row) for row in logits]
         return [self._tags(text, row.word_ids, found) for text, row, found in zip(texts, encoded, logits, strict=True)]
@@ -93,6 +94,8 @@ class Model:
     def _answer(self, logits: Any) -> dict[str, Any]:
         if self.kind in ("regression", "ranking"):
             return {"score": float(logits[0])}
+        if self.kind == "embedding":
+            return {"vector": logits.tolist()}
         if self.kind == "multi-label":
             shares = 1 / (1 + np.exp(-logits))
             return {"labels": {self.labels[place]: float(shares[place]) for place in np.flatnonzero(shares >= 0.5)}}
@@ -129,5 +132,5 @@ def health() -> dict[str, str]:
 # A plain function: FastAPI calls it in a thread, and the event loop stays free while onnxruntime works.
 @app.post("/predict")
 def predict(request: Request) -> dict[str, Any]:
-    """Label and probability of each text, in their order; a score, labels, or word by word, as the task has it."""
+    """Label and probability of each text, in their order; a score, labels, a vector, or word by word."""
     return {"answers": model.answers(request.texts)}

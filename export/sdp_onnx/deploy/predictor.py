@@ -25,12 +25,13 @@ class Answer:
     """The model's prediction for one input, or for one word of it.
 
     Attributes:
-        label: the likeliest class; None for regression, ranking and multi-label.
-        probability: probability of this class; None for regression, ranking and multi-label.
+        label: the likeliest class; None for regression, ranking, multi-label and embedding.
+        probability: probability of this class; None for regression, ranking, multi-label and embedding.
         score: the predicted value of a regression or ranking; None for classes.
-        probabilities: probability of every class or label by name; empty for regression and ranking.
+        probabilities: probability of every class or label by name; empty for regression, ranking and embedding.
         labels: multi-label: the labels with a probability of a half and more, in the order of the model's outputs; None
             for other tasks.
+        vector: the embedding of the text; None for other tasks.
     """
 
     label: str | None
@@ -38,6 +39,7 @@ class Answer:
     score: float | None
     probabilities: dict[str, float]
     labels: tuple[str, ...] | None = None
+    vector: tuple[float, ...] | None = None
 
 
 Tagged = list[tuple[str, Answer | None]]
@@ -50,6 +52,13 @@ def _count(manifest: dict[str, Any], key: str) -> int:
     if type(value) is not int or value < 1:
         raise ValueError(f"{key} is {value!r}")
     return value
+
+
+def _labels(config: dict[str, Any], kind: ProblemType) -> list[str]:
+    """Return the names of the outputs; those of an embedding have none."""
+    if kind == "embedding":
+        return []
+    return [str(config["id2label"][str(index)]) for index in range(len(config["id2label"]))]
 
 
 def _names(names: object, columns: int) -> tuple[str, ...]:
@@ -103,7 +112,7 @@ class Predictor:
         try:
             self.text_columns, length = (_count(manifest, key) for key in ("text_columns", "max_length"))
             self.type: ProblemType = manifest["problem_type"]
-            self._labels = [str(config["id2label"][str(index)]) for index in range(len(config["id2label"]))]
+            self._labels = _labels(config, self.type)
             self._tokenizer.cut_at(length)
             self.columns = _names(manifest.get("text_names"), self.text_columns)
         except KeyError as error:
@@ -201,6 +210,9 @@ class Predictor:
 
     def _check_logits(self, logits: NDArray[np.float32], shape: tuple[int, ...]) -> None:
         classes = 1 if self.type in _SCORES else len(self._labels)
+        if self.type == "embedding" and logits.ndim == 2:
+            # As long as the model makes it.
+            classes = logits.shape[1]
         wanted = (*shape, classes) if self.type == "tagging" else (shape[0], classes)
         if logits.shape != wanted or not np.isfinite(logits).all():
             found = f"logits of shape {list(logits.shape)}" if logits.shape != wanted else "no finite numbers"
@@ -215,6 +227,8 @@ class Predictor:
         """Return the prediction for logits [C]."""
         if self.type in _SCORES:
             return Answer(None, None, float(logits[0]), {})
+        if self.type == "embedding":
+            return Answer(None, None, None, {}, vector=tuple(logits.tolist()))
         if self.type == "multi-label":
             # Stable for logits of any size.
             shares = 0.5 * (1 + np.tanh(0.5 * logits.astype(np.float64)))

@@ -37,6 +37,7 @@ def export_torch(
     input_names: Sequence[str],
     opset: int = OPSET,
     external_data_threshold: int = PROTOBUF_LIMIT,
+    output_name: str = "logits",
 ) -> None:
     """Write a transformers model to `target` as dense ONNX, in a folder that exists.
 
@@ -48,24 +49,29 @@ def export_torch(
     Args:
         input_names: the tokenizer's outputs (`tokenizer.model_input_names`); the model gets those that it takes.
         external_data_threshold: bytes of the .onnx file above which its tensors move to `<target>.data`.
+        output_name: of the output, in place of `logits`.
 
     Raises:
         ExportError: the model takes none of the inputs, or torch cannot express it in ONNX.
     """
     names = _accepted_inputs(model, input_names)
     with _evaluation(model):
-        program, held = _export_program(model, names, opset)
+        program, held = _export_program(model, names, opset, output_name)
     try:
-        _write_program(program, model, target, external_data_threshold)
+        _write_program(program, model, target, external_data_threshold, output_name)
     finally:
         _let_go([*held, *program.model.graph.initializers.values()])
 
 
 def _write_program(
-    program: torch.onnx.ONNXProgram, model: torch.nn.Module, target: Path, external_data_threshold: int
+    program: torch.onnx.ONNXProgram,
+    model: torch.nn.Module,
+    target: Path,
+    external_data_threshold: int,
+    output_name: str,
 ) -> None:
     outputs = [value.name for value in program.model.graph.outputs]
-    if outputs != ["logits"]:
+    if outputs != [output_name]:
         raise ExportError(
             f"the model returns {len(outputs)} outputs instead of logits alone",
             where=type(model).__name__,
@@ -118,13 +124,13 @@ def _accepted_inputs(model: torch.nn.Module, input_names: Sequence[str]) -> list
 
 
 def _export_program(
-    model: torch.nn.Module, names: Sequence[str], opset: int
+    model: torch.nn.Module, names: Sequence[str], opset: int, output_name: str
 ) -> tuple[torch.onnx.ONNXProgram, list[Any]]:
     """Return the program, and the values of its graph that held weights before optimization."""
     held: list[Any] = []
     try:
         with _quiet():
-            program = _traced(model, names, opset)
+            program = _traced(model, names, opset, output_name)
             if program is not None:
                 # The graph keeps the originals of folded constants.
                 held += program.model.graph.initializers.values()
@@ -141,9 +147,11 @@ def _export_program(
     return program, held
 
 
-def _traced(model: torch.nn.Module, names: Sequence[str], opset: int) -> torch.onnx.ONNXProgram | None:
+def _traced(
+    model: torch.nn.Module, names: Sequence[str], opset: int, output_name: str
+) -> torch.onnx.ONNXProgram | None:
     """Return the program before its optimization; a structure is traced once a process."""
-    key = traced_graphs.structure(model, *names, opset)
+    key = traced_graphs.structure(model, *names, opset, output_name)
     if traced_graphs.is_kept(key):
         program = None
     else:
@@ -152,7 +160,7 @@ def _traced(model: torch.nn.Module, names: Sequence[str], opset: int) -> torch.o
             kwargs={name: torch.ones(_EXAMPLE_SHAPE, dtype=torch.int64) for name in names},
             dynamic_shapes={name: {0: "batch", 1: "sequence"} for name in names},
             input_names=list(names),
-            output_names=["logits"],
+            output_names=[output_name],
             dynamo=True,
             opset_version=opset,
             verbose=False,

@@ -10,9 +10,10 @@ from sdp.data.load import load_task_data
 from sdp.data.source import resolve_source
 from sdp.models.architectures import find_architecture
 from sdp.models.head import choose_head, read_head
+from sdp.models.pooling import choose_pooling
 from sdp.models.source import ModelFolder
 from sdp.recipe.criteria import CRITERIA
-from sdp.recipe.sections import Recipe
+from sdp.recipe.sections import SCORED, Recipe
 
 
 def plan_head(recipe: Recipe, folder: ModelFolder) -> str | None:
@@ -22,6 +23,10 @@ def plan_head(recipe: Recipe, folder: ModelFolder) -> str | None:
         ModelError: the head does not fit the data, or `finetune.epochs = 0` needs a head and there is none.
         DataError: the data cannot be read.
     """
+    if recipe.task.problem_type == "embedding":
+        pooling = choose_pooling(recipe, folder.path)
+        scaled = ", scaled to length 1" if pooling.normalized else ""
+        return f"vectors: the {pooling.kind} of the last layer's tokens{scaled}"
     head = read_head(folder)
     if head is None or recipe.model.head == "new":
         choose_head(recipe, folder, ())
@@ -33,7 +38,7 @@ def plan_head(recipe: Recipe, folder: ModelFolder) -> str | None:
 
 def data_labels(recipe: Recipe) -> tuple[str, ...] | None:
     """Return the classes by id, empty for regression and ranking; None where the data is not downloaded."""
-    if recipe.task.problem_type in ("regression", "ranking"):
+    if recipe.task.problem_type in SCORED:
         return ()
     if recipe.task.known is not None:
         return recipe.task.known.labels

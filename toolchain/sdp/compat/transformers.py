@@ -49,27 +49,30 @@ def train_on_one_gpu(arguments: TrainingArguments) -> None:
         arguments._n_gpu = 1
 
 
-def class_that_ends_with(
-    auto: Any, config: PreTrainedConfig, finish: Callable[[PreTrainedModel], None]
-) -> tuple[Any, type[PreTrainedModel]]:
-    """Return a class of model like that of an auto class, whose models are changed as soon as they are made.
+def class_of(auto: Any, config: PreTrainedConfig) -> type[PreTrainedModel]:
+    """The class of model that an auto class, such as AutoModelForSequenceClassification, makes of a config.
+
+    Raises:
+        KeyError: it has none.
+    """
+    found: type[PreTrainedModel] = auto._model_mapping[type(config)]
+    return found
+
+
+def class_that_ends_with(whole: type[PreTrainedModel], finish: Callable[[PreTrainedModel], None]) -> Any:
+    """Return a class like another class of model, whose models are changed as soon as they are made.
 
     `from_pretrained` of it makes a model, changes it, and then loads the weights that it has after that. There is no
     hook between the first two, and no initialization of weights: all of them are to be loaded.
 
     Args:
-        auto: a class such as AutoModelForSequenceClassification.
-        config: of the model.
-        finish: changes it.
-
-    Returns:
-        that class, and the one that it is made of.
+        whole: the other class.
+        finish: changes a model.
     """
-    whole: type[PreTrainedModel] = auto._model_mapping[type(config)]
 
     def init(model: PreTrainedModel, config: PreTrainedConfig) -> None:
         whole.__init__(model, config)
         finish(model)
 
     own = {"__init__": init, "_init_weights": lambda _model, _module: None, "__module__": whole.__module__}
-    return type(whole.__name__, (whole,), own), whole
+    return type(whole.__name__, (whole,), own)

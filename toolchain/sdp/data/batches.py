@@ -109,7 +109,8 @@ class TokenizedSplit(Dataset[dict[str, Any]]):
     """Rows for training and evaluation: tokens, "labels", and "index", the key of stored teacher outputs.
 
     For tagging, `places` holds for each row the index of each word's first token, and labels belong to tokens. Rows
-    without a label stand last, and `labeled` is the number of the others.
+    without a label stand last, and `labeled` is the number of the others. With `compared`, every so many rows behind
+    each other are texts whose vectors are compared (see `predict_logits`).
     """
 
     def __init__(
@@ -118,11 +119,13 @@ class TokenizedSplit(Dataset[dict[str, Any]]):
         labels: NDArray[np.int64] | NDArray[np.float32] | Sequence[NDArray[np.int64]],
         places: Sequence[NDArray[np.int64]] | None = None,
         labeled: int | None = None,
+        compared: int | None = None,
     ) -> None:
         self.rows = rows
         self.labels = labels
         self.places = places
         self.labeled = len(rows) if labeled is None else labeled
+        self.compared = compared
 
     @classmethod
     def of_words(cls, split: Split, tokenizer: TextTokenizer, max_length: int) -> TokenizedSplit:
@@ -232,6 +235,18 @@ def with_unread(split: TokenizedSplit, logits: NDArray[np.float32]) -> NDArray[n
     of_words = np.full((len(read), logits.shape[-1]), np.nan, dtype=np.float32)
     of_words[read] = logits
     return of_words
+
+
+def cosines(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the cosine of each vector of an even number, [2 N, D], and the one behind it, [N, 1].
+
+    Of a vector without a length it is 0.
+    """
+    pairs = vectors.astype(np.float64).reshape(-1, 2, vectors.shape[1])
+    lengths = np.linalg.norm(pairs, axis=2).prod(axis=1)
+    products = (pairs[:, 0] * pairs[:, 1]).sum(axis=1)
+    found = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
+    return np.asarray(found[:, None], np.float32)
 
 
 def in_order(by_row: dict[int, NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -32,7 +32,7 @@ def data_identity(recipe: Recipe) -> dict[str, str]:
         identity: dict[str, str] = {}
         for split, part, file in _files(recipe):
             # An unreadable file is an error now, not after an hour of training.
-            for _ in column_chunks(file, source.columns):
+            for _ in column_chunks(file, source.columns_of(split)):
                 pass
             name = f"{split}: {file.name}"
             # The folder alone may name the language.

@@ -21,10 +21,11 @@ from sdp.data.source import Part, Source, part_kind, parts_of, resolve_source
 from sdp.data.value_names import is_missing
 from sdp.data.words import sentences
 from sdp.errors import DataError
-from sdp.recipe.sections import Recipe
+from sdp.recipe.sections import SCORED, Recipe
 
 # Seed of the draw of data.train_rows: fixed, so that runs with different seeds use the same rows.
 DRAW_SEED = 2022
+_NO_LABEL = 0.0
 ENTITY_TAGS = ("B-", "I-", "E-", "S-")
 
 
@@ -45,7 +46,7 @@ def _load(recipe: Recipe, identity: tuple[tuple[str, str], ...]) -> TaskData:
     raw = _raw_splits(recipe)
     raw["train"] = draw_rows(raw["train"], recipe.data.train_rows)
     names: tuple[str, ...] = ()
-    if recipe.task.problem_type in ("regression", "ranking"):
+    if recipe.task.problem_type in SCORED:
         splits = {name: _numbers(split, recipe) for name, split in raw.items()}
     elif recipe.task.problem_type == "multi-label":
         names = label_set_names(raw["train"])
@@ -104,7 +105,7 @@ def _classes(split: RawSplit, names: tuple[str, ...], recipe: Recipe) -> Split:
 
 def _numbers(split: RawSplit, recipe: Recipe) -> Split:
     grades = recipe.task.known.labels if recipe.task.known is not None else ()
-    if recipe.task.problem_type == "regression":
+    if recipe.task.problem_type != "ranking":
         return Split(split.name, split.texts, scores(split, grades), split.parts)
     # Training uses single rows; only scored splits need lists with different relevances.
     values = scores(split, grades) if split.name == "train" else relevances(split, grades)
@@ -137,11 +138,11 @@ def read_split(recipe: Recipe, source: Source, name: SplitName, parts: Sequence[
     groups: list[object] = []
     files: list[tuple[str, int]] = []
     for part in parts_of(recipe, name, place, source.config) if parts is None else parts:
-        where, chunks = _part_chunks(source, place, part)
+        where, chunks = _part_chunks(source, place, part, source.columns_of(name))
         files.append((where, len(labels)))
         first = 1
         for columns in chunks:
-            count = len(columns[source.label[0]])
+            count = len(columns[source.text[0]])
             if recipe.task.problem_type == "tagging":
                 words, tags = sentences(columns, source.text[0], source.label[0], where, first)
                 texts.add(words)
@@ -151,6 +152,8 @@ def read_split(recipe: Recipe, source: Source, name: SplitName, parts: Sequence[
                 if recipe.task.problem_type == "multi-label":
                     of_rows = label_lists(columns, source.label, where, first)
                     labels += [tuple(map(_once, names)) for names in of_rows]
+                elif name == "train" and source.texts_alone:
+                    labels += [_NO_LABEL] * count
                 else:
                     labels += map(_once, columns[source.label[0]])
             if source.group:
@@ -166,14 +169,14 @@ def _once(label: object) -> object:
     return sys.intern(label) if type(label) is str else label
 
 
-def _part_chunks(source: Source, place: str, part: Part) -> tuple[str, Iterator[Columns]]:
-    """Return the place of one part of a split, and its columns in chunks of rows."""
+def _part_chunks(source: Source, place: str, part: Part, columns: tuple[str, ...]) -> tuple[str, Iterator[Columns]]:
+    """Return the place of one part of a split, and some of its columns in chunks of rows."""
     here = part.fill(place)
     if source.dataset is None:
-        return here, column_chunks(Path(here), source.columns)
+        return here, column_chunks(Path(here), columns)
     config = part.fill(source.config) if source.config else None
     where = f"{source.dataset}, {config or 'default'}, {here}"
-    return where, hub_chunks(source.dataset, config, here, source.revision, source.columns)
+    return where, hub_chunks(source.dataset, config, here, source.revision, columns)
 
 
 def text_rows(

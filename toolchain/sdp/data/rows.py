@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sdp.data.rows_on_disk import Chosen, Texts
+from sdp.data.rows_on_disk import Apart, Chosen, Texts
 from sdp.errors import DataError
 
 SplitName = Literal["train", "dev", "test"]
@@ -90,6 +90,13 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def apart(self) -> Split:
+        """Each text as a row of its own, those of a row behind each other, with its label; for embeddings."""
+        columns = len(self.texts[0]) if len(self.texts) else 1
+        parts = tuple(part for part in self.parts for _ in range(columns))
+        labels = np.asarray(np.repeat(self.labels, columns), np.float32)
+        return replace(self, texts=Apart(self.texts, columns), labels=labels, parts=parts)
 
     @property
     def multi_label(self) -> bool:

@@ -146,6 +146,36 @@ class Chosen(Sequence[Item]):
         return tuple(self._items[place] for place in self._places[index].tolist())
 
 
+class Apart(Sequence[Texts]):
+    """A view of rows of several texts: each text as a row of its own, those of a row behind each other.
+
+    Args:
+        rows: the rows.
+        columns: texts of each.
+    """
+
+    def __init__(self, rows: Sequence[Texts], columns: int) -> None:
+        self._rows = rows
+        self._columns = columns
+
+    def __len__(self) -> int:
+        return self._columns * len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Texts: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Texts, ...]: ...
+    def __getitem__(self, index: int | slice) -> Texts | tuple[Texts, ...]:
+        if isinstance(index, slice):
+            return tuple(self[place] for place in range(*index.indices(len(self))))
+        row, column = divmod(range(len(self))[index], self._columns)
+        return (self._rows[row][column],)
+
+    def __iter__(self) -> Iterator[Texts]:
+        for row in self._rows:
+            yield from ((text,) for text in row)
+
+
 TokenRow = dict[str, list[int]]
 # These hold zeros and ones; all others are as wide as a token id.
 _BYTES = ("attention_mask", "token_type_ids")

@@ -31,6 +31,7 @@ class Source:
         text: the text columns, one to three.
         label: the label column; one column a label for a multi-label task of several.
         group: the column that forms the lists of a ranking; None for other tasks.
+        texts_alone: whether training rows have no label, as for embeddings.
     """
 
     dataset: str | None
@@ -40,10 +41,12 @@ class Source:
     text: tuple[str, ...]
     label: tuple[str, ...]
     group: str | None = None
+    texts_alone: bool = False
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Every column that is read, each once."""
+    def columns_of(self, split: SplitName) -> tuple[str, ...]:
+        """Every column of a split that is read, each once."""
+        if split == "train" and self.texts_alone:
+            return self.text
         return tuple(dict.fromkeys((*self.text, *self.label, *((self.group,) if self.group else ()))))
 
 
@@ -72,8 +75,9 @@ def resolve_source(recipe: Recipe) -> Source:
     named = data.label or (task.label if task else "label")
     label = (named,) if isinstance(named, str) else named
     group = data.group or (task.group if task else None)
+    texts_alone = recipe.task.problem_type == "embedding"
     if data.dataset is None and (task is None or any(is_file_name(name) for name in given.values())):
-        return Source(None, None, None, given, text, label, group)
+        return Source(None, None, None, given, text, label, group, texts_alone)
     if task is not None:
         known: dict[SplitName, str | None] = {"train": task.train, "dev": task.dev, "test": task.test}
         given = {**{split: name for split, name in known.items() if name is not None}, **given}
@@ -83,7 +87,7 @@ def resolve_source(recipe: Recipe) -> Source:
     # languages are kept: a copy of the data set has them too.
     if dataset and Path(dataset).is_dir() and not data.config and not _has_config(Path(dataset), config):
         config = None
-    return Source(dataset, config, data.revision, given, text, label, group)
+    return Source(dataset, config, data.revision, given, text, label, group, texts_alone)
 
 
 def _has_config(folder: Path, config: str | None) -> bool:

@@ -45,12 +45,15 @@ def read_unlabeled(recipe: Recipe, data: TaskData) -> StoredTexts:
         data: its labelled data.
 
     Returns:
-        a row's texts, one a column; its words for tagging. They are on the disk.
+        a row's texts, one a column; its words for tagging; a single text for embeddings. They are on the disk.
 
     Raises:
         DataError: a file cannot be read or holds something else than texts, or no row is left.
     """
-    seen = {_key(row) for split in (data.train, data.dev, data.test) if split is not None for row in split.texts}
+    splits = [split for split in (data.train, data.dev, data.test) if split is not None]
+    if recipe.task.problem_type == "embedding":
+        splits = [split.apart() for split in splits]
+    seen = {_key(row) for split in splits for row in split.texts}
     stored, count = TextFile(), 0
     for path in _files(recipe):
         rows = _rows(recipe, path)
@@ -81,8 +84,12 @@ def _files(recipe: Recipe) -> Iterator[Path]:
 def _rows(recipe: Recipe, path: Path) -> Iterator[Texts]:
     """Yield the rows of a file, blank ones left out."""
     columns = () if recipe.data.docstrings is not None else resolve_source(recipe).text
-    tagging = recipe.task.problem_type == "tagging"
-    found = _lines(path, len(columns), tagging=tagging) if is_plain_text(path) else _table(path, columns, tagging)
+    kind = recipe.task.problem_type
+    tagging, apart = kind == "tagging", kind == "embedding"
+    lines = is_plain_text(path)
+    found = _lines(path, 1 if apart else len(columns), tagging=tagging) if lines else _table(path, columns, tagging)
+    if apart:
+        found = ((text,) for row in found for text in row)
     yield from (row for row in found if any(text.strip() for text in row))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sdp.data.batches import Collator, TokenizedSplit, in_order, length_sorted_batches, read_off
+from sdp.data.batches import Collator, TokenizedSplit, cosines, in_order, length_sorted_batches, read_off
 from sdp.data.rows_on_disk import row_lengths
 from sdp.evaluation.stored_logits import LogitsFile, RowLogits
 from sdp.pipeline.progress import Task
@@ -37,7 +37,8 @@ def predict_logits(
         logits_file: file for intermediate results, read after an interruption; None to store nothing.
 
     Returns:
-        logits in the order of the split, [N, C]; for tagging by word, [W, C], NaN for a word without a token.
+        logits in the order of the split, [N, C]; for tagging by word, [W, C], NaN for a word without a token; for
+        embeddings the cosine of each pair of rows, [N / 2, 1].
 
     Raises:
         SafetensorError: the disk with the intermediate results is full.
@@ -51,7 +52,8 @@ def predict_logits(
         done += int(lengths[indices].sum())
         if task is not None:
             task.update(done)
-    return in_order(answers.of_row)
+    found = in_order(answers.of_row)
+    return found if split.compared is None else cosines(found)
 
 
 def onnx_network(model: LoadedModel) -> Network:

@@ -106,8 +106,13 @@ class Objective:
         """
         if student.logits is None:
             raise ValueError("the task loss needs the student's logits")
-        task = task_loss(student.logits, labels, self._problem_type)
-        terms = {"task": task.detach()}
+        terms: dict[str, Tensor] = {}
+        if self._problem_type == "embedding":
+            # There are no labels.
+            task = student.logits.new_zeros((), dtype=torch.float32)
+        else:
+            task = task_loss(student.logits, labels, self._problem_type)
+            terms["task"] = task.detach()
         if not self._losses:
             return task, terms
         if teacher is None and self.needs_teacher:

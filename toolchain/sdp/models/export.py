@@ -18,6 +18,7 @@ import sdp
 from sdp.data.batches import Collator, TokenizedSplit
 from sdp.errors import RunError, StageError
 from sdp.evaluation.predict import model_inputs
+from sdp.models.embedder import is_embedder
 from sdp.models.int8_network import computing_in_int8
 from sdp.models.layers import prunable_weights
 from sdp.models.load import load_finetuned
@@ -47,6 +48,8 @@ MODEL_FILE = "model.onnx"
 # Rows in one call while verifying; 1 is what a server sends most.
 VERIFIED_BATCH_SIZES = (1, 2, 7)
 # Hints for a file that differs from torch, by its precision.
+# As sentence-transformers names it.
+EMBEDDING = "sentence_embedding"
 _HINTS = {
     "fp32": NOT_TO_SHIP,
     "fp16": "A number in this network may be larger than half precision can hold, 65504: set export.precision = "
@@ -213,6 +216,7 @@ def _export_dense(
         opset=recipe.export.opset,
         # Weights outside the file are read one by one, so that encoding never holds all of them.
         external_data_threshold=0,
+        **({"output_name": EMBEDDING} if is_embedder(model.config) else {}),
     )
     return _Torch(zeros, equal, batches)
 

@@ -12,13 +12,15 @@ from torch import Tensor
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from sdp.compat.transformers import class_that_ends_with
+from sdp.compat.transformers import class_of, class_that_ends_with
 from sdp.errors import ModelError
 from sdp.models.architectures import find_architecture
+from sdp.models.embedder import as_embedder, embedder_class, is_embedder
 from sdp.models.head import TRAINED_FOR, read_head
 from sdp.models.kept_units import make_smaller, read_kept_units
 from sdp.models.layers import prunable_weights
 from sdp.models.parts import check_size
+from sdp.models.pooling import Pooling
 from sdp.models.source import ModelFolder
 from sdp.models.unmatched_weights import require_all_weights
 from sdp.pipeline.artifacts.kept_units import KeptUnits
@@ -45,6 +47,7 @@ def load_pretrained(
     device: torch.device,
     *,
     keep_head: bool = False,
+    pooling: Pooling | None = None,
     trust_remote_code: bool = False,
 ) -> PreTrainedModel:
     """Load an encoder with a head for the task, in float32.
@@ -52,10 +55,11 @@ def load_pretrained(
     Args:
         folder: where the weights are.
         problem_type: classification and multi-label give one logit a label, tagging the same for every token,
-            regression and ranking a single one.
+            regression and ranking a single one, embedding a vector.
         label_names: class names in the order of their ids; empty for regression and ranking. Of a new head.
         device: where the model goes.
         keep_head: take the checkpoint's trained head with its class names; otherwise the head is new.
+        pooling: of an embedding.
         trust_remote_code: allow code that comes with the model.
 
     Raises:
@@ -70,9 +74,10 @@ def load_pretrained(
     model = _load_checked(
         folder,
         problem_type,
-        {} if keep_head else head,
+        {} if keep_head or pooling is not None else head,
         device,
         keep_head=keep_head,
+        pooling=pooling,
         trust_remote_code=trust_remote_code,
     )
     # What pruning would leave out is refused before any training.
@@ -91,7 +96,7 @@ def load_classifier(folder: ModelFolder, problem_type: ProblemType, device: torc
     Raises:
         ModelError: config or weights do not form a model for this task, or some of the weights have no place in it.
     """
-    return _load_checked(folder, problem_type, {}, device, keep_head=True, trust_remote_code=False)
+    return _load_checked(folder, problem_type, {}, device, keep_head=True, pooling=None, trust_remote_code=False)
 
 
 def _load_checked(
@@ -101,19 +106,23 @@ def _load_checked(
     device: torch.device,
     *,
     keep_head: bool,
+    pooling: Pooling | None,
     trust_remote_code: bool,
 ) -> PreTrainedModel:
-    if problem_type != "tagging":
+    if problem_type not in ("tagging", "embedding"):
         head["problem_type"] = TRAINED_FOR.get(problem_type, "regression")
     check_size(folder)
     try:
         config = _config(folder.path, trust_remote_code=trust_remote_code, **head)
+        if pooling is not None:
+            as_embedder(config, pooling)
         options = {"config": config, "trust_remote_code": trust_remote_code, "ignore_mismatched_sizes": True}
-        model, loaded = _load(folder.path, device, tagger=problem_type == "tagging", **options)
+        cls = _model_class(config, tagger=problem_type == "tagging")
+        model, loaded = _load(folder.path, device, cls, **options)
     except Exception as error:  # a wrong value in config.json can cause any exception in transformers
         raise ModelError(f"the model cannot be loaded: {_first_line(error)}", where=str(folder.path)) from None
     require_all_weights(model, loaded, str(folder.path), keep_head=keep_head)
-    if not keep_head and read_head(folder) is not None:
+    if not keep_head and pooling is None and read_head(folder) is not None:
         _renew_head(model)
     odd = next((name for name, value in model.named_parameters() if not bool(torch.isfinite(value).all())), None)
     if odd is not None:
@@ -140,10 +149,11 @@ def load_finetuned(path: Path, device: torch.device | None = None) -> PreTrained
     try:
         config = _config(path)
         tagger = "TokenClassification" in (config.architectures or [""])[0]
-        smaller = read_kept_units(path)
+        smaller, cls, place = read_kept_units(path), _model_class(config, tagger=tagger), device or torch.device("cpu")
         if smaller is not None:
-            return _load_smaller(path, device or torch.device("cpu"), smaller, config, tagger=tagger)
-        return _load(path, device or torch.device("cpu"), tagger=tagger, config=config)[0]
+            whole = cls if isinstance(cls, type) and issubclass(cls, PreTrainedModel) else class_of(cls, config)
+            return _load_smaller(path, place, smaller, config, whole)
+        return _load(path, place, cls, config=config)[0]
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         hint = "Delete the stage's folder: the same command makes it again."
         raise ModelError(f"the model cannot be loaded: {_first_line(error)}", where=str(path), hint=hint) from None
@@ -159,16 +169,19 @@ def _config(path: Path, **values: Any) -> PreTrainedConfig:
     return config
 
 
-def _load(path: Path, device: torch.device, *, tagger: bool, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
+def _load(path: Path, device: torch.device, cls: Any, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
     model: PreTrainedModel
-    model, loaded = _model_class(tagger=tagger).from_pretrained(
+    model, loaded = cls.from_pretrained(
         path, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **options
     )
     model.to(device)  # type: ignore[arg-type]  # transformers' wrapper hides the signature
     return model, loaded
 
 
-def _model_class(*, tagger: bool) -> Any:
+def _model_class(config: PreTrainedConfig, *, tagger: bool) -> Any:
+    """The class, or the auto class, of a model."""
+    if is_embedder(config):
+        return embedder_class(config)
     # optimum's TasksManager knows the model class of a task for every architecture.
     from optimum.exporters.tasks import TasksManager
 
@@ -176,12 +189,10 @@ def _model_class(*, tagger: bool) -> Any:
 
 
 def _load_smaller(
-    path: Path, device: torch.device, smaller: KeptUnits, config: PreTrainedConfig, *, tagger: bool
+    path: Path, device: torch.device, smaller: KeptUnits, config: PreTrainedConfig, whole: type[PreTrainedModel]
 ) -> PreTrainedModel:
     """A model from which units were removed: transformers makes it whole, and it is made smaller before its weights."""
-    cls, whole = class_that_ends_with(
-        _model_class(tagger=tagger), config, lambda model: make_smaller(model, smaller, path)
-    )
+    cls = class_that_ends_with(whole, lambda model: make_smaller(model, smaller, path))
     model: PreTrainedModel
     model, loaded = cls.from_pretrained(
         path, config=config, use_safetensors=True, dtype=torch.float32, output_loading_info=True

@@ -17,6 +17,8 @@ PACKAGE_PREFIX = "package:"
 # Weights as safetensors only: pickled weights are not even downloaded. The README has the licence.
 HUB_PATTERNS = ["*.json", "*.safetensors", "*.model", "*.txt", "README.md"]
 CODE_PATTERN = "*.py"
+# Of a sentence-transformers folder.
+POOLING_PATTERN = "*_Pooling/config.json"
 WEIGHTS_SUFFIX = ".safetensors"
 READ_SUFFIXES = (".json", WEIGHTS_SUFFIX, ".txt", ".model", ".py")
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
@@ -44,13 +46,13 @@ class ModelFolder:
         weights = self.weight_files
         files = [
             path
-            for path in sorted(self.path.iterdir())
+            for path in sorted([*self.path.iterdir(), *self.path.glob(POOLING_PATTERN)])
             if path.suffix in READ_SUFFIXES and path.is_file() and (path.suffix != WEIGHTS_SUFFIX or path in weights)
         ]
         identity = {}
         for path in files:
             with path.open("rb") as stream:
-                identity[path.name] = hashlib.file_digest(stream, "sha256").hexdigest()
+                identity[path.relative_to(self.path).as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
         return identity
 
 

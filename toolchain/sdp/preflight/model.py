@@ -19,7 +19,7 @@ CONFIG_FILE = "config.json"
 
 
 def small_model(source: ModelFolder, target: Path, layers: int, *, trust_remote_code: bool) -> int | None:
-    """Make a model folder with the first layers of a model. Unchanged files are linked.
+    """Make a model folder with the first layers of a model. Unchanged files and folders are linked.
 
     Args:
         source: the model folder.
@@ -32,8 +32,7 @@ def small_model(source: ModelFolder, target: Path, layers: int, *, trust_remote_
     """
     target.mkdir(parents=True)
     for path in sorted(source.path.iterdir()):
-        if path.is_file():
-            (target / path.name).symlink_to(path.resolve())
+        (target / path.name).symlink_to(path.resolve())
     try:
         cut = _cut(source.path, layers, trust_remote_code)
     except Exception:  # configs and models raise any exception; loading the whole model reports the cause

@@ -134,7 +134,11 @@ def write_rows(splits: Mapping[SplitName, Split], data: TaskData, section: DataS
 def write_texts(rows: Sequence[Texts], like: Split, folder: Path) -> Path:
     """Write rows without labels as `write_rows` does those of a split; returns the file."""
     columns = _text_columns(like)
-    contents = ({WORDS: list(row)} if like.tags is not None else dict(zip(columns, row, strict=True)) for row in rows)
+    contents: list[dict[str, Any]] = []
+    for row in rows:
+        # An embedding's single text stands in every column.
+        whole = row if len(row) > 1 else row * len(columns)
+        contents.append({WORDS: list(row)} if like.tags is not None else dict(zip(columns, whole, strict=True)))
     path = folder / "unlabeled.jsonl"
     path.write_text("".join(json.dumps(content) + "\n" for content in contents), encoding="utf-8")
     return path

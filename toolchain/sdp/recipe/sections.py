@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from sdp.recipe.base import Section, TrainingSection
 from sdp.recipe.bench import BenchSection
+from sdp.recipe.benchmark_tasks import ProblemType
 from sdp.recipe.data import DataSection
 from sdp.recipe.export import ExportSection
 from sdp.recipe.gate import GateSection
@@ -21,6 +22,8 @@ from sdp.recipe.task import TaskSection
 from sdp.recipe.vocabulary import VocabularySection
 from sdp_onnx.runtimes.base import Provider
 
+SCORED: tuple[ProblemType, ...] = ("regression", "ranking", "embedding")
+"""Tasks of numbers in place of classes."""
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
 """What can follow a training; the names of packages."""
 
@@ -142,6 +145,23 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _embeddings_have_no_labels(self) -> Recipe:
+        if self.task.problem_type != "embedding":
+            return self
+        if self.finetune.trains:
+            raise ValueError("an embedding is taken as it is: set finetune.epochs = 0")
+        if self.prune.learns_labels:
+            raise ValueError("an embedding learns from its unpruned self: remove prune.labels")
+        if self.prune.teacher is not None:
+            raise ValueError("an embedding learns from its unpruned self: remove prune.teacher")
+        for loss in self.prune.losses:
+            if loss.reads == "logits" or (isinstance(loss, RepresentationLoss) and loss.representation == "pooled"):
+                raise ValueError(
+                    f'an embedding has no classifier: give the loss {loss.name} other rows, such as "mean"'
+                )
+        return self
+
+    @model_validator(mode="after")
     def _unlabeled_rows_teach(self) -> Recipe:
         key = "data.unlabeled" if self.data.unlabeled is not None else "prune.augment" if self.prune.augment else ""
         if key and not any(loss.reads in ("logits", "rows") for loss in self.prune.losses):
@@ -194,7 +214,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _only_classes_can_be_the_same(self) -> Recipe:
-        if self.gate.min_same_predictions is not None and self.task.problem_type in ("regression", "ranking"):
+        if self.gate.min_same_predictions is not None and self.task.problem_type in SCORED:
             raise ValueError(
                 f"gate.min_same_predictions counts classes, and this task is {self.task.problem_type}; "
                 "gate.max_relative_error fits"
@@ -203,7 +223,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _only_classes_lose_one_by_one(self) -> Recipe:
-        if self.gate.max_class_drop is not None and self.task.problem_type in ("regression", "ranking"):
+        if self.gate.max_class_drop is not None and self.task.problem_type in SCORED:
             raise ValueError(
                 f"gate.max_class_drop is of classes, and this task is {self.task.problem_type}; "
                 "gate.max_metric_drop fits"

@@ -16,6 +16,7 @@ METRICS_BY_TYPE: dict[ProblemType, tuple[MetricName, ...]] = {
     "regression": ("pearson", "spearman"),
     "tagging": ("entity-f1", "accuracy"),
     "ranking": ("ndcg",),
+    "embedding": ("spearman", "pearson"),
 }
 
 
@@ -34,10 +35,13 @@ class TaskSection(Section):
     type: ProblemType | None = None
     """The kind of problem, for a task of one's own."""
     metric: MetricName | None = None
-    """How it is scored; without it accuracy, for regression pearson, for tagging entity-f1, for ranking ndcg, for
-    multi-label micro-f1 (there accuracy counts the rows whose labels are all right). f1 is the F1 of the second of two
-    classes, as the data orders them (numbers by value, others by name; a known task by its table), whatever the order
-    in a model's head. A known task's other official metric is reported beside it."""
+    """How it is scored; without it accuracy, for regression pearson, for embedding spearman, for tagging entity-f1, for
+    ranking ndcg, for multi-label micro-f1 (there accuracy counts the rows whose labels are all right). f1 is the F1 of
+    the second of two classes, as the data orders them (numbers by value, others by name; a known task by its table),
+    whatever the order in a model's head. A known task's other official metric is reported beside it."""
+    pooling: Literal["mean", "cls"] | None = None
+    """Of an embedding: how one vector is made of the last layer's tokens, their mean or the first one; it is then
+    scaled to length 1. Without it both are what modules.json of a sentence-transformers folder states."""
     train_languages: tuple[str, ...] = Field(default=("en",), min_length=1)
     """Languages to train on, where the data's names hold "{language}". Choices are made on their dev rows alone, and
     the other languages' average is the zero-shot one."""
@@ -68,6 +72,8 @@ class TaskSection(Section):
             values = getattr(self, key)
             if isinstance(values, tuple) and (not values or "" in values or len(set(values)) < len(values)):
                 raise ValueError(f"{key} is empty, or holds an empty name, or one twice")
+        if self.pooling is not None and self.problem_type != "embedding":
+            raise ValueError(f"pooling makes the vector of an embedding, and this task is {self.problem_type}")
         if self.eval_languages == "all" and self.name is None and self.train_languages != ("en",):
             raise ValueError('eval_languages = "all" needs a task that lists its languages; name them')
         return self

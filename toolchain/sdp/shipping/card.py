@@ -31,6 +31,7 @@ PIPELINE_TAGS: dict[ProblemType, str] = {
     "regression": "text-classification",
     "tagging": "token-classification",
     "ranking": "text-ranking",
+    "embedding": "sentence-similarity",
 }
 # optimum's class for each problem type.
 ORT_MODELS: dict[ProblemType, str] = {
@@ -39,6 +40,7 @@ ORT_MODELS: dict[ProblemType, str] = {
     "regression": "ORTModelForSequenceClassification",
     "tagging": "ORTModelForTokenClassification",
     "ranking": "ORTModelForSequenceClassification",
+    "embedding": "ORTModelForFeatureExtraction",
 }
 
 
@@ -95,7 +97,7 @@ def model_card(
         tolerance=tolerance,
         oldest=oldest,
         ort_model=ORT_MODELS[kind],
-        example=example_text(kind, len(text_names(recipe))),
+        example=example_text(kind, 1 if kind == "embedding" else len(text_names(recipe))),
         framed=framed,
     )
 

@@ -48,7 +48,7 @@ def run(context: StageContext) -> StageResult:
     tokenizer = saved_tokenizer(run.stage(PRUNE.folder))
     rows = tokenize_split(split, tokenizer, recipe)
     exported = export_file(context, tokenizer, rows)
-    check_tokenizer(target, split, rows)
+    check_tokenizer(target, split if rows.compared is None else split.apart(), rows)
     reporter.line("  scoring the exported file with onnxruntime")
     logits_file = LogitsFile(target / CHECKPOINTS / "logits.safetensors", recipe.runtime.checkpoint_seconds)
     with reporter.task("tokens", rows.tokens) as task:
@@ -96,7 +96,8 @@ def _torch_difference(recipe: Recipe, exported: Exported, pruned: Logits, logits
 
 def _manifest(recipe: Recipe, run: RunFolder, exported: Exported, metrics: ExportMetrics) -> ExportManifest:
     finetune = read_json(run.stage(FINETUNE.folder) / STAGE_FILE) or {}
-    names = text_names(recipe)
+    # An embedding is of one text, whatever the columns of its data.
+    names = ("text",) if recipe.task.problem_type == "embedding" else text_names(recipe)
     return ExportManifest(
         sdp=sdp.__version__,
         recipe=shareable(recipe),

@@ -20,6 +20,7 @@ from sdp.losses.task import TaskObjective
 from sdp.models.head import choose_head
 from sdp.models.inputs import fit_tokenizer, pieces_beyond, require_embeddings
 from sdp.models.load import load_pretrained
+from sdp.models.pooling import choose_pooling
 from sdp.models.source import ModelFolder, locate_model
 from sdp.models.tokenizer import load_tokenizer, save_tokenizer
 from sdp.pipeline.artifacts.record import StageResult
@@ -84,6 +85,10 @@ def _data_and_model(
 ) -> tuple[TaskData, PreTrainedModel]:
     """Return the model with its head for training, and the data with its classes in the head's order."""
     data = load_task_data(recipe)
+    if recipe.task.problem_type == "embedding":
+        pooling = choose_pooling(recipe, locate_model(recipe.model).path)
+        trusted = recipe.model.trust_remote_code
+        return data, load_pretrained(folder, "embedding", (), device, pooling=pooling, trust_remote_code=trusted)
     head = choose_head(recipe, folder, data.label_names)
     if head is not None:
         reporter.line(f"  {head.line}")

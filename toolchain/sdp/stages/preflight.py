@@ -42,7 +42,7 @@ from sdp.recipe.data import DataSection
 from sdp.recipe.pruning import PruneSection
 from sdp.recipe.sections import Recipe
 from sdp.stages import evaluate, export, finetune, prune, ship
-from sdp.training.inputs import tokenize_split
+from sdp.training.inputs import tokenize_whole
 from sdp_onnx.runtimes.registry import default_runtime
 
 STAGES = {"finetune": finetune.run, "prune": prune.run, "evaluate": evaluate.run, "export": export.run}
@@ -117,7 +117,7 @@ def _reduce(recipe: Recipe, source: ModelFolder, work: Path, named: StageErrors)
         few = {
             name: few_rows(
                 split,
-                lambda rows: tokenize_split(rows, tokenizer, recipe),
+                lambda rows: tokenize_whole(rows, tokenizer, recipe),
                 every_label=name == "train",
                 every_id=unknown,
             )

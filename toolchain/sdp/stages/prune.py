@@ -204,8 +204,10 @@ def _unlabeled(recipe: Recipe, data: TaskData) -> Sequence[Texts]:
     read = () if recipe.data.unlabeled is None else read_unlabeled(recipe, data)
     if not recipe.prune.augment:
         return read
-    words = recipe.task.problem_type == "tagging"
-    return Joined((read, tuple(augmented_rows(data.train.texts, recipe.prune.augment, recipe.seed, words=words))))
+    kind = recipe.task.problem_type
+    texts = data.train.apart().texts if kind == "embedding" else data.train.texts
+    made = augmented_rows(texts, recipe.prune.augment, recipe.seed, words=kind == "tagging")
+    return Joined((read, tuple(made)))
 
 
 def _analysis(context: StageContext, student: Student, steps: int) -> PruningAnalysis | None:

@@ -37,7 +37,17 @@ def finetuned_data(recipe: Recipe, run: RunFolder) -> TaskData:
 
 
 def tokenize_split(split: Split, tokenizer: TextTokenizer, recipe: Recipe) -> TokenizedSplit:
-    """Tokenize a split at the recipe's length limit; for tagging word by word."""
+    """Tokenize a split at the recipe's length limit; for tagging word by word, for embeddings text by text."""
+    if recipe.task.problem_type == "embedding":
+        own = split.apart()
+        # Training has no pairs.
+        compared = None if split.name == "train" else len(split.texts[0])
+        return TokenizedSplit(tokenize(own.texts, tokenizer, recipe.data.max_length), own.labels, compared=compared)
+    return tokenize_whole(split, tokenizer, recipe)
+
+
+def tokenize_whole(split: Split, tokenizer: TextTokenizer, recipe: Recipe) -> TokenizedSplit:
+    """Tokenize each row as one, whatever the task: with as many rows as the split."""
     if split.tags is not None:
         return TokenizedSplit.of_words(split, tokenizer, recipe.data.max_length)
     return TokenizedSplit(tokenize(split.texts, tokenizer, recipe.data.max_length), split.labels)

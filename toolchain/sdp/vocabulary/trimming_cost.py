@@ -68,12 +68,16 @@ def trimming_cost(
     old_ids = kept_pieces(KeptPieces.path(run), *sizes)
     tokenizer = with_all_pieces(saved, pretrained, old_ids)
     whole = tokenize_split(split, tokenizer, recipe)
-    changed = changed_rows(rows, whole, old_ids)
+    changed = tokenized = changed_rows(rows, whole, old_ids)
+    if rows.compared is not None:
+        # A pair changes with either of its texts.
+        changed = np.asarray(changed.reshape(-1, rows.compared).any(axis=1))
+        tokenized = np.repeat(changed, rows.compared)
     full = trimmed.copy()
     if changed.any():
         model = load_finetuned(run.stage(FINETUNE.folder), device)
         restore_pieces(model, folder, old_ids)
-        chosen = chosen_rows(whole, changed)
+        chosen = chosen_rows(whole, tokenized)
         with context.reporter.task("all pieces, tokens", chosen.tokens) as task:
             network, batch = torch_network(model), recipe.evaluate.batch_size
             found = predict_logits(network, chosen, Collator(tokenizer), batch, task)
@@ -117,7 +121,7 @@ def chosen_rows(split: TokenizedSplit, chosen: NDArray[np.bool_]) -> TokenizedSp
     numbers = np.flatnonzero(chosen)
     labels: list[Any] = [split.labels[number] for number in numbers.tolist()]
     places = None if split.places is None else [split.places[number] for number in numbers.tolist()]
-    return TokenizedSplit(Chosen(split.rows, numbers), labels, places)
+    return TokenizedSplit(Chosen(split.rows, numbers), labels, places, compared=split.compared)
 
 
 def restore_pieces(model: PreTrainedModel, pretrained: ModelFolder, old_ids: NDArray[np.int64]) -> None:

@@ -116,6 +116,18 @@ def test_several_labels_are_drawn_one_by_one() -> None:
     assert any(not torch.equal(measured[name].importance, other[name].importance) for name in measured)
 
 
+def test_squared_gradients_of_a_vector_add_up_over_its_values() -> None:
+    """The mean over drawn signs is the Fisher information of a mask, the sum of the squares of its gradients."""
+    slopes, mask = torch.tensor([[0.5, -2.0, 1.0]]), torch.ones((), requires_grad=True)
+    generator = torch.Generator().manual_seed(0)
+    squares = []
+    for _ in range(4000):
+        likelihood = drawn_log_likelihood(mask * slopes, torch.ones(1, 1), generator, vectors=True)
+        (slope,) = torch.autograd.grad(likelihood, mask)
+        squares.append(float(slope) ** 2)
+    assert sum(squares) / len(squares) == pytest.approx(float(slopes.square().sum()), rel=0.05)
+
+
 def test_tagging_draws_a_label_for_each_token() -> None:
     model = tiny_model("bert", tagger=True, num_labels=3).double().eval()
     parts = find_parts(model)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from sdp.models.embedder import is_embedder
 from sdp.models.head import TRAINED_FOR
 from sdp.models.units import Part
 from sdp.pipeline.progress import Reporter
@@ -62,7 +63,7 @@ def measure_units(
     rows = 0
     with evaluating(model), _for_activations(model), reporter.task("measuring heads and neurons", len(batches)) as task:
         for done, batch in enumerate(batches, start=1):
-            inputs = {key: value.to(model.device) for key, value in batch.items() if key != "labels"}
+            inputs = {key: value.to(model.device) for key, value in batch.items() if key not in ("labels", "index")}
             seen = _run(model, layers, inputs, generator)
             for part in parts:
                 _add(sums[part.name], part, layers[part.name], seen[part.name], inputs["attention_mask"])
@@ -74,7 +75,12 @@ def measure_units(
 
 
 def drawn_log_likelihood(
-    logits: Tensor, attention_mask: Tensor, generator: torch.Generator, *, multi_label: bool = False
+    logits: Tensor,
+    attention_mask: Tensor,
+    generator: torch.Generator,
+    *,
+    multi_label: bool = False,
+    vectors: bool = False,
 ) -> Tensor:
     """Return the log-likelihood of labels that a network draws from its own prediction, summed over a batch.
 
@@ -86,6 +92,7 @@ def drawn_log_likelihood(
         attention_mask: [B, L].
         generator: on the CPU.
         multi_label: each label is drawn by itself.
+        vectors: the outputs are an embedding.
     """
     flat = logits[attention_mask.bool()] if logits.dim() == 3 else logits
     if multi_label:
@@ -93,6 +100,10 @@ def drawn_log_likelihood(
         return -functional.binary_cross_entropy_with_logits(flat, yes, reduction="sum")
     if flat.shape[-1] == 1:
         return flat.sum()
+    if vectors:
+        # Of a normal distribution with variance 1 around the vector: the mean over signs is the sum over its values.
+        signs = torch.randint(0, 2, flat.shape, generator=generator) * 2 - 1
+        return (flat * signs.to(flat.device)).sum()
     drawn = torch.multinomial(flat.detach().softmax(dim=-1).cpu(), 1, generator=generator).squeeze(1)
     return -functional.cross_entropy(flat, drawn.to(flat.device), reduction="sum")
 
@@ -135,7 +146,11 @@ def _run(
         with torch.enable_grad():
             logits = model(**inputs).logits
             several = model.config.problem_type == TRAINED_FOR["multi-label"]
-            drawn_log_likelihood(logits, inputs["attention_mask"], generator, multi_label=several).backward()
+            vectors = is_embedder(model.config)
+            likelihood = drawn_log_likelihood(
+                logits, inputs["attention_mask"], generator, multi_label=several, vectors=vectors
+            )
+            likelihood.backward()
     finally:
         for hook in hooks:
             hook.remove()

@@ -1,0 +1,86 @@
+"""How a sentence encoder makes one vector of its tokens: what a sentence-transformers folder states. Needs no torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sdp.errors import ModelError
+from sdp.pipeline.files import read_json
+from sdp.recipe.sections import Recipe
+
+Pooled = Literal["mean", "cls"]
+MODULES_FILE = "modules.json"
+# In the folder of the pooling module: keys that are true, or what follows the first words under "pooling_mode".
+_MODES: dict[str, Pooled] = {
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean": "mean",
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_cls": "cls",
+}
+_HINT = 'Set task.pooling to "mean" or "cls", as the model was trained.'
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """How the vector is made.
+
+    Attributes:
+        kind: the mean of the real tokens of the last layer, or its first token.
+        normalized: whether the vector is scaled to length 1.
+    """
+
+    kind: Pooled
+    normalized: bool
+
+
+def choose_pooling(recipe: Recipe, folder: Path) -> Pooling:
+    """Return the recipe's pooling, or else the one of the model's folder.
+
+    Args:
+        recipe: of an embedding.
+        folder: of the model.
+
+    Raises:
+        ModelError: neither has one, or the folder has modules that sdp does not know.
+    """
+    if recipe.task.pooling is not None:
+        return Pooling(recipe.task.pooling, normalized=True)
+    if not (folder / MODULES_FILE).is_file():
+        raise ModelError(f"how to pool is not known: the folder has no {MODULES_FILE}", where=str(folder), hint=_HINT)
+    types, paths = _modules(folder)
+    unknown = [kind for kind in types if kind not in ("Transformer", "Pooling", "Normalize")]
+    if unknown or "Pooling" not in types:
+        what = f"it has a module {unknown[0]}" if unknown else "it has no module Pooling"
+        raise ModelError(f"{what}: sdp exports mean and cls, and scales to length 1", where=str(folder), hint=_HINT)
+    return Pooling(_kind(folder / paths[types.index("Pooling")]), normalized="Normalize" in types)
+
+
+def _modules(folder: Path) -> tuple[list[str], list[str]]:
+    """The modules' classes without their package, and their folders.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    try:
+        modules = json.loads((folder / MODULES_FILE).read_text(encoding="utf-8"))
+        types = [str(module["type"]).rpartition(".")[2] for module in modules]
+        paths = [str(module["path"]) for module in modules]
+    except (OSError, ValueError, TypeError, KeyError):
+        raise ModelError(f"{MODULES_FILE} is damaged", where=str(folder), hint=_HINT) from None
+    if any(Path(path).is_absolute() or ".." in Path(path).parts for path in paths):
+        raise ModelError(f"{MODULES_FILE} names a folder outside of the model's", where=str(folder), hint=_HINT)
+    return types, paths
+
+
+def _kind(folder: Path) -> Pooled:
+    config = read_json(folder / "config.json") or {}
+    modes = [key for key, value in config.items() if key.startswith("pooling_mode_") and value is True]
+    if (named := config.get("pooling_mode")) is not None:
+        modes.append(f"pooling_mode_{named}")
+    known = _MODES.get(modes[0]) if len(modes) == 1 else None
+    if known is None:
+        raise ModelError("the pooling is none that sdp exports", where=str(folder), hint=_HINT)
+    return known
