@@ -2,10 +2,12 @@
 
     python benchmarks/studies/drops.py store NAME RUN
     python benchmarks/studies/drops.py table
+    python benchmarks/studies/drops.py against NAME OTHER
 
 RUN is a run folder that `sdp export` has brought up to date, such as one of picture.py. Scores are those of the split
 that the run evaluates: test, where the recipe has one. A name ends in "-seedN"; the table has a line for each name
-without it.
+without it. `against` compares two names on the same rows, whose classes both predicted: the mean difference of all
+seeds that both have.
 """
 
 from __future__ import annotations
@@ -17,11 +19,15 @@ from pathlib import Path
 from statistics import mean
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
+from item_means import ByItem, mean_intervals
+from language_result import packed, unpacked
 from sdp.cli.commands.selection import select
 from sdp.pipeline.artifacts.comparison import Comparison, EvaluateMetrics, ExportMetrics
 from sdp.pipeline.artifacts.pruning import PruneMetrics
+from sdp.pipeline.artifacts.rows import ScoredRows
 from sdp.pipeline.artifacts.training import FinetuneMetrics
 from sdp.pipeline.stages import EXPORT, PRUNE
 from sdp_onnx.runtimes.environment import environment_record
@@ -60,6 +66,7 @@ def store(
         "seconds": pruned["seconds"],
         "evaluated": _scores(EvaluateMetrics.load(selected.run)),
         "exported": {**_scores(exported), "torch": exported.torch.to_json()},
+        "right": _right(ScoredRows.load(selected.run)),
         "environment": environment_record(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -84,6 +91,40 @@ def table(results: Results = RESULTS) -> None:
     )
     for name, found in arms.items():
         typer.echo(f"| {name} | {' | '.join(_cells(found))} |")
+
+
+@app.command()
+def against(
+    name: Annotated[str, typer.Argument(help="Of results, without -seedN.")],
+    other: Annotated[str, typer.Argument(help="Of the results that they are compared with.")],
+    results: Results = RESULTS,
+) -> None:
+    """Print how much better one is than another on the same rows, in points of accuracy, with its 95 % interval."""
+    first, second = (_rights(results, own) for own in (name, other))
+    seeds = sorted(first.keys() & second.keys())
+    if not seeds:
+        raise typer.BadParameter(f"{name} and {other} have no seed in common, or no rows were stored with them")
+    gains = np.mean([first[seed] - second[seed] for seed in seeds], axis=0)
+    gain = mean_intervals({"gain": gains})["gain"]
+    spread = f"{100 * gain.value:+.2f} points [{100 * gain.low:+.2f}, {100 * gain.high:+.2f}]"
+    typer.echo(f"{name} against {other}, {len(seeds)} seeds: {spread}")
+
+
+def _right(rows: ScoredRows) -> str | None:
+    """Which rows the file has right; None where a row has no class, or more than one."""
+    if rows.words is not None or rows.label_count is not None or any(isinstance(own, float) for own in rows.labels):
+        return None
+    return packed(np.array(rows.labels) == np.array(rows.predicted))
+
+
+def _rights(results: Path, name: str) -> dict[str, ByItem]:
+    """Which rows are right, by seed."""
+    found = {}
+    for path in results.glob(f"{name}-seed*.json"):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.get("right") is not None:
+            found[path.stem.rpartition("-seed")[2]] = unpacked(content["right"], content["exported"]["rows"])
+    return found
 
 
 def _cells(found: list[dict[str, Any]]) -> list[str]:

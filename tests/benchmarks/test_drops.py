@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 import drops
@@ -21,6 +22,13 @@ def test_a_finished_run_is_stored_and_in_the_table(finished: Path, tmp_path: Pat
     assert stored["exported"]["drop"] == exported["drop"]
     assert stored["sparsity"] > 0
     printed = CliRunner().invoke(drops.app, ["table", "--results", str(results)]).output
+    shown = CliRunner().invoke(drops.app, ["against", "toy-90", "toy-90", "--results", str(results)]).output
+    assert shown == "toy-90 against toy-90, 2 seeds: +0.00 points [+0.00, +0.00]\n"
+    right = drops._rights(results, "toy-90")
+    assert right.keys() == {"0", "1"}
+    assert right["1"].mean() == pytest.approx(exported["models"]["exported"]["value"])
+    missing = CliRunner().invoke(drops.app, ["against", "toy-90", "other", "--results", str(results)])
+    assert missing.exit_code == 2
     line = printed.splitlines()[-1]
     assert line.startswith("| toy-90 |")
     assert line.endswith(f"| {100 * exported['drop']['value']:.2f} |")
