@@ -36,6 +36,9 @@ from sdp_onnx.runtimes.environment import environment_record
 # Shares of the units whose time is measured; between them it is interpolated.
 _SHARES = (0.0, 0.25, 0.5, 1.0)
 
+# Times of the same file differ by less on a quiet machine.
+_NOISY = 1.1
+
 Point = tuple[tuple[UnitKind, ...], float]
 """The kinds of which a network has fewer units in all layers, and the share that is left of them."""
 
@@ -99,8 +102,22 @@ def measure_unit_times(
             files, case, threads=threads, seconds=recipe.bench.seconds, provider=recipe.bench.provider
         )
     before, whole, *fewer = (1000 * own for own in seconds)
+    if stored_dense:
+        # The same file twice: what differs is noise.
+        _report_noise(before, whole, reporter)
+        before = whole = min(before, whole)
     rest, by_part = part_times(parts, whole, dict(zip(points, fewer, strict=True)))
     return UnitTimes(case=case.name, threads=threads, dense=before, rest=rest, parts=by_part)
+
+
+def _report_noise(first: float, second: float, reporter: Reporter) -> None:
+    """Report that the times of the same file differ so much that the expected speed-up is a guess."""
+    ratio = max(first, second) / min(first, second)
+    if ratio > _NOISY:
+        what = f"the machine is busy: the same file took {first:.2f} and {second:.2f} ms"
+        reporter.line(
+            f"  {what}; the speed-up may become another one. Delete unit-times-* in the run's cache to repeat"
+        )
 
 
 def _points(parts: Sequence[Part]) -> list[Point]:
