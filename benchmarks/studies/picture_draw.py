@@ -102,7 +102,7 @@ def draw(content: dict[str, Any]) -> str:
             _panel(axes, content, place)
             axes.set_ylabel(f"{content['metric']}, {place}")
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9)
+        figure.legend(handles, labels, loc="outside lower center", ncols=1 + len(where), fontsize=9)
         cpu, threads = content["environment"]["cpu"], content["threads"]
         figure.suptitle(f"{content['task']}: better is up and left. {cpu}, {content['date'][:10]}", fontsize=9)
         for axes in panels:
