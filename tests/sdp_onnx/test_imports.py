@@ -33,6 +33,8 @@ def test_a_module_imports_only_what_it_may(path: Path) -> None:
         "torch_export.py": {"torch"},
         "traced_graphs.py": {"torch", "onnx_ir"},
         "tokenization.py": {"tokenizers"},
+        "openvino.py": {"openvino"},
+        "openvino_int8.py": {"nncf", "openvino"},
         **statistics,
     }
     extra = more.get(path.name, set())

@@ -13,7 +13,7 @@ from sdp.models.head import choose_head, read_head
 from sdp.models.pooling import choose_pooling
 from sdp.models.source import ModelFolder
 from sdp.recipe.criteria import CRITERIA
-from sdp.recipe.sections import SCORED, Recipe
+from sdp.recipe.sections import Recipe
 
 
 def plan_head(recipe: Recipe, folder: ModelFolder) -> str | None:
@@ -38,7 +38,7 @@ def plan_head(recipe: Recipe, folder: ModelFolder) -> str | None:
 
 def data_labels(recipe: Recipe) -> tuple[str, ...] | None:
     """Return the classes by id, empty for regression and ranking; None where the data is not downloaded."""
-    if recipe.task.problem_type in SCORED:
+    if recipe.task.has_no_classes:
         return ()
     if recipe.task.known is not None:
         return recipe.task.known.labels

@@ -21,7 +21,7 @@ from sdp.data.source import Part, Source, part_kind, parts_of, resolve_source
 from sdp.data.value_names import is_missing
 from sdp.data.words import sentences
 from sdp.errors import DataError
-from sdp.recipe.sections import SCORED, Recipe
+from sdp.recipe.sections import Recipe
 
 # Seed of the draw of data.train_rows: fixed, so that runs with different seeds use the same rows.
 DRAW_SEED = 2022
@@ -46,7 +46,7 @@ def _load(recipe: Recipe, identity: tuple[tuple[str, str], ...]) -> TaskData:
     raw = _raw_splits(recipe)
     raw["train"] = draw_rows(raw["train"], recipe.data.train_rows)
     names: tuple[str, ...] = ()
-    if recipe.task.problem_type in SCORED:
+    if recipe.task.has_no_classes:
         splits = {name: _numbers(split, recipe) for name, split in raw.items()}
     elif recipe.task.problem_type == "multi-label":
         names = label_set_names(raw["train"])

@@ -12,7 +12,6 @@ from pydantic import Field, model_validator
 
 from sdp.recipe.base import Section, TrainingSection
 from sdp.recipe.bench import BenchSection
-from sdp.recipe.benchmark_tasks import ProblemType
 from sdp.recipe.data import DataSection
 from sdp.recipe.export import ExportSection
 from sdp.recipe.gate import GateSection
@@ -22,8 +21,6 @@ from sdp.recipe.task import TaskSection
 from sdp.recipe.vocabulary import VocabularySection
 from sdp_onnx.runtimes.base import Provider
 
-SCORED: tuple[ProblemType, ...] = ("regression", "ranking", "embedding")
-"""Tasks of numbers in place of classes."""
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
 """What can follow a training; the names of packages."""
 
@@ -214,7 +211,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _only_classes_can_be_the_same(self) -> Recipe:
-        if self.gate.min_same_predictions is not None and self.task.problem_type in SCORED:
+        if self.gate.min_same_predictions is not None and self.task.has_no_classes:
             raise ValueError(
                 f"gate.min_same_predictions counts classes, and this task is {self.task.problem_type}; "
                 "gate.max_relative_error fits"
@@ -223,7 +220,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _only_classes_lose_one_by_one(self) -> Recipe:
-        if self.gate.max_class_drop is not None and self.task.problem_type in SCORED:
+        if self.gate.max_class_drop is not None and self.task.has_no_classes:
             raise ValueError(
                 f"gate.max_class_drop is of classes, and this task is {self.task.problem_type}; "
                 "gate.max_metric_drop fits"

@@ -89,6 +89,11 @@ class TaskSection(Section):
         return self.known.type if self.known is not None else self.type or "classification"
 
     @property
+    def has_no_classes(self) -> bool:
+        """Whether rows have numbers in place of classes."""
+        return self.problem_type in ("regression", "ranking", "embedding")
+
+    @property
     def score(self) -> MetricName:
         """The metric of the task, with the defaults filled in."""
         if self.metric is not None:
