@@ -10,10 +10,8 @@ and the exported file in onnxruntime. nDCG and recall are of the first ten passa
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -26,7 +24,7 @@ from numpy.typing import NDArray
 
 from sdp.cli.commands.selection import select
 from sdp.data.batches import Collator, TokenizedSplit, tokenize
-from sdp.data.docstrings import first_sentence, normalized, package_folder
+from sdp.data.docstrings import docstrings_of, first_sentence, normalized, package_folder
 from sdp.evaluation.predict import predict_logits
 from sdp.evaluation.torch_network import torch_network
 from sdp.models.load import load_finetuned
@@ -118,20 +116,12 @@ def docstring_pairs(packages: Sequence[str], count: int) -> list[tuple[str, str]
 
 
 def _pairs_of(file: Path) -> Iterator[tuple[str, str]]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(file.read_bytes())
-    except (SyntaxError, ValueError, RecursionError, OSError):
-        return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            text = ast.get_docstring(node) or ""
-            query = first_sentence(text)
-            rest = " ".join(text.split())[len(query) :].split()
-            fewest, most = QUERY_WORDS
-            if fewest <= len(query.split()) <= most and len(rest) >= PASSAGE_WORDS[0]:
-                yield query, " ".join(rest[: PASSAGE_WORDS[1]])
+    fewest, most = QUERY_WORDS
+    for text in docstrings_of(file):
+        query = first_sentence(text)
+        rest = " ".join(text.split())[len(query) :].split()
+        if fewest <= len(query.split()) <= most and len(rest) >= PASSAGE_WORDS[0]:
+            yield query, " ".join(rest[: PASSAGE_WORDS[1]])
 
 
 def ranks(queries: Vectors, passages: Vectors) -> NDArray[np.int64]:

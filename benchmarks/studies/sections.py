@@ -4,25 +4,23 @@
     sdp run benchmarks/studies/recipes/sections.toml --set 'data.train="FOLDER/train.tsv"' \\
         --set 'data.dev="FOLDER/dev.tsv"' --set 'data.test="FOLDER/test.tsv"'
 
-The text is what stands before the first section, of functions and classes in installed packages; the labels are the
-names of the sections, in NumPy's form or Google's. Of docstrings without a section one in five is taken. All docstrings
-of a file are in one split.
+The text is what stands before the first section, of modules, functions and classes in installed packages; the labels
+are the names of the sections, in NumPy's form or Google's. Of docstrings without a section one in five is taken. All
+docstrings of a file are in one split.
 """
 
 from __future__ import annotations
 
-import ast
 import csv
 import hashlib
 import re
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sdp.data.docstrings import normalized, package_folder
+from sdp.data.docstrings import docstrings_of, normalized, package_folder
 
 PACKAGES = ("numpy", "pandas", "scipy", "sklearn", "torch", "transformers", "matplotlib", "pyarrow", "datasets")
 # A section by the names that start it.
@@ -81,17 +79,10 @@ def _digest(text: str) -> bytes:
 
 
 def _docstrings(file: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(file.read_bytes())
-    except (SyntaxError, ValueError, RecursionError, OSError):
-        return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            text, labels = divided(ast.get_docstring(node) or "")
-            if len(text.split()) >= WORDS[0] and (labels or _digest(text)[0] % WITHOUT == 0):
-                yield text, labels
+    for docstring in docstrings_of(file):
+        text, labels = divided(docstring)
+        if len(text.split()) >= WORDS[0] and (labels or _digest(text)[0] % WITHOUT == 0):
+            yield text, labels
 
 
 def divided(docstring: str) -> tuple[str, tuple[str, ...]]:

@@ -111,6 +111,14 @@ def package_folder(package: str) -> Path:
 
 def docstring_sentences(file: Path) -> Iterator[str]:
     """Yield the first sentence of each docstring in a Python file, if it reads like prose; nothing if parsing fails."""
+    for docstring in docstrings_of(file):
+        sentence = first_sentence(docstring)
+        if _reads_like_one(sentence):
+            yield sentence
+
+
+def docstrings_of(file: Path) -> Iterator[str]:
+    """Yield the docstrings of a Python file, of the module, its classes and its functions; nothing if parsing fails."""
     try:
         with warnings.catch_warnings():
             # Warnings about invalid escapes in other packages are of no use here.
@@ -120,9 +128,7 @@ def docstring_sentences(file: Path) -> Iterator[str]:
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            sentence = first_sentence(ast.get_docstring(node) or "")
-            if _reads_like_one(sentence):
-                yield sentence
+            yield ast.get_docstring(node) or ""
 
 
 def _reads_like_one(sentence: str) -> bool:

@@ -14,6 +14,7 @@ from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from sdp.compat.transformers import class_of
+from sdp.losses.representation import represent
 from sdp.models.pooling import Pooling
 
 KIND, NORMALIZED = "sentence_pooling", "sentence_normalized"
@@ -42,11 +43,7 @@ def pooled(hidden: Tensor, attention_mask: Tensor, pooling: Pooling) -> Tensor:
     Returns:
         [B, d].
     """
-    if pooling.kind == "cls":
-        vectors = hidden[:, 0]
-    else:
-        weights = attention_mask.unsqueeze(-1).to(hidden.dtype)
-        vectors = (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
+    vectors = represent(hidden, attention_mask, "first" if pooling.kind == "cls" else "mean")
     return functional.normalize(vectors, dim=1) if pooling.normalized else vectors
 
 
