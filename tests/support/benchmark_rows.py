@@ -12,6 +12,7 @@ from sdp.recipe.benchmark_tasks import Task
 from support.toy import BAD, FILLER, GOOD
 
 Rows = dict[str, list[Any]]
+_ANSWERS = {"text": "string", "answer_start": "int32"}
 
 
 def task_rows(task: Task, count: int, seed: int) -> Rows:
@@ -22,6 +23,7 @@ def task_rows(task: Task, count: int, seed: int) -> Rows:
         "regression": _texts,
         "tagging": _sentences,
         "ranking": _texts,
+        "question-answering": _questions,
     }[task.type](task, count, generator)
 
 
@@ -49,6 +51,21 @@ def _sentences(task: Task, count: int, generator: random.Random) -> Rows:
     return rows
 
 
+def _questions(task: Task, count: int, generator: random.Random) -> Rows:
+    rows: Rows = {column: [] for column in (*task.text, task.label)}
+    for index in range(count):
+        words = [generator.choice(FILLER) for _ in range(generator.randint(2, 80))]
+        praise = generator.choice(GOOD)
+        before = " ".join(words)
+        # SQuAD 2.0 has questions without an answer.
+        answered = task.name == "squad" or index % 3 > 0
+        rows[task.text[0]].append("what is praise")
+        rows[task.text[1]].append(f"{before} {praise}" if answered else before)
+        starts = [len(before) + 1] if answered else []
+        rows[task.label].append({"text": [praise] * len(starts), "answer_start": starts})
+    return rows
+
+
 def write_hub_folder(folder: Path, task: Task, *, train: int, evaluation: int) -> None:
     """Write a task's data set as the hub stores it: parquet files by configuration, and a README about them."""
     languages = task.languages if "{language}" in f"{task.config}{task.dev}" else ("",)
@@ -71,7 +88,11 @@ def _readme(task: Task, described: list[tuple[str, list[str]]]) -> str:
     for config, splits in described:
         features.append(f"- config_name: {config}\n  features:")
         features += [_feature(column, "string", many=task.type == "tagging") for column in task.text]
-        features.append(_feature(task.label, _label_type(task), many=task.type == "tagging"))
+        if task.type == "question-answering":
+            features.append(f"  - name: {task.label}\n    sequence:")
+            features += [f"    - name: {name}\n      dtype: {kind}" for name, kind in _ANSWERS.items()]
+        else:
+            features.append(_feature(task.label, _label_type(task), many=task.type == "tagging"))
         configs.append(f"- config_name: {config}\n  data_files:")
         configs += [f"  - split: {split}\n    path: {config}/{split}-*" for split in splits]
     return "\n".join(["---", "dataset_info:", *features, "configs:", *configs, "---", ""])

@@ -5,7 +5,8 @@ Needs onnxruntime, tokenizers, numpy, fastapi and uvicorn; neither sdp nor torch
     MODEL=runs/quickstart/8-ship uvicorn --app-dir toolchain/serving serve:app
     curl localhost:8000/predict --json '{"texts": ["Solve a linear system.", "Draw a bar chart."]}'
 
-A text is a string; for a task of two columns a list of two, for tagging the list of a sentence's words.
+A text is a string; for a task of two columns a list of two (for question answering the question and its context), for
+tagging the list of a sentence's words.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from tokenizers import Tokenizer
 
 MOST_TEXTS = 256
 BATCH = 32
+# Of the longest answer to a question.
+MOST_TOKENS = 30
 
 
 class Request(BaseModel):
@@ -38,7 +41,7 @@ class Model:
         self.manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         self.kind = self.manifest["problem_type"]
-        names = {} if self.kind == "embedding" else config["id2label"]
+        names = {} if self.kind in ("embedding", "question-answering") else config["id2label"]
         self.labels = [names[str(index)] for index in range(len(names))]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = fastest_threads(self.manifest["benchmark"]["cases"])
@@ -64,16 +67,38 @@ class Model:
         encoded = self.tokenizer.encode_batch(rows, is_pretokenized=words)
         if not all(any(row.attention_mask) for row in encoded):
             raise HTTPException(422, "a text has no tokens")
+        if self.kind == "question-answering":
+            return [self._span(context, whole) for (_, context), whole in zip(rows, encoded, strict=True)]
+        logits = self._logits(encoded)
+        if not words:
+            return [self._answer(row) for row in logits]
+        return [self._tags(text, row.word_ids, found) for text, row, found in zip(texts, encoded, logits, strict=True)]
+
+    def _logits(self, encoded: list[Any]) -> Any:
         known = {
             "input_ids": [row.ids for row in encoded],
             "attention_mask": [row.attention_mask for row in encoded],
             "token_type_ids": [row.type_ids for row in encoded],
         }
         feed = {value.name: np.array(known[value.name], np.int64) for value in self.session.get_inputs()}
-        logits = np.asarray(self.session.run(None, feed)[0], np.float64)
-        if not words:
-            return [self._answer(row) for row in logits]
-        return [self._tags(text, row.word_ids, found) for text, row, found in zip(texts, encoded, logits, strict=True)]
+        return np.asarray(self.session.run(None, feed)[0], np.float64)
+
+    def _span(self, context: str, whole: Any) -> dict[str, Any]:
+        """The best span of a context that the tokenizer cut into windows; none where the first token scores higher."""
+        windows = [whole, *whole.overflowing]
+        best, start, end, none = -np.inf, 0, 0, np.inf
+        for window, scores in zip(windows, self._logits(windows), strict=True):
+            inside = np.array(window.sequence_ids, dtype=object) == 1
+            starts, ends = np.where(inside[:, None], scores, -np.inf).T
+            for more in range(min(MOST_TOKENS, len(scores))):
+                sums = starts[: len(starts) - more] + ends[more:]
+                first = int(sums.argmax())
+                if sums[first] > best:
+                    best, start, end = sums[first], window.offsets[first][0], window.offsets[first + more][1]
+            none = min(none, scores[window.attention_mask.index(1)].sum())
+        if self.manifest.get("optional_answers") and best < none:
+            start = end = 0
+        return {"answer": context[start:end].strip(), "start": start}
 
     def _checked(self, text: str | list[str]) -> Any:
         """A text as the tokenizer takes it.

@@ -17,7 +17,9 @@ from sdp_onnx.model.files import atomic_write
 
 MANIFEST = "manifest.json"
 SEAL = "manifest.sha256"
-ProblemType = Literal["classification", "multi-label", "regression", "tagging", "ranking", "embedding"]
+ProblemType = Literal[
+    "classification", "multi-label", "regression", "tagging", "ranking", "embedding", "question-answering"
+]
 """The kind of an exported model's task, as the manifest has it."""
 
 

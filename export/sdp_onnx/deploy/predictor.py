@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -10,8 +11,9 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from sdp_onnx.deploy.answers import best_span, combine
 from sdp_onnx.deploy.manifest import MANIFEST, ProblemType
-from sdp_onnx.deploy.tokenization import INPUT_NAMES, TextTokenizer, TokenizedText, translate_errors
+from sdp_onnx.deploy.tokenization import INPUT_NAMES, Row, TextTokenizer, TokenizedText, translate_errors
 from sdp_onnx.errors import ModelFileError, ModelRunError, UsageError
 from sdp_onnx.model.files import read_json
 from sdp_onnx.runtimes.registry import default_runtime
@@ -25,13 +27,16 @@ class Answer:
     """The model's prediction for one input, or for one word of it.
 
     Attributes:
-        label: the likeliest class; None for regression, ranking, multi-label and embedding.
-        probability: probability of this class; None for regression, ranking, multi-label and embedding.
+        label: the likeliest class; None for regression, ranking, multi-label, embedding and question answering.
+        probability: probability of this class, or of the answer to a question (see `answers.Span`); None for
+            regression, ranking, multi-label and embedding.
         score: the predicted value of a regression or ranking; None for classes.
         probabilities: probability of every class or label by name; empty for regression, ranking and embedding.
         labels: multi-label: the labels with a probability of a half and more, in the order of the model's outputs; None
             for other tasks.
         vector: the embedding of the text; None for other tasks.
+        answer: the answer to a question, as it stands in the context; empty where there is none; None for other tasks.
+        start: its first character in the context; None for other tasks.
     """
 
     label: str | None
@@ -40,6 +45,8 @@ class Answer:
     probabilities: dict[str, float]
     labels: tuple[str, ...] | None = None
     vector: tuple[float, ...] | None = None
+    answer: str | None = None
+    start: int | None = None
 
 
 Tagged = list[tuple[str, Answer | None]]
@@ -55,8 +62,8 @@ def _count(manifest: dict[str, Any], key: str) -> int:
 
 
 def _labels(config: dict[str, Any], kind: ProblemType) -> list[str]:
-    """Return the names of the outputs; those of an embedding have none."""
-    if kind == "embedding":
+    """Return the names of the outputs; those of an embedding, and those for start and end of an answer, have none."""
+    if kind in ("embedding", "question-answering"):
         return []
     return [str(config["id2label"][str(index)]) for index in range(len(config["id2label"]))]
 
@@ -113,7 +120,8 @@ class Predictor:
             self.text_columns, length = (_count(manifest, key) for key in ("text_columns", "max_length"))
             self.type: ProblemType = manifest["problem_type"]
             self._labels = _labels(config, self.type)
-            self._tokenizer.cut_at(length)
+            self._optional = manifest.get("optional_answers", False) is True
+            self._cut(length)
             self.columns = _names(manifest.get("text_names"), self.text_columns)
         except KeyError as error:
             what = f"manifest.json or config.json lacks {error}: another version of sdp wrote it"
@@ -125,6 +133,16 @@ class Predictor:
         self._model = default_runtime().load(folder / "model.onnx")
         if any(name not in INPUT_NAMES for name in self._model.input_names):
             raise self._damaged(f"the model takes {list(self._model.input_names)}")
+
+    def _cut(self, length: int) -> None:
+        """Cut longer texts at a number of tokens, or read them in windows that share as many as the file states."""
+        if self.type != "question-answering":
+            self._tokenizer.cut_at(length)
+            return
+        stored = self._tokenizer.backend.truncation
+        if stored is None:
+            raise ValueError("tokenizer.json has no windows")
+        self._tokenizer.cut_in_windows(length, stored["stride"])
 
     def __call__(self, *texts: str) -> Answer:
         """Predict for one input: one text, or as many as the task has columns of text.
@@ -150,8 +168,26 @@ class Predictor:
                 raise UsageError(
                     f"this model takes {self.text_columns} text{'s' * (self.text_columns > 1)}, not {len(texts)}"
                 )
+        if self.type == "question-answering":
+            return self._found(rows)
         _, logits = self._logits(rows)
         return [self._answer(row) for row in logits]
+
+    def _found(self, rows: Sequence[Sequence[str]]) -> list[Answer]:
+        """Answer questions, each with its context."""
+        pairs = [(question, " ".join(contexts)) for question, *contexts in rows]
+        for texts in rows:
+            _check_texts(texts)
+        with self._tokenizer_errors():
+            windows = self._tokenizer.encode_windows(pairs)
+        logits = iter(self._run([window.inputs for own in windows for window in own]))
+        answers = []
+        for (_, context), own in zip(pairs, windows, strict=True):
+            spans = [best_span(next(logits), np.array(window.offsets, np.int32)) for window in own]
+            span = combine(spans, context, optional=self._optional)
+            text = context[span.start : span.end]
+            answers.append(Answer(None, span.probability, None, {}, answer=text, start=span.start))
+        return answers
 
     def words(self, sentence: Sequence[str]) -> Tagged:
         """Tag the words of a sentence, as `tags` does."""
@@ -187,22 +223,30 @@ class Predictor:
         """
         for texts in rows:
             _check_texts(texts)
-        with translate_errors(lambda reason: self._damaged(f"its tokenizer fails at this text: {reason}")):
+        with self._tokenizer_errors():
             tokenized = self._tokenizer.encode(rows, words=self.type == "tagging")
-        try:
-            return tokenized, self._run(tokenized)
-        except ModelRunError as error:
-            raise self._damaged(error.what) from None
+        return tokenized, self._run([row.inputs for row in tokenized])
 
-    def _run(self, rows: Sequence[TokenizedText]) -> list[NDArray[np.float32]]:
-        """Logits in the order of the rows; rows of like length share a batch, which pads them little."""
-        lengths = [len(row.inputs["input_ids"]) for row in rows]
+    def _tokenizer_errors(self) -> AbstractContextManager[None]:
+        return translate_errors(lambda reason: self._damaged(f"its tokenizer fails at this text: {reason}"))
+
+    def _run(self, rows: Sequence[Row]) -> list[NDArray[np.float32]]:
+        """Logits in the order of the rows; rows of like length share a batch, which pads them little.
+
+        Raises:
+            ModelFileError: the files of the folder do not belong together.
+        """
+        lengths = [len(row["input_ids"]) for row in rows]
         order = np.argsort(lengths, kind="stable").tolist()
         found: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(rows)
         for start in range(0, len(rows), BATCH_SIZE):
             places = order[start : start + BATCH_SIZE]
-            batch = self._tokenizer.pad([rows[place].inputs for place in places])
-            logits = np.asarray(self._model.run({name: batch[name] for name in self._model.input_names}), np.float32)
+            batch = self._tokenizer.pad([rows[place] for place in places])
+            try:
+                output = self._model.run({name: batch[name] for name in self._model.input_names})
+            except ModelRunError as error:
+                raise self._damaged(error.what) from None
+            logits = np.asarray(output, np.float32)
             self._check_logits(logits, batch["input_ids"].shape)
             for place, mask, row in zip(places, batch["attention_mask"], logits, strict=True):
                 found[place] = row[mask == 1] if row.ndim == 2 else row
@@ -213,7 +257,11 @@ class Predictor:
         if self.type == "embedding" and logits.ndim == 2:
             # As long as the model makes it.
             classes = logits.shape[1]
-        wanted = (*shape, classes) if self.type == "tagging" else (shape[0], classes)
+        if self.type == "question-answering":
+            # Start and end.
+            classes = 2
+        of_tokens = self.type in ("tagging", "question-answering")
+        wanted = (*shape, classes) if of_tokens else (shape[0], classes)
         if logits.shape != wanted or not np.isfinite(logits).all():
             found = f"logits of shape {list(logits.shape)}" if logits.shape != wanted else "no finite numbers"
             raise self._damaged(f"the model gives {found}, and {list(wanted)} were expected")

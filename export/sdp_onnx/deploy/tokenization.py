@@ -58,6 +58,24 @@ class TokenizedText:
     words: list[int | None]
 
 
+@dataclass(frozen=True)
+class TokenizedWindow:
+    """A pair whose second text is cut to a window of it.
+
+    Attributes:
+        inputs: the model's inputs by name, L values each; L is at least 1.
+        offsets: of each token of the second text its first character there and the one behind its last; -1 and -1 for
+            other tokens.
+    """
+
+    inputs: Row
+    offsets: list[tuple[int, int]]
+
+
+FRAME = 4
+"""Special tokens around a pair, at most; a first text has half of a window without them."""
+
+
 class TextTokenizer:
     """A tokenizer that truncates to a length, and pads batches on request.
 
@@ -123,6 +141,43 @@ class TextTokenizer:
     def cut_at(self, max_length: int) -> None:
         """Truncate to a number of tokens, special tokens included; in a pair the longer text first."""
         self._tokenizer.enable_truncation(max_length, strategy="longest_first", direction=self.cut_side)
+
+    def cut_in_windows(self, max_length: int, stride: int) -> None:
+        """Read the second text of a pair in windows of a number of tokens, special tokens and first text included.
+
+        Args:
+            max_length: tokens of a window.
+            stride: tokens of the second text that neighbouring windows share, fewer than half of `max_length`.
+        """
+        self._tokenizer.enable_truncation(max_length, stride=stride, strategy="only_second", direction="right")
+
+    def encode_windows(self, pairs: Sequence[tuple[str, str]]) -> list[list[TokenizedWindow]]:
+        """Tokenize pairs into their windows, after `cut_in_windows`; a first text that is too long loses its end.
+
+        Raises:
+            Exception: of the tokenizer, which has no class of its own.
+        """
+        room = (self.max_length or 0) // 2 - FRAME
+        cut = [(self._shortened(first, room), second) for first, second in pairs]
+        encodings = self._tokenizer.encode_batch(cut)
+        return [[self._window(part) for part in (whole, *whole.overflowing)] for whole in encodings]
+
+    def _shortened(self, text: str, tokens: int) -> str:
+        """The beginning of a text that has at most so many tokens."""
+        # No token is shorter than a byte, so most texts need not be tokenized for this.
+        if len(text.encode()) <= tokens:
+            return text
+        truncation = self._tokenizer.truncation
+        self._tokenizer.no_truncation()
+        ends = [end for _, end in self._tokenizer.encode(text, add_special_tokens=False).offsets]
+        if truncation is not None:
+            self._tokenizer.enable_truncation(**truncation)
+        return text if len(ends) <= tokens else text[: ends[tokens - 1]]
+
+    def _window(self, encoding: Encoding) -> TokenizedWindow:
+        places = zip(encoding.offsets, encoding.sequence_ids, strict=True)
+        offsets = [offset if sequence == 1 else (-1, -1) for offset, sequence in places]
+        return TokenizedWindow(self._tokenized(encoding, []).inputs, offsets or [(-1, -1)])
 
     def encode(self, rows: Sequence[Sequence[str]], *, words: bool = False) -> list[TokenizedText]:
         """Tokenize texts independently of each other.

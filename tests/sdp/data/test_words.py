@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 import torch
 
-from sdp.data.batches import IGNORED, Collator, TokenizedSplit, in_order, read_off, tokenize_words
+from sdp.data.batches import Collator, TokenizedSplit, in_order, read_off, tokenize_words
 from sdp.data.load import load_task_data
-from sdp.data.rows import Split
+from sdp.data.rows import IGNORED, Split
 from sdp.data.words import word_lists
 from sdp.errors import DataError
 from sdp.models.tokenizer import load_tokenizer

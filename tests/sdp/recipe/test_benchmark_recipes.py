@@ -100,6 +100,8 @@ def test_it_is_checked_and_runs(path: Path, stage: str, models: dict[str, Path],
     }
     if recipe.vocabulary is not None:
         values["vocabulary.size"] = 60
+    if recipe.data.stride is not None:
+        values["data.stride"] = 10
     options = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
     options += ["--run-dir", str(tmp_path / "run"), "--json"]
     plan = json.loads(invoke("check", path, *options))
@@ -123,8 +125,8 @@ def test_it_is_checked_and_runs(path: Path, stage: str, models: dict[str, Path],
     if len(task.languages) > 1:
         assert record["averages"]["zero-shot"]["over"] == [name for name in task.languages if name != "en"]
     config = json.loads((tmp_path / "run/2-prune/config.json").read_text())
-    head = "TokenClassification" if task.type == "tagging" else "SequenceClassification"
-    assert config["architectures"][0].endswith(head)
+    heads = {"tagging": "TokenClassification", "question-answering": "QuestionAnswering"}
+    assert config["architectures"][0].endswith(heads.get(task.type, "SequenceClassification"))
     if task.type in ("classification", "tagging"):
         assert tuple(config["id2label"][str(i)] for i in range(len(task.labels))) == task.labels
     if stage == "export":

@@ -9,6 +9,7 @@ from sdp.recipe.task import METRICS_BY_TYPE
 
 GLUE = {"cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte"}
 XGLUE = {"xnli", "pawsx", "nc", "ner", "pos", "qam", "qadsm", "wpr"}
+SQUAD = {"squad", "squad-v2"}
 # GLUE (arXiv 1804.07461), table 1; XGLUE (arXiv 2004.01401), table 1.
 METRICS = {
     "cola": {"matthews"},
@@ -17,11 +18,14 @@ METRICS = {
     "stsb": {"pearson", "spearman"},
     "ner": {"entity-f1"},
     "wpr": {"ndcg"},
+    # SQuAD (arXiv 1606.05250 and 1806.03822).
+    "squad": {"answer-f1", "exact-match"},
+    "squad-v2": {"answer-f1", "exact-match"},
 }
 
 
-def test_the_sixteen() -> None:
-    assert set(TASKS) == GLUE | XGLUE
+def test_the_tasks_and_their_metrics() -> None:
+    assert set(TASKS) == GLUE | XGLUE | SQUAD
     assert {name: set(task.metrics) for name, task in TASKS.items()} == {
         name: METRICS.get(name, {"accuracy"}) for name in TASKS
     }
@@ -31,14 +35,14 @@ def test_the_sixteen() -> None:
 def test_an_entry_is_whole(task: Task) -> None:
     assert set(task.metrics) <= set(METRICS_BY_TYPE[task.type])
     assert len(set(task.labels)) == len(task.labels)
-    assert bool(task.labels) == (task.type != "regression")
+    assert bool(task.labels) == (task.type not in ("regression", "question-answering"))
     assert (task.group is not None) == (task.type == "ranking")
     assert 1 <= len(task.text) <= 3
     assert ("{language}" in f"{task.config}{task.dev}") == (len(task.languages) > 1)
     assert ("{subset}" in task.dev) == bool(task.subsets)
     assert "en" in task.languages, "what the training rows are in"
     assert list(task.languages) == sorted(set(task.languages))
-    assert (task.test is None) == (task.name in GLUE), "GLUE's test labels are hidden"
+    assert (task.test is None) == (task.name in GLUE | SQUAD), "their test labels are hidden"
 
 
 @pytest.mark.parametrize(

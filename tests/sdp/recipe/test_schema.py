@@ -55,7 +55,10 @@ def test_it_is_json_and_has_the_limits() -> None:
     sparsity = SCHEMA["$defs"]["PruneSection"]["properties"]["sparsity"]
     assert (sparsity["minimum"], sparsity["exclusiveMaximum"], sparsity["default"]) == (0, 1, 0.9)
     kinds = SCHEMA["$defs"]["TaskSection"]["properties"]["type"]["anyOf"][0]["enum"]
-    assert kinds == ["classification", "multi-label", "regression", "tagging", "ranking", "embedding"]
+    assert kinds == [
+        *("classification", "multi-label", "regression", "tagging", "ranking", "embedding"),
+        "question-answering",
+    ]
 
 
 def test_the_recipes_default_is_not_changed_by_it() -> None:

@@ -102,7 +102,9 @@ def _cut(facts: Facts) -> Iterator[Finding]:
     limit, lengths = facts.recipe.data.max_length, facts.lengths
     share = float((lengths > limit).mean())
     if share > 0:
-        what = f"about {share:.0%} of the training rows are longer than {limit} tokens and are cut"
+        windows = facts.recipe.task.problem_type == "question-answering"
+        how = "are read in several windows" if windows else "are cut"
+        what = f"about {share:.0%} of the training rows are longer than {limit} tokens and {how}"
         what += f" (the longest of {len(lengths):,} sampled has {lengths.max():,})"
         yield Finding("note", "data.max_length", what, "a larger max_length, which takes more time and memory.")
 

@@ -90,7 +90,10 @@ def _shown(error: BaseException, received: list[int]) -> SdpError | None:
 
 
 TRAIN = frozenset(
-    {"accelerate", "datasets", "onnx_ir", "onnxscript", "optimum", "pandas", "requests", "torch", "transformers"}
+    {
+        *("accelerate", "datasets", "onnx_ir", "onnxscript", "optimum", "pandas", "requests", "torch", "torchmetrics"),
+        "transformers",
+    }
 )
 """The packages of the extra in pyproject.toml, by the names under which they are imported."""
 

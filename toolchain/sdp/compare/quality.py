@@ -14,7 +14,7 @@ from sdp.compare.snapshot import Snapshot
 from sdp.data.rows import Split
 from sdp.errors import RunError, UsageError
 from sdp.evaluation.compare import Logits, compare
-from sdp.evaluation.metrics import NO_PREDICTION, NUMERIC, Array, score_predictions, why_undefined
+from sdp.evaluation.metrics import ANSWERS, NO_PREDICTION, NUMERIC, Array, score_predictions, why_undefined
 from sdp.evaluation.scored_rows import read_rows
 from sdp.pipeline.artifacts.comparison import Compared
 from sdp.pipeline.artifacts.intervals import value_of
@@ -125,9 +125,12 @@ def _scores(
 
 
 def as_logits(metric: MetricName, predicted: Array) -> Logits:
-    """Logits that a metric takes for these predictions: [N, 1] scores, or [N, C] with a one at the class or label."""
+    """Logits that a metric takes for these predictions: [N, 1] scores ([N, 2] of answers), or [N, C] with a one at the
+    class or label."""
     if predicted.ndim == 2:
         return (2 * predicted - 1).astype(np.float32)
+    if metric in ANSWERS:
+        return np.tile(predicted.astype(np.float32)[:, None], (1, len(ANSWERS)))
     if metric in NUMERIC:
         return predicted.astype(np.float32)[:, None]
     ids = predicted.astype(np.int64)

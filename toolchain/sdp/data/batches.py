@@ -2,6 +2,8 @@
 
 For tagging, the first token of a word carries its label and its prediction. A word has no token if it lies beyond the
 length limit or the tokenizer drops it: training ignores it, and the model has no prediction for it (`unread`).
+
+For question answering a row is a window: a question with a part of its context (see `sdp.data.windows`).
 """
 
 from __future__ import annotations
@@ -16,13 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sdp.data.rows import Split
+from sdp.data.rows import IGNORED, Split
 from sdp.data.rows_on_disk import Joined, PackedRows, Texts, TokenRow, row_lengths
+from sdp.data.windows import Windows, token_labels
 from sdp.errors import ModelError
 from sdp_onnx.deploy.tokenization import TextTokenizer, translate_errors
 
-IGNORED = -100
-"""The label of a token that is not scored; torch's cross-entropy ignores it."""
 NO_TOKEN = -1
 CHUNK = 1000
 CHUNK_CHARACTERS = 10**6
@@ -94,6 +95,42 @@ def tokenize_words(
     return PackedRows(map(chunk, _text_chunks(texts))), places
 
 
+def tokenize_windows(
+    texts: Sequence[Texts], tokenizer: TextTokenizer, max_length: int, stride: int
+) -> tuple[Sequence[TokenRow], list[int], list[NDArray[np.int32]]]:
+    """Tokenize questions with their contexts, read in windows.
+
+    Args:
+        texts: a question and its context each.
+        tokenizer: the tokenizer.
+        max_length: tokens of a window.
+        stride: tokens of the context that neighbouring windows share.
+
+    Returns:
+        for each window the model's inputs, the number of its question, and the characters of the context of each token,
+        [L, 2], -1 for other tokens.
+
+    Raises:
+        ModelError: the tokenizer fails: its files are damaged.
+    """
+    owners: list[int] = []
+    offsets: list[NDArray[np.int32]] = []
+    done = 0
+
+    def chunk(rows: Sequence[Texts]) -> list[TokenRow]:
+        nonlocal done
+        with _tokenizer_errors():
+            windows = tokenizer.encode_windows([(question, context) for question, context in rows])
+        for own in windows:
+            owners.extend([done] * len(own))
+            offsets.extend(np.array(window.offsets, np.int32) for window in own)
+            done += 1
+        return [window.inputs for own in windows for window in own]
+
+    tokenizer.cut_in_windows(max_length, stride)
+    return PackedRows(map(chunk, _text_chunks(texts))), owners, offsets
+
+
 def _first_tokens(words: int, owners: Sequence[int | None]) -> NDArray[np.int64]:
     """Return the index of the first token of each word, given the word of each token."""
     first = np.full(words, NO_TOKEN, dtype=np.int64)
@@ -110,7 +147,8 @@ class TokenizedSplit(Dataset[dict[str, Any]]):
 
     For tagging, `places` holds for each row the index of each word's first token, and labels belong to tokens. Rows
     without a label stand last, and `labeled` is the number of the others. With `compared`, every so many rows behind
-    each other are texts whose vectors are compared (see `predict_logits`).
+    each other are texts whose vectors are compared; with `windows`, rows are windows in which questions are answered
+    (see `predict_logits`).
     """
 
     def __init__(
@@ -120,12 +158,14 @@ class TokenizedSplit(Dataset[dict[str, Any]]):
         places: Sequence[NDArray[np.int64]] | None = None,
         labeled: int | None = None,
         compared: int | None = None,
+        windows: Windows | None = None,
     ) -> None:
         self.rows = rows
         self.labels = labels
         self.places = places
         self.labeled = len(rows) if labeled is None else labeled
         self.compared = compared
+        self.windows = windows
 
     @classmethod
     def of_words(cls, split: Split, tokenizer: TextTokenizer, max_length: int) -> TokenizedSplit:
@@ -138,6 +178,21 @@ class TokenizedSplit(Dataset[dict[str, Any]]):
             token_labels[first[read]] = split.labels_of(row)[read]
             labels.append(token_labels)
         return cls(rows, labels, places)
+
+    @classmethod
+    def of_questions(cls, split: Split, tokenizer: TextTokenizer, max_length: int, stride: int) -> TokenizedSplit:
+        """Return the windows of a split of questions; of training without what questions are answered with."""
+        if split.answers is None:
+            raise ValueError("the split has no answers")
+        rows, owners, offsets = tokenize_windows(split.texts, tokenizer, max_length, stride)
+        answers = split.answers
+        labels = [
+            token_labels(places, answers.of_rows[owner], answers.starts[owner])
+            for owner, places in zip(owners, offsets, strict=True)
+        ]
+        # Training answers no questions.
+        windows = None if split.name == "train" else Windows(split, np.array(owners, np.int64), offsets)
+        return cls(rows, labels, windows=windows)
 
     def with_unlabeled(self, rows: Sequence[TokenRow]) -> TokenizedSplit:
         """Return the rows followed by others that have no label."""
@@ -178,7 +233,7 @@ class Collator:
 
         Returns:
             the model's inputs, each int64 [B, L], "labels", int64 or float32 [B] (for multi-label float32 [B, C], for
-            tagging int64 [B, L], -100 where there is nothing to learn), and "index", int64 [B].
+            tagging and question answering int64 [B, L], -100 where there is nothing to learn), and "index", int64 [B].
         """
         batch = {name: torch.from_numpy(values) for name, values in self._tokenizer.pad(rows).items()}
         if np.ndim(rows[0]["labels"]) and rows[0]["labels"].dtype == np.int64:
@@ -209,12 +264,18 @@ def read_off(
     Args:
         split: the rows.
         indices: the rows in the batch.
-        logits: [B, C], or [B, L, C] for tagging.
+        logits: [B, C], or [B, L, C] for tagging and question answering.
         attention_mask: [B, L].
 
     Returns:
-        row number -> its logits, [1, C]; for tagging [words, C], NaN for a word without a token.
+        row number -> its logits, [1, C]; for tagging [words, C], NaN for a word without a token; for a window its best
+        span, [1, 5].
     """
+    if split.windows is not None:
+        return {
+            index: split.windows.read_off(index, logits[place][attention_mask[place] == 1])
+            for place, index in enumerate(indices)
+        }
     if split.places is None:
         return {index: logits[place : place + 1] for place, index in enumerate(indices)}
     found = {}

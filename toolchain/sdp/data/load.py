@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from sdp.data.answers import answer_lists
 from sdp.data.docstrings import read_docstrings
 from sdp.data.files import Columns, column_chunks
 from sdp.data.hub import hub_chunks
 from sdp.data.identity import data_identity
 from sdp.data.label_lists import label_lists
 from sdp.data.labels import class_ids, class_names, group_numbers, label_set_names, label_sets, relevances, scores
-from sdp.data.rows import SPLITS, RawSplit, Split, SplitName, TaskData
+from sdp.data.rows import SPLITS, Answers, RawSplit, Split, SplitName, TaskData
 from sdp.data.rows_on_disk import TextFile
 from sdp.data.source import Part, Source, part_kind, parts_of, resolve_source
 from sdp.data.value_names import is_missing
@@ -46,7 +47,10 @@ def _load(recipe: Recipe, identity: tuple[tuple[str, str], ...]) -> TaskData:
     raw = _raw_splits(recipe)
     raw["train"] = draw_rows(raw["train"], recipe.data.train_rows)
     names: tuple[str, ...] = ()
-    if recipe.task.has_no_classes:
+    if recipe.task.problem_type == "question-answering":
+        optional = not all(raw["train"].labels)
+        splits = {name: _questions(split, optional=optional) for name, split in raw.items()}
+    elif recipe.task.has_no_classes:
         splits = {name: _numbers(split, recipe) for name, split in raw.items()}
     elif recipe.task.problem_type == "multi-label":
         names = label_set_names(raw["train"])
@@ -112,6 +116,13 @@ def _numbers(split: RawSplit, recipe: Recipe) -> Split:
     return Split(split.name, split.texts, values, split.parts, group_numbers(split))
 
 
+def _questions(split: RawSplit, *, optional: bool) -> Split:
+    rows = [row if isinstance(row, tuple) else () for row in split.labels]
+    of_rows, starts = (tuple(tuple(answer[side] for answer in row) for row in rows) for side in (0, 1))
+    best = np.ones(len(rows), np.float32)
+    return Split(split.name, split.texts, best, split.parts, answers=Answers(of_rows, starts, optional))
+
+
 def _raw_splits(recipe: Recipe) -> dict[SplitName, RawSplit]:
     if recipe.data.docstrings is not None:
         return read_docstrings(recipe.data.docstrings, recipe.seed)
@@ -152,6 +163,9 @@ def read_split(recipe: Recipe, source: Source, name: SplitName, parts: Sequence[
                 if recipe.task.problem_type == "multi-label":
                     of_rows = label_lists(columns, source.label, where, first)
                     labels += [tuple(map(_once, names)) for names in of_rows]
+                elif recipe.task.problem_type == "question-answering":
+                    contexts = columns[source.text[1]]
+                    labels += answer_lists(columns[source.label[0]], contexts, source.label[0], where, first)
                 elif name == "train" and source.texts_alone:
                     labels += [_NO_LABEL] * count
                 else:

@@ -42,7 +42,7 @@ class SplitProfile:
         classes: rows (words in tagging) by class, in the order of their ids; empty for regression and ranking. A
             multi-label row counts for each of its labels.
         labelled: rows (words in tagging), of which the classes are shares.
-        numbers: lowest, mean and highest score of regression or relevance of ranking; None for classes.
+        numbers: lowest, mean and highest score of regression or relevance of ranking; None for classes and answers.
         lists: number of lists of a ranking; None otherwise.
         constant: the parts ("" for all rows) in which every label is the same; in tagging, the parts without an
             entity, or with a single tag where tags name no entities; in multi-label, the parts without a label.
@@ -96,6 +96,8 @@ def profile_data(data: TaskData) -> DataProfile:
 
 def _profile(split: Split, names: tuple[str, ...], own: RowKeys, earlier: dict[SplitName, RowKeys]) -> SplitProfile:
     values = split.labels.astype(np.float64)
+    # Answers are neither classes nor numbers.
+    numbers = None if names or split.answers else (float(values.min()), float(values.mean()), float(values.max()))
     longest = int(np.argmax(own.characters))
     counts = _counts(split, len(names)) if names else []
     parts = Counter(part for part in split.parts if part)
@@ -104,9 +106,9 @@ def _profile(split: Split, names: tuple[str, ...], own: RowKeys, earlier: dict[S
         parts=dict(parts),
         classes=dict(zip(names, counts, strict=True)),
         labelled=len(split.labels),
-        numbers=None if names else (float(values.min()), float(values.mean()), float(values.max())),
+        numbers=numbers,
         lists=None if split.groups is None else len(np.unique(split.groups)),
-        constant=_constant_parts(split),
+        constant=_constant_parts(split) if split.answers is None else (),
         longest=int(own.characters[longest]),
         longest_row=longest + 1,
         repeated=len(own.texts) - len(np.unique(own.texts)),

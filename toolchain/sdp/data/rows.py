@@ -15,6 +15,8 @@ from sdp.data.rows_on_disk import Apart, Chosen, Texts
 from sdp.errors import DataError
 
 SplitName = Literal["train", "dev", "test"]
+IGNORED = -100
+"""The label of a token that is not scored; torch's cross-entropy ignores it."""
 SPLITS: tuple[SplitName, ...] = ("train", "dev", "test")
 
 
@@ -27,7 +29,7 @@ class RawSplit:
         where: the file or data set, for messages.
         texts: a row's texts, one a column; its words for tagging.
         labels: one value a row: a string, an integer or a number; a tuple of tags, one a word, for tagging; a tuple of
-            labels for multi-label.
+            labels for multi-label; a tuple of answers, each with its first character, for question answering.
         parts: the language or subset that a row is from, one a row; "" where the data has none.
         groups: the list that a row belongs to, one a row, for ranking; empty otherwise.
         files: the sources in order: name of the file or data set, and the number of rows before its first row; empty
@@ -66,6 +68,29 @@ class RawSplit:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """The right answers to the N questions of a split.
+
+    Attributes:
+        of_rows: for each question its answers as they stand in the context; none where it has no answer there.
+        starts: for each question the first character of each answer.
+        optional: whether a question may have no answer: whether one of training has none.
+    """
+
+    of_rows: Sequence[tuple[str, ...]]
+    starts: Sequence[tuple[int, ...]]
+    optional: bool
+
+    def row(self, number: int) -> tuple[list[str], list[int]]:
+        """The answers to a question and their first characters."""
+        return list(self.of_rows[number]), list(self.starts[number])
+
+    def where(self, rows: NDArray[np.int64]) -> Answers:
+        """The answers to the questions with these numbers."""
+        return Answers(Chosen(self.of_rows, rows), Chosen(self.starts, rows), self.optional)
+
+
+@dataclass(frozen=True)
 class Split:
     """The N rows of one split, ready for a model.
 
@@ -73,11 +98,13 @@ class Split:
         name: train, dev or test.
         texts: a row's texts, one a column; its words for tagging.
         labels: class ids, int64 [N]; scores or relevances, float32 [N]; for tagging the tag ids of all W words, row
-            after row, int64 [W]; for multi-label which of C labels a row has, 1 or 0, float32 [N, C].
+            after row, int64 [W]; for multi-label which of C labels a row has, 1 or 0, float32 [N, C]; for question
+            answering the score of a right answer, 1.
         parts: the language or subset that a row is from, one a row; "" where the data has none.
         groups: number of the list that a row belongs to, int64 [N], for ranking; None otherwise.
         tags: names of the tags by id, for tagging; None otherwise.
         own_ids: the data's own id of each class, where the ids are those of a checkpoint's head; None otherwise.
+        answers: for question answering; None otherwise.
     """
 
     name: SplitName
@@ -87,6 +114,7 @@ class Split:
     groups: NDArray[np.int64] | None = None
     tags: tuple[str, ...] | None = None
     own_ids: tuple[int, ...] | None = None
+    answers: Answers | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -144,6 +172,7 @@ class Split:
             None if self.groups is None else self.groups[rows],
             self.tags,
             self.own_ids,
+            None if self.answers is None else self.answers.where(chosen),
         )
 
     def only(self, parts: tuple[str, ...]) -> Split:

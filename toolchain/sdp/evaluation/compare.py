@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sdp.data.rows import Split
 from sdp.evaluation.constant_set import constant_set
-from sdp.evaluation.metrics import NUMERIC, OUTSIDE, Array, predictions, same, score_predictions, why_undefined
+from sdp.evaluation.metrics import ANSWERS, NUMERIC, OUTSIDE, Array, predictions, same, score_predictions, why_undefined
 from sdp.pipeline.artifacts.comparison import Average, Comparison, ConstantBaseline, MetricScores, PartScores
 from sdp.pipeline.artifacts.intervals import value_of
 from sdp.recipe.benchmark_tasks import MetricName
@@ -213,9 +213,9 @@ def against_constant(
     """Compare a model with one answer for all rows, on the same rows.
 
     The answer is the most frequent class (for tagging, tag); for f1 the positive class, the best constant answer; for
-    entity-f1 "O"; for multi-label the best set of labels (see `constant_set`); for ranking equal scores, whose score is
-    the mean over all orders. The correlation of equal scores is undefined: for pearson and spearman the model is
-    compared with 0.
+    entity-f1 "O"; for question answering no answer; for multi-label the best set of labels (see `constant_set`); for
+    ranking equal scores, whose score is the mean over all orders. The correlation of equal scores is undefined: for
+    pearson and spearman the model is compared with 0.
 
     Args:
         metric: the task's metric.
@@ -239,6 +239,10 @@ def against_constant(
 def _constant(metric: MetricName, split: Split, class_names: Sequence[str], logits: Logits) -> tuple[str, Logits]:
     """Return a description of the answer, and its logits in the model's shape."""
     constant = np.zeros_like(logits)
+    if split.answers is not None:
+        right = [not own for own in split.answers.of_rows]
+        constant[:, list(ANSWERS.values())] = np.array(right, np.float32)[:, None]
+        return "never answering", constant
     if metric in NUMERIC:
         return "equal scores for all rows", constant
     if split.multi_label:

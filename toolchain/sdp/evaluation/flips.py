@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
 from sdp.data.rows import Split
+from sdp.evaluation.answers import END, F1, START
 from sdp.evaluation.metrics import predictions, same
 
 Logits = NDArray[np.float32]
@@ -19,7 +20,8 @@ MOVES = 50
 
 
 def write_flips(path: Path, split: Split, label_names: Sequence[str], dense: Logits, pruned: Logits) -> int:
-    """Write the rows whose predicted class changed; for regression and ranking the 50 rows with the largest change.
+    """Write the rows whose predicted class changed; for regression and ranking the 50 rows with the largest change;
+    for question answering the rows with another answer.
 
     For tagging a row of the file is a word whose tag changed, with the number of its sentence and its index in it.
     Of a multi-label row the file has all labels, with "|" between them, and the probabilities of the one that changed
@@ -29,7 +31,8 @@ def write_flips(path: Path, split: Split, label_names: Sequence[str], dense: Log
         path: the file to write.
         split: N rows.
         label_names: class or tag names; empty for regression and ranking.
-        dense: logits of the dense model, [N, C], or [W, C] for the words of tagging.
+        dense: logits of the dense model, [N, C], or [W, C] for the words of tagging; for question answering what
+            `answer_questions` returns.
         pruned: logits of the pruned model, of the same shape.
 
     Returns:
@@ -44,7 +47,8 @@ def write_flips(path: Path, split: Split, label_names: Sequence[str], dense: Log
         rows = flips(split, label_names, dense, pruned)
     else:
         header = ["row", "part", "label", "dense", "pruned", *_text_columns(split)]
-        rows = _largest_moves(split, dense, pruned)
+        moves = _largest_moves if split.answers is None else _other_answers
+        rows = moves(split, dense, pruned)
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(header)
@@ -87,6 +91,20 @@ def _set_flips(split: Split, label_names: Sequence[str], dense: Logits, pruned: 
         most = int(np.abs(p_before[i] - p_after[i]).argmax())
         probabilities = [f"{p_before[i, most]:.3f}", f"{p_after[i, most]:.3f}"]
         rows.append([int(i), split.parts[i], *sets, *probabilities, change, *split.texts[i]])
+    return rows
+
+
+def _other_answers(split: Split, dense: Logits, pruned: Logits) -> list[list[object]]:
+    """The questions with another answer, those first that lost most of its F1."""
+    if split.answers is None:
+        raise ValueError("the split has no answers")
+    rows: list[list[object]] = []
+    moved = np.flatnonzero((dense[:, [START, END]] != pruned[:, [START, END]]).any(axis=1))
+    order = moved[np.argsort(pruned[moved, F1] - dense[moved, F1], kind="stable")]
+    for i in order.tolist():
+        texts = split.texts[i]
+        answers = [texts[1][int(own[i, START]) : int(own[i, END])] for own in (dense, pruned)]
+        rows.append([i, split.parts[i], "|".join(dict.fromkeys(split.answers.of_rows[i])), *answers, *texts])
     return rows
 
 

@@ -15,27 +15,35 @@ from sklearn import config_context
 from sklearn import metrics as sklearn_metrics
 
 from sdp.data.rows import Split
+from sdp.evaluation.answers import EXACT, F1
 from sdp.recipe.benchmark_tasks import MetricName
 
 Array = NDArray[np.generic]
 NO_PREDICTION = -1
 """The prediction for a word without output; not a class, so never right and not part of an entity."""
 OUTSIDE = "O"
-NUMERIC: tuple[MetricName, ...] = ("pearson", "spearman", "ndcg")
+ANSWERS: dict[MetricName, int] = {"answer-f1": F1, "exact-match": EXACT}
+"""Metrics of the answers to questions, with their columns in what `answer_questions` returns."""
+NUMERIC: tuple[MetricName, ...] = ("pearson", "spearman", "ndcg", *ANSWERS)
 """Metrics of one score per row instead of classes."""
 
 
 def predictions(metric: MetricName, logits: NDArray[np.float32], *, multi_label: bool = False) -> Array:
     """Convert logits to predictions: class ids [N], or scores [N] for metrics of regression and ranking.
 
+    The predictions of question answering are the scores of the answers: their mean is the metric.
+
     Args:
         metric: name of the metric.
         logits: [N, C] (words for N in tagging); C = 1 for regression and ranking. NaN, a missing output, becomes -1.
+            For question answering what `answer_questions` returns.
         multi_label: return which of C labels each row gets instead, 1 or 0, [N, C]: those with a probability, the
             sigmoid of the logit, of a half and more.
     """
     if multi_label:
         return (logits >= 0).astype(np.int64)
+    if metric in ANSWERS:
+        return logits[:, ANSWERS[metric]].astype(np.float64)
     if metric in NUMERIC:
         return logits[:, 0].astype(np.float64)
     classes: Array = np.where(np.isnan(logits).any(axis=1), NO_PREDICTION, logits.argmax(axis=1))
@@ -53,7 +61,8 @@ def score_predictions(metric: MetricName, split: Split, predicted: Array) -> flo
 
     f1 is the F1 of the split's positive class, macro-f1 the mean over the classes among the labels (the same for every
     model), micro-f1 that of the labels of all rows together, matthews the correlation of class ids, entity-f1 seqeval's
-    micro F1 of entities, ndcg the mean over lists (see `list_scores`). The accuracy of several labels counts the rows
+    micro F1 of entities, ndcg the mean over lists (see `list_scores`), answer-f1 and exact-match the mean over
+    questions. The accuracy of several labels counts the rows
     in which all are right. NaN where the metric is undefined (see `why_undefined`).
 
     Raises:
@@ -67,6 +76,8 @@ def score_predictions(metric: MetricName, split: Split, predicted: Array) -> flo
         return entity_f1(split, predicted)
     if metric == "ndcg":
         return float(np.mean(list_scores(split, predicted)))
+    if metric in ANSWERS:
+        return float(np.mean(predicted.astype(np.float64)))
     if metric == "f1":
         positive = split.positive
         return float(sklearn_metrics.f1_score(split.labels == positive, predicted == positive, zero_division=0.0))
@@ -93,7 +104,7 @@ def why_undefined(metric: MetricName, split: Split, predicted: Array | None = No
     enough, reason = _NEEDS[metric]
     if not enough(split):
         return reason
-    if metric not in NUMERIC or predicted is None:
+    if metric not in NUMERIC or metric in ANSWERS or predicted is None:
         return ""
     if not np.isfinite(predicted.astype(np.float64)).all():
         return "a prediction is no finite number"
@@ -206,5 +217,7 @@ _NEEDS: dict[MetricName, tuple[Callable[[Split], bool], str]] = {
     "pearson": (lambda split: _differ(split.labels), "all labels are equal"),
     "spearman": (lambda split: _differ(split.labels), "all labels are equal"),
     "entity-f1": (_has_entity, "no label is part of an entity"),
+    "answer-f1": (lambda split: True, ""),
+    "exact-match": (lambda split: True, ""),
     "ndcg": (_rankable, "no list has rows of different relevance"),
 }

@@ -10,12 +10,14 @@ from torch import Tensor
 
 from sdp.data.batches import Collator, TokenizedSplit, cosines, in_order, length_sorted_batches, read_off
 from sdp.data.rows_on_disk import row_lengths
+from sdp.evaluation.answers import answer_questions
 from sdp.evaluation.stored_logits import LogitsFile, RowLogits
 from sdp.pipeline.progress import Task
 from sdp_onnx.runtimes.base import LoadedModel
 
 Network = Callable[[Mapping[str, Tensor]], NDArray[np.float32]]
-"""A function from a padded batch of inputs, each [B, L], to logits: [B, C], or [B, L, C] for tagging."""
+"""A function from a padded batch of inputs, each [B, L], to logits: [B, C], or [B, L, C] for tagging and
+question answering."""
 
 
 def predict_logits(
@@ -38,7 +40,8 @@ def predict_logits(
 
     Returns:
         logits in the order of the split, [N, C]; for tagging by word, [W, C], NaN for a word without a token; for
-        embeddings the cosine of each pair of rows, [N / 2, 1].
+        embeddings the cosine of each pair of rows, [N / 2, 1]; for question answering the answers (see
+        `answer_questions`), [N, 5].
 
     Raises:
         SafetensorError: the disk with the intermediate results is full.
@@ -53,6 +56,8 @@ def predict_logits(
         if task is not None:
             task.update(done)
     found = in_order(answers.of_row)
+    if split.windows is not None:
+        return answer_questions(split.windows, found)
     return found if split.compared is None else cosines(found)
 
 

@@ -7,6 +7,9 @@ from torch.nn import functional
 
 from sdp.distributed.collectives import mean_over_ranks
 
+# Finite: an infinity minus another is no number.
+_NEVER = -1e9
+
 
 def kld_loss(student: Tensor, teacher: Tensor, temperature: float, kept: Tensor | None = None) -> Tensor:
     """Kullback-Leibler divergence of softened predictions: tau^2 * KL(softmax(y_T/tau) || softmax(y_S/tau)).
@@ -47,6 +50,27 @@ def multi_label_distillation_loss(student: Tensor, teacher: Tensor, temperature:
         for sign in (1, -1)
     )
     return mean_over_ranks((yes + no).sum(dim=-1)) * temperature**2
+
+
+def answer_distillation_loss(student: Tensor, teacher: Tensor, temperature: float, attention_mask: Tensor) -> Tensor:
+    """The KL divergence of the softened distributions of an answer's start, and of its end, over the tokens of a row.
+
+    Args:
+        student: logits, [B, L, 2].
+        teacher: logits on the same rows, [B, L, 2]; gets no gradient.
+        temperature: tau > 0.
+        attention_mask: [B, L]; tokens that pad have no share.
+
+    Returns:
+        a float32 scalar, tau^2 times the mean of both, over the rows of all ranks.
+    """
+    real = attention_mask.bool()[:, None]
+    own, other = (
+        functional.log_softmax((logits.float() / temperature).transpose(1, 2).masked_fill(~real, _NEVER), dim=-1)
+        for logits in (student, teacher.detach())
+    )
+    divergence = functional.kl_div(own, other, reduction="none", log_target=True).masked_fill(~real, 0.0).sum(dim=-1)
+    return mean_over_ranks(divergence.mean(dim=1)) * temperature**2
 
 
 def regression_distillation_loss(student: Tensor, teacher: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ class NetworkOutput:
     """A network's output on a batch; parts that no loss reads are absent.
 
     Attributes:
-        logits: [B, C], or [B, L, C] for tagging.
+        logits: [B, C], or [B, L, C] for tagging and question answering.
         hidden: hidden states, the embeddings' output first, then that of every layer, each [B, L, d].
         pooled: what the classifier's last linear layer reads, [B, d].
         stored: rows from a cache in place of `hidden` and `pooled`, [B, d] each, or [real tokens, d].

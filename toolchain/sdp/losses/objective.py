@@ -16,7 +16,7 @@ from sdp.losses.needs import needs_of, resolve_layers
 from sdp.losses.network_output import NetworkOutput, RowsKey
 from sdp.losses.task import task_loss
 from sdp.losses.terms import TERMS, Batch
-from sdp.recipe.benchmark_tasks import ProblemType
+from sdp.recipe.benchmark_tasks import TOKEN_TYPES, ProblemType
 from sdp.recipe.losses import LossSettings
 
 
@@ -69,8 +69,8 @@ class Objective:
 
     @property
     def one_prediction_a_row(self) -> bool:
-        """Whether a row has one prediction; a tagger has one for every token."""
-        return self._problem_type != "tagging"
+        """Whether a row has one prediction; others have outputs for every token."""
+        return self._problem_type not in TOKEN_TYPES
 
     @property
     def needs_hidden(self) -> bool:
@@ -94,7 +94,7 @@ class Objective:
 
         Args:
             student: the pruned network's output.
-            labels: [B], or [B, L] for tagging.
+            labels: [B], or [B, L] for tagging and question answering.
             attention_mask: [B, L].
             teacher: the unpruned network's output on the same batch; None where no loss needs it.
 

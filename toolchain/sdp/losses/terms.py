@@ -9,13 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdp.data.batches import IGNORED
+from sdp.data.rows import IGNORED
 from sdp.distributed.collectives import rank_count
 from sdp.losses.alignment import align_cosine_loss, align_frobenius_loss
 from sdp.losses.cosine import cosine_loss
 from sdp.losses.cross_correlation import cross_correlation_loss
 from sdp.losses.hidden import hidden_loss, squared_error_loss
-from sdp.losses.kld import kld_loss, multi_label_distillation_loss, regression_distillation_loss
+from sdp.losses.kld import (
+    answer_distillation_loss,
+    kld_loss,
+    multi_label_distillation_loss,
+    regression_distillation_loss,
+)
 from sdp.losses.needs import row_keys
 from sdp.losses.network_output import NetworkOutput
 from sdp.losses.representation import rows_of
@@ -40,7 +45,7 @@ class Batch:
     Attributes:
         student: the pruned network's output.
         teacher: the unpruned network's output on the same rows.
-        labels: [B], [B, C] for multi-label, [B, L] for tagging.
+        labels: [B], [B, C] for multi-label, [B, L] for tagging and question answering.
         attention_mask: [B, L].
         problem_type: the kind of task.
         layers: how many layers the model has.
@@ -73,6 +78,8 @@ def _kld(settings: KldLoss, batch: Batch) -> Tensor:
         return regression_distillation_loss(student, teacher)
     if batch.problem_type == "multi-label":
         return multi_label_distillation_loss(student, teacher, settings.temperature)
+    if batch.problem_type == "question-answering":
+        return answer_distillation_loss(student, teacher, settings.temperature, batch.attention_mask)
     # A tagger's tokens count where a word begins; of whole rows those without a label do, too.
     kept = batch.labels != IGNORED if batch.problem_type == "tagging" else None
     return kld_loss(student, teacher, settings.temperature, kept)

@@ -23,6 +23,11 @@ from sdp.recipe.sections import Recipe
 
 # A config may keep the architecture of the pretraining.
 _PRETRAINING = ("ForMaskedLM", "ForPreTraining")
+_CLASSES: Mapping[ProblemType, str] = {
+    "tagging": "ForTokenClassification",
+    "question-answering": "ForQuestionAnswering",
+}
+_OUTPUTS: Mapping[ProblemType, int] = {"question-answering": 2}
 _NUMBER = re.compile(r"(?:LABEL_)?(0|[1-9]\d{0,8})")
 # A config may come from anywhere.
 _MOST_CLASSES = 10_000
@@ -57,7 +62,7 @@ class KeptHead:
 
     Attributes:
         names: its classes in its order.
-        labels: the data's names of the same classes, in the same order; empty for regression and ranking.
+        labels: the data's names of the same classes, in the same order; empty for tasks without classes.
     """
 
     names: tuple[str, ...]
@@ -67,7 +72,8 @@ class KeptHead:
     def line(self) -> str:
         """A line for output."""
         if not self.labels:
-            return "the checkpoint's head is kept: it gives one score"
+            gives = "one score" if len(self.names) == 1 else "start and end of an answer"
+            return f"the checkpoint's head is kept: it gives {gives}"
         own = f" (in the data: {_listed(self.labels)})" if self.labels != self.names else ""
         return f"the checkpoint's head is kept: its classes in its order: {_listed(self.names)}{own}"
 
@@ -172,8 +178,9 @@ def fit_head(
         labels: the data's classes by their number; empty for regression and ranking.
         numbered: as in `match_labels`.
     """
-    wanted = "ForTokenClassification" if kind == "tagging" else "ForSequenceClassification"
-    if "For" in head.architecture and not head.architecture.endswith((wanted, *_PRETRAINING)):
+    wanted = _CLASSES.get(kind, "ForSequenceClassification")
+    # Some kinds have two classes for one task, such as XLMForQuestionAnsweringSimple.
+    if "For" in head.architecture and not head.architecture.removesuffix("Simple").endswith((wanted, *_PRETRAINING)):
         return f"the checkpoint's head belongs to {head.architecture}, and the task is {kind}", ()
     if kind in TRAINED_FOR and head.problem_type not in (None, TRAINED_FOR[kind]):
         return f"the checkpoint's head was trained for {head.problem_type}, and the task is {kind}", ()
@@ -182,7 +189,9 @@ def fit_head(
         return f"config.json names {count}, and the checkpoint's head has {head.outputs} outputs", ()
     if not labels:
         what = f"the checkpoint's head has {head.outputs} classes ({_listed(head.names)}), and a {kind} has one score"
-        return (None if head.outputs == 1 else what), ()
+        if kind == "question-answering":
+            what = f"the checkpoint's head has {head.outputs} outputs, and an answer has two, its start and its end"
+        return (None if head.outputs == _OUTPUTS.get(kind, 1) else what), ()
     order = match_labels(head.names, labels, numbered=numbered)
     if order is not None:
         return None, order

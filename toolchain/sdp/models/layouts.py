@@ -53,7 +53,7 @@ class Layout:
     outside: tuple[str, ...] = ("pooler",)
     input_embeddings: tuple[str, ...] = ("word_embeddings",)
     pretraining_heads: tuple[str, ...] = ("cls.",)
-    outputs: tuple[str, ...] = ("classifier.weight",)
+    outputs: tuple[str, ...] = ("classifier.weight", "qa_outputs.weight")
     not_computed: tuple[str, ...] = ()
     width: tuple[str, ...] = ("hidden_size",)
     depth: tuple[str, ...] = ("num_hidden_layers",)

@@ -1,4 +1,4 @@
-"""Pretrained encoders, fine-tuned classifiers and taggers as torch modules, from safetensors only."""
+"""Pretrained encoders and fine-tuned networks as torch modules, from safetensors only."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from transformers.utils import logging as transformers_logging
 
 from sdp.compat.transformers import class_of, class_that_ends_with
 from sdp.errors import ModelError
+from sdp.models.answerer import OUTPUTS, answerer_class
 from sdp.models.architectures import find_architecture
 from sdp.models.embedder import as_embedder, embedder_class, is_embedder
 from sdp.models.head import TRAINED_FOR, read_head
@@ -24,7 +25,7 @@ from sdp.models.pooling import Pooling
 from sdp.models.source import ModelFolder
 from sdp.models.unmatched_weights import require_all_weights
 from sdp.pipeline.artifacts.kept_units import KeptUnits
-from sdp.recipe.benchmark_tasks import ProblemType
+from sdp.recipe.benchmark_tasks import TOKEN_TYPES, ProblemType
 
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
@@ -55,8 +56,8 @@ def load_pretrained(
     Args:
         folder: where the weights are.
         problem_type: classification and multi-label give one logit a label, tagging the same for every token,
-            regression and ranking a single one, embedding a vector.
-        label_names: class names in the order of their ids; empty for regression and ranking. Of a new head.
+            regression and ranking a single one, embedding a vector, question answering two for every token.
+        label_names: class names in the order of their ids; empty for tasks without classes. Of a new head.
         device: where the model goes.
         keep_head: take the checkpoint's trained head with its class names; otherwise the head is new.
         pooling: of an embedding.
@@ -65,7 +66,7 @@ def load_pretrained(
     Raises:
         ModelError: config or weights do not form a model for this task, or some of the weights have no place in it.
     """
-    labels = label_names or ("score",)
+    labels = label_names or (OUTPUTS if problem_type == "question-answering" else ("score",))
     head: dict[str, Any] = {
         "num_labels": len(labels),
         "id2label": dict(enumerate(labels)),
@@ -109,7 +110,7 @@ def _load_checked(
     pooling: Pooling | None,
     trust_remote_code: bool,
 ) -> PreTrainedModel:
-    if problem_type not in ("tagging", "embedding"):
+    if problem_type not in (*TOKEN_TYPES, "embedding"):
         head["problem_type"] = TRAINED_FOR.get(problem_type, "regression")
     check_size(folder)
     try:
@@ -117,7 +118,7 @@ def _load_checked(
         if pooling is not None:
             as_embedder(config, pooling)
         options = {"config": config, "trust_remote_code": trust_remote_code, "ignore_mismatched_sizes": True}
-        cls = _model_class(config, tagger=problem_type == "tagging")
+        cls = _model_class(config, problem_type)
         model, loaded = _load(folder.path, device, cls, **options)
     except Exception as error:  # a wrong value in config.json can cause any exception in transformers
         raise ModelError(f"the model cannot be loaded: {_first_line(error)}", where=str(folder.path)) from None
@@ -148,8 +149,7 @@ def load_finetuned(path: Path, device: torch.device | None = None) -> PreTrained
     """
     try:
         config = _config(path)
-        tagger = "TokenClassification" in (config.architectures or [""])[0]
-        smaller, cls, place = read_kept_units(path), _model_class(config, tagger=tagger), device or torch.device("cpu")
+        smaller, cls, place = read_kept_units(path), _saved_class(config), device or torch.device("cpu")
         if smaller is not None:
             whole = cls if isinstance(cls, type) and issubclass(cls, PreTrainedModel) else class_of(cls, config)
             return _load_smaller(path, place, smaller, config, whole)
@@ -178,10 +178,21 @@ def _load(path: Path, device: torch.device, cls: Any, **options: Any) -> tuple[P
     return model, loaded
 
 
-def _model_class(config: PreTrainedConfig, *, tagger: bool) -> Any:
-    """The class, or the auto class, of a model."""
+def _saved_class(config: PreTrainedConfig) -> Any:
+    """The class, or the auto class, of a model that a training stage saved."""
+    saved = (config.architectures or [""])[0]
+    if "QuestionAnswering" in saved:
+        return _model_class(config, "question-answering")
+    return _model_class(config, "tagging" if "TokenClassification" in saved else "classification")
+
+
+def _model_class(config: PreTrainedConfig, problem_type: ProblemType) -> Any:
+    """The class, or the auto class, of a model; that of an embedding is known by its configuration."""
     if is_embedder(config):
         return embedder_class(config)
+    if problem_type == "question-answering":
+        return answerer_class(config)
+    tagger = problem_type == "tagging"
     # optimum's TasksManager knows the model class of a task for every architecture.
     from optimum.exporters.tasks import TasksManager
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from sdp.data.batches import TokenizedSplit
@@ -27,7 +27,7 @@ from sdp.data.rows import Split
 from sdp.data.rows_on_disk import row_lengths
 from sdp.errors import ModelError, StageError
 from sdp.pipeline.files import read_json, write_json
-from sdp_onnx.deploy.tokenization import TOKENIZER_FILE, Padding, Side, TextTokenizer, segments, translate_errors
+from sdp_onnx.deploy.tokenization import FRAME, TOKENIZER_FILE, Padding, Side, TextTokenizer, segments, translate_errors
 from sdp_onnx.errors import ModelFileError
 
 CONFIG_FILE = "tokenizer_config.json"
@@ -195,6 +195,9 @@ def check_tokenizer(folder: Path, split: Split, rows: TokenizedSplit) -> None:
     Raises:
         StageError: a row gets other tokens.
     """
+    if rows.windows is not None:
+        _check_windows(folder, split, rows)
+        return
     order = np.argsort(row_lengths(rows.rows), kind="stable")
     between = order[:: max(1, len(order) // _OF_EACH)]
     chosen = np.unique(np.concatenate([order[:_OF_EACH], between, order[-_OF_EACH:]])).tolist()
@@ -203,12 +206,35 @@ def check_tokenizer(folder: Path, split: Split, rows: TokenizedSplit) -> None:
     given = [list(row) if words else row[0] if len(row) == 1 else segments(row) for row in texts]
     encodings = Tokenizer.from_file(str(folder / TOKENIZER_FILE)).encode_batch(given, is_pretokenized=words)
     for place, encoding in zip(chosen, encodings, strict=True):
-        found = [index for index, real in zip(encoding.ids, encoding.attention_mask, strict=True) if real]
+        found = _real_tokens(encoding)
         # A text of no tokens is one padding token, which the file alone has no place for.
         if found and found != rows.rows[place]["input_ids"]:
-            what = f"row {place + 1} of {split.name} gets other tokens than the model was scored on"
-            raise StageError(
-                what,
-                where=str(folder / TOKENIZER_FILE),
-                hint="Run once more in another folder (--run-dir); if it stays so, it is a fault of sdp.",
-            )
+            raise _other_tokens(folder, split, place)
+
+
+def _check_windows(folder: Path, split: Split, rows: TokenizedSplit) -> None:
+    """Tokenize some questions; the file reads their contexts in windows too."""
+    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
+    longest = (tokenizer.truncation or {})["max_length"]
+    owners = rows.windows.owners if rows.windows is not None else np.empty(0, np.int64)
+    for place in range(0, len(split), max(1, len(split) // (2 * _OF_EACH))):
+        question, context = split.texts[place]
+        # A longer question loses its end before the file is asked.
+        if 2 * len(question.encode()) > longest - 2 * FRAME:
+            continue
+        encoding = tokenizer.encode(question, context)
+        found = [_real_tokens(part) for part in (encoding, *encoding.overflowing)]
+        if found != [rows.rows[window]["input_ids"] for window in np.flatnonzero(owners == place).tolist()]:
+            raise _other_tokens(folder, split, place)
+
+
+def _real_tokens(encoding: Encoding) -> list[int]:
+    return [index for index, real in zip(encoding.ids, encoding.attention_mask, strict=True) if real]
+
+
+def _other_tokens(folder: Path, split: Split, place: int) -> StageError:
+    return StageError(
+        f"row {place + 1} of {split.name} gets other tokens than the model was scored on",
+        where=str(folder / TOKENIZER_FILE),
+        hint="Run once more in another folder (--run-dir); if it stays so, it is a fault of sdp.",
+    )

@@ -159,7 +159,9 @@ def _rows(split: Split, label_names: tuple[str, ...]) -> Iterator[dict[str, Any]
             yield {WORDS: list(texts), LABEL: [split.tags[tag] for tag in split.labels_of(row)]}
             continue
         label = split.labels[row].tolist()
-        if split.multi_label:
+        if split.answers is not None:
+            label = dict(zip(("text", "answer_start"), split.answers.row(row), strict=True))
+        elif split.multi_label:
             label = [name for name, has in zip(label_names, label, strict=True) if has]
         elif label_names:
             label = label_names[label]

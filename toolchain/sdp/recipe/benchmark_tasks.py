@@ -1,10 +1,10 @@
-"""The table of benchmark tasks, one entry a task: the 8 of GLUE and the 8 of XGLUE.
+"""The table of benchmark tasks, one entry a task: the 8 of GLUE, 8 of XGLUE, and both of SQuAD.
 
 A recipe names one with `task.name`; keys of `[data]` override the entry, so that the same task can be read from the
 hub, from a folder of the same form, or from plain files.
 
 GLUE: arXiv 1804.07461. XGLUE: arXiv 2004.01401; its XNLI and PAWS-X are read from the original data sets, which have
-more languages (PAWS-X: 7, not 4).
+more languages (PAWS-X: 7, not 4). SQuAD: arXiv 1606.05250, with questions without an answer arXiv 1806.03822.
 """
 
 from __future__ import annotations
@@ -16,7 +16,21 @@ from typing import Literal
 from sdp_onnx.deploy import manifest
 
 ProblemType = manifest.ProblemType
-MetricName = Literal["accuracy", "f1", "macro-f1", "micro-f1", "matthews", "pearson", "spearman", "entity-f1", "ndcg"]
+MetricName = Literal[
+    "accuracy",
+    "f1",
+    "macro-f1",
+    "micro-f1",
+    "matthews",
+    "pearson",
+    "spearman",
+    "entity-f1",
+    "ndcg",
+    "answer-f1",
+    "exact-match",
+]
+TOKEN_TYPES: tuple[ProblemType, ...] = ("tagging", "question-answering")
+"""Tasks whose network has logits for every token."""
 
 GLUE = "nyu-mll/glue"
 XGLUE = "microsoft/xglue"
@@ -48,7 +62,8 @@ class Task:
         dataset, config: hub id and configuration, which may hold "{language}".
         text: the text columns; all after the first are joined to the second text of a pair.
         label: the label column.
-        labels: the classes in the order of their ids, or the grades of a ranking from 0 up; empty for regression.
+        labels: the classes in the order of their ids, or the grades of a ranking from 0 up; empty for regression and
+            question answering.
         train, dev, test: names of splits; dev and test may hold "{language}" or "{subset}".
         languages: languages of the evaluation splits.
         subsets: values of "{subset}"; choices are made on the first.
@@ -71,7 +86,7 @@ class Task:
     group: str | None = None
 
 
-# GLUE's own test sets have no public labels, so its tasks have no test split here.
+# The test sets of GLUE and SQuAD have no public labels, so their tasks have no test split here.
 _TASKS = (
     Task(
         name="cola",
@@ -259,6 +274,26 @@ _TASKS = (
         test="test.{language}",
         languages=("de", "en", "es", "fr", "it", "pt", "zh"),
         group="query",
+    ),
+    Task(
+        name="squad",
+        type="question-answering",
+        metrics=("answer-f1", "exact-match"),
+        dataset="rajpurkar/squad",
+        config="plain_text",
+        text=("question", "context"),
+        label="answers",
+        labels=(),
+    ),
+    Task(
+        name="squad-v2",
+        type="question-answering",
+        metrics=("answer-f1", "exact-match"),
+        dataset="rajpurkar/squad_v2",
+        config="squad_v2",
+        text=("question", "context"),
+        label="answers",
+        labels=(),
     ),
 )
 

@@ -38,12 +38,15 @@ class DataSection(Section):
     """Test file or split, named as dev: read by the evaluate stage only."""
     text: tuple[str, ...] | None = Field(default=None, min_length=1, max_length=3)
     """The text column, or the two columns of a pair task; a third is joined to the second by a space. For tagging the
-    column of words: lists, the text of lists (['a', 'b']), or strings with spaces between the words."""
+    column of words: lists, the text of lists (['a', 'b']), or strings with spaces between the words. For question
+    answering the columns of questions and contexts."""
     label: str | tuple[str, ...] | None = None
     """The label column: strings or integers; numbers for regression and ranking; for tagging a tag for each word; for
     multi-label the labels of a row: a list, or a text with "|" between them, or one column of 0 and 1 for each label.
     A class is what its text is, so "nan", "None", "1" and "01" are four; the integer 1, 1.0 in a column of numbers and
-    the text "1" are one. null, NaN and an empty field are missing labels."""
+    the text "1" are one. null, NaN and an empty field are missing labels. For question answering the column of answers
+    in the form of SQuAD: {"text": ["Paris"], "answer_start": [17]}, empty lists where there is none (as JSON in tsv
+    and csv)."""
     group: str | None = None
     """Ranking: the column whose equal values form one list, such as the query; no row may lack it."""
     train_rows: int | None = Field(default=None, gt=0)
@@ -56,7 +59,16 @@ class DataSection(Section):
     or tables with the task's text columns; also .gz; names may hold "*" and "{language}". The pruned network learns
     from them what the fine-tuned one computes. Rows that train, dev or test have are left out."""
     max_length: int = Field(default=128, ge=8, le=8192)
-    """Longest input in tokens, at most the positions of the model; longer ones are cut."""
+    """Longest input in tokens, at most the positions of the model; longer ones are cut. For question answering a longer
+    context is read in windows of this size (SQuAD: 384)."""
+    stride: int | None = Field(default=None, ge=1)
+    """Question answering: tokens of a long context that neighbouring windows share, fewer than half of max_length;
+    without it a third of max_length (SQuAD: 128 of 384)."""
+
+    @property
+    def shared_tokens(self) -> int:
+        """Tokens that neighbouring windows share, with the default filled in."""
+        return self.max_length // 3 if self.stride is None else self.stride
 
     @model_validator(mode="after")
     def _one_source(self) -> DataSection:

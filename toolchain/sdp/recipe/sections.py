@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from sdp.recipe.base import Section, TrainingSection
 from sdp.recipe.bench import BenchSection
+from sdp.recipe.benchmark_tasks import TOKEN_TYPES
 from sdp.recipe.data import DataSection
 from sdp.recipe.export import ExportSection
 from sdp.recipe.gate import GateSection
@@ -20,6 +21,9 @@ from sdp.recipe.pruning import AnalysisSection, PruneSection
 from sdp.recipe.task import TaskSection
 from sdp.recipe.vocabulary import VocabularySection
 from sdp_onnx.runtimes.base import Provider
+
+SHORTEST_WINDOW = 32
+"""Fewest tokens that a question and a part of its context are read in."""
 
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
 """What can follow a training; the names of packages."""
@@ -135,10 +139,24 @@ class Recipe(Section):
     runtime: RuntimeSection = RuntimeSection()
 
     @model_validator(mode="after")
-    def _taggers_do_not_pool(self) -> Recipe:
-        for loss in self.prune.losses if self.task.problem_type == "tagging" else ():
+    def _tokens_are_not_pooled(self) -> Recipe:
+        kind = self.task.problem_type
+        for loss in self.prune.losses if kind in TOKEN_TYPES else ():
             if isinstance(loss, RepresentationLoss) and loss.representation == "pooled":
-                raise ValueError(f'a tagging task has no pooled representation; give the loss {loss.name} "tokens"')
+                raise ValueError(f'a {kind} task has no pooled representation; give the loss {loss.name} "tokens"')
+        return self
+
+    @model_validator(mode="after")
+    def _windows_share_less_than_half(self) -> Recipe:
+        data = self.data
+        if self.task.problem_type != "question-answering":
+            if data.stride is not None:
+                raise ValueError(f"data.stride is of question answering, and this task is {self.task.problem_type}")
+            return self
+        if data.max_length < SHORTEST_WINDOW:
+            raise ValueError(f"data.max_length = {data.max_length}: a window has {SHORTEST_WINDOW} tokens or more")
+        if data.shared_tokens >= data.max_length // 2:
+            raise ValueError(f"data.stride = {data.stride} is not less than half of data.max_length, {data.max_length}")
         return self
 
     @model_validator(mode="after")
@@ -244,6 +262,8 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _columns_fit(self) -> Recipe:
         kind, columns = self.task.problem_type, len(self.data.text or ())
+        if kind == "question-answering" and columns not in (0, 2):
+            raise ValueError(f"question answering reads questions and contexts, and data.text names {columns} columns")
         if kind == "tagging" and columns > 1:
             raise ValueError(f"tagging reads one column of words, and data.text names {columns}")
         if kind != "multi-label" and isinstance(self.data.label, tuple):

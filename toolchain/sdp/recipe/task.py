@@ -17,6 +17,7 @@ METRICS_BY_TYPE: dict[ProblemType, tuple[MetricName, ...]] = {
     "tagging": ("entity-f1", "accuracy"),
     "ranking": ("ndcg",),
     "embedding": ("spearman", "pearson"),
+    "question-answering": ("answer-f1", "exact-match"),
 }
 
 
@@ -36,8 +37,9 @@ class TaskSection(Section):
     """The kind of problem, for a task of one's own."""
     metric: MetricName | None = None
     """How it is scored; without it accuracy, for regression pearson, for embedding spearman, for tagging entity-f1, for
-    ranking ndcg, for multi-label micro-f1 (there accuracy counts the rows whose labels are all right). f1 is the F1 of
-    the second of two classes, as the data orders them (numbers by value, others by name; a known task by its table),
+    ranking ndcg, for multi-label micro-f1 (there accuracy counts the rows whose labels are all right), for question
+    answering answer-f1, of the words of an answer (SQuAD; exact-match is reported beside it). f1 is the F1 of the
+    second of two classes, as the data orders them (numbers by value, others by name; a known task by its table),
     whatever the order in a model's head. A known task's other official metric is reported beside it."""
     pooling: Literal["mean", "cls"] | None = None
     """Of an embedding: how one vector is made of the last layer's tokens, their mean or the first one; it is then
@@ -91,7 +93,7 @@ class TaskSection(Section):
     @property
     def has_no_classes(self) -> bool:
         """Whether rows have numbers in place of classes."""
-        return self.problem_type in ("regression", "ranking", "embedding")
+        return self.problem_type in ("regression", "ranking", "embedding", "question-answering")
 
     @property
     def score(self) -> MetricName:
@@ -102,8 +104,11 @@ class TaskSection(Section):
 
     @property
     def also(self) -> tuple[MetricName, ...]:
-        """Other official metrics of a known task, reported beside the score."""
-        return tuple(metric for metric in (self.known.metrics if self.known else ()) if metric != self.score)
+        """Other official metrics of a known task, reported beside the score; of question answering always both."""
+        official = self.known.metrics if self.known else ()
+        if self.problem_type == "question-answering":
+            official = METRICS_BY_TYPE[self.problem_type]
+        return tuple(metric for metric in official if metric != self.score)
 
     @property
     def languages(self) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ PIPELINE_TAGS: dict[ProblemType, str] = {
     "tagging": "token-classification",
     "ranking": "text-ranking",
     "embedding": "sentence-similarity",
+    "question-answering": "question-answering",
 }
 # optimum's class for each problem type.
 ORT_MODELS: dict[ProblemType, str] = {
@@ -41,6 +42,7 @@ ORT_MODELS: dict[ProblemType, str] = {
     "tagging": "ORTModelForTokenClassification",
     "ranking": "ORTModelForSequenceClassification",
     "embedding": "ORTModelForFeatureExtraction",
+    "question-answering": "ORTModelForQuestionAnswering",
 }
 
 
@@ -53,6 +55,7 @@ def model_card(
     tolerance: float,
     oldest: str | None,
     framed: bool,
+    optional_answers: bool = False,
 ) -> str:
     """Format the card.
 
@@ -63,6 +66,7 @@ def model_card(
         operator_library: the file name of the library that the model needs; None where it needs none.
         tolerance: of the golden inputs.
         framed: whether the tokenizer puts tokens around a text, so that none is without.
+        optional_answers: whether a question may have no answer.
         oldest: the oldest release of onnxruntime that reads the model; None where no known one does.
 
     Returns:
@@ -98,6 +102,7 @@ def model_card(
         oldest=oldest,
         ort_model=ORT_MODELS[kind],
         example=example_text(kind, 1 if kind == "embedding" else len(text_names(recipe))),
+        optional=optional_answers,
         framed=framed,
     )
 

@@ -14,7 +14,9 @@ from safetensors.numpy import load_file
 
 import sdp
 from sdp.data.batches import Collator
+from sdp.data.rows import TaskData
 from sdp.data.source import text_names
+from sdp.evaluation.answers import SCORE
 from sdp.evaluation.compare import Logits
 from sdp.evaluation.metrics import NUMERIC, predictions, same
 from sdp.evaluation.on_split import compare_models
@@ -23,6 +25,7 @@ from sdp.evaluation.scored_rows import scored_rows
 from sdp.evaluation.stored_logits import LogitsFile
 from sdp.models.export import MODEL_FILE, Exported, export_file
 from sdp.models.tokenizer import check_tokenizer, saved_tokenizer
+from sdp.pipeline.artifacts.base import present
 from sdp.pipeline.artifacts.comparison import EvaluateMetrics, ExportMetrics, TorchDifference
 from sdp.pipeline.artifacts.intervals import value_of
 from sdp.pipeline.artifacts.manifest import ExportManifest, ManifestMetrics
@@ -70,7 +73,7 @@ def run(context: StageContext) -> StageResult:
     file_bytes = sum(file.stat().st_size for file in target.glob(f"{MODEL_FILE}*"))
     # The manifest lists the files that exist now.
     shutil.rmtree(target / CHECKPOINTS)
-    _manifest(recipe, run, exported, metrics).store(target)
+    _manifest(recipe, run, data, exported, metrics).store(target)
     return {
         metric: value_of(metrics.models["exported"]),
         "bytes": file_bytes,
@@ -83,6 +86,9 @@ def _torch_difference(recipe: Recipe, exported: Exported, pruned: Logits, logits
     metric = recipe.task.score
     several = recipe.task.problem_type == "multi-label"
     equal = same(*(predictions(metric, own, multi_label=several) for own in (pruned, logits)))
+    if recipe.task.problem_type == "question-answering":
+        # The other columns are no outputs.
+        pruned, logits = pruned[:, [SCORE]], logits[:, [SCORE]]
     # Words beyond the length limit have logits from neither.
     read = ~np.isnan(pruned).any(axis=1)
     return TorchDifference(
@@ -94,7 +100,9 @@ def _torch_difference(recipe: Recipe, exported: Exported, pruned: Logits, logits
     )
 
 
-def _manifest(recipe: Recipe, run: RunFolder, exported: Exported, metrics: ExportMetrics) -> ExportManifest:
+def _manifest(
+    recipe: Recipe, run: RunFolder, data: TaskData, exported: Exported, metrics: ExportMetrics
+) -> ExportManifest:
     finetune = read_json(run.stage(FINETUNE.folder) / STAGE_FILE) or {}
     # An embedding is of one text, whatever the columns of its data.
     names = ("text",) if recipe.task.problem_type == "embedding" else text_names(recipe)
@@ -108,6 +116,7 @@ def _manifest(recipe: Recipe, run: RunFolder, exported: Exported, metrics: Expor
         problem_type=recipe.task.problem_type,
         text_columns=len(names),
         text_names=names,
+        **present(optional_answers=data.train.answers.optional if data.train.answers is not None else None),
         layers=exported.layers,
         tensors=exported.tensors,
         metrics=ManifestMetrics(**{name: getattr(metrics, name) for name in ManifestMetrics.model_fields}),

@@ -50,6 +50,7 @@ def run(context: StageContext) -> StageResult:
         operator_library=library,
         tolerance=recipe.export.allowed_error,
         oldest=exported.onnxruntime,
+        optional_answers=exported.optional_answers is True,
         framed=bool(TextTokenizer.read(target).backend.encode("").ids),
     )
     (target / "README.md").write_text(card, encoding="utf-8")

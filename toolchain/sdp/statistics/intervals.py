@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from sdp.data.rows import Split
-from sdp.evaluation.metrics import Array, entity_counts, list_scores, same, score_predictions, why_undefined
+from sdp.evaluation.metrics import ANSWERS, Array, entity_counts, list_scores, same, score_predictions, why_undefined
 from sdp.pipeline.artifacts.comparison import PairedTest
 from sdp.recipe.benchmark_tasks import MetricName
 from sdp_onnx.bench.interval import LEVEL, SAME, Interval, Undefined
 
 ENOUGH = 0.05
 """Least share of resamples in which a metric must be defined for an interval."""
-RATIOS: tuple[MetricName, ...] = ("accuracy", "f1", "micro-f1", "entity-f1", "ndcg")
+RATIOS: tuple[MetricName, ...] = ("accuracy", "f1", "micro-f1", "entity-f1", "ndcg", *ANSWERS)
 """Metrics that are one sum over units divided by another: what each unit adds is counted once for all resamples."""
 
 
@@ -67,8 +67,9 @@ def resampled_scores(
 def ratio_terms(metric: MetricName, split: Split, predicted: Array) -> NDArray[np.float64]:
     """Numerator and denominator that each unit adds to a metric of `RATIOS`, and support, [units, 3].
 
-    accuracy: right, all. f1, micro-f1 and entity-f1: 2 true positives, predicted + true. ndcg: the list's NDCG, 1. The
-    metric is undefined where the support (words, true positives and false negatives, lists) adds up to 0.
+    accuracy: right, all. f1, micro-f1 and entity-f1: 2 true positives, predicted + true. ndcg: the list's NDCG, 1.
+    Metrics of answers: the question's score, 1. The metric is undefined where the support (words, true positives and
+    false negatives, lists) adds up to 0.
     """
     if metric == "entity-f1":
         right, found, true = entity_counts(split, predicted).T
@@ -76,6 +77,9 @@ def ratio_terms(metric: MetricName, split: Split, predicted: Array) -> NDArray[n
     if metric == "ndcg":
         values = list_scores(split, predicted)
         return np.stack([values, np.ones_like(values), np.ones_like(values)], axis=1)
+    if metric in ANSWERS:
+        scores = predicted.astype(np.float64)
+        return np.stack([scores, np.ones_like(scores), np.ones_like(scores)], axis=1)
     if metric == "f1":
         found, true = predicted == split.positive, (split.labels == split.positive).astype(float)
         return np.stack([2.0 * found * true, found + true, true], axis=1)

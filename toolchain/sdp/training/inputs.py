@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from sdp.data.batches import Collator, TokenizedSplit, tokenize, tokenize_words
+from sdp.data.batches import Collator, TokenizedSplit, tokenize, tokenize_windows, tokenize_words
 from sdp.data.load import load_task_data
 from sdp.data.rows import Split, TaskData
 from sdp.data.rows_on_disk import Texts, TokenRow
@@ -37,12 +37,15 @@ def finetuned_data(recipe: Recipe, run: RunFolder) -> TaskData:
 
 
 def tokenize_split(split: Split, tokenizer: TextTokenizer, recipe: Recipe) -> TokenizedSplit:
-    """Tokenize a split at the recipe's length limit; for tagging word by word, for embeddings text by text."""
+    """Tokenize a split at the recipe's length limit; for tagging word by word, for embeddings text by text, for
+    question answering in windows."""
     if recipe.task.problem_type == "embedding":
         own = split.apart()
         # Training has no pairs.
         compared = None if split.name == "train" else len(split.texts[0])
         return TokenizedSplit(tokenize(own.texts, tokenizer, recipe.data.max_length), own.labels, compared=compared)
+    if split.answers is not None:
+        return TokenizedSplit.of_questions(split, tokenizer, recipe.data.max_length, recipe.data.shared_tokens)
     return tokenize_whole(split, tokenizer, recipe)
 
 
@@ -57,6 +60,8 @@ def tokenize_texts(texts: Sequence[Texts], tokenizer: TextTokenizer, recipe: Rec
     """Tokenize rows without labels as `tokenize_split` does those of a split."""
     if recipe.task.problem_type == "tagging":
         return tokenize_words(texts, tokenizer, recipe.data.max_length)[0]
+    if recipe.task.problem_type == "question-answering":
+        return tokenize_windows(texts, tokenizer, recipe.data.max_length, recipe.data.shared_tokens)[0]
     return tokenize(texts, tokenizer, recipe.data.max_length)
 
 

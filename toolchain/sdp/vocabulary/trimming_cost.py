@@ -7,7 +7,9 @@ models agree on all others.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,6 @@ from transformers import PreTrainedModel
 
 from sdp.data.batches import Collator, TokenizedSplit
 from sdp.data.rows import Split, TaskData
-from sdp.data.rows_on_disk import Chosen
 from sdp.errors import RunError
 from sdp.evaluation.on_split import compare_models
 from sdp.evaluation.predict import predict_logits
@@ -68,16 +69,12 @@ def trimming_cost(
     old_ids = kept_pieces(KeptPieces.path(run), *sizes)
     tokenizer = with_all_pieces(saved, pretrained, old_ids)
     whole = tokenize_split(split, tokenizer, recipe)
-    changed = tokenized = changed_rows(rows, whole, old_ids)
-    if rows.compared is not None:
-        # A pair changes with either of its texts.
-        changed = np.asarray(changed.reshape(-1, rows.compared).any(axis=1))
-        tokenized = np.repeat(changed, rows.compared)
+    changed = changed_rows(rows, whole, old_ids)
     full = trimmed.copy()
     if changed.any():
         model = load_finetuned(run.stage(FINETUNE.folder), device)
         restore_pieces(model, folder, old_ids)
-        chosen = chosen_rows(whole, tokenized)
+        chosen = tokenize_split(split.where(changed), tokenizer, recipe)
         with context.reporter.task("all pieces, tokens", chosen.tokens) as task:
             network, batch = torch_network(model), recipe.evaluate.batch_size
             found = predict_logits(network, chosen, Collator(tokenizer), batch, task)
@@ -111,17 +108,23 @@ def kept_pieces(path: Path, kept: int, whole: int) -> NDArray[np.int64]:
 
 
 def changed_rows(trimmed: TokenizedSplit, whole: TokenizedSplit, old_ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return a mask of the rows that the two tokenizers encode differently, [N]."""
-    pairs = zip(trimmed.rows, whole.rows, strict=True)
-    return np.array([old_ids[new["input_ids"]].tolist() != old["input_ids"] for new, old in pairs], dtype=bool)
+    """Return a mask of the rows that the two tokenizers encode differently, [N].
+
+    A pair of an embedding changes with either of its texts, a question with any of its windows.
+    """
+    pairs = zip(_pieces(trimmed), _pieces(whole), strict=True)
+    return np.array([[old_ids[ids].tolist() for ids in new] != old for new, old in pairs], dtype=bool)
 
 
-def chosen_rows(split: TokenizedSplit, chosen: NDArray[np.bool_]) -> TokenizedSplit:
-    """Return some rows of a tokenized split in their order, given a mask [N]."""
-    numbers = np.flatnonzero(chosen)
-    labels: list[Any] = [split.labels[number] for number in numbers.tolist()]
-    places = None if split.places is None else [split.places[number] for number in numbers.tolist()]
-    return TokenizedSplit(Chosen(split.rows, numbers), labels, places, compared=split.compared)
+def _pieces(split: TokenizedSplit) -> Iterator[list[list[int]]]:
+    """Yield the ids of all that is tokenized of each row of a split."""
+    tokenized = (row["input_ids"] for row in split.rows)
+    if split.windows is None:
+        sizes = [split.compared or 1] * (len(split) // (split.compared or 1))
+    else:
+        sizes = np.bincount(split.windows.owners, minlength=len(split.windows.split)).tolist()
+    for size in sizes:
+        yield list(islice(tokenized, size))
 
 
 def restore_pieces(model: PreTrainedModel, pretrained: ModelFolder, old_ids: NDArray[np.int64]) -> None:

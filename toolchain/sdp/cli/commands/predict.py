@@ -41,7 +41,8 @@ def predict_command(
     """Print label and probability, one line for each input, from the exported file alone.
 
     For regression and ranking the line has the score. For multi-label it has the labels with a probability of a half
-    and more, and their probabilities, with "|" between them. For embedding it has the vector. For tagging there is a
+    and more, and their probabilities, with "|" between them. For embedding it has the vector. For question answering it
+    has the answer and its probability, "-" without one. For tagging there is a
     line with word, tag and probability for each word, and an empty line between sentences. --json prints one JSON
     object (for tagging a list) per line.
     """
@@ -102,9 +103,11 @@ def answer_blocks(predictor: Predictor, inputs: Iterable[list[tuple[str, ...]]],
 
 
 def answer_line(answer: Answer) -> str:
-    """Return label and probability separated by a tab, the score, or the vector; of several labels "-" without one."""
+    """Return label or answer and probability separated by a tab, the score, or the vector; "-" without any label."""
     if answer.score is not None:
         return f"{answer.score:.4f}"
+    if answer.answer is not None:
+        return f"{one_field(answer.answer) or '-'}\t{answer.probability:.4f}"
     if answer.vector is not None:
         return " ".join(f"{value:.6f}" for value in answer.vector)
     if answer.labels is not None:

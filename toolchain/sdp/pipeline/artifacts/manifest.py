@@ -60,6 +60,7 @@ class ExportManifest(Artifact):
     problem_type: ProblemType
     text_columns: Count
     text_names: Sequence[str]
+    optional_answers: bool | None = None
     layers: dict[str, LayerZeros]
     tensors: tuple[TensorEntry, ...]
     metrics: ManifestMetrics

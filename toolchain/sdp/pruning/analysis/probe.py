@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from sdp.data.batches import IGNORED, Collator, TokenizedSplit, length_sorted_batches
+from sdp.data.batches import Collator, TokenizedSplit, length_sorted_batches
+from sdp.data.rows import IGNORED
 from sdp.losses.representation import represent
 from sdp.models.load import plain_forward
 

@@ -41,8 +41,8 @@ def start_analysis(
         the analysis, or None where the recipe turns it off.
     """
     settings, prune, kind = recipe.analysis, recipe.prune, recipe.task.problem_type
-    # Vectors have no classes to separate, and no logits to compare.
-    if settings.rows == 0 or kind == "embedding":
+    # Vectors and places in a text are no classes to separate.
+    if settings.rows == 0 or kind in ("embedding", "question-answering"):
         return None
     updates = mask_plan(prune, steps)
     points = points_between(updates, steps, settings.between)

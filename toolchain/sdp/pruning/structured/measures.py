@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from sdp.models.answerer import is_answerer
 from sdp.models.embedder import is_embedder
 from sdp.models.head import TRAINED_FOR
 from sdp.models.units import Part
@@ -81,6 +82,7 @@ def drawn_log_likelihood(
     *,
     multi_label: bool = False,
     vectors: bool = False,
+    spans: bool = False,
 ) -> Tensor:
     """Return the log-likelihood of labels that a network draws from its own prediction, summed over a batch.
 
@@ -93,7 +95,13 @@ def drawn_log_likelihood(
         generator: on the CPU.
         multi_label: each label is drawn by itself.
         vectors: the outputs are an embedding.
+        spans: the outputs are for the start and the end of an answer at each token.
     """
+    if spans:
+        # A label is a token of the row, one for the start and one for the end.
+        outside = ~attention_mask.bool()[:, None]
+        scores = logits.transpose(1, 2).masked_fill(outside, -torch.inf).flatten(0, 1)
+        return _drawn_class(scores, generator)
     flat = logits[attention_mask.bool()] if logits.dim() == 3 else logits
     if multi_label:
         yes = torch.bernoulli(flat.detach().sigmoid().cpu(), generator=generator).to(flat.device)
@@ -104,8 +112,12 @@ def drawn_log_likelihood(
         # Of a normal distribution with variance 1 around the vector: the mean over signs is the sum over its values.
         signs = torch.randint(0, 2, flat.shape, generator=generator) * 2 - 1
         return (flat * signs.to(flat.device)).sum()
-    drawn = torch.multinomial(flat.detach().softmax(dim=-1).cpu(), 1, generator=generator).squeeze(1)
-    return -functional.cross_entropy(flat, drawn.to(flat.device), reduction="sum")
+    return _drawn_class(flat, generator)
+
+
+def _drawn_class(logits: Tensor, generator: torch.Generator) -> Tensor:
+    drawn = torch.multinomial(logits.detach().softmax(dim=-1).cpu(), 1, generator=generator).squeeze(1)
+    return -functional.cross_entropy(logits, drawn.to(logits.device), reduction="sum")
 
 
 def _zeros(layer: nn.Module, part: Part) -> PartMeasures:
@@ -145,10 +157,13 @@ def _run(
     try:
         with torch.enable_grad():
             logits = model(**inputs).logits
-            several = model.config.problem_type == TRAINED_FOR["multi-label"]
-            vectors = is_embedder(model.config)
             likelihood = drawn_log_likelihood(
-                logits, inputs["attention_mask"], generator, multi_label=several, vectors=vectors
+                logits,
+                inputs["attention_mask"],
+                generator,
+                multi_label=model.config.problem_type == TRAINED_FOR["multi-label"],
+                vectors=is_embedder(model.config),
+                spans=is_answerer(model),
             )
             likelihood.backward()
     finally:
