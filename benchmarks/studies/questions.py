@@ -25,7 +25,7 @@ from sdp.data.docstrings import docstrings_of, normalized, package_folder
 
 PACKAGES = ("numpy", "pandas", "scipy", "sklearn", "matplotlib", "pyarrow")
 _SECTION = re.compile(r"^Parameters\n-{3,}\n(.*?)(?=^\S[^\n]*\n-{3,}$|\Z)", re.MULTILINE | re.DOTALL)
-_PARAMETER = re.compile(r"^(\w+) : ([^\n]+)\n((?:[ \t]+[^\n]*\n?|\n)+)", re.MULTILINE)
+_PARAMETER = re.compile(r"^(\w+) : +(\S[^\n]*?)[ \t]*\n((?:[ \t]+[^\n]*\n?|\n)+)", re.MULTILINE)
 _SENTENCE = re.compile(r"\s*(\S.*?)(?:\.(?=\s|$)|\n\s*\n|\Z)", re.DOTALL)
 # Characters of a context, and words of an answer.
 LONGEST, WORDS = 1500, 20
@@ -83,7 +83,7 @@ def questions(context: str, other: str) -> Iterator[Row]:
         return
     for parameter in _PARAMETER.finditer(section[1]):
         name, start = parameter[1], section.start(1)
-        kind = parameter[2].strip()
+        kind = parameter[2]
         if len(kind.split()) <= WORDS:
             yield _row(f"What type is {name}?", name, context, kind, start + parameter.start(2))
         sentence = _SENTENCE.match(parameter[3])

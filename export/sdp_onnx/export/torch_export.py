@@ -17,6 +17,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx_ir.passes.common import CommonSubexpressionEliminationPass
 
 from sdp_onnx.deploy.tokenization import INPUT_NAMES
 from sdp_onnx.errors import ExportError
@@ -134,6 +135,8 @@ def _export_program(
             if program is not None:
                 # The graph keeps the originals of folded constants.
                 held += program.model.graph.initializers.values()
+                # A weight that several layers share is folded only where one node transposes it.
+                CommonSubexpressionEliminationPass()(program.model)
                 program.optimize()
     except Exception as error:  # the exporter wraps any exception of the model's code
         raise ExportError(
