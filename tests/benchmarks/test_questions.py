@@ -19,7 +19,7 @@ Parameters
 a : int, optional
     The first one. It may be
     anything.
-b :  array-like 
+b :  array-like
     The second one
     of both
 

@@ -223,6 +223,30 @@ void attention(OrtKernelInfo& info, Size size, Bytes& bytes) {
   info.reals["scale"] = 0.5f;
 }
 
+// Texts without padding, whose pairs of tokens have rows of two tables.
+void disentangled(OrtKernelInfo& info, Size size, Bytes& bytes) {
+  const int64_t heads = 1 + static_cast<int64_t>(bytes.below(2));
+  const int64_t head_size = 8 * (1 + static_cast<int64_t>(bytes.below(3)));
+  const int64_t length = size.groups * 16 - static_cast<int64_t>(bytes.below(16));
+  int64_t tokens = 0;
+  Input which = kept(size.batch, length, bytes, tokens);
+  size.batch = 1, size.groups = (tokens + 15) / 16;
+  for (int i = 0; i < 3; ++i) info.inputs.push_back(packed(size, 3 * heads * head_size, bytes));
+  info.inputs.push_back(std::move(which));
+  const int64_t groups = 1 + static_cast<int64_t>(bytes.below(3));
+  for (int i = 0; i < 2; ++i) {
+    info.inputs.push_back(tensor(kInt64, {1, length, length}, false, bytes));
+    const size_t first = bytes.number(1);
+    for (int64_t at = 0; at < length * length; ++at)
+      data<int64_t>(info.inputs.back())[at] =
+          static_cast<int64_t>((first + static_cast<size_t>(at) * 5) % static_cast<size_t>(groups * 16));
+  }
+  for (int i = 0; i < 2; ++i) info.inputs.push_back(tensor(kFloat, {heads, groups, head_size, 16}, true, bytes));
+  info.integers = {{"heads", heads}, {"head_size", head_size}, {"q_first", 0}, {"k_first", heads * head_size},
+                   {"v_first", 2 * heads * head_size}, {"first_tokens", bytes.below(4) == 0}};
+  info.reals["scale"] = 0.5f;
+}
+
 // A valid case of each operator, by its name.
 namespace valid {
 
@@ -253,6 +277,9 @@ void PackedRotary(OrtKernelInfo& info, const Size& size, Bytes& bytes) {
   info.integers = {{"heads", heads}, {"head_size", 2 * half}, {"first", first}};
 }
 void PackedAttention(OrtKernelInfo& info, const Size& size, Bytes& bytes) { attention(info, size, bytes); }
+void PackedDisentangledAttention(OrtKernelInfo& info, const Size& size, Bytes& bytes) {
+  disentangled(info, size, bytes);
+}
 void PackedAttentionInt8(OrtKernelInfo& info, const Size& size, Bytes& bytes) { attention(info, size, bytes); }
 
 }  // namespace valid

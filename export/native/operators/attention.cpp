@@ -94,6 +94,38 @@ Bias read_bias(const OrtKernelContext* context, int64_t heads, int64_t tokens) {
   return {given.data, given.shape[1], tokens};
 }
 
+// Keys or queries of places: a table of rows for each head, and which row belongs to each pair of tokens.
+struct PositionTable {
+  const int64_t* places = nullptr;  // [tokens][tokens]
+  const float* data = nullptr;      // [heads][rows / 16][head_size][16]
+  int rows = 0;
+  int first = 0, last = 0;          // of the rows that any pair has, in steps of 16
+
+  const float* of_head(int64_t head, int64_t head_size) const { return data + head * rows * head_size; }
+};
+
+PositionTable read_positions(const OrtKernelContext* context, size_t places, size_t table, int64_t heads,
+                             int64_t head_size, int64_t tokens) {
+  const Tensor<int64_t> pairs = input<int64_t>(context, places);
+  const Tensor<float> rows = input<float>(context, table);
+  const size_t rank = pairs.shape.size();
+  require(rank >= 2 && pairs.shape[rank - 1] == tokens && pairs.shape[rank - 2] == tokens &&
+              pairs.size() == static_cast<size_t>(tokens) * static_cast<size_t>(tokens),
+          "the places do not have the shape [1, tokens, tokens]");
+  require(rows.shape.size() == 4 && rows.shape[0] == heads && rows.shape[1] >= 1 && rows.shape[1] <= 1 << 12 &&
+              rows.shape[2] == head_size && rows.shape[3] == kTokensPerGroup,
+          "a table of positions does not have the shape [heads, rows / 16, head_size, 16]");
+  PositionTable found;
+  found.places = pairs.data, found.data = rows.data;
+  found.rows = static_cast<int>(rows.shape[1]) * kTokensPerGroup;
+  if (pairs.size() == 0) return found;
+  const auto [least, most] = std::minmax_element(pairs.data, pairs.data + pairs.size());
+  require(*least >= 0 && *most < found.rows, "a place has no row in its table");
+  found.first = static_cast<int>(*least) / kTokensPerGroup * kTokensPerGroup;
+  found.last = (static_cast<int>(*most) / kTokensPerGroup + 1) * kTokensPerGroup;
+  return found;
+}
+
 // A text's queries, keys or values of one head: where they are, and how far from one group to the next.
 struct Part {
   const float* data;
@@ -147,6 +179,7 @@ struct Rounded {
   }
 };
 
+// The first four are those of every operator here.
 using Inputs = PackedAttentionInputs;
 
 // The heads of a node.
@@ -155,6 +188,7 @@ struct Heads {
   int64_t q_first, k_first, v_first;  // the first feature of each in its input
   float scale;                        // to base 2
   bool int8, first_tokens;
+  bool disentangled = false;
 
   int64_t width() const { return count * size; }
   size_t group() const { return static_cast<size_t>(size) * kTokensPerGroup; }  // floats of a group of one head
@@ -176,7 +210,14 @@ class Call {
 
  private:
   Rounded round(const OrtKernelContext*) const;
-  void attend(const Rounded&, const Queries&, int64_t head, float* y) const;
+  // `by_place` is what `products_with_queries` made of the text and the head.
+  void attend(const Rounded&, const Queries&, int64_t head, const float* by_place, float* y) const;
+  // All queries of a text, whose keys are multiplied with the queries of places first.
+  void attend_to_places(const Rounded&, size_t text, const std::vector<Queries>&, int64_t head, float* y) const;
+  // [groups][rows][16]: of x with each row of the table.
+  void products(const PositionTable&, int64_t head, const Part& x, int groups, float* out) const;
+  void expand_positions(const Queries&, int64_t head, const Part& query, const float* by_place, int keys,
+                        float* out) const;
   // The bias of a head, to base 2, as additions [groups][keys][16].
   void expand_bias(const Queries&, int64_t head, int keys, float* out) const;
   std::vector<Queries> all_queries() const;
@@ -200,6 +241,8 @@ class Call {
   Texts texts_;
   Mask mask_;
   Bias bias_;
+  PositionTable of_keys_, of_queries_;
+  std::vector<float> no_bias_;
   std::vector<VisibleKeys> visible_;
   size_t out_stride_;
 };
@@ -220,6 +263,14 @@ Call::Call(const OrtKernelContext* context, const Kernels& kernels, const Heads&
   require(!texts_.padded || !biased, "a bias is of texts without padding");
   if (masked) mask_ = read_mask(context, q_.batch, heads.count, texts_.length);
   if (biased) bias_ = read_bias(context, heads.count, texts_.length);
+  if (heads.disentangled) {
+    require(!texts_.padded, "places are of texts without padding");
+    using Own = PackedDisentangledAttentionInputs;
+    of_keys_ = read_positions(context, Own::key_places, Own::position_keys, heads.count, heads.size, texts_.length);
+    of_queries_ =
+        read_positions(context, Own::query_places, Own::position_queries, heads.count, heads.size, texts_.length);
+    no_bias_.resize(static_cast<size_t>(std::max(of_keys_.rows, of_queries_.rows)), 0.0f);
+  }
   if (texts_.padded)
     visible_ = mask_.visible_keys(texts_.length);
   else
@@ -276,8 +327,54 @@ void Call::expand_bias(const Queries& queries, int64_t head, int keys, float* ou
   }
 }
 
+void Call::products(const PositionTable& table, int64_t head, const Part& x, int groups, float* out) const {
+  const ProductF32 product{nullptr, no_bias_.data(), Activation::none};
+  kernels_.dense_f32(product, table.of_head(head, heads_.size), table.first, table.last,
+                     static_cast<int>(heads_.size), x.data, x.stride, groups, out,
+                     static_cast<size_t>(table.rows) * kTokensPerGroup);
+}
+
+void Call::expand_positions(const Queries& queries, int64_t head, const Part& query, const float* by_place, int keys,
+                            float* out) const {
+  const size_t own = static_cast<size_t>(of_keys_.rows) * kTokensPerGroup;
+  const size_t other = static_cast<size_t>(of_queries_.rows) * kTokensPerGroup;
+  const Buffer<float> with_keys(own * static_cast<size_t>(queries.groups()));
+  products(of_keys_, head, query, queries.groups(), with_keys.get());
+  const int64_t* at = texts_.kept.data() + texts_[queries.text].first;
+  const int64_t start = static_cast<int64_t>(queries.text) * texts_.length;
+  std::fill(out, out + static_cast<size_t>(queries.groups()) * static_cast<size_t>(keys) * kTokensPerGroup, 0.0f);
+  for (int64_t i = 0; i < queries.tokens; ++i) {
+    const int64_t group = i / kTokensPerGroup, lane = i % kTokensPerGroup, place = at[queries.first + i] - start;
+    const int64_t* row = of_keys_.places + place * texts_.length;
+    const float* products_of_query = with_keys.get() + static_cast<size_t>(group) * own + lane;
+    float* added = out + group * keys * kTokensPerGroup + lane;
+    for (int key = 0; key < keys; ++key) {
+      const int64_t key_place = at[key] - start;
+      const float* products_of_key = by_place + static_cast<size_t>(key / kTokensPerGroup) * other + key % kTokensPerGroup;
+      const int64_t back = of_queries_.places[key_place * texts_.length + place];
+      added[key * kTokensPerGroup] =
+          (products_of_query[row[key_place] * kTokensPerGroup] + products_of_key[back * kTokensPerGroup]) *
+          heads_.scale;
+    }
+  }
+}
+
 // Throws std::bad_alloc.
-void Call::attend(const Rounded& rounded, const Queries& queries, int64_t head, float* y) const {
+void Call::attend_to_places(const Rounded& rounded, size_t text, const std::vector<Queries>& all, int64_t head,
+                            float* y) const {
+  const VisibleKeys& visible = visible_of(text, head);
+  if (visible.keys == 0) return;
+  const Buffer<float> moved(room(text, visible));
+  const Part keys = part(k_, heads_.k_first + head * heads_.size, text, 0, visible.keys, moved.get());
+  const Buffer<float> by_place(static_cast<size_t>(of_queries_.rows) * kTokensPerGroup *
+                               static_cast<size_t>(visible.groups()));
+  products(of_queries_, head, keys, visible.groups(), by_place.get());
+  for (const Queries& queries : all)
+    if (queries.text == text) attend(rounded, queries, head, by_place.get(), y);
+}
+
+// Throws std::bad_alloc.
+void Call::attend(const Rounded& rounded, const Queries& queries, int64_t head, const float* by_place, float* y) const {
   const size_t text = queries.text;
   const int64_t feature = head * heads_.size;
   const VisibleKeys& visible = visible_of(text, head);
@@ -286,18 +383,19 @@ void Call::attend(const Rounded& rounded, const Queries& queries, int64_t head, 
   const size_t own = placed() ? heads_.group() * static_cast<size_t>(groups) : 0;
   const size_t moved = int8 ? 0 : room(text, visible);
   const size_t scores = static_cast<size_t>(visible.keys) * static_cast<size_t>(groups) * kTokensPerGroup;
-  const bool added = !visible.same || bias_.data != nullptr;
+  const bool added = !visible.same || bias_.data != nullptr || by_place != nullptr;
   const Buffer<float> scratch(2 * own + 2 * moved + (added ? 2 * scores : scores));
   float* const result = scratch.get();
   float* const moved_keys = result + 2 * own;
   float* const room_of_scores = moved_keys + 2 * moved;
   float* const additions = added ? room_of_scores + scores : nullptr;
-  if (bias_.data != nullptr)
+  const Part query = part(q_, heads_.q_first + feature, text, queries.first, queries.tokens, result + own);
+  if (by_place != nullptr)
+    expand_positions(queries, head, query, by_place, visible.keys, additions);
+  else if (bias_.data != nullptr)
     expand_bias(queries, head, visible.keys, additions);
   else if (added)
     expand_mask(visible.mask, texts_.length, queries.first, groups, additions);
-
-  const Part query = part(q_, heads_.q_first + feature, text, queries.first, queries.tokens, result + own);
   Part keys{nullptr, 0}, values{nullptr, 0};
   if (!int8) {
     keys = part(k_, heads_.k_first + feature, text, 0, visible.keys, moved_keys);
@@ -362,9 +460,15 @@ void Call::compute(OrtKernelContext* context) const {
   const Rounded rounded = round(context);
   const std::vector<Queries> all = all_queries();
   std::atomic<bool> out_of_memory{false};
-  parallel(context, all.size() * static_cast<size_t>(heads_.count), [&](size_t index) {
+  const size_t pieces = heads_.disentangled ? texts_.count() : all.size();
+  parallel(context, pieces * static_cast<size_t>(heads_.count), [&](size_t index) {
+    const size_t piece = index / static_cast<size_t>(heads_.count);
+    const int64_t head = static_cast<int64_t>(index) % heads_.count;
     try {
-      attend(rounded, all[index / static_cast<size_t>(heads_.count)], static_cast<int64_t>(index) % heads_.count, y);
+      if (heads_.disentangled)
+        attend_to_places(rounded, piece, all, head, y);
+      else
+        attend(rounded, all[piece], head, nullptr, y);
     } catch (const std::bad_alloc&) {
       out_of_memory = true;
     }
@@ -374,14 +478,15 @@ void Call::compute(OrtKernelContext* context) const {
 
 class PackedAttention : public Operator {
  public:
-  PackedAttention(const OrtKernelInfo* info, bool int8)
+  PackedAttention(const OrtKernelInfo* info, bool int8, bool disentangled = false)
       : kernels_(kernels()),
         heads_{integer(info, "heads", 1, 1 << 12),   integer(info, "head_size", 8, 1 << 12),
                integer(info, "q_first", 0, 1 << 20), integer(info, "k_first", 0, 1 << 20),
                integer(info, "v_first", 0, 1 << 20), real(info, "scale") * kLog2e,
-               int8,                                 flag(info, "first_tokens")},
-        masked_(input_count(info) == Inputs::mask + 1),
-        biased_(input_count(info) > Inputs::bias) {
+               int8,                                 flag(info, "first_tokens"),
+               disentangled},
+        masked_(!disentangled && input_count(info) == Inputs::mask + 1),
+        biased_(!disentangled && input_count(info) > Inputs::bias) {
     require(heads_.size % 8 == 0, "head_size is not a multiple of 8");
   }
   void compute(OrtKernelContext* context) const override { Call(context, kernels_, heads_, masked_, biased_).compute(context); }
@@ -396,6 +501,9 @@ class PackedAttention : public Operator {
 
 std::unique_ptr<Operator> make_PackedAttention(const OrtKernelInfo* info) {
   return std::make_unique<PackedAttention>(info, false);
+}
+std::unique_ptr<Operator> make_PackedDisentangledAttention(const OrtKernelInfo* info) {
+  return std::make_unique<PackedAttention>(info, false, true);
 }
 std::unique_ptr<Operator> make_PackedAttentionInt8(const OrtKernelInfo* info) {
   return std::make_unique<PackedAttention>(info, true);

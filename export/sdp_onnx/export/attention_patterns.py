@@ -15,12 +15,28 @@ from sdp_onnx.model.model_file import StoredTensor
 
 _HEAD_AXES = [0, 2, 1, 3]
 _TRANSPOSED_HEAD_AXES = [0, 2, 3, 1]
-# What is added to the score of a key that is not seen: at least so little.
-_UNSEEN = -1e30
+UNSEEN = -1e30
+"""What is added to the score of a key that is not seen: at least so little."""
 # The largest head that the operator of rotary positions takes.
 _LARGEST_ROTATED = 512
 # What scores pass on their way to the softmax.
 _ON_SCORES = ("Add", "Div", "Mul", "MatMul")
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Keys and queries of places, which a linear layer each makes of constants (DeBERTa).
+
+    Attributes:
+        keys, queries: the layers; their weights are those of the tokens' keys and queries.
+        key_places: row of the keys for each query and key, [1, tokens, tokens].
+        query_places: row of the queries for each key and query, [1, tokens, tokens].
+    """
+
+    keys: Linear
+    queries: Linear
+    key_places: str
+    query_places: str
 
 
 @dataclass(frozen=True)
@@ -37,6 +53,7 @@ class AttentionBlock:
         linears: of queries, keys and values, or one of all three, whose outputs lie one behind the other.
         width: of queries, and of keys and values alike.
         out: its output, [batch, tokens, width].
+        positions: of places; None where they have no keys and queries.
     """
 
     nodes: tuple[int, ...]
@@ -49,6 +66,7 @@ class AttentionBlock:
     bias: str | None = None
     written_out: bool = False
     angles: tuple[str, str] | None = None
+    positions: Positions | None = None
 
 
 def find_attentions(
@@ -351,7 +369,7 @@ def _seen(value: str, index: GraphIndex, initializers: Mapping[str, StoredTensor
     if any(number is None or number.elements != 1 for number in numbers) or index.rank(seen) != 4:
         return None
     shown, hidden = (float(number.array().reshape(())) for number in numbers if number is not None)
-    return seen if shown == 0 and hidden <= _UNSEEN else None
+    return seen if shown == 0 and hidden <= UNSEEN else None
 
 
 def _bias(value: str, x: str, heads: int, index: GraphIndex) -> str | None:

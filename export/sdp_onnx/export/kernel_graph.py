@@ -6,7 +6,7 @@ both ends. Where attention's mask does no more than leave out padding, `Pack` le
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from sdp_onnx.export.attention_patterns import AttentionBlock, find_attentions
+from sdp_onnx.export.disentangled_attention import find_disentangled, position_rows
 from sdp_onnx.export.kernel_choice import Precision, gains, layer_kind
 from sdp_onnx.export.kernel_patterns import Linear, find_embedding, find_linears
 from sdp_onnx.export.key_mask import leaves_out_padding
@@ -94,6 +95,8 @@ class _Writer:
         # New initializers of weights by the prefix of their names: layers may share weights.
         self._made: dict[str, LayerTensors] = {}
         self._arrays: set[str] = set()
+        # The keys and queries of places by the output of their attention.
+        self._positions: dict[str, dict[str, NDArray[np.float32] | None]] = {}
         self.result = KernelGraph()
 
     def run(self) -> bool:
@@ -105,15 +108,24 @@ class _Writer:
             return False
         attentions = {
             block.nodes[-1]: block
-            for block in find_attentions(self._index, self._initializers, found)
+            for block in self._attentions(found)
             if all(kinds[linear.out] is not None for linear in block.linears)
         }
-        packed = [linear for out, linear in found.items() if kinds[out] is not None]
+        # What layers make of constants is computed here, and not by the file.
+        constant = {
+            linear.out: None
+            for block in attentions.values()
+            if block.positions is not None
+            for linear in (block.positions.keys, block.positions.queries)
+        }
+        packed = [linear for out, linear in found.items() if (kinds | constant)[out] is not None]
         if needs_no_padding(self._model, self._index, self._initializers, list(attentions.values()), packed):
             self._kept = ATTENTION_MASK
+            kinds |= constant
         else:
-            # The operator adds a bias to texts without padding alone.
-            attentions = {i: block for i, block in attentions.items() if block.bias is None}
+            # The operators add by places to texts without padding alone.
+            by_place = {i for i, block in attentions.items() if block.bias is not None or block.positions is not None}
+            attentions = {i: block for i, block in attentions.items() if i not in by_place}
         blocks = list(attentions.values())
         inside = {linear.out for block in blocks for linear in block.linears}
         linears = {
@@ -137,6 +149,33 @@ class _Writer:
             self._unpack(value.name)
         self._finish()
         return True
+
+    def _attentions(self, linears: Mapping[str, Linear]) -> Iterator[AttentionBlock]:
+        """Yield the attention that operators of the library compute."""
+        yield from find_attentions(self._index, self._initializers, linears)
+        for block in find_disentangled(self._index, self._initializers, linears):
+            rows = self._position_rows(block)
+            if all(own is not None for own in rows.values()):
+                self._positions[block.out] = rows
+                yield block
+
+    def _position_rows(self, block: AttentionBlock) -> dict[str, NDArray[np.float32] | None]:
+        """The keys and queries of places by the names of the operator's inputs; None where they are no constants."""
+        assert block.positions is not None
+        return {
+            name: position_rows(
+                linear,
+                block.width // block.head_size,
+                self._model,
+                self._index,
+                self._initializers,
+                int8=self._precision == "int8",
+            )
+            for name, linear in (
+                ("position_keys", block.positions.keys),
+                ("position_queries", block.positions.queries),
+            )
+        }
 
     def _write_plain(self, node: NodeProto) -> None:
         if node.input and node.input[0] in self._only_first:
@@ -205,9 +244,16 @@ class _Writer:
         inputs = dict(zip("qkv", sources, strict=True)) | {"tokens": tokens}
         mask = block.mask if self._kept is None else None
         added = {name: value for name, value in (("mask", mask), ("bias", block.bias)) if value}
+        operator = OPERATORS["PackedAttentionInt8" if self._in_int8(block) else "PackedAttention"]
+        if block.positions is not None:
+            added = {"key_places": block.positions.key_places, "query_places": block.positions.query_places}
+            operator = OPERATORS["PackedDisentangledAttention"]
+            for name, rows in self._positions[block.out].items():
+                assert rows is not None
+                inputs[name] = self._new_array(f"{block.out}/{name}", rows)
         inputs |= added
         self._add(
-            OPERATORS["PackedAttentionInt8" if self._in_int8(block) else "PackedAttention"],
+            operator,
             inputs,
             out,
             heads=block.width // block.head_size,

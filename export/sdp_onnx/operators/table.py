@@ -152,6 +152,15 @@ _ROWS = (
     Operator("DenseLinearInt8", "dense-int8", (_X, Input("grouped", "int8", "weight"), _SCALE, *_EPILOGUE), DENSE_INT8),
     Operator("PackedRotary", "attention", (_X, Input("tokens", "int64"), Input("cos"), Input("sin"))),
     Operator("PackedAttention", "attention", _ATTENTION),
+    Operator(
+        "PackedDisentangledAttention",
+        "attention",
+        (
+            *_ATTENTION[:4],
+            *(Input("key_places", "int64"), Input("query_places", "int64")),
+            *(Input("position_keys"), Input("position_queries")),
+        ),
+    ),
     Operator("PackedAttentionInt8", "attention", _ATTENTION),
 )
 

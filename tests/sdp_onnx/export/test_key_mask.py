@@ -49,6 +49,13 @@ def test_a_mask_of_keys_leaves_out_padding() -> None:
     assert is_key_mask(KEYS + "mask = Identity (keys)")
 
 
+def test_what_padding_sees_is_of_no_account() -> None:
+    queries = "last = Constant <value_ints = [1, 3]> ()\n queries = Unsqueeze (kept, last)\n mask = And (keys, queries)"
+    assert is_key_mask(KEYS + queries)
+    # That of a token is.
+    assert not is_key_mask(KEYS + queries.replace("And", "Or"))
+
+
 def test_so_does_one_that_is_spread_over_the_queries() -> None:
     spread = """
     one_axis = Constant <value_ints = [1]> ()

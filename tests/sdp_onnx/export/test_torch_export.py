@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from sdp_onnx.export.encode import encode_model
 from sdp_onnx.export.torch_export import export_torch
 from sdp_onnx.model.inspect import inspect_model
 from sdp_onnx.model.model_file import check_file
+from support.tiny_models import tiny_model
 
 SHAPES = [(rows, tokens) for rows in (1, 3) for tokens in range(1, 41)]
 
@@ -46,6 +48,19 @@ def test_the_file_gives_torchs_logits(
         batches.append((feed, run_torch(model, feed)))
     agreement = verify_logits(tmp_path / "m.onnx", batches, tolerance=1e-5)
     assert (agreement.batches, agreement.rows) == (80, 160)
+
+
+def test_large_weights_that_layers_share_run_in_the_library(tmp_path: Path) -> None:
+    # The exporter folds a transpose of more than 8,192 elements where it alone reads the weight.
+    model = tiny_model("albert", sparsity=0.9, hidden_size=128, intermediate_size=256)
+    export_torch(model, tmp_path / "m.onnx", input_names=("input_ids", "attention_mask"))
+    stored = {one.name: one for one in onnx.load(tmp_path / "m.onnx").graph.initializer}
+    weight = next(name for name in stored if name.endswith("attention.query.weight"))
+    assert stored[weight].dims == [128, 128]
+    encode_model(tmp_path / "m.onnx", tmp_path / "e.onnx", encoding="kernel", metadata={})
+    operators = Counter(node.op_type for node in onnx.load(tmp_path / "e.onnx").graph.node)
+    # Queries, keys and values in one, and three more, in each of two layers.
+    assert (operators["SparseLinear"], operators["PackedAttention"]) == (8, 2)
 
 
 @pytest.mark.parametrize("name", ["bert", "xlmr"])

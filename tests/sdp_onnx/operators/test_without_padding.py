@@ -153,6 +153,68 @@ def test_a_bias_is_that_of_the_places_of_query_and_key(isa: str, name: str, prec
         np.testing.assert_array_equal(alone, result[own][0] if own.any() else np.zeros(WIDTH))
 
 
+def grouped(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A table [rows, heads, head_size] as the operator takes it, [heads, rows / 16, head_size, 16]."""
+    return np.ascontiguousarray(rows.reshape(-1, 16, HEADS, HEAD_SIZE).transpose(2, 0, 3, 1))
+
+
+@pytest.mark.parametrize("name", [name for name in LENGTHS if name != "all empty"])
+@pytest.mark.parametrize("rows", [16, 48])
+def test_places_have_keys_and_queries(isa: str, name: str, rows: int) -> None:
+    nodes, arrays = layer("fp32")
+    x, kept = batch(LENGTHS[name], holes=True)
+    length = x.shape[1]
+    tables = {name: RNG.standard_normal((rows, HEADS, HEAD_SIZE)).astype(np.float32) for name in ("pk", "pq")}
+    # One has all rows of its table, the other few in the middle.
+    places = {"kp": RNG.integers(0, rows, (1, length, length)), "qp": RNG.integers(5, 11, (1, length, length))}
+    inputs = [*["qkv"] * 3, "tokens", "kp", "qp", "pk", "pq"]
+    arrays = {**arrays, **places, **{name: grouped(table) for name, table in tables.items()}}
+    got = run([nodes[0], node("PackedDisentangledAttention", inputs, "seen", scale=0.4, **PLACES)], arrays, x, kept)
+    pack, unpack = node("Pack", ["x", "tokens"], "p"), node("Unpack", ["qkv", "tokens"], "y")
+    qkv = operators.run([pack, nodes[0], unpack], arrays, {"x": x, "tokens": kept})
+    for text, own, result in zip(qkv, kept == 1, got, strict=True):
+        at = np.flatnonzero(own)
+        if len(at):
+            q, k = (text[own][:, start:][:, :WIDTH].reshape(-1, HEADS, HEAD_SIZE) for start in (0, WIDTH))
+            of_keys, of_queries = (places[name][0][np.ix_(at, at)] for name in ("kp", "qp"))
+            added = np.einsum("ihd,ijhd->hij", q, tables["pk"][of_keys])
+            added += np.einsum("jhd,jihd->hij", k, tables["pq"][of_queries])
+            np.testing.assert_allclose(result[own], attended(text[own], 0.4 * added), rtol=1e-3, atol=1e-4)
+        np.testing.assert_array_equal(result[~own], 0)
+    # The first tokens alone are the same.
+    first = node("PackedDisentangledAttention", inputs, "f", first_tokens=1, scale=0.4, **PLACES)
+    number = {"texts": np.array([len(x)])}
+    ends = [first, node("Unpack", ["f", "texts"], "y")]
+    firsts = operators.run([pack, nodes[0], *ends], {**arrays, **number}, {"x": x, "tokens": kept})[0]
+    for own, result, alone in zip(kept == 1, got, firsts, strict=True):
+        np.testing.assert_array_equal(alone, result[own][0] if own.any() else np.zeros(WIDTH))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kp": np.zeros((1, 4, 5), np.int64)}, "the places do not have the shape"),
+        ({"qp": np.zeros((2, 4, 4), np.int64)}, "the places do not have the shape"),
+        ({"kp": np.full((1, 4, 4), 16)}, "a place has no row in its table"),
+        ({"qp": np.full((1, 4, 4), -1)}, "a place has no row in its table"),
+        ({"pk": np.zeros((2, 1, HEAD_SIZE, 16), np.float32)}, "a table of positions does not have the shape"),
+        ({"pq": np.zeros((HEADS, 1, HEAD_SIZE, 8), np.float32)}, "a table of positions does not have the shape"),
+    ],
+)
+def test_places_of_another_shape_or_without_a_row_are_refused(change: dict[str, Any], message: str) -> None:
+    nodes, arrays = layer("fp32")
+    x, kept = batch([4, 2])
+    table, places = np.zeros((HEADS, 1, HEAD_SIZE, 16), np.float32), np.zeros((1, 4, 4), np.int64)
+    inputs = [*["qkv"] * 3, "tokens", "kp", "qp", "pk", "pq"]
+    attention = node("PackedDisentangledAttention", inputs, "seen", scale=0.4, **PLACES)
+    arrays = {**arrays, "kp": places, "qp": places, "pk": table, "pq": table, **change}
+    with pytest.raises(InvalidArgument, match=message):
+        run([nodes[0], attention], arrays, x, kept)
+    if message.startswith("a place"):
+        with pytest.raises(InvalidArgument, match="places are of texts without padding"):
+            run_alone([nodes[0], attention], {**arrays, **dict.fromkeys(change, places)}, x)
+
+
 def rotated(x: NDArray[np.float32], cos: NDArray[np.float32], sin: NDArray[np.float32]) -> NDArray[np.float32]:
     """The heads of [tokens, heads * size] by plain loops, with angles [tokens, size / 2]."""
     y, half = x.copy(), HEAD_SIZE // 2

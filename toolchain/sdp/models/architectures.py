@@ -90,7 +90,13 @@ ARCHITECTURES = (
     Architecture("data2vec-text", layouts.ROBERTA, "after-padding", removable=_BOTH, packed_attention=True),
     Architecture("deberta", layouts.DEBERTA),
     Architecture(
-        "deberta-v2", layouts.DEBERTA_V2, removable=_BOTH, counted_if=("position_biased_input", True), tested=True
+        "deberta-v2",
+        layouts.DEBERTA_V2,
+        removable=_BOTH,
+        counted_if=("position_biased_input", True),
+        packed_attention=True,
+        written_out=True,
+        tested=True,
     ),
     Architecture("distilbert", layouts.DISTILBERT, removable=_BOTH, packed_attention=True, tested=True),
     Architecture("electra", layouts.ELECTRA, removable=_BOTH, packed_attention=True, tested=True),
