@@ -188,7 +188,7 @@ def run(
 def row(record: dict[str, Any]) -> str:
     """A line of the table."""
     counts = record["files"][0]["operators"]
-    packed = sum(count for name, count in counts.items() if name.startswith("PackedAttention"))
+    packed = sum(counts.get(name, 0) for name in ("PackedAttention", "PackedDisentangledAttention"))
     layers = packed + counts.get("Attention", 0) + counts.get("Softmax", 0)
     cells = [record["kind"], f"{packed} of {layers}", f"{record['files'][0]['share_in_library']:.0%}"]
     cells.append(str(counts.get("Unpack", 0)))

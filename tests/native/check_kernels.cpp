@@ -134,6 +134,35 @@ void check_norm(const sdp::Kernels& kernels, int width) {
   }
 }
 
+void check_rms_norm(const sdp::Kernels& kernels, int width) {
+  const std::vector<float> x = floats(width * 16), gamma = floats(width);
+  std::vector<float> y(width * 16);
+  kernels.rms_norm(x.data(), gamma.data(), 1e-5f, width, y.data());
+  for (int t = 0; t < 16; ++t) {
+    double square = 0;
+    for (int k = 0; k < width; ++k) square += std::pow(double(x[k * 16 + t]), 2) / width;
+    for (int k = 0; k < width; ++k)
+      expect("rms_norm", y[k * 16 + t], x[k * 16 + t] / std::sqrt(square + 1e-5) * gamma[k], 2e-5);
+  }
+}
+
+void check_gate(const sdp::Kernels& kernels, int width) {
+  const std::vector<float> x = floats(2 * width * 16);
+  std::vector<float> y(width * 16);
+  using sdp::Activation;
+  for (const Activation activation : {Activation::none, Activation::gelu, Activation::gelu_tanh, Activation::silu}) {
+    kernels.gate(x.data(), width, activation, y.data());
+    for (size_t i = 0; i < y.size(); ++i) {
+      const double a = x[i], u = std::sqrt(2 / std::acos(-1.0)) * (a + 0.044715 * a * a * a);
+      double share = 1;
+      if (activation == Activation::gelu) share = 0.5 * (1 + std::erf(a / std::sqrt(2.0)));
+      if (activation == Activation::gelu_tanh) share = 0.5 * (1 + std::tanh(u));
+      if (activation == Activation::silu) share = 1 / (1 + std::exp(-a));
+      expect("gate", y[i], a * share * x[width * 16 + i], 3e-6 * (1 + std::abs(a * x[width * 16 + i])));
+    }
+  }
+}
+
 constexpr int kSize = 8;  // of a head
 
 // softmax(q k^T / 2 + bias ln 2) v, naively; `slack` is relative to values above 1.
@@ -278,7 +307,11 @@ int main() {
         check_sparse(kernels, rows, 37, 19, groups, density);
         check_int8(kernels, rows, 21, 9, groups, density);
       }
-  for (int width : {1, 3, 4, 5, 388}) check_norm(kernels, width);
+  for (int width : {1, 3, 4, 5, 388}) {
+    check_norm(kernels, width);
+    check_rms_norm(kernels, width);
+    check_gate(kernels, width);
+  }
   for (int keys : {1, 8, 16, 17, 49})
     for (int groups : {1, 2}) check_attention(kernels, keys, groups);
   for (int keys : {5, 16, 113, 130})

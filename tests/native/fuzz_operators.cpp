@@ -90,7 +90,7 @@ Input packed(const Size& size, int64_t width, Bytes& bytes) {
 void add_epilogue(OrtKernelInfo& info, const Size& size, Bytes& bytes) {
   info.inputs.push_back(tensor(kFloat, {size.out}, true, bytes));
   info.reals["epsilon"] = 1e-5f;
-  info.texts["activation"] = std::vector<std::string>{"none", "gelu", "gelu_tanh"}[bytes.below(3)];
+  info.texts["activation"] = std::vector<std::string>{"none", "gelu", "gelu_tanh", "silu"}[bytes.below(4)];
   if (bytes.below(2) == 0) return;
   info.texts["activation"] = "none";
   info.inputs.push_back(packed(size, size.out, bytes));
@@ -264,6 +264,19 @@ void SparseLinear(OrtKernelInfo& info, const Size& size, Bytes& bytes) { sparse(
 void SparseLinearInt8(OrtKernelInfo& info, const Size& size, Bytes& bytes) { sparse(info, size, true, bytes); }
 void DenseLinear(OrtKernelInfo& info, const Size& size, Bytes& bytes) { dense(info, size, false, bytes); }
 void DenseLinearInt8(OrtKernelInfo& info, const Size& size, Bytes& bytes) { dense(info, size, true, bytes); }
+void PackedAdd(OrtKernelInfo& info, const Size& size, Bytes& bytes) {
+  for (int i = 0; i < 2; ++i) info.inputs.push_back(packed(size, size.in, bytes));
+}
+void PackedNorm(OrtKernelInfo& info, const Size& size, Bytes& bytes) {
+  info.inputs.push_back(packed(size, size.in, bytes));
+  const int vectors = 1 + static_cast<int>(bytes.below(2));
+  for (int i = 0; i < vectors; ++i) info.inputs.push_back(tensor(kFloat, {size.in}, true, bytes));
+  info.reals["epsilon"] = 1e-5f;
+}
+void PackedGate(OrtKernelInfo& info, const Size& size, Bytes& bytes) {
+  info.inputs.push_back(packed(size, 2 * size.out, bytes));
+  info.texts["activation"] = std::vector<std::string>{"none", "gelu", "gelu_tanh", "silu"}[bytes.below(4)];
+}
 void PackedRotary(OrtKernelInfo& info, const Size& size, Bytes& bytes) {
   const int64_t heads = 1 + static_cast<int64_t>(bytes.below(2)), half = 1 + static_cast<int64_t>(bytes.below(5));
   const int64_t first = static_cast<int64_t>(bytes.below(3));

@@ -51,7 +51,7 @@ def of_type(model: ModelProto, op_type: str, place: int = 0) -> NodeProto:
     return [node for node in model.graph.node if node.op_type == op_type][place]
 
 
-def number(model: ModelProto, value: float | list[float]) -> str:
+def number(model: ModelProto, value: Any) -> str:
     """A new initializer."""
     name = f"number/{len(model.graph.initializer)}"
     model.graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), name))

@@ -14,7 +14,7 @@ namespace sdp {
 
 constexpr int kTokensPerGroup = 16;
 
-enum class Activation { none, gelu, gelu_tanh };
+enum class Activation { none, gelu, gelu_tanh, silu };
 
 // A sparse matrix [rows][columns] in slices: SELL-C-sigma with C = 4 (Kreutzer et al., SIAM J. Sci. Comput. 36, 2014).
 //

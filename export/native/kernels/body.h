@@ -13,6 +13,8 @@ SDP_INLINE Floats activate(const Floats& x, Activation activation) {
       return gelu(x);
     case Activation::gelu_tanh:
       return gelu_tanh(x);
+    case Activation::silu:
+      return silu(x);
     case Activation::none:
       break;
   }
@@ -315,6 +317,23 @@ inline void layer_norm(const float* x, const float* residual, const float* gamma
     for (int i = 0; i < SDP_LANES; ++i) inverse.part[p][i] = 1.0f / __builtin_sqrtf(inverse.part[p][i]);
   for (int k = 0; k < width; ++k)
     store(y + at(k), fma((load(y + at(k)) - mean) * inverse, all(gamma[k]), all(beta[k])));
+}
+
+inline void rms_norm(const float* x, const float* gamma, float epsilon, int width, float* y) {
+  const auto at = [](int k) { return static_cast<size_t>(k) * kTokens; };
+  const Floats squares = sum_features(width, [&](int k) {
+    const Floats value = load(x + at(k));
+    return value * value;
+  });
+  Floats inverse = fma(squares, all(1.0f / static_cast<float>(width)), all(epsilon));
+  for (int p = 0; p < kParts; ++p)
+    for (int i = 0; i < SDP_LANES; ++i) inverse.part[p][i] = 1.0f / __builtin_sqrtf(inverse.part[p][i]);
+  for (int k = 0; k < width; ++k) store(y + at(k), load(x + at(k)) * inverse * gamma[k]);
+}
+
+inline void gate(const float* x, int width, Activation activation, float* y) {
+  const size_t half = static_cast<size_t>(width) * kTokens;
+  for (size_t k = 0; k < half; k += kTokens) store(y + k, activate(load(x + k), activation) * load(x + half + k));
 }
 
 }  // namespace sdp::SDP_ISA

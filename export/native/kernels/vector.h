@@ -226,4 +226,10 @@ SDP_INLINE Floats gelu_tanh(const Floats& x) {
   return x / (all(1.0f) + exp2(min(cubic * -kTwiceLog2e, all(127.0f))));
 }
 
+// x * sigmoid(x).
+SDP_INLINE Floats silu(const Floats& x) {
+  constexpr float kLog2e = 1.44269504f;
+  return x / (all(1.0f) + exp2(min(x * -kLog2e, all(127.0f))));
+}
+
 }  // namespace sdp::SDP_ISA

@@ -2,17 +2,14 @@
 
 namespace sdp {
 
-namespace {
-
 Activation read_activation(const OrtKernelInfo* info) {
   const std::string name = text(info, "activation");
   if (name == "none") return Activation::none;
   if (name == "gelu") return Activation::gelu;
   if (name == "gelu_tanh") return Activation::gelu_tanh;
-  throw Refused("activation is none of none, gelu, gelu_tanh");
+  if (name == "silu") return Activation::silu;
+  throw Refused("activation is none of none, gelu, gelu_tanh, silu");
 }
-
-}  // namespace
 
 Epilogue::Epilogue(const OrtKernelInfo* info, const EpilogueInputs& positions, int64_t width)
     : inputs(positions),

@@ -14,6 +14,9 @@ constexpr int64_t kMostFeatures = 1 << 20;
 // end are spread over the threads, too.
 constexpr int64_t kChunk = 4;
 
+// The attribute of that name.
+Activation read_activation(const OrtKernelInfo*);
+
 struct EpilogueInputs {
   size_t bias, residual, gamma, beta;
 };

@@ -16,6 +16,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from sdp_onnx.export.attention_patterns import AttentionBlock, find_attentions
 from sdp_onnx.export.disentangled_attention import find_disentangled, position_rows
+from sdp_onnx.export.gates import Gate, find_gates
 from sdp_onnx.export.kernel_choice import Precision, gains, layer_kind
 from sdp_onnx.export.kernel_patterns import Linear, find_embedding, find_linears
 from sdp_onnx.export.key_mask import leaves_out_padding
@@ -71,6 +72,24 @@ def rewrite_graph(
     return writer.result
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What the library computes: each part by the position of its last node.
+
+    Attributes:
+        kinds: of the linear layers, by their outputs.
+        attentions, gates: with the linear layers that they read.
+        linears: the others.
+        replaced: the positions of all their nodes.
+    """
+
+    kinds: Mapping[str, LayerKind]
+    attentions: Mapping[int, AttentionBlock]
+    gates: Mapping[int, Gate]
+    linears: Mapping[int, Linear]
+    replaced: set[int]
+
+
 class _Writer:
     """Visitor that writes each node unchanged, or the operator that replaces it and its neighbours."""
 
@@ -100,55 +119,71 @@ class _Writer:
         self.result = KernelGraph()
 
     def run(self) -> bool:
-        found = find_linears(self._index, self._initializers)
-        weights = {out: self._initializers[linear.weight] for out, linear in found.items()}
-        kinds = {out: layer_kind(weight, self._precision) for out, weight in weights.items()}
-        counts = [(stored.nonzeros(), stored.elements) for stored in weights.values()]
-        if set(kinds.values()) <= {"dense", None} or not gains(counts, self._precision):
+        plan = self._plan()
+        if plan is None:
             return False
-        attentions = {
-            block.nodes[-1]: block
-            for block in self._attentions(found)
-            if all(kinds[linear.out] is not None for linear in block.linears)
-        }
-        # What layers make of constants is computed here, and not by the file.
-        constant = {
-            linear.out: None
-            for block in attentions.values()
-            if block.positions is not None
-            for linear in (block.positions.keys, block.positions.queries)
-        }
-        packed = [linear for out, linear in found.items() if (kinds | constant)[out] is not None]
-        if needs_no_padding(self._model, self._index, self._initializers, list(attentions.values()), packed):
-            self._kept = ATTENTION_MASK
-            kinds |= constant
-        else:
-            # The operators add by places to texts without padding alone.
-            by_place = {i for i, block in attentions.items() if block.bias is not None or block.positions is not None}
-            attentions = {i: block for i, block in attentions.items() if i not in by_place}
-        blocks = list(attentions.values())
-        inside = {linear.out for block in blocks for linear in block.linears}
-        linears = {
-            linear.nodes[-1]: linear for out, linear in found.items() if kinds[out] is not None and out not in inside
-        }
-        replaced = {i for block in attentions.values() for i in block.nodes} | {
-            i for linear in found.values() if kinds[linear.out] is not None for i in linear.nodes
-        }
-        if self._kept is not None:
-            self._only_first = read_at_first_tokens(self._index, self._initializers, blocks, list(linears.values()))
         for i, node in enumerate(self._index.nodes):
-            if i in attentions:
-                self._write_attention(attentions[i], [kinds[linear.out] for linear in attentions[i].linears])
-            elif i in linears:
-                kind = kinds[linears[i].out]
-                assert kind is not None
-                self._write_linear([linears[i]], kind)
-            elif i not in replaced:
+            if i in plan.attentions:
+                block = plan.attentions[i]
+                self._write_attention(block, [plan.kinds[linear.out] for linear in block.linears])
+            elif i in plan.gates:
+                gate = plan.gates[i]
+                self._write_gate(gate, plan.kinds[gate.linears[0].out])
+            elif i in plan.linears:
+                self._write_linear([plan.linears[i]], plan.kinds[plan.linears[i].out])
+            elif i not in plan.replaced and not self._write_packed(node):
                 self._write_plain(node)
         for value in self._graph.output:
             self._unpack(value.name)
         self._finish()
         return True
+
+    def _plan(self) -> _Plan | None:
+        """Choose what the library computes; None where it gains nothing."""
+        found = find_linears(self._index, self._initializers)
+        weights = {out: self._initializers[linear.weight] for out, linear in found.items()}
+        chosen = {out: layer_kind(weight, self._precision) for out, weight in weights.items()}
+        counts = [(stored.nonzeros(), stored.elements) for stored in weights.values()]
+        if set(chosen.values()) <= {"dense", None} or not gains(counts, self._precision):
+            return None
+        kinds = {out: kind for out, kind in chosen.items() if kind is not None}
+        blocks = [block for block in self._attentions(found) if all(linear.out in kinds for linear in block.linears)]
+        # What layers make of constants is computed here, and not by the file.
+        constant = {
+            linear.out
+            for block in blocks
+            if block.positions is not None
+            for linear in (block.positions.keys, block.positions.queries)
+        }
+        packed = [found[out] for out in kinds if out not in constant]
+        if needs_no_padding(self._model, self._index, self._initializers, blocks, packed):
+            self._kept = ATTENTION_MASK
+            kinds = {out: kind for out, kind in kinds.items() if out not in constant}
+        else:
+            # The operators add by places to texts without padding alone.
+            blocks = [block for block in blocks if block.bias is None and block.positions is None]
+        gates = [
+            gate
+            for gate in find_gates(self._index, self._initializers, found)
+            if {linear.out for linear in gate.linears} <= kinds.keys()
+            and len({kinds[linear.out] for linear in gate.linears}) == 1
+        ]
+        readers = [*(block.linears for block in blocks), *(gate.linears for gate in gates)]
+        inside = {linear.out for layers in readers for linear in layers}
+        linears = [found[out] for out in kinds if out not in inside]
+        if self._kept is not None:
+            self._only_first = read_at_first_tokens(self._index, self._initializers, blocks, linears)
+        return _Plan(
+            kinds,
+            {block.nodes[-1]: block for block in blocks},
+            {gate.nodes[-1]: gate for gate in gates},
+            {linear.nodes[-1]: linear for linear in linears},
+            {
+                *(i for block in blocks for i in block.nodes),
+                *(i for gate in gates for i in gate.nodes),
+                *(i for out in kinds for i in found[out].nodes),
+            },
+        )
 
     def _attentions(self, linears: Mapping[str, Linear]) -> Iterator[AttentionBlock]:
         """Yield the attention that operators of the library compute."""
@@ -189,6 +224,57 @@ class _Writer:
             self._nodes.append(node)
         self._plain.update(node.output)
 
+    def _write_packed(self, node: NodeProto) -> bool:
+        """Write a sum or a norm of packed values as an operator of the library; returns whether it is one."""
+        if node.domain not in ("", "ai.onnx") or len(node.output) != 1 or not node.input:
+            return False
+        if node.op_type == "Add":
+            return self._write_sum(node)
+        return node.op_type in ("LayerNormalization", "RMSNormalization") and self._write_norm(node)
+
+    def _write_sum(self, node: NodeProto) -> bool:
+        packed = [name for name in node.input if name in self._packed]
+        first, second = (self._index.dimensions(name) for name in node.input)
+        if not packed or first is None or first != second or len(first) != 3:
+            return False
+        if any(name in self._initializers for name in node.input):
+            return False
+        x, y = (self._pack(name) for name in node.input)
+        self._add_packed(OPERATORS["PackedAdd"], {"x": x, "y": y}, node, packed[0])
+        return True
+
+    def _write_norm(self, node: NodeProto) -> bool:
+        value, gamma, *beta = node.input
+        settings, stored = attributes(node), self._initializers.get(gamma)
+        if value not in self._packed or stored is None or settings.get("axis", -1) not in (-1, 2):
+            return False
+        if len(stored.shape) != 1 or any(name not in self._initializers for name in beta):
+            return False
+        inputs = {"x": self._packed[value], "gamma": gamma}
+        if node.op_type == "LayerNormalization":
+            zeros = f"zeros/{stored.shape[0]}"
+            if not beta and zeros not in self._arrays:
+                self._new_array(zeros, np.zeros(stored.shape, np.float32))
+            inputs["beta"] = beta[0] if beta else zeros
+        epsilon = float(settings.get("epsilon", 1e-5))
+        self._add_packed(OPERATORS["PackedNorm"], inputs, node, value, epsilon=epsilon)
+        return True
+
+    def _add_packed(
+        self, operator: Operator, inputs: Mapping[str, str], node: NodeProto, like: str, **settings: Any
+    ) -> None:
+        """Write an operator that makes a node's output, packed like another value."""
+        out = node.output[0]
+        self._packed[out], self._tokens[out] = f"{out}/packed", self._tokens[like]
+        self._add(operator, inputs, self._packed[out], **settings)
+
+    def _write_gate(self, gate: Gate, kind: LayerKind) -> None:
+        """Write one product for both halves, and the gate."""
+        joined = self._write_linear(gate.linears, kind)
+        self._packed[gate.out] = f"{gate.out}/packed"
+        self._tokens[gate.out] = self._tokens[gate.linears[0].x]
+        self._add(OPERATORS["PackedGate"], {"x": joined}, self._packed[gate.out], activation=gate.activation)
+
     def _write_first_tokens(self, node: NodeProto) -> None:
         """Write x[:, 0] of a value that is packed as its first tokens: [batch, width]."""
         value, out = node.input[0], node.output[0]
@@ -226,15 +312,12 @@ class _Writer:
             helper.make_node("Mul", [f"{out}/float", f"{out}/scale"], [out]),
         ]
 
-    def _write_attention(self, block: AttentionBlock, kinds: Sequence[LayerKind | None]) -> None:
-        kind = kinds[0]
-        if kind is not None and len(set(kinds)) == 1:
-            joined = self._write_linear(block.linears, kind)
+    def _write_attention(self, block: AttentionBlock, kinds: Sequence[LayerKind]) -> None:
+        if len(set(kinds)) == 1:
+            joined = self._write_linear(block.linears, kinds[0])
             sources, starts = [joined] * 3, [0, block.width, 2 * block.width]
         else:
-            sources = [
-                self._write_linear([linear], kind) for linear, kind in zip(block.linears, kinds, strict=True) if kind
-            ]
+            sources = [self._write_linear([linear], kind) for linear, kind in zip(block.linears, kinds, strict=True)]
             starts = [0, 0, 0]
         tokens = self._tokens[block.linears[0].x]
         if block.angles is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import isclose, pi
 
 from onnx import TensorProto
 
@@ -125,7 +126,11 @@ def _linear(i: int, index: GraphIndex, initializers: Mapping[str, StoredTensor])
         return None
     linear = Linear((i,), x, weight, None, index.nodes[i].output[0])
     linear = _with_bias(linear, stored.shape[1], index, initializers)
-    return _with_activation(linear, index) or _with_norm(linear, stored.shape[1], index, initializers) or linear
+    return (
+        _with_activation(linear, index, initializers)
+        or _with_norm(linear, stored.shape[1], index, initializers)
+        or linear
+    )
 
 
 def _with_bias(linear: Linear, width: int, index: GraphIndex, initializers: Mapping[str, StoredTensor]) -> Linear:
@@ -138,16 +143,59 @@ def _with_bias(linear: Linear, width: int, index: GraphIndex, initializers: Mapp
     return replace(linear, nodes=(*linear.nodes, reader), bias=other, out=index.nodes[reader].output[0])
 
 
-def _with_activation(linear: Linear, index: GraphIndex) -> Linear | None:
+def _with_activation(linear: Linear, index: GraphIndex, initializers: Mapping[str, StoredTensor]) -> Linear | None:
     reader = index.only_reader(linear.out, "Gelu")
     if reader is None:
-        return None
+        return _with_written_out_gelu(linear, index, initializers)
     form = attributes(index.nodes[reader]).get("approximate", "none")
     return replace(
         linear,
         nodes=(*linear.nodes, reader),
         activation="gelu_tanh" if form == "tanh" else "gelu",
         out=index.nodes[reader].output[0],
+    )
+
+
+# 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), as transformers' "gelu_new" writes it: what is done to x, from the
+# inside to the outside, with the constant.
+_CUBE, _INNER, _SCALE, _HALF = 3.0, 0.044715, (2 / pi) ** 0.5, 0.5
+
+
+def _with_written_out_gelu(
+    linear: Linear, index: GraphIndex, initializers: Mapping[str, StoredTensor]
+) -> Linear | None:
+    x, readers = linear.out, index.readers(linear.out)
+    if len(readers) != 3 or x in index.outputs:
+        return None
+    found = list(readers)
+
+    def follow(value: str, op_type: str, other: float | str) -> str:
+        """What the only such reader of `value`, of x one of several, makes of it and of a constant or another value."""
+        if not value:
+            return ""
+        for i in readers if value == x else index.readers(value):
+            if not index.is_op(i, op_type) or (value != x and index.only_reader(value, op_type) != i):
+                continue
+            operand = index.other_input(i, value) if len(index.nodes[i].input) == 2 else ""
+            if operand == other or (isinstance(other, float) and _is_number(operand, other, initializers)):
+                found.append(i)
+                return str(index.nodes[i].output[0])
+        return ""
+
+    cubed = follow(follow(x, "Pow", _CUBE), "Mul", _INNER)
+    inner = follow(follow(cubed, "Add", x), "Mul", _SCALE)
+    shifted = follow(follow(inner, "Tanh", ""), "Add", 1.0)
+    out = follow(shifted, "Mul", follow(x, "Mul", _HALF)) if shifted else ""
+    if not out:
+        return None
+    nodes = tuple(sorted({*linear.nodes, *found}))
+    return replace(linear, nodes=nodes, activation="gelu_tanh", out=out)
+
+
+def _is_number(name: str, value: float, initializers: Mapping[str, StoredTensor]) -> bool:
+    stored = initializers.get(name)
+    return (
+        stored is not None and stored.elements == 1 and isclose(float(stored.array().reshape(())), value, rel_tol=1e-5)
     )
 
 

@@ -150,6 +150,9 @@ _ROWS = (
     ),
     Operator("DenseLinear", "dense", (_X, Input("grouped", role="weight"), *_EPILOGUE), DENSE),
     Operator("DenseLinearInt8", "dense-int8", (_X, Input("grouped", "int8", "weight"), _SCALE, *_EPILOGUE), DENSE_INT8),
+    Operator("PackedAdd", "rest", (_X, Input("y"))),
+    Operator("PackedNorm", "rest", (_X, Input("gamma"), Input("beta", role="optional"))),
+    Operator("PackedGate", "rest", (_X,)),
     Operator("PackedRotary", "attention", (_X, Input("tokens", "int64"), Input("cos"), Input("sin"))),
     Operator("PackedAttention", "attention", _ATTENTION),
     Operator(

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+from scipy.special import expit, ndtr
 
 from sdp_onnx.operators.library import has_library
 from sdp_onnx.operators.sparse_format import pack_sparse
@@ -213,6 +214,68 @@ def test_places_of_another_shape_or_without_a_row_are_refused(change: dict[str, 
     if message.startswith("a place"):
         with pytest.raises(InvalidArgument, match="places are of texts without padding"):
             run_alone([nodes[0], attention], {**arrays, **dict.fromkeys(change, places)}, x)
+
+
+@pytest.mark.parametrize("activation", ["none", "gelu", "gelu_tanh", "silu"])
+def test_a_gate_is_the_product_of_two_halves(isa: str, activation: str) -> None:
+    x, kept = batch(LENGTHS["some empty"])
+    x *= 3
+    nodes = [node("Pack", ["x", "tokens"], "p"), node("PackedGate", ["p"], "g", activation=activation)]
+    got = operators.run([*nodes, node("Unpack", ["g", "tokens"], "y")], {}, {"x": x, "tokens": kept})
+    gate, passed = np.split(x.astype(np.float64), 2, axis=2)
+    shares = {
+        "none": np.ones_like(gate),
+        "gelu": ndtr(gate),
+        "gelu_tanh": 0.5 * (1 + np.tanh(np.sqrt(2 / np.pi) * (gate + 0.044715 * gate**3))),
+        "silu": expit(gate),
+    }
+    expected = np.where(kept[:, :, None] == 1, gate * shares[activation] * passed, 0)
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("centred", [False, True], ids=["root mean square", "layer"])
+def test_norms_and_sums_of_each_token(isa: str, centred: bool) -> None:
+    x, kept = batch(LENGTHS["some empty"])
+    arrays = {
+        name: RNG.standard_normal(WIDTH).astype(np.float32) for name in (["gamma", "beta"] if centred else ["gamma"])
+    }
+    nodes = [
+        node("Pack", ["x", "tokens"], "p"),
+        node("PackedAdd", ["p", "p"], "s"),
+        node("PackedNorm", ["s", *arrays], "n", epsilon=0.01),
+        node("Unpack", ["n", "tokens"], "y"),
+    ]
+    got = operators.run(nodes, arrays, {"x": x, "tokens": kept})
+    doubled = 2 * x.astype(np.float64)
+    centre = doubled.mean(axis=2, keepdims=True) if centred else 0.0
+    spread = np.sqrt(((doubled - centre) ** 2).mean(axis=2, keepdims=True) + 0.01)
+    expected = (doubled - centre) / spread * arrays["gamma"] + arrays.get("beta", 0)
+    np.testing.assert_allclose(got, np.where(kept[:, :, None] == 1, expected, 0), rtol=1e-4, atol=1e-5)
+
+
+def test_gates_norms_and_sums_of_other_shapes_are_refused() -> None:
+    x, kept = batch([4, 2])
+    pack = node("Pack", ["x", "tokens"], "p")
+    for own, arrays, message in (
+        (node("PackedAdd", ["p", "other"], "y"), {"other": np.zeros((1, 1, WIDTH, 16), np.float32)}, ""),
+        (node("PackedAdd", ["p", "other"], "y"), {"other": np.zeros((1, 1, 8, 16), np.float32)}, "x and y differ"),
+        (node("PackedNorm", ["p", "g"], "y", epsilon=0.1), {"g": np.zeros(5, np.float32)}, "gamma has another width"),
+        (
+            node("PackedNorm", ["p", "g", "b"], "y", epsilon=0.1),
+            {"g": np.zeros(WIDTH, np.float32), "b": np.zeros(5, np.float32)},
+            "gamma and beta differ",
+        ),
+        (node("PackedGate", ["p"], "y", activation="relu"), {}, "activation is none of"),
+    ):
+        if message:
+            with pytest.raises(Exception, match=message):
+                operators.run([pack, own], arrays, {"x": x, "tokens": kept})
+        else:
+            assert operators.run([pack, own], arrays, {"x": x, "tokens": kept}).shape == (1, 1, WIDTH, 16)
+    with pytest.raises(InvalidArgument, match="x has no two halves"):
+        operators.run(
+            [node("PackedGate", ["x"], "y", activation="none")], {}, {"x": np.zeros((1, 1, 3, 16), np.float32)}
+        )
 
 
 def rotated(x: NDArray[np.float32], cos: NDArray[np.float32], sin: NDArray[np.float32]) -> NDArray[np.float32]:
