@@ -12,6 +12,7 @@ is measured has a JSON of its own in benchmarks/results/operators: a run that is
 from __future__ import annotations
 
 import json
+import re
 import sys
 import tempfile
 from collections import Counter
@@ -38,6 +39,8 @@ from sdp_onnx.operators.library import DOMAIN, instruction_set
 
 TESTS = Path(__file__).parents[2] / "tests"
 RESULTS = Path(__file__).parents[1] / "results" / "operators"
+# By architectures.py.
+PIPELINE = Path(__file__).parents[1] / "results" / "architectures.md"
 KINDS = [row.model_type for row in ARCHITECTURES if not row.refused]
 INPUTS = ("input_ids", "attention_mask")
 TOKENS, THREADS = 128, 2
@@ -187,23 +190,33 @@ def run(
 
 def row(record: dict[str, Any]) -> str:
     """A line of the table."""
-    counts = record["files"][0]["operators"]
+    kind, counts = record["kind"], record["files"][0]["operators"]
     packed = sum(counts.get(name, 0) for name in ("PackedAttention", "PackedDisentangledAttention"))
     layers = packed + counts.get("Attention", 0) + counts.get("Softmax", 0)
-    cells = [record["kind"], f"{packed} of {layers}", f"{record['files'][0]['share_in_library']:.0%}"]
-    cells.append(str(counts.get("Unpack", 0)))
+    # Where every layer is whole, what is packed at the embeddings is unpacked once, for the head.
+    unpacked = counts.get("Unpack", 0)
+    inside = record["files"][0]["share_in_library"]
+    feed_forward = "yes" if unpacked <= 1 and inside > 0.9 else f"products alone, unpacked {unpacked} times"
+    gone = {line.split("|")[1].strip(): line.split("|")[2].strip() for line in PIPELINE.read_text().splitlines()}
+    cells = [kind, gone.get(kind, "not tried"), f"{packed} of {layers}", feed_forward]
     for file in record["files"]:
         speedup = file["speedup"]
         cells.append(f"{speedup['value']:.1f} [{speedup['low']:.1f}, {speedup['high']:.1f}]")
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join([*cells, 'default' if exported_by_default(kind) else 'slow'])} |"
+
+
+def exported_by_default(kind: str) -> bool:
+    """Whether the default tests encode a file of the kind; the slow ones do for all."""
+    named = re.compile(rf'"{kind}"|\b{type(base_config(kind)).__name__}\(')
+    return any(named.search(path.read_text(encoding="utf-8")) for path in (TESTS / "sdp_onnx").rglob("*.py"))
 
 
 @app.command()
 def table(output: Output = RESULTS) -> None:
     """Print what is measured as Markdown."""
     heads = [f"{precision}, {sparsity:.0%}" for precision, sparsity in VARIANTS]
-    print("| kind | attention in the library | linear weights in it | unpacked | " + " | ".join(heads) + " |")
-    print("|---" * (4 + len(VARIANTS)) + "|")
+    print("| kind | pruned, exported, gated | attention | feed-forward | " + " | ".join(heads) + " | tests |")
+    print("|---" * (5 + len(VARIANTS)) + "|")
     for path in sorted(output.glob("*.json")):
         print(row(json.loads(path.read_text(encoding="utf-8"))))
 

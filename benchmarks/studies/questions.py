@@ -5,8 +5,8 @@
         --set 'data.dev="FOLDER/dev.jsonl"' --set 'data.test="FOLDER/test.jsonl"'
 
 The context is a docstring in NumPy's form, of functions and classes in installed packages; a question asks for the type
-of one of its parameters, or for what it is: the first sentence of its description. Some questions are about a
-parameter of another docstring, and has no answer. All docstrings of a file are in one split.
+of one of its parameters, or for what it is: the first sentence of its description. Some ask for a
+parameter of another docstring, and have no answer. All docstrings of a file are in one split.
 """
 
 from __future__ import annotations

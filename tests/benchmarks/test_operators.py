@@ -25,7 +25,7 @@ def test_a_kind_is_measured_and_in_the_table(tmp_path: Path, capsys: pytest.Capt
     assert fp32["share_in_library"] == pytest.approx(1 - (32 * 32 + 32 * 2) / (2 * 8192 + 32 * 32 + 32 * 2), abs=0.01)
     (tmp_path / "bert.json").write_text(json.dumps(record))
     operators.table(tmp_path)
-    assert "| bert | 2 of 2 | 94% | 1 |" in capsys.readouterr().out
+    assert "| bert | gate: pass | 2 of 2 | yes |" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("kind", operators.KINDS)

@@ -54,6 +54,19 @@ def test_training_is_six_operations_a_parameter_and_token() -> None:
     assert again["finetune"] - 10 - 2 * dev == pytest.approx((found["finetune"] - 10 - 2 * dev) * 8 / 6)
 
 
+def test_long_contexts_are_read_in_windows() -> None:
+    # 100 tokens in windows of 40 that share 10: 40, 70, 100.
+    task = {"type": "question-answering"}
+    data = {"train": "t", "dev": "d", "text": ("q", "c"), "label": "a", "max_length": 40, "stride": 10}
+    sections = {"name": "toy", "model": {"name": "none"}, "task": task, "data": data}
+    recipe = Recipe.model_validate({**sections, "finetune": {"epochs": 1, "precision": "fp32"}})
+    rows = {"train": 320, "dev": 10, "test": None}
+    found = timed_estimates(
+        Facts(recipe, MACHINE, rows), Work(10**6, 10**6, 6, rows, "dev", np.full(50, 100)), 1e9 / EFFICIENCY
+    )
+    assert found["finetune"].seconds == pytest.approx(10 + 3 * 320 * 40 * 6e-3 + 2 * 3 * 10 * 40 * 2e-3)
+
+
 def test_fewer_layers_take_less_to_train_and_their_teacher_as_much_as_before() -> None:
     plain = {"epochs": 1, "precision": "fp32", "labels": True}
     dev = 10 * 8 * 2e-3

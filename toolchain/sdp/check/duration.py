@@ -14,7 +14,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from sdp.pipeline.run_folder import RUN_FILE, RunFolder
 from sdp.pipeline.stages import FINETUNE, Stage, stages_of
 from sdp.pruning.allocation import LEVELS
 from sdp.recipe.base import TrainingSection
+from sdp.recipe.data import DataSection
 from sdp.recipe.sections import Recipe
 from sdp.training.steps import optimizer_steps, passes
 
@@ -144,6 +145,8 @@ def timed_estimates(facts: Facts, work: Work, rate: float) -> dict[str, Duration
         stage -> its estimate.
     """
     recipe = facts.recipe
+    if recipe.task.problem_type == "question-answering":
+        work = _in_windows(work, recipe.data)
     limit = np.minimum(work.lengths, recipe.data.max_length)
     token, pruned = (FORWARD * size / (rate * EFFICIENCY) for size in (work.parameters, work.pruned))
     forward = {split: token * (rows or 0) * float(limit.mean()) for split, rows in work.rows.items()}
@@ -179,6 +182,15 @@ def timed_estimates(facts: Facts, work: Work, rate: float) -> dict[str, Duration
     if recipe.prune.scope == "allocated":
         seconds["prune"] += _allocation(facts, token * float(limit.mean()), rate)
     return {name: DurationEstimate(_STAGE_SECONDS + own, "timing") for name, own in seconds.items()}
+
+
+def _in_windows(work: Work, data: DataSection) -> Work:
+    """Return the work with a row for each window of a long context; that each has the question too is left out."""
+    room = data.max_length - data.shared_tokens
+    each = float((1 + np.ceil(np.maximum(0, work.lengths - data.max_length) / room)).mean())
+    return replace(
+        work, rows={split: None if rows is None else round(each * rows) for split, rows in work.rows.items()}
+    )
 
 
 def _teacher_size(facts: Facts, work: Work) -> float:

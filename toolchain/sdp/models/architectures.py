@@ -84,7 +84,7 @@ ARCHITECTURES = (
         written_out=True,
     ),
     Architecture("bigbird_pegasus", layouts.BART, refused=_TWO_PARTS),
-    Architecture("camembert", layouts.ROBERTA, "after-padding", removable=_BOTH, packed_attention=True),
+    Architecture("camembert", layouts.ROBERTA, "after-padding", removable=_BOTH, packed_attention=True, tested=True),
     Architecture("canine", layouts.BERT, refused="it reads characters, through convolutions"),
     Architecture("convbert", layouts.ELECTRA, refused=_CONVOLUTIONS),
     Architecture("data2vec-text", layouts.ROBERTA, "after-padding", removable=_BOTH, packed_attention=True),
@@ -109,13 +109,17 @@ ARCHITECTURES = (
         counted_if=("position_embedding_type", "absolute"),
         rotary=True,
     ),
-    Architecture("eurobert", layouts.EUROBERT, "relative", removable=_BOTH, packed_attention=True, rotary=True),
+    Architecture(
+        "eurobert", layouts.EUROBERT, "relative", removable=_BOTH, packed_attention=True, tested=True, rotary=True
+    ),
     Architecture("flaubert", layouts.XLM, removable=_BOTH, tested=True),
     Architecture("funnel", layouts.FUNNEL, "relative", refused=_THREE_AXES),
     Architecture("gpt2", layouts.GPT, refused=_CONV1D),
-    Architecture("gte", layouts.GATED, "relative", removable=_BOTH, packed_attention=True, rotary=True),
+    Architecture("gte", layouts.GATED, "relative", removable=_BOTH, packed_attention=True, tested=True, rotary=True),
     Architecture("ibert", layouts.ROBERTA, refused="its weights are quantized while it trains"),
-    Architecture("jina_embeddings_v3", layouts.JINA, "relative", removable=_BOTH, packed_attention=True, rotary=True),
+    Architecture(
+        "jina_embeddings_v3", layouts.JINA, "relative", removable=_BOTH, packed_attention=True, tested=True, rotary=True
+    ),
     Architecture("layoutlm", layouts.BERT, removable=_BOTH),
     Architecture("layoutlmv2", layouts.BERT, refused=_PAGES),
     Architecture("layoutlmv3", layouts.BERT_TWO_HEADS, refused=_PAGES),
@@ -150,7 +154,9 @@ ARCHITECTURES = (
         tested=True,
     ),
     Architecture("mt5", layouts.T5, refused=_TWO_PARTS),
-    Architecture("nomic_bert", layouts.GATED, "relative", removable=_BOTH, packed_attention=True, rotary=True),
+    Architecture(
+        "nomic_bert", layouts.GATED, "relative", removable=_BOTH, packed_attention=True, tested=True, rotary=True
+    ),
     Architecture("nystromformer", layouts.BERT_TWO_HEADS, refused=_CONVOLUTIONS),
     Architecture("openai-gpt", layouts.GPT, refused=_CONV1D),
     Architecture("rembert", layouts.BERT, removable=_BOTH, packed_attention=True, written_out=True),
