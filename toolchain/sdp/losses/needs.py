@@ -8,7 +8,7 @@ from typing import Literal
 
 from sdp.errors import ModelError
 from sdp.losses.network_output import RowsKey
-from sdp.recipe.benchmark_tasks import TOKEN_TYPES, ProblemType
+from sdp.recipe.benchmark_tasks import ProblemType, has_token_logits
 from sdp.recipe.losses import LossSettings, RowsLoss
 
 Layers = tuple[int, ...] | Literal["all"]
@@ -35,7 +35,7 @@ class Needs:
     def token_outputs(self, problem_type: ProblemType) -> int:
         """How many outputs of each token they read of the teacher."""
         tokens = sum(key.kind == "tokens" for key in self.rows)
-        return tokens + (self.logits and problem_type in TOKEN_TYPES)
+        return tokens + (self.logits and has_token_logits(problem_type))
 
 
 # Outputs of every token are stored in half precision.

@@ -16,7 +16,7 @@ from sdp.losses.needs import needs_of, resolve_layers
 from sdp.losses.network_output import NetworkOutput, RowsKey
 from sdp.losses.task import task_loss
 from sdp.losses.terms import TERMS, Batch
-from sdp.recipe.benchmark_tasks import TOKEN_TYPES, ProblemType
+from sdp.recipe.benchmark_tasks import ProblemType, has_token_logits
 from sdp.recipe.losses import LossSettings
 
 
@@ -70,7 +70,7 @@ class Objective:
     @property
     def one_prediction_a_row(self) -> bool:
         """Whether a row has one prediction; others have outputs for every token."""
-        return self._problem_type not in TOKEN_TYPES
+        return not has_token_logits(self._problem_type)
 
     @property
     def needs_hidden(self) -> bool:

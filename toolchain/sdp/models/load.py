@@ -25,7 +25,7 @@ from sdp.models.pooling import Pooling
 from sdp.models.source import ModelFolder
 from sdp.models.unmatched_weights import require_all_weights
 from sdp.pipeline.artifacts.kept_units import KeptUnits
-from sdp.recipe.benchmark_tasks import TOKEN_TYPES, ProblemType
+from sdp.recipe.benchmark_tasks import ProblemType, has_token_logits
 
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
@@ -110,7 +110,7 @@ def _load_checked(
     pooling: Pooling | None,
     trust_remote_code: bool,
 ) -> PreTrainedModel:
-    if problem_type not in (*TOKEN_TYPES, "embedding"):
+    if problem_type != "embedding" and not has_token_logits(problem_type):
         head["problem_type"] = TRAINED_FOR.get(problem_type, "regression")
     check_size(folder)
     try:

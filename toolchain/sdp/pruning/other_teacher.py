@@ -26,7 +26,7 @@ from sdp.models.load import load_classifier
 from sdp.models.tokenizer import load_tokenizer
 from sdp.pruning.teacher import LiveTeacher, Teacher, at_tokens
 from sdp.pruning.teacher_source import KEY, locate_teacher, teacher_head
-from sdp.recipe.benchmark_tasks import TOKEN_TYPES
+from sdp.recipe.benchmark_tasks import has_token_logits
 from sdp.recipe.sections import Recipe
 from sdp.training.inputs import DevMetric
 from sdp_onnx.deploy.tokenization import TextTokenizer
@@ -173,8 +173,8 @@ def require_same_tokens(
     if number is None:
         return
     what = f"its tokenizer splits training row {number + 1:,} into other pieces than the model's"
-    hint = "A task with outputs for every token needs a teacher with the same tokenizer."
-    if recipe.task.problem_type not in TOKEN_TYPES:
+    hint = f"{recipe.task.problem_type.capitalize()} needs a teacher with the same tokenizer."
+    if not has_token_logits(recipe.task.problem_type):
         hint = 'Losses of rows need no common tokens: kld; cosine and cross-correlation with representation = "mean".'
     raise RecipeError(what, where=f"{KEY} = {recipe.prune.teacher}", hint=hint)
 

@@ -29,8 +29,6 @@ MetricName = Literal[
     "answer-f1",
     "exact-match",
 ]
-TOKEN_TYPES: tuple[ProblemType, ...] = ("tagging", "question-answering")
-"""Tasks whose network has logits for every token."""
 
 GLUE = "nyu-mll/glue"
 XGLUE = "microsoft/xglue"
@@ -298,6 +296,11 @@ _TASKS = (
 )
 
 TASKS: dict[str, Task] = {task.name: task for task in _TASKS}
+
+
+def has_token_logits(problem_type: ProblemType) -> bool:
+    """Whether the network of such a task has logits for every token."""
+    return problem_type in ("tagging", "question-answering")
 
 
 def find_task(name: str) -> Task:

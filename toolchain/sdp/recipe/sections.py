@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from sdp.recipe.base import Section, TrainingSection
 from sdp.recipe.bench import BenchSection
-from sdp.recipe.benchmark_tasks import TOKEN_TYPES
+from sdp.recipe.benchmark_tasks import has_token_logits
 from sdp.recipe.data import DataSection
 from sdp.recipe.export import ExportSection
 from sdp.recipe.gate import GateSection
@@ -141,7 +141,7 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _tokens_are_not_pooled(self) -> Recipe:
         kind = self.task.problem_type
-        for loss in self.prune.losses if kind in TOKEN_TYPES else ():
+        for loss in self.prune.losses if has_token_logits(kind) else ():
             if isinstance(loss, RepresentationLoss) and loss.representation == "pooled":
                 raise ValueError(f'a {kind} task has no pooled representation; give the loss {loss.name} "tokens"')
         return self
