@@ -11,7 +11,6 @@ parameter of another docstring, and have no answer. All docstrings of a file are
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 import re
@@ -21,7 +20,8 @@ from typing import Annotated, Any
 
 import typer
 
-from sdp.data.docstrings import docstrings_of, normalized, package_folder
+from docstring_files import SHARES, digest, files_by_split
+from sdp.data.docstrings import docstrings_of, normalized
 
 PACKAGES = ("numpy", "pandas", "scipy", "sklearn", "matplotlib", "pyarrow")
 _SECTION = re.compile(r"^Parameters\n-{3,}\n(.*?)(?=^\S[^\n]*\n-{3,}$|\Z)", re.MULTILINE | re.DOTALL)
@@ -30,8 +30,6 @@ _SENTENCE = re.compile(r"\s*(\S.*?)(?:\.(?=\s|$)|\n\s*\n|\Z)", re.DOTALL)
 # Characters of a context, and words of an answer.
 LONGEST, WORDS = 1500, 20
 WITHOUT = 3
-# Of every ten files, by a hash of their place.
-SHARES = {"train": 8, "dev": 9, "test": 10}
 Row = dict[str, Any]
 
 
@@ -42,7 +40,7 @@ def main(
     """Write the three files."""
     folder.mkdir(parents=True, exist_ok=True)
     for split, rows in rows_by_split().items():
-        chosen = sorted(rows, key=_digest_of)[: train if split == "train" else train // 8]
+        chosen = sorted(rows, key=digest_of_row)[: train if split == "train" else train // 8]
         lines = "".join(json.dumps(row) + "\n" for row in chosen)
         (folder / f"{split}.jsonl").write_text(lines, encoding="utf-8")
         none = sum(not row["answers"]["text"] for row in chosen)
@@ -55,19 +53,15 @@ def rows_by_split(packages: tuple[str, ...] = PACKAGES) -> dict[str, list[Row]]:
     seen: set[str] = set()
     # A name that the docstrings before had, for questions without an answer.
     other = "axis"
-    for package in packages:
-        root = package_folder(package)
-        for file in sorted(root.rglob("*.py")):
-            number = _digest(f"{package}/{file.relative_to(root).as_posix()}")[0] % 10
-            split = next(name for name, end in SHARES.items() if number < end)
-            for docstring in docstrings_of(file):
-                context = inspect.cleandoc(docstring)
-                if len(context) > LONGEST or (key := normalized(context)) in seen:
-                    continue
-                seen.add(key)
-                rows = list(questions(context, other))
-                found[split] += rows
-                other = next((row["name"] for row in rows if row["answers"]["text"]), other)
+    for split, file in files_by_split(packages):
+        for docstring in docstrings_of(file):
+            context = inspect.cleandoc(docstring)
+            if len(context) > LONGEST or (key := normalized(context)) in seen:
+                continue
+            seen.add(key)
+            rows = list(questions(context, other))
+            found[split] += rows
+            other = next((row["name"] for row in rows if row["answers"]["text"]), other)
     return found
 
 
@@ -90,7 +84,7 @@ def questions(context: str, other: str) -> Iterator[Row]:
         if sentence is not None and len(sentence[1].split()) <= WORDS:
             place = start + parameter.start(3) + sentence.start(1)
             yield _row(f"What is {name}?", name, context, sentence[1], place)
-        if other not in context and _digest(name + context)[0] % WITHOUT == 0:
+        if other not in context and digest(name + context)[0] % WITHOUT == 0:
             for asked in (f"What type is {other}?", f"What is {other}?"):
                 yield _row(asked, other, context, "", 0)
 
@@ -100,12 +94,8 @@ def _row(question: str, name: str, context: str, answer: str, start: int) -> Row
     return {"question": question, "name": name, "context": context, "answers": answers}
 
 
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode(errors="surrogatepass")).digest()
-
-
-def _digest_of(row: Row) -> bytes:
-    return _digest(row["question"] + row["context"])
+def digest_of_row(row: Row) -> bytes:
+    return digest(row["question"] + row["context"])
 
 
 if __name__ == "__main__":

@@ -11,20 +11,18 @@ package, from files that are close by name: they share its words. All docstrings
 from __future__ import annotations
 
 import csv
-import hashlib
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sdp.data.docstrings import docstrings_of, normalized, package_folder
+from docstring_files import SHARES, digest, files_by_split
+from sdp.data.docstrings import docstrings_of, normalized
 
 PACKAGES = ("numpy", "pandas", "scipy", "sklearn", "torch", "transformers", "matplotlib")
 CANDIDATES = 8
 # Words of a query and of a document.
 QUERY, DOCUMENT = (5, 25), (15, 60)
-# Of every ten files, by a hash of their place.
-SHARES = {"train": 8, "dev": 9, "test": 10}
 Pair = tuple[str, str]
 
 
@@ -47,17 +45,13 @@ def pairs_by_split(packages: tuple[str, ...] = PACKAGES) -> dict[str, list[Pair]
     """Return queries with their documents, those of neighbouring files behind each other; each query once."""
     found: dict[str, list[Pair]] = {split: [] for split in SHARES}
     seen: set[str] = set()
-    for package in packages:
-        root = package_folder(package)
-        for file in sorted(root.rglob("*.py")):
-            number = _digest(f"{package}/{file.relative_to(root).as_posix()}")[0] % 10
-            split = next(name for name, end in SHARES.items() if number < end)
-            for docstring in docstrings_of(file):
-                pair = divided(docstring)
-                keys = {normalized(text) for text in pair or ()}
-                if pair is not None and not keys & seen:
-                    seen |= keys
-                    found[split].append(pair)
+    for split, file in files_by_split(packages):
+        for docstring in docstrings_of(file):
+            pair = divided(docstring)
+            keys = {normalized(text) for text in pair or ()}
+            if pair is not None and not keys & seen:
+                seen |= keys
+                found[split].append(pair)
     return found
 
 
@@ -73,19 +67,15 @@ def divided(docstring: str) -> Pair | None:
 
 def lists(pairs: list[Pair], most: int) -> list[tuple[str, str, int]]:
     """Return the rows of at most so many lists: query, document, and 1 for the query's own document."""
-    chosen = sorted(range(len(pairs)), key=lambda place: _digest(pairs[place][0]))[:most]
+    chosen = sorted(range(len(pairs)), key=lambda place: digest(pairs[place][0]))[:most]
     rows: list[tuple[str, str, int]] = []
     for place in sorted(chosen):
         start = min(max(0, place - CANDIDATES // 2), max(0, len(pairs) - CANDIDATES))
         around = range(start, min(len(pairs), start + CANDIDATES))
         # Their order has nothing to do with which is the right one.
-        order = sorted(around, key=lambda one: _digest(f"{place} {one}"))
+        order = sorted(around, key=lambda one: digest(f"{place} {one}"))
         rows += [(pairs[place][0], pairs[other][1], int(other == place)) for other in order]
     return rows
-
-
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode(errors="surrogatepass")).digest()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ docstrings of a file are in one split.
 from __future__ import annotations
 
 import csv
-import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,8 @@ from typing import Annotated
 
 import typer
 
-from sdp.data.docstrings import docstrings_of, normalized, package_folder
+from docstring_files import SHARES, digest, files_by_split
+from sdp.data.docstrings import docstrings_of, normalized
 
 PACKAGES = ("numpy", "pandas", "scipy", "sklearn", "torch", "transformers", "matplotlib", "pyarrow", "datasets")
 # A section by the names that start it.
@@ -39,8 +39,6 @@ _HEADER = re.compile(r"^[ \t]*([A-Z][A-Za-z ]{2,12})[ \t]*(?::[ \t]*$|\n[ \t]*-{
 WORDS = (5, 80)
 # One in so many of the docstrings without a section.
 WITHOUT = 5
-# Of every ten files, by a hash of their place.
-SHARES = {"train": 8, "dev": 9, "test": 10}
 
 
 def main(
@@ -50,7 +48,7 @@ def main(
     """Write the three files."""
     folder.mkdir(parents=True, exist_ok=True)
     for split, rows in rows_by_split().items():
-        order = sorted(rows, key=_digest)[: train if split == "train" else train // 8]
+        order = sorted(rows, key=digest)[: train if split == "train" else train // 8]
         with (folder / f"{split}.tsv").open("w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
             writer.writerow(("text", "labels"))
@@ -62,26 +60,18 @@ def rows_by_split(packages: tuple[str, ...] = PACKAGES) -> dict[str, dict[str, t
     """Return for each split its texts with their labels; a text is in one split, once."""
     found: dict[str, dict[str, tuple[str, ...]]] = {split: {} for split in SHARES}
     seen: set[str] = set()
-    for package in packages:
-        root = package_folder(package)
-        for file in sorted(root.rglob("*.py")):
-            number = _digest(f"{package}/{file.relative_to(root).as_posix()}")[0] % 10
-            split = next(name for name, end in SHARES.items() if number < end)
-            for text, labels in _docstrings(file):
-                if (key := normalized(text)) not in seen:
-                    seen.add(key)
-                    found[split][text] = labels
+    for split, file in files_by_split(packages):
+        for text, labels in _docstrings(file):
+            if (key := normalized(text)) not in seen:
+                seen.add(key)
+                found[split][text] = labels
     return found
-
-
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode(errors="surrogatepass")).digest()
 
 
 def _docstrings(file: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
     for docstring in docstrings_of(file):
         text, labels = divided(docstring)
-        if len(text.split()) >= WORDS[0] and (labels or _digest(text)[0] % WITHOUT == 0):
+        if len(text.split()) >= WORDS[0] and (labels or digest(text)[0] % WITHOUT == 0):
             yield text, labels
 
 

@@ -82,7 +82,8 @@ def combine(windows: Sequence[Span], context: str, *, optional: bool) -> Span:
     """
     best = max(windows, key=lambda span: span.score)
     none = min(span.none for span in windows) if optional else LOWEST
-    if best.score == LOWEST or best.score < none:
+    # At most: in single precision it is a little less.
+    if best.score <= LOWEST or best.score < none:
         rest = 1.0 - sum(span.probability for span in windows) / len(windows)
         return Span(0, 0, best.score, none, rest if optional else 0.0)
     text = context[best.start : best.end]

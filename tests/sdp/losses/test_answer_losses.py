@@ -77,7 +77,7 @@ def test_the_network_and_its_loss_are_transformers_own(kind: str) -> None:
     labels = torch.zeros_like(ids)
     labels[range(3), start] += 1
     labels[range(3), end] += 2
-    assert float(answer_loss(outputs.logits, labels)) == pytest.approx(float(found.loss), rel=1e-5)
+    assert float(answer_loss(outputs.logits, labels)) == pytest.approx(float(found.loss.detach()), rel=1e-5)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])

@@ -71,6 +71,9 @@ def test_there_is_no_answer_only_where_there_may_be_none() -> None:
     assert none.probability == pytest.approx(0.85)
     assert combine([Span(0, 3, 2.0, 1.5, 0.2), windows[1]], "one two", optional=True).end == 3
     assert combine([Span(0, 0, LOWEST, 1.0, 0.0)], "", optional=False).probability == 0
+    # What was stored in single precision is as low.
+    stored = Span(0, 3, float(np.float32(LOWEST)), 1.0, 0.0)
+    assert combine([stored], "one", optional=False).end == 0
 
 
 def tokenizer_folder(kind: str, folder: Path) -> Path:

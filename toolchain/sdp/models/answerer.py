@@ -6,7 +6,6 @@ weights and their names are transformers' own, and so is the name of the class i
 
 from __future__ import annotations
 
-from inspect import signature
 from typing import Any
 
 import torch
@@ -15,10 +14,10 @@ from transformers import AutoModelForQuestionAnswering, PreTrainedConfig, PreTra
 from transformers.modeling_outputs import TokenClassifierOutput
 
 from sdp.compat.transformers import class_of
+from sdp.models.forward import forward_like
 
 OUTPUTS = ("start", "end")
 """The names of the outputs for a token."""
-_TYPES = "token_type_ids"
 _MARK = "answers_questions"
 
 
@@ -49,22 +48,6 @@ def _class_of(whole: type[PreTrainedModel]) -> type[PreTrainedModel]:
         both = torch.stack([found.start_logits, found.end_logits], dim=-1)
         return TokenClassifierOutput(logits=both, hidden_states=found.get("hidden_states"))
 
-    # torch's exporter and `models.inputs` read from the signature what the network takes.
-    def with_types(
-        self: Any,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        token_type_ids: Tensor | None = None,
-        output_hidden_states: bool | None = None,
-    ) -> TokenClassifierOutput:
-        types = {} if token_type_ids is None else {_TYPES: token_type_ids}
-        return logits(self, output_hidden_states, input_ids=input_ids, attention_mask=attention_mask, **types)
-
-    def without_types(
-        self: Any, input_ids: Tensor, attention_mask: Tensor, output_hidden_states: bool | None = None
-    ) -> TokenClassifierOutput:
-        return logits(self, output_hidden_states, input_ids=input_ids, attention_mask=attention_mask)
-
-    forward = with_types if _TYPES in signature(whole.forward).parameters else without_types
+    forward = forward_like(whole, logits)
     _made[whole] = type(whole.__name__, (whole,), {"forward": forward, "__module__": __name__, _MARK: True})
     return _made[whole]

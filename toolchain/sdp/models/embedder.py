@@ -15,10 +15,10 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from sdp.compat.transformers import class_of
 from sdp.losses.representation import represent
+from sdp.models.forward import forward_like
 from sdp.models.pooling import Pooling
 
 KIND, NORMALIZED = "sentence_pooling", "sentence_normalized"
-_TYPES = "token_type_ids"
 
 
 def is_embedder(config: PreTrainedConfig) -> bool:
@@ -65,7 +65,6 @@ def _class_of(base: type[PreTrainedModel]) -> type[PreTrainedModel]:
     if name in _made:
         return _made[name]
     family = next(parent for parent in base.__mro__[1:] if issubclass(parent, PreTrainedModel))
-    taken = signature(base.forward).parameters
     without_pooler = {"add_pooling_layer": False} if "add_pooling_layer" in signature(base.__init__).parameters else {}
 
     def init(self: Any, config: PreTrainedConfig) -> None:
@@ -79,22 +78,6 @@ def _class_of(base: type[PreTrainedModel]) -> type[PreTrainedModel]:
         logits = pooled(found.last_hidden_state, inputs["attention_mask"], pooling)
         return SequenceClassifierOutput(logits=logits, hidden_states=found.get("hidden_states"))
 
-    # torch's exporter and `models.inputs` read from the signature what the network takes.
-    def with_types(
-        self: Any,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        token_type_ids: Tensor | None = None,
-        output_hidden_states: bool | None = None,
-    ) -> SequenceClassifierOutput:
-        types = {} if token_type_ids is None else {_TYPES: token_type_ids}
-        return vectors(self, output_hidden_states, input_ids=input_ids, attention_mask=attention_mask, **types)
-
-    def without_types(
-        self: Any, input_ids: Tensor, attention_mask: Tensor, output_hidden_states: bool | None = None
-    ) -> SequenceClassifierOutput:
-        return vectors(self, output_hidden_states, input_ids=input_ids, attention_mask=attention_mask)
-
-    forward = with_types if _TYPES in taken else without_types
+    forward = forward_like(base, vectors)
     _made[name] = type(name, (family,), {"__init__": init, "forward": forward, "__module__": __name__})
     return _made[name]
