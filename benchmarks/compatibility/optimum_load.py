@@ -1,13 +1,14 @@
-"""Does optimum load a shipped folder, and does it say what plain onnxruntime says?
+"""Does optimum load a shipped folder, and does it give what plain onnxruntime gives?
 
     python benchmarks/compatibility/optimum_load.py SHIPPED [SHIPPED ...] [--environment FOLDER]
 
 optimum-onnx demands an older transformers than sdp, so it lives in an environment of its own, made here with pinned
 versions where FOLDER has none yet. For each shipped folder (8-ship of a run; one whose recipe says
 `export.encoding = "coo"` or "dense" needs no operator library, one with "kernel" does) optimum_load_worker.py loads it
-there with optimum's ORTModel and runs the golden inputs; their logits are compared with those stored in golden.json
-and with those of plain onnxruntime in sdp's environment. The example in the folder's README.md is run there too.
-Writes results/optimum_load.json.
+there with optimum's ORTModel, or a sentence encoder with the ONNX backend of sentence-transformers, which uses optimum,
+and runs the golden inputs; their logits are compared with those stored in golden.json and with those of plain
+onnxruntime in sdp's environment. The example in the folder's README.md is run there too. Writes
+results/optimum_load.json.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ PINNED = (
     "optimum==2.1.0",
     "onnxruntime==1.32.0",
     "transformers==4.57.6",
+    # The newest that goes with this transformers, which optimum-onnx demands.
+    "sentence-transformers==5.7.0",
     "torch==2.13.0",
 )
 

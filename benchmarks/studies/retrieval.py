@@ -2,10 +2,12 @@
 
     python benchmarks/studies/retrieval.py run RUN [--rows 2000] [--out results/retrieval/NAME.json]
     python benchmarks/studies/retrieval.py table
+    python benchmarks/studies/retrieval.py texts FILE [--rows 2000]
 
 RUN is a run folder of `task.type = "embedding"` with a finished export. A query is the first sentence of a docstring,
 and the passage to find among all others is what follows it. Both models encode the same texts: the dense one in torch,
-and the exported file in onnxruntime. nDCG and recall are of the first ten passages; one of all is right.
+and the exported file in onnxruntime. nDCG and recall are of the first ten passages; one of all is right. `texts` writes
+the queries and passages of all other docstrings, one a line, for `data.unlabeled`.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ def run(
 ) -> None:
     """Encode queries and passages with both models, and write the JSON."""
     chosen = select(folder.absolute(), None, None, folder.absolute().parent)
-    pairs = docstring_pairs(PACKAGES, rows)
+    pairs = docstring_pairs(PACKAGES)[:rows]
     texts = [text for pair in pairs for text in pair]
     source = chosen.run.stage(FINETUNE.folder)
     tokenizer = saved_tokenizer(source)
@@ -94,12 +96,22 @@ def table(results: Annotated[Path, typer.Option(help="The folder of the JSON fil
             typer.echo(f"| {file.stem} | {content['rows']} | {metric} | {' | '.join(cells)} |")
 
 
-def docstring_pairs(packages: Sequence[str], count: int) -> list[tuple[str, str]]:
+@app.command()
+def texts(
+    file: Annotated[Path, typer.Argument(help="The text file.")],
+    rows: Annotated[int, typer.Option(min=FIRST, help="Queries that are left out, with their passages.")] = 2000,
+) -> None:
+    """Write text of the same kind that is not searched."""
+    pairs = docstring_pairs(PACKAGES)[rows:]
+    file.write_text("".join(f"{text}\n" for pair in pairs for text in pair), encoding="utf-8")
+    typer.echo(f"{2 * len(pairs):,} texts: {file}")
+
+
+def docstring_pairs(packages: Sequence[str]) -> list[tuple[str, str]]:
     """Return first sentences of docstrings with what follows them; the choice depends on the texts alone.
 
     Args:
         packages: installed ones; files are parsed, never imported.
-        count: how many at most.
     """
     found: dict[str, tuple[str, str]] = {}
     passages: set[str] = set()
@@ -112,7 +124,7 @@ def docstring_pairs(packages: Sequence[str], count: int) -> list[tuple[str, str]
                     found[key] = (query, passage)
                     passages.add(other)
     order = sorted(found, key=lambda key: hashlib.sha256(key.encode(errors="surrogatepass")).digest())
-    return [found[key] for key in order[:count]]
+    return [found[key] for key in order]
 
 
 def _pairs_of(file: Path) -> Iterator[tuple[str, str]]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.metrics import ndcg_score
 
+import retrieval
 from retrieval import docstring_pairs, ndcg, ranks, recall
 
 
@@ -30,8 +33,17 @@ def test_equal_vectors_are_no_success() -> None:
 
 
 def test_texts_are_the_parts_of_docstrings() -> None:
-    pairs = docstring_pairs(("typer", "rich"), 30)
-    assert len(pairs) == 30
-    assert pairs == docstring_pairs(("typer", "rich"), 30)
+    every = docstring_pairs(("typer", "rich"))
+    assert every == docstring_pairs(("typer", "rich"))
+    pairs = every[:30]
     assert len({query for query, _ in pairs}) == len({passage for _, passage in pairs}) == 30
     assert all(4 <= len(query.split()) <= 40 and 15 <= len(passage.split()) <= 80 for query, passage in pairs)
+
+
+def test_texts_to_learn_from_are_none_that_are_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrieval, "PACKAGES", ("typer", "rich"))
+    retrieval.texts(tmp_path / "texts.txt", rows=30)
+    lines = (tmp_path / "texts.txt").read_text(encoding="utf-8").splitlines()
+    every = docstring_pairs(("typer", "rich"))
+    assert lines == [text for pair in every[30:] for text in pair]
+    assert not {*lines} & {text for pair in every[:30] for text in pair}

@@ -15,6 +15,9 @@ from scipy.stats import spearmanr
 from torch.nn import functional
 from transformers import AutoModel, AutoTokenizer
 
+from sdp.models.pooling import Pooling, choose_pooling
+from sdp.recipe.load import load_recipe
+from sdp_onnx.runtimes.registry import default_runtime
 from support.card import answers_as_predict_does, examples, serves_as_predict_does
 from support.toy import BAD, GOOD, PREFLIGHT, save_tiny_model, sdp, toy_rows, write_project
 
@@ -120,7 +123,8 @@ def test_from_texts_to_a_shipped_folder(kind: str, tmp_path: Path) -> None:
     assert not any("labels" in line for line in (run / "2-prune/pruning.jsonl").read_text().splitlines())
 
     # What is shipped gives the vectors of one text.
-    assert [value.name for value in onnx.load(run / "4-export/model.onnx").graph.output] == ["sentence_embedding"]
+    outputs = [value.name for value in onnx.load(run / "4-export/model.onnx").graph.output]
+    assert outputs == ["sentence_embedding", "last_hidden_state"]
     text = held_out[0][0]
     answer = json.loads(sdp("predict", run, text, "--json", cwd=tmp_path, check=True).stdout)
     assert answer["label"] is None
@@ -130,10 +134,36 @@ def test_from_texts_to_a_shipped_folder(kind: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(np.array(line, float), answer["vector"], atol=1e-6)
     card = (run / "8-ship/README.md").read_text()
     assert "pipeline_tag: sentence-similarity" in card
-    for example in examples(run / "8-ship")[:2]:
+    *examples_here, example_of_another_package = examples(run / "8-ship")
+    for example in examples_here:
         answers_as_predict_does(run / "8-ship", example)
+    assert 'SentenceTransformer(".", backend="onnx"' in example_of_another_package
     serves_as_predict_does(run / "8-ship")
     assert sdp("verify", run / "8-ship", cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_a_pooling_of_the_exported_tokens_leaves_the_vectors_as_they_are(precision: str, tmp_path: Path) -> None:
+    """The ONNX backend of sentence-transformers reads `last_hidden_state`, and pools as the folder says."""
+    project(tmp_path, sentence_model(tmp_path / "encoder"))
+    recipe_without_finetuning(tmp_path)
+    more = {"export__precision": f'"{precision}"', "data__max_length": "24"}
+    sdp("export", "toy.toml", *options(**more), *PREFLIGHT, cwd=tmp_path, check=True)
+    folder = tmp_path / "runs/toy/4-export"
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    mask = np.array([[1] * 7, [1] * 3 + [0] * 4])
+    inputs = dict(zip(names, (np.where(mask, 5, 0), mask, np.zeros_like(mask)), strict=True))
+    given = default_runtime().load(folder / "model.onnx").outputs(inputs)
+    assert given["last_hidden_state"].shape == (2, 1, 32)
+    np.testing.assert_array_equal(given["last_hidden_state"][:, 0], given["sentence_embedding"])
+    declared = onnx.load(folder / "model.onnx").graph.output[1].type.tensor_type
+    assert [dim.dim_param or dim.dim_value for dim in declared.shape.dim] == ["batch", 1, 32]
+
+    modules = {entry["type"].rpartition(".")[2]: entry["path"] for entry in read(folder / "modules.json")}
+    assert modules == {"Transformer": "", "Pooling": "1_Pooling"}
+    assert choose_pooling(load_recipe(tmp_path / "toy.toml"), folder) == Pooling("cls", normalized=False)
+    assert read(folder / "1_Pooling/config.json")["word_embedding_dimension"] == 32
+    assert read(folder / "sentence_bert_config.json")["max_seq_length"] == 24
 
 
 def test_it_learns_what_the_dense_encoder_computes(tmp_path: Path) -> None:

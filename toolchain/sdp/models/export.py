@@ -22,6 +22,7 @@ from sdp.models.embedder import is_embedder
 from sdp.models.int8_network import computing_in_int8
 from sdp.models.layers import prunable_weights
 from sdp.models.load import load_finetuned
+from sdp.models.pooling import write_modules
 from sdp.models.tokenizer import save_tokenizer
 from sdp.pipeline.artifacts.base import Stored
 from sdp.pipeline.artifacts.comparison import RelativeError
@@ -48,8 +49,6 @@ MODEL_FILE = "model.onnx"
 # Rows in one call while verifying; 1 is what a server sends most.
 VERIFIED_BATCH_SIZES = (1, 2, 7)
 # Hints for a file that differs from torch, by its precision.
-# As sentence-transformers names it.
-EMBEDDING = "sentence_embedding"
 _HINTS = {
     "fp32": NOT_TO_SHIP,
     "fp16": "A number in this network may be larger than half precision can hold, 65504: set export.precision = "
@@ -202,6 +201,8 @@ def _export_dense(
     """
     model = load_finetuned(source)
     model.config.save_pretrained(work.parent)
+    if is_embedder(model.config):
+        write_modules(work.parent, size=model.config.hidden_size, max_length=recipe.data.max_length)
     weights = prunable_weights(model)
     zeros = {name: (int((weight == 0).sum()), weight.numel()) for name, weight in weights.items()}
     equal = equal_parameters({name: weight.detach().cpu().numpy for name, weight in weights.items()})
@@ -216,7 +217,7 @@ def _export_dense(
         opset=recipe.export.opset,
         # Weights outside the file are read one by one, so that encoding never holds all of them.
         external_data_threshold=0,
-        **({"output_name": EMBEDDING} if is_embedder(model.config) else {}),
+        vectors=is_embedder(model.config),
     )
     return _Torch(zeros, equal, batches)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from sdp.errors import ModelError
-from sdp.pipeline.files import read_json
+from sdp.pipeline.files import read_json, write_json
 from sdp.recipe.sections import Recipe
 
 Pooled = Literal["mean", "cls"]
@@ -56,6 +56,29 @@ def choose_pooling(recipe: Recipe, folder: Path) -> Pooling:
         what = f"it has a module {unknown[0]}" if unknown else "it has no module Pooling"
         raise ModelError(f"{what}: sdp exports mean and cls, and scales to length 1", where=str(folder), hint=_HINT)
     return Pooling(_kind(folder / paths[types.index("Pooling")]), normalized="Normalize" in types)
+
+
+def write_modules(folder: Path, *, size: int, max_length: int) -> None:
+    """Describe an exported sentence encoder as sentence-transformers does, for its ONNX backend.
+
+    The file pools and scales by itself, and gives its vector as the only token of `last_hidden_state`: the pooling that
+    is named here takes that token.
+
+    Args:
+        folder: of the exported file.
+        size: of a vector.
+        max_length: tokens after which a text is cut.
+    """
+    paths = {"Transformer": "", "Pooling": "1_Pooling"}
+    modules = [
+        {"idx": place, "name": str(place), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for place, (kind, path) in enumerate(paths.items())
+    ]
+    (folder / paths["Pooling"]).mkdir(exist_ok=True)
+    pooling = {"word_embedding_dimension": size, "pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
+    write_json(folder / MODULES_FILE, modules)
+    write_json(folder / paths["Pooling"] / "config.json", pooling)
+    write_json(folder / "sentence_bert_config.json", {"max_seq_length": max_length, "do_lower_case": False})
 
 
 def _modules(folder: Path) -> tuple[list[str], list[str]]:

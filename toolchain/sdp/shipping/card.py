@@ -41,8 +41,6 @@ ORT_MODELS: dict[ProblemType, str] = {
     "regression": "ORTModelForSequenceClassification",
     "tagging": "ORTModelForTokenClassification",
     "ranking": "ORTModelForSequenceClassification",
-    "embedding": "ORTModelForFeatureExtraction",
-    "question-answering": "ORTModelForQuestionAnswering",
 }
 
 
@@ -100,7 +98,8 @@ def model_card(
         library=operator_library,
         tolerance=tolerance,
         oldest=oldest,
-        ort_model=ORT_MODELS[kind],
+        ort_model=ORT_MODELS.get(kind),
+        provider="CPUExecutionProvider" if recipe.bench.provider == "cpu" else "CUDAExecutionProvider",
         example=example_text(kind, 1 if kind == "embedding" else len(text_names(recipe))),
         optional=optional_answers,
         framed=framed,
