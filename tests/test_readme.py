@@ -48,6 +48,13 @@ def test_the_recipe_of_the_readme_is_valid(tmp_path: Path, monkeypatch: pytest.M
     assert load_recipe(tmp_path / "my-tickets.toml").task.score == "macro-f1"
 
 
+def test_the_commands_do_not_depend_on_the_pip_of_the_system() -> None:
+    """Debian 12 has pip 23.0.1, which builds seqeval by its setup.py, and fails."""
+    commands = [block for block in blocks("sh") if "m venv" in block]
+    assert len(commands) == 2
+    assert all("-m venv --upgrade-deps .venv" in command for command in commands)
+
+
 def test_the_first_command_runs_the_quickstart() -> None:
     first = blocks("sh")[0]
     assert '".[quickstart]"' in first
