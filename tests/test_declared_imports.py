@@ -45,8 +45,8 @@ WITHOUT_TRAIN = [
     "sdp_onnx.deploy.verify_folder",
     "sdp_onnx.model.inspect",
 ]
-# Each has an environment of its own; see benchmarks/peers.
-PEERS = {"deepsparse", "nncf", "openvino"}
+# Each has an environment of its own; see benchmarks/peers and benchmarks/compatibility.
+PEERS = {"deepsparse", "nncf", "openvino", "sentence-transformers"}
 
 
 def declared(*groups: list[Requirement]) -> set[str]:
