@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import load_file
 from transformers import AutoModelForQuestionAnswering
 
+from sdp_onnx.runtimes.registry import default_runtime
 from support.card import answers_as_predict_does, examples, serves_as_predict_does
 from support.toy import BAD, FILLER, GOOD, PREFLIGHT, save_tiny_model, sdp, write_project
 
@@ -78,6 +79,17 @@ def f1(answer: str, right: list[str]) -> float:
     return best
 
 
+def starts_and_ends_stand_apart_as_well(folder: Path) -> None:
+    """optimum reads outputs of these names."""
+    mask = np.array([[1] * 6, [1] * 4 + [0] * 2])
+    inputs = {"input_ids": np.where(mask, 5, 0), "attention_mask": mask, "token_type_ids": np.zeros_like(mask)}
+    given = default_runtime().load(folder / "model.onnx").outputs(inputs)
+    assert list(given) == ["logits", "start_logits", "end_logits"]
+    for column, name in enumerate(("start_logits", "end_logits")):
+        assert given[name].shape == mask.shape
+        np.testing.assert_array_equal(given[name], given["logits"][..., column])
+
+
 @pytest.mark.parametrize("unanswered", [0.0, 0.3], ids=["squad", "squad-v2"])
 def test_from_questions_to_a_shipped_folder(unanswered: float, tmp_path: Path) -> None:
     held_out = rows(60, 2, unanswered=unanswered)
@@ -118,6 +130,7 @@ def test_from_questions_to_a_shipped_folder(unanswered: float, tmp_path: Path) -
     assert not loaded["missing_keys"]
     assert not loaded["unexpected_keys"]
 
+    starts_and_ends_stand_apart_as_well(run / "8-ship")
     assert read(run / "4-export/manifest.json").get("optional_answers", False) is bool(unanswered)
     found = sdp("predict", run, "--file", "dev.jsonl", "--json", cwd=tmp_path, check=True).stdout.splitlines()
     assert [json.loads(line)["answer"] for line in found] == answers["pruned"]
@@ -126,8 +139,10 @@ def test_from_questions_to_a_shipped_folder(unanswered: float, tmp_path: Path) -
     assert line.split("\t")[0] == (answers["pruned"][0] or "-")
     card = (run / "8-ship" / "README.md").read_text()
     assert "pipeline_tag: question-answering" in card
-    for example in examples(run / "8-ship"):
+    *examples_here, example_of_optimum = examples(run / "8-ship")
+    for example in examples_here:
         answers_as_predict_does(run / "8-ship", example)
+    assert "optimum.onnxruntime.ORTModelForQuestionAnswering" in example_of_optimum
     serves_as_predict_does(run / "8-ship")
     assert "answer-f1" in (run / "report.html").read_text()
     compared = sdp("compare", run, run, cwd=tmp_path, check=True)

@@ -22,12 +22,11 @@ from onnx_ir.passes.common import CommonSubexpressionEliminationPass
 from sdp_onnx.deploy.tokenization import INPUT_NAMES
 from sdp_onnx.errors import ExportError
 from sdp_onnx.export import traced_graphs
+from sdp_onnx.export.other_outputs import OUTPUT_NAMES, Kind, add_other_outputs
 from sdp_onnx.model.linear_layers import LoadArray, match_parameters
 from sdp_onnx.model.writer import PROTOBUF_LIMIT, Entry, dense_entry, write_model
 
 OPSET = 23
-LOGITS, VECTOR, ONE_TOKEN = "logits", "sentence_embedding", "last_hidden_state"
-"""Names of outputs: of a classifier, of a sentence encoder, and of its vector once more, as a text of one token."""
 
 # The exporter treats a size of 0 or 1 as a constant.
 _EXAMPLE_SHAPE = (2, 16)
@@ -40,7 +39,7 @@ def export_torch(
     input_names: Sequence[str],
     opset: int = OPSET,
     external_data_threshold: int = PROTOBUF_LIMIT,
-    vectors: bool = False,
+    kind: Kind = "logits",
 ) -> None:
     """Write a transformers model to `target` as dense ONNX, in a folder that exists.
 
@@ -52,18 +51,18 @@ def export_torch(
     Args:
         input_names: the tokenizer's outputs (`tokenizer.model_input_names`); the model gets those that it takes.
         external_data_threshold: bytes of the .onnx file above which its tensors move to `<target>.data`.
-        vectors: the model is a sentence encoder: the output is `sentence_embedding`, [batch, size], and once more
-            `last_hidden_state`, [batch, 1, size]. The ONNX backend of sentence-transformers reads that name alone, and
-            whatever it pools with leaves one token as it is.
+        kind: what the model gives. A sentence encoder's output is `sentence_embedding`, [batch, size], and that of a
+            network for question answering `logits`, [batch, sequence, 2]; both stand in the file once more under the
+            names that other libraries read.
 
     Raises:
         ExportError: the model takes none of the inputs, or torch cannot express it in ONNX.
     """
-    names, output_name = _accepted_inputs(model, input_names), VECTOR if vectors else LOGITS
+    names = _accepted_inputs(model, input_names)
     with _evaluation(model):
-        program, held = _export_program(model, names, opset, output_name)
+        program, held = _export_program(model, names, opset, OUTPUT_NAMES[kind])
     try:
-        _write_program(program, model, target, external_data_threshold, output_name)
+        _write_program(program, model, target, external_data_threshold, kind)
     finally:
         _let_go([*held, *program.model.graph.initializers.values()])
 
@@ -73,10 +72,10 @@ def _write_program(
     model: torch.nn.Module,
     target: Path,
     external_data_threshold: int,
-    output_name: str,
+    kind: Kind,
 ) -> None:
     outputs = [value.name for value in program.model.graph.outputs]
-    if outputs != [output_name]:
+    if outputs != [OUTPUT_NAMES[kind]]:
         raise ExportError(
             f"the model returns {len(outputs)} outputs instead of logits alone",
             where=type(model).__name__,
@@ -91,8 +90,7 @@ def _write_program(
     skeleton = _skeleton(program)
     repeat_inputs(skeleton.graph)
     _return_fp32(skeleton.graph)
-    if output_name == VECTOR:
-        _return_one_token(skeleton.graph)
+    add_other_outputs(skeleton.graph, kind)
     _rename(skeleton, renamed)
     entries = [_entry(renamed.get(name, name), load) for name, load in loaders.items()]
     write_model(skeleton, entries, target, external_data_threshold=external_data_threshold)
@@ -109,16 +107,6 @@ def _return_fp32(graph: GraphProto) -> None:
         node.output[:] = [half if name == output.name else name for name in node.output]
     graph.node.append(helper.make_node("Cast", [half], [output.name], to=TensorProto.FLOAT))
     output.type.tensor_type.elem_type = TensorProto.FLOAT
-
-
-def _return_one_token(graph: GraphProto) -> None:
-    """Return the vectors once more as texts of one token, in place."""
-    vector = graph.output[0]
-    axis = f"{ONE_TOKEN}/axis"
-    graph.node.append(helper.make_node("Constant", [], [axis], value=numpy_helper.from_array(np.array([1], np.int64))))
-    graph.node.append(helper.make_node("Unsqueeze", [vector.name, axis], [ONE_TOKEN]))
-    batch, size = (dim.dim_param or dim.dim_value for dim in vector.type.tensor_type.shape.dim)
-    graph.output.append(helper.make_tensor_value_info(ONE_TOKEN, TensorProto.FLOAT, [batch, 1, size]))
 
 
 def _let_go(values: Iterable[Any]) -> None:

@@ -18,6 +18,7 @@ import sdp
 from sdp.data.batches import Collator, TokenizedSplit
 from sdp.errors import RunError, StageError
 from sdp.evaluation.predict import model_inputs
+from sdp.models.answerer import is_answerer
 from sdp.models.embedder import is_embedder
 from sdp.models.int8_network import computing_in_int8
 from sdp.models.layers import prunable_weights
@@ -217,7 +218,7 @@ def _export_dense(
         opset=recipe.export.opset,
         # Weights outside the file are read one by one, so that encoding never holds all of them.
         external_data_threshold=0,
-        vectors=is_embedder(model.config),
+        kind="vectors" if is_embedder(model.config) else "spans" if is_answerer(model) else "logits",
     )
     return _Torch(zeros, equal, batches)
 

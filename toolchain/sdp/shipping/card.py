@@ -41,6 +41,7 @@ ORT_MODELS: dict[ProblemType, str] = {
     "regression": "ORTModelForSequenceClassification",
     "tagging": "ORTModelForTokenClassification",
     "ranking": "ORTModelForSequenceClassification",
+    "question-answering": "ORTModelForQuestionAnswering",
 }
 
 
