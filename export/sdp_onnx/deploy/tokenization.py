@@ -167,11 +167,9 @@ class TextTokenizer:
         # No token is shorter than a byte, so most texts need not be tokenized for this.
         if len(text.encode()) <= tokens:
             return text
-        truncation = self._tokenizer.truncation
-        self._tokenizer.no_truncation()
-        ends = [end for _, end in self._tokenizer.encode(text, add_special_tokens=False).offsets]
-        if truncation is not None:
-            self._tokenizer.enable_truncation(**truncation)
+        # Behind an empty text, as the window's settings are of second texts. The first window has more tokens than fit.
+        first = self._tokenizer.encode("", text)
+        ends = [end for (_, end), part in zip(first.offsets, first.sequence_ids, strict=True) if part == 1]
         return text if len(ends) <= tokens else text[: ends[tokens - 1]]
 
     def _window(self, encoding: Encoding) -> TokenizedWindow:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -130,5 +131,24 @@ def test_every_token_of_a_context_is_in_a_window_however_long_the_question(tmp_p
         assert "".join(context[a:b] for a, b in sorted(words_of)) == context.replace(" ", "")
         kept = sum(offset == (-1, -1) for offset in windows[0].offsets)
         assert kept <= 32 // 2 - FRAME + 3
-    # What is cut in windows is cut as before afterwards.
-    assert tokenizer.backend.truncation["stride"] == 15
+
+
+def test_threads_cut_long_questions_without_disturbing_each_other(tmp_path: Path) -> None:
+    save_tiny_model(tmp_path / "bert")
+    tokenizer = TextTokenizer.read(tmp_path / "bert")
+    tokenizer.cut_in_windows(32, 10)
+    pairs = [(" ".join(["music"] * 400), " ".join(FILLER * count)) for count in (1, 20)]
+    expected = tokenizer.encode_windows(pairs)
+    with ThreadPoolExecutor(8) as pool:
+        assert all(found == expected for found in pool.map(tokenizer.encode_windows, [pairs] * 400))
+
+
+def test_a_long_question_keeps_the_tokens_that_it_has_alone(tmp_path: Path) -> None:
+    tokenizer = TextTokenizer.read(tokenizer_folder("xlmr", tmp_path / "xlmr"))
+    tokenizer.backend.no_truncation()
+    question = " ".join(FILLER * 9)
+    alone = tokenizer.backend.encode(question, add_special_tokens=False).ids
+    tokenizer.cut_in_windows(32, 10)
+    (windows,) = tokenizer.encode_windows([(question, " ".join(FILLER))])
+    room = 32 // 2 - FRAME
+    assert all(window.inputs["input_ids"][1 : 1 + room] == alone[:room] for window in windows)
