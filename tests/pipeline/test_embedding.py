@@ -145,9 +145,16 @@ def test_from_texts_to_a_shipped_folder(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_a_pooling_of_the_exported_tokens_leaves_the_vectors_as_they_are(precision: str, tmp_path: Path) -> None:
     """The ONNX backend of sentence-transformers reads `last_hidden_state`, and pools as the folder says."""
-    project(tmp_path, sentence_model(tmp_path / "encoder"))
+    encoder = sentence_model(tmp_path / "encoder")
+    settings = {"prompts": {"query": "good: ", "document": ""}, "default_prompt_name": "query"}
+    settings_file = "config_sentence_transformers.json"
+    others = {"__version__": {"sentence_transformers": "3.0"}, "similarity_fn_name": None}
+    (encoder / settings_file).write_text(json.dumps({**settings, **others}))
+    project(tmp_path, encoder)
     recipe_without_finetuning(tmp_path)
     more = {"export__precision": f'"{precision}"', "data__max_length": "24"}
+    checked = sdp("check", "toy.toml", *options(**more), cwd=tmp_path, check=True)
+    assert 'without its default prompt "good: "' in " ".join(checked.stdout.split())
     sdp("export", "toy.toml", *options(**more), *PREFLIGHT, cwd=tmp_path, check=True)
     folder = tmp_path / "runs/toy/4-export"
     names = ("input_ids", "attention_mask", "token_type_ids")
@@ -161,7 +168,8 @@ def test_a_pooling_of_the_exported_tokens_leaves_the_vectors_as_they_are(precisi
 
     modules = {entry["type"].rpartition(".")[2]: entry["path"] for entry in read(folder / "modules.json")}
     assert modules == {"Transformer": "", "Pooling": "1_Pooling"}
-    assert choose_pooling(load_recipe(tmp_path / "toy.toml"), folder) == Pooling("cls", normalized=False)
+    assert read(folder / settings_file) == settings
+    assert choose_pooling(load_recipe(tmp_path / "toy.toml"), folder) == Pooling("cls", False, settings)
     assert read(folder / "1_Pooling/config.json")["word_embedding_dimension"] == 32
     assert read(folder / "sentence_bert_config.json")["max_seq_length"] == 24
 

@@ -96,6 +96,20 @@ def test_a_folder_states_its_pooling(config: dict[str, object], kind: Pooled | N
     assert choose_pooling(named, tmp_path) == Pooling("cls", normalized=True)
 
 
+@pytest.mark.parametrize(
+    ("settings", "prompt"),
+    [
+        ({}, ""),
+        ({"prompts": {"query": "query: "}}, ""),
+        ({"prompts": {"query": "query: "}, "default_prompt_name": "query"}, "query: "),
+        ({"prompts": {"query": "query: "}, "default_prompt_name": "other"}, ""),
+        ({"prompts": ["query: "], "default_prompt_name": "query"}, ""),
+    ],
+)
+def test_the_default_prompt_is_the_one_that_the_folder_names(settings: dict[str, object], prompt: str) -> None:
+    assert Pooling("mean", normalized=True, settings=settings).default_prompt == prompt
+
+
 EMBEDDING = ("task.type='embedding'", "finetune.epochs=0", "prune.labels=false")
 
 

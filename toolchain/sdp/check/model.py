@@ -26,7 +26,9 @@ def plan_head(recipe: Recipe, folder: ModelFolder) -> str | None:
     if recipe.task.problem_type == "embedding":
         pooling = choose_pooling(recipe, folder.path)
         scaled = ", scaled to length 1" if pooling.normalized else ""
-        return f"vectors: the {pooling.kind} of the last layer's tokens{scaled}"
+        prompt = pooling.default_prompt
+        unread = f'; texts are read as they stand, without its default prompt "{prompt}"' if prompt else ""
+        return f"vectors: the {pooling.kind} of the last layer's tokens{scaled}{unread}"
     head = read_head(folder)
     if head is None or recipe.model.head == "new":
         choose_head(recipe, folder, ())

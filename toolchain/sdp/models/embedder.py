@@ -18,7 +18,7 @@ from sdp.losses.representation import represent
 from sdp.models.forward import forward_like
 from sdp.models.pooling import Pooling
 
-KIND, NORMALIZED = "sentence_pooling", "sentence_normalized"
+KIND, NORMALIZED, SETTINGS = "sentence_pooling", "sentence_normalized", "sentence_settings"
 
 
 def is_embedder(config: PreTrainedConfig) -> bool:
@@ -30,6 +30,13 @@ def as_embedder(config: PreTrainedConfig, pooling: Pooling) -> None:
     """Write the pooling into a config, in place."""
     setattr(config, KIND, pooling.kind)
     setattr(config, NORMALIZED, pooling.normalized)
+    if pooling.settings:
+        setattr(config, SETTINGS, dict(pooling.settings))
+
+
+def settings_of(config: PreTrainedConfig) -> dict[str, Any]:
+    """The settings of sentence-transformers in a config that `as_embedder` wrote."""
+    return dict(getattr(config, SETTINGS, {}))
 
 
 def pooled(hidden: Tensor, attention_mask: Tensor, pooling: Pooling) -> Tensor:

@@ -19,7 +19,7 @@ from sdp.data.batches import Collator, TokenizedSplit
 from sdp.errors import RunError, StageError
 from sdp.evaluation.predict import model_inputs
 from sdp.models.answerer import is_answerer
-from sdp.models.embedder import is_embedder
+from sdp.models.embedder import is_embedder, settings_of
 from sdp.models.int8_network import computing_in_int8
 from sdp.models.layers import prunable_weights
 from sdp.models.load import load_finetuned
@@ -203,7 +203,8 @@ def _export_dense(
     model = load_finetuned(source)
     model.config.save_pretrained(work.parent)
     if is_embedder(model.config):
-        write_modules(work.parent, size=model.config.hidden_size, max_length=recipe.data.max_length)
+        settings = settings_of(model.config)
+        write_modules(work.parent, size=model.config.hidden_size, max_length=recipe.data.max_length, settings=settings)
     weights = prunable_weights(model)
     zeros = {name: (int((weight == 0).sum()), weight.numel()) for name, weight in weights.items()}
     equal = equal_parameters({name: weight.detach().cpu().numpy for name, weight in weights.items()})

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from sdp.errors import ModelError
 from sdp.pipeline.files import read_json, write_json
 from sdp.recipe.sections import Recipe
 
 Pooled = Literal["mean", "cls"]
-MODULES_FILE = "modules.json"
+MODULES_FILE, SETTINGS_FILE = "modules.json", "config_sentence_transformers.json"
+PROMPTS, DEFAULT_PROMPT = "prompts", "default_prompt_name"
+# Of the second file; not the versions that made it.
+_SETTINGS = (PROMPTS, DEFAULT_PROMPT, "similarity_fn_name")
 # In the folder of the pooling module: keys that are true, or what follows the first words under "pooling_mode".
 _MODES: dict[str, Pooled] = {
     "pooling_mode_mean_tokens": "mean",
@@ -30,10 +34,20 @@ class Pooling:
     Attributes:
         kind: the mean of the real tokens of the last layer, or its first token.
         normalized: whether the vector is scaled to length 1.
+        settings: what sentence-transformers does before and behind the network, by its own keys: prompts that stand
+            before a text, and how vectors are compared. The shipped folder has them too.
     """
 
     kind: Pooled
     normalized: bool
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def default_prompt(self) -> str:
+        """What sentence-transformers puts before every text unless it is asked for another prompt."""
+        prompts = self.settings.get(PROMPTS)
+        name = self.settings.get(DEFAULT_PROMPT)
+        return str(prompts.get(name, "")) if isinstance(prompts, dict) and name is not None else ""
 
 
 def choose_pooling(recipe: Recipe, folder: Path) -> Pooling:
@@ -55,10 +69,11 @@ def choose_pooling(recipe: Recipe, folder: Path) -> Pooling:
     if unknown or "Pooling" not in types:
         what = f"it has a module {unknown[0]}" if unknown else "it has no module Pooling"
         raise ModelError(f"{what}: sdp exports mean and cls, and scales to length 1", where=str(folder), hint=_HINT)
-    return Pooling(_kind(folder / paths[types.index("Pooling")]), normalized="Normalize" in types)
+    kind = _kind(folder / paths[types.index("Pooling")])
+    return Pooling(kind, normalized="Normalize" in types, settings=_settings(folder))
 
 
-def write_modules(folder: Path, *, size: int, max_length: int) -> None:
+def write_modules(folder: Path, *, size: int, max_length: int, settings: Mapping[str, Any]) -> None:
     """Describe an exported sentence encoder as sentence-transformers does, for its ONNX backend.
 
     The file pools and scales by itself, and gives its vector as the only token of `last_hidden_state`: the pooling that
@@ -68,6 +83,7 @@ def write_modules(folder: Path, *, size: int, max_length: int) -> None:
         folder: of the exported file.
         size: of a vector.
         max_length: tokens after which a text is cut.
+        settings: those of the `Pooling`.
     """
     paths = {"Transformer": "", "Pooling": "1_Pooling"}
     modules = [
@@ -79,6 +95,13 @@ def write_modules(folder: Path, *, size: int, max_length: int) -> None:
     write_json(folder / MODULES_FILE, modules)
     write_json(folder / paths["Pooling"] / "config.json", pooling)
     write_json(folder / "sentence_bert_config.json", {"max_seq_length": max_length, "do_lower_case": False})
+    if settings:
+        write_json(folder / SETTINGS_FILE, dict(settings))
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    found = read_json(folder / SETTINGS_FILE) or {}
+    return {key: found[key] for key in _SETTINGS if found.get(key) is not None}
 
 
 def _modules(folder: Path) -> tuple[list[str], list[str]]:
