@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,23 @@ def test_a_pooling_of_the_exported_tokens_leaves_the_vectors_as_they_are(precisi
     assert choose_pooling(load_recipe(tmp_path / "toy.toml"), folder) == Pooling("cls", False, settings)
     assert read(folder / "1_Pooling/config.json")["word_embedding_dimension"] == 32
     assert read(folder / "sentence_bert_config.json")["max_seq_length"] == 24
+
+
+def test_the_plan_counts_the_texts_that_training_reads(tmp_path: Path) -> None:
+    project(tmp_path, sentence_model(tmp_path / "encoder"))
+    recipe_without_finetuning(tmp_path)
+    short = options(data__max_length="8")
+    checked = sdp("check", "toy.toml", *short, "--json", cwd=tmp_path, check=True).stdout
+    plan = json.loads(checked)
+    sdp("prune", "toy.toml", *short, *PREFLIGHT, cwd=tmp_path, check=True)
+    last = json.loads((tmp_path / "runs/toy/2-prune/pruning.jsonl").read_text().splitlines()[-1])
+    of_an_epoch = math.ceil(2 * 100 / 16)
+    assert last["step"] / last["epoch"] == pytest.approx(of_an_epoch)
+    assert plan["optimizer_steps"]["prune"] == 4 * of_an_epoch
+
+    # Each text by itself is compared with the limit.
+    lengths = [1 + len(text.split()) + 1 for pair in pairs(100, 1) for text in pair[:2]]
+    assert f"the longest of 200 sampled has {max(lengths)}" in checked
 
 
 def test_it_learns_what_the_dense_encoder_computes(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ from typer.testing import CliRunner
 from sdp.check import duration
 from sdp.check.duration import EFFICIENCY, Work, matmul_rate, timed_estimates, training_threads
 from sdp.check.facts import Facts, Machine
-from sdp.check.rows import padded_length, sampled_lengths
+from sdp.check.rows import padded_length, sampled_lengths, sampled_windows
 from sdp.check.stage_times import shown_time
 from sdp.cli.main import app
+from sdp.errors import ModelError
 from sdp.pruning.repair import SOLVER_STEPS
+from sdp.recipe.data import DataSection
 from sdp.recipe.sections import Recipe
-from support.toy import write_project
+from support.toy import FILLER, save_tiny_model, write_project
 
 MACHINE = Machine(cores=2, memory_bytes=None, bf16=True, gpu=False, library=True)
 
@@ -55,16 +58,44 @@ def test_training_is_six_operations_a_parameter_and_token() -> None:
 
 
 def test_long_contexts_are_read_in_windows() -> None:
-    # 100 tokens in windows of 40 that share 10: 40, 70, 100.
     task = {"type": "question-answering"}
     data = {"train": "t", "dev": "d", "text": ("q", "c"), "label": "a", "max_length": 40, "stride": 10}
     sections = {"name": "toy", "model": {"name": "none"}, "task": task, "data": data}
     recipe = Recipe.model_validate({**sections, "finetune": {"epochs": 1, "precision": "fp32"}})
     rows = {"train": 320, "dev": 10, "test": None}
-    found = timed_estimates(
-        Facts(recipe, MACHINE, rows), Work(10**6, 10**6, 6, rows, "dev", np.full(50, 100)), 1e9 / EFFICIENCY
-    )
+    lengths = np.full(50, 100)
+    facts = Facts(recipe, MACHINE, rows, lengths=lengths, windows=3.0)
+    found = timed_estimates(facts, Work(10**6, 10**6, 6, rows, "dev", lengths), 1e9 / EFFICIENCY)
     assert found["finetune"].seconds == pytest.approx(10 + 3 * 320 * 40 * 6e-3 + 2 * 3 * 10 * 40 * 2e-3)
+
+
+def test_windows_are_counted_with_the_question_in_each(tmp_path: Path) -> None:
+    save_tiny_model(tmp_path)
+    data = DataSection(max_length=40, stride=10)
+    # A question of 7 tokens and 3 around both leave room for 30 of a context: 30, 50, 70, 90.
+    question = " ".join(FILLER[:7])
+    contexts = [" ".join((FILLER * 20)[:length]) for length in (1, 30, 31, 50, 51, 70, 71, 90)]
+    found = [sampled_windows(tmp_path, [(question, context)], data) for context in contexts]
+    assert found == [1, 1, 2, 2, 3, 3, 4, 4]
+    assert sampled_windows(tmp_path, [(question, context) for context in contexts], data) == 2.5
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(ModelError, match="tokenizer"):
+        sampled_windows(tmp_path, [(question, "")], data)
+    (tmp_path / "tokenizer.json").unlink()
+    assert sampled_windows(tmp_path, [(question, "")], data) == 1
+
+
+def test_every_text_of_an_embedding_is_an_input() -> None:
+    data = {"train": "t", "dev": "d", "text": ("a", "b"), "label": "score"}
+    sections = {"name": "toy", "model": {"name": "none"}, "task": {"type": "embedding"}, "data": data}
+    recipe = Recipe.model_validate({**sections, "finetune": {"epochs": 0}, "prune": {"epochs": 1, "precision": "fp32"}})
+    facts = Facts(recipe, MACHINE, {"train": 160, "dev": 10, "test": None})
+    assert (facts.inputs_per_row, facts.train_inputs) == (2, 320)
+    found = timed_estimates(facts, Work(10**6, 10**6, 6, facts.rows, "dev", np.full(50, 8)), 1e9 / EFFICIENCY)
+    assert found["evaluate"].seconds == pytest.approx(10 + 2 * 20 * 8 * 2e-3)
+    trained = math.ceil(320 / recipe.prune.batch_size) * recipe.prune.batch_size * 8 * 6e-3
+    evaluated, teacher = 2 * 20 * 8 * 2e-3, 320 * 8 * 2e-3
+    assert found["prune"].seconds == pytest.approx(10 + trained + evaluated + teacher)
 
 
 def test_fewer_layers_take_less_to_train_and_their_teacher_as_much_as_before() -> None:

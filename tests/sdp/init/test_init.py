@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
+import math
 import shlex
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from typer.testing import CliRunner, Result
 
 from sdp.cli.main import app
 from sdp.data.files import read_columns
+from sdp.data.load import load_task_data
 from sdp.init.files import write_rows
 from sdp.init.rows import read_labelled
 from sdp.init.settings import ENGLISH, MULTILINGUAL, epochs_for, largest_drop, model_for
@@ -179,6 +183,95 @@ def test_pairs_tags_and_lists(tmp_path: Path, toy_model: Path) -> None:
     init(tags, "--model", toy_model, "--force")
     assert (recipe(tags).task.type, recipe(tags).task.metric) == ("tagging", "entity-f1")
     assert warnings(tags) == []
+
+
+def write_questions(file: Path) -> list[dict[str, Any]]:
+    """60 contexts with three questions each, the first of them without an answer."""
+    rows: list[dict[str, Any]] = []
+    for context, (text, _) in enumerate(ROWS[:60]):
+        for place, word in enumerate(text.split()[:3]):
+            answers = (
+                {"text": [word], "answer_start": [text.index(word)]} if place else {"text": [], "answer_start": []}
+            )
+            rows.append({"question": f"{word} {len(rows)}?", "context": f"{text} {context}", "answers": answers})
+    if file.suffix == ".jsonl":
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    elif file.suffix == ".parquet":
+        pd.DataFrame(rows).to_parquet(file)
+    else:
+        table = pd.DataFrame([{**row, "answers": json.dumps(row["answers"])} for row in rows])
+        kind = {"sep": "\t", "quoting": csv.QUOTE_NONE} if file.suffix == ".tsv" else {}
+        table.to_csv(file, index=False, **kind)
+    return rows
+
+
+@pytest.mark.parametrize("suffix", [".tsv", ".jsonl", ".parquet", ".csv"])
+def test_questions(suffix: str, tmp_path: Path, toy_model: Path) -> None:
+    file = tmp_path / f"tickets{suffix}"
+    rows = write_questions(file)
+    message = run("init", file, code=2).stderr
+    command = message.splitlines()[-1].partition("example: ")[2]
+    assert command.endswith("--text question --text context --label answers")
+    output = run(*shlex.split(command)[1:], "--model", toy_model).stdout
+    assert "task: question-answering: the labels are answers with their places" in output
+    made = recipe(file)
+    assert (made.task.type, made.task.metric, made.data.text) == (
+        "question-answering",
+        "answer-f1",
+        ("question", "context"),
+    )
+    data = load_task_data(made)
+    assert data.test is not None
+    found = {split.name: split for split in (data.train, data.dev, data.test)}
+    contexts = [{texts[1] for texts in split.texts} for split in found.values()]
+    assert len(set.union(*contexts)) == sum(map(len, contexts)) == 60
+    read = {
+        texts[0]: (list(answers.of_rows[row]), list(answers.starts[row]))
+        for split in found.values()
+        for answers in [split.answers]
+        if answers is not None
+        for row, texts in enumerate(split.texts)
+    }
+    assert read == {row["question"]: (row["answers"]["text"], row["answers"]["answer_start"]) for row in rows}
+    assert warnings(file) == []
+
+
+def test_an_embedding(tmp_path: Path, toy_model: Path) -> None:
+    model = tmp_path / "encoder"
+    shutil.copytree(toy_model, model)
+    rows = [(text, f"and {text}", index % 7 / 2) for index, (text, _) in enumerate(ROWS)]
+    file = write_csv(tmp_path, rows, ("a", "b", "label"))
+    options = ("--text", "a", "--text", "b", "--label", "label", "--type", "embedding", "--model", model)
+    output = run("init", file, *options).stdout
+    made = recipe(file)
+    assert (made.task.type, made.task.metric, made.finetune.epochs) == ("embedding", "spearman", 0)
+    # Each text by itself.
+    longest = max(len(text.split()) for row in rows for text in row[:2]) + 2
+    assert made.data.max_length == math.ceil(longest / 16) * 16
+    assert "no sampled text is longer" in output
+    assert "modules.json" in run("check", tmp_path / "tickets.toml", code=2).stderr
+    (model / "modules.json").write_text(
+        json.dumps([{"type": "x.Transformer", "path": ""}, {"type": "x.Pooling", "path": "p"}])
+    )
+    (model / "p").mkdir()
+    (model / "p/config.json").write_text('{"pooling_mode": "mean"}')
+    assert warnings(file) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--text", "a", "--type", "question-answering"), "reads questions and contexts"),
+        (("--text", "a", "--text", "b", "--type", "tagging"), "tagging reads one column"),
+        (("--text", "a", "--type", "embedding", "--group", "b"), "forms the lists of a ranking"),
+    ],
+)
+def test_columns_that_do_not_fit_the_type(options: tuple[str, ...], words: str, tmp_path: Path) -> None:
+    rows = [(text, f"and {text}", index % 7 / 2) for index, (text, _) in enumerate(ROWS)]
+    file = write_csv(tmp_path, rows, ("a", "b", "label"))
+    message = run("init", file, *options, "--label", "label", code=2).stderr
+    assert words in message
+    assert "tickets.csv" in message
 
 
 @pytest.mark.parametrize("suffix", [".tsv", ".jsonl", ".parquet", ".csv.gz"])

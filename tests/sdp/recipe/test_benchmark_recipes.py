@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
+from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
 from sdp.cli.main import app
-from sdp.recipe import load_recipe
+from sdp.data.load import load_task_data
+from sdp.recipe import Recipe, load_recipe
 from sdp.recipe.benchmark_tasks import TASKS
 from support.benchmark_rows import write_hub_folder
 from support.recipe_table import PAGE, page, shipped_recipes
@@ -65,6 +68,16 @@ def test_its_head_names_the_commands(path: Path) -> None:
         assert words in text
 
 
+def training_inputs(recipe: Recipe) -> int:
+    """The inputs that the training rows make: in question answering the windows that transformers cuts."""
+    if recipe.task.problem_type != "question-answering":
+        return TRAIN
+    questions, contexts = zip(*load_task_data(recipe).train.texts, strict=True)
+    tokenizer = AutoTokenizer.from_pretrained(recipe.model.name)
+    cut = {"truncation": "only_second", "max_length": recipe.data.max_length, "stride": recipe.data.shared_tokens}
+    return len(tokenizer(list(questions), list(contexts), return_overflowing_tokens=True, **cut)["input_ids"])
+
+
 @pytest.mark.parametrize(
     ("path", "stage"),
     [
@@ -102,7 +115,8 @@ def test_it_is_checked_and_runs(path: Path, stage: str, models: dict[str, Path],
         values["vocabulary.size"] = 60
     if recipe.data.stride is not None:
         values["data.stride"] = 10
-    options = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
+    overrides = [f"{key}={value}" for key, value in values.items()]
+    options = [part for override in overrides for part in ("--set", override)]
     options += ["--run-dir", str(tmp_path / "run"), "--json"]
     plan = json.loads(invoke("check", path, *options))
     parts = len(task.subsets) or len(task.languages)
@@ -111,7 +125,8 @@ def test_it_is_checked_and_runs(path: Path, stage: str, models: dict[str, Path],
         "dev": EVALUATION * parts,
         "test": EVALUATION * parts if task.test else None,
     }
-    assert plan["optimizer_steps"] == {"finetune": 2, "prune": 2}
+    steps = math.ceil(training_inputs(load_recipe(path, overrides)) / 12)
+    assert plan["optimizer_steps"] == {"finetune": steps, "prune": steps}
     assert plan["unknown"] == []
     if stage == "check":
         return

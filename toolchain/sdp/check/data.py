@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from sdp.check.facts import Facts, Finding
+from sdp.check.rows import share_in_words
 from sdp.data.corpus import few_texts_lines
 from sdp.data.profile import DataProfile, SplitProfile
 from sdp.recipe.benchmark_tasks import ProblemType
@@ -103,8 +104,9 @@ def _cut(facts: Facts) -> Iterator[Finding]:
     share = float((lengths > limit).mean())
     if share > 0:
         windows = facts.recipe.task.problem_type == "question-answering"
+        inputs = "texts" if facts.recipe.task.problem_type == "embedding" else "rows"
         how = "are read in several windows" if windows else "are cut"
-        what = f"about {share:.0%} of the training rows are longer than {limit} tokens and {how}"
+        what = f"{share_in_words(share)} of the training {inputs} are longer than {limit} tokens and {how}"
         what += f" (the longest of {len(lengths):,} sampled has {lengths.max():,})"
         yield Finding("note", "data.max_length", what, "a larger max_length, which takes more time and memory.")
 

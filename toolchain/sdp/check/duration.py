@@ -31,7 +31,6 @@ from sdp.pipeline.run_folder import RUN_FILE, RunFolder
 from sdp.pipeline.stages import FINETUNE, Stage, stages_of
 from sdp.pruning.allocation import LEVELS
 from sdp.recipe.base import TrainingSection
-from sdp.recipe.data import DataSection
 from sdp.recipe.sections import Recipe
 from sdp.training.steps import optimizer_steps, passes
 
@@ -145,8 +144,8 @@ def timed_estimates(facts: Facts, work: Work, rate: float) -> dict[str, Duration
         stage -> its estimate.
     """
     recipe = facts.recipe
-    if recipe.task.problem_type == "question-answering":
-        work = _in_windows(work, recipe.data)
+    inputs = {split: round(facts.inputs_per_row * (rows or 0)) for split, rows in work.rows.items()}
+    work = replace(work, rows=inputs)
     limit = np.minimum(work.lengths, recipe.data.max_length)
     token, pruned = (FORWARD * size / (rate * EFFICIENCY) for size in (work.parameters, work.pruned))
     forward = {split: token * (rows or 0) * float(limit.mean()) for split, rows in work.rows.items()}
@@ -182,15 +181,6 @@ def timed_estimates(facts: Facts, work: Work, rate: float) -> dict[str, Duration
     if recipe.prune.scope == "allocated":
         seconds["prune"] += _allocation(facts, token * float(limit.mean()), rate)
     return {name: DurationEstimate(_STAGE_SECONDS + own, "timing") for name, own in seconds.items()}
-
-
-def _in_windows(work: Work, data: DataSection) -> Work:
-    """Return the work with a row for each window of a long context; that each has the question too is left out."""
-    room = data.max_length - data.shared_tokens
-    each = float((1 + np.ceil(np.maximum(0, work.lengths - data.max_length) / room)).mean())
-    return replace(
-        work, rows={split: None if rows is None else round(each * rows) for split, rows in work.rows.items()}
-    )
 
 
 def _teacher_size(facts: Facts, work: Work) -> float:
@@ -328,8 +318,8 @@ def _seconds(recipe: Recipe, earlier: RunFolder, stage: Stage, rows: int) -> flo
         then = _table(settings, stage.name)
         if any(then.get(key) != shown[key] for key in _STEP_SETTINGS[stage.name]):
             return None
-        before = _steps(earlier.path, type(now), then)
-        steps = optimizer_steps(rows, now)
+        before = _steps(earlier.path, type(now), then, recipe.inputs_per_row)
+        steps = optimizer_steps(rows * recipe.inputs_per_row, now)
         if not steps or not before:
             # Pruning with training is other work than without.
             return seconds if steps == before else None
@@ -338,12 +328,12 @@ def _seconds(recipe: Recipe, earlier: RunFolder, stage: Stage, rows: int) -> flo
     return None if changed else seconds
 
 
-def _steps(path: Path, section: type[TrainingSection], settings: Mapping[str, Any]) -> int | None:
+def _steps(path: Path, section: type[TrainingSection], settings: Mapping[str, Any], inputs: int) -> int | None:
     """Return the optimizer steps of a training stage of an earlier run."""
     rows = _table(read_json(path / FINETUNE.folder / "metrics.json") or {}, "rows").get("train")
     keys = {key: settings.get(key) for key in ("epochs", "steps", "batch_size")}
     try:
-        return optimizer_steps(rows, section.model_validate(keys)) if isinstance(rows, int) else None
+        return optimizer_steps(rows * inputs, section.model_validate(keys)) if isinstance(rows, int) else None
     except ValidationError:
         return None
 

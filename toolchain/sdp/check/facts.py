@@ -92,7 +92,8 @@ class Facts:
         hidden_size: width of the encoder.
         layers: number of the encoder's layers.
         profile: statistics of the data's rows.
-        lengths: tokens of sampled training rows, int64 [n], not truncated.
+        lengths: tokens of sampled training rows, int64 [n], not truncated; of an embedding of their texts.
+        windows: windows in which a context is read, the mean of sampled training rows; 1 but in question answering.
         positions: longest input of the model; also None without a limit.
         corpus: texts by language in the corpus of [vocabulary]; empty without that section.
         unlabeled: rows without labels, of data.unlabeled and those that are made.
@@ -112,6 +113,7 @@ class Facts:
     layers: int | None = None
     profile: DataProfile | None = None
     lengths: NDArray[np.int64] | None = None
+    windows: float = 1.0
     positions: int | None = None
     corpus: Mapping[str, int] = field(default_factory=dict)
     unlabeled: int = 0
@@ -123,6 +125,17 @@ class Facts:
         if self.bytes_dense is None or self.bytes_after is None:
             return None
         return sum(self.bytes_after.values()) / max(1, self.bytes_dense)
+
+    @property
+    def inputs_per_row(self) -> float:
+        """Inputs that the network gets for a row."""
+        return self.recipe.inputs_per_row * self.windows
+
+    @property
+    def train_inputs(self) -> int | None:
+        """Inputs of the training rows."""
+        rows = self.rows.get("train")
+        return None if rows is None else round(rows * self.inputs_per_row)
 
 
 def this_machine() -> Machine:

@@ -10,7 +10,7 @@ from sdp.check.facts import Facts, Finding, TeacherFacts, this_machine
 from sdp.check.findings import explain
 from sdp.check.forecast import FLOAT_BYTES, float_bytes, product, stored_as, stored_bytes
 from sdp.check.model import plan_head
-from sdp.check.rows import Rows, read_rows, sampled_lengths
+from sdp.check.rows import Rows, input_texts, read_rows, sampled_lengths, sampled_windows
 from sdp.check.stage_times import stage_times, time_left
 from sdp.check.teacher import read_teacher
 from sdp.data.profile import DataProfile
@@ -125,7 +125,7 @@ def make_plan(recipe: Recipe, run: RunFolder) -> Plan:
     facts = replace(facts, teacher=teacher if isinstance(teacher, TeacherFacts) else None)
     trimmed = None if counted is None else _after_vocabulary(counted, recipe)
     times = stage_times(facts, run, identities, trimmed)
-    train = rows.counts["train"]
+    train = facts.train_inputs
     return Plan(
         recipe,
         str(run.path),
@@ -183,6 +183,10 @@ def _facts(recipe: Recipe, model: ModelFolder | None, counted: ModelParts | None
     trimmed = _after_vocabulary(counted, recipe)
     hidden_size, layers = encoder_shape(model)
     parts = _forecast(counted, recipe, layers)
+    if rows.train is not None:
+        known = replace(known, lengths=sampled_lengths(model.path, input_texts(recipe, rows.train.texts)))
+        if recipe.task.problem_type == "question-answering":
+            known = replace(known, windows=sampled_windows(model.path, rows.train.texts, recipe.data))
     return replace(
         known,
         bytes_pretrained=counted.total * FLOAT_BYTES,
@@ -193,7 +197,6 @@ def _facts(recipe: Recipe, model: ModelFolder | None, counted: ModelParts | None
         model_type=model_type(model),
         hidden_size=hidden_size,
         layers=layers,
-        lengths=None if rows.train is None else sampled_lengths(model.path, rows.train.texts),
         positions=model_positions(model.path),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,12 +15,13 @@ from sdp.data.identity import count_rows
 from sdp.data.load import load_task_data
 from sdp.data.profile import DataProfile, profile_data
 from sdp.data.rows import Split, TaskData
-from sdp.data.rows_on_disk import Texts
+from sdp.data.rows_on_disk import Apart, Texts
 from sdp.data.source import resolve_source
 from sdp.data.unlabeled import read_unlabeled
 from sdp.errors import ModelError
+from sdp.recipe.data import DataSection
 from sdp.recipe.sections import Recipe
-from sdp_onnx.deploy.tokenization import translate_errors
+from sdp_onnx.deploy.tokenization import TOKENIZER_FILE, TextTokenizer, translate_errors
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,11 @@ _FRAME = 2
 _DRAWS = 200
 
 
+def input_texts(recipe: Recipe, texts: Sequence[Texts]) -> Sequence[Texts]:
+    """Return the texts of each input of the network: those of a row, or of an embedding every one by itself."""
+    return Apart(texts, recipe.inputs_per_row) if recipe.task.problem_type == "embedding" else texts
+
+
 def sampled_lengths(model: Path | None, texts: Sequence[Texts]) -> NDArray[np.int64]:
     """Return the tokens of at most SAMPLE evenly spread rows, not truncated.
 
@@ -84,19 +91,53 @@ def sampled_lengths(model: Path | None, texts: Sequence[Texts]) -> NDArray[np.in
     Raises:
         ModelError: the tokenizer.json is damaged.
     """
-    rows = np.unique(np.linspace(0, len(texts) - 1, min(SAMPLE, len(texts))).astype(int))
-    chosen = [" ".join(texts[int(row)]) for row in rows]
-    file = None if model is None else model / "tokenizer.json"
+    chosen = [" ".join(row) for row in _sample(texts)]
+    file = None if model is None else model / TOKENIZER_FILE
     if file is None or not file.is_file():
         return np.array([len(text) // _CHARACTERS_PER_TOKEN + _FRAME for text in chosen], dtype=np.int64)
     # Imported here: `sdp --help` does not need it.
     from tokenizers import Tokenizer
 
-    with translate_errors(lambda reason: ModelError(f"the tokenizer cannot be loaded: {reason}", where=str(file))):
+    with _damage(file):
         tokenizer = Tokenizer.from_file(str(file))
         tokenizer.no_truncation()
         tokenizer.no_padding()
         return np.array([len(encoding.ids) for encoding in tokenizer.encode_batch(chosen)], dtype=np.int64)
+
+
+def sampled_windows(model: Path, texts: Sequence[Texts], data: DataSection) -> float:
+    """Return the windows in which a context is read, the mean of at most SAMPLE evenly spread rows.
+
+    Args:
+        model: a model folder; without a tokenizer.json in it every context counts as one window.
+        texts: question and context of at least one row.
+        data: length of a window, and what neighbouring ones share.
+
+    Raises:
+        ModelError: the tokenizer.json is damaged.
+    """
+    file = model / TOKENIZER_FILE
+    if not file.is_file():
+        return 1.0
+    with _damage(file):
+        tokenizer = TextTokenizer.read(model)
+        tokenizer.cut_in_windows(data.max_length, data.shared_tokens)
+        windows = tokenizer.encode_windows([(question, context) for question, context in _sample(texts)])
+    return sum(map(len, windows)) / len(windows)
+
+
+def _sample(texts: Sequence[Texts]) -> list[Texts]:
+    rows = np.unique(np.linspace(0, len(texts) - 1, min(SAMPLE, len(texts))).astype(int))
+    return [texts[int(row)] for row in rows]
+
+
+def _damage(file: Path) -> AbstractContextManager[None]:
+    return translate_errors(lambda reason: ModelError(f"the tokenizer cannot be loaded: {reason}", where=str(file)))
+
+
+def share_in_words(share: float) -> str:
+    """Return a share above 0 in words."""
+    return f"about {share:.0%}" if share >= 0.005 else "less than 1%"
 
 
 def padded_length(lengths: NDArray[np.int64], batch_size: int) -> float:

@@ -79,7 +79,7 @@ def teacher_is_live(facts: Facts) -> bool:
 
 def _tokens(facts: Facts) -> float:
     """Estimate the tokens of all training rows."""
-    return ((facts.rows.get("train") or 0) + facts.unlabeled) * _tokens_of_a_row(facts)
+    return ((facts.train_inputs or 0) + facts.unlabeled) * _tokens_of_a_row(facts)
 
 
 def _tokens_of_a_row(facts: Facts) -> float:
@@ -89,7 +89,7 @@ def _tokens_of_a_row(facts: Facts) -> float:
 
 
 def _teacher(facts: Facts) -> Iterator[Finding]:
-    rows, losses = facts.rows.get("train"), facts.recipe.prune.losses
+    rows, losses = facts.train_inputs, facts.recipe.prune.losses
     if teacher_is_live(facts):
         if facts.parameters is not None:
             parameters = facts.parameters if facts.teacher is None else facts.teacher.parameters

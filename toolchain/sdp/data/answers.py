@@ -15,6 +15,17 @@ _FORM = '{"text": ["Paris"], "answer_start": [17]}'
 _SHOWN = 60
 
 
+def holds_answers(value: object) -> bool:
+    """Whether a value has the form of a question's answers, as a mapping or as a text in JSON."""
+    record = _parsed(value) if isinstance(value, str) else value
+    return isinstance(record, Mapping) and TEXT in record and START in record
+
+
+def as_record(answers: Sequence[Answer]) -> dict[str, list[Any]]:
+    """Return the form of SQuAD of a question's answers, as files hold it."""
+    return {TEXT: [text for text, _ in answers], START: [start for _, start in answers]}
+
+
 def answer_lists(
     values: Sequence[object], contexts: Sequence[str], column: str, where: str, first: int = 1
 ) -> list[tuple[Answer, ...]]:

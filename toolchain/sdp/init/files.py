@@ -64,6 +64,8 @@ def _write_table(stream: TextIO, suffix: str, columns: Sequence[str], rows: Iter
 
 
 def _field(value: object, separator: str) -> str:
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False)
     if not isinstance(value, tuple | list):
         return str(value)
     items = [str(item) for item in value]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdp.check.rows import read_rows
+from sdp.data.answers import as_record
 from sdp.data.files import count_data_rows
 from sdp.data.label_lists import SEPARATOR
 from sdp.data.rows import SPLITS, SplitName
@@ -176,6 +177,12 @@ def _rows_of(rows: LabelledRows, sides: NDArray[np.int8], split: SplitName) -> I
     for row, texts in enumerate(raw.texts):
         if sides[row] == SPLITS.index(split):
             columns: list[object] = [list(texts)] if tagging else list(texts)
-            label = raw.labels[row]
-            columns.append(list(label) if isinstance(label, tuple) else label)
+            columns.append(_label_of(rows, row))
             yield [*columns, *((raw.groups[row],) if raw.groups else ())]
+
+
+def _label_of(rows: LabelledRows, row: int) -> object:
+    label = rows.raw.labels[row]
+    if not isinstance(label, tuple):
+        return label
+    return as_record(label) if rows.type == "question-answering" else list(label)

@@ -24,7 +24,7 @@ class Settings:
         files: split -> file, relative to the recipe.
         max_length: longest input in tokens.
         batch_size: batch size of both training stages.
-        epochs: epochs of fine-tuning.
+        epochs: epochs of fine-tuning; 0 leaves the model as it is.
         learning_rates: learning rates of fine-tuning and of pruning.
         max_metric_drop: threshold of the gate.
         max_size_ratio: threshold of the gate.
@@ -58,6 +58,10 @@ def recipe_text(settings: Settings, text: Sequence[str], label: str, group: str 
     own = settings
     files = "\n".join(f"{split} = {_quoted(name)}" for split, name in own.files.items())
     lists = f"group = {_quoted(group)}\n" if group is not None else ""
+    longer = "longer contexts are read in windows" if own.type == "question-answering" else "longer rows are cut"
+    finetune = "epochs = 0                                # the encoder is taken as it is\n"
+    if own.epochs:
+        finetune = f"epochs = {own.epochs}\nlearning_rate = {own.learning_rates[0]}\nbatch_size = {own.batch_size}\n"
     threads = "" if own.threads == 2 else f"\n[bench]\nthreads = {own.threads}\n"
     return f"""# Look:  sdp check {file}        Run:  sdp run {file}        Every key: sdp schema, recipes/REFERENCE.md
 
@@ -74,13 +78,10 @@ metric = {_quoted(own.metric)}
 {files}
 text = [{", ".join(map(_quoted, text))}]
 label = {_quoted(label)}
-{lists}max_length = {own.max_length}                           # tokens; longer rows are cut
+{lists}max_length = {own.max_length}                           # tokens; {longer}
 
 [finetune]
-epochs = {own.epochs}
-learning_rate = {own.learning_rates[0]}
-batch_size = {own.batch_size}
-
+{finetune}
 [prune]
 sparsity = {SPARSITY}                            # of the encoder's weights
 # steps = {2 * STEPS}                            # without it {STEPS:,} or 3 epochs, whichever is more

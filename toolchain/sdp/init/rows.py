@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from sdp.data.answers import holds_answers
 from sdp.data.files import Columns, column_chunks, column_names, read_columns
 from sdp.data.labels import class_ids, class_names, label_set_names, label_sets, relevances, scores
 from sdp.data.load import read_split
@@ -54,18 +57,25 @@ def _which_columns(data: Path, names: Sequence[str]) -> UsageError:
     rows = next(iter(column_chunks(data, names)))
     lines = [f"{name}: {', '.join(_short(value) for value in rows[name][:_EXAMPLES])}" for name in names]
     listed = "\n".join(f"    {line}" for line in lines)
-    text, label = _likely(rows, names)
-    command = shlex.join([str(data), "--text", text, "--label", label])
+    texts, label = _likely(rows, names)
+    command = shlex.join([str(data), *(word for text in texts for word in ("--text", text)), "--label", label])
     what = f"which column is the text, and which the label? The columns:\n{listed}"
     return UsageError(what, where=str(data), hint=f"Name them, for example: sdp init {command}")
 
 
-def _likely(rows: Columns, names: Sequence[str]) -> tuple[str, str]:
-    """Guess text and label: the column with the longest values, and the one with the fewest values from two on."""
+def _likely(rows: Columns, names: Sequence[str]) -> tuple[list[str], str]:
+    """Guess texts and label: the column with the longest values, and the one with the fewest values from two on.
+
+    Where a column holds answers to questions it is the label, and the two with the longest values are the texts.
+    """
+    longest = sorted(names, key=lambda name: -sum(len(str(value)) for value in rows[name]))
+    answers = [name for name in names if holds_answers(rows[name][0])]
+    texts = [name for name in longest if name not in answers]
+    if answers and len(texts) > 1:
+        return [texts[1], texts[0]], answers[0]
     different = {name: len({str(value) for value in rows[name]}) for name in names}
-    text = max(names, key=lambda name: sum(len(str(value)) for value in rows[name]))
-    others = [name for name in names if name != text] or [text]
-    return text, min(others, key=lambda name: (different[name] < 2, different[name]))
+    others = [name for name in names if name != longest[0]] or [longest[0]]
+    return [longest[0]], min(others, key=lambda name: (different[name] < 2, different[name]))
 
 
 def _short(value: object) -> str:
@@ -96,9 +106,11 @@ class LabelledRows:
 
     @cached_property
     def keys(self) -> list[bytes]:
-        """Return the key of each row's unit, [N]: its texts, or in a ranking its list."""
+        """Return the key of each row's unit, [N]: its texts, in a ranking its list, of a question its context."""
         if self.raw.groups:
             return [text_key((str(group),)) for group in self.raw.groups]
+        if self.type == "question-answering":
+            return [text_key(texts[1:]) for texts in self.raw.texts]
         tagging = self.type == "tagging"
         return [text_key((" ".join(texts),) if tagging else texts) for texts in self.raw.texts]
 
@@ -126,21 +138,26 @@ def read_labelled(
     if kind is None:
         kind, why = ("ranking", "it has lists") if group else problem_type(labels, column=label, where=str(data))
     columns = {"train": str(data), "dev": str(data), "text": tuple(text), "label": label, "group": group}
-    recipe = Recipe.model_validate({"name": "x", "model": {"name": "x"}, "task": {"type": kind}, "data": columns})
+    # An embedding reads no scores for training, and here rows of all splits are read.
+    read = "regression" if kind == "embedding" else kind
+    try:
+        recipe = Recipe.model_validate({"name": "x", "model": {"name": "x"}, "task": {"type": read}, "data": columns})
+    except ValidationError as error:
+        raise UsageError(error.errors()[0]["msg"].removeprefix("Value error, "), where=str(data)) from None
     raw = read_split(recipe, resolve_source(recipe), "train")
     return LabelledRows(raw, kind, why, _classes(raw, kind))
 
 
 def _classes(raw: RawSplit, kind: ProblemType) -> tuple[str, ...]:
     """Return the class of each row; for other problem types only check the labels."""
-    if kind == "regression":
+    if kind in ("regression", "embedding"):
         if len(set(scores(raw).tolist())) < 2:
             raise DataError("every row has the same label", where=raw.where)
     elif kind == "ranking":
         relevances(raw)
     elif kind == "multi-label":
         label_sets(raw, label_set_names(raw))
-    else:
+    elif kind != "question-answering":
         names = class_names(raw)
         ids = class_ids(raw, names)
         if kind == "classification":
@@ -159,6 +176,8 @@ def problem_type(labels: Sequence[object], *, column: str, where: str) -> tuple[
     Raises:
         DataError: nearly every row has a different label.
     """
+    if holds_answers(labels[0]):
+        return "question-answering", "the labels are answers with their places"
     if isinstance(labels[0], list | tuple) or (isinstance(labels[0], str) and list_of_text(labels[0]) is not None):
         return "tagging", "the labels are lists"
     numbers = [_number(label) for label in labels]

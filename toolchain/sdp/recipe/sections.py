@@ -203,6 +203,11 @@ class Recipe(Section):
         return self
 
     @property
+    def inputs_per_row(self) -> int:
+        """Inputs that the network gets for a row: of an embedding one for each text, without windows of a context."""
+        return len(self.data.text or ("",)) if self.task.problem_type == "embedding" else 1
+
+    @property
     def times_operators(self) -> bool:
         """Whether prune.target_speedup is measured with the operator library."""
         return self.prune.target_speedup is not None and (not self.prune.structured or self.export.precision == "int8")

@@ -137,7 +137,8 @@ def plan_study(study: Study, reporter: Reporter) -> StudyPlan:
     cells = []
     for cell in study.grid.cells:
         done = cell.key in finished
-        train = count_rows(cell.recipe)["train"]
+        rows = count_rows(cell.recipe)["train"]
+        train = None if rows is None else rows * cell.recipe.inputs_per_row
         steps: dict[str, int | None] = {"finetune": 0, "prune": 0}
         if not done:
             if cell.teacher not in teachers:

@@ -188,7 +188,8 @@ class SweepPlan:
 
 def plan_sweep(sweep: Sweep) -> SweepPlan:
     """Find the stages of each level that would run, and their optimizer steps."""
-    rows = count_rows(sweep.levels[0].recipe)["train"]
+    recipe = sweep.levels[0].recipe
+    rows = count_rows(recipe)["train"]
     levels: list[PlannedLevel] = []
     pruned_before = False
     for index, level in enumerate(sweep.levels):
@@ -198,7 +199,7 @@ def plan_sweep(sweep: Sweep) -> SweepPlan:
             {"prune": level.recipe.prune} if index else {"finetune": level.recipe.finetune, "prune": level.recipe.prune}
         )
         steps = {
-            stage: None if rows is None else optimizer_steps(rows, section)
+            stage: None if rows is None else optimizer_steps(rows * recipe.inputs_per_row, section)
             for stage, section in sections.items()
             if stage in stages
         }

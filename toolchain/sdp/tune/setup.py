@@ -71,7 +71,7 @@ class Tune:
 
     def ladder(self, rows: int) -> tuple[int, ...]:
         """The steps that a candidate may be pruned in, for so many training rows."""
-        return ladder(optimizer_steps(rows, self.recipe.prune))
+        return ladder(optimizer_steps(rows * self.recipe.inputs_per_row, self.recipe.prune))
 
     def trials(self, steps: Sequence[int]) -> Iterator[Trial]:
         """Every trial that there may be.

@@ -100,7 +100,7 @@ def begun_trials(tune: Tune, steps: Sequence[int]) -> dict[Trial, int]:
 def step_before_any(tune: Tune, finished: Sequence[Finished]) -> float:
     """Seconds of a step of pruning from what fine-tuning took, or else from an evaluation."""
     run, settings = tune.base.run, tune.recipe.finetune
-    steps = optimizer_steps(FinetuneMetrics.load(run).rows.train, settings)
+    steps = optimizer_steps(FinetuneMetrics.load(run).rows.train * tune.recipe.inputs_per_row, settings)
     seconds, resumed = _seconds(run, FINETUNE.folder)
     row_seconds = None
     if finished:

@@ -20,16 +20,21 @@ class Kind(StrEnum):
     REGRESSION = "regression"
     TAGGING = "tagging"
     RANKING = "ranking"
+    EMBEDDING = "embedding"
+    QUESTION_ANSWERING = "question-answering"
 
 
 def init_command(
     data: Annotated[Path, typer.Argument(help="A file of labelled rows: csv, tsv, jsonl or parquet, also .gz.")],
     text: Annotated[
         list[str] | None,
-        typer.Option("--text", metavar="COLUMN", help="The column of texts; twice for pairs."),
+        typer.Option(
+            "--text", metavar="COLUMN", help="The column of texts; twice for pairs, and for question and context."
+        ),
     ] = None,
     label: Annotated[
-        str | None, typer.Option("--label", metavar="COLUMN", help="The column of classes, labels, numbers or tags.")
+        str | None,
+        typer.Option("--label", metavar="COLUMN", help="The column of classes, labels, numbers, tags or answers."),
     ] = None,
     group: Annotated[
         str | None,
