@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 Kind = Literal["logits", "vectors", "spans"]
@@ -37,7 +38,7 @@ def add_other_outputs(graph: GraphProto, kind: Kind) -> None:
             _add(graph, helper.make_node("Gather", [first.name, place], [name], axis=2), shape[:2])
 
 
-def _constant(graph: GraphProto, output: str, value: np.ndarray) -> str:
+def _constant(graph: GraphProto, output: str, value: NDArray[np.int64]) -> str:
     name = f"{output}/place"
     graph.node.append(helper.make_node("Constant", [], [name], value=numpy_helper.from_array(value)))
     return name

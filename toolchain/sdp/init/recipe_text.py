@@ -58,7 +58,8 @@ def recipe_text(settings: Settings, text: Sequence[str], label: str, group: str 
     own = settings
     files = "\n".join(f"{split} = {_quoted(name)}" for split, name in own.files.items())
     lists = f"group = {_quoted(group)}\n" if group is not None else ""
-    longer = "longer contexts are read in windows" if own.type == "question-answering" else "longer rows are cut"
+    cut = "longer texts are cut" if own.type == "embedding" else "longer rows are cut"
+    longer = "longer contexts are read in windows" if own.type == "question-answering" else cut
     finetune = "epochs = 0                                # the encoder is taken as it is\n"
     if own.epochs:
         finetune = f"epochs = {own.epochs}\nlearning_rate = {own.learning_rates[0]}\nbatch_size = {own.batch_size}\n"
